@@ -82,20 +82,25 @@ convert() {
 # Phony trees: `guest` starts one, d f l n x write it down, `plant IMAGE [OFFSET]` puts it into a filesystem.
 # Paths are absolute. A label in the fifth place becomes security.selinux.
 guest() {
-  stage=$(mktemp -d "$built/.stage.XXXXXX")
-  trap 'rm -rf "$stage"' EXIT
+  stage=$(mktemp -d "$built/.stage.$$.XXXXXX")
+  trap 'rm -rf "$built"/.stage.$$.*' EXIT
   : >"$stage/commands"
-  serial=0
+  serial=0 cwd=
 }
 sif()   { printf 'sif "%s" %s %s\n' "$1" "$2" "$3" >>"$stage/commands"; }
 owner() { # MODE(octal with type) UID GID PATH [LABEL]
   sif "$4" mode "$1"; sif "$4" uid "$2"; sif "$4" gid "$3"
   [[ -z ${5:-} ]] || x "$4" security.selinux "$5"
 }
-enter() { printf 'cd "%s"\n' "$(dirname "$1")" >>"$stage/commands"; }
+# Most debugfs commands name a new file in the working directory only.
+enter() {
+  local dir=${1%/*}
+  [[ $dir = "${cwd:-}" && -n $dir ]] || printf 'cd "%s"\n' "${dir:-/}" >>"$stage/commands"
+  cwd=$dir
+}
 # d MODE UID GID PATH [LABEL]
 d() {
-  [[ $4 = / ]] || { enter "$4"; printf 'mkdir "%s"\n' "$(basename "$4")" >>"$stage/commands"; }
+  [[ $4 = / ]] || { enter "$4"; printf 'mkdir "%s"\n' "${4##*/}" >>"$stage/commands"; }
   owner "04${1}" "$2" "$3" "$4" "${5:-}"
 }
 # f MODE UID GID PATH [LABEL] <content
@@ -105,16 +110,16 @@ f() {
   host_file "$host" "$@"
 }
 host_file() {
-  enter "$5"; printf 'write "%s" "%s"\n' "$1" "$(basename "$5")" >>"$stage/commands"
+  enter "$5"; printf 'write "%s" "%s"\n' "$1" "${5##*/}" >>"$stage/commands"
   owner "010${2}" "$3" "$4" "$5" "${6:-}"
 }
 # l TARGET PATH [LABEL]
 l() {
-  enter "$2"; printf 'symlink "%s" "%s"\n' "$(basename "$2")" "$1" >>"$stage/commands"
+  enter "$2"; printf 'symlink "%s" "%s"\n' "${2##*/}" "$1" >>"$stage/commands"
   [[ -z ${3:-} ]] || x "$2" security.selinux "$3"
 }
 # n PATH TYPE [MAJOR MINOR]
-n() { enter "$1"; printf 'mknod "%s" %s\n' "$(basename "$1")" "${*:2}" >>"$stage/commands"; }
+n() { enter "$1"; printf 'mknod "%s" %s\n' "${1##*/}" "${*:2}" >>"$stage/commands"; }
 # x PATH NAME VALUE: security labels end with a NUL, as the kernel's do.
 x() {
   local host=$stage/$((++serial))
@@ -155,7 +160,7 @@ table() {
   cat >"$built/.table"
   printf 'I\n%s\nw\n' "$built/.table" | fdisk -w never -W never -b "$2" "$1" >"$built/.log" 2>&1
   rm -f "$built/.table"
-  fdisk -b "$2" -l "$1" | grep -q "^Disk identifier: ${uuid_disk^^}" || { cat "$built/.log" >&2; die "fdisk made no table in $1"; }
+  [[ $(fdisk -b "$2" -l "$1") = *"Disk identifier: ${uuid_disk^^}"* ]] || { cat "$built/.log" >&2; die "fdisk made no table in $1"; }
 }
 
 # partition LAYOUT DISK SECTOR: writes the table; sets root_part, root_start and root_size (bytes).
