@@ -105,10 +105,13 @@ d() {
 }
 # f MODE UID GID PATH [LABEL] <content
 f() {
-  local host=$stage/$((++serial))
+  local host
+  slot
   cat >"$host"
   host_file "$host" "$@"
 }
+# slot: sets host to a name that nothing has yet. Counting would not do: at the end of a pipe the count is lost.
+slot() { while host=$stage/$((++serial)); [[ -e $host ]]; do :; done; }
 host_file() {
   enter "$5"; printf 'write "%s" "%s"\n' "$1" "${5##*/}" >>"$stage/commands"
   owner "010${2}" "$3" "$4" "$5" "${6:-}"
@@ -122,7 +125,8 @@ l() {
 n() { enter "$1"; printf 'mknod "%s" %s\n' "${1##*/}" "${*:2}" >>"$stage/commands"; }
 # x PATH NAME VALUE: security labels end with a NUL, as the kernel's do.
 x() {
-  local host=$stage/$((++serial))
+  local host
+  slot
   printf '%s' "$3" >"$host"
   [[ $2 != security.selinux ]] || printf '\0' >>"$host"
   printf 'ea_set -f "%s" "%s" %s\n' "$host" "$1" "$2" >>"$stage/commands"
