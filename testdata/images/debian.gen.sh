@@ -24,7 +24,7 @@ rootfs() {
   mmdebstrap --mode=root --variant=minbase --format=tar --include="$2" --aptopt='Acquire::Retries "3"' \
     --customize-hook='echo guest >"$1/etc/hostname"' \
     --customize-hook='chroot "$1" useradd --create-home --shell /bin/bash --uid 1000 debian' \
-    --customize-hook='chmod 0644 "$1/etc/hostname"' \
+    --customize-hook='chmod 0644 "$1/etc/hostname"' --customize-hook='rm -f "$1/etc/resolv.conf"' \
     "${@:3}" "$suite" "$tar.part" "${url:-http://deb.debian.org/debian}" >"$log" 2>&1 || { tail -20 "$log" >&2; die "mmdebstrap $suite failed"; }
   mv "$tar.part" "$tar"
 }

@@ -75,6 +75,7 @@ convert() {
   rm -f "$out.part"
   qemu-img convert -f raw -O qcow2 "$@" "$raw" "$out.part"
   qemu-img check -q -f qcow2 "$out.part" || die "qemu-img check does not like $out"
+  qemu-img compare -q -f raw -F qcow2 "$raw" "$out.part" || die "$out does not hold what $raw holds"
   mv "$out.part" "$out"
 }
 
