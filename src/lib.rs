@@ -1,0 +1,6 @@
+//! What to change in a guest, and why: plans, injectors, facts about guests. How to reach a path inside an image is
+//! [`imgraft_vfs`]'s affair.
+
+pub mod guest;
+pub mod inject;
+pub mod secret;

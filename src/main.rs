@@ -1,0 +1,2 @@
+//! The imgraft command.
+fn main() {}
