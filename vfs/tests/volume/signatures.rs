@@ -138,10 +138,17 @@ fn raid() {
         superblock[..4].copy_from_slice(&0xa92b_4efc_u32.to_le_bytes());
         superblock[4..8].copy_from_slice(&u32::from(!is_old).to_le_bytes());
         superblock[8..12].copy_from_slice(&90_u32.to_le_bytes());
+        superblock[32..36].copy_from_slice(&8192_u32.to_le_bytes());
         if !is_old {
             superblock[32..64].fill(0);
             superblock[32..40].copy_from_slice(b"host:arr");
-            superblock[128..136].copy_from_slice(&(at / 512).to_le_bytes());
+            superblock[144..152].copy_from_slice(&(at / 512).to_le_bytes());
+            // The sum of all words with its own zero, the carries added; no roles of devices follow.
+            superblock[216..224].fill(0);
+            let words = superblock[..256].chunks(4).map(|word| u64::from(u32::from_le_bytes(word.try_into().unwrap())));
+            let sum: u64 = words.sum();
+            let sum = (sum >> 32) as u32 + sum as u32;
+            superblock[216..220].copy_from_slice(&sum.to_le_bytes());
         }
         image.write(&superblock, at);
         agree(&image, "linux_raid_member");
