@@ -197,7 +197,7 @@ fn read_mbr(disk: &Arc<dyn BlockDevice>, record: &mbr::BootRecord) -> Result<(u3
     let [usual, large] = SECTOR_SIZES;
     let found = record.partitions(&**disk, usual);
     if let Ok(partitions) = &found
-        && (partitions.volumes.is_empty() || any_signature(disk, partitions)?)
+        && any_signature(disk, partitions)?
     {
         return found.map(|partitions| (usual, partitions));
     }

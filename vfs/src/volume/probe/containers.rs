@@ -58,7 +58,7 @@ pub(super) fn raid(source: &Source<'_>) -> Result<Option<Signature>> {
     let last = size.checked_sub(8192).map(|end| end & !4095);
     for at in [Some(0), Some(4096), last].into_iter().flatten() {
         let found = source.parse(at, 256, |superblock| {
-            let is_here = le64(superblock, 128)?.checked_mul(512) == Some(at);
+            let is_here = le64(superblock, 144)?.checked_mul(512) == Some(at);
             if le32(superblock, 0)? != RAID_MAGIC || le32(superblock, 4)? != 1 || !is_here {
                 return None;
             }
@@ -68,16 +68,18 @@ pub(super) fn raid(source: &Source<'_>) -> Result<Option<Signature>> {
             return Ok(found);
         }
     }
-    // 0.90 in the last whole 64 KiB, its UUID in two pieces.
+    // 0.90 in the last whole 64 KiB, its UUID four words in two places.
     let Some(last) = (size & !0xffff).checked_sub(0x10000) else { return Ok(None) };
     source.parse(last, 128, |superblock| {
-        if le32(superblock, 0)? != RAID_MAGIC || le32(superblock, 4)? != 0 {
+        // Its size is in KiB and ends before it; elsewhere it is the rest of another array.
+        let fits = u64::from(le32(superblock, 32)?).checked_mul(1024)? <= last;
+        if le32(superblock, 0)? != RAID_MAGIC || le32(superblock, 4)? != 0 || !fits {
             return None;
         }
         let mut id = [0; 16];
-        let (first, rest) = id.split_at_mut(4);
-        first.copy_from_slice(superblock.get(20..24)?);
-        rest.copy_from_slice(superblock.get(52..64)?);
+        for (piece, at) in id.chunks_exact_mut(4).zip([20, 52, 56, 60]) {
+            piece.copy_from_slice(&le32(superblock, at)?.to_be_bytes());
+        }
         signature("linux_raid_member", String::new(), uuid(id))
     })
 }
