@@ -7,6 +7,10 @@
 mod base;
 mod changes;
 mod commit;
+#[cfg(test)]
+pub(crate) mod crash;
+#[cfg(test)]
+mod crash_tests;
 mod file;
 mod host;
 mod journal;
