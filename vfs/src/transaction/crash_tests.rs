@@ -137,19 +137,16 @@ fn cases() -> Vec<Case> {
     ];
     // Several records, and several writes of the journal.
     let large = vec![(4096, bytes(5, 1_300_000)), (1_700_000, bytes(6, 900_000))];
-    let mut case = Case::new("journal, large", CommitPlan::Journal, 2_700_000, 2_700_000, large);
-    case.sample = 10;
-    cases.push(case);
+    cases.push(Case::new("journal, large", CommitPlan::Journal, 2_700_000, 2_700_000, large));
     cases
 }
 
 #[test]
 fn every_crash_leaves_the_old_image_or_the_new_one() {
     let mut total = 0;
-    for mut case in cases() {
+    for case in cases() {
         if case.old.len() > 1 << 20 {
-            // The large one is for the order of its few large writes: crashes between them, not inside.
-            case.sample = 0;
+            // This one is for the order of its few large writes: crashes between them, not inside.
             total += large(&case);
             continue;
         }
@@ -248,12 +245,9 @@ fn every_failing_call_leaves_the_old_image_or_the_new_one() {
                             assert!(text.contains("no space") || text.contains("remove"), "{text}");
                         }
                         if text.contains("as it was") && !text.contains("could not be removed") {
-                            assert_eq!(
-                                disk.image.get(..case.old.len()),
-                                Some(&case.old[..]),
-                                "{}: {context}",
-                                case.name
-                            );
+                            let image =
+                                if text.contains("unused bytes") { &disk.image[..case.old.len()] } else { &disk.image };
+                            assert!(image == case.old, "{}: {context}", case.name);
                             // A creation that failed and happened leaves an empty file, which the next run removes.
                             let empty = disk.journal.is_none_or(|journal| journal.is_empty());
                             assert!(empty && !new, "{}: {context}", case.name);

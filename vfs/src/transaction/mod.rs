@@ -16,6 +16,8 @@ mod host;
 mod journal;
 mod lock;
 mod overlay;
+#[cfg(test)]
+mod overlay_tests;
 mod record;
 mod recover;
 mod spill;
