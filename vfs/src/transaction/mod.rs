@@ -7,11 +7,17 @@
 mod base;
 mod changes;
 mod commit;
+#[cfg(test)]
+pub(crate) mod crash;
+#[cfg(test)]
+mod crash_tests;
 mod file;
 mod host;
 mod journal;
 mod lock;
 mod overlay;
+#[cfg(test)]
+mod overlay_tests;
 mod record;
 mod recover;
 mod spill;
