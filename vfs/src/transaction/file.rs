@@ -4,7 +4,7 @@ use super::host::{Host, Sidecar, Stamp};
 use super::{Access, lock};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AtFlags, FallocateFlags, OFlag, fallocate, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use std::ffi::{OsStr, OsString};
@@ -148,6 +148,13 @@ impl Host for FileHost {
         self.file.write_all_at(buf, offset)
     }
 
+    fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
+        let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        };
+        Ok(fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, len)?)
+    }
+
     fn set_size(&self, size: u64) -> io::Result<()> {
         self.file.set_len(size)
     }
@@ -159,6 +166,12 @@ impl Host for FileHost {
 
     fn journal(&self) -> &dyn Sidecar {
         &self.journal
+    }
+}
+
+impl Drop for FileHost {
+    fn drop(&mut self) {
+        lock::unlock(&self.file);
     }
 }
 
