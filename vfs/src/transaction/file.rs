@@ -4,7 +4,7 @@ use super::host::{Host, Sidecar, Stamp};
 use super::{Access, lock};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FallocateFlags, OFlag, fallocate, openat};
+use nix::fcntl::{AtFlags, FallocateFlags, OFlag, fallocate, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use std::ffi::{OsStr, OsString};
@@ -47,7 +47,9 @@ impl FileHost {
         // The kind is looked at before the open, which alone can wake a device or wait for a pipe's other end.
         let found = fs::symlink_metadata(&real).map_err(|e| cannot("open the image", path, e))?;
         regular(path, found.mode())?;
-        let directory = File::open(parent).map_err(|e| cannot("open the directory of the image", path, e))?;
+        // A place to stand on: images often lie in directories that their users may enter and not list.
+        let directory = open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|errno| cannot("open the directory of the image", path, errno.into()))?;
         let flags = match access {
             Access::Read => OFlag::O_RDONLY,
             Access::Write => OFlag::O_RDWR,
@@ -60,7 +62,7 @@ impl FileHost {
         regular(path, stat.st_mode)?;
         let file = File::from(file);
         lock::lock(&file, access).map_err(|error| error.with_host_path(path))?;
-        let journal = FileSidecar::new(parent, name, directory, stat.st_uid);
+        let journal = FileSidecar::new(parent, name, File::from(directory), stat.st_uid);
         Ok(Self { path: path.to_path_buf(), file, journal })
     }
 
@@ -261,6 +263,7 @@ impl Sidecar for FileSidecar {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.directory.sync_all()
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        File::from(openat(&self.directory, ".", flags, Mode::empty())?).sync_all()
     }
 }
