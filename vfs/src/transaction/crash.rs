@@ -227,6 +227,12 @@ impl Host for CrashHost {
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         self.act(Op::Write { offset, bytes: buf.to_vec() })
     }
+    fn reserve(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        match self.inner().call() {
+            Some((_, error)) => Err(error),
+            None => Ok(()),
+        }
+    }
     fn set_size(&self, size: u64) -> io::Result<()> {
         self.act(Op::SetSize(size))
     }
@@ -390,8 +396,7 @@ impl Crash {
     fn disk(&self, named: bool, chosen: &dyn Fn(usize) -> bool, random: &mut Random) -> Disk {
         let mut disk = self.durable.clone();
         let mut journal = self.journal.clone();
-        let flown = self.sectors.iter().enumerate();
-        for (_, op) in flown.clone().filter(|(i, _)| chosen(*i)) {
+        for (_, op) in self.sectors.iter().enumerate().filter(|(i, _)| chosen(*i)) {
             match op {
                 Op::Append { offset, bytes } => put(&mut journal, *offset, bytes),
                 op => op.apply(&mut disk),
@@ -399,7 +404,7 @@ impl Crash {
         }
         if random.coin() {
             // The length has arrived and the bytes have not.
-            for (_, op) in flown {
+            for op in &self.sectors {
                 match op {
                     Op::Write { offset, bytes } => {
                         let end = *offset as usize + bytes.len();

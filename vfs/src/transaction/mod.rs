@@ -20,6 +20,8 @@ mod overlay;
 mod overlay_tests;
 mod record;
 mod recover;
+#[cfg(test)]
+mod recover_tests;
 mod spill;
 
 pub use file::FileHost;
