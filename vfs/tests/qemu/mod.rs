@@ -11,9 +11,14 @@ pub fn available() -> bool {
     let there = ["qemu-img", "qemu-io"].iter().all(|tool| Command::new(tool).arg("--version").output().is_ok());
     if !there {
         assert!(std::env::var_os("REQUIRE_ORACLES").is_none_or(|value| value != "1"), "qemu-img or qemu-io is missing");
-        eprintln!("skipped: qemu-img or qemu-io is missing");
+        skip();
     }
     there
+}
+
+#[expect(clippy::print_stderr, reason = "the one way to say that a test did not run")]
+fn skip() {
+    eprintln!("skipped: qemu-img or qemu-io is missing");
 }
 
 fn run(tool: &str, args: &[&str]) -> Output {
