@@ -1,5 +1,12 @@
 //! ext4, read and written in userspace.
 
+mod checksum;
+mod dir;
+mod dir_block;
+mod htree;
+mod le;
+mod xattr;
+
 use super::{Attrs, Content, DirEntry, Features, GuestFs, Lookup, Metadata, Mode, SetAttrs, Xattr};
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
