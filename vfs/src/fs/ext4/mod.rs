@@ -5,6 +5,8 @@ mod dir;
 mod dir_block;
 mod htree;
 mod le;
+#[cfg(test)]
+mod testing;
 mod xattr;
 
 use super::{Attrs, Content, DirEntry, Features, GuestFs, Lookup, Metadata, Mode, SetAttrs, Xattr};
