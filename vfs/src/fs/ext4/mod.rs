@@ -4,6 +4,8 @@ mod checksum;
 mod dir;
 mod dir_block;
 mod htree;
+mod index;
+mod index_block;
 mod le;
 #[cfg(test)]
 mod testing;
