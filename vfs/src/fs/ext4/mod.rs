@@ -4,7 +4,11 @@ mod checksum;
 mod dir;
 mod dir_block;
 mod htree;
+mod index;
+mod index_block;
 mod le;
+#[cfg(test)]
+mod testing;
 mod xattr;
 
 use super::{Attrs, Content, DirEntry, Features, GuestFs, Lookup, Metadata, Mode, SetAttrs, Xattr};
