@@ -1,5 +1,6 @@
 //! ext4, read and written in userspace.
 
+mod acl;
 mod checksum;
 mod dir;
 mod dir_block;
@@ -10,6 +11,7 @@ mod le;
 #[cfg(test)]
 mod testing;
 mod xattr;
+mod xattr_format;
 
 use super::{Attrs, Content, DirEntry, Features, GuestFs, Lookup, Metadata, Mode, SetAttrs, Xattr};
 use crate::block::BlockDevice;
