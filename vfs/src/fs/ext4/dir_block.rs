@@ -84,7 +84,7 @@ pub(super) fn check_name(name: &[u8]) -> Result<()> {
         [] => wrong("cannot be empty"),
         b"." | b".." => wrong("cannot be . or .."),
         _ if name.len() > NAME_MAX => wrong("cannot be longer than 255 bytes"),
-        _ if name.iter().any(|byte| matches!(byte, 0 | b'/')) => wrong("cannot hold a slash or a NUL"),
+        _ if name.contains(&0) || name.contains(&b'/') => wrong("cannot hold a slash or a NUL"),
         _ => Ok(()),
     }
 }
@@ -250,7 +250,7 @@ impl DirBlock {
             Some(_) => {}
         }
         let name = bytes.get(HEADER..HEADER.saturating_add(name_length)).ok_or_else(|| wrong("impossible name"))?;
-        if inode != 0 && (name.is_empty() || name.iter().any(|byte| matches!(byte, 0 | b'/'))) {
+        if inode != 0 && (name.is_empty() || name.contains(&0) || name.contains(&b'/')) {
             return Err(wrong("impossible name"));
         }
         let file_type = match self.format.file_types {
