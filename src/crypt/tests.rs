@@ -77,7 +77,7 @@ fn we_accept_the_hashes_of_mkpasswd() {
     }
     let theirs = run(&mkpasswd, &["-m", "sha512crypt", "-R", "7000", "x"]);
     assert_eq!(verify(b"x", theirs.as_bytes()), Some(true), "{theirs}");
-    for method in ["bcrypt", "scrypt", "gost-yescrypt", "descrypt", "sunmd5", "sha1crypt", "nt"] {
+    for method in ["bcrypt", "scrypt", "gost-yescrypt", "descrypt", "sunmd5", "nt"] {
         let theirs = run(&mkpasswd, &["-m", method, "password"]);
         assert_eq!(verify(b"password", theirs.as_bytes()), None, "{theirs}");
         assert!(strength(theirs.as_bytes()).is_ok(), "{theirs}");

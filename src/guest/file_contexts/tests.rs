@@ -117,7 +117,7 @@ fn lines_that_are_none_are_skipped() {
 
 #[test]
 fn a_hostile_policy_ends() {
-    let text = "/(a*)*b a:b:c\n".repeat(100_000);
+    let text = "/(a*)*b a:b:c\n".repeat(30_000);
     let found =
         FileContexts::new(text.into(), vec![], vec![]).label(b"/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", FileType::Regular);
     assert_eq!(found.label, Label::Unknown);
@@ -126,7 +126,7 @@ fn a_hostile_policy_ends() {
 
 #[test]
 fn libselinux_agrees() {
-    let Some(tool) = oracle::find("selabel_lookup") else { return };
+    let Some(tool) = oracle::find("matchpathcon") else { return };
     let dir = tempfile::tempdir().unwrap();
     let base = dir.path().join("file_contexts");
     for (suffix, text) in
@@ -140,7 +140,7 @@ fn libselinux_agrees() {
 
 #[test]
 fn libselinux_agrees_on_the_reference_policy() {
-    let Some(tool) = oracle::find("selabel_lookup") else { return };
+    let Some(tool) = oracle::find("matchpathcon") else { return };
     let Some(base) = oracle::file("/etc/selinux/default/contexts/files/file_contexts") else { return };
     let read = |suffix: &str| std::fs::read(format!("{}{suffix}", base.display())).unwrap_or_default();
     let mut contexts = FileContexts::new(read(""), read(".homedirs"), read(".local"))
@@ -150,18 +150,15 @@ fn libselinux_agrees_on_the_reference_policy() {
 
 fn compare(tool: &std::path::Path, base: &std::path::Path, contexts: &mut FileContexts) {
     for (path, file_type) in PATHS {
-        let letter = if *file_type == FileType::Directory { "d" } else { "f" };
-        let output = std::process::Command::new(tool)
-            .args(["-r", "-b", "file", "-t", letter, "-k", path, "-f"])
-            .arg(base)
-            .output()
-            .unwrap();
+        let word = if *file_type == FileType::Directory { "dir" } else { "file" };
+        let mut command = std::process::Command::new(tool);
+        let output = command.args(["-N", "-n", "-m", word, "-f"]).arg(base).arg(path).output().unwrap();
         let theirs = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        let theirs = theirs.rsplit_once(": ").map_or(String::new(), |(_, context)| context.to_owned());
         let found = contexts.label(path.as_bytes(), *file_type);
         let ours = match found.label {
             Label::Context(context) => String::from_utf8(context).unwrap(),
-            Label::None | Label::Unknown => String::new(),
+            Label::None => "<<none>>".to_owned(),
+            Label::Unknown => String::new(),
         };
         assert_eq!(ours, theirs, "{path} {file_type:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
