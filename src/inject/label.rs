@@ -24,8 +24,9 @@ pub(super) fn label_new(
     let mut unlabelled = Vec::new();
     for change in stage.changes_since(before)? {
         let path = GuestPath::parse(change.path.as_bytes())?;
+        let Some(after) = change.after else { continue };
         if !stage.xattrs(&path)?.iter().any(|xattr| xattr.name == XATTR) {
-            unlabelled.push((path, change.after.metadata.file_type));
+            unlabelled.push((path, after.metadata.file_type));
         }
     }
     if unlabelled.is_empty() {
@@ -79,7 +80,8 @@ fn restore_at_boot(
     // restorecon -R reaches what is in a new directory.
     let directories: Vec<_> = unlabelled.iter().filter(|(_, kind)| *kind == FileType::Directory).collect();
     let is_inside = |path: &GuestPath| {
-        let below = |dir: &GuestPath| path.as_bytes().strip_prefix(dir.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"));
+        let below =
+            |dir: &GuestPath| path.as_bytes().strip_prefix(dir.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"));
         directories.iter().any(|(dir, _)| below(dir))
     };
     let mut script = None;
@@ -89,7 +91,8 @@ fn restore_at_boot(
             continue;
         };
         let command = format!("restorecon -RF {word} 2>/dev/null || :");
-        script = Some(rc_local::add(stage, "Added by imgraft to give injected files the right SELinux context", &command)?);
+        script =
+            Some(rc_local::add(stage, "Added by imgraft to give injected files the right SELinux context", &command)?);
     }
     if let Some(script) = script {
         outcome
@@ -116,7 +119,9 @@ fn read_policy(selinux: &Selinux, stage: &Stage<'_>) -> Result<Option<(FileConte
         match stage.read(&path, READ_LIMIT) {
             Ok(text) => Ok(text),
             // A policy that is bent out of shape is one that cannot be read; a broken filesystem is not.
-            Err(error) if !matches!(error.kind(), imgraft_vfs::ErrorKind::Io | imgraft_vfs::ErrorKind::Corrupt) => Ok(None),
+            Err(error) if !matches!(error.kind(), imgraft_vfs::ErrorKind::Io | imgraft_vfs::ErrorKind::Corrupt) => {
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
     };
