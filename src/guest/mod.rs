@@ -67,12 +67,7 @@ pub fn is_root(fs: &dyn GuestFs) -> Result<bool> {
 #[derive(Debug)]
 pub(crate) struct Reader<'a>(&'a dyn GuestFs);
 
-impl<'a> Reader<'a> {
-    #[cfg(test)]
-    pub(crate) fn new(fs: &'a dyn GuestFs) -> Self {
-        Self(fs)
-    }
-
+impl Reader<'_> {
     fn find(&self, path: &str, follow: Follow) -> Result<Option<(Resolved, FileType)>> {
         let found = GuestPath::parse(path)
             .and_then(|path| resolve(self.0, &path, follow))
@@ -109,3 +104,6 @@ impl<'a> Reader<'a> {
 fn is_shape(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Denied | ErrorKind::WrongType | ErrorKind::NotFound | ErrorKind::Invalid)
 }
+
+#[cfg(test)]
+mod tests;

@@ -45,31 +45,41 @@ fn set_labels(
     stage: &mut Stage<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), InjectError> {
-    let mut untried = Vec::new();
+    let (mut untried, mut labelled, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     for (path, file_type) in unlabelled {
         let found = contexts.label(path.as_bytes(), *file_type);
         untried.extend(found.untried);
         match found.label {
             Label::Context(mut value) => {
-                let label = String::from_utf8_lossy(&value).into_owned();
+                labelled.push(format!("{path} {}", value.escape_ascii()));
                 // The kernel keeps the label with the NUL of its C string.
                 value.push(0);
                 stage.set_xattr(path, Xattr { name: XATTR.to_vec(), value })?;
-                outcome.notes.push(format!("{path} labelled {label} by the guest's SELinux policy '{policy}'"));
             }
             Label::None => {}
-            Label::Unknown => {
-                outcome.notes.push(format!("the guest's SELinux policy '{policy}' has no label for {path}"));
-            }
+            Label::Unknown => unknown.push(path.to_string()),
         }
+    }
+    if !labelled.is_empty() {
+        outcome.notes.push(format!("labelled by the guest's SELinux policy '{policy}': {}", list(&labelled)));
+    }
+    if !unknown.is_empty() {
+        outcome.notes.push(format!("the guest's SELinux policy '{policy}' has no label for {}", list(&unknown)));
     }
     untried.sort();
     untried.dedup();
     if !untried.is_empty() {
-        let list = untried.join(" ");
-        outcome.notes.push(format!("these expressions of the SELinux policy could not be tried: {list}"));
+        let untried = list(&untried);
+        outcome.notes.push(format!("expressions of the SELinux policy that could not be tried: {untried}"));
     }
     Ok(())
+}
+
+/// A few of them, and how many more.
+fn list(items: &[String]) -> String {
+    let (shown, rest) = items.split_at(items.len().min(4));
+    let shown = shown.join(", ");
+    if rest.is_empty() { shown } else { format!("{shown} and {} more", rest.len()) }
 }
 
 fn restore_at_boot(
@@ -84,15 +94,15 @@ fn restore_at_boot(
             |dir: &GuestPath| path.as_bytes().strip_prefix(dir.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"));
         directories.iter().any(|(dir, _)| below(dir))
     };
+    let comment = "Added by imgraft to give injected files the right SELinux context";
     let mut script = None;
     for (path, _) in unlabelled.iter().filter(|(path, _)| !is_inside(path)) {
-        let Some(word) = shell_word(path.as_bytes()) else {
-            outcome.notes.push(format!("{path} stays without an SELinux label: its name cannot be put into a script"));
-            continue;
-        };
-        let command = format!("restorecon -RF {word} 2>/dev/null || :");
-        script =
-            Some(rc_local::add(stage, "Added by imgraft to give injected files the right SELinux context", &command)?);
+        let command = shell_word(path.as_bytes()).map(|word| format!("restorecon -RF {word} 2>/dev/null || :"));
+        let added = command.map(|command| rc_local::add(stage, comment, &command)).transpose()?.flatten();
+        if added.is_none() {
+            outcome.notes.push(format!("{path} stays without an SELinux label: restorecon has to be run on it"));
+        }
+        script = added.or(script);
     }
     if let Some(script) = script {
         outcome

@@ -130,10 +130,14 @@ impl Entry<'_> {
         crypt::check(password).map_err(bad)?;
         let (method, why) = choose(guest, self.shadow, self.user);
         let mut made: Option<Field> = None;
+        let mut weak = None;
         let shadow = self.replace(|old| {
             let bare = &old[old.iter().take_while(|byte| **byte == b'!').count()..];
             let hash = if crypt::verify(password, bare) == Some(true) {
                 // The salt of a hash that fits stays, so that the same run again changes nothing.
+                if let Ok(Strength::Weak(method)) = crypt::strength(bare) {
+                    weak = Some(method);
+                }
                 bare.to_vec().into()
             } else {
                 match &made {
@@ -150,6 +154,9 @@ impl Entry<'_> {
                 Lock::Locked => Some(lock(&hash)),
             })
         })?;
+        if let Some(weak) = weak {
+            outcome.notes.push(format!("the hash of '{}' fits and stays, but it is {weak}, which is weak", self.user));
+        }
         if made.is_some() {
             outcome.notes.push(format!("password of '{}' hashed with {}: {why}", self.user, method.name()));
         }

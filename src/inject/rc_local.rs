@@ -15,10 +15,13 @@ pub(super) fn path(stage: &Stage<'_>) -> Result<GuestPath, InjectError> {
 }
 
 /// Adds a command, with a comment before it, where it is reached: before an `exit` at the end. A command that is there
-/// already is not added again. The script is made executable.
-pub(super) fn add(stage: &mut Stage<'_>, comment: &str, command: &str) -> Result<GuestPath, InjectError> {
+/// already is not added again. The script is made executable. `None`, and nothing done, where it is not a shell's.
+pub(super) fn add(stage: &mut Stage<'_>, comment: &str, command: &str) -> Result<Option<GuestPath>, InjectError> {
     let path = path(stage)?;
     let before = stage.read(&path, READ_LIMIT)?;
+    if !before.as_deref().is_none_or(is_shell) {
+        return Ok(None);
+    }
     let script = insert(before.as_deref().unwrap_or(b"#!/bin/sh\n"), comment, command);
     if let Some(script) = script {
         stage.write(&path, Content::bytes(script), Attrs { mode: 0o700, uid: 0, gid: 0 })?;
@@ -26,7 +29,14 @@ pub(super) fn add(stage: &mut Stage<'_>, comment: &str, command: &str) -> Result
     if let Some(metadata) = stage.metadata(&path)?.filter(|metadata| metadata.mode & 0o100 == 0) {
         stage.set_attrs(&path, SetAttrs { mode: Some(metadata.mode | 0o100), ..SetAttrs::default() })?;
     }
-    Ok(path)
+    Ok(Some(path))
+}
+
+/// Whether the script has the interpreter line of a shell, or none, which init takes for one.
+fn is_shell(script: &[u8]) -> bool {
+    let line = script.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Some(interpreter) = line.strip_prefix(b"#!") else { return true };
+    interpreter.split(u8::is_ascii_whitespace).any(|word| word.ends_with(b"sh"))
 }
 
 /// The script with the command; `None` where it has it.
@@ -72,6 +82,16 @@ mod tests {
         assert_eq!(inserted("if a\n  exit 1\nfi\n"), "if a\n  exit 1\nfi\n# why\ndo it\n");
         assert_eq!(inserted("exit_hook"), "exit_hook\n# why\ndo it\n");
         assert_eq!(inserted(""), "# why\ndo it\n");
+    }
+
+    #[test]
+    fn other_languages_are_left_alone() {
+        for script in ["", "true\n", "#!/bin/sh", "#! /bin/bash -e\n", "#!/usr/bin/env zsh\n"] {
+            assert!(is_shell(script.as_bytes()), "{script}");
+        }
+        for script in ["#!/usr/bin/python3\n", "#!/usr/bin/env perl\n#sh", "#!"] {
+            assert!(!is_shell(script.as_bytes()), "{script}");
+        }
     }
 
     #[test]

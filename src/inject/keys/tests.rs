@@ -192,6 +192,9 @@ fn without_a_policy_restorecon_runs_at_boot() {
     let fs = inject(&keys(&[("root", ED25519)]), tree().dir("/etc/rc.d").build().unwrap());
     assert_eq!(describe(&fs, "/etc/rc.d/rc.local"), "0700 0:0");
     assert!(text(&fs, "/etc/rc.d/rc.local").starts_with("#!/bin/sh\n# Added"));
+    let tree = tree().file("/etc/rc.local", "#!/usr/bin/perl\n").build().unwrap();
+    assert!(notes(&keys(&[("root", ED25519)]), &tree).contains("restorecon has to be run"));
+    assert_eq!(describe(&inject(&injector, tree), "/etc/rc.local"), "0644 0:0");
 }
 
 #[test]

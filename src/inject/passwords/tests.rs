@@ -101,6 +101,10 @@ fn selectors() {
     assert_eq!(after(&hash, Selector::Hash(secret(&other))), other);
     let old = crypt::md5_crypt(b"x", b"salt").to_string();
     assert_eq!(after(&old, password("x")), old);
+    assert!(
+        notes(&one("root", password("x")), &with_shadow(&format!("root:{old}:")))
+            .contains("fits and stays, but it is MD5")
+    );
 }
 
 #[test]
