@@ -1,9 +1,31 @@
 //! The things that can be put into a guest: each describes its changes on the stage, none writes.
+//!
+//! Every injector ends with [`label::label_new`], so that what it made carries the label of the guest's policy.
+
+pub mod authorized_keys;
+mod error;
+mod files;
+mod keys;
+mod label;
+mod metadata;
+mod net;
+mod passwords;
+mod rc_local;
+mod sshd;
+
+#[cfg(test)]
+mod testing;
+
+pub use error::InjectError;
+pub use files::{FileOperation, Files};
+pub use keys::Keys;
+pub use metadata::Metadata;
+pub use net::{Net, Spelling};
+pub use passwords::{Passwords, Selector};
 
 use crate::guest::Guest;
 use crate::secret::Secret;
-use imgraft_vfs::fs::Content;
-use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::fs::Attrs;
 use imgraft_vfs::stage::Stage;
 use std::fmt;
 
@@ -80,103 +102,8 @@ pub struct Request {
     pub required: bool,
 }
 
-/// Why an item cannot be injected.
-#[derive(Debug)]
-pub enum InjectError {
-    /// The guest's filesystem.
-    Vfs(imgraft_vfs::Error),
-}
-
-/// ssh public keys for users of the guest.
-#[derive(Clone, Debug)]
-pub struct Keys {
-    /// Per user name: the lines for authorized_keys, validated, without a line end.
-    pub keys: Vec<(String, String)>,
-    /// Whose behaviour.
-    pub compat: Compat,
-}
-
-/// A network configuration as a text in one of the guests' own spellings.
-#[derive(Clone, Debug)]
-pub struct Net {
-    /// The text.
-    pub text: Vec<u8>,
-    /// Whose behaviour.
-    pub compat: Compat,
-}
-
-/// Instance metadata for `/meta.js`.
-#[derive(Clone, Debug)]
-pub struct Metadata {
-    /// Keys and values in the order given; a later equal key wins at the earlier one's place.
-    pub pairs: Vec<(String, String)>,
-    /// Whose behaviour.
-    pub compat: Compat,
-}
-
-/// Passwords for users of the guest.
-#[derive(Clone, Debug)]
-pub struct Passwords {
-    /// Per user name what its shadow entry is to be.
-    pub users: Vec<(String, Selector)>,
-    /// Whose behaviour.
-    pub compat: Compat,
-}
-
-/// What a user's shadow entry is to be.
-#[derive(Clone, Debug)]
-pub enum Selector {
-    /// The hash of this password, by the method that the guest uses.
-    Password(Secret),
-    /// The same, and the account locked (`!` before the hash).
-    LockedPassword(Secret),
-    /// This crypt(3) hash as it stands.
-    Hash(Secret),
-    /// A password made up now and revealed once.
-    Random,
-    /// The same, and the account locked.
-    LockedRandom,
-    /// No password is valid (`*`).
-    Disabled,
-    /// The existing entry, locked (`!` before it).
-    Locked,
-}
-
-/// Files, and the attributes of files, in the order given.
-#[derive(Clone, Debug)]
-pub struct Files {
-    /// What to do.
-    pub operations: Vec<FileOperation>,
-    /// Whose behaviour.
-    pub compat: Compat,
-}
-
-/// One operation of [`Files`].
-#[derive(Clone, Debug)]
-pub enum FileOperation {
-    /// Give a file this content.
-    Put {
-        /// Where; parents that are missing are made.
-        destination: GuestPath,
-        /// What.
-        content: Content,
-        /// The permission bits of a new file.
-        mode: u16,
-    },
-    /// Change owner or group.
-    Chown {
-        /// A name of the guest's passwd, or a number; `None` keeps it.
-        user: Option<String>,
-        /// A name of the guest's group, or a number; `None` keeps it.
-        group: Option<String>,
-        /// Which file.
-        path: GuestPath,
-    },
-    /// Change the permission bits.
-    Chmod {
-        /// 0o0000 to 0o7777.
-        mode: u16,
-        /// Which file.
-        path: GuestPath,
-    },
-}
+/// The attributes of what Nova makes: root's, and as libguestfs' umask leaves it.
+const ROOT_FILE: Attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
+const ROOT_DIR: Attrs = Attrs { mode: 0o755, uid: 0, gid: 0 };
+/// The largest file of the guest's that an injector reads to change it.
+const READ_LIMIT: u64 = 8 * 1024 * 1024;
