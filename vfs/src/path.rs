@@ -121,6 +121,13 @@ impl Resolved {
     }
 }
 
+impl From<&Resolved> for GuestPath {
+    /// The same path, to be asked for: it resolves to itself as long as no symbolic link comes to lie in it.
+    fn from(path: &Resolved) -> Self {
+        Self(path.0.clone())
+    }
+}
+
 fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|component| !component.is_empty() && *component != b".")
 }

@@ -1,6 +1,7 @@
 //! Guest filesystems: the trait that a driver implements, and the choice of a driver.
 
 pub mod ext4;
+pub mod mem;
 
 use crate::block::BlockDevice;
 use crate::error::Result;
