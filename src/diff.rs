@@ -1,18 +1,19 @@
 //! A change as a unified diff, with modes and owners, and without secrets.
 
 use crate::failure::printable;
-use imgraft_vfs::fs::FileType;
-use imgraft_vfs::stage::Change;
+use imgraft_vfs::Result;
+use imgraft_vfs::fs::{FileType, GuestFs, Metadata};
+use imgraft_vfs::stage::{Action, Change, State};
 use similar::TextDiff;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// The largest file that is shown as a diff, in bytes; a larger one is shown by its size.
-pub const DIFF_MAX: u64 = 256 << 10;
+const DIFF_MAX: u64 = 256 << 10;
 
 /// A file's content as far as a diff shows it.
 #[derive(Debug)]
-pub enum Side {
+enum Side {
     /// There is no file.
     Absent,
     /// The content.
@@ -30,44 +31,78 @@ pub enum Sensitivity {
     Hashes,
 }
 
-/// The diff of one change; empty where nothing is to be shown.
-pub fn render(change: &Change, old: &Side, new: &Side, sensitivity: Sensitivity) -> String {
+/// The diff of one change; `fs` is the filesystem before it.
+pub fn render(change: &Change, fs: &dyn GuestFs, sensitivity: Sensitivity) -> Result<String> {
     let mut text = String::new();
     let path = printable(&change.path.to_string());
-    let after = change.after.metadata;
-    let kind = match after.file_type {
+    let (before, after) = (change.before.as_ref(), change.after.as_ref());
+    match (before, after) {
+        (Some(before), Some(after)) if !change.actions().contains(&Action::Remove) => {
+            attributes(&mut text, &path, &before.metadata, &after.metadata);
+        }
+        _ => {
+            if let Some(before) = before {
+                let _ = writeln!(text, "removed {} {path}", kind(&before.metadata));
+            }
+            if let Some(Metadata { mode, uid, gid, .. }) = after.map(|after| after.metadata) {
+                let kind = after.map_or("file", |after| kind(&after.metadata));
+                let _ = writeln!(text, "new {kind} {path} mode {mode:04o} owner {uid}:{gid}");
+            }
+        }
+    }
+    if let Some(after) = after {
+        for xattr in &after.xattrs {
+            let value = xattr.value.strip_suffix(&[0]).unwrap_or(&xattr.value);
+            let name = xattr.name.escape_ascii();
+            let _ = writeln!(text, "{} {path} {name}={}", kind(&after.metadata), value.escape_ascii());
+        }
+        if let Some(target) = &after.target {
+            let _ = writeln!(text, "link {path} -> {}", target.escape_ascii());
+        }
+    }
+    let changes_content = [Action::Create, Action::Modify, Action::Remove];
+    if change.actions().iter().any(|action| changes_content.contains(action)) {
+        let (old, new) = (side(before, || change.old_content(fs, DIFF_MAX))?, side(after, || change.new_content(fs, DIFF_MAX))?);
+        content(&mut text, &path, &old, &new, sensitivity);
+    }
+    Ok(text)
+}
+
+fn attributes(text: &mut String, path: &str, before: &Metadata, after: &Metadata) {
+    let kind = kind(after);
+    if before.mode != after.mode {
+        let _ = writeln!(text, "{kind} {path} mode {:04o} -> {:04o}", before.mode, after.mode);
+    }
+    if (before.uid, before.gid) != (after.uid, after.gid) {
+        let (Metadata { uid, gid, .. }, Metadata { uid: new_uid, gid: new_gid, .. }) = (before, after);
+        let _ = writeln!(text, "{kind} {path} owner {uid}:{gid} -> {new_uid}:{new_gid}");
+    }
+}
+
+fn kind(metadata: &Metadata) -> &'static str {
+    match metadata.file_type {
         FileType::Directory => "directory",
+        FileType::Symlink => "link",
         _ => "file",
-    };
-    match &change.before {
-        None => {
-            let _ = writeln!(text, "new {kind} {path} mode {:04o} owner {}:{}", after.mode, after.uid, after.gid);
-        }
-        Some(before) => {
-            let before = before.metadata;
-            if before.mode != after.mode {
-                let _ = writeln!(text, "{kind} {path} mode {:04o} -> {:04o}", before.mode, after.mode);
+    }
+}
+
+fn side(state: Option<&State>, read: impl FnOnce() -> Result<Option<Vec<u8>>>) -> Result<Side> {
+    match state {
+        Some(State { metadata, .. }) if metadata.file_type == FileType::Regular => {
+            if metadata.size > DIFF_MAX {
+                return Ok(Side::Large(metadata.size));
             }
-            if (before.uid, before.gid) != (after.uid, after.gid) {
-                let _ = writeln!(
-                    text,
-                    "{kind} {path} owner {}:{} -> {}:{}",
-                    before.uid, before.gid, after.uid, after.gid
-                );
-            }
+            Ok(read()?.map_or(Side::Absent, Side::Bytes))
         }
+        _ => Ok(Side::Absent),
     }
-    for xattr in &change.after.xattrs {
-        let value = xattr.value.strip_suffix(&[0]).unwrap_or(&xattr.value);
-        let _ = writeln!(text, "{kind} {path} {}={}", xattr.name.escape_ascii(), value.escape_ascii());
-    }
-    if after.file_type == FileType::Regular && change.after.content.is_some() {
-        content(&mut text, &path, old, new, sensitivity);
-    }
-    text
 }
 
 fn content(text: &mut String, path: &str, old: &Side, new: &Side, sensitivity: Sensitivity) {
+    if matches!((old, new), (Side::Absent, Side::Absent)) {
+        return;
+    }
     let (Some(before), Some(after)) = (shown(old), shown(new)) else {
         let _ = writeln!(text, "file {path} content {} -> {}", size(old), size(new));
         return;
@@ -78,7 +113,8 @@ fn content(text: &mut String, path: &str, old: &Side, new: &Side, sensitivity: S
     };
     let old_name = if matches!(old, Side::Absent) { "/dev/null".to_owned() } else { format!("a{path}") };
     let diff = TextDiff::from_lines(&before, &after);
-    let unified = diff.unified_diff().context_radius(3).header(&old_name, &format!("b{path}")).to_string();
+    let new_name = if matches!(new, Side::Absent) { "/dev/null".to_owned() } else { format!("b{path}") };
+    let unified = diff.unified_diff().context_radius(3).header(&old_name, &new_name).to_string();
     // Line ends stay; every other control character may come from a hostile image.
     for line in unified.split_inclusive('\n') {
         text.push_str(&printable(line.trim_end_matches('\n')));

@@ -2,7 +2,8 @@
 
 use crate::failure::printable;
 use crate::inject::Item;
-use imgraft_vfs::stage::{Action, Change};
+use imgraft_vfs::stage::Change;
+use imgraft_vfs::transaction::Recovery;
 use imgraft_vfs::transaction::IoCounts;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -27,8 +28,8 @@ pub struct Report {
     pub changed: bool,
     /// Whether nothing was to be written.
     pub dry_run: bool,
-    /// Whether an earlier, interrupted run was finished first.
-    pub recovered: bool,
+    /// What was done first about an earlier, interrupted run: nothing, finished or discarded.
+    pub recovered: &'static str,
     /// What the second reader said.
     pub verified: Verified,
     /// The items, in order.
@@ -156,26 +157,28 @@ impl ItemReport {
 
 impl FileReport {
     fn of(change: &Change) -> impl Iterator<Item = Self> {
-        let metadata = change.after.metadata;
-        let entry = Self {
-            path: change.path.to_string(),
-            action: "",
-            mode: format!("{:04o}", metadata.mode),
-            uid: metadata.uid,
-            gid: metadata.gid,
-            size: metadata.size,
-        };
-        change.actions().into_iter().map(move |action| Self { action: action_name(action), ..entry.clone() })
+        let path = change.path.to_string();
+        let metadata = change.metadata().copied();
+        change.actions().iter().filter_map(move |action| {
+            let metadata = metadata?;
+            Some(Self {
+                path: path.clone(),
+                action: action.name(),
+                mode: format!("{:04o}", metadata.mode),
+                uid: metadata.uid,
+                gid: metadata.gid,
+                size: metadata.size,
+            })
+        })
     }
 }
 
-fn action_name(action: Action) -> &'static str {
-    match action {
-        Action::Create => "create",
-        Action::Modify => "modify",
-        Action::Chmod => "chmod",
-        Action::Chown => "chown",
-        Action::Relabel => "relabel",
+/// The word for what a run found of an earlier one.
+pub fn recovery_name(recovery: Recovery) -> &'static str {
+    match recovery {
+        Recovery::Nothing => "nothing",
+        Recovery::Finished => "finished",
+        Recovery::Discarded => "discarded",
     }
 }
 
@@ -199,8 +202,8 @@ impl Report {
             "{}: {}, {volume}, {} ({}), {}",
             self.image, self.format, self.volume.filesystem, self.access, printable(&self.guest)
         );
-        if self.recovered {
-            text.push_str("  finished an interrupted earlier run first\n");
+        if self.recovered != recovery_name(Recovery::Nothing) {
+            let _ = writeln!(text, "  {} an interrupted earlier run first", self.recovered);
         }
         for item in &self.items {
             item.to_text(&mut text);

@@ -6,7 +6,7 @@ use crate::guest::{self, Guest};
 use crate::inject::Revealed;
 use crate::inject::staging::{Show, Staged, stage_all};
 use crate::plan::{Inject, Output, Run};
-use crate::report::{Io, Report, Status, Verified, Volume};
+use crate::report::{Io, Report, Status, Verified, Volume, recovery_name};
 use imgraft_vfs::block::{BlockDevice, SliceDevice};
 use imgraft_vfs::fs::{self, Features, Mode};
 use imgraft_vfs::image::{self, Format};
@@ -36,7 +36,7 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     fs.close()?;
     let commit = disk.finish()?;
     let verified = second_reader(&txn, format, &volume.info, &staged)?;
-    let recovered = txn.recovered();
+    let recovered = recovery_name(txn.recovered());
     let io = match plan.run {
         Run::Commit if !staged.changes.is_empty() => txn.commit(commit)?,
         _ => txn.counts(),

@@ -61,7 +61,7 @@ pub(super) fn run(plan: &Inspect) -> Result<Exit, Failure> {
     let facts = disk.facts().into_iter().collect();
     let disk: Arc<dyn BlockDevice> = disk;
     let table = match plan.target.volume {
-        Selector::Whole => volume::whole(&disk)?,
+        Selector::Whole => volume::undivided(&disk)?,
         _ => volume::list(&disk)?,
     };
     let chosen = match &plan.target.volume {

@@ -1,14 +1,14 @@
 //! All requests onto one stage, in order, with a savepoint before each.
 
 use super::{Injector, Request, Revealed};
-use crate::diff::{self, DIFF_MAX, Sensitivity, Side};
+use crate::diff::{self, Sensitivity};
 use crate::failure::Failure;
 use crate::guest::Guest;
 use crate::report::ItemReport;
 use imgraft_vfs::Result;
-use imgraft_vfs::fs::{FileType, GuestFs};
+use imgraft_vfs::fs::GuestFs;
 use imgraft_vfs::path::{GuestPath, Resolved};
-use imgraft_vfs::stage::{Change, ChangeSet, Stage};
+use imgraft_vfs::stage::{ChangeSet, Stage};
 
 /// What is staged: the changes, and what is to be told of them.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub fn stage_all(mut requests: Vec<Request>, guest: &Guest, fs: &dyn GuestFs, sh
             for change in changes.changes() {
                 let sensitivity =
                     if shadows.contains(&change.path) { Sensitivity::Hashes } else { Sensitivity::Plain };
-                text.push_str(&diff::render(change, &old(change, fs)?, &new(change)?, sensitivity));
+                text.push_str(&&diff::render(change, fs, sensitivity)?);
             }
             text
         }
@@ -81,25 +81,4 @@ fn sensitive(stage: &Stage<'_>) -> Result<Vec<Resolved>> {
         .into_iter()
         .map(|path| stage.resolve(&GuestPath::parse(path)?))
         .collect()
-}
-
-fn old(change: &Change, fs: &dyn GuestFs) -> Result<Side> {
-    match &change.before {
-        None => Ok(Side::Absent),
-        Some(before) if before.metadata.file_type != FileType::Regular => Ok(Side::Absent),
-        Some(before) if before.metadata.size > DIFF_MAX => Ok(Side::Large(before.metadata.size)),
-        Some(_) => Ok(Side::Bytes(imgraft_vfs::fs::read_file(fs, &change.path, DIFF_MAX)?)),
-    }
-}
-
-fn new(change: &Change) -> Result<Side> {
-    match &change.after.content {
-        None => Ok(Side::Absent),
-        Some(content) if content.len() > DIFF_MAX => Ok(Side::Large(content.len())),
-        Some(content) => {
-            let mut bytes = vec![0; usize::try_from(content.len()).unwrap_or(0)];
-            content.read_at(&mut bytes, 0)?;
-            Ok(Side::Bytes(bytes))
-        }
-    }
 }
