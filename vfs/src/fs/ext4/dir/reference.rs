@@ -113,9 +113,9 @@ fn uuid(text: &str) -> Vec<u8> {
     digits.as_bytes().chunks(2).map(|hex| u8::from_str_radix(std::str::from_utf8(hex).unwrap(), 16).unwrap()).collect()
 }
 
-/// Inserts `count` names, removes some, and asks e2fsck and the kernel; lets the kernel change the directory, and asks
+/// Inserts these names, removes some, and asks e2fsck and the kernel; lets the kernel change the directory, and asks
 /// our reader.
-fn judge(make: &[&str], after: &str, count: usize, lengths: RangeInclusive<usize>) -> Option<MemStore> {
+fn judge(make: &[&str], after: &str, names: BTreeSet<Vec<u8>>) -> Option<MemStore> {
     if !have(&["mke2fs", "debugfs", "e2fsck", "dumpe2fs"]) {
         return None;
     }
@@ -129,14 +129,9 @@ fn judge(make: &[&str], after: &str, count: usize, lengths: RangeInclusive<usize
     let mut context = image.context();
     let file = image.stat("f", "Inode:");
     let mut store = image.load();
-    let mut random = Random(count as u64);
-    let mut names = BTreeSet::new();
-    while names.len() < count {
-        let mut name = random.name(lengths.end() - lengths.start() + 1);
-        name.resize(name.len() + lengths.start() - 1, b'x');
-        if names.insert(name.clone()) {
-            context.insert(&mut store, &name, file, FileType::Regular).unwrap();
-        }
+    let mut names = names;
+    for name in &names {
+        context.insert(&mut store, name, file, FileType::Regular).unwrap();
     }
     for name in names.clone().iter().step_by(5) {
         context.remove(&mut store, name).unwrap();
@@ -166,6 +161,17 @@ fn judge(make: &[&str], after: &str, count: usize, lengths: RangeInclusive<usize
     Some(store)
 }
 
+fn random_names(count: usize, lengths: RangeInclusive<usize>) -> BTreeSet<Vec<u8>> {
+    let mut random = Random(count as u64);
+    let mut names = BTreeSet::new();
+    while names.len() < count {
+        let mut name = random.name(lengths.end() - lengths.start() + 1);
+        name.resize(name.len() + lengths.start() - 1, b'x');
+        names.insert(name);
+    }
+    names
+}
+
 /// Lists the directory and looks up every name; then removes a few, and adds others.
 fn kernel_uses(dir: &Path, file: &Path, names: &mut BTreeSet<Vec<u8>>) -> std::io::Result<()> {
     let mut listed = BTreeSet::new();
@@ -193,39 +199,46 @@ fn kernel_uses(dir: &Path, file: &Path, names: &mut BTreeSet<Vec<u8>>) -> std::i
 
 #[test]
 fn small_blocks() {
-    judge(&["1024"], "", 12_000, 1..=255);
+    judge(&["1024"], "", random_names(12_000, 1..=255));
 }
 
 #[test]
 fn large_blocks() {
-    judge(&["4096"], "", 20_000, 1..=255);
+    judge(&["4096"], "", random_names(20_000, 1..=255));
 }
 
 #[test]
 fn without_checksums_and_types() {
-    judge(&["1024", "-O", "^metadata_csum,^filetype"], "", 5_000, 1..=100);
+    judge(&["1024", "-O", "^metadata_csum,^filetype"], "", random_names(5_000, 1..=100));
 }
 
 #[test]
 fn without_index() {
-    judge(&["2048", "-O", "^dir_index"], "", 500, 1..=255);
+    judge(&["2048", "-O", "^dir_index"], "", random_names(500, 1..=255));
 }
 
 #[test]
 fn three_levels() {
-    if let Some(store) = judge(&["1024", "-O", "large_dir"], "", 45_000, 200..=255) {
+    if let Some(store) = judge(&["1024", "-O", "large_dir"], "", random_names(45_000, 200..=255)) {
         assert_eq!(store.blocks[0][30], 2);
     }
 }
 
 #[test]
 fn other_hashes() {
-    judge(&["1024"], "ssv def_hash_version 2\nssv flags 2", 3_000, 1..=255);
-    judge(&["1024"], "ssv def_hash_version 0", 3_000, 1..=255);
-    judge(&["1024", "-O", "^metadata_csum"], "ssv def_hash_version 1\nssv flags 2", 3_000, 1..=255);
+    judge(&["1024"], "ssv def_hash_version 2\nssv flags 2", random_names(3_000, 1..=255));
+    judge(&["1024"], "ssv def_hash_version 0", random_names(3_000, 1..=255));
+    judge(&["1024", "-O", "^metadata_csum"], "ssv def_hash_version 1\nssv flags 2", random_names(3_000, 1..=255));
+}
+
+#[test]
+fn names_of_one_hash() {
+    let mut names = random_names(300, 100..=255);
+    names.extend(super::tests::colliding());
+    judge(&["1024"], "ssv def_hash_version 0", names);
 }
 
 #[test]
 fn one_block() {
-    judge(&["4096"], "", 30, 1..=40);
+    judge(&["4096"], "", random_names(30, 1..=40));
 }
