@@ -56,7 +56,7 @@ pub struct Volume {
 #[serde(rename_all = "snake_case", tag = "verdict")]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Verified {
-    Agrees { paths: usize },
+    Agrees { paths: usize, xattrs_unverified: usize },
     Unknown { reason: String },
     NothingToVerify,
 }
@@ -227,7 +227,10 @@ impl Report {
 impl Verified {
     fn to_text(&self) -> String {
         match self {
-            Self::Agrees { paths } => format!("a second reader agrees on {paths} paths"),
+            Self::Agrees { paths, xattrs_unverified: 0 } => format!("a second reader agrees on {paths} paths"),
+            Self::Agrees { paths, xattrs_unverified } => {
+                format!("a second reader agrees on {paths} paths ({xattrs_unverified} attributes it cannot read)")
+            }
             Self::Unknown { reason } => {
                 format!("not verified, the second reader does not know it: {}", printable(reason))
             }

@@ -68,7 +68,7 @@ fn second_reader(txn: &Transaction, format: Format, info: &VolumeInfo, staged: &
     let disk = image::open(txn.overlay(), Some(format))?;
     let device = SliceDevice::new(disk, info.start, info.size)?;
     Ok(match verify(Arc::new(device), &staged.changes)? {
-        Verdict::Agrees { paths } => Verified::Agrees { paths },
+        Verdict::Agrees { paths, xattrs_unverified } => Verified::Agrees { paths, xattrs_unverified },
         Verdict::Unknown { reason } => Verified::Unknown { reason },
     })
 }

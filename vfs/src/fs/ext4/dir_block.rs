@@ -242,7 +242,7 @@ impl DirBlock {
         let (inode, length, name_length, kind) = header().ok_or_else(|| wrong("no room for it"))?;
         let length = stored_length(length, self.bytes.len());
         let name_length = usize::from(name_length);
-        if length % 4 != 0 || length < entry_length(name_length.max(1)) {
+        if !length.is_multiple_of(4) || length < entry_length(name_length.max(1)) {
             return Err(wrong("impossible length"));
         }
         match bytes.len().checked_sub(length) {

@@ -35,10 +35,10 @@ pub(super) fn parse_block(block: &[u8], checksum: Option<BlockChecksum>) -> Resu
         (Some(MAGIC), Some(references), Some(1)) if references > 0 => references,
         _ => return Err(corrupt("the header of an attribute block is malformed")),
     };
-    if let Some(expected) = checksum {
-        if le::u32_at(block, CHECKSUM) != Some(sum(block, expected)) {
-            return Err(corrupt("the checksum of an attribute block is wrong"));
-        }
+    if let Some(checksum) = checksum
+        && le::u32_at(block, CHECKSUM) != Some(sum(block, checksum))
+    {
+        return Err(corrupt("the checksum of an attribute block is wrong"));
     }
     Ok((references, parse_entries(block, BLOCK_HEADER)?))
 }
