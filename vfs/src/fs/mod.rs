@@ -205,8 +205,10 @@ pub struct Features {
 /// A guest filesystem. A driver follows no symbolic link and cannot be handed a path that is not resolved.
 ///
 /// Unless said otherwise a missing path is `NotFound`, an existing one where a new one is made is `Invalid`, a file of
-/// another type than needed is `WrongType`, and a filesystem opened read-only answers a change with `Denied`. After an
-/// error of a changing operation the filesystem is not to be used further: the transaction below it is dropped.
+/// another type than needed (or a component before the last that is no directory, a symbolic link included) is
+/// `WrongType`, and a filesystem opened read-only answers a change with `Denied`. The root cannot be made, removed or
+/// renamed (`Invalid`). After an error of a changing operation the filesystem is not to be used further: the transaction
+/// below it is dropped.
 pub trait GuestFs: Lookup + Debug {
     /// What the filesystem is.
     fn features(&self) -> Features;
@@ -226,7 +228,8 @@ pub trait GuestFs: Lookup + Debug {
     /// Makes a directory in an existing directory.
     fn create_dir(&mut self, at: &Resolved, attrs: Attrs) -> Result<()>;
 
-    /// Makes a symbolic link in an existing directory; its mode is 0o777 whatever `attrs` says.
+    /// Makes a symbolic link in an existing directory; its mode is 0o777 whatever `attrs` says. A target that is
+    /// empty, holds NUL or is longer than the filesystem takes is `Invalid`.
     fn create_symlink(&mut self, at: &Resolved, target: &[u8], attrs: Attrs) -> Result<()>;
 
     /// Gives the file at `existing` (no directory) the further name `at`.
@@ -241,7 +244,7 @@ pub trait GuestFs: Lookup + Debug {
     /// Cuts a regular file, or lengthens it with a hole.
     fn truncate(&mut self, at: &Resolved, size: u64) -> Result<()>;
 
-    /// Changes the attributes of a file, of a symbolic link itself.
+    /// Changes the attributes of a file, of a symbolic link itself. A change of owner leaves the mode alone.
     fn set_attrs(&mut self, at: &Resolved, attrs: SetAttrs) -> Result<()>;
 
     /// Sets an extended attribute, whether or not it was there.
@@ -250,11 +253,12 @@ pub trait GuestFs: Lookup + Debug {
     /// Removes an extended attribute; `NotFound` where it is not there.
     fn remove_xattr(&mut self, at: &Resolved, name: &[u8]) -> Result<()>;
 
-    /// Removes a file, or an empty directory.
+    /// Removes a file, or an empty directory (`Invalid` where it is not empty).
     fn remove(&mut self, at: &Resolved) -> Result<()>;
 
-    /// Renames as rename(2) does: `to` is replaced where it is a file (or an empty directory and `from` a directory); a
-    /// directory cannot become its own descendant (`Invalid`).
+    /// Renames as rename(2) does: `to` is replaced where it is a file and `from` is one (a symbolic link counts as a
+    /// file), or an empty directory and `from` a directory; two names of one file both stay. A file over a directory or
+    /// a directory over a file is `WrongType`; a directory over one that is not empty, or below itself, is `Invalid`.
     fn rename(&mut self, from: &Resolved, to: &Resolved) -> Result<()>;
 
     /// Writes everything still held to the volume.

@@ -1,11 +1,37 @@
 //! Everything or nothing: writes to the host file are held until one commit.
+//!
+//! [`Transaction::begin`] opens and locks the file, and finishes or discards what an interrupted run left. The layers
+//! above read and write the [`Overlay`]. [`Transaction::commit`] makes what it holds the image, in one of the two orders
+//! of [`CommitPlan`], so that a crash at any instant leaves the old image or the new one.
 
+mod base;
+mod changes;
+mod commit;
+#[cfg(test)]
+pub(crate) mod crash;
+#[cfg(test)]
+mod crash_tests;
+mod file;
+mod host;
+mod journal;
+mod lock;
 mod overlay;
+#[cfg(test)]
+mod overlay_tests;
+mod record;
+mod recover;
+#[cfg(test)]
+mod recover_tests;
+mod spill;
 
+pub use file::FileHost;
+pub use host::{Host, Sidecar, Stamp};
 pub use overlay::Overlay;
+pub use recover::Recovery;
 
-use crate::error::Result;
-use std::path::Path;
+use crate::error::{Error, ErrorKind, Layer, Result};
+use base::Base;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What a transaction may do to the image, and so which locks it takes.
@@ -46,15 +72,48 @@ pub struct IoCounts {
 }
 
 /// An image file, opened and locked, whose changes are held until [`commit`](Self::commit).
+///
+/// The lock lasts as long as the transaction and every [`Overlay`] taken from it.
 #[derive(Debug)]
 pub struct Transaction {
+    base: Arc<Base>,
     overlay: Arc<Overlay>,
+    access: Access,
+    recovered: Recovery,
 }
 
 impl Transaction {
-    /// Opens and locks the image.
-    pub fn begin(_image: &Path, _access: Access) -> Result<Self> {
-        unreachable!()
+    /// Opens and locks the image, and (for `Write`) finishes or discards what an interrupted run left.
+    ///
+    /// `NotFound`, `WrongType`, `Unsupported` (a device), `Denied` (no permission, or a journal that does not fit the
+    /// image), `Corrupt` (empty), `InUse` (locked by somebody, or for `Read` an interrupted commit to finish first).
+    pub fn begin(image: &Path, access: Access) -> Result<Self> {
+        let host = FileHost::open(image, access)?;
+        let directory = host.directory().map(Path::to_path_buf);
+        Self::start(Box::new(host), access, directory)
+    }
+
+    /// Begins on a host that is not (only) a file; locks are its business.
+    pub fn over(host: Box<dyn Host>, access: Access) -> Result<Self> {
+        Self::start(host, access, None)
+    }
+
+    fn start(host: Box<dyn Host>, access: Access, spill: Option<PathBuf>) -> Result<Self> {
+        let base = Arc::new(Base::new(host)?);
+        let recovered = match access {
+            Access::Write => recover::recover(&base)?,
+            Access::Read => {
+                recover::refuse_pending(&base)?;
+                Recovery::Nothing
+            }
+        };
+        let overlay = Arc::new(Overlay::spilling_to(Arc::clone(&base) as _, spill));
+        Ok(Self { base, overlay, access, recovered })
+    }
+
+    /// What an interrupted run had left when this one began.
+    pub fn recovered(&self) -> Recovery {
+        self.recovered
     }
 
     /// The host file's bytes with the writes held laid over them; the image formats stand on it.
@@ -62,9 +121,31 @@ impl Transaction {
         Arc::clone(&self.overlay)
     }
 
-    /// Makes the writes held durable as `plan` says; on error the image is the old one (or, after an interruption in a
-    /// journal's application, the new one at the next run).
-    pub fn commit(self, _plan: CommitPlan) -> Result<IoCounts> {
-        unreachable!()
+    /// What the run has cost so far.
+    pub fn counts(&self) -> IoCounts {
+        self.base.counts()
     }
+
+    /// Makes the writes held durable as `plan` says; where they change nothing, nothing is written.
+    ///
+    /// On an error the image is the old one, and the message says so; or, where the disk failed in the middle, the
+    /// message says what the image is and what to do: the switch may be done, or a journal is there to be finished.
+    pub fn commit(self, plan: CommitPlan) -> Result<IoCounts> {
+        if self.access == Access::Read {
+            let message = "a transaction that was begun for reading cannot commit";
+            return Err(Error::new(ErrorKind::Invalid, Layer::Transaction, message));
+        }
+        match plan {
+            CommitPlan::Switch { sector } => commit::switch(&self.base, &self.overlay, sector)?,
+            CommitPlan::Journal => commit::journal(&self.base, &self.overlay)?,
+        }
+        Ok(self.base.counts())
+    }
+}
+
+/// Finishes or discards what an interrupted run left of a commit to this image.
+///
+/// The errors are those of [`Transaction::begin`] for writing.
+pub fn recover(image: &Path) -> Result<Recovery> {
+    Ok(Transaction::begin(image, Access::Write)?.recovered())
 }
