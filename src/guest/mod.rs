@@ -1,6 +1,7 @@
 //! Facts about a guest, read once.
 
 pub mod accounts;
+pub mod facts;
 pub mod file_contexts;
 pub mod login_defs;
 pub mod network;
@@ -8,6 +9,7 @@ pub mod os_release;
 pub mod selinux;
 
 pub use accounts::{Accounts, Group, User};
+pub use facts::Facts;
 pub use network::{NetworkStack, StackState};
 pub use os_release::OsRelease;
 pub use selinux::{Enforcement, Selinux};

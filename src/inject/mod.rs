@@ -12,6 +12,7 @@ mod net;
 mod passwords;
 mod rc_local;
 mod sshd;
+pub mod staging;
 
 #[cfg(test)]
 mod testing;

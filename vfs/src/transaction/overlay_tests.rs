@@ -8,7 +8,11 @@ use std::sync::Arc;
 
 fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut random = Random(seed);
-    (0..len.div_ceil(8)).flat_map(|_| random.next().to_le_bytes()).take(len).collect()
+    let mut bytes = vec![0; len];
+    for chunk in bytes.chunks_mut(8) {
+        chunk.copy_from_slice(&random.next().to_le_bytes()[..chunk.len()]);
+    }
+    bytes
 }
 
 fn overlay(base: &[u8]) -> Overlay {

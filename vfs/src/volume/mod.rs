@@ -187,6 +187,11 @@ pub fn list(disk: &Arc<dyn BlockDevice>) -> Result<Table> {
     Ok(Table { scheme, sector_size, volumes, notes })
 }
 
+/// The disk as one volume, without a look at any partition table.
+pub fn undivided(disk: &Arc<dyn BlockDevice>) -> Result<Table> {
+    Ok(whole(disk, probe(&**disk)?, Vec::new()))
+}
+
 fn whole(disk: &Arc<dyn BlockDevice>, signature: Option<Signature>, notes: Vec<String>) -> Table {
     let volumes = vec![VolumeInfo::whole(&**disk, signature)];
     Table { scheme: Scheme::Whole, sector_size: 512, volumes, notes }
