@@ -72,7 +72,10 @@ impl FileContexts {
         let path = substitute(&self.substitutions, path);
         let path = substitute(&self.distribution_substitutions, &path);
         let mut untried = Vec::new();
-        let lines = || self.texts.iter().rev().flat_map(|text| text.rsplit(|byte| *byte == b'\n')).filter_map(parse);
+        let lines = || {
+            let lines = self.texts.iter().rev().flat_map(|text| text.rsplit(|byte| *byte == b'\n'));
+            lines.filter(|line| is_candidate(line, &path)).filter_map(parse)
+        };
         let of_type = |line: &Line<'_>| line.file_type.is_none_or(|wanted| wanted == file_type);
 
         let exact = lines().filter(of_type).find(|line| {
@@ -88,15 +91,13 @@ impl FileContexts {
                 continue;
             }
             self.compiled += 1;
-            match compile(line.regex) {
-                Some(regex) if self.compiled <= REGEX_COUNT => {
-                    if regex.is_match(&path) {
-                        return Match { label: line.label(), untried };
-                    }
-                }
-                _ if untried.len() < 4 => untried.push(line.regex.escape_ascii().to_string()),
-                _ if self.compiled > REGEX_COUNT => break,
-                _ => {}
+            let is_affordable = self.compiled <= REGEX_COUNT;
+            match compile(line.regex).filter(|_| is_affordable) {
+                Some(regex) if regex.is_match(&path) => return Match { label: line.label(), untried },
+                Some(_) => {}
+                None if untried.len() < 4 => untried.push(line.regex.escape_ascii().to_string()),
+                None if is_affordable => {}
+                None => break,
             }
         }
         Match { label: Label::Unknown, untried }
@@ -110,6 +111,16 @@ impl Line<'_> {
             context => Label::Context(context.to_vec()),
         }
     }
+}
+
+/// Whether a line can be about `path`, told by its first bytes: nearly none can, and the others need not be taken apart.
+fn is_candidate(line: &[u8], path: &[u8]) -> bool {
+    let line = line.trim_ascii_start();
+    let differs = line.iter().zip(path).position(|(line, path)| line != path).unwrap_or(line.len().min(path.len()));
+    let is_literal = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-_,:@%".contains(byte);
+    // Every byte before the difference is literal, and neither it nor the next makes one of them optional.
+    let is_decided = line[..(differs + 2).min(line.len())].iter().all(is_literal) && differs < line.len();
+    !is_decided || line.contains(&b'|')
 }
 
 /// `regex [type] context`; anything else is no line.

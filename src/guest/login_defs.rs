@@ -19,11 +19,11 @@ pub(super) fn encrypt_method(reader: &Reader<'_>) -> Result<Option<Method>> {
 /// The last `ENCRYPT_METHOD` line; `None` where there is none or it asks for a method that is not to be used any more.
 fn parse(text: &[u8]) -> Option<Method> {
     let text = String::from_utf8_lossy(text);
-    let values = text.lines().filter_map(|line| {
+    let mut values = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         (words.next() == Some("ENCRYPT_METHOD")).then(|| words.next()).flatten()
     });
-    match values.last()?.trim_matches('"').to_ascii_uppercase().as_str() {
+    match values.next_back()?.trim_matches('"').to_ascii_uppercase().as_str() {
         "YESCRYPT" => Some(Method::Yescrypt),
         "SHA512" => Some(Method::Sha512),
         "SHA256" => Some(Method::Sha256),

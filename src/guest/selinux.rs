@@ -10,7 +10,8 @@ const LIMIT: u64 = 256 * 1024;
 pub struct Selinux {
     /// `SELINUX`.
     pub enforcement: Enforcement,
-    /// `SELINUXTYPE`: the directory of the policy below `/etc/selinux`; `None` where it is missing or no such name.
+    /// `SELINUXTYPE`: the directory of the policy below `/etc/selinux`, `targeted` where it is missing as in libselinux;
+    /// `None` where it is no name of a directory.
     pub policy: Option<String>,
 }
 
@@ -47,7 +48,7 @@ impl Selinux {
     fn parse(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
         // As in libselinux: a file that does not say `SELINUX=` leaves it to the kernel, which begins permissive.
-        let mut selinux = Self { enforcement: Enforcement::Permissive, policy: None };
+        let mut selinux = Self { enforcement: Enforcement::Permissive, policy: Some("targeted".to_owned()) };
         for line in text.lines().map(str::trim) {
             if let Some(value) = line.strip_prefix("SELINUXTYPE=") {
                 let value = value.trim();
@@ -77,6 +78,7 @@ mod tests {
         assert_eq!(selinux, Selinux { enforcement: Enforcement::Enforcing, policy: Some("targeted".into()) });
         assert!(!Selinux::parse(b"SELINUX=disabled").is_active());
         assert!(Selinux::parse(b"").is_active());
+        assert_eq!(Selinux::parse(b"SELINUX=permissive").policy.as_deref(), Some("targeted"));
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub fn check(line: &str) -> Result<(), InjectError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inject::testing::{ECDSA, ED25519, RSA};
+    use crate::inject::testing::{ECDSA, ED25519, RSA, SECURITY_KEY};
 
     #[test]
     fn lines_are_taken_apart_as_sshd_does() {
@@ -117,8 +117,8 @@ mod tests {
 
     #[test]
     fn parse_takes_every_kind_of_key() {
-        let text = format!("# mine\n\n{ED25519}\r\n  {RSA}\nfrom=\"10.*\",command=\"a b\" {ECDSA}");
-        assert_eq!(parse(text.as_bytes()).unwrap().len(), 3);
+        let text = format!("# mine\n\n{ED25519}\r\n  {RSA}\n{SECURITY_KEY}\nfrom=\"10.*\",command=\"a b\" {ECDSA}");
+        assert_eq!(parse(text.as_bytes()).unwrap().len(), 4);
     }
 
     #[test]

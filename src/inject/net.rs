@@ -43,10 +43,12 @@ impl Spelling {
         let first = lines.peek()?.trim_start();
         if first.starts_with('[') {
             return lines.find_map(|line| match line.trim() {
-                "[connection]" => Some(Self(NetworkStack::NetworkManager)),
-                "[Match]" | "[Network]" => Some(Self(NetworkStack::Networkd)),
+                "[connection]" => Some(Some(Self(NetworkStack::NetworkManager))),
+                "[Match]" | "[Network]" => Some(Some(Self(NetworkStack::Networkd))),
+                // A .netdev file may have a [Match] too, and goes elsewhere.
+                "[NetDev]" => Some(None),
                 _ => None,
-            });
+            })?;
         }
         // A YAML document may begin with its marker, and JSON is YAML.
         if lines.clone().any(|line| line == "network:" || line.starts_with("network: "))

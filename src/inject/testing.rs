@@ -11,6 +11,7 @@ use imgraft_vfs::stage::{Change, Stage};
 pub const ED25519: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIAEu9Lhq09fnUQ+NLJjp0/W2gr6JPTQdsQVnAskKbLE me at home";
 pub const RSA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQCssYXRthhiktPedc08wcvzNDzQtXpQfx2jN1sQxUs7q6wxTiwWOgVs3sYhYwop8GWAjHSpdc11FfAPgnEeXLcqbe72LzXrg0wPmvL+AUej3SFyCNLW1Ady9SKFV23y8LjWipNG2lLYRt5w/jDzbtVTtnc2AaiJ0KDJQ2mqI+4yjW1kJTCnRUsemX3al4nSbAXmFf+DlGz3dBPGzMALNNPEjslqIk81nxXdXY5I0vC9q+u+JyQ44/t+kmzYf8+pU+Rj6xJkUZ4WhDy92KYYuukNzvHLcLrnq1e+fx8TWJPXFYQx4BCC/RNw2iQzjpyh67oQEF6pCaSUYAvn9BU1hrCt9is3S9PwigpZiuvsF/IipN+Owf27q7nZ8Wp4k2eRNMbpJfl9osRu/uUYGvLYCqAUjzIm99JNby7wjJ3Ls8UuTHXQEsuwoCjvQ/PfRZn3pazLKeqa8kf8MdlkDM2cApRvF91nAk/qY+cDsww2SRKE6+6pH2gNwkgJVoilpKH1RUc= me at home";
 pub const ECDSA: &str = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBErns1QNbuY5YgaSOQbnPVARBphBJUC95RIeQlhH0+nKR26M5V7vW24rD8BxATQ04ZtQLdXzERo4+Q42MNdg5Ps= me at home";
+pub const SECURITY_KEY: &str = "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAINEK4u17EgyoUP02YHr1uiCL+8S5cWmctDkC8OWF6IEYAAAABHNzaDo= sk me";
 
 pub const PASSWD: &[u8] = b"root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/usr/sbin:/usr/sbin/nologin\nann:x:1000:1001:Ann,,,:/home/ann:/bin/bash\nbl\xf6d:x:1001:1001::/home/b:/bin/sh\nnew:x:999:999::/srv/deep/new:/bin/false\nnobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\nlost:x:998:998::relative:/bin/sh\nold:$1$a$b:997:997::/:/bin/sh\n";
 pub const SHADOW: &[u8] =

@@ -47,6 +47,7 @@ fn texts_of_no_spelling_are_refused() {
         "\n# x\n",
         "hello",
         "[Unit]\nx=y\n",
+        "[NetDev]\nName=a\n[Match]\n",
         "ONBOOT=yes\n",
         "interface eth0\n",
         "a: b\n",
