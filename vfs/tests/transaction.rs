@@ -173,6 +173,27 @@ fn a_file_without_write_permission_is_denied_for_writing() {
 }
 
 #[test]
+fn a_directory_without_permissions_is_no_hindrance_to_reading_and_refuses_a_journal() {
+    let (dir, path, old) = image(4096);
+    if nix::unistd::geteuid().is_root() {
+        // Permissions do not hold the superuser.
+        return;
+    }
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o111)).unwrap();
+    Transaction::begin(&path, Access::Read).unwrap();
+    let txn = begin(&path);
+    txn.overlay().write_at(b"change", 0).unwrap();
+    let error = txn.commit(CommitPlan::Journal).unwrap_err();
+    assert!(error.hint().unwrap().contains("must be writable"), "{error:?}");
+    assert_eq!(fs::read(&path).unwrap(), old);
+    // A switch needs no journal.
+    let txn = begin(&path);
+    txn.overlay().write_at(b"change", 0).unwrap();
+    txn.commit(CommitPlan::Switch { sector: 0 }).unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
 fn the_journal_lies_beside_the_file_that_a_symlink_leads_to() {
     let (dir, path, mut expected) = image(8192);
     fs::create_dir(dir.path().join("elsewhere")).unwrap();

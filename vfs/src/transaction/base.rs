@@ -5,6 +5,7 @@ use super::host::{Host, Stamp};
 use crate::block::{BlockDevice, check_range};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The image file below the overlay, with its journal.
@@ -101,6 +102,14 @@ impl Base {
     pub(super) fn write(&self, buf: &[u8], offset: u64) -> Result<()> {
         self.counters.write(buf.len());
         self.host.write_at(buf, offset).map_err(|e| self.failed("write to the image", e).with_offset(offset))
+    }
+
+    /// Makes sure that a write to this range finds room; on a filesystem that cannot tell, it does nothing.
+    pub(super) fn reserve(&self, range: &Range<u64>) -> Result<()> {
+        match self.host.reserve(range.start, range.end - range.start) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+            result => result.map_err(|e| self.failed("reserve room for the image", e).with_offset(range.start)),
+        }
     }
 
     pub(super) fn set_size(&self, size: u64) -> Result<()> {

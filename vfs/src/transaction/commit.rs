@@ -89,6 +89,11 @@ pub(super) fn journal(base: &Base, overlay: &Overlay) -> Result<()> {
     if changed.is_empty() {
         return Ok(());
     }
+    // A sparse image may need room for what replaces its holes: better to hear now that there is none.
+    for range in &changed {
+        base.reserve(range)
+            .map_err(|error| base.wrap("the commit failed before it began; the image is as it was", error))?;
+    }
     journal::write(base, overlay, &changed)?;
     apply(base, overlay, &changed).map_err(|error| {
         let message = format!(

@@ -4,7 +4,7 @@ use super::host::{Host, Sidecar, Stamp};
 use super::{Access, lock};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AtFlags, FallocateFlags, OFlag, fallocate, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use std::ffi::{OsStr, OsString};
@@ -47,7 +47,9 @@ impl FileHost {
         // The kind is looked at before the open, which alone can wake a device or wait for a pipe's other end.
         let found = fs::symlink_metadata(&real).map_err(|e| cannot("open the image", path, e))?;
         regular(path, found.mode())?;
-        let directory = File::open(parent).map_err(|e| cannot("open the directory of the image", path, e))?;
+        // A place to stand on: images often lie in directories that their users may enter and not list.
+        let directory = open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+            .map_err(|errno| cannot("open the directory of the image", path, errno.into()))?;
         let flags = match access {
             Access::Read => OFlag::O_RDONLY,
             Access::Write => OFlag::O_RDWR,
@@ -60,7 +62,7 @@ impl FileHost {
         regular(path, stat.st_mode)?;
         let file = File::from(file);
         lock::lock(&file, access).map_err(|error| error.with_host_path(path))?;
-        let journal = FileSidecar::new(parent, name, directory, stat.st_uid);
+        let journal = FileSidecar::new(parent, name, File::from(directory), stat.st_uid);
         Ok(Self { path: path.to_path_buf(), file, journal })
     }
 
@@ -148,6 +150,13 @@ impl Host for FileHost {
         self.file.write_all_at(buf, offset)
     }
 
+    fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
+        let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        };
+        Ok(fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, len)?)
+    }
+
     fn set_size(&self, size: u64) -> io::Result<()> {
         self.file.set_len(size)
     }
@@ -159,6 +168,12 @@ impl Host for FileHost {
 
     fn journal(&self) -> &dyn Sidecar {
         &self.journal
+    }
+}
+
+impl Drop for FileHost {
+    fn drop(&mut self) {
+        lock::unlock(&self.file);
     }
 }
 
@@ -248,6 +263,7 @@ impl Sidecar for FileSidecar {
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        self.directory.sync_all()
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        File::from(openat(&self.directory, ".", flags, Mode::empty())?).sync_all()
     }
 }

@@ -26,6 +26,9 @@ pub trait Host: Debug + Send + Sync {
     /// written.
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
 
+    /// Gives these `len` bytes of the file their room on the disk, holes included, without a change to what they hold.
+    fn reserve(&self, offset: u64, len: u64) -> io::Result<()>;
+
     /// Cuts or lengthens (with zeros) the file to `size` bytes.
     fn set_size(&self, size: u64) -> io::Result<()>;
 

@@ -202,7 +202,8 @@ impl Journal {
         Ok(true)
     }
 
-    fn corrupt(&self, base: &Base) -> Error {
+    /// The error of a journal whose checksum is right and whose records cannot be.
+    pub(super) fn corrupt(&self, base: &Base) -> Error {
         base.journal_error(ErrorKind::Corrupt, "the journal contradicts itself; nothing of it was used")
             .with_offset(self.at)
             .with_hint("find out who made it, and remove it")

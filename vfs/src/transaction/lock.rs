@@ -44,16 +44,28 @@ impl Access {
     }
 }
 
-/// Locks the file for as long as it is open, or fails with `InUse`; the error does not name the file.
+/// Locks the file until [`unlock`] or until it is closed, or fails with `InUse`; the error does not name the file.
 ///
 /// On a filesystem that has no such locks, `Write` is `Unsupported` and `Read` goes on without.
 pub(super) fn lock(file: &File, access: Access) -> Result<()> {
-    match try_lock(file, access) {
+    match try_lock(file, access).inspect_err(|_| unlock(file)) {
         Err(error) if error.kind() == ErrorKind::Unsupported && access == Access::Read => {
             tracing::warn!("the image's filesystem has no locks: nothing tells whether somebody writes to the image");
             Ok(())
         }
         result => result,
+    }
+}
+
+/// Gives up all locks.
+///
+/// Closing the file is not enough at once: a child process that another thread is just starting has a copy of the
+/// descriptor until it runs its program, and the locks last as long as any copy.
+pub(super) fn unlock(file: &File) {
+    let mut all = flock(libc::F_UNLCK, USED);
+    all.l_len = NOT_SHARED + 100 - USED;
+    if let Err(error) = fcntl(file, FcntlArg::F_OFD_SETLK(&all)) {
+        tracing::debug!(%error, "the locks end with the last copy of the descriptor");
     }
 }
 

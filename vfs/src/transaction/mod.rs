@@ -7,13 +7,21 @@
 mod base;
 mod changes;
 mod commit;
+#[cfg(test)]
+pub(crate) mod crash;
+#[cfg(test)]
+mod crash_tests;
 mod file;
 mod host;
 mod journal;
 mod lock;
 mod overlay;
+#[cfg(test)]
+mod overlay_tests;
 mod record;
 mod recover;
+#[cfg(test)]
+mod recover_tests;
 mod spill;
 
 pub use file::FileHost;

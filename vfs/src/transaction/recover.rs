@@ -80,7 +80,7 @@ fn judge(base: &Base, mut journal: Journal) -> Result<State> {
         let sectors = now.chunks(SECTOR).zip(record.data().chunks(SECTOR)).zip(checksums(record.table()));
         for (i, ((now, data), (old, new))) in sectors.enumerate() {
             if crc32c(data) != new {
-                return Err(base.journal_error(ErrorKind::Corrupt, "the journal's checksums contradict each other"));
+                return Err(journal.corrupt(base));
             }
             if now == data {
                 if old != new {
