@@ -175,7 +175,7 @@ fn assert_same(left: &[u8], right: &[u8], what: &str) {
 /// Writes to random places through the driver, keeps `model` in step, and commits.
 fn write_some(path: &Path, model: &mut [u8], cluster: u64, rng: &mut Rng, what: &str) {
     let before = fs::read(path).unwrap();
-    let txn = Transaction::begin(path, Access::Write).unwrap();
+    let txn = qemu::begin(path, Access::Write);
     let disk = open(&txn);
     for step in 0..40 {
         let size = model.len() as u64;
@@ -223,7 +223,7 @@ fn run(case: Case) {
     let mut model = qemu::content(&path);
     let kept: Vec<_> = snapshots.iter().map(|name| qemu::snapshot(&path, name)).collect();
 
-    let txn = Transaction::begin(&path, Access::Read).unwrap();
+    let txn = qemu::begin(&path, Access::Read);
     let disk = open(&txn);
     assert_eq!(disk.size(), case.size(), "{what}");
     assert_same(&read_all(&*disk, 1000 + rng.below(200_000) as usize), &model, &format!("{what}: first read"));
@@ -315,7 +315,7 @@ fn no_change_is_no_write() {
     let path = dir.path().join("disk.qcow2");
     qemu::img(&["create", "-q", "-f", "qcow2", text(&path), "64M"]);
     let before = fs::read(&path).unwrap();
-    let txn = Transaction::begin(&path, Access::Write).unwrap();
+    let txn = qemu::begin(&path, Access::Write);
     let disk = open(&txn);
     disk.write_at(&[0; 100_000], 12_345).unwrap();
     disk.write_at(&[], 64 << 20).unwrap();
@@ -336,7 +336,7 @@ fn a_huge_image_costs_no_more() {
     qemu::img(&["create", "-q", "-f", "qcow2", text(&path), "20T"]);
     let places: Vec<u64> = (0..20).map(|i| i << 40).map(|at| at + 123).collect();
     qemu::io(&path, &places.iter().map(|at| format!("write -P 7 {} 4k", at & !511)).collect::<Vec<_>>());
-    let txn = Transaction::begin(&path, Access::Write).unwrap();
+    let txn = qemu::begin(&path, Access::Write);
     let disk = open(&txn);
     for at in &places {
         disk.write_at(b"here", *at).unwrap();
@@ -347,7 +347,7 @@ fn a_huge_image_costs_no_more() {
     assert!(counts.bytes_read < 5 << 20 && counts.bytes_written < 4 << 20, "{counts:?}");
     drop(disk);
     qemu::check(&path, "20 TiB");
-    let txn = Transaction::begin(&path, Access::Read).unwrap();
+    let txn = qemu::begin(&path, Access::Read);
     let disk = open(&txn);
     for at in &places {
         let mut seen = [0; 6];
@@ -372,7 +372,7 @@ fn a_disk_of_any_size() {
         let mut bytes = fs::read(&path).unwrap();
         bytes[24..32].copy_from_slice(&size.to_be_bytes());
         fs::write(&path, bytes).unwrap();
-        let txn = Transaction::begin(&path, Access::Write).unwrap();
+        let txn = qemu::begin(&path, Access::Write);
         let disk = open(&txn);
         assert_eq!(disk.size(), size);
         disk.write_at(b"end", size - 3).unwrap();
@@ -422,7 +422,7 @@ fn many_small_tables_and_a_larger_refcount_table() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("disk.qcow2");
     qemu::img(&["create", "-q", "-f", "qcow2", "-o", "cluster_size=512,refcount_bits=64", text(&path), "2G"]);
-    let txn = Transaction::begin(&path, Access::Write).unwrap();
+    let txn = qemu::begin(&path, Access::Write);
     let disk = open(&txn);
     // An L2 table maps 32 KiB, so that this takes 20,000 of them; then those that left the cache come back.
     for round in 1..=2u8 {
@@ -434,7 +434,7 @@ fn many_small_tables_and_a_larger_refcount_table() {
     txn.commit(plan).unwrap();
     drop(disk);
     qemu::check(&path, "small tables");
-    let txn = Transaction::begin(&path, Access::Read).unwrap();
+    let txn = qemu::begin(&path, Access::Read);
     let disk = open(&txn);
     for index in (0..20_000u64).step_by(77) {
         let mut seen = [0; 1100];
@@ -461,7 +461,7 @@ fn facts() {
     let options = "cluster_size=4096,refcount_bits=8,lazy_refcounts=on";
     qemu::img(&["create", "-q", "-f", "qcow2", "-o", options, text(&path), "10M"]);
     qemu::img(&["snapshot", "-c", "one", text(&path)]);
-    let txn = Transaction::begin(&path, Access::Read).unwrap();
+    let txn = qemu::begin(&path, Access::Read);
     let disk = image::open(txn.overlay(), None).unwrap();
     assert_eq!(disk.format(), Format::Qcow2);
     let facts = disk.facts();

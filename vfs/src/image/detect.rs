@@ -103,9 +103,11 @@ fn refusal(known: &Known) -> Error {
         WayOut::Supported => String::new(),
         WayOut::Convert(name) => format!("convert it with `qemu-img convert -f {name} -O qcow2 IMAGE NEW.qcow2`"),
         WayOut::Unpack(command) => format!("unpack it first: `{command}`"),
-        WayOut::Declare => "if it is a raw disk all the same, declare its format raw; for another disk, \
-                            `qemu-img convert -O qcow2 IMAGE NEW.qcow2`"
-            .to_owned(),
+        WayOut::Declare => {
+            "a CD image is read only; if it is a disk all the same, declare its format raw, or take a copy by \
+                            `qemu-img convert -f raw -O qcow2 IMAGE NEW.qcow2`"
+                .to_owned()
+        }
     };
     Error::unsupported(Layer::Image, format!("the image's format is {}, which is not supported", known.name))
         .with_hint(hint)

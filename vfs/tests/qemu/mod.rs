@@ -2,9 +2,12 @@
 
 #![allow(dead_code, reason = "every test binary uses its own part of it")]
 
+use imgraft_vfs::transaction::{Access, Transaction};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// Whether the tools are there. Says so if not, and fails where the oracles are required.
 pub fn available() -> bool {
@@ -21,8 +24,32 @@ fn skip() {
     eprintln!("skipped: qemu-img or qemu-io is missing");
 }
 
+/// Runs a tool, again where it finds the image locked.
+///
+/// A process that another test's thread starts shares this one's open images, and so their locks, between its fork and
+/// its exec: an image can stay locked for a moment after it was closed.
 fn run(tool: &str, args: &[&str]) -> Output {
-    Command::new(tool).args(args).output().unwrap()
+    patiently(|| {
+        let output = Command::new(tool).args(args).output().unwrap();
+        let locked = String::from_utf8_lossy(&output.stderr).contains("lock\nIs another process using");
+        if locked { Err(output) } else { Ok(output) }
+    })
+    .unwrap_or_else(|output| output)
+}
+
+/// Opens and locks an image, which no other process uses for longer than a moment.
+pub fn begin(image: &Path, access: Access) -> Transaction {
+    patiently(|| Transaction::begin(image, access)).unwrap()
+}
+
+fn patiently<T, E>(attempt: impl Fn() -> Result<T, E>) -> Result<T, E> {
+    for _ in 0..50 {
+        if let Ok(done) = attempt() {
+            return Ok(done);
+        }
+        sleep(Duration::from_millis(20));
+    }
+    attempt()
 }
 
 /// Runs `qemu-img`, which must succeed.
