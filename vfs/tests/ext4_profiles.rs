@@ -8,35 +8,34 @@ use oracle::{Before, FileDevice, Mounted, Scratch, at};
 use std::path::Path;
 use std::sync::Arc;
 
-const NOW: Timestamp = Timestamp { seconds: 1_800_000_000, nanoseconds: 123_456_789 };
+const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanoseconds: 123_456_789 };
 
 /// Name, size in MiB, arguments of mke2fs.
 const PROFILES: &[(&str, u64, &[&str])] = &[
-    ("default", 64, &["-t", "ext4"]),
-    ("debian11", 64, &["-t", "ext4", "-O", "^orphan_file,^metadata_csum_seed", "-b", "4096"]),
-    ("ubuntu24", 64, &["-t", "ext4", "-O", "orphan_file,metadata_csum_seed", "-b", "4096"]),
-    ("rhel7", 64, &["-t", "ext4", "-O", "^metadata_csum,uninit_bg,^64bit", "-b", "4096"]),
-    ("alpine", 64, &["-t", "ext4", "-O", "^metadata_csum,^64bit,^uninit_bg", "-b", "4096"]),
-    ("1k", 64, &["-t", "ext4", "-b", "1024"]),
-    ("1k-uninit", 64, &["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,uninit_bg"]),
-    ("1k-plain", 64, &["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^uninit_bg,^flex_bg,^64bit"]),
-    ("2k", 64, &["-t", "ext4", "-b", "2048"]),
-    ("2k-128", 64, &["-t", "ext4", "-b", "2048", "-I", "128"]),
-    ("inode-128", 64, &["-t", "ext4", "-I", "128", "-b", "4096"]),
-    ("inode-512", 64, &["-t", "ext4", "-I", "512", "-b", "4096"]),
-    ("inode-1024", 64, &["-t", "ext4", "-I", "1024", "-b", "1024"]),
-    ("small-groups", 64, &["-t", "ext4", "-b", "1024", "-g", "1024", "-N", "8192"]),
-    ("no-flex-csum", 64, &["-t", "ext4", "-b", "1024", "-g", "2048", "-O", "^flex_bg"]),
-    ("flex-4", 64, &["-t", "ext4", "-b", "1024", "-g", "1024", "-G", "4"]),
-    ("sparse-super2", 64, &["-t", "ext4", "-b", "1024", "-g", "1024", "-O", "sparse_super2,^resize_inode"]),
-    ("no-sparse-super", 64, &["-t", "ext4", "-b", "1024", "-g", "2048", "-O", "^sparse_super,^resize_inode"]),
-    ("meta-bg", 64, &["-t", "ext4", "-b", "1024", "-g", "512", "-O", "meta_bg,^resize_inode"]),
-    ("no-index", 64, &["-t", "ext4", "-O", "^dir_index"]),
-    ("no-journal", 64, &["-t", "ext4", "-O", "^has_journal"]),
-    ("no-huge", 64, &["-t", "ext4", "-O", "^huge_file,^large_file,^dir_nlink,^extra_isize"]),
-    ("no-xattr", 64, &["-t", "ext4", "-O", "^ext_attr"]),
-    ("short-last-group", 65, &["-t", "ext4", "-b", "1024", "-g", "8192", "-N", "1024"]),
-    ("tea", 64, &["-t", "ext4", "-b", "1024", "-E", "hash_alg=tea"]),
+    ("default", 32, &["-t", "ext4"]),
+    ("debian11", 32, &["-t", "ext4", "-O", "^orphan_file,^metadata_csum_seed", "-b", "4096"]),
+    ("ubuntu24", 32, &["-t", "ext4", "-O", "orphan_file,metadata_csum_seed", "-b", "4096"]),
+    ("rhel7", 32, &["-t", "ext4", "-O", "^metadata_csum,uninit_bg,^64bit", "-b", "4096"]),
+    ("alpine", 32, &["-t", "ext4", "-O", "^metadata_csum,^64bit,^uninit_bg", "-b", "4096"]),
+    ("1k", 32, &["-t", "ext4", "-b", "1024"]),
+    ("1k-uninit", 32, &["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,uninit_bg"]),
+    ("1k-plain", 32, &["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^uninit_bg,^flex_bg,^64bit"]),
+    ("2k", 32, &["-t", "ext4", "-b", "2048"]),
+    ("2k-128", 32, &["-t", "ext4", "-b", "2048", "-I", "128"]),
+    ("inode-128", 32, &["-t", "ext4", "-I", "128", "-b", "4096"]),
+    ("inode-512", 32, &["-t", "ext4", "-I", "512", "-b", "4096"]),
+    ("inode-1024", 32, &["-t", "ext4", "-I", "1024", "-b", "1024"]),
+    ("small-groups", 32, &["-t", "ext4", "-b", "1024", "-g", "1024", "-N", "8192"]),
+    ("no-flex-csum", 32, &["-t", "ext4", "-b", "1024", "-g", "2048", "-O", "^flex_bg"]),
+    ("flex-4", 32, &["-t", "ext4", "-b", "1024", "-g", "1024", "-G", "4"]),
+    ("sparse-super2", 32, &["-t", "ext4", "-b", "1024", "-g", "1024", "-O", "sparse_super2,^resize_inode"]),
+    ("no-sparse-super", 32, &["-t", "ext4", "-b", "1024", "-g", "2048", "-O", "^sparse_super,^resize_inode"]),
+    ("meta-bg", 32, &["-t", "ext4", "-b", "1024", "-g", "512", "-O", "meta_bg,^resize_inode"]),
+    ("no-index", 32, &["-t", "ext4", "-O", "^dir_index"]),
+    ("no-journal", 32, &["-t", "ext4", "-O", "^has_journal"]),
+    ("no-huge", 32, &["-t", "ext4", "-O", "^huge_file,^large_file,^dir_nlink,^extra_isize"]),
+    ("no-xattr", 32, &["-t", "ext4", "-O", "^ext_attr"]),
+    ("short-last-group", 33, &["-t", "ext4", "-b", "1024", "-g", "8192", "-N", "1024"]),
 ];
 
 fn write(image: &Path) -> Ext4 {
@@ -133,21 +132,39 @@ fn every_profile_satisfies_e2fsck_and_the_kernel() {
         return;
     }
     for (name, size, arguments) in PROFILES {
-        for before in [Before::Zeros, Before::Garbage] {
-            let context = format!("{name}, over {before:?}");
-            let scratch = Scratch::new();
-            let image = scratch.path("image");
-            oracle::mke2fs(&image, *size, before, arguments);
-            let mut fs: Box<dyn GuestFs> = Box::new(write(&image));
-            exercise(&mut *fs).unwrap_or_else(|error| panic!("{context}: {error:?}"));
-            let held = oracle::tree(&*fs);
-            fs.close().unwrap();
-            oracle::e2fsck(&image, &context);
-            let ours = oracle::tree(&read(&image));
-            oracle::assert_same(&held, &ours, &context);
-            if oracle::can_mount() {
-                oracle::assert_same(&ours, &Mounted::new(&image, "ro,noload").tree(), &context);
-            }
-        }
+        // Over zeros a forgotten initialisation would not show; one profile is there to see that zeros do no harm.
+        let before = if *name == "default" { Before::Zeros } else { Before::Garbage };
+        let scratch = Scratch::new();
+        let image = scratch.path("image");
+        oracle::mke2fs(&image, *size, before, arguments);
+        judge(&image, name);
+    }
+}
+
+#[test]
+fn every_hash_of_names_satisfies_e2fsck_and_the_kernel() {
+    if !oracle::have(&["mke2fs", "tune2fs", "e2fsck"]) {
+        return;
+    }
+    for hash in ["legacy", "half_md4", "tea"] {
+        let scratch = Scratch::new();
+        let image = scratch.path("image");
+        oracle::mke2fs(&image, 16, Before::Garbage, &["-t", "ext4", "-b", "1024"]);
+        oracle::run(std::process::Command::new("tune2fs").args(["-E", &format!("hash_alg={hash}")]).arg(&image));
+        judge(&image, hash);
+    }
+}
+
+/// Exercises an image and has the result judged.
+fn judge(image: &Path, context: &str) {
+    let mut fs: Box<dyn GuestFs> = Box::new(write(image));
+    exercise(&mut *fs).unwrap_or_else(|error| panic!("{context}: {error:?}"));
+    let held = oracle::tree(&*fs);
+    fs.close().unwrap();
+    oracle::e2fsck(image, context);
+    let ours = oracle::tree(&read(image));
+    oracle::assert_same(&held, &ours, context);
+    if oracle::can_mount() {
+        oracle::assert_same(&ours, &Mounted::new(image, "ro,noload").tree(), context);
     }
 }

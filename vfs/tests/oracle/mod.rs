@@ -65,7 +65,7 @@ pub fn mke2fs(image: &Path, mebibytes: u64, before: Before, arguments: &[&str]) 
     drop(file);
     let mut command = Command::new("mke2fs");
     command.env("PATH", path_with_sbin());
-    command.args(["-q", "-F", "-E", "nodiscard"]).args(arguments).arg(image);
+    command.args(["-q", "-F", "-E", "nodiscard,lazy_itable_init=1"]).args(arguments).arg(image);
     run(&mut command);
 }
 
@@ -139,8 +139,8 @@ pub struct Node {
     pub mtime: (i64, u32),
     pub size: u64,
     /// A checksum of the content, and the target of a link.
-    pub content: (u32, Vec<u8>),
-    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub content: (u32, String),
+    pub xattrs: Vec<(String, Vec<u8>)>,
 }
 
 /// A filesystem's whole content by path.
@@ -159,9 +159,9 @@ fn read_host(root: &Path, at: &Path, tree: &mut Tree) {
         _ => 's',
     };
     let content = match kind {
-        '-' => (checksum_file(&File::open(&host).unwrap(), metadata.len()), Vec::new()),
-        'l' => (0, std::fs::read_link(&host).unwrap().as_os_str().as_bytes().to_vec()),
-        _ => (0, Vec::new()),
+        '-' => (checksum_file(&File::open(&host).unwrap(), metadata.len()), String::new()),
+        'l' => (0, std::fs::read_link(&host).unwrap().as_os_str().as_bytes().escape_ascii().to_string()),
+        _ => (0, String::new()),
     };
     let node = Node {
         kind,
@@ -183,16 +183,16 @@ fn read_host(root: &Path, at: &Path, tree: &mut Tree) {
 }
 
 /// The extended attributes of a host file, of a link itself, sorted.
-pub fn host_xattrs(path: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub fn host_xattrs(path: &Path) -> Vec<(String, Vec<u8>)> {
     let mut names = vec![0; 65536];
     let len = rustix::fs::llistxattr(path, &mut names[..]).unwrap();
-    let mut xattrs: Vec<_> = names[..len]
+    let mut xattrs: Vec<(String, Vec<u8>)> = names[..len]
         .split(|byte| *byte == 0)
         .filter(|name| !name.is_empty())
         .map(|name| {
             let mut value = vec![0; 65536];
             let len = rustix::fs::lgetxattr(path, name, &mut value[..]).unwrap();
-            (name.to_vec(), value[..len].to_vec())
+            (name.escape_ascii().to_string(), value[..len].to_vec())
         })
         .collect();
     xattrs.sort();
@@ -251,14 +251,14 @@ fn read_guest(fs: &dyn GuestFs, path: Vec<u8>, limit: u64, tree: &mut Tree) -> R
                 sum = crc32c::crc32c_append(sum, &buffer[..read]);
                 offset += read as u64;
             }
-            ('-', (sum, Vec::new()))
+            ('-', (sum, String::new()))
         }
-        FileType::Symlink => ('l', (0, fs.read_link(&resolved)?)),
-        FileType::Directory => ('d', (0, Vec::new())),
-        FileType::Fifo => ('p', (0, Vec::new())),
-        FileType::CharDevice => ('c', (0, Vec::new())),
-        FileType::BlockDevice => ('b', (0, Vec::new())),
-        FileType::Socket => ('s', (0, Vec::new())),
+        FileType::Symlink => ('l', (0, fs.read_link(&resolved)?.escape_ascii().to_string())),
+        FileType::Directory => ('d', (0, String::new())),
+        FileType::Fifo => ('p', (0, String::new())),
+        FileType::CharDevice => ('c', (0, String::new())),
+        FileType::BlockDevice => ('b', (0, String::new())),
+        FileType::Socket => ('s', (0, String::new())),
     };
     let node = Node {
         kind,
@@ -269,7 +269,7 @@ fn read_guest(fs: &dyn GuestFs, path: Vec<u8>, limit: u64, tree: &mut Tree) -> R
         mtime: (metadata.mtime.seconds, metadata.mtime.nanoseconds),
         size: if kind == 'd' { 0 } else { metadata.size },
         content,
-        xattrs: fs.xattrs(&resolved)?.into_iter().map(|xattr| (xattr.name, xattr.value)).collect(),
+        xattrs: fs.xattrs(&resolved)?.into_iter().map(|xattr| (xattr.name.escape_ascii().to_string(), xattr.value)).collect(),
     };
     if kind == 'd' {
         for entry in fs.read_dir(&resolved)? {

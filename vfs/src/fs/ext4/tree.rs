@@ -119,7 +119,7 @@ impl Store {
             self.append_extent(inode, 0, run, Written::Yes)?;
             let mut block = target.to_vec();
             block.resize(self.block_len(), 0);
-            self.write(run.start, block)?;
+            self.write_data(&block, run.start)?;
         }
         inode.set_size(u64::try_from(target.len()).unwrap_or(0));
         Ok(())
