@@ -166,6 +166,9 @@ impl Store {
         let mut inode = self.child(&old_place, old_name)?.ok_or_else(missing)?;
         inode.check_mutable()?;
         let is_directory = inode.file_type()? == FileType::Directory;
+        if from == to {
+            return Ok(());
+        }
         if is_directory && is_below(to, from) {
             return Err(Error::new(
                 ErrorKind::Invalid,
