@@ -1,5 +1,7 @@
 //! The second reader against images that mke2fs made.
 
+mod oracle;
+
 use imgraft_vfs::block::{BlockDevice, MemDevice};
 use imgraft_vfs::fs::mem::MemFs;
 use imgraft_vfs::fs::{Attrs, Content, SetAttrs, Xattr};
@@ -9,8 +11,6 @@ use imgraft_vfs::verify::{Verdict, verify};
 use imgraft_vfs::{Error, ErrorKind, Layer};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 
 const MODE: u16 = 0o640;
@@ -19,27 +19,15 @@ fn path(path: &str) -> GuestPath {
     GuestPath::parse(path).unwrap()
 }
 
-/// Where mke2fs is, or `None` after saying that the test is skipped; with `REQUIRE_ORACLES=1` it has to be there.
-#[expect(clippy::print_stderr, reason = "a skipped test is not to pass in silence")]
-fn mke2fs() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // The filesystem tools are not on the path of an ordinary user.
-    let mut places = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
-    let found = places.find_map(|place| Some(place.join("mke2fs")).filter(|path| path.is_file()));
-    if found.is_none() {
-        assert_ne!(std::env::var("REQUIRE_ORACLES").as_deref(), Ok("1"), "mke2fs is required and not installed");
-        eprintln!("skipped: mke2fs is not installed");
-    }
-    found
-}
-
 fn big() -> Vec<u8> {
     (0..200_001_u32).map(|n| (n % 253) as u8).collect()
 }
 
 /// An image of `/etc/d/file`, `/etc/big`, `/etc/empty` and the link `/etc/l`, and the owner of all that.
 fn image(arguments: &[&str]) -> Option<(Vec<u8>, u32, u32)> {
-    let mke2fs = mke2fs()?;
+    if !oracle::have(&["mke2fs"]) {
+        return None;
+    }
     let place = tempfile::tempdir().unwrap();
     let tree = place.path().join("tree");
     fs::create_dir_all(tree.join("etc/d")).unwrap();
@@ -53,10 +41,8 @@ fn image(arguments: &[&str]) -> Option<(Vec<u8>, u32, u32)> {
     symlink("d/file", tree.join("etc/l")).unwrap();
     let owner = fs::metadata(&tree).unwrap();
     let image = place.path().join("image");
-    let run =
-        Command::new(mke2fs).args(["-q", "-F"]).args(arguments).arg("-d").args([&tree, &image]).arg("2M").output();
-    let run = run.unwrap();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let arguments = [arguments, &["-d", tree.to_str().unwrap()]].concat();
+    oracle::mke2fs(&image, 2, oracle::Before::Zeros, &arguments);
     Some((fs::read(image).unwrap(), owner.uid(), owner.gid()))
 }
 

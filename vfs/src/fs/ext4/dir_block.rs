@@ -237,7 +237,8 @@ impl DirBlock {
     fn slot(&self, offset: usize) -> Result<Slot<'_>> {
         let wrong = |what: &str| corrupt(format!("directory entry at byte {offset} of its block: {what}"));
         let bytes = self.bytes.get(offset..self.end()).unwrap_or_default();
-        let header = || Some((le::u32_at(bytes, 0)?, le::u16_at(bytes, 4)?, le::u8_at(bytes, 6)?, le::u8_at(bytes, 7)?));
+        let header =
+            || Some((le::u32_at(bytes, 0)?, le::u16_at(bytes, 4)?, le::u8_at(bytes, 6)?, le::u8_at(bytes, 7)?));
         let (inode, length, name_length, kind) = header().ok_or_else(|| wrong("no room for it"))?;
         let length = stored_length(length, self.bytes.len());
         let name_length = usize::from(name_length);

@@ -110,7 +110,10 @@ impl Store {
     /// What is to be known of a directory apart from its blocks.
     pub(super) fn directory_context(&self, inode: &Inode) -> Result<DirContext> {
         if inode.has_flag(flag::CASEFOLD) || inode.has_flag(flag::ENCRYPT) {
-            return Err(Error::unsupported(Layer::Filesystem, "the names in this directory are encrypted or casefolded"));
+            return Err(Error::unsupported(
+                Layer::Filesystem,
+                "the names in this directory are encrypted or casefolded",
+            ));
         }
         inode.check_content()?;
         let index = if self.superblock.has_compat(compat::DIR_INDEX) {

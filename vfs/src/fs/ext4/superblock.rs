@@ -140,10 +140,7 @@ impl Superblock {
         if !bigalloc && self.u32_at(0x1c) != self.u32_at(0x18) {
             return Err(damaged("clusters and blocks differ in size"));
         }
-        if u32::from(self.inode_size) > self.block_size
-            || self.inode_size < 128
-            || !self.inode_size.is_power_of_two()
-        {
+        if u32::from(self.inode_size) > self.block_size || self.inode_size < 128 || !self.inode_size.is_power_of_two() {
             return Err(damaged("the size of an inode is impossible"));
         }
         if self.inodes_per_group == 0 || self.inodes_per_group > bits || self.inodes_per_group % 8 != 0 {

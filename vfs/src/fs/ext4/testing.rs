@@ -5,9 +5,8 @@ use std::process::{Command, Stdio};
 
 /// Whether all these programs are installed. A missing one is a skip, and a failure where `REQUIRE_ORACLES` is 1.
 pub(super) fn have(programs: &[&str]) -> bool {
-    let missing = |program: &&&str| {
-        !Command::new(program).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
-    };
+    let missing =
+        |program: &&&str| !Command::new(program).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
     match programs.iter().find(missing) {
         None => true,
         Some(program) => skip(&format!("{program} is not installed")),

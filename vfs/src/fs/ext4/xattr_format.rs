@@ -100,13 +100,9 @@ fn parse_entries(bytes: &[u8], first: usize) -> Result<Vec<Stored>> {
         if le::u32_at(rest, 0).ok_or_else(malformed)? == 0 {
             break;
         }
-        let (Some(name_length), Some(index), Some(at), Some(inode), Some(size)) = (
-            le::u8_at(rest, 0),
-            le::u8_at(rest, 1),
-            le::u16_at(rest, 2),
-            le::u32_at(rest, 4),
-            le::u32_at(rest, 8),
-        ) else {
+        let (Some(name_length), Some(index), Some(at), Some(inode), Some(size)) =
+            (le::u8_at(rest, 0), le::u8_at(rest, 1), le::u16_at(rest, 2), le::u32_at(rest, 4), le::u32_at(rest, 8))
+        else {
             return Err(malformed());
         };
         if inode != 0 {

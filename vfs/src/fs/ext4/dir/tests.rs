@@ -104,7 +104,8 @@ fn ranges(index: &IndexBlock, low: u32, high: u32) -> Vec<(u32, u32, u32)> {
     let entries = index.entries();
     let begin = |i: usize| if i == 0 { low } else { entries[i].hash };
     // A range whose successor continues it may hold the successor's hash; else it ends below it.
-    let end = |i: usize| entries.get(i + 1).map_or(high, |next| if next.hash & 1 == 1 { next.hash } else { next.hash - 1 });
+    let end =
+        |i: usize| entries.get(i + 1).map_or(high, |next| if next.hash & 1 == 1 { next.hash } else { next.hash - 1 });
     entries.iter().enumerate().map(|(i, entry)| (entry.block, begin(i), end(i))).collect()
 }
 
@@ -209,8 +210,7 @@ fn without_checksums() {
 #[test]
 fn collisions() {
     let weak = NameHash { function: HashFunction::Legacy, ..hasher() };
-    let mut context =
-        DirContext { index: IndexSupport::Present { hash: weak, depth: IndexDepth::One }, ..context() };
+    let mut context = DirContext { index: IndexSupport::Present { hash: weak, depth: IndexDepth::One }, ..context() };
     // Names with few different hashes are found by trying many.
     let mut by_hash = BTreeMap::<u32, Vec<Vec<u8>>>::new();
     for number in 0..400_000_u32 {
@@ -290,10 +290,7 @@ fn unsupported_indexes_are_read_and_never_grown() {
     store = good.clone();
     context.index = IndexSupport::Absent;
     assert_eq!(context.list(&store).unwrap().len(), 200);
-    assert_eq!(
-        context.insert(&mut store, b"new", 9, FileType::Regular).unwrap_err().kind(),
-        ErrorKind::Unsupported
-    );
+    assert_eq!(context.insert(&mut store, b"new", 9, FileType::Regular).unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
 /// Index entries that lead in circles or outside end in an error.
