@@ -6,10 +6,14 @@
 
 mod attrs;
 mod content;
+mod ext4;
 mod ground;
 mod names;
 mod refusal;
 mod rename;
+
+#[path = "../oracle/mod.rs"]
+mod oracle;
 
 use ground::{Ground, Made};
 
@@ -45,3 +49,7 @@ fn mem() -> Option<Made> {
 }
 
 contract! { mem: crate::mem }
+contract! { ext4_default: crate::ext4::default }
+contract! { ext4_small_blocks: crate::ext4::small_blocks }
+contract! { ext4_without_checksums: crate::ext4::without_checksums }
+contract! { ext4_ungrouped: crate::ext4::ungrouped }

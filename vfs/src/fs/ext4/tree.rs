@@ -119,7 +119,7 @@ impl Store {
             self.append_extent(inode, 0, run, Written::Yes)?;
             let mut block = target.to_vec();
             block.resize(self.block_len(), 0);
-            self.write(run.start, block)?;
+            self.write_data(&block, run.start)?;
         }
         inode.set_size(u64::try_from(target.len()).unwrap_or(0));
         Ok(())
@@ -168,6 +168,9 @@ impl Store {
         let mut inode = self.child(&old_place, old_name)?.ok_or_else(missing)?;
         inode.check_mutable()?;
         let is_directory = inode.file_type()? == FileType::Directory;
+        if from == to {
+            return Ok(());
+        }
         if is_directory && is_below(to, from) {
             return Err(Error::new(
                 ErrorKind::Invalid,
