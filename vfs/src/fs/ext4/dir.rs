@@ -104,12 +104,13 @@ impl DirContext {
 
     /// The entry of this name, `.` and `..` included.
     pub(super) fn find(&self, store: &impl DirStore, name: &[u8]) -> Result<Option<Entry>> {
-        if self.layout == DirLayout::Indexed && matches!(name, b"." | b"..") {
-            if let First::Root(root) = self.first(store)? {
-                let (own, parent) = root.dots();
-                let inode = if name == b"." { own } else { parent };
-                return Ok(Some(Entry { name: name.to_vec(), inode, file_type: Some(FileType::Directory) }));
-            }
+        if self.layout == DirLayout::Indexed
+            && matches!(name, b"." | b"..")
+            && let First::Root(root) = self.first(store)?
+        {
+            let (own, parent) = root.dots();
+            let inode = if name == b"." { own } else { parent };
+            return Ok(Some(Entry { name: name.to_vec(), inode, file_type: Some(FileType::Directory) }));
         }
         Ok(self.locate(store, name)?.and_then(|(_, block)| block.find(name).map(Entry::from)))
     }
@@ -318,5 +319,7 @@ fn is_dot(slot: &Slot<'_>) -> bool {
     matches!(slot.name, b"." | b"..")
 }
 
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;

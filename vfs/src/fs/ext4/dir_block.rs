@@ -237,11 +237,12 @@ impl DirBlock {
     fn slot(&self, offset: usize) -> Result<Slot<'_>> {
         let wrong = |what: &str| corrupt(format!("directory entry at byte {offset} of its block: {what}"));
         let bytes = self.bytes.get(offset..self.end()).unwrap_or_default();
-        let header = || Some((le::u32_at(bytes, 0)?, le::u16_at(bytes, 4)?, le::u8_at(bytes, 6)?, le::u8_at(bytes, 7)?));
+        let header =
+            || Some((le::u32_at(bytes, 0)?, le::u16_at(bytes, 4)?, le::u8_at(bytes, 6)?, le::u8_at(bytes, 7)?));
         let (inode, length, name_length, kind) = header().ok_or_else(|| wrong("no room for it"))?;
         let length = stored_length(length, self.bytes.len());
         let name_length = usize::from(name_length);
-        if length % 4 != 0 || length < entry_length(name_length.max(1)) {
+        if !length.is_multiple_of(4) || length < entry_length(name_length.max(1)) {
             return Err(wrong("impossible length"));
         }
         match bytes.len().checked_sub(length) {

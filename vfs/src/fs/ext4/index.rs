@@ -162,8 +162,7 @@ pub(super) fn convert(context: &DirContext, store: &mut impl DirStore, function:
 fn split(context: &DirContext, store: &mut impl DirStore, mut descent: Descent, leaf: &DirBlock) -> Result<()> {
     let size = store.block_size();
     let hasher = descent.hasher;
-    let mut entries: Vec<(u32, Entry)> =
-        leaf.entries().map(|slot| (hasher.of(slot.name), Entry::from(slot))).collect();
+    let mut entries: Vec<(u32, Entry)> = leaf.entries().map(|slot| (hasher.of(slot.name), Entry::from(slot))).collect();
     entries.sort_by_key(|(hash, _)| *hash);
     let Some(middle) = middle(&entries, size) else {
         // One entry, and gaps too small on either side of it: moving it to the front makes room.

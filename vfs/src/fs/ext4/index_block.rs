@@ -133,7 +133,8 @@ impl IndexBlock {
     fn parse(bytes: Vec<u8>, checksum_seed: Option<u32>, role: Role) -> Result<Self> {
         let mut block = Self { bytes, checksum_seed, role, entries: Vec::new() };
         let at = role.entries_at();
-        let (Some(limit), Some(count)) = (le::u16_at(&block.bytes, at), le::u16_at(&block.bytes, at + 2)) else {
+        let (Some(limit), Some(count)) = (le::u16_at(&block.bytes, at), le::u16_at(&block.bytes, at.saturating_add(2)))
+        else {
             return Err(corrupt("a directory index block is too small"));
         };
         let (limit, count) = (usize::from(limit), usize::from(count));

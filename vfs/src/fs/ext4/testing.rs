@@ -5,9 +5,8 @@ use std::process::{Command, Stdio};
 
 /// Whether all these programs are installed. A missing one is a skip, and a failure where `REQUIRE_ORACLES` is 1.
 pub(super) fn have(programs: &[&str]) -> bool {
-    let missing = |program: &&&str| {
-        !Command::new(program).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
-    };
+    let missing =
+        |program: &&&str| Command::new(program).arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err();
     match programs.iter().find(missing) {
         None => true,
         Some(program) => skip(&format!("{program} is not installed")),
@@ -56,7 +55,7 @@ impl Random {
     pub(super) fn name(&mut self, longest: usize) -> Vec<u8> {
         loop {
             let length = 1 + self.below(longest);
-            let ascii = self.next() % 2 == 0;
+            let ascii = self.next().is_multiple_of(2);
             let name: Vec<u8> = (0..length)
                 .map(|_| match self.next() as u8 {
                     byte if ascii => b'a' + byte % 26,

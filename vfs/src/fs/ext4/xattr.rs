@@ -121,11 +121,6 @@ impl Xattrs {
         Ok(Self { in_inode, in_block })
     }
 
-    /// Whether there are none at all, hidden ones included.
-    pub(super) fn is_empty(&self) -> bool {
-        self.in_inode.is_empty() && self.in_block.is_empty()
-    }
-
     /// The attributes as listxattr(2) and getxattr(2) give them, sorted by name.
     pub(super) fn list(&self) -> Result<Vec<Xattr>> {
         let mut list = Vec::new();

@@ -35,10 +35,10 @@ pub(super) fn parse_block(block: &[u8], checksum: Option<BlockChecksum>) -> Resu
         (Some(MAGIC), Some(references), Some(1)) if references > 0 => references,
         _ => return Err(corrupt("the header of an attribute block is malformed")),
     };
-    if let Some(expected) = checksum {
-        if le::u32_at(block, CHECKSUM) != Some(sum(block, expected)) {
-            return Err(corrupt("the checksum of an attribute block is wrong"));
-        }
+    if let Some(checksum) = checksum
+        && le::u32_at(block, CHECKSUM) != Some(sum(block, checksum))
+    {
+        return Err(corrupt("the checksum of an attribute block is wrong"));
     }
     Ok((references, parse_entries(block, BLOCK_HEADER)?))
 }
@@ -100,13 +100,9 @@ fn parse_entries(bytes: &[u8], first: usize) -> Result<Vec<Stored>> {
         if le::u32_at(rest, 0).ok_or_else(malformed)? == 0 {
             break;
         }
-        let (Some(name_length), Some(index), Some(at), Some(inode), Some(size)) = (
-            le::u8_at(rest, 0),
-            le::u8_at(rest, 1),
-            le::u16_at(rest, 2),
-            le::u32_at(rest, 4),
-            le::u32_at(rest, 8),
-        ) else {
+        let (Some(name_length), Some(index), Some(at), Some(inode), Some(size)) =
+            (le::u8_at(rest, 0), le::u8_at(rest, 1), le::u16_at(rest, 2), le::u32_at(rest, 4), le::u32_at(rest, 8))
+        else {
             return Err(malformed());
         };
         if inode != 0 {

@@ -61,7 +61,6 @@ fn attributes_are_a_map() {
             let list: Vec<(Vec<u8>, Vec<u8>)> = model.clone().into_iter().collect();
             let given = xattrs.list().unwrap().into_iter().map(|xattr| (xattr.name, xattr.value));
             assert_eq!(given.collect::<Vec<_>>(), list);
-            assert_eq!(xattrs.is_empty(), model.is_empty());
         }
         assert!(refused > 0 || room.block == 4096);
     }
@@ -93,8 +92,8 @@ fn labels_stay_in_the_inode_when_others_have_to_move() {
     let room = Room { inode: 96, block: 1024 };
     let mut xattrs = Xattrs::default();
     xattrs.set(&xattr("user.big", &[1; 60]), room).unwrap();
-    xattrs.set(&xattr("user.bigger", &[2; 850]), room).unwrap();
-    xattrs.set(&xattr("security.selinux", &[3; 40]), room).unwrap_or_else(|error| panic!("{error:?}"));
+    xattrs.set(&xattr("user.bigger", &[2; 880]), room).unwrap();
+    xattrs.set(&xattr("security.selinux", &[3; 64]), room).unwrap();
     assert_eq!(xattrs.in_inode.len(), 1);
     assert_eq!(xattrs.in_inode[0].index, SECURITY);
 }
