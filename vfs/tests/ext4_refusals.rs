@@ -208,7 +208,8 @@ fn damage_only_makes_a_run_fail() {
     if !oracle::have(&["mke2fs"]) {
         return;
     }
-    for features in ["^metadata_csum,^uninit_bg,^has_journal", "^metadata_csum,uninit_bg,^has_journal", "^has_journal"] {
+    for features in ["^metadata_csum,^uninit_bg,^has_journal", "^metadata_csum,uninit_bg,^has_journal", "^has_journal"]
+    {
         let scratch = Scratch::new();
         let path = scratch.path("image");
         oracle::mke2fs(&path, 2, Before::Zeros, &["-t", "ext4", "-b", "1024", "-N", "256", "-O", features]);

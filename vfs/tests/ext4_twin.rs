@@ -176,7 +176,11 @@ fn differ(seed: u64, arguments: &[&str]) {
             done += u32::from(ours.is_ok());
             if let (
                 Ok(()),
-                Op::Create(path, _) | Op::Mkdir(path, _) | Op::Symlink(path, ..) | Op::Link(_, path) | Op::Rename(_, path),
+                Op::Create(path, _)
+                | Op::Mkdir(path, _)
+                | Op::Symlink(path, ..)
+                | Op::Link(_, path)
+                | Op::Rename(_, path),
             ) = (ours, op)
             {
                 known.push(path);

@@ -269,7 +269,11 @@ fn read_guest(fs: &dyn GuestFs, path: Vec<u8>, limit: u64, tree: &mut Tree) -> R
         mtime: (metadata.mtime.seconds, metadata.mtime.nanoseconds),
         size: if kind == 'd' { 0 } else { metadata.size },
         content,
-        xattrs: fs.xattrs(&resolved)?.into_iter().map(|xattr| (xattr.name.escape_ascii().to_string(), xattr.value)).collect(),
+        xattrs: fs
+            .xattrs(&resolved)?
+            .into_iter()
+            .map(|xattr| (xattr.name.escape_ascii().to_string(), xattr.value))
+            .collect(),
     };
     if kind == 'd' {
         for entry in fs.read_dir(&resolved)? {

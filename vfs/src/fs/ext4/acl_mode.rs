@@ -32,9 +32,7 @@ fn entries(value: &[u8]) -> Result<Vec<(u16, u16)>> {
     if le::u32_at(value, 0) != Some(VERSION) {
         return Err(refuse());
     }
-    body.chunks_exact(ENTRY)
-        .map(|entry| le::u16_at(entry, 0).zip(le::u16_at(entry, 2)).ok_or_else(refuse))
-        .collect()
+    body.chunks_exact(ENTRY).map(|entry| le::u16_at(entry, 0).zip(le::u16_at(entry, 2)).ok_or_else(refuse)).collect()
 }
 
 fn group_tag(entries: &[(u16, u16)]) -> u16 {

@@ -86,7 +86,11 @@ impl Store {
             if !bitmap.all_set(run) {
                 return Err(group.damaged("blocks of a file are marked as free in it"));
             }
-            if self.own_blocks(&group).iter().any(|own| own.start < run.start + run.len && run.start < own.start + own.len) {
+            if self
+                .own_blocks(&group)
+                .iter()
+                .any(|own| own.start < run.start + run.len && run.start < own.start + own.len)
+            {
                 return Err(group.damaged("blocks of a file are the filesystem's own"));
             }
             bitmap.clear(run);

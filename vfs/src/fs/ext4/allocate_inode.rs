@@ -95,9 +95,8 @@ impl Store {
             }
             fallback = fallback.or(Some(group.number));
         }
-        fallback.ok_or_else(|| {
-            Error::new(ErrorKind::NoSpace, Layer::Filesystem, "the guest filesystem has no free inodes")
-        })
+        fallback
+            .ok_or_else(|| Error::new(ErrorKind::NoSpace, Layer::Filesystem, "the guest filesystem has no free inodes"))
     }
 
     /// How many inodes at the start of a group's table were ever used.

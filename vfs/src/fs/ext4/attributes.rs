@@ -70,11 +70,7 @@ impl Store {
         self.superblock.seed.map(|seed| BlockChecksum { seed, block_number })
     }
 
-    fn change_xattrs(
-        &mut self,
-        inode: &mut Inode,
-        change: impl FnOnce(&mut Xattrs, Room) -> Result<()>,
-    ) -> Result<()> {
+    fn change_xattrs(&mut self, inode: &mut Inode, change: impl FnOnce(&mut Xattrs, Room) -> Result<()>) -> Result<()> {
         let room = Room { inode: inode.xattr_area().len(), block: self.block_len() };
         let mut xattrs = self.stored_xattrs(inode)?;
         change(&mut xattrs, room)?;

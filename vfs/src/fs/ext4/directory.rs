@@ -91,7 +91,7 @@ impl Store {
     fn directory_blocks(&self, inode: &Inode) -> Result<u32> {
         let size = inode.size();
         let block_size = u64::from(self.superblock.block_size);
-        if size == 0 || size % block_size != 0 {
+        if size == 0 || !size.is_multiple_of(block_size) {
             return Err(inode.damaged("the size of a directory is impossible"));
         }
         if size > SIZE_MAX {
@@ -110,7 +110,10 @@ impl Store {
     /// What is to be known of a directory apart from its blocks.
     pub(super) fn directory_context(&self, inode: &Inode) -> Result<DirContext> {
         if inode.has_flag(flag::CASEFOLD) || inode.has_flag(flag::ENCRYPT) {
-            return Err(Error::unsupported(Layer::Filesystem, "the names in this directory are encrypted or casefolded"));
+            return Err(Error::unsupported(
+                Layer::Filesystem,
+                "the names in this directory are encrypted or casefolded",
+            ));
         }
         inode.check_content()?;
         let index = if self.superblock.has_compat(compat::DIR_INDEX) {

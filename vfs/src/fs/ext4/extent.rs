@@ -262,9 +262,9 @@ impl Store {
 
     fn check_extents(&self, inode: &Inode, node: &Node) -> Result<()> {
         let inside = match &node.entries {
-            Entries::Leaf(extents) => extents
-                .iter()
-                .all(|extent| self.superblock.check_blocks(extent.start, u64::from(extent.len)).is_ok()),
+            Entries::Leaf(extents) => {
+                extents.iter().all(|extent| self.superblock.check_blocks(extent.start, u64::from(extent.len)).is_ok())
+            }
             Entries::Inner(branches) => {
                 branches.iter().all(|branch| self.superblock.check_blocks(branch.child, 1).is_ok())
             }
@@ -288,10 +288,9 @@ impl Store {
                         Some(extent) if logical < extent.end() => {
                             let skip = logical - u64::from(extent.logical);
                             match extent.written {
-                                Written::Yes => Segment::Blocks {
-                                    start: extent.start + skip,
-                                    len: u64::from(extent.len) - skip,
-                                },
+                                Written::Yes => {
+                                    Segment::Blocks { start: extent.start + skip, len: u64::from(extent.len) - skip }
+                                }
                                 Written::No => hole_until(extent.end()),
                             }
                         }

@@ -59,7 +59,8 @@ impl Store {
             if last.end() > u64::from(logical) {
                 return Err(inode.damaged("its extents reach past its end"));
             }
-            let follows = last.end() == u64::from(logical) && last.start.checked_add(u64::from(last.len)) == Some(run.start);
+            let follows =
+                last.end() == u64::from(logical) && last.start.checked_add(u64::from(last.len)) == Some(run.start);
             if follows && last.written == written {
                 let more = extent.len.min(LENGTH_MAX.saturating_sub(last.len));
                 last.len += more;

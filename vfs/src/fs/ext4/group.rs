@@ -37,8 +37,7 @@ impl Group {
         if group.free_blocks() > superblock.group_len(number)
             || group.free_inodes() > superblock.inodes_per_group
             || group.used_directories() > superblock.inodes_per_group
-            || (superblock.group_checksum != GroupChecksum::None
-                && group.itable_unused() > superblock.inodes_per_group)
+            || (superblock.group_checksum != GroupChecksum::None && group.itable_unused() > superblock.inodes_per_group)
         {
             return Err(group.damaged("its counters are impossible"));
         }

@@ -271,7 +271,10 @@ impl Inode {
         } else if huge_files == HugeFiles::Allowed {
             (sectors / u64::from(block_size / 512), self.flags() | flag::HUGE_FILE)
         } else {
-            return Err(Error::unsupported(Layer::Filesystem, "the file is too large for a filesystem without huge_file"));
+            return Err(Error::unsupported(
+                Layer::Filesystem,
+                "the file is too large for a filesystem without huge_file",
+            ));
         };
         let [b0, b1, b2, b3, b4, b5, ..] = count.to_le_bytes();
         self.store(0x1c, &[b0, b1, b2, b3]);
@@ -398,10 +401,9 @@ impl Inode {
         match self.flags() {
             flags if flags & flag::IMMUTABLE != 0 => denied("immutable", 'i'),
             flags if flags & flag::APPEND != 0 => denied("append-only", 'a'),
-            flags if flags & flag::EA_INODE != 0 => Err(Error::unsupported(
-                Layer::Filesystem,
-                "the file is the value of an extended attribute (ea_inode)",
-            )),
+            flags if flags & flag::EA_INODE != 0 => {
+                Err(Error::unsupported(Layer::Filesystem, "the file is the value of an extended attribute (ea_inode)"))
+            }
             flags if flags & flag::ENCRYPT != 0 => {
                 Err(Error::unsupported(Layer::Filesystem, "the file is encrypted (fscrypt)"))
             }

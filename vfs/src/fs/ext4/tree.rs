@@ -141,9 +141,11 @@ impl Store {
             return Err(exists());
         }
         let links = inode.links().checked_add(1).filter(|links| *links <= LINKS_MAX);
-        inode.set_links(links.ok_or_else(|| {
-            Error::unsupported(Layer::Filesystem, format!("the file has {LINKS_MAX} names already"))
-        })?);
+        inode.set_links(
+            links.ok_or_else(|| {
+                Error::unsupported(Layer::Filesystem, format!("the file has {LINKS_MAX} names already"))
+            })?,
+        );
         inode.set_time(Time::Change, self.now()?);
         self.put_inode(&mut inode)?;
         self.add_name(directory.number, name, &inode)
