@@ -3,6 +3,7 @@
 mod oracle;
 
 use imgraft_vfs::ErrorKind;
+use imgraft_vfs::block::{BlockDevice, MemDevice};
 use imgraft_vfs::fs::ext4::Ext4;
 use imgraft_vfs::fs::{Attrs, Content, GuestFs, Mode, Timestamp, Xattr};
 use oracle::{Before, FileDevice, Mounted, Random, Scratch, at};
@@ -152,6 +153,29 @@ fn a_fragmented_file_has_a_deep_tree_that_grows_and_shrinks() {
         fs.close().unwrap();
         judge(&image, &format!("cut to {size}"));
     }
+}
+
+#[test]
+fn the_rest_of_the_last_block_holds_nothing() {
+    if !oracle::have(&["mke2fs"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let image = scratch.path("image");
+    oracle::mke2fs(&image, 8, Before::Zeros, &["-t", "ext4"]);
+    let device = Arc::new(MemDevice::new(std::fs::read(&image).unwrap()));
+    let count = || {
+        let mut bytes = vec![0; 8 << 20];
+        device.read_at(&mut bytes, 0).unwrap();
+        bytes.windows(3).filter(|window| window == b"\xe7\xe7\xe7").count()
+    };
+    let before = count();
+    let mut fs: Box<dyn GuestFs> = Box::new(Ext4::open(device.clone(), Mode::ReadWrite { now: NOW }).unwrap());
+    let path = at(&*fs, "/file");
+    fs.create_file(&path, ATTRS).unwrap();
+    fs.put(&path, &Content::bytes(vec![0xe7; (1 << 20) + 3])).unwrap();
+    fs.close().unwrap();
+    assert_eq!(count() - before, (1 << 20) + 1);
 }
 
 #[test]
