@@ -49,6 +49,17 @@ fn path(random: &mut Random, known: &[String]) -> String {
     }
 }
 
+/// A list with a named user and a mask.
+fn acl(random: &mut Random) -> Vec<u8> {
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, id) in [(1_u16, u32::MAX), (2, 70_000), (4, u32::MAX), (16, u32::MAX), (32, u32::MAX)] {
+        list.extend(tag.to_le_bytes());
+        list.extend((random.below(8) as u16).to_le_bytes());
+        list.extend(id.to_le_bytes());
+    }
+    list
+}
+
 fn op(random: &mut Random, known: &[String]) -> Op {
     let attrs = Attrs {
         mode: random.below(0o10000) as u16,
@@ -61,7 +72,7 @@ fn op(random: &mut Random, known: &[String]) -> Op {
         let len = random.below(limit) as usize;
         random.bytes(len)
     };
-    match random.below(27) {
+    match random.below(30) {
         0..4 => Op::Create(path_, attrs),
         4..7 => Op::Mkdir(path_, attrs),
         7 => {
@@ -79,7 +90,10 @@ fn op(random: &mut Random, known: &[String]) -> Op {
             let len = [0, 1, 10, 30, 100, 300][random.below(6) as usize];
             Op::SetXattr(path_, format!("trusted.x{}", random.below(6)), random.bytes(len))
         }
-        _ => Op::RemoveXattr(path_, format!("trusted.x{}", random.below(6))),
+        26 => Op::RemoveXattr(path_, format!("trusted.x{}", random.below(6))),
+        27 => Op::Truncate(path_, [0, 1, 1000, 4097, 70_000][random.below(5) as usize]),
+        28 => Op::Truncate(path_, 4096 * random.below(40)),
+        _ => Op::SetXattr(path_, "system.posix_acl_access".into(), acl(random)),
     }
 }
 
@@ -169,6 +183,11 @@ fn differ(seed: u64, arguments: &[&str]) {
         let mut fs: Box<dyn GuestFs> =
             Box::new(Ext4::open(Arc::new(FileDevice::open(mine)), Mode::ReadWrite { now: NOW }).unwrap());
         let mut done = 0;
+        // Cut and lengthened again, by one after the other: what was cut off must not come back.
+        for step in 0..12 {
+            let path = format!("/cut{}", step % 3);
+            random_cut(&mut *fs, mounted.path(), &path, &mut random);
+        }
         for number in 0..600 {
             let op = op(&mut random, &known);
             let (ours, theirs) = (ours(&mut *fs, &op), theirs(mounted.path(), &op));
@@ -198,6 +217,20 @@ fn differ(seed: u64, arguments: &[&str]) {
             trees.push(without_times(theirs));
         }
         oracle::assert_same(&trees[0], &trees[1], &context);
+    }
+}
+
+fn random_cut(fs: &mut dyn GuestFs, root: &Path, path: &str, random: &mut Random) {
+    let create = Op::Create(path.into(), Attrs { mode: 0o600, uid: 0, gid: 0 });
+    let _ = (ours(fs, &create), theirs(root, &create));
+    let len = random.below(20_000) as usize;
+    for op in [
+        Op::Append(path.into(), random.bytes(len)),
+        Op::Truncate(path.into(), random.below(20_000)),
+        Op::Truncate(path.into(), random.below(20_000)),
+    ] {
+        ours(fs, &op).unwrap();
+        theirs(root, &op).unwrap();
     }
 }
 

@@ -8,6 +8,9 @@ use crate::error::{Error, ErrorKind, Layer, Result};
 /// The name of the attribute with a file's list.
 pub(super) const ACCESS: &[u8] = b"system.posix_acl_access";
 
+/// The name of the attribute with the list that new files in a directory get.
+pub(super) const DEFAULT: &[u8] = b"system.posix_acl_default";
+
 const VERSION: u32 = 2;
 const HEADER: usize = 4;
 const ENTRY: usize = 8;

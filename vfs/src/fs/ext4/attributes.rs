@@ -4,8 +4,8 @@ use super::acl_mode as acl;
 use super::inode::{Inode, Time};
 use super::store::Store;
 use super::xattr::{BlockChecksum, Room, Xattrs, block_references, release_block};
-use crate::error::Result;
-use crate::fs::{SetAttrs, Xattr};
+use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::fs::{FileType, SetAttrs, Xattr};
 
 impl Store {
     /// The extended attributes of a file, sorted by name.
@@ -36,8 +36,23 @@ impl Store {
         self.touch_inode(inode)
     }
 
-    /// Sets an extended attribute, whether or not it was there.
+    /// Sets an extended attribute, whether or not it was there; `WrongType` where Linux has none of the name on such a
+    /// file.
     pub(super) fn set_xattr(&mut self, inode: &mut Inode, xattr: &Xattr) -> Result<()> {
+        let file_type = inode.file_type()?;
+        let possible = match xattr.name.as_slice() {
+            acl::ACCESS => file_type != FileType::Symlink,
+            acl::DEFAULT => file_type == FileType::Directory,
+            name if name.starts_with(b"user.") => matches!(file_type, FileType::Regular | FileType::Directory),
+            _ => true,
+        };
+        if !possible {
+            return Err(Error::new(
+                ErrorKind::WrongType,
+                Layer::Filesystem,
+                "this type of file cannot have the attribute",
+            ));
+        }
         if xattr.name == acl::ACCESS {
             inode.set_mode(acl::mode(&xattr.value, inode.mode())?);
         }

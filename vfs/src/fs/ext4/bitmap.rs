@@ -63,7 +63,7 @@ impl Bitmap {
         let mut bit = run.start;
         while bit < end {
             let Some(byte) = usize::try_from(bit / 8).ok().and_then(|index| self.bytes.get_mut(index)) else { return };
-            if bit % 8 == 0 && end - bit >= 8 {
+            if bit.is_multiple_of(8) && end - bit >= 8 {
                 change(byte, 0xff);
                 bit += 8;
             } else {
@@ -109,7 +109,7 @@ impl Bitmap {
         let mut bit = from;
         while bit < self.len {
             let byte = usize::try_from(bit / 8).ok().and_then(|index| self.bytes.get(index)).copied();
-            if bit % 8 == 0 && byte == Some(0xff) {
+            if bit.is_multiple_of(8) && byte == Some(0xff) {
                 bit += 8;
             } else if self.get(bit) {
                 bit += 1;

@@ -91,7 +91,7 @@ impl Store {
     fn directory_blocks(&self, inode: &Inode) -> Result<u32> {
         let size = inode.size();
         let block_size = u64::from(self.superblock.block_size);
-        if size == 0 || size % block_size != 0 {
+        if size == 0 || !size.is_multiple_of(block_size) {
             return Err(inode.damaged("the size of a directory is impossible"));
         }
         if size > SIZE_MAX {

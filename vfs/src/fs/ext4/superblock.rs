@@ -134,7 +134,8 @@ impl Superblock {
         let bigalloc = self.features.ro_compat & ro_compat::BIGALLOC != 0;
         let wide = self.features.incompat & incompat::SIXTY_FOUR_BIT != 0;
         let per_group = self.u32_at(if bigalloc { 0x24 } else { 0x20 });
-        if per_group == 0 || per_group > bits || self.blocks_per_group == 0 || self.blocks_per_group % 8 != 0 {
+        if per_group == 0 || per_group > bits || self.blocks_per_group == 0 || !self.blocks_per_group.is_multiple_of(8)
+        {
             return Err(damaged("the number of blocks in a group is impossible"));
         }
         if !bigalloc && self.u32_at(0x1c) != self.u32_at(0x18) {
@@ -143,7 +144,7 @@ impl Superblock {
         if u32::from(self.inode_size) > self.block_size || self.inode_size < 128 || !self.inode_size.is_power_of_two() {
             return Err(damaged("the size of an inode is impossible"));
         }
-        if self.inodes_per_group == 0 || self.inodes_per_group > bits || self.inodes_per_group % 8 != 0 {
+        if self.inodes_per_group == 0 || self.inodes_per_group > bits || !self.inodes_per_group.is_multiple_of(8) {
             return Err(damaged("the number of inodes in a group is impossible"));
         }
         if u32::from(self.descriptor_size) > self.block_size
@@ -228,14 +229,6 @@ impl Superblock {
     /// The two groups with a backup superblock where `sparse_super2` says them.
     pub(super) fn backup_groups(&self) -> [u32; 2] {
         [self.u32_at(0x24c), self.u32_at(0x250)]
-    }
-
-    /// How many groups pool their bitmaps and inode tables; 1 without `flex_bg`.
-    pub(super) fn groups_per_flex(&self) -> u32 {
-        match self.raw.get(0x174) {
-            Some(shift @ 1..=31) if self.has_incompat(incompat::FLEX_BG) => 1 << shift,
-            _ => 1,
-        }
     }
 
     /// How many bytes of extra fields new inodes have.
@@ -385,7 +378,8 @@ impl Superblock {
             let first = nth.saturating_mul(per_block);
             self.group_start(first) + u64::from(self.has_superblock(first))
         } else {
-            u64::from(self.first_data_block) + 1 + u64::from(nth)
+            // After the superblock, which with bigalloc is not in the first data block of 1 KiB.
+            u64::from(self.block_size == 1024) + 1 + u64::from(nth)
         }
     }
 
