@@ -4,6 +4,7 @@ use crate::inject::{InjectError, Item};
 use imgraft_vfs::{Error, ErrorKind, Layer};
 use std::error::Error as StdError;
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// How a run ended, as its exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,16 @@ impl Failure {
             message: format!("item {}: {}", item.name(), chain(error)),
             hints: error.hint().into_iter().collect(),
         }
+    }
+
+    /// Names the image, unless the message begins with it already.
+    #[must_use]
+    pub fn about(mut self, image: &Path) -> Self {
+        let image = printable(&image.display().to_string());
+        if !self.message.starts_with(&image) {
+            self.message = format!("{image}: {}", self.message);
+        }
+        self
     }
 
     /// Adds a hint.

@@ -21,11 +21,24 @@ use std::sync::Arc;
 /// Runs what was typed.
 pub fn run(cli: Cli, order: &[Ordered]) -> Result<Exit, Failure> {
     match cli.command {
-        Command::Inject(typed) => inject::run(plan::Inject::new(*typed, order)?),
-        Command::Inspect(typed) => inspect::run(&plan::Inspect::new(typed)?),
-        Command::Ls(typed) => ls::run(&plan::Look::new(typed)?),
-        Command::Cat(typed) => cat::run(&plan::Look::new(typed)?),
-        Command::Recover(typed) => recover::run(&typed.image),
+        Command::Inject(typed) => {
+            let plan = plan::Inject::new(*typed, order)?;
+            let image = plan.target.image.clone();
+            inject::run(plan).map_err(|failure| failure.about(&image))
+        }
+        Command::Inspect(typed) => {
+            let plan = plan::Inspect::new(typed)?;
+            inspect::run(&plan).map_err(|failure| failure.about(&plan.target.image))
+        }
+        Command::Ls(typed) => {
+            let plan = plan::Look::new(typed)?;
+            ls::run(&plan).map_err(|failure| failure.about(&plan.target.image))
+        }
+        Command::Cat(typed) => {
+            let plan = plan::Look::new(typed)?;
+            cat::run(&plan).map_err(|failure| failure.about(&plan.target.image))
+        }
+        Command::Recover(typed) => recover::run(&typed.image).map_err(|failure| failure.about(&typed.image)),
     }
 }
 

@@ -44,7 +44,6 @@ fn source_date_epoch_makes_runs_reproducible() {
 
 /// The phony guest as a raw image, made by our own library so that no oracle is needed.
 pub fn raw_phony(scratch: &Scratch) -> std::path::PathBuf {
-    use imgraft_vfs::block::BlockDevice;
     use imgraft_vfs::image::{self as format, Format};
     use imgraft_vfs::transaction::{Access, Transaction};
     let txn = Transaction::begin(&image::phony(), Access::Read).expect("the phony guest");

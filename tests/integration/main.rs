@@ -8,4 +8,5 @@ mod locks;
 mod main_job;
 mod refusals;
 mod report;
+mod selinux;
 mod support;

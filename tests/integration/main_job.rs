@@ -82,9 +82,7 @@ fn phony_guest() {
         name: "phony-debian".into(),
         path: image::phony(),
         format: "qcow2".into(),
-        layout: "gpt".into(),
         partition: 1,
-        profile: "debian12".into(),
         group: "phony".into(),
     };
     five_items(&image, &[]);

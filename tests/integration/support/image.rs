@@ -16,10 +16,8 @@ pub struct Image {
     pub name: String,
     pub path: PathBuf,
     pub format: String,
-    pub layout: String,
     /// The root's partition; 0 for the whole disk.
     pub partition: u32,
-    pub profile: String,
     pub group: String,
 }
 
@@ -54,16 +52,14 @@ pub fn all(groups: &[&str]) -> Vec<Image> {
 
 fn parse(line: &str) -> Image {
     let fields: Vec<&str> = line.split('\t').collect();
-    let [name, path, format, layout, _sector, partition, profile, _size, _premises, group] = fields[..] else {
+    let [name, path, format, _layout, _sector, partition, _profile, _size, _premises, group] = fields[..] else {
         panic!("a line of the manifest has ten fields: {line}");
     };
     Image {
         name: name.to_owned(),
         path: built().join(path),
         format: format.to_owned(),
-        layout: layout.to_owned(),
         partition: partition.parse().expect("a partition number"),
-        profile: profile.to_owned(),
         group: group.to_owned(),
     }
 }
