@@ -62,7 +62,7 @@ pub fn stage_all(mut requests: Vec<Request>, guest: &Guest, fs: &dyn GuestFs, sh
             let mut text = String::new();
             for change in changes.changes() {
                 let sensitivity = if shadows.contains(&change.path) { Sensitivity::Hashes } else { Sensitivity::Plain };
-                text.push_str(&&diff::render(change, fs, sensitivity)?);
+                text.push_str(&diff::render(change, fs, sensitivity)?);
             }
             text
         }

@@ -122,7 +122,11 @@ impl Content {
     /// The whole of a regular host file, opened now.
     pub fn open(path: &Path) -> Result<Self> {
         use crate::error::{Error, ErrorKind, Layer};
-        let failed = |error| Error::io(Layer::Host, "open the file to upload", error).with_host_path(path);
+        let failed = |error: std::io::Error| {
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let kind = if missing { ErrorKind::NotFound } else { ErrorKind::Io };
+            Error::new(kind, Layer::Host, "cannot open the file to upload").with_source(error).with_host_path(path)
+        };
         let file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {
