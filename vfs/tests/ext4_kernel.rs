@@ -127,6 +127,28 @@ fn a_deep_index_of_names_made_by_the_kernel() {
 }
 
 #[test]
+fn the_block_maps_of_ext2_and_ext3_are_read() {
+    if !oracle::have(&["mke2fs", "e2fsck"]) || !oracle::can_mount() {
+        return;
+    }
+    for (kind, block_size) in [("ext3", "1024"), ("ext3", "2048"), ("ext3", "4096")] {
+        let scratch = Scratch::new();
+        let image = scratch.path("image");
+        oracle::mke2fs(&image, 64, Before::Garbage, &["-t", kind, "-b", block_size, "-d", "/etc"]);
+        let mounted = Mounted::new(&image, "rw");
+        let mut random = Random(1);
+        fs::write(mounted.path().join("large"), random.bytes(20_000_000)).unwrap();
+        let sparse = File::create(mounted.path().join("sparse")).unwrap();
+        for place in [0, 20_000, 300_000, 70_000_000, 90_000_000] {
+            sparse.write_all_at(&random.bytes(3_000), place).unwrap();
+        }
+        drop(sparse);
+        drop(mounted);
+        judge(&image, kind);
+    }
+}
+
+#[test]
 fn a_tree_made_by_mke2fs() {
     if !oracle::have(&["mke2fs", "e2fsck"]) || !oracle::can_mount() {
         return;

@@ -12,6 +12,7 @@ mod allocate;
 mod allocate_inode;
 mod attributes;
 mod bitmap;
+mod block_map;
 mod cache;
 mod checksum;
 mod dir;
