@@ -3,7 +3,7 @@
 mod oracle;
 
 use imgraft_vfs::fs::ext4::Ext4;
-use imgraft_vfs::fs::{Attrs, Content, GuestFs, Mode, Timestamp};
+use imgraft_vfs::fs::{Attrs, Content, GuestFs, Mode, Timestamp, Xattr};
 use oracle::{Before, FileDevice, Mounted, Random, Scratch, at};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -146,6 +146,43 @@ fn the_block_maps_of_ext2_and_ext3_are_read() {
         drop(mounted);
         judge(&image, kind);
     }
+}
+
+#[test]
+fn an_attribute_block_that_files_share_stays_whole() {
+    if !oracle::have(&["mke2fs", "e2fsck", "debugfs"]) || !oracle::can_mount() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let image = scratch.path("image");
+    oracle::mke2fs(&image, 16, Before::Garbage, &["-t", "ext4", "-b", "1024", "-I", "128"]);
+    let mounted = Mounted::new(&image, "rw");
+    for name in ["a", "b", "c", "d"] {
+        let path = mounted.path().join(name);
+        File::create(&path).unwrap();
+        rustix::fs::lsetxattr(&path, "user.same", &[7; 500], rustix::fs::XattrFlags::empty()).unwrap();
+    }
+    drop(mounted);
+    let block = |name: &str| {
+        let text = oracle::run(Command::new("debugfs").args(["-R", &format!("stat /{name}")]).arg(&image));
+        text.split("File ACL: ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap().to_owned()
+    };
+    assert_eq!(block("a"), block("d"), "the kernel was expected to share it");
+    let mut fs = write(&image);
+    let [a, b, c] = ["/a", "/b", "/c"].map(|path| at(&*fs, path));
+    fs.set_xattr(&a, &Xattr { name: b"user.more".to_vec(), value: vec![1; 9] }).unwrap();
+    fs.remove_xattr(&b, b"user.same").unwrap();
+    fs.remove(&c).unwrap();
+    fs.close().unwrap();
+    assert_ne!(block("a"), block("d"));
+    assert_eq!(block("b"), "0");
+    judge(&image, "no longer shared");
+    let mut fs = write(&image);
+    let d = at(&*fs, "/d");
+    assert_eq!(fs.xattrs(&d).unwrap(), [Xattr { name: b"user.same".to_vec(), value: vec![7; 500] }]);
+    fs.remove(&d).unwrap();
+    fs.close().unwrap();
+    judge(&image, "the last reference gone");
 }
 
 #[test]
