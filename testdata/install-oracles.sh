@@ -31,8 +31,20 @@ fsck.vfat          dosfstools        FAT: judged by
 mcopy              mtools            FAT: filled by
 qemu-img           qemu-utils        qcow2: made and judged by
 qemu-io            qemu-utils        qcow2: written by
+fallocate          util-linux        full disks
+parted             parted            partition tables
+cryptsetup         cryptsetup-bin    LUKS: made by
+blkid              util-linux        signatures: judged by
+perl               perl              hashes: judged by (libcrypt)
+matchpathcon       selinux-utils     labels: judged by
+qemu-storage-daemon qemu-utils       locks: held by
 mkfs.xfs           xfsprogs          a filesystem to be refused
 mkfs.btrfs         btrfs-progs       a filesystem to be refused
+mkfs.f2fs          f2fs-tools        a filesystem to be told apart
+mkfs.exfat         exfatprogs        a filesystem to be told apart
+mkfs.ntfs          ntfs-3g           a filesystem to be told apart
+mksquashfs         squashfs-tools    a filesystem to be told apart
+mkfs.erofs         erofs-utils       a filesystem to be told apart
 isoinfo            genisoimage       config drives: judged by
 ssh-keygen         openssh-client    keys: judged by
 mkpasswd           whois             hashes: judged by (libcrypt)

@@ -1,0 +1,247 @@
+//! What was typed: clap's types and nothing else.
+
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Put ssh keys, network configuration, metadata, passwords and files into disk images, without booting or mounting.
+#[derive(Debug, Parser)]
+#[command(name = "imgraft", version, about, max_term_width = 80, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Say more of what is done, on standard error (twice: everything)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+const EXIT_CODES: &str = "Exit status: 0 done, or nothing to do; 1 failed, the image is untouched; 2 usage;
+3 the image was refused (format, feature, safety), or cannot take the request;
+4 the image is in use; 5 done, but an optional item failed.";
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Put items into an image: all of them, or nothing
+    Inject(Box<Inject>),
+    /// Show format, partitions, filesystems and guest of an image
+    Inspect(Inspect),
+    /// List a directory, or a file, of the guest
+    Ls(Look),
+    /// Print a file of the guest
+    Cat(Look),
+    /// Finish or discard what an interrupted run left beside a raw image
+    Recover(Recover),
+}
+
+/// The image and the volume in it.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// The disk image
+    pub image: PathBuf,
+
+    /// The image's format; a file declared raw is never probed [default: detected]
+    #[arg(long, value_enum)]
+    pub format: Option<ImageFormat>,
+
+    /// The volume: auto (the one that holds a guest's root), whole, a partition number, label:NAME or uuid:UUID
+    ///
+    /// -1 and 0 are taken as auto and whole, as in Nova.
+    #[arg(long, value_name = "VOLUME", default_value = "auto", allow_hyphen_values = true)]
+    pub partition: String,
+}
+
+/// The image formats.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ImageFormat {
+    /// The file's bytes are the disk
+    Raw,
+    /// QEMU's copy-on-write format, versions 2 and 3
+    Qcow2,
+}
+
+/// Whose behaviour to show.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum CompatWith {
+    /// OpenStack Nova's bytes and modes, its quirks included; only `files` is required
+    Nova,
+}
+
+/// Arguments of `inject`.
+#[derive(Debug, Args)]
+pub struct Inject {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub target: Target,
+
+    /// Add a public key to USER's authorized_keys (item "key"; repeatable)
+    ///
+    /// Without a selector the key is the first of ~/.ssh/id_ed25519.pub, id_ecdsa.pub, id_rsa.pub of the calling user.
+    /// Without USER it goes to root. Every key in the file is added.
+    #[arg(long, value_name = "USER[:file:PATH|:string:KEY]")]
+    pub ssh_inject: Vec<String>,
+
+    /// Install a network configuration (item "net")
+    ///
+    /// The spelling is recognised (ifupdown, netplan, systemd-networkd, NetworkManager keyfile, ifcfg) and must be one
+    /// that the guest uses.
+    #[arg(long, value_name = "FILE")]
+    pub network: Option<PathBuf>,
+
+    /// Put a key and a value into /meta.js (item "metadata"; repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub metadata: Vec<String>,
+
+    /// Put the string members of a JSON object into /meta.js (item "metadata")
+    #[arg(long, value_name = "FILE.json", conflicts_with = "metadata")]
+    pub metadata_file: Option<PathBuf>,
+
+    /// Set root's password (item "password")
+    ///
+    /// SELECTOR is [locked:]file:PATH (its first line), [locked:]env:NAME, [locked:]stdin, [locked:]password:TEXT
+    /// (visible to every user of this machine while imgraft runs), hash:CRYPT, [locked:]random (shown once),
+    /// disabled, or locked.
+    #[arg(long, value_name = "SELECTOR")]
+    pub root_password: Option<String>,
+
+    /// Set a user's password (item "password"; repeatable)
+    #[arg(long, value_name = "USER:SELECTOR")]
+    pub password: Vec<String>,
+
+    /// Copy a host file into the guest (item "files"; repeatable)
+    ///
+    /// A new file gets the host file's permission bits and the owner of its directory; an existing one keeps its own.
+    /// Directories that are missing are made.
+    #[arg(long, value_name = "FILE:DEST")]
+    pub upload: Vec<String>,
+
+    /// Write a text into a file of the guest (item "files"; repeatable)
+    #[arg(long, value_name = "DEST:CONTENT")]
+    pub write: Vec<String>,
+
+    /// Change owner and group, by the guest's names or by number (item "files"; repeatable)
+    ///
+    /// --upload, --write, --chown and --chmod apply in the order given. USER or GROUP may be empty to keep it.
+    #[arg(long, value_name = "USER:GROUP:PATH")]
+    pub chown: Vec<String>,
+
+    /// Change permission bits, in octal with a leading 0 (item "files"; repeatable)
+    #[arg(long, value_name = "0MODE:PATH")]
+    pub chmod: Vec<String>,
+
+    /// Show what would change, as a diff with modes and owners, and write nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+
+    /// Report in JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+
+    /// Items that may fail: each is rolled back, reported, and the exit status is 5
+    #[arg(long, value_name = "ITEM,...", value_delimiter = ',')]
+    pub optional: Vec<ItemName>,
+
+    /// Make every item optional
+    #[arg(long, conflicts_with = "optional")]
+    pub best_effort: bool,
+
+    /// Behave as another tool does, where imgraft differs on purpose
+    #[arg(long, value_enum, value_name = "TOOL")]
+    pub compat: Option<CompatWith>,
+
+    /// No report on success; passwords made up are shown on standard error all the same
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// The items by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum ItemName {
+    Key,
+    Net,
+    Metadata,
+    Password,
+    Files,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub target: Target,
+
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `ls` and `cat`.
+#[derive(Debug, Args)]
+pub struct Look {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub target: Target,
+
+    /// The absolute path inside the guest; symbolic links are followed inside the guest
+    pub path: std::ffi::OsString,
+}
+
+/// Arguments of `recover`.
+#[derive(Debug, Args)]
+pub struct Recover {
+    /// The disk image
+    pub image: PathBuf,
+}
+
+/// One of the options that apply in the order given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Ordered {
+    Upload,
+    Write,
+    Chown,
+    Chmod,
+}
+
+/// Parses the process's arguments; exits as clap does on `--help` and on errors (status 2).
+///
+/// Beside what was typed it gives the order of the options that depend on it.
+pub fn parse() -> (Cli, Vec<Ordered>) {
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let order = matches.subcommand_matches("inject").map(order).unwrap_or_default();
+    (cli, order)
+}
+
+fn order(matches: &ArgMatches) -> Vec<Ordered> {
+    let options =
+        [("upload", Ordered::Upload), ("write", Ordered::Write), ("chown", Ordered::Chown), ("chmod", Ordered::Chmod)];
+    let mut places: Vec<(usize, Ordered)> = options
+        .into_iter()
+        .flat_map(|(id, option)| matches.indices_of(id).into_iter().flatten().map(move |place| (place, option)))
+        .collect();
+    places.sort_by_key(|(place, _)| *place);
+    places.into_iter().map(|(_, option)| option).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn order_is_that_of_the_command_line() {
+        let words =
+            ["imgraft", "inject", "x", "--chmod", "0600:/b", "--write", "/a:b", "--upload", "c:/d", "--write", "/e:f"];
+        let matches = Cli::command().get_matches_from(words);
+        let inject = matches.subcommand_matches("inject").expect("inject was typed");
+        assert_eq!(order(inject), [Ordered::Chmod, Ordered::Write, Ordered::Upload, Ordered::Write]);
+    }
+}

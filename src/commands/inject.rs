@@ -1,0 +1,110 @@
+//! `imgraft inject`: the corridor, from the image's path to the commit.
+
+use super::print;
+use crate::failure::{Exit, Failure};
+use crate::guest::{self, Guest};
+use crate::inject::Revealed;
+use crate::inject::staging::{Show, Staged, stage_all};
+use crate::plan::{Inject, Output, Run};
+use crate::report::{Io, Report, Status, Verified, Volume, recovery_name};
+use imgraft_vfs::block::{BlockDevice, SliceDevice};
+use imgraft_vfs::fs::{self, Features, Mode};
+use imgraft_vfs::image::{self, Format};
+use imgraft_vfs::transaction::{Access, Transaction};
+use imgraft_vfs::verify::{Verdict, verify};
+use imgraft_vfs::volume::{self, VolumeInfo};
+use std::io::Write;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
+    let (access, show) = match plan.run {
+        Run::Dry => (Access::Read, Show::Diff),
+        Run::Commit => (Access::Write, Show::Nothing),
+    };
+    let txn = Transaction::begin(&plan.target.image, access)?;
+    let disk = image::open(txn.overlay(), plan.target.format)?;
+    let format = disk.format();
+    let volume = volume::select(&(Arc::clone(&disk) as Arc<dyn BlockDevice>), &plan.target.volume, &guest::is_root)?;
+    let mut fs = fs::open(volume.device, Mode::ReadWrite { now: plan.now })?;
+    let features = fs.features();
+    let guest = Guest::inspect(&*fs)?;
+    let staged = stage_all(plan.requests, &guest, &*fs, show)?;
+
+    // A dry run goes all the way but for the commit: a full filesystem shows now, not later.
+    staged.changes.apply(&mut *fs)?;
+    fs.close()?;
+    let commit = disk.finish()?;
+    let verified = second_reader(&txn, format, &volume.info, &staged)?;
+    let recovered = recovery_name(txn.recovered());
+    let io = match plan.run {
+        Run::Commit if !staged.changes.is_empty() => txn.commit(commit)?,
+        _ => txn.counts(),
+    };
+
+    let report = Report {
+        image: plan.target.image.display().to_string(),
+        format: format.to_string(),
+        volume: volume_report(&volume.info, features),
+        access: "userspace",
+        guest: guest.name(),
+        changed: !staged.changes.is_empty(),
+        dry_run: plan.run == Run::Dry,
+        recovered,
+        verified,
+        items: staged.items,
+        io: Io::from(io),
+    };
+    show_result(&report, &staged.diff, plan.output, plan.run, &staged.revealed)?;
+    let partial = report.items.iter().any(|item| item.status == Status::Failed);
+    Ok(if partial { Exit::Partial } else { Exit::Done })
+}
+
+/// Reads the changes back as the next user of the image would: a fresh look at the pending bytes, by another reader.
+fn second_reader(txn: &Transaction, format: Format, info: &VolumeInfo, staged: &Staged) -> Result<Verified, Failure> {
+    if staged.changes.is_empty() {
+        return Ok(Verified::NothingToVerify);
+    }
+    let disk = image::open(txn.overlay(), Some(format))?;
+    let device = SliceDevice::new(disk, info.start, info.size)?;
+    Ok(match verify(Arc::new(device), &staged.changes)? {
+        Verdict::Agrees { paths, xattrs_unverified } => Verified::Agrees { paths, xattrs_unverified },
+        Verdict::Unknown { reason } => Verified::Unknown { reason },
+    })
+}
+
+fn volume_report(info: &VolumeInfo, features: Features) -> Volume {
+    Volume {
+        partition: info.index.map(|index| index.get()),
+        filesystem: features.name.to_owned(),
+        label: features.label,
+        uuid: features.uuid,
+    }
+}
+
+fn show_result(report: &Report, diff: &str, output: Output, run: Run, revealed: &[Revealed]) -> Result<(), Failure> {
+    // First what cannot be had again; a dry run has made passwords up that nobody will use.
+    if run == Run::Commit {
+        reveal(revealed);
+    }
+    match output {
+        Output::Text => {
+            print(diff.as_bytes())?;
+            print(report.to_text().as_bytes())
+        }
+        Output::Json => print(report.to_json().as_bytes()),
+        Output::Quiet => print(diff.as_bytes()),
+    }
+}
+
+/// Shows made-up passwords once, on standard error, so that no report ever holds one.
+fn reveal(revealed: &[Revealed]) {
+    let mut stderr = std::io::stderr().lock();
+    for Revealed { user, password } in revealed {
+        let mut line = Zeroizing::new(format!("password of {user}: ").into_bytes());
+        line.extend_from_slice(password.expose());
+        line.push(b'\n');
+        // Nobody to tell it to is no reason to call the finished run failed.
+        let _ = stderr.write_all(&line);
+    }
+}

@@ -1,0 +1,214 @@
+//! `imgraft inspect`: what an image is, and what is in it.
+
+use super::print;
+use crate::failure::{Exit, Failure, printable};
+use crate::guest::{self, Guest};
+use crate::plan::{Inspect, Output};
+use imgraft_vfs::block::{BlockDevice, SliceDevice};
+use imgraft_vfs::fs::{self, Features, Mode};
+use imgraft_vfs::image;
+use imgraft_vfs::transaction::{Access, Transaction};
+use imgraft_vfs::volume::{self, Scheme, Selector, VolumeInfo};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+#[derive(Debug, Serialize)]
+struct Inspection {
+    image: String,
+    format: String,
+    virtual_size: u64,
+    facts: BTreeMap<&'static str, String>,
+    partition_table: &'static str,
+    sector_size: u32,
+    notes: Vec<String>,
+    volumes: Vec<VolumeReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct VolumeReport {
+    partition: Option<u32>,
+    start: u64,
+    size: u64,
+    part_type: String,
+    part_label: String,
+    part_uuid: String,
+    filesystem: Option<String>,
+    label: String,
+    uuid: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Usage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guest: Option<guest::Facts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Usage {
+    block_size: u32,
+    total_bytes: u64,
+    free_bytes: u64,
+    free_inodes: u64,
+    features: Vec<String>,
+}
+
+pub(super) fn run(plan: &Inspect) -> Result<Exit, Failure> {
+    let txn = Transaction::begin(&plan.target.image, Access::Read)?;
+    let disk = image::open(txn.overlay(), plan.target.format)?;
+    let format = disk.format().to_string();
+    let facts = disk.facts().into_iter().collect();
+    let disk: Arc<dyn BlockDevice> = disk;
+    let table = match plan.target.volume {
+        Selector::Whole => volume::undivided(&disk)?,
+        _ => volume::list(&disk)?,
+    };
+    let chosen = match &plan.target.volume {
+        Selector::Auto | Selector::Whole => None,
+        selector => volume::select(&disk, selector, &guest::is_root)?.info.index,
+    };
+    let volumes = table
+        .volumes
+        .into_iter()
+        .filter(|info| chosen.is_none() || info.index == chosen)
+        .map(|info| volume_report(&disk, info))
+        .collect();
+    let inspection = Inspection {
+        image: plan.target.image.display().to_string(),
+        format,
+        virtual_size: disk.size(),
+        facts,
+        partition_table: match table.scheme {
+            Scheme::Whole => "none",
+            Scheme::Mbr => "mbr",
+            Scheme::Gpt => "gpt",
+        },
+        sector_size: table.sector_size,
+        notes: table.notes,
+        volumes,
+    };
+    let text = match plan.output {
+        Output::Json => inspection.to_json(),
+        Output::Text | Output::Quiet => inspection.to_text(),
+    };
+    print(text.as_bytes())?;
+    Ok(Exit::Done)
+}
+
+/// What is known of a volume; what cannot be read of it is told as its problem, and no failure of the whole.
+fn volume_report(disk: &Arc<dyn BlockDevice>, info: VolumeInfo) -> VolumeReport {
+    let signature = info.signature;
+    let name = signature.as_ref().map(|signature| signature.name);
+    let mut report = VolumeReport {
+        partition: info.index.map(|index| index.get()),
+        start: info.start,
+        size: info.size,
+        part_type: info.part_type,
+        part_label: info.part_label,
+        part_uuid: info.part_uuid,
+        filesystem: name.map(str::to_owned),
+        label: signature.as_ref().map(|signature| signature.label.clone()).unwrap_or_default(),
+        uuid: signature.map(|signature| signature.uuid).unwrap_or_default(),
+        usage: None,
+        guest: None,
+        problem: None,
+    };
+    if !matches!(name, Some("ext2" | "ext3" | "ext4")) {
+        return report;
+    }
+    match look(disk, report.start, report.size) {
+        Ok((features, facts)) => {
+            report.usage = Some(Usage {
+                block_size: features.block_size,
+                total_bytes: features.total_bytes,
+                free_bytes: features.free_bytes,
+                free_inodes: features.free_inodes,
+                features: features.feature_names,
+            });
+            report.guest = facts;
+        }
+        Err(failure) => report.problem = Some(failure.message),
+    }
+    report
+}
+
+fn look(disk: &Arc<dyn BlockDevice>, start: u64, size: u64) -> Result<(Features, Option<guest::Facts>), Failure> {
+    let device = SliceDevice::new(Arc::clone(disk), start, size)?;
+    let fs = fs::open(Arc::new(device), Mode::ReadOnly)?;
+    let facts = if guest::is_root(&*fs)? { Some(Guest::inspect(&*fs)?.facts()) } else { None };
+    Ok((fs.features(), facts))
+}
+
+impl Inspection {
+    fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"));
+        text.push('\n');
+        text
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        let _ = writeln!(text, "image            {}", self.image);
+        let _ = writeln!(text, "format           {}", self.format);
+        let _ = writeln!(text, "virtual size     {}", bytes(self.virtual_size));
+        for (name, value) in &self.facts {
+            let _ = writeln!(text, "{name:<16} {}", printable(value));
+        }
+        let _ = writeln!(text, "partition table  {} ({}-byte sectors)", self.partition_table, self.sector_size);
+        for note in &self.notes {
+            let _ = writeln!(text, "note             {}", printable(note));
+        }
+        for volume in &self.volumes {
+            volume.to_text(&mut text);
+        }
+        text
+    }
+}
+
+impl VolumeReport {
+    fn to_text(&self, text: &mut String) {
+        let name = match self.partition {
+            Some(number) => format!("partition {number}"),
+            None => "whole disk".to_owned(),
+        };
+        let filesystem = self.filesystem.as_deref().unwrap_or("no known filesystem");
+        let _ = write!(text, "\n{name}: {filesystem}, {}", bytes(self.size));
+        for (what, value) in [("label", &self.label), ("uuid", &self.uuid), ("partition label", &self.part_label)] {
+            if !value.is_empty() {
+                let _ = write!(text, ", {what} {}", printable(value));
+            }
+        }
+        text.push('\n');
+        if let Some(usage) = &self.usage {
+            let _ = writeln!(
+                text,
+                "  free           {} of {}, {} inodes; blocks of {} bytes",
+                bytes(usage.free_bytes),
+                bytes(usage.total_bytes),
+                usage.free_inodes,
+                usage.block_size
+            );
+        }
+        if let Some(guest) = &self.guest {
+            guest.to_text(text);
+        }
+        if let Some(problem) = &self.problem {
+            let _ = writeln!(text, "  problem        {problem}");
+        }
+    }
+}
+
+fn bytes(count: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let mut value = count as f64;
+    let mut name = "bytes";
+    for unit in units {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        name = unit;
+    }
+    if name == "bytes" { format!("{count} bytes") } else { format!("{value:.1} {name}") }
+}

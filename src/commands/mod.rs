@@ -1,0 +1,66 @@
+//! One file per subcommand; the only rooms that print.
+
+mod cat;
+mod inject;
+mod inspect;
+mod ls;
+mod recover;
+
+use crate::cli::{Cli, Command, Ordered};
+use crate::failure::{Exit, Failure};
+use crate::guest;
+use crate::plan::{self, Target};
+use imgraft_vfs::block::BlockDevice;
+use imgraft_vfs::fs::{GuestFs, Mode};
+use imgraft_vfs::image;
+use imgraft_vfs::transaction::{Access, Transaction};
+use imgraft_vfs::{fs, volume};
+use std::io::{self, Write};
+use std::sync::Arc;
+
+/// Runs what was typed.
+pub fn run(cli: Cli, order: &[Ordered]) -> Result<Exit, Failure> {
+    match cli.command {
+        Command::Inject(typed) => {
+            let plan = plan::Inject::new(*typed, order)?;
+            let image = plan.target.image.clone();
+            inject::run(plan).map_err(|failure| failure.about(&image))
+        }
+        Command::Inspect(typed) => {
+            let plan = plan::Inspect::new(typed)?;
+            inspect::run(&plan).map_err(|failure| failure.about(&plan.target.image))
+        }
+        Command::Ls(typed) => {
+            let plan = plan::Look::new(typed)?;
+            ls::run(&plan).map_err(|failure| failure.about(&plan.target.image))
+        }
+        Command::Cat(typed) => {
+            let plan = plan::Look::new(typed)?;
+            cat::run(&plan).map_err(|failure| failure.about(&plan.target.image))
+        }
+        Command::Recover(typed) => recover::run(&typed.image).map_err(|failure| failure.about(&typed.image)),
+    }
+}
+
+/// Writes to standard output; a reader that has gone away (`imgraft ls … | head`) is no failure.
+fn print(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure {
+            exit: Exit::Failed,
+            item: None,
+            message: format!("cannot write to standard output: {error}"),
+            hints: Vec::new(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Opens the guest filesystem of an image for reading, under a shared lock that lives as long as the transaction.
+fn look(target: &Target) -> Result<(Transaction, Box<dyn GuestFs>), Failure> {
+    let txn = Transaction::begin(&target.image, Access::Read)?;
+    let disk: Arc<dyn BlockDevice> = image::open(txn.overlay(), target.format)?;
+    let volume = volume::select(&disk, &target.volume, &guest::is_root)?;
+    let fs = fs::open(volume.device, Mode::ReadOnly)?;
+    Ok((txn, fs))
+}

@@ -1,0 +1,193 @@
+//! A change as a unified diff, with modes and owners, and without secrets.
+
+use crate::failure::printable;
+use imgraft_vfs::Result;
+use imgraft_vfs::fs::{FileType, GuestFs, Metadata};
+use imgraft_vfs::stage::{Action, Change, State};
+use similar::TextDiff;
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// The largest file that is shown as a diff, in bytes; a larger one is shown by its size.
+const DIFF_MAX: u64 = 256 << 10;
+
+/// A file's content as far as a diff shows it.
+#[derive(Debug)]
+enum Side {
+    /// There is no file.
+    Absent,
+    /// The content.
+    Bytes(Vec<u8>),
+    /// Too large to show.
+    Large(u64),
+}
+
+/// Whether a file's content is an account database, whose hashes are not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sensitivity {
+    /// The content may be shown.
+    Plain,
+    /// Lines of fields, the second one a hash (shadow(5), gshadow(5)).
+    Hashes,
+}
+
+/// The diff of one change; `fs` is the filesystem before it.
+pub fn render(change: &Change, fs: &dyn GuestFs, sensitivity: Sensitivity) -> Result<String> {
+    let mut text = String::new();
+    let path = printable(&change.path.to_string());
+    let (before, after) = (change.before.as_ref(), change.after.as_ref());
+    match (before, after) {
+        (Some(before), Some(after)) if !change.actions().contains(&Action::Remove) => {
+            attributes(&mut text, &path, &before.metadata, &after.metadata);
+        }
+        _ => {
+            if let Some(before) = before {
+                let _ = writeln!(text, "removed {} {path}", kind(&before.metadata));
+            }
+            if let Some(Metadata { mode, uid, gid, .. }) = after.map(|after| after.metadata) {
+                let kind = after.map_or("file", |after| kind(&after.metadata));
+                let _ = writeln!(text, "new {kind} {path} mode {mode:04o} owner {uid}:{gid}");
+            }
+        }
+    }
+    if let Some(after) = after {
+        for xattr in &after.xattrs {
+            let value = xattr.value.strip_suffix(&[0]).unwrap_or(&xattr.value);
+            let name = xattr.name.escape_ascii();
+            let _ = writeln!(text, "{} {path} {name}={}", kind(&after.metadata), value.escape_ascii());
+        }
+        if let Some(target) = &after.target {
+            let _ = writeln!(text, "link {path} -> {}", target.escape_ascii());
+        }
+    }
+    let changes_content = [Action::Create, Action::Modify, Action::Remove];
+    if change.actions().iter().any(|action| changes_content.contains(action)) {
+        let (old, new) =
+            (side(before, || change.old_content(fs, DIFF_MAX))?, side(after, || change.new_content(fs, DIFF_MAX))?);
+        content(&mut text, &path, &old, &new, sensitivity);
+    }
+    Ok(text)
+}
+
+fn attributes(text: &mut String, path: &str, before: &Metadata, after: &Metadata) {
+    let kind = kind(after);
+    if before.mode != after.mode {
+        let _ = writeln!(text, "{kind} {path} mode {:04o} -> {:04o}", before.mode, after.mode);
+    }
+    if (before.uid, before.gid) != (after.uid, after.gid) {
+        let (Metadata { uid, gid, .. }, Metadata { uid: new_uid, gid: new_gid, .. }) = (before, after);
+        let _ = writeln!(text, "{kind} {path} owner {uid}:{gid} -> {new_uid}:{new_gid}");
+    }
+}
+
+fn kind(metadata: &Metadata) -> &'static str {
+    match metadata.file_type {
+        FileType::Directory => "directory",
+        FileType::Symlink => "link",
+        _ => "file",
+    }
+}
+
+fn side(state: Option<&State>, read: impl FnOnce() -> Result<Option<Vec<u8>>>) -> Result<Side> {
+    match state {
+        Some(State { metadata, .. }) if metadata.file_type == FileType::Regular => {
+            if metadata.size > DIFF_MAX {
+                return Ok(Side::Large(metadata.size));
+            }
+            Ok(read()?.map_or(Side::Absent, Side::Bytes))
+        }
+        _ => Ok(Side::Absent),
+    }
+}
+
+fn content(text: &mut String, path: &str, old: &Side, new: &Side, sensitivity: Sensitivity) {
+    if matches!((old, new), (Side::Absent, Side::Absent)) {
+        return;
+    }
+    let (Some(before), Some(after)) = (shown(old), shown(new)) else {
+        let _ = writeln!(text, "file {path} content {} -> {}", size(old), size(new));
+        return;
+    };
+    let (before, after) = match sensitivity {
+        Sensitivity::Plain => (Cow::Borrowed(before), Cow::Borrowed(after)),
+        Sensitivity::Hashes => redact(before, after),
+    };
+    let old_name = if matches!(old, Side::Absent) { "/dev/null".to_owned() } else { format!("a{path}") };
+    let diff = TextDiff::from_lines(&before, &after);
+    let new_name = if matches!(new, Side::Absent) { "/dev/null".to_owned() } else { format!("b{path}") };
+    let unified = diff.unified_diff().context_radius(3).header(&old_name, &new_name).to_string();
+    // Line ends stay; every other control character may come from a hostile image.
+    for line in unified.split_inclusive('\n') {
+        text.push_str(&printable(line.trim_end_matches('\n')));
+        text.push('\n');
+    }
+}
+
+fn shown(side: &Side) -> Option<&str> {
+    match side {
+        Side::Absent => Some(""),
+        Side::Bytes(bytes) => std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0')),
+        Side::Large(_) => None,
+    }
+}
+
+fn size(side: &Side) -> String {
+    match side {
+        Side::Absent => "nothing".to_owned(),
+        Side::Bytes(bytes) => format!("{} bytes", bytes.len()),
+        Side::Large(len) => format!("{len} bytes"),
+    }
+}
+
+/// Hides every hash, so that a line that changed still shows as changed and nothing of the hash does.
+fn redact<'a>(before: &str, after: &str) -> (Cow<'a, str>, Cow<'a, str>) {
+    let hide = |text: &str, other: &str, tag: &str| -> Cow<'a, str> {
+        let kept: std::collections::HashSet<&str> = other.lines().collect();
+        let lines = text.split_inclusive('\n').map(|line| {
+            let changed = !kept.contains(line.trim_end_matches('\n'));
+            hide_field(line, if changed { tag } else { "" })
+        });
+        Cow::Owned(lines.collect())
+    };
+    (hide(before, after, "old "), hide(after, before, "new "))
+}
+
+fn hide_field(line: &str, tag: &str) -> String {
+    let mut fields: Vec<&str> = line.split(':').collect();
+    let hidden;
+    if let Some(field) = fields.get_mut(1) {
+        // What is left of a field without a hash says something about the account, and is no secret.
+        let bare = field.trim_start_matches('!');
+        if !matches!(bare, "" | "*" | "x") {
+            let lock = &field[..field.len() - bare.len()];
+            hidden = format!("{lock}<{tag}hash>");
+            *field = &hidden;
+        }
+    }
+    fields.join(":")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_are_never_shown() {
+        let before = "root:$6$old:1::\nbin:*:1::\ndeb:!$y$deb:1::\n";
+        let after = "root:$6$new:1::\nbin:*:1::\ndeb:!$y$deb:1::\n";
+        let mut text = String::new();
+        content(&mut text, "/etc/shadow", &Side::Bytes(before.into()), &Side::Bytes(after.into()), Sensitivity::Hashes);
+        assert_eq!(
+            text,
+            "--- a/etc/shadow\n+++ b/etc/shadow\n@@ -1,3 +1,3 @@\n-root:<old hash>:1::\n+root:<new hash>:1::\n bin:*:1::\n deb:!<hash>:1::\n"
+        );
+    }
+
+    #[test]
+    fn control_characters_do_not_reach_the_terminal() {
+        let mut text = String::new();
+        content(&mut text, "/a", &Side::Absent, &Side::Bytes(b"\x1b[31mred\n".to_vec()), Sensitivity::Plain);
+        assert!(!text.contains('\x1b'), "{text:?}");
+        assert!(text.contains("+\\u{1b}[31mred"), "{text:?}");
+    }
+}

@@ -1,0 +1,128 @@
+//! A failed run: what is told to the user, and the exit status.
+
+use crate::inject::{InjectError, Item};
+use imgraft_vfs::{Error, ErrorKind, Layer};
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// How a run ended, as its exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done = 0,
+    /// Failed, and the image is untouched.
+    Failed = 1,
+    /// The command line makes no sense, or names a host file that is not there.
+    Usage = 2,
+    /// The image was refused: format, feature, safety; or it cannot take the request.
+    Refused = 3,
+    /// Somebody uses the image, or an interrupted run has to be recovered first.
+    InUse = 4,
+    /// Done, but an optional item failed.
+    Partial = 5,
+}
+
+/// Why a run failed: one line, its causes and hints.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit status.
+    pub exit: Exit,
+    /// The item that failed, where one did.
+    pub item: Option<Item>,
+    /// What went wrong, with its causes, in one line.
+    pub message: String,
+    /// What the user can do about it.
+    pub hints: Vec<String>,
+}
+
+impl Failure {
+    /// The command line makes no sense.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage, item: None, message: message.into(), hints: Vec::new() }
+    }
+
+    /// An item could not be injected.
+    pub fn item(item: Item, error: &InjectError) -> Self {
+        let exit = match error {
+            InjectError::Vfs(error) => exit_of(error),
+            _ => Exit::Refused,
+        };
+        Self {
+            exit,
+            item: Some(item),
+            message: format!("item {}: {}", item.name(), chain(error)),
+            hints: error.hint().into_iter().collect(),
+        }
+    }
+
+    /// Names the image, unless the message begins with it already.
+    #[must_use]
+    pub fn about(mut self, image: &Path) -> Self {
+        let image = printable(&image.display().to_string());
+        if !self.message.starts_with(&image) {
+            self.message = format!("{image}: {}", self.message);
+        }
+        self
+    }
+
+    /// Adds a hint.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// The lines for standard error.
+    pub fn render(&self) -> String {
+        let mut text = format!("imgraft: {}\n", self.message);
+        for hint in &self.hints {
+            let _ = writeln!(text, "hint: {hint}");
+        }
+        text
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self {
+            exit: exit_of(&error),
+            item: None,
+            message: chain(&error),
+            hints: error.hint().map(str::to_owned).into_iter().collect(),
+        }
+    }
+}
+
+fn exit_of(error: &Error) -> Exit {
+    match error.kind() {
+        ErrorKind::Io => Exit::Failed,
+        ErrorKind::InUse => Exit::InUse,
+        ErrorKind::Invalid => Exit::Usage,
+        ErrorKind::NotFound if error.layer() == Layer::Host || error.layer() == Layer::Transaction => Exit::Usage,
+        _ => Exit::Refused,
+    }
+}
+
+/// An error and its causes in one line; control characters, which may come from an image, are escaped.
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let _ = write!(text, ": {cause}");
+        source = cause.source();
+    }
+    printable(&text)
+}
+
+/// The text with control characters escaped, so that a name from an image cannot drive a terminal.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escaped = if c.is_control() { Some(c.escape_default()) } else { None };
+            let plain = if c.is_control() { None } else { Some(c) };
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}

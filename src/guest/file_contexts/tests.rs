@@ -1,0 +1,165 @@
+use super::*;
+use crate::oracle;
+use std::io::Write;
+
+/// After the shape of the reference policy, in its order.
+const BASE: &str = "\
+/.*\tsystem_u:object_r:default_t:s0
+/[^/]+\t--\tsystem_u:object_r:etc_runtime_t:s0
+/\\.autofsck\t--\tsystem_u:object_r:etc_runtime_t:s0
+/etc/.*\tsystem_u:object_r:etc_t:s0
+/usr/.*\tsystem_u:object_r:usr_t:s0
+/tmp/.*\t<<none>>
+/etc/NetworkManager(/.*)?\tsystem_u:object_r:NetworkManager_etc_t:s0
+/etc/NetworkManager/system-connections(/.*)?\tsystem_u:object_r:NetworkManager_etc_rw_t:s0
+/etc/sysconfig/network-scripts/.*\t--\tsystem_u:object_r:net_conf_t:s0
+/etc/systemd/network(/.*)?\t\tsystem_u:object_r:net_conf_t:s0
+/etc/rc\\.d/rc\\.local\t--\tsystem_u:object_r:initrc_exec_t:s0
+/etc/(a|b)x?\tsystem_u:object_r:ab_t:s0
+/usr/lib/systemd/system(/.*)?\tsystem_u:object_r:systemd_unit_t:s0
+/var/lib/[a-z]{2,3}[0-9]*\t-d\tsystem_u:object_r:odd_t:s0:c0.c3
+/opt/a++\tsystem_u:object_r:plus_t:s0
+/etc\t-d\tsystem_u:object_r:etc_t:s0
+/etc/shadow.*\t--\tsystem_u:object_r:shadow_t:s0
+/\t-d\tsystem_u:object_r:root_t:s0
+/root\t-d\tsystem_u:object_r:admin_home_t:s0
+";
+const HOMEDIRS: &str = "\
+/home/[^/]+\t-d\tunconfined_u:object_r:user_home_dir_t:s0
+/home/[^/]+/.+\tunconfined_u:object_r:user_home_t:s0
+/home/[^/]+/\\.ssh(/.*)?\tunconfined_u:object_r:ssh_home_t:s0
+/root/\\.ssh(/.*)?\tsystem_u:object_r:ssh_home_t:s0
+";
+const LOCAL: &str =
+    "# local\n/etc/mine\\.conf\t--\tsystem_u:object_r:mine_t:s0\n/srv(/.*)?\tsystem_u:object_r:srv_t:s0\n";
+const SUBS: &str = "/data/home /home\n";
+const SUBS_DIST: &str = "# x\n/lib /usr/lib\n/etc/systemd/system /usr/lib/systemd/system\n/run/x /etc\n";
+
+const PATHS: &[(&str, FileType)] = &[
+    ("/", FileType::Directory),
+    ("/meta.js", FileType::Regular),
+    ("/meta.js", FileType::Directory),
+    ("/.autofsck", FileType::Regular),
+    ("/root", FileType::Directory),
+    ("/root/.ssh", FileType::Directory),
+    ("/root/.ssh/authorized_keys", FileType::Regular),
+    ("/root/.sshx", FileType::Regular),
+    ("/home/ann", FileType::Directory),
+    ("/home/ann/.ssh/authorized_keys", FileType::Regular),
+    ("/home/ann/x", FileType::Regular),
+    ("/data/home/ann/.ssh", FileType::Directory),
+    ("/data/homex/ann/.ssh", FileType::Directory),
+    ("/etc", FileType::Directory),
+    ("/etc/netplan/50-imgraft.yaml", FileType::Regular),
+    ("/etc/NetworkManager/system-connections/eth0.nmconnection", FileType::Regular),
+    ("/etc/sysconfig/network-scripts/ifcfg-eth0", FileType::Regular),
+    ("/etc/systemd/network/10-imgraft.network", FileType::Regular),
+    ("/etc/systemd/system/x.service", FileType::Regular),
+    ("/lib/systemd/system/x.service", FileType::Regular),
+    ("/etc/rc.d/rc.local", FileType::Regular),
+    ("/etc/rcxd/rc.local", FileType::Regular),
+    ("/etc/ax", FileType::Regular),
+    ("/etc/c", FileType::Regular),
+    ("/etc/mine.conf", FileType::Regular),
+    ("/etc/mine.conf", FileType::Directory),
+    ("/etc/shadow-", FileType::Regular),
+    ("/run/x/shadow", FileType::Regular),
+    ("/var/lib/ab7", FileType::Directory),
+    ("/var/lib/abcd", FileType::Directory),
+    ("/opt/aaa", FileType::Regular),
+    ("/tmp/x", FileType::Regular),
+    ("/srv", FileType::Directory),
+    ("/srv/a\nb", FileType::Regular),
+];
+
+fn contexts() -> FileContexts {
+    FileContexts::new(BASE.into(), HOMEDIRS.into(), LOCAL.into()).with_substitutions(SUBS.into(), SUBS_DIST.into())
+}
+
+fn label(path: &str, file_type: FileType) -> String {
+    let found = contexts().label(path.as_bytes(), file_type);
+    assert!(found.untried.is_empty());
+    match found.label {
+        Label::Context(context) => String::from_utf8(context).unwrap(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_last_line_wins_and_an_exact_one_before_all() {
+    assert_eq!(label("/root/.ssh", FileType::Directory), "system_u:object_r:ssh_home_t:s0");
+    assert_eq!(label("/root", FileType::Directory), "system_u:object_r:admin_home_t:s0");
+    assert_eq!(label("/home/ann/.ssh/authorized_keys", FileType::Regular), "unconfined_u:object_r:ssh_home_t:s0");
+    assert_eq!(label("/data/home/ann/.ssh", FileType::Directory), "unconfined_u:object_r:ssh_home_t:s0");
+    assert_eq!(label("/meta.js", FileType::Regular), "system_u:object_r:etc_runtime_t:s0");
+    assert_eq!(label("/meta.js", FileType::Directory), "system_u:object_r:default_t:s0");
+    assert_eq!(label("/lib/systemd/system/x", FileType::Regular), "system_u:object_r:systemd_unit_t:s0");
+    assert_eq!(label("/tmp/x", FileType::Regular), "None");
+    let mut exact_first = FileContexts::new(b"/a a:b:exact\n/.* a:b:regex".to_vec(), vec![], vec![]);
+    assert_eq!(exact_first.label(b"/a", FileType::Regular).label, Label::Context(b"a:b:exact".to_vec()));
+    assert_eq!(FileContexts::default().label(b"/a", FileType::Regular).label, Label::Unknown);
+}
+
+#[test]
+fn what_cannot_be_tried_is_named() {
+    let text = b"/.* a:b:c\n/etc/(?!x).* a:b:d\n/usr/(?!x).* a:b:e\n/etc/(((((((((((((((((((((((((((((((((((x)))))))))))))))))))))))))))))))))))) a:b:f\n/etc/a{1000}{1000}{1000} a:b:g\n/etc/( x:y:z";
+    let found = FileContexts::new(text.to_vec(), vec![], vec![]).label(b"/etc/y", FileType::Regular);
+    assert_eq!(found.label, Label::Context(b"a:b:c".to_vec()));
+    assert_eq!(found.untried.len(), 4);
+}
+
+#[test]
+fn lines_that_are_none_are_skipped() {
+    for line in ["", "#", "x", "/a", "/a -- ", "/a -- b c", "/a -q a:b:c", "/a \u{1}:b:c", "/a nocolons", "\0"] {
+        assert!(parse(line.as_bytes()).is_none(), "{line:?}");
+    }
+}
+
+#[test]
+fn a_hostile_policy_ends() {
+    let text = "/(a*)*b a:b:c\n".repeat(30_000);
+    let found =
+        FileContexts::new(text.into(), vec![], vec![]).label(b"/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", FileType::Regular);
+    assert_eq!(found.label, Label::Unknown);
+    assert!(!found.untried.is_empty());
+}
+
+#[test]
+fn libselinux_agrees() {
+    let Some(tool) = oracle::find("matchpathcon") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let base = dir.path().join("file_contexts");
+    for (suffix, text) in
+        [("", BASE), (".homedirs", HOMEDIRS), (".local", LOCAL), (".subs", SUBS), (".subs_dist", SUBS_DIST)]
+    {
+        let path = format!("{}{suffix}", base.display());
+        std::fs::File::create(path).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+    compare(&tool, &base, &mut contexts());
+}
+
+#[test]
+fn libselinux_agrees_on_the_reference_policy() {
+    let Some(tool) = oracle::find("matchpathcon") else { return };
+    let Some(base) = oracle::file("/etc/selinux/default/contexts/files/file_contexts") else { return };
+    let read = |suffix: &str| std::fs::read(format!("{}{suffix}", base.display())).unwrap_or_default();
+    let mut contexts = FileContexts::new(read(""), read(".homedirs"), read(".local"))
+        .with_substitutions(read(".subs"), read(".subs_dist"));
+    compare(&tool, &base, &mut contexts);
+}
+
+fn compare(tool: &std::path::Path, base: &std::path::Path, contexts: &mut FileContexts) {
+    for (path, file_type) in PATHS {
+        let word = if *file_type == FileType::Directory { "dir" } else { "file" };
+        let mut command = std::process::Command::new(tool);
+        let output = command.args(["-N", "-n", "-m", word, "-f"]).arg(base).arg(path).output().unwrap();
+        let theirs = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let found = contexts.label(path.as_bytes(), *file_type);
+        let ours = match found.label {
+            Label::Context(context) => String::from_utf8(context).unwrap(),
+            Label::None => "<<none>>".to_owned(),
+            Label::Unknown => String::new(),
+        };
+        assert_eq!(ours, theirs, "{path} {file_type:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}

@@ -1,0 +1,111 @@
+//! Facts about a guest, read once.
+
+pub mod accounts;
+pub mod facts;
+pub mod file_contexts;
+pub mod login_defs;
+pub mod network;
+pub mod os_release;
+pub mod selinux;
+
+pub use accounts::{Accounts, Group, User};
+pub use facts::Facts;
+pub use network::{NetworkStack, StackState};
+pub use os_release::OsRelease;
+pub use selinux::{Enforcement, Selinux};
+
+use crate::crypt::Method;
+use imgraft_vfs::fs::{FileType, GuestFs, read_file};
+use imgraft_vfs::path::{GuestPath, Resolved};
+use imgraft_vfs::resolve::{Follow, resolve};
+use imgraft_vfs::{Error, ErrorKind, Result};
+
+/// What is known of a guest.
+#[derive(Clone, Debug)]
+pub struct Guest {
+    /// Which operating system it is.
+    pub os: OsRelease,
+    /// Its users and groups.
+    pub accounts: Accounts,
+    /// The method that its login.defs asks for, where that is one of today's.
+    pub encrypt_method: Option<Method>,
+    /// Its SELinux, where it has a configuration.
+    pub selinux: Option<Selinux>,
+    /// The network stacks that are installed.
+    pub network: Vec<StackState>,
+}
+
+impl Guest {
+    /// Reads the facts from the guest's root filesystem. What is missing is no error.
+    pub fn inspect(fs: &dyn GuestFs) -> Result<Self> {
+        let reader = Reader(fs);
+        Ok(Self {
+            os: OsRelease::inspect(&reader)?,
+            accounts: Accounts::inspect(&reader)?,
+            encrypt_method: login_defs::encrypt_method(&reader)?,
+            selinux: Selinux::inspect(&reader)?,
+            network: network::inspect(&reader)?,
+        })
+    }
+}
+
+/// Whether a filesystem is the root of a guest: it has a directory `/etc` and a readable os-release(5) file, in `/etc` or
+/// in `/usr/lib`.
+pub fn is_root(fs: &dyn GuestFs) -> Result<bool> {
+    let reader = Reader(fs);
+    let etc = reader.find("/etc", Follow::All)?;
+    if !etc.is_some_and(|(_, file_type)| file_type == FileType::Directory) {
+        return Ok(false);
+    }
+    for path in os_release::PATHS {
+        if reader.file_lenient(path, os_release::LIMIT)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Reads a guest's facts: a path that a guest has bent out of shape counts as missing, a broken filesystem does not.
+#[derive(Debug)]
+pub(crate) struct Reader<'a>(&'a dyn GuestFs);
+
+impl Reader<'_> {
+    fn find(&self, path: &str, follow: Follow) -> Result<Option<(Resolved, FileType)>> {
+        let found = GuestPath::parse(path)
+            .and_then(|path| resolve(self.0, &path, follow))
+            .and_then(|at| Ok(self.0.lookup(&at)?.map(|metadata| (at, metadata.file_type))));
+        match found {
+            Err(error) if is_shape(&error) => Ok(None),
+            other => other,
+        }
+    }
+
+    /// Whether there is anything at `path`, be it a symbolic link that leads nowhere.
+    pub(crate) fn exists(&self, path: &str) -> Result<bool> {
+        Ok(self.find(path, Follow::ExcludeLast)?.is_some())
+    }
+
+    /// The content of a regular file; `None` where it is missing, `Unsupported` where it is larger than `limit`.
+    pub(crate) fn file(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        match self.find(path, Follow::All)? {
+            Some((at, FileType::Regular)) => read_file(self.0, &at, limit).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The same, and a file that is too large counts as missing.
+    pub(crate) fn file_lenient(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+        match self.file(path, limit) {
+            Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
+            other => other,
+        }
+    }
+}
+
+/// Whether the error is about the path (a loop, a file in a directory's place) and not about the filesystem.
+fn is_shape(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Denied | ErrorKind::WrongType | ErrorKind::NotFound | ErrorKind::Invalid)
+}
+
+#[cfg(test)]
+mod tests;

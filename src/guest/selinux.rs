@@ -1,0 +1,91 @@
+//! Whether a guest runs SELinux, and by which policy: selinux_config(5).
+
+use super::Reader;
+use imgraft_vfs::Result;
+
+const LIMIT: u64 = 256 * 1024;
+
+/// What `/etc/selinux/config` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selinux {
+    /// `SELINUX`.
+    pub enforcement: Enforcement,
+    /// `SELINUXTYPE`: the directory of the policy below `/etc/selinux`, `targeted` where it is missing as in libselinux;
+    /// `None` where it is no name of a directory.
+    pub policy: Option<String>,
+}
+
+/// The states of SELinux.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Enforcement {
+    Enforcing,
+    Permissive,
+    Disabled,
+}
+
+impl Enforcement {
+    /// The word of selinux_config(5).
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Enforcing => "enforcing",
+            Self::Permissive => "permissive",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+impl Selinux {
+    pub(super) fn inspect(reader: &Reader<'_>) -> Result<Option<Self>> {
+        Ok(reader.file_lenient("/etc/selinux/config", LIMIT)?.map(|text| Self::parse(&text)))
+    }
+
+    /// Whether files need labels.
+    pub fn is_active(&self) -> bool {
+        self.enforcement != Enforcement::Disabled
+    }
+
+    fn parse(text: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(text);
+        // As in libselinux: a file that does not say `SELINUX=` leaves it to the kernel, which begins permissive.
+        let mut selinux = Self { enforcement: Enforcement::Permissive, policy: Some("targeted".to_owned()) };
+        for line in text.lines().map(str::trim) {
+            if let Some(value) = line.strip_prefix("SELINUXTYPE=") {
+                let value = value.trim();
+                let is_name = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+                selinux.policy =
+                    (is_name && !value.is_empty() && !value.starts_with('.')).then(|| value.chars().take(64).collect());
+            } else if let Some(value) = line.strip_prefix("SELINUX=") {
+                match value.trim().to_ascii_lowercase().as_str() {
+                    "enforcing" => selinux.enforcement = Enforcement::Enforcing,
+                    "permissive" => selinux.enforcement = Enforcement::Permissive,
+                    "disabled" => selinux.enforcement = Enforcement::Disabled,
+                    _ => {}
+                }
+            }
+        }
+        selinux
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parse_reads_what_distributions_write() {
+        let selinux = Selinux::parse(b"# SELINUX= can take\nSELINUX=enforcing\n# x\nSELINUXTYPE=targeted\n");
+        assert_eq!(selinux, Selinux { enforcement: Enforcement::Enforcing, policy: Some("targeted".into()) });
+        assert!(!Selinux::parse(b"SELINUX=disabled").is_active());
+        assert!(Selinux::parse(b"").is_active());
+        assert_eq!(Selinux::parse(b"SELINUX=permissive").policy.as_deref(), Some("targeted"));
+    }
+
+    #[test]
+    fn a_policy_is_a_name_and_no_path() {
+        for text in ["SELINUXTYPE=../../x", "SELINUXTYPE=", "SELINUXTYPE=..", "SELINUXTYPE=a/b", "SELINUXTYPE=\u{fffd}"]
+        {
+            assert_eq!(Selinux::parse(text.as_bytes()).policy, None, "{text}");
+        }
+    }
+}

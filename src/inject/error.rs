@@ -1,0 +1,192 @@
+//! Why an item cannot be injected, in the words of the domain.
+
+use super::net::Spelling;
+use crate::crypt::CryptError;
+use imgraft_vfs::path::GuestPath;
+use std::error::Error as StdError;
+use std::fmt;
+
+/// Why an item cannot be injected. `Display` is one clause and holds no secret; [`hint`](Self::hint) is the way out.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum InjectError {
+    /// The guest's filesystem.
+    Vfs(imgraft_vfs::Error),
+    /// The guest's passwd has no such user.
+    NoSuchUser {
+        /// Who was asked for.
+        user: String,
+        /// Who could have been meant: root and the people of the guest.
+        known: Vec<String>,
+    },
+    /// The guest's group file has no such group.
+    NoSuchGroup {
+        /// Which was asked for.
+        group: String,
+    },
+    /// The user's home directory is no place for keys.
+    BadHome {
+        /// Whose.
+        user: String,
+        /// What passwd says, escaped.
+        home: String,
+    },
+    /// A text that is no line of authorized_keys.
+    BadKey {
+        /// Why, a clause.
+        reason: String,
+    },
+    /// Two password requests for one user.
+    DuplicatePassword {
+        /// Which user.
+        user: String,
+    },
+    /// The guest has no shadow file.
+    NoShadow {
+        /// Whose password was to be set.
+        user: String,
+    },
+    /// The user is in passwd and not in shadow.
+    NoShadowEntry {
+        /// Which user.
+        user: String,
+    },
+    /// The password stands in passwd itself, where shadow is not consulted.
+    PasswordInPasswd {
+        /// Which user.
+        user: String,
+    },
+    /// A password that crypt(3) cannot take, or that could not be hashed.
+    BadPassword {
+        /// Whose.
+        user: String,
+        /// Why.
+        source: CryptError,
+    },
+    /// A given hash that is none.
+    BadHash {
+        /// Whose.
+        user: String,
+        /// Why, a clause.
+        reason: &'static str,
+    },
+    /// A network configuration in none of the known spellings.
+    UnknownNetwork,
+    /// A network configuration that lacks what its destination is named after, or is no text.
+    BadNetwork {
+        /// Its spelling, where that is known.
+        spelling: Option<Spelling>,
+        /// What is wrong, a clause.
+        reason: &'static str,
+    },
+    /// The guest has nothing that reads this spelling.
+    NoNetworkStack {
+        /// The spelling.
+        spelling: Spelling,
+        /// What the guest has, by name.
+        found: Vec<&'static str>,
+    },
+    /// A file whose attributes are to change is not there.
+    Missing {
+        /// Which file.
+        path: GuestPath,
+    },
+    /// A directory where a file is to be written.
+    IsDirectory {
+        /// Which.
+        path: GuestPath,
+    },
+    /// Nova cannot do it, so that its behaviour cannot be shown.
+    NotInNova {
+        /// What, a clause.
+        what: &'static str,
+    },
+}
+
+impl InjectError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Vfs(error) => error.hint().map(str::to_owned),
+            Self::NoSuchUser { known, .. } if known.is_empty() => Some("the guest has no passwd file".to_owned()),
+            Self::NoSuchUser { known, .. } => Some(format!("users of the guest: {}", known.join(", "))),
+            Self::NoSuchGroup { .. } => Some("give the group's number, or a name that the guest has".to_owned()),
+            Self::BadHome { .. } => Some("write the key to where the guest's sshd looks, with --write".to_owned()),
+            Self::BadKey { .. } => {
+                Some("give the public key, as it stands in a .pub file: [options] type base64 [comment]".to_owned())
+            }
+            Self::DuplicatePassword { user } => Some(format!("give one password for '{user}'")),
+            Self::NoShadow { .. } => Some("make /etc/shadow in the guest first (pwconv)".to_owned()),
+            Self::NoShadowEntry { .. } => Some("add the user's line to /etc/shadow first (pwconv)".to_owned()),
+            Self::PasswordInPasswd { .. } => Some("put 'x' into the second field of its passwd line".to_owned()),
+            Self::BadHash { .. } => Some("make one with: mkpasswd -m yescrypt, or openssl passwd -6".to_owned()),
+            Self::UnknownNetwork => {
+                let known: Vec<_> = Spelling::ALL.iter().map(|spelling| spelling.name()).collect();
+                Some(format!("known spellings: {}", known.join("; ")))
+            }
+            Self::NoNetworkStack { found, .. } if found.is_empty() => {
+                Some("no network stack was found in the guest; to put the file there all the same, use --upload".into())
+            }
+            Self::NoNetworkStack { found, .. } => Some(format!("the guest has {}", found.join(", "))),
+            Self::NotInNova { .. } => Some("leave --compat nova out".to_owned()),
+            Self::IsDirectory { .. } => Some("name the file in it".to_owned()),
+            Self::BadPassword { .. } | Self::BadNetwork { .. } | Self::Missing { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for InjectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vfs(error) => error.fmt(f),
+            Self::NoSuchUser { user, .. } => write!(f, "no user '{}' in the guest", user.escape_debug()),
+            Self::NoSuchGroup { group } => write!(f, "no group '{}' in the guest", group.escape_debug()),
+            Self::BadHome { user, home } => {
+                write!(f, "the home directory of '{}' cannot hold keys: '{home}'", user.escape_debug())
+            }
+            Self::BadKey { reason } => write!(f, "not an ssh public key: {reason}"),
+            Self::DuplicatePassword { user } => write!(f, "more than one password for '{}'", user.escape_debug()),
+            Self::NoShadow { user } => {
+                write!(f, "no /etc/shadow in the guest to hold the password of '{}'", user.escape_debug())
+            }
+            Self::NoShadowEntry { user } => write!(f, "no entry for '{}' in the guest's shadow", user.escape_debug()),
+            Self::PasswordInPasswd { user } => {
+                write!(f, "the guest does not look into shadow for '{}'", user.escape_debug())
+            }
+            Self::BadPassword { user, .. } => write!(f, "the password of '{}' cannot be set", user.escape_debug()),
+            Self::BadHash { user, reason } => {
+                write!(f, "not a password hash, for '{}': {reason}", user.escape_debug())
+            }
+            Self::UnknownNetwork => f.write_str("the network configuration is in no known spelling"),
+            Self::BadNetwork { spelling: Some(spelling), reason } => {
+                write!(f, "the network configuration ({}) cannot be used: {reason}", spelling.name())
+            }
+            Self::BadNetwork { spelling: None, reason } => {
+                write!(f, "the network configuration cannot be used: {reason}")
+            }
+            Self::NoNetworkStack { spelling, .. } => {
+                write!(f, "nothing in the guest reads a network configuration of {}", spelling.name())
+            }
+            Self::Missing { path } => write!(f, "{path}: no such file in the guest"),
+            Self::IsDirectory { path } => write!(f, "{path}: a directory in the guest"),
+            Self::NotInNova { what } => write!(f, "Nova cannot do this: {what}"),
+        }
+    }
+}
+
+impl StdError for InjectError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            // `Display` is the error's own, so that its source is ours.
+            Self::Vfs(error) => error.source(),
+            Self::BadPassword { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+impl From<imgraft_vfs::Error> for InjectError {
+    fn from(error: imgraft_vfs::Error) -> Self {
+        Self::Vfs(error)
+    }
+}

@@ -1,0 +1,219 @@
+//! ssh public keys for users of the guest.
+
+use super::authorized_keys::{Line, check};
+use super::{Compat, InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_DIR, ROOT_FILE, label, rc_local, sshd};
+use crate::guest::Guest;
+use imgraft_vfs::fs::{Attrs, Content, SetAttrs};
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
+
+/// ssh public keys for users of the guest.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// Per user name: the lines for authorized_keys, validated, without a line end.
+    pub keys: Vec<(String, String)>,
+    /// Whose behaviour.
+    pub compat: Compat,
+}
+
+impl Injector for Keys {
+    fn item(&self) -> Item {
+        Item::Key
+    }
+
+    fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
+        let before = stage.savepoint();
+        let mut outcome = Outcome::default();
+        if self.compat == Compat::Nova {
+            self.stage_as_nova(stage)?;
+            return Ok(outcome);
+        }
+        let mut users: Vec<&str> = Vec::new();
+        for (user, line) in &self.keys {
+            check(line)?;
+            if !users.contains(&user.as_str()) {
+                users.push(user);
+            }
+        }
+        for user in users {
+            let lines = self.keys.iter().filter(|(name, _)| name == user).map(|(_, line)| line.as_str());
+            Place::of(guest, user)?.stage(lines, stage, &mut outcome)?;
+        }
+        label::label_new(guest, stage, &before, &mut outcome)?;
+        Ok(outcome)
+    }
+}
+
+/// Where a user's keys go, and whose the files are.
+struct Place<'a> {
+    user: &'a str,
+    uid: u32,
+    gid: u32,
+    home: GuestPath,
+    has_no_login: bool,
+}
+
+impl<'a> Place<'a> {
+    fn of(guest: &Guest, user: &'a str) -> Result<Self, InjectError> {
+        let Some(account) = guest.accounts.user(user) else {
+            // A guest without passwd still has its superuser.
+            if user == "root" && guest.accounts.users.is_none() {
+                return Ok(Self { user, uid: 0, gid: 0, home: GuestPath::parse("/root")?, has_no_login: false });
+            }
+            return Err(InjectError::NoSuchUser { user: user.to_owned(), known: guest.accounts.people() });
+        };
+        let bad_home = || InjectError::BadHome { user: user.to_owned(), home: account.home.escape_ascii().to_string() };
+        let home = GuestPath::parse(&account.home).map_err(|_| bad_home())?;
+        // Debian's sign for "no home": it must not come into being.
+        if home.components().next() == Some(b"nonexistent") {
+            return Err(bad_home());
+        }
+        Ok(Self { user, uid: account.uid, gid: account.gid, home, has_no_login: account.has_no_login() })
+    }
+
+    fn stage<'b>(
+        &self,
+        lines: impl Iterator<Item = &'b str>,
+        stage: &mut Stage<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), InjectError> {
+        let own = |mode| Attrs { mode, uid: self.uid, gid: self.gid };
+        let ssh = self.home.join(".ssh")?;
+        let file = ssh.join("authorized_keys")?;
+
+        if let Some(parent) = self.home.parent() {
+            stage.create_dirs(&parent, ROOT_DIR)?;
+        }
+        if stage.create_dirs(&self.home, own(0o700))? {
+            outcome.notes.push(format!("{}: the home directory of '{}' was missing and is made", self.home, self.user));
+        }
+        stage.create_dirs(&ssh, own(0o700))?;
+        let before = stage.read(&file, READ_LIMIT)?;
+        if let Some(after) = self.add(before.as_deref().unwrap_or_default(), lines, &file, outcome) {
+            stage.write(&file, Content::bytes(after), own(0o600))?;
+        }
+        self.repair(&ssh, 0o1, stage, outcome)?;
+        self.repair(&file, 0o4, stage, outcome)?;
+        self.remark(&file, stage, outcome)
+    }
+
+    /// The file with the lines whose keys it does not have; `None` where it has them all.
+    fn add<'b>(
+        &self,
+        before: &[u8],
+        lines: impl Iterator<Item = &'b str>,
+        file: &GuestPath,
+        outcome: &mut Outcome,
+    ) -> Option<Vec<u8>> {
+        let mut after = before.to_vec();
+        for line in lines {
+            let Some(wanted) = Line::parse(line.as_bytes()) else { continue };
+            let present = after.split(|byte| *byte == b'\n').filter_map(Line::parse).find(|old| old.key == wanted.key);
+            match present {
+                Some(old) if old.options != wanted.options => outcome
+                    .notes
+                    .push(format!("{file}: a key of '{}' is there already with other options, which stay", self.user)),
+                Some(_) => {}
+                None => {
+                    if after.last().is_some_and(|byte| *byte != b'\n') {
+                        after.push(b'\n');
+                    }
+                    after.extend_from_slice(line.as_bytes());
+                    after.push(b'\n');
+                }
+            }
+        }
+        (after != before).then_some(after)
+    }
+
+    /// Takes away what makes sshd refuse the keys (StrictModes of sshd_config(5)): writable for others than the owner,
+    /// owned by a stranger, or not to be read by the user (`need`, as bits for "others").
+    fn repair(
+        &self,
+        path: &GuestPath,
+        need: u16,
+        stage: &mut Stage<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), InjectError> {
+        let Some(metadata) = stage.metadata(path)? else { return Ok(()) };
+        let is_owner = metadata.uid == self.uid;
+        let is_stranger = !is_owner && metadata.uid != 0;
+        let can_read = is_owner
+            || self.uid == 0
+            || metadata.mode & need != 0
+            || (metadata.gid == self.gid && metadata.mode >> 3 & need != 0);
+        let mut attrs = SetAttrs::default();
+        if metadata.mode & 0o022 != 0 {
+            attrs.mode = Some(metadata.mode & !0o022);
+            outcome.notes.push(format!("{path}: was writable for others than its owner, which sshd refuses"));
+        }
+        if is_stranger || !can_read {
+            (attrs.uid, attrs.gid) = (Some(self.uid), Some(self.gid));
+            outcome.notes.push(format!("{path}: was not owned by '{}', which sshd refuses", self.user));
+        }
+        if attrs != SetAttrs::default() {
+            stage.set_attrs(path, attrs)?;
+        }
+        Ok(())
+    }
+
+    /// Says what will keep the keys from working.
+    fn remark(&self, file: &GuestPath, stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+        if let Some(home) = stage.metadata(&self.home)?
+            && (home.mode & 0o022 != 0 || (home.uid != self.uid && home.uid != 0))
+        {
+            outcome.notes.push(format!(
+                "{}: mode {:04o} and owner {} make sshd refuse the keys in it (StrictModes)",
+                self.home, home.mode, home.uid
+            ));
+        }
+        if self.has_no_login {
+            outcome.notes.push(format!("'{}' has a shell that lets nobody log in", self.user));
+        }
+        if let Some((config, patterns)) = sshd::authorized_keys_file(stage)
+            && !sshd::names(&patterns, file, self.user, &self.home)
+        {
+            outcome.notes.push(format!(
+                "the guest's sshd does not read {file}: {config} says AuthorizedKeysFile {}",
+                patterns.join(" ").escape_debug()
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Keys {
+    /// As `_inject_key_into_fs` of Nova: root's file only, appended to each time, and a path without its first slash in
+    /// the command for SELinux.
+    fn stage_as_nova(&self, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+        let ssh = GuestPath::parse("/root/.ssh")?;
+        let file = ssh.join("authorized_keys")?;
+        for (user, line) in &self.keys {
+            if user != "root" {
+                return Err(InjectError::NotInNova { what: "give keys to another user than root" });
+            }
+            stage.create_dirs(&ssh, ROOT_DIR)?;
+            stage.set_attrs(&ssh, SetAttrs { mode: Some(0o700), uid: Some(0), gid: Some(0), mtime: None })?;
+            let added = format!("\n# The following ssh key was injected by Nova\n{}\n", line.trim());
+            append(stage, &file, added.as_bytes(), b"")?;
+            stage.set_attrs(&file, SetAttrs { mode: Some(0o600), ..SetAttrs::default() })?;
+            if stage.metadata(&GuestPath::parse("/etc/selinux")?)?.is_some() {
+                let script = rc_local::path(stage)?;
+                let added = b"\n# Added by Nova to ensure injected ssh keys have the right context\nrestorecon -RF root/.ssh 2>/dev/null || :\n";
+                append(stage, &script, added, b"#!/bin/sh")?;
+                stage.set_attrs(&script, SetAttrs { mode: Some(0o700), ..SetAttrs::default() })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Appends to a file; a new one begins with `head`.
+fn append(stage: &mut Stage<'_>, path: &GuestPath, text: &[u8], head: &[u8]) -> Result<(), InjectError> {
+    let before = stage.read(path, READ_LIMIT)?;
+    let whole = [before.as_deref().unwrap_or(head), text].concat();
+    Ok(stage.write(path, Content::bytes(whole), ROOT_FILE)?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+use super::*;
+use crate::inject::testing::*;
+use crate::oracle;
+
+const HEADER: &str = "\n# The following ssh key was injected by Nova\n";
+const RESTORE: &str =
+    "\n# Added by Nova to ensure injected ssh keys have the right context\nrestorecon -RF root/.ssh 2>/dev/null || :\n";
+
+fn keys(keys: &[(&str, &str)]) -> Keys {
+    let keys = keys.iter().map(|(user, line)| ((*user).to_owned(), (*line).to_owned())).collect();
+    Keys { keys, compat: Compat::Imgraft }
+}
+
+fn nova(line: &str) -> Keys {
+    Keys { compat: Compat::Nova, ..keys(&[("root", line)]) }
+}
+
+#[test]
+fn keys_belong_to_their_users() {
+    let keys = keys(&[("root", ED25519), ("ann", RSA), ("ann", ECDSA)]);
+    let fs = inject(&keys, phony().build().unwrap());
+    assert_eq!(describe(&fs, "/root/.ssh"), "0700 0:0");
+    assert_eq!(describe(&fs, "/root/.ssh/authorized_keys"), "0600 0:0");
+    assert_eq!(describe(&fs, "/home/ann/.ssh"), "0700 1000:1001");
+    assert_eq!(describe(&fs, "/home/ann/.ssh/authorized_keys"), "0600 1000:1001");
+    assert_eq!(text(&fs, "/root/.ssh/authorized_keys"), format!("{ED25519}\n"));
+    assert_eq!(text(&fs, "/home/ann/.ssh/authorized_keys"), format!("{RSA}\n{ECDSA}\n"));
+    assert_unchanged(&keys, &fs);
+    assert_eq!(notes(&keys, &fs), "");
+}
+
+#[test]
+fn ssh_keygen_reads_them() {
+    let Some(keygen) = oracle::find("ssh-keygen") else { return };
+    let options = format!("from=\"10.*\",command=\"echo \\\" a\" {ECDSA}");
+    let tree = phony().file("/root/.ssh/authorized_keys", "# no newline").build().unwrap();
+    let fs = inject(&keys(&[("root", ED25519), ("root", RSA), ("root", &options)]), tree);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("authorized_keys");
+    std::fs::write(&file, bytes(&fs, "/root/.ssh/authorized_keys")).unwrap();
+    let output = std::process::Command::new(keygen).arg("-lf").arg(&file).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 3, "{output:?}");
+}
+
+#[test]
+fn the_same_key_is_not_added_twice() {
+    let bare = ED25519.rsplitn(4, ' ').last().unwrap();
+    for existing in [
+        ED25519.to_owned(),
+        format!("  {bare}\t x"),
+        format!("no-pty,command=\"a b\" {bare}\r\n"),
+        format!("#\n\n{bare}"),
+    ] {
+        let tree = phony().file("/root/.ssh/authorized_keys", &existing).build().unwrap();
+        assert_unchanged(&keys(&[("root", ED25519)]), &tree);
+        let said = notes(&keys(&[("root", ED25519)]), &tree);
+        assert_eq!(said.contains("other options"), existing.starts_with("no-pty"), "{said}");
+    }
+    let fs = inject(&keys(&[("root", ED25519), ("root", bare)]), phony().build().unwrap());
+    assert_eq!(text(&fs, "/root/.ssh/authorized_keys"), format!("{ED25519}\n"));
+}
+
+#[test]
+fn what_is_there_stays_byte_for_byte() {
+    let tree = phony().file("/root/.ssh/authorized_keys", b"\xff\0\r\nno newline").mode(0o644).build().unwrap();
+    let fs = inject(&keys(&[("root", ED25519)]), tree);
+    let expected = [b"\xff\0\r\nno newline\n", ED25519.as_bytes(), b"\n"].concat();
+    assert_eq!(bytes(&fs, "/root/.ssh/authorized_keys"), expected);
+    assert_eq!(describe(&fs, "/root/.ssh/authorized_keys"), "0644 0:0");
+}
+
+#[test]
+fn a_missing_home_is_made() {
+    let keys = keys(&[("new", ED25519)]);
+    let fs = inject(&keys, phony().build().unwrap());
+    assert_eq!(describe(&fs, "/srv/deep"), "0755 0:0");
+    assert_eq!(describe(&fs, "/srv/deep/new"), "0700 999:999");
+    assert_eq!(describe(&fs, "/srv/deep/new/.ssh/authorized_keys"), "0600 999:999");
+    assert!(notes(&keys, &phony().build().unwrap()).contains("home directory of 'new' was missing"));
+    assert!(notes(&keys, &fs).contains("nobody log in"));
+}
+
+#[test]
+fn what_sshd_refuses_is_repaired_and_said() {
+    let tree = phony()
+        .dir("/home/ann/.ssh")
+        .mode(0o777)
+        .owner(7, 7)
+        .file("/home/ann/.ssh/authorized_keys", ED25519)
+        .mode(0o600)
+        .owner(0, 0)
+        .build()
+        .unwrap();
+    let keys = keys(&[("ann", ED25519)]);
+    assert!(notes(&keys, &tree).contains("which sshd refuses"));
+    let fs = inject(&keys, tree);
+    assert_eq!(describe(&fs, "/home/ann/.ssh"), "0755 1000:1001");
+    assert_eq!(describe(&fs, "/home/ann/.ssh/authorized_keys"), "0600 1000:1001");
+    assert_eq!(text(&fs, "/home/ann/.ssh/authorized_keys"), ED25519);
+    assert_unchanged(&keys, &fs);
+    let open = phony().dir("/root").mode(0o770).build();
+    assert!(
+        notes(&super::Keys { keys: vec![("root".into(), RSA.into())], compat: Compat::Imgraft }, &open.unwrap())
+            .contains("StrictModes")
+    );
+}
+
+#[test]
+fn links_are_followed_inside_the_guest() {
+    let tree = phony().dir("/data/ssh").mode(0o700).symlink("/root/.ssh", "../../../data/ssh").build().unwrap();
+    let fs = inject(&keys(&[("root", ED25519)]), tree);
+    assert_eq!(text(&fs, "/data/ssh/authorized_keys"), format!("{ED25519}\n"));
+    let tree = phony().dir("/keys").symlink("/root/.ssh/authorized_keys", "/keys/root").build().unwrap();
+    let fs = inject(&keys(&[("root", ED25519)]), tree);
+    assert_eq!(describe(&fs, "/keys/root"), "0600 0:0");
+    let tree = phony().symlink("/root/.ssh", "/root/.ssh").build().unwrap();
+    assert!(refusal(&keys(&[("root", ED25519)]), tree).contains("40 symbolic links"));
+    let tree = phony().symlink("/root/.ssh", "/gone/ssh").build().unwrap();
+    assert!(exists(&inject(&keys(&[("root", ED25519)]), tree), "/gone/ssh/authorized_keys"));
+}
+
+#[test]
+fn who_cannot_have_keys() {
+    let why = |user| refusal(&keys(&[(user, ED25519)]), phony().build().unwrap());
+    assert_eq!(why("bob"), "no user 'bob' in the guest (users of the guest: root, ann, bl\\xf6d)");
+    assert!(why("nobody").contains("'/nonexistent'"));
+    assert!(why("lost").contains("'relative'"));
+    assert!(refusal(&keys(&[("root", "x")]), phony().build().unwrap()).contains("not an ssh public key"));
+}
+
+#[test]
+fn a_guest_without_passwd_has_its_superuser() {
+    let tree = imgraft_vfs::fs::mem::MemFs::builder().dir("/etc").build().unwrap();
+    let fs = inject(&keys(&[("root", ED25519)]), tree.clone());
+    assert_eq!(describe(&fs, "/root"), "0700 0:0");
+    assert!(refusal(&keys(&[("ann", ED25519)]), tree).contains("no passwd file"));
+}
+
+#[test]
+fn another_place_of_sshd_is_noted() {
+    let said = |config: &str| {
+        let tree = phony()
+            .file("/etc/ssh/sshd_config", config)
+            .file("/etc/ssh/sshd_config.d/10-a.conf", "Match User x\nAuthorizedKeysFile /no\n")
+            .file("/etc/ssh/sshd_config.d/20-b.conf", "authorizedkeysfile=/etc/ssh/keys/%u\n");
+        notes(&keys(&[("ann", ED25519)]), &tree.build().unwrap())
+    };
+    for fine in [
+        "",
+        "AuthorizedKeysFile .ssh/authorized_keys .ssh/x",
+        "AuthorizedKeysFile %h/.ssh/authorized_keys",
+        "Match all\nAuthorizedKeysFile x",
+    ] {
+        assert_eq!(said(fine), "", "{fine}");
+    }
+    assert!(said("AuthorizedKeysFile /etc/keys/%u\nAuthorizedKeysFile .ssh/authorized_keys").contains("/etc/keys/%u"));
+    assert!(
+        said("Include /etc/ssh/sshd_config.d/*.conf\n").contains("20-b.conf says AuthorizedKeysFile /etc/ssh/keys/%u")
+    );
+    assert_eq!(said("AuthorizedKeysFile .ssh/authorized_keys\nInclude sshd_config.d/*.conf\n"), "");
+}
+
+#[test]
+fn selinux_labels_come_from_the_guests_policy() {
+    let injector = keys(&[("root", ED25519), ("ann", ED25519)]);
+    let fs = inject(&injector, fedora().build().unwrap());
+    assert_eq!(label(&fs, "/root/.ssh").unwrap(), "system_u:object_r:ssh_home_t:s0");
+    assert_eq!(label(&fs, "/root/.ssh/authorized_keys").unwrap(), "system_u:object_r:ssh_home_t:s0");
+    assert_eq!(label(&fs, "/home/ann/.ssh/authorized_keys").unwrap(), "unconfined_u:object_r:ssh_home_t:s0");
+    assert_eq!(label(&fs, "/root"), None);
+    assert!(!exists(&fs, "/etc/rc.d/rc.local"));
+    assert_unchanged(&injector, &fs);
+    let disabled = phony().file("/etc/selinux/config", "SELINUX=disabled\nSELINUXTYPE=targeted\n").build().unwrap();
+    let fs = inject(&injector, disabled);
+    assert_eq!((label(&fs, "/root/.ssh"), exists(&fs, "/etc/rc.local")), (None, false));
+}
+
+#[test]
+fn without_a_policy_restorecon_runs_at_boot() {
+    let tree = || phony().file("/etc/selinux/config", "SELINUX=enforcing\nSELINUXTYPE=targeted\n");
+    let injector = keys(&[("root", ED25519), ("ann", ED25519)]);
+    let fs = inject(&injector, tree().file("/etc/rc.local", "#!/bin/sh\ntrue\nexit 0\n").mode(0o644).build().unwrap());
+    assert_eq!(describe(&fs, "/etc/rc.local"), "0744 0:0");
+    let comment = "# Added by imgraft to give injected files the right SELinux context";
+    assert_eq!(
+        text(&fs, "/etc/rc.local"),
+        format!(
+            "#!/bin/sh\ntrue\n{comment}\nrestorecon -RF /home/ann/.ssh 2>/dev/null || :\n{comment}\nrestorecon -RF /root/.ssh 2>/dev/null || :\nexit 0\n"
+        )
+    );
+    assert_unchanged(&injector, &fs);
+    let fs = inject(&keys(&[("root", ED25519)]), tree().dir("/etc/rc.d").build().unwrap());
+    assert_eq!(describe(&fs, "/etc/rc.d/rc.local"), "0700 0:0");
+    assert!(text(&fs, "/etc/rc.d/rc.local").starts_with("#!/bin/sh\n# Added"));
+    let tree = tree().file("/etc/rc.local", "#!/usr/bin/perl\n").build().unwrap();
+    assert!(notes(&keys(&[("root", ED25519)]), &tree).contains("restorecon has to be run"));
+    assert_eq!(describe(&inject(&injector, tree), "/etc/rc.local"), "0644 0:0");
+}
+
+#[test]
+fn nova_golden() {
+    let tree = phony().file("/root/.ssh/authorized_keys", "old").owner(5, 6).build().unwrap();
+    let fs = inject(&nova(&format!("  {ED25519}\n")), tree);
+    assert_eq!(text(&fs, "/root/.ssh/authorized_keys"), format!("old{HEADER}{ED25519}\n"));
+    assert_eq!(describe(&fs, "/root/.ssh/authorized_keys"), "0600 5:6");
+    assert_eq!(describe(&fs, "/root/.ssh"), "0700 0:0");
+    // Again, and it is there twice.
+    let fs = inject(&nova(ED25519), fs);
+    assert_eq!(text(&fs, "/root/.ssh/authorized_keys"), format!("old{HEADER}{ED25519}\n{HEADER}{ED25519}\n"));
+    assert!(!exists(&fs, "/etc/rc.local"));
+    let other = Keys { compat: Compat::Nova, ..keys(&[("ann", ED25519)]) };
+    assert!(refusal(&other, fs).contains("Nova cannot"));
+}
+
+#[test]
+fn nova_selinux_golden() {
+    let fs = inject(&nova("k"), phony().dir("/etc/selinux").dir("/etc/rc.d").build().unwrap());
+    assert_eq!(text(&fs, "/etc/rc.d/rc.local"), format!("#!/bin/sh{RESTORE}"));
+    assert_eq!(describe(&fs, "/etc/rc.d/rc.local"), "0700 0:0");
+    let tree = phony().dir("/etc/selinux").dir("/etc/rc.d").file("/etc/rc.local", "a\nexit 0\n").owner(3, 3).build();
+    let fs = inject(&nova("k"), tree.unwrap());
+    assert_eq!(text(&fs, "/etc/rc.local"), format!("a\nexit 0\n{RESTORE}"));
+    assert_eq!(describe(&fs, "/etc/rc.local"), "0700 3:3");
+    let fs = inject(&nova("k"), phony().dir("/etc/selinux").build().unwrap());
+    assert_eq!(text(&fs, "/etc/rc.local"), format!("#!/bin/sh{RESTORE}"));
+    assert_eq!(label(&inject(&nova("k"), fedora().build().unwrap()), "/root/.ssh"), None);
+}

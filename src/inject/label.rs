@@ -1,0 +1,142 @@
+//! The SELinux labels of what an injector made.
+
+use super::{InjectError, Outcome, READ_LIMIT, rc_local};
+use crate::guest::file_contexts::{FileContexts, Label};
+use crate::guest::{Guest, Selinux};
+use imgraft_vfs::fs::{FileType, Xattr};
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::{Savepoint, Stage};
+
+/// The attribute that holds a label.
+const XATTR: &[u8] = b"security.selinux";
+
+/// Gives everything that is new since `before`, and everything changed since that has no label, the label that the
+/// guest's policy has for it. A label that is there stays.
+///
+/// Where the policy cannot be read, restorecon is put into the guest's rc.local instead.
+pub(super) fn label_new(
+    guest: &Guest,
+    stage: &mut Stage<'_>,
+    before: &Savepoint,
+    outcome: &mut Outcome,
+) -> Result<(), InjectError> {
+    let Some(selinux) = guest.selinux.as_ref().filter(|selinux| selinux.is_active()) else { return Ok(()) };
+    let mut unlabelled = Vec::new();
+    for change in stage.changes_since(before)? {
+        let path = GuestPath::parse(change.path.as_bytes())?;
+        let Some(after) = change.after else { continue };
+        if !stage.xattrs(&path)?.iter().any(|xattr| xattr.name == XATTR) {
+            unlabelled.push((path, after.metadata.file_type));
+        }
+    }
+    if unlabelled.is_empty() {
+        return Ok(());
+    }
+    match read_policy(selinux, stage)? {
+        Some((mut contexts, name)) => set_labels(&mut contexts, &name, &unlabelled, stage, outcome),
+        None => restore_at_boot(&unlabelled, stage, outcome),
+    }
+}
+
+fn set_labels(
+    contexts: &mut FileContexts,
+    policy: &str,
+    unlabelled: &[(GuestPath, FileType)],
+    stage: &mut Stage<'_>,
+    outcome: &mut Outcome,
+) -> Result<(), InjectError> {
+    let (mut untried, mut labelled, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+    for (path, file_type) in unlabelled {
+        let found = contexts.label(path.as_bytes(), *file_type);
+        untried.extend(found.untried);
+        match found.label {
+            Label::Context(mut value) => {
+                labelled.push(format!("{path} {}", value.escape_ascii()));
+                // The kernel keeps the label with the NUL of its C string.
+                value.push(0);
+                stage.set_xattr(path, Xattr { name: XATTR.to_vec(), value })?;
+            }
+            Label::None => {}
+            Label::Unknown => unknown.push(path.to_string()),
+        }
+    }
+    if !labelled.is_empty() {
+        outcome.notes.push(format!("labelled by the guest's SELinux policy '{policy}': {}", list(&labelled)));
+    }
+    if !unknown.is_empty() {
+        outcome.notes.push(format!("the guest's SELinux policy '{policy}' has no label for {}", list(&unknown)));
+    }
+    untried.sort();
+    untried.dedup();
+    if !untried.is_empty() {
+        let untried = list(&untried);
+        outcome.notes.push(format!("expressions of the SELinux policy that could not be tried: {untried}"));
+    }
+    Ok(())
+}
+
+/// A few of them, and how many more.
+fn list(items: &[String]) -> String {
+    let (shown, rest) = items.split_at(items.len().min(4));
+    let shown = shown.join(", ");
+    if rest.is_empty() { shown } else { format!("{shown} and {} more", rest.len()) }
+}
+
+fn restore_at_boot(
+    unlabelled: &[(GuestPath, FileType)],
+    stage: &mut Stage<'_>,
+    outcome: &mut Outcome,
+) -> Result<(), InjectError> {
+    // restorecon -R reaches what is in a new directory.
+    let directories: Vec<_> = unlabelled.iter().filter(|(_, kind)| *kind == FileType::Directory).collect();
+    let is_inside = |path: &GuestPath| {
+        let below =
+            |dir: &GuestPath| path.as_bytes().strip_prefix(dir.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"));
+        directories.iter().any(|(dir, _)| below(dir))
+    };
+    let comment = "Added by imgraft to give injected files the right SELinux context";
+    let mut script = None;
+    for (path, _) in unlabelled.iter().filter(|(path, _)| !is_inside(path)) {
+        let command = shell_word(path.as_bytes()).map(|word| format!("restorecon -RF {word} 2>/dev/null || :"));
+        let added = command.map(|command| rc_local::add(stage, comment, &command)).transpose()?.flatten();
+        if added.is_none() {
+            outcome.notes.push(format!("{path} stays without an SELinux label: restorecon has to be run on it"));
+        }
+        script = added.or(script);
+    }
+    if let Some(script) = script {
+        outcome
+            .notes
+            .push(format!("the guest's SELinux policy cannot be read: restorecon runs from {script} at the next boot"));
+    }
+    Ok(())
+}
+
+/// The path as a word of a shell; `None` where it holds what a script should not.
+fn shell_word(path: &[u8]) -> Option<String> {
+    let path = std::str::from_utf8(path).ok()?;
+    if path.chars().any(|char| char.is_control() || char == '\'') {
+        return None;
+    }
+    let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+@%".contains(&byte));
+    Some(if is_plain { path.to_owned() } else { format!("'{path}'") })
+}
+
+fn read_policy(selinux: &Selinux, stage: &Stage<'_>) -> Result<Option<(FileContexts, String)>, InjectError> {
+    let Some(policy) = &selinux.policy else { return Ok(None) };
+    let read = |suffix: &str| -> Result<Option<Vec<u8>>, InjectError> {
+        let path = GuestPath::parse(format!("/etc/selinux/{policy}/contexts/files/file_contexts{suffix}"))?;
+        match stage.read(&path, READ_LIMIT) {
+            Ok(text) => Ok(text),
+            // A policy that is bent out of shape is one that cannot be read; a broken filesystem is not.
+            Err(error) if !matches!(error.kind(), imgraft_vfs::ErrorKind::Io | imgraft_vfs::ErrorKind::Corrupt) => {
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    };
+    let Some(base) = read("")? else { return Ok(None) };
+    let contexts = FileContexts::new(base, read(".homedirs")?.unwrap_or_default(), read(".local")?.unwrap_or_default())
+        .with_substitutions(read(".subs")?.unwrap_or_default(), read(".subs_dist")?.unwrap_or_default());
+    Ok(Some((contexts, policy.clone())))
+}

@@ -1,0 +1,110 @@
+//! The things that can be put into a guest: each describes its changes on the stage, none writes.
+//!
+//! Every injector ends with [`label::label_new`], so that what it made carries the label of the guest's policy.
+
+pub mod authorized_keys;
+mod error;
+mod files;
+mod keys;
+mod label;
+mod metadata;
+mod net;
+mod passwords;
+mod rc_local;
+mod sshd;
+pub mod staging;
+
+#[cfg(test)]
+mod testing;
+
+pub use error::InjectError;
+pub use files::{FileOperation, Files};
+pub use keys::Keys;
+pub use metadata::Metadata;
+pub use net::{Net, Spelling};
+pub use passwords::{Passwords, Selector};
+
+use crate::guest::Guest;
+use crate::secret::Secret;
+use imgraft_vfs::fs::Attrs;
+use imgraft_vfs::stage::Stage;
+use std::fmt;
+
+/// The items in Nova's order, which is the order of injection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Item {
+    Key,
+    Net,
+    Metadata,
+    Password,
+    Files,
+}
+
+impl Item {
+    /// All items, in order.
+    pub const ALL: [Self; 5] = [Self::Key, Self::Net, Self::Metadata, Self::Password, Self::Files];
+
+    /// The name that the command line and the report use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Net => "net",
+            Self::Metadata => "metadata",
+            Self::Password => "password",
+            Self::Files => "files",
+        }
+    }
+}
+
+/// Whose behaviour to show where ours differs on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compat {
+    /// Ours.
+    #[default]
+    Imgraft,
+    /// Nova's, byte for byte, harmful quirks included.
+    Nova,
+}
+
+/// One thing to put into a guest.
+pub trait Injector: fmt::Debug {
+    /// Which item it is.
+    fn item(&self) -> Item;
+
+    /// Puts the changes on the stage; on error the caller goes back to the savepoint before it.
+    fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError>;
+}
+
+/// What an injector has to say beside its changes.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What the user should know, a sentence each (which policy gave the label, which hash was chosen and why).
+    pub notes: Vec<String>,
+    /// Passwords that were made up and are to be shown once.
+    pub revealed: Vec<Revealed>,
+}
+
+/// A password that was made up for a user.
+#[derive(Debug)]
+pub struct Revealed {
+    /// Whose it is.
+    pub user: String,
+    /// The password.
+    pub password: Secret,
+}
+
+/// An item to inject.
+#[derive(Debug)]
+pub struct Request {
+    /// What to do.
+    pub injector: Box<dyn Injector>,
+    /// Whether a failure of this item fails the run; otherwise it is rolled back and reported.
+    pub required: bool,
+}
+
+/// The attributes of what Nova makes: root's, and as libguestfs' umask leaves it.
+const ROOT_FILE: Attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
+const ROOT_DIR: Attrs = Attrs { mode: 0o755, uid: 0, gid: 0 };
+/// The largest file of the guest's that an injector reads to change it.
+const READ_LIMIT: u64 = 8 * 1024 * 1024;

@@ -1,0 +1,258 @@
+//! Passwords of the guest's users: the second field of shadow(5).
+
+use super::{Compat, InjectError, Injector, Item, Outcome, Revealed, label};
+use crate::crypt::{self, CryptError, Method, Strength};
+use crate::guest::accounts::{LIMIT, PasswordPlace, User};
+use crate::guest::{Guest, OsRelease};
+use crate::secret::Secret;
+use imgraft_vfs::fs::{Attrs, Content};
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
+use zeroize::Zeroizing;
+
+/// Passwords for users of the guest.
+#[derive(Clone, Debug)]
+pub struct Passwords {
+    /// Per user name what its shadow entry is to be.
+    pub users: Vec<(String, Selector)>,
+    /// Whose behaviour.
+    pub compat: Compat,
+}
+
+/// What a user's shadow entry is to be.
+///
+/// An entry that is that already stays as it is, salt and all; only a random password is always a new one.
+#[derive(Clone, Debug)]
+pub enum Selector {
+    /// The hash of this password, by the method that the guest uses.
+    Password(Secret),
+    /// The same, and the account locked (`!` before the hash).
+    LockedPassword(Secret),
+    /// This crypt(3) hash as it stands.
+    Hash(Secret),
+    /// A password made up now and revealed once.
+    Random,
+    /// The same, and the account locked.
+    LockedRandom,
+    /// No password is valid (`*`).
+    Disabled,
+    /// The existing entry, locked (`!` before it).
+    Locked,
+}
+
+type Field = Zeroizing<Vec<u8>>;
+
+impl Injector for Passwords {
+    fn item(&self) -> Item {
+        Item::Password
+    }
+
+    fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
+        for (index, (user, _)) in self.users.iter().enumerate() {
+            if self.users[..index].iter().any(|(earlier, _)| earlier == user) {
+                return Err(InjectError::DuplicatePassword { user: user.clone() });
+            }
+        }
+        let Some((first, _)) = self.users.first() else { return Ok(Outcome::default()) };
+        let before = stage.savepoint();
+        let mut outcome = Outcome::default();
+        let path = GuestPath::parse("/etc/shadow")?;
+        let accounts: Vec<&User> = self.users.iter().map(|(user, _)| account(guest, user)).collect::<Result<_, _>>()?;
+        let Some(mut shadow) = stage.read(&path, LIMIT)?.map(Zeroizing::new) else {
+            return Err(InjectError::NoShadow { user: first.clone() });
+        };
+        for ((user, selector), account) in self.users.iter().zip(accounts) {
+            let entry = Entry { user, selector, shadow: &shadow };
+            shadow = match self.compat {
+                Compat::Imgraft if account.password == PasswordPlace::Passwd => {
+                    return Err(InjectError::PasswordInPasswd { user: user.clone() });
+                }
+                Compat::Imgraft => entry.change(guest, &mut outcome)?,
+                Compat::Nova => entry.change_as_nova()?,
+            };
+        }
+        stage.write(&path, Content::bytes(&shadow[..]), Attrs { mode: 0o600, uid: 0, gid: 0 })?;
+        if self.compat == Compat::Imgraft {
+            label::label_new(guest, stage, &before, &mut outcome)?;
+        }
+        Ok(outcome)
+    }
+}
+
+fn account<'a>(guest: &'a Guest, user: &str) -> Result<&'a User, InjectError> {
+    let missing = || InjectError::NoSuchUser { user: user.to_owned(), known: guest.accounts.people() };
+    guest.accounts.user(user).ok_or_else(missing)
+}
+
+/// One user's entry, to be changed.
+struct Entry<'a> {
+    user: &'a str,
+    selector: &'a Selector,
+    shadow: &'a [u8],
+}
+
+impl Entry<'_> {
+    /// The shadow file with the entry as the selector wants it.
+    fn change(&self, guest: &Guest, outcome: &mut Outcome) -> Result<Field, InjectError> {
+        let bad = |source| InjectError::BadPassword { user: self.user.to_owned(), source };
+        match self.selector {
+            Selector::Password(password) => self.set_password(password.expose(), Lock::Open, guest, outcome),
+            Selector::LockedPassword(password) => self.set_password(password.expose(), Lock::Locked, guest, outcome),
+            Selector::Hash(hash) => {
+                let bad = |reason| InjectError::BadHash { user: self.user.to_owned(), reason };
+                if let Strength::Weak(method) = crypt::strength(hash.expose()).map_err(bad)? {
+                    outcome.notes.push(format!("the hash given for '{}' is {method}, which is weak", self.user));
+                }
+                self.replace(|_| Ok(Some(hash.expose().to_vec().into())))
+            }
+            Selector::Random | Selector::LockedRandom => {
+                let password = crypt::random_password().map_err(bad)?;
+                let locked = matches!(self.selector, Selector::LockedRandom);
+                let lock = if locked { Lock::Locked } else { Lock::Open };
+                let shadow = self.set_password(&password, lock, guest, outcome)?;
+                let password = Secret::new(password.to_vec());
+                outcome.revealed.push(Revealed { user: self.user.to_owned(), password });
+                Ok(shadow)
+            }
+            Selector::Disabled => self.replace(|_| Ok(Some(b"*".to_vec().into()))),
+            Selector::Locked => self.replace(|old| Ok((!old.starts_with(b"!")).then(|| lock(old)))),
+        }
+    }
+
+    fn set_password(
+        &self,
+        password: &[u8],
+        wanted: Lock,
+        guest: &Guest,
+        outcome: &mut Outcome,
+    ) -> Result<Field, InjectError> {
+        let bad = |source| InjectError::BadPassword { user: self.user.to_owned(), source };
+        crypt::check(password).map_err(bad)?;
+        let (method, why) = choose(guest, self.shadow, self.user);
+        let mut made: Option<Field> = None;
+        let mut weak = None;
+        let shadow = self.replace(|old| {
+            let bare = &old[old.iter().take_while(|byte| **byte == b'!').count()..];
+            let hash = if crypt::verify(password, bare) == Some(true) {
+                // The salt of a hash that fits stays, so that the same run again changes nothing.
+                if let Ok(Strength::Weak(method)) = crypt::strength(bare) {
+                    weak = Some(method);
+                }
+                bare.to_vec().into()
+            } else {
+                match &made {
+                    Some(hash) => hash.clone(),
+                    None => {
+                        let hash = crypt::hash(method, password)?;
+                        made.insert(hash.as_bytes().to_vec().into()).clone()
+                    }
+                }
+            };
+            Ok(match wanted {
+                Lock::Open => Some(hash),
+                Lock::Locked if old.starts_with(b"!") && *hash == *bare => None,
+                Lock::Locked => Some(lock(&hash)),
+            })
+        })?;
+        if let Some(weak) = weak {
+            outcome.notes.push(format!("the hash of '{}' fits and stays, but it is {weak}, which is weak", self.user));
+        }
+        if made.is_some() {
+            outcome.notes.push(format!("password of '{}' hashed with {}: {why}", self.user, method.name()));
+        }
+        Ok(shadow)
+    }
+
+    /// Replaces the second field of every line of the user's, where `change` gives another; everything else stays byte for
+    /// byte.
+    fn replace(
+        &self,
+        mut change: impl FnMut(&[u8]) -> Result<Option<Field>, CryptError>,
+    ) -> Result<Field, InjectError> {
+        let mut out = Zeroizing::new(Vec::with_capacity(self.shadow.len() + 256));
+        let mut is_found = false;
+        for (index, line) in self.shadow.split(|byte| *byte == b'\n').enumerate() {
+            if index > 0 {
+                out.push(b'\n');
+            }
+            let Some(rest) = line.strip_prefix(self.user.as_bytes()).and_then(|rest| rest.strip_prefix(b":")) else {
+                out.extend_from_slice(line);
+                continue;
+            };
+            is_found = true;
+            let (field, rest) = rest.split_at(rest.iter().position(|byte| *byte == b':').unwrap_or(rest.len()));
+            let bad = |source| InjectError::BadPassword { user: self.user.to_owned(), source };
+            out.extend_from_slice(self.user.as_bytes());
+            out.push(b':');
+            out.extend_from_slice(change(field).map_err(bad)?.as_deref().map_or(field, Vec::as_slice));
+            out.extend_from_slice(rest);
+        }
+        if is_found { Ok(out) } else { Err(InjectError::NoShadowEntry { user: self.user.to_owned() }) }
+    }
+
+    /// As `_set_passwd` of Nova: root, MD5-crypt, and a new salt each time.
+    fn change_as_nova(&self) -> Result<Field, InjectError> {
+        let Selector::Password(password) = self.selector else {
+            return Err(InjectError::NotInNova { what: "set anything but a given password" });
+        };
+        if self.user != "root" {
+            return Err(InjectError::NotInNova { what: "set the password of another user than root" });
+        }
+        self.replace(|_| {
+            crypt::check(password.expose())?;
+            let hash = crypt::md5_crypt(password.expose(), &crypt::nova_salt()?);
+            Ok(Some(hash.as_bytes().to_vec().into()))
+        })
+    }
+}
+
+/// Whether the account is to be open to its password.
+#[derive(Clone, Copy)]
+enum Lock {
+    Open,
+    Locked,
+}
+
+fn lock(field: &[u8]) -> Field {
+    [b"!", field].concat().into()
+}
+
+/// The method for a new hash, and why: what the user has, else what others of the guest have, else what login.defs says,
+/// else what the distribution takes.
+fn choose(guest: &Guest, shadow: &[u8], user: &str) -> (Method, String) {
+    let fields = || {
+        shadow.split(|byte| *byte == b'\n').filter_map(|line| {
+            let mut fields = line.splitn(3, |byte| *byte == b':');
+            let (name, hash) = (fields.next()?, fields.next()?);
+            let bare = &hash[hash.iter().take_while(|byte| **byte == b'!').count()..];
+            Some((name, Method::of(bare)?))
+        })
+    };
+    let known = |name: &[u8]| guest.accounts.users.iter().flatten().any(|account| account.name == name);
+    if let Some((_, method)) = fields().find(|(name, _)| *name == user.as_bytes()) {
+        return (method, "the user's hash is".to_owned());
+    }
+    if let Some((name, method)) = fields().find(|(name, _)| known(name)) {
+        return (method, format!("the hash of '{}' is", name.escape_ascii()));
+    }
+    if let Some(method) = guest.encrypt_method {
+        return (method, "login.defs says so".to_owned());
+    }
+    let os = &guest.os;
+    (distribution_method(os), format!("the default for {}", os.pretty_name))
+}
+
+/// yescrypt where every release from this one on has it.
+fn distribution_method(os: &OsRelease) -> Method {
+    let since = match os.id.as_str() {
+        "debian" => (11, 0),
+        "ubuntu" => (22, 4),
+        "fedora" => (35, 0),
+        _ => return Method::Sha512,
+    };
+    // Ubuntu writes 22.04, of which the minor number is 4.
+    if os.version().is_some_and(|version| version >= since) { Method::Yescrypt } else { Method::Sha512 }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+use super::*;
+use crate::inject::testing::*;
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text.as_bytes().to_vec())
+}
+
+fn one(user: &str, selector: Selector) -> Passwords {
+    Passwords { users: vec![(user.to_owned(), selector)], compat: Compat::Imgraft }
+}
+
+fn password(text: &str) -> Selector {
+    Selector::Password(secret(text))
+}
+
+/// The second field of the user's first line.
+fn field(fs: &imgraft_vfs::fs::mem::MemFs, user: &str) -> String {
+    let shadow = bytes(fs, "/etc/shadow");
+    let prefix = [user.as_bytes(), b":"].concat();
+    let line = shadow.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(&prefix[..])).unwrap();
+    String::from_utf8(line.split(|byte| *byte == b':').next().unwrap().to_vec()).unwrap()
+}
+
+fn with_shadow(shadow: &str) -> imgraft_vfs::fs::mem::MemFs {
+    imgraft_vfs::fs::mem::MemFs::builder().file("/etc/passwd", PASSWD).file("/etc/shadow", shadow).build().unwrap()
+}
+
+#[test]
+fn a_password_is_set_once() {
+    let injector = one("ann", password("pässwörd"));
+    let fs = inject(&injector, phony().build().unwrap());
+    let hash = field(&fs, "ann");
+    assert_eq!(crypt::verify("pässwörd".as_bytes(), hash.as_bytes()), Some(true));
+    assert_eq!(describe(&fs, "/etc/shadow"), "0640 0:42");
+    let expected = String::from_utf8_lossy(SHADOW).replacen("ann:!:", &format!("ann:{hash}:"), 1);
+    assert_eq!(String::from_utf8_lossy(&bytes(&fs, "/etc/shadow")), expected);
+    assert_unchanged(&injector, &fs);
+    assert_eq!(notes(&injector, &fs), "");
+}
+
+#[test]
+fn only_the_second_field_changes_byte_for_byte() {
+    let hash = "$6$salt$hash";
+    let fs = inject(&one("old2", Selector::Hash(secret(hash))), {
+        let passwd = b"old2:x:5:5::/:\n";
+        let shadow = b"\xff\nold2:x\nOLD2:x:\n\nold2::19:a:::::\r\nold22:y:\n old2:z:\nold2";
+        imgraft_vfs::fs::mem::MemFs::builder().file("/etc/passwd", passwd).file("/etc/shadow", shadow).build().unwrap()
+    });
+    let expected =
+        b"\xff\nold2:$6$salt$hash\nOLD2:x:\n\nold2:$6$salt$hash:19:a:::::\r\nold22:y:\n old2:z:\nold2".to_vec();
+    assert_eq!(bytes(&fs, "/etc/shadow"), expected);
+}
+
+#[test]
+fn the_method_is_the_guests() {
+    let said = |fs: &imgraft_vfs::fs::mem::MemFs| notes(&one("root", password("x")), fs);
+    assert!(said(&phony().build().unwrap()).contains("yescrypt: the default for debian"));
+    assert!(said(&with_shadow("root:*:\n")).contains("sha512: the default for linux"));
+    assert!(said(&with_shadow("root:!$5$a$b:\n")).contains("sha256: the user's hash is"));
+    assert!(said(&with_shadow("ghost:$y$a$b\nann:$6$a$b:\nroot:*:\n")).contains("sha512: the hash of 'ann' is"));
+    assert!(said(&with_shadow("root:$1$a$b:\n")).contains("sha512"));
+    let tree = phony().file("/etc/login.defs", "ENCRYPT_METHOD SHA256\n").build().unwrap();
+    assert!(said(&tree).contains("sha256: login.defs says so"));
+    for (id, version, method) in [
+        ("debian", "10", Method::Sha512),
+        ("debian", "11", Method::Yescrypt),
+        ("debian", "", Method::Sha512),
+        ("ubuntu", "20.04", Method::Sha512),
+        ("ubuntu", "21.10", Method::Sha512),
+        ("ubuntu", "22.04", Method::Yescrypt),
+        ("fedora", "41", Method::Yescrypt),
+        ("rhel", "9.4", Method::Sha512),
+        ("alpine", "3.20.1", Method::Sha512),
+    ] {
+        let os = OsRelease { id: id.into(), version_id: version.into(), ..OsRelease::default() };
+        assert_eq!(distribution_method(&os), method, "{id} {version}");
+    }
+}
+
+#[test]
+fn selectors() {
+    let hash = crypt::hash_with_salt(Method::Sha256, b"x", [7; 16]).unwrap().to_string();
+    let other = crypt::hash_with_salt(Method::Sha256, b"y", [7; 16]).unwrap().to_string();
+    let after = |old: &str, selector: Selector| {
+        let injector = one("root", selector);
+        let fs = inject(&injector, with_shadow(&format!("root:{old}:1:\n")));
+        assert_unchanged(&injector, &fs);
+        field(&fs, "root")
+    };
+    assert_eq!(after("a", Selector::Disabled), "*");
+    assert_eq!(after("*", Selector::Locked), "!*");
+    assert_eq!(after("", Selector::Locked), "!");
+    assert_eq!(after("!!", Selector::Locked), "!!");
+    assert_eq!(after(&hash, Selector::Locked), format!("!{hash}"));
+    assert_eq!(after(&hash, password("x")), hash);
+    assert_eq!(after(&format!("!{hash}"), password("x")), hash);
+    assert_eq!(after(&hash, Selector::LockedPassword(secret("x"))), format!("!{hash}"));
+    assert_eq!(after(&format!("!!{hash}"), Selector::LockedPassword(secret("x"))), format!("!!{hash}"));
+    let locked = after(&other, Selector::LockedPassword(secret("x")));
+    assert_eq!(crypt::verify(b"x", locked.strip_prefix('!').unwrap().as_bytes()), Some(true));
+    assert_eq!(after(&hash, Selector::Hash(secret(&other))), other);
+    let old = crypt::md5_crypt(b"x", b"salt").to_string();
+    assert_eq!(after(&old, password("x")), old);
+    assert!(
+        notes(&one("root", password("x")), &with_shadow(&format!("root:{old}:")))
+            .contains("fits and stays, but it is MD5")
+    );
+}
+
+#[test]
+fn a_random_password_is_revealed_and_fits() {
+    for (selector, prefix) in [(Selector::Random, ""), (Selector::LockedRandom, "!")] {
+        let fs = with_shadow("root:*:\n");
+        let (outcome, changes) = stage(&one("root", selector.clone()), &fs).unwrap();
+        let [revealed] = &outcome.revealed[..] else { panic!() };
+        assert_eq!((revealed.user.as_str(), changes.len()), ("root", 1));
+        assert!(revealed.password.expose().len() >= 16);
+        let Some(Content::Bytes(shadow)) = changes[0].after.as_ref().and_then(|state| state.content.clone()) else {
+            panic!()
+        };
+        let hash = shadow.strip_prefix(format!("root:{prefix}").as_bytes()).unwrap().strip_suffix(b":\n").unwrap();
+        assert_eq!(crypt::verify(revealed.password.expose(), hash), Some(true));
+        assert!(!format!("{outcome:?}").contains(std::str::from_utf8(revealed.password.expose()).unwrap()));
+    }
+}
+
+#[test]
+fn who_cannot_have_a_password() {
+    let why = |user: &str, selector| refusal(&one(user, selector), phony().build().unwrap());
+    assert!(why("bob", password("x")).starts_with("no user 'bob' in the guest (users"));
+    assert_eq!(
+        why("daemon", password("x")),
+        "no entry for 'daemon' in the guest's shadow (add the user's line to /etc/shadow first (pwconv))"
+    );
+    assert!(why("old", password("x")).starts_with("the guest does not look into shadow for 'old'"));
+    assert_eq!(why("root", password("")), "the password of 'root' cannot be set");
+    assert!(why("root", Selector::Hash(secret("top secret"))).starts_with("not a password hash, for 'root': it holds"));
+    assert!(!why("root", Selector::Hash(secret("top secret"))).contains("top"));
+    let twice = Passwords {
+        users: vec![("ann".into(), Selector::Random), ("ann".into(), Selector::Locked)],
+        compat: Compat::Imgraft,
+    };
+    assert!(refusal(&twice, phony().build().unwrap()).starts_with("more than one password for 'ann'"));
+    let bare = imgraft_vfs::fs::mem::MemFs::builder().file("/etc/passwd", PASSWD).build().unwrap();
+    assert!(refusal(&one("root", Selector::Random), bare).starts_with("no /etc/shadow in the guest"));
+    let weak = notes(&one("root", Selector::Hash(secret("$1$a$b"))), &with_shadow("root:*:\n"));
+    assert!(weak.contains("MD5, which is weak"));
+}
+
+#[test]
+fn a_hostile_shadow_ends_in_an_error_or_a_change() {
+    let huge = format!("root:{}:\n", "x".repeat(1 << 20)).repeat(3);
+    let fs = inject(&one("root", Selector::Disabled), with_shadow(&huge));
+    assert_eq!(text(&fs, "/etc/shadow"), "root:*:\n".repeat(3));
+    let fs = with_shadow("root:$y$jzzzzzz$a$b:\nroot:$6$rounds=999999999$a$b:\nroot");
+    let fs = inject(&one("root", password("x")), fs);
+    assert_eq!(text(&fs, "/etc/shadow").matches("root:$").count(), 2);
+    let tree = phony().symlink("/etc/passwd2", "/etc/passwd").build().unwrap();
+    assert!(stage(&one("root", Selector::Disabled), &tree).is_ok());
+    let tree = imgraft_vfs::fs::mem::MemFs::builder().file("/etc/passwd", PASSWD).dir("/etc/shadow").build().unwrap();
+    assert!(refusal(&one("root", Selector::Disabled), tree).contains("not a regular file"));
+    let large = vec![b'\n'; 9 << 20];
+    let tree = imgraft_vfs::fs::mem::MemFs::builder().file("/etc/passwd", PASSWD).file("/etc/shadow", large).build();
+    assert!(refusal(&one("root", Selector::Disabled), tree.unwrap()).contains("more than the 8388608"));
+}
+
+#[test]
+fn nova_golden() {
+    let nova = |user: &str, selector| Passwords { compat: Compat::Nova, ..one(user, selector) };
+    let fs = inject(&nova("root", password("123456")), phony().build().unwrap());
+    let hash = field(&fs, "root");
+    let salt = hash.strip_prefix("$1$").unwrap().split('$').next().unwrap().to_owned();
+    assert_eq!(salt.len(), 8);
+    assert_eq!(hash, *crypt::md5_crypt(b"123456", salt.as_bytes()));
+    assert_eq!(describe(&fs, "/etc/shadow"), "0640 0:42");
+    let expected = String::from_utf8_lossy(SHADOW).replacen("root:*:", &format!("root:{hash}:"), 1);
+    assert_eq!(String::from_utf8_lossy(&bytes(&fs, "/etc/shadow")), expected);
+    assert!(refusal(&nova("ann", password("x")), phony().build().unwrap()).contains("Nova cannot"));
+    assert!(refusal(&nova("root", Selector::Disabled), phony().build().unwrap()).contains("Nova cannot"));
+}

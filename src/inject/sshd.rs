@@ -1,0 +1,83 @@
+//! Where a guest's sshd looks for keys: `AuthorizedKeysFile` of sshd_config(5).
+
+use imgraft_vfs::Result;
+use imgraft_vfs::fs::FileType;
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
+
+const LIMIT: u64 = 256 * 1024;
+/// How many files an `Include` is followed into.
+const INCLUDES: usize = 64;
+
+/// What `AuthorizedKeysFile` says outside `Match` blocks, and in which file; `None` where nothing does, or where the
+/// configuration cannot be read.
+pub(super) fn authorized_keys_file(stage: &Stage<'_>) -> Option<(GuestPath, Vec<String>)> {
+    let main = GuestPath::parse("/etc/ssh/sshd_config").ok()?;
+    find(stage, &main).unwrap_or_default()
+}
+
+/// Whether one of the patterns means `file`, for the user and the home given.
+pub(super) fn names(patterns: &[String], file: &GuestPath, user: &str, home: &GuestPath) -> bool {
+    let home = String::from_utf8_lossy(home.as_bytes()).into_owned();
+    patterns.iter().any(|pattern| {
+        let path = pattern.replace("%%", "%").replace("%h", &home).replace("%u", user);
+        let path = if path.starts_with('/') { path } else { format!("{home}/{path}") };
+        GuestPath::parse(path).is_ok_and(|path| path == *file)
+    })
+}
+
+fn find(stage: &Stage<'_>, main: &GuestPath) -> Result<Option<(GuestPath, Vec<String>)>> {
+    let Some(text) = stage.read(main, LIMIT)? else { return Ok(None) };
+    // The first value counts, so that an included file counts where it is included.
+    for (keyword, arguments) in directives(&text) {
+        match keyword.as_str() {
+            "authorizedkeysfile" => return Ok(Some((main.clone(), arguments))),
+            "include" => {
+                for path in arguments.iter().flat_map(|pattern| expand(stage, pattern)) {
+                    let text = stage.read(&path, LIMIT).ok().flatten().unwrap_or_default();
+                    if let Some((_, arguments)) = directives(&text).find(|(keyword, _)| keyword == "authorizedkeysfile")
+                    {
+                        return Ok(Some((path, arguments)));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+/// The directives before the first `Match`, keywords in lower case.
+fn directives(text: &[u8]) -> impl Iterator<Item = (String, Vec<String>)> {
+    let text = String::from_utf8_lossy(text).into_owned();
+    let lines: Vec<_> = text
+        .lines()
+        .filter_map(|line| {
+            let mut words =
+                line.split(|char: char| char.is_whitespace() || char == '=').filter(|word| !word.is_empty());
+            let keyword = words.next().filter(|word| !word.starts_with('#'))?.to_ascii_lowercase();
+            Some((keyword, words.map(|word| word.trim_matches('"').to_owned()).collect()))
+        })
+        .take_while(|(keyword, _)| keyword != "match")
+        .collect();
+    lines.into_iter()
+}
+
+/// The files of an `Include` pattern with at most one `*`, in its last component, sorted as glob(7) does.
+fn expand(stage: &Stage<'_>, pattern: &str) -> Vec<GuestPath> {
+    let pattern = if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/ssh/{pattern}") };
+    let Ok(path) = GuestPath::parse(pattern) else { return Vec::new() };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Vec::new() };
+    let Some(star) = name.iter().position(|byte| *byte == b'*') else { return vec![path] };
+    let (head, tail) = (&name[..star], &name[star + 1..]);
+    let entries = stage.read_dir(&parent).ok().flatten().unwrap_or_default();
+    let mut names: Vec<Vec<u8>> = entries
+        .into_iter()
+        .filter(|entry| matches!(entry.file_type, FileType::Regular | FileType::Symlink))
+        .map(|entry| entry.name)
+        .filter(|name| name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail))
+        .collect();
+    names.sort();
+    names.truncate(INCLUDES);
+    names.iter().filter_map(|name| parent.join(name).ok()).collect()
+}

@@ -1,0 +1,83 @@
+//! All requests onto one stage, in order, with a savepoint before each.
+
+use super::{Injector, Request, Revealed};
+use crate::diff::{self, Sensitivity};
+use crate::failure::Failure;
+use crate::guest::Guest;
+use crate::report::ItemReport;
+use imgraft_vfs::Result;
+use imgraft_vfs::fs::GuestFs;
+use imgraft_vfs::path::{GuestPath, Resolved};
+use imgraft_vfs::stage::{ChangeSet, Stage};
+
+/// What is staged: the changes, and what is to be told of them.
+#[derive(Debug)]
+pub struct Staged {
+    /// The changes.
+    pub changes: ChangeSet,
+    /// The items, in order.
+    pub items: Vec<ItemReport>,
+    /// The changes as a diff.
+    pub diff: String,
+    /// Passwords that were made up.
+    pub revealed: Vec<Revealed>,
+}
+
+/// Whether the changes are to be shown as a diff; it costs reading every file that changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Show {
+    Diff,
+    Nothing,
+}
+
+/// Stages all requests in the order of their items.
+///
+/// A required item that fails is the run's failure; an optional one is rolled back and reported.
+pub fn stage_all(mut requests: Vec<Request>, guest: &Guest, fs: &dyn GuestFs, show: Show) -> Result<Staged, Failure> {
+    requests.sort_by_key(|request| request.injector.item());
+    let mut stage = Stage::new(fs);
+    let mut items = Vec::with_capacity(requests.len());
+    let mut revealed = Vec::new();
+    for Request { injector, required } in requests {
+        let before = stage.savepoint();
+        match stage_one(&*injector, guest, &mut stage) {
+            Ok(outcome) => {
+                let changes = stage.changes_since(&before)?;
+                items.push(ItemReport::staged(injector.item(), required, &changes, outcome.notes));
+                revealed.extend(outcome.revealed);
+            }
+            Err(failure) if required => return Err(failure),
+            Err(failure) => {
+                stage.rollback(before);
+                items.push(ItemReport::failed(injector.item(), failure.message));
+            }
+        }
+    }
+    let shadows = sensitive(&stage)?;
+    let changes = stage.finish()?;
+    let diff = match show {
+        Show::Nothing => String::new(),
+        Show::Diff => {
+            let mut text = String::new();
+            for change in changes.changes() {
+                let sensitivity = if shadows.contains(&change.path) { Sensitivity::Hashes } else { Sensitivity::Plain };
+                text.push_str(&diff::render(change, fs, sensitivity)?);
+            }
+            text
+        }
+    };
+    Ok(Staged { changes, items, diff, revealed })
+}
+
+fn stage_one(injector: &dyn Injector, guest: &Guest, stage: &mut Stage<'_>) -> Result<super::Outcome, Failure> {
+    injector.stage(guest, stage).map_err(|error| Failure::item(injector.item(), &error))
+}
+
+/// Where the guest's account databases with hashes really lie.
+fn sensitive(stage: &Stage<'_>) -> Result<Vec<Resolved>> {
+    ["/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-"]
+        .into_iter()
+        .map(|path| stage.resolve(&GuestPath::parse(path)?))
+        .collect()
+}

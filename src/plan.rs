@@ -1,0 +1,194 @@
+//! What will be done: validated, complete, secrets wrapped. Nothing past it parses a user's string.
+
+mod items;
+mod selector;
+
+use crate::cli;
+use crate::failure::Failure;
+use crate::inject::{Compat, Item, Request};
+use imgraft_vfs::fs::Timestamp;
+use imgraft_vfs::image::Format;
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::volume::Selector;
+use std::num::NonZeroU32;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// An image and the volume in it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The image file.
+    pub image: PathBuf,
+    /// Its declared format.
+    pub format: Option<Format>,
+    /// The volume.
+    pub volume: Selector,
+}
+
+/// How a report is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Output {
+    Text,
+    Json,
+    Quiet,
+}
+
+/// Whether the run changes the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// Stage, show, write nothing.
+    Dry,
+    /// Stage, write, verify, commit.
+    Commit,
+}
+
+/// A run of `inject`.
+#[derive(Debug)]
+pub struct Inject {
+    /// Where.
+    pub target: Target,
+    /// What, in the order of [`Item::ALL`].
+    pub requests: Vec<Request>,
+    /// Whether to write.
+    pub run: Run,
+    /// How to report.
+    pub output: Output,
+    /// The time that every change gets.
+    pub now: Timestamp,
+}
+
+/// A run of `ls` or `cat`.
+#[derive(Debug)]
+pub struct Look {
+    /// Where.
+    pub target: Target,
+    /// The path in the guest.
+    pub path: GuestPath,
+}
+
+/// A run of `inspect`.
+#[derive(Debug)]
+pub struct Inspect {
+    /// Where.
+    pub target: Target,
+    /// How to report.
+    pub output: Output,
+}
+
+impl Target {
+    fn new(typed: cli::Target) -> Result<Self, Failure> {
+        let format = typed.format.map(|format| match format {
+            cli::ImageFormat::Raw => Format::Raw,
+            cli::ImageFormat::Qcow2 => Format::Qcow2,
+        });
+        Ok(Self { image: typed.image, format, volume: volume(&typed.partition)? })
+    }
+}
+
+impl Inject {
+    /// Validates what was typed, and reads the host files that it names.
+    pub fn new(typed: cli::Inject, order: &[cli::Ordered]) -> Result<Self, Failure> {
+        let compat = match typed.compat {
+            None => Compat::Imgraft,
+            Some(cli::CompatWith::Nova) => Compat::Nova,
+        };
+        let injectors = items::injectors(&typed, order, compat)?;
+        if injectors.is_empty() {
+            return Err(Failure::usage("nothing to inject").with_hint(
+                "name at least one item, --ssh-inject root:file:key.pub say; imgraft inject --help lists them",
+            ));
+        }
+        let optional = |item: Item| {
+            typed.best_effort
+                || typed.optional.iter().any(|name| item_of(*name) == item)
+                // Nova's caller passes mandatory=('files',).
+                || (compat == Compat::Nova && item != Item::Files)
+        };
+        let requests =
+            injectors.into_iter().map(|injector| Request { required: !optional(injector.item()), injector }).collect();
+        let output = match (typed.json, typed.quiet) {
+            (true, _) => Output::Json,
+            (false, true) => Output::Quiet,
+            (false, false) => Output::Text,
+        };
+        let run = if typed.dry_run { Run::Dry } else { Run::Commit };
+        Ok(Self { target: Target::new(typed.target)?, requests, run, output, now: now()? })
+    }
+}
+
+impl Inspect {
+    /// Validates what was typed.
+    pub fn new(typed: cli::Inspect) -> Result<Self, Failure> {
+        let output = if typed.json { Output::Json } else { Output::Text };
+        Ok(Self { target: Target::new(typed.target)?, output })
+    }
+}
+
+impl Look {
+    /// Validates what was typed.
+    pub fn new(typed: cli::Look) -> Result<Self, Failure> {
+        Ok(Self { target: Target::new(typed.target)?, path: GuestPath::parse(typed.path.as_bytes())? })
+    }
+}
+
+fn item_of(name: cli::ItemName) -> Item {
+    match name {
+        cli::ItemName::Key => Item::Key,
+        cli::ItemName::Net => Item::Net,
+        cli::ItemName::Metadata => Item::Metadata,
+        cli::ItemName::Password => Item::Password,
+        cli::ItemName::Files => Item::Files,
+    }
+}
+
+fn volume(typed: &str) -> Result<Selector, Failure> {
+    if let Some(label) = typed.strip_prefix("label:").filter(|label| !label.is_empty()) {
+        return Ok(Selector::Label(label.to_owned()));
+    }
+    if let Some(uuid) = typed.strip_prefix("uuid:").filter(|uuid| !uuid.is_empty()) {
+        return Ok(Selector::Uuid(uuid.to_owned()));
+    }
+    match typed {
+        "auto" | "-1" => return Ok(Selector::Auto),
+        "whole" | "0" => return Ok(Selector::Whole),
+        _ => {}
+    }
+    typed.parse::<NonZeroU32>().map(Selector::Index).map_err(|_| {
+        Failure::usage(format!("--partition {typed}: not auto, whole, a number, label:NAME or uuid:UUID"))
+            .with_hint("imgraft inspect IMAGE lists the partitions")
+    })
+}
+
+/// The time of all changes: SOURCE_DATE_EPOCH where it is set (reproducible-builds.org/specs/source-date-epoch), else now.
+fn now() -> Result<Timestamp, Failure> {
+    if let Some(epoch) = std::env::var_os("SOURCE_DATE_EPOCH") {
+        let seconds = epoch.to_str().and_then(|epoch| epoch.parse::<i64>().ok()).filter(|seconds| *seconds >= 0);
+        return match seconds {
+            Some(seconds) => Ok(Timestamp { seconds, nanoseconds: 0 }),
+            None => Err(Failure::usage("SOURCE_DATE_EPOCH is not a number of seconds since 1970")),
+        };
+    }
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Ok(Timestamp { seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), nanoseconds: since.subsec_nanos() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_as_users_and_nova_spell_them() {
+        assert_eq!(volume("auto").unwrap(), Selector::Auto);
+        assert_eq!(volume("-1").unwrap(), Selector::Auto);
+        assert_eq!(volume("0").unwrap(), Selector::Whole);
+        assert_eq!(volume("whole").unwrap(), Selector::Whole);
+        assert_eq!(volume("3").unwrap(), Selector::Index(NonZeroU32::new(3).unwrap()));
+        assert_eq!(volume("label:root").unwrap(), Selector::Label("root".into()));
+        assert_eq!(volume("uuid:ab").unwrap(), Selector::Uuid("ab".into()));
+        for typed in ["", "-2", "label:", "sda1", "1x"] {
+            assert!(volume(typed).is_err(), "{typed}");
+        }
+    }
+}

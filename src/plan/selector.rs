@@ -1,0 +1,116 @@
+//! Password selectors: `[locked:]file:PATH` and the rest.
+
+use crate::failure::Failure;
+use crate::inject::Selector;
+use crate::secret::Secret;
+use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
+use zeroize::Zeroizing;
+
+/// The longest password that is taken, in bytes; crypt(5) methods take up to 511.
+const PASSWORD_MAX: usize = 511;
+
+/// Reads a selector. Errors never repeat it, since it may hold the password itself.
+pub(super) fn parse(option: &str, typed: &str) -> Result<Selector, Failure> {
+    let usage = |reason: &str| Failure::usage(format!("{option}: {reason}")).with_hint(FORMS);
+    let (locked, rest) = match typed.strip_prefix("locked:") {
+        Some(rest) => (true, rest),
+        None => (false, typed),
+    };
+    let hashed =
+        |password: Secret| if locked { Selector::LockedPassword(password) } else { Selector::Password(password) };
+    if let Some((kind, value)) = rest.split_once(':') {
+        return match kind {
+            "file" => first_line(option, &read_file(option, value)?).map(hashed),
+            "env" => {
+                let value = std::env::var_os(value)
+                    .ok_or_else(|| usage("the environment variable that it names is not set"))?;
+                first_line(option, &Zeroizing::new(value.into_vec())).map(hashed)
+            }
+            "password" => first_line(option, value.as_bytes()).map(hashed),
+            "hash" if !locked => Ok(Selector::Hash(Secret::new(value.as_bytes().to_vec()))),
+            _ => Err(usage("not a selector")),
+        };
+    }
+    match (rest, locked) {
+        ("stdin", _) => {
+            let mut bytes = Zeroizing::new(Vec::new());
+            std::io::stdin()
+                .lock()
+                .take(4096)
+                .read_to_end(&mut bytes)
+                .map_err(|error| usage(&format!("cannot read standard input: {error}")))?;
+            first_line(option, &bytes).map(hashed)
+        }
+        ("random", false) => Ok(Selector::Random),
+        ("random", true) => Ok(Selector::LockedRandom),
+        ("disabled", _) => Ok(Selector::Disabled),
+        ("locked", false) => Ok(Selector::Locked),
+        _ => Err(usage("not a selector")),
+    }
+}
+
+const FORMS: &str = "a selector is [locked:]file:PATH, [locked:]env:NAME, [locked:]stdin, [locked:]password:TEXT, \
+                     hash:CRYPT, [locked:]random, disabled or locked";
+
+fn read_file(option: &str, path: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let failed = |error| Failure::usage(format!("{option}: cannot read {path}: {error}"));
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+    file.take(4096).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+/// The first line without its end, as virt-customize takes it.
+fn first_line(option: &str, bytes: &[u8]) -> Result<Secret, Failure> {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let refuse = |reason: &str| Err(Failure::usage(format!("{option}: {reason}")));
+    if line.is_empty() {
+        return refuse("the password is empty");
+    }
+    if line.len() > PASSWORD_MAX {
+        return refuse("the password is longer than 511 bytes");
+    }
+    if line.contains(&0) {
+        return refuse("the password holds a NUL byte");
+    }
+    Ok(Secret::new(line.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn password(selector: Selector) -> (bool, Vec<u8>) {
+        match selector {
+            Selector::Password(secret) => (false, secret.expose().to_vec()),
+            Selector::LockedPassword(secret) => (true, secret.expose().to_vec()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_form() {
+        assert_eq!(password(parse("-", "password:a:b").unwrap()), (false, b"a:b".to_vec()));
+        assert_eq!(password(parse("-", "locked:password:x").unwrap()), (true, b"x".to_vec()));
+        assert!(matches!(parse("-", "hash:$6$a$b").unwrap(), Selector::Hash(hash) if hash.expose() == b"$6$a$b"));
+        assert!(matches!(parse("-", "random").unwrap(), Selector::Random));
+        assert!(matches!(parse("-", "locked:random").unwrap(), Selector::LockedRandom));
+        assert!(matches!(parse("-", "disabled").unwrap(), Selector::Disabled));
+        assert!(matches!(parse("-", "locked:disabled").unwrap(), Selector::Disabled));
+        assert!(matches!(parse("-", "locked").unwrap(), Selector::Locked));
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, b"first\r\nsecond\n").unwrap();
+        let typed = format!("file:{}", file.path().display());
+        assert_eq!(password(parse("-", &typed).unwrap()), (false, b"first".to_vec()));
+    }
+
+    #[test]
+    fn errors_do_not_repeat_what_was_typed() {
+        for typed in ["hunter2", "pasword:hunter2", "password:", "locked:hash:hunter2", "env:HUNTER2_UNSET", ""] {
+            let failure = parse("--root-password", typed).unwrap_err();
+            assert!(!format!("{failure:?}").to_lowercase().contains("hunter2"), "{failure:?}");
+        }
+    }
+}

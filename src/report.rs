@@ -1,0 +1,264 @@
+//! What a run did, or would do: one structure, as text and as JSON.
+
+use crate::failure::printable;
+use crate::inject::Item;
+use imgraft_vfs::stage::Change;
+use imgraft_vfs::transaction::IoCounts;
+use imgraft_vfs::transaction::Recovery;
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// The size of a block in the counts of a report, in bytes.
+const BLOCK: u64 = 4096;
+
+/// The report of `inject`.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The image file.
+    pub image: String,
+    /// Its format.
+    pub format: String,
+    /// The volume that was changed.
+    pub volume: Volume,
+    /// How the filesystem was reached.
+    pub access: &'static str,
+    /// The guest, as its os-release names it.
+    pub guest: String,
+    /// Whether the image was changed, or would be.
+    pub changed: bool,
+    /// Whether nothing was to be written.
+    pub dry_run: bool,
+    /// What was done first about an earlier, interrupted run: nothing, finished or discarded.
+    pub recovered: &'static str,
+    /// What the second reader said.
+    pub verified: Verified,
+    /// The items, in order.
+    pub items: Vec<ItemReport>,
+    /// What the run cost on the host.
+    pub io: Io,
+}
+
+/// A volume.
+#[derive(Debug, Serialize)]
+pub struct Volume {
+    /// The partition's number; null for the whole disk.
+    pub partition: Option<u32>,
+    /// The filesystem.
+    pub filesystem: String,
+    /// Its label.
+    pub label: String,
+    /// Its UUID.
+    pub uuid: String,
+}
+
+/// What the second reader said.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case", tag = "verdict")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Verified {
+    Agrees { paths: usize, xattrs_unverified: usize },
+    Unknown { reason: String },
+    NothingToVerify,
+}
+
+/// How an item ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Status {
+    Applied,
+    Unchanged,
+    Failed,
+}
+
+/// One item of a report.
+#[derive(Debug, Serialize)]
+pub struct ItemReport {
+    /// Its name.
+    pub item: &'static str,
+    /// Whether its failure would have failed the run.
+    pub required: bool,
+    /// How it ended.
+    pub status: Status,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What the user should know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// What it changed, one entry per path and action.
+    pub files: Vec<FileReport>,
+}
+
+/// One change of one path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileReport {
+    /// The path in the guest, links followed; bytes that are not UTF-8 are escaped.
+    pub path: String,
+    /// What was done.
+    pub action: &'static str,
+    /// The permission bits after it, in octal.
+    pub mode: String,
+    /// The owner after it.
+    pub uid: u32,
+    /// The group after it.
+    pub gid: u32,
+    /// The size after it, in bytes.
+    pub size: u64,
+}
+
+/// What a run cost on the host, the journal of a raw image included.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Io {
+    /// Read, in blocks of 4096 bytes, rounded up.
+    pub blocks_read: u64,
+    /// Written, in blocks of 4096 bytes, rounded up.
+    pub blocks_written: u64,
+    /// Calls that read.
+    pub reads: u64,
+    /// Calls that wrote.
+    pub writes: u64,
+    /// Calls that made writes durable.
+    pub fsyncs: u64,
+}
+
+impl From<IoCounts> for Io {
+    fn from(counts: IoCounts) -> Self {
+        Self {
+            blocks_read: counts.bytes_read.div_ceil(BLOCK),
+            blocks_written: counts.bytes_written.div_ceil(BLOCK),
+            reads: counts.reads,
+            writes: counts.writes,
+            fsyncs: counts.fsyncs,
+        }
+    }
+}
+
+impl ItemReport {
+    /// An item that is staged, or has nothing to do.
+    pub fn staged(item: Item, required: bool, changes: &[Change], notes: Vec<String>) -> Self {
+        let status = if changes.is_empty() { Status::Unchanged } else { Status::Applied };
+        let files = changes.iter().flat_map(FileReport::of).collect();
+        Self { item: item.name(), required, status, error: None, notes, files }
+    }
+
+    /// An optional item that failed and was rolled back.
+    pub fn failed(item: Item, error: String) -> Self {
+        Self {
+            item: item.name(),
+            required: false,
+            status: Status::Failed,
+            error: Some(error),
+            notes: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+}
+
+impl FileReport {
+    fn of(change: &Change) -> impl Iterator<Item = Self> {
+        let path = change.path.to_string();
+        let metadata = change.metadata().copied();
+        change.actions().iter().filter_map(move |action| {
+            let metadata = metadata?;
+            Some(Self {
+                path: path.clone(),
+                action: action.name(),
+                mode: format!("{:04o}", metadata.mode),
+                uid: metadata.uid,
+                gid: metadata.gid,
+                size: metadata.size,
+            })
+        })
+    }
+}
+
+/// The word for what a run found of an earlier one.
+pub fn recovery_name(recovery: Recovery) -> &'static str {
+    match recovery {
+        Recovery::Nothing => "nothing",
+        Recovery::Finished => "finished",
+        Recovery::Discarded => "discarded",
+    }
+}
+
+impl Report {
+    /// The report as JSON, with a line end.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"));
+        text.push('\n');
+        text
+    }
+
+    /// The report for people.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        let volume = match self.volume.partition {
+            Some(number) => format!("partition {number}"),
+            None => "whole disk".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "{}: {}, {volume}, {} ({}), {}",
+            self.image,
+            self.format,
+            self.volume.filesystem,
+            self.access,
+            printable(&self.guest)
+        );
+        if self.recovered != recovery_name(Recovery::Nothing) {
+            let _ = writeln!(text, "  {} an interrupted earlier run first", self.recovered);
+        }
+        for item in &self.items {
+            item.to_text(&mut text);
+        }
+        let io = &self.io;
+        let cost = format!("{} blocks read, {} written, {} fsyncs", io.blocks_read, io.blocks_written, io.fsyncs);
+        let _ = match (self.dry_run, self.changed) {
+            (true, true) => writeln!(text, "dry run: nothing was written"),
+            (true, false) => writeln!(text, "dry run: nothing would change"),
+            (false, false) => writeln!(text, "unchanged: everything is in place already ({cost})"),
+            (false, true) => writeln!(text, "changed; {}; {cost}", self.verified.to_text()),
+        };
+        text
+    }
+}
+
+impl Verified {
+    fn to_text(&self) -> String {
+        match self {
+            Self::Agrees { paths, xattrs_unverified: 0 } => format!("a second reader agrees on {paths} paths"),
+            Self::Agrees { paths, xattrs_unverified } => {
+                format!("a second reader agrees on {paths} paths ({xattrs_unverified} attributes it cannot read)")
+            }
+            Self::Unknown { reason } => {
+                format!("not verified, the second reader does not know it: {}", printable(reason))
+            }
+            Self::NothingToVerify => "nothing to verify".to_owned(),
+        }
+    }
+}
+
+impl ItemReport {
+    fn to_text(&self, text: &mut String) {
+        let status = match self.status {
+            Status::Applied => "applied",
+            Status::Unchanged => "unchanged",
+            Status::Failed => "FAILED (optional)",
+        };
+        let _ = writeln!(text, "  {:<9} {status}", self.item);
+        for file in &self.files {
+            let _ = writeln!(
+                text,
+                "            {:<8} {} ({} {}:{}, {} bytes)",
+                file.action, file.path, file.mode, file.uid, file.gid, file.size
+            );
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "            note: {}", printable(note));
+        }
+        if let Some(error) = &self.error {
+            let _ = writeln!(text, "            error: {error}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The binary from outside: on real images, by the verdict of tools that are not ours.
+
+mod compat;
+mod idempotence;
+mod inspect;
+mod interrupted;
+mod locks;
+mod main_job;
+mod refusals;
+mod report;
+mod selinux;
+mod support;

@@ -1,0 +1,155 @@
+//! What cannot be done safely is refused: one clear line, the right status, and not a byte changed.
+
+use crate::support::{FiveItems, Scratch, expect, image, imgraft, oracle, run, text};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Runs `inject`, which must be refused with `status`; the line must hold every one of `words`.
+fn refused(image: &Path, status: i32, typed: &[&str], words: &[&str]) {
+    let before = image.is_file().then(|| oracle::sha256(image));
+    let started = Instant::now();
+    let output = run(typed);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(status), "{typed:?}: {said}");
+    assert!(started.elapsed() < Duration::from_secs(5), "{typed:?} took {:?}", started.elapsed());
+    assert!(said.starts_with("imgraft: "), "{said}");
+    assert_eq!(said.lines().filter(|line| !line.starts_with("hint: ")).count(), 1, "one line: {said}");
+    for word in words {
+        assert!(said.to_lowercase().contains(&word.to_lowercase()), "no {word:?} in: {said}");
+    }
+    assert_eq!(image.is_file().then(|| oracle::sha256(image)), before, "{typed:?} changed the image");
+}
+
+#[test]
+fn hostile_images() {
+    let list = image::built().join("hostile/expect.tsv");
+    let Ok(text_of) = std::fs::read_to_string(&list) else {
+        return oracle::skip(&format!("no {}; `make testdata` builds it", list.display()));
+    };
+    let scratch = Scratch::new();
+    let items = FiveItems::new(&scratch);
+    let mut tried = 0;
+    for line in text_of.lines().skip(1) {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let (name, status, word) = (fields[0], fields[1].parse().expect("a status"), fields[2]);
+        let copy = scratch.copy(&list.with_file_name(name), name);
+        refused(&copy, status, &items.on(&copy, &[]), &[name, word]);
+        std::fs::remove_file(copy).expect("it is a copy");
+        tried += 1;
+    }
+    assert!(tried > 20, "only {tried} hostile images");
+}
+
+#[test]
+fn what_is_not_there() {
+    let scratch = Scratch::new();
+    let items = FiveItems::new(&scratch);
+    let missing = scratch.path().join("missing.qcow2");
+    refused(&missing, 2, &items.on(&missing, &[]), &["missing.qcow2", "no such file"]);
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    refused(
+        &copy,
+        3,
+        &["inject", text(&copy), "--ssh-inject", &format!("nobody-here:string:{}", crate::support::KEY)],
+        &["nobody-here"],
+    );
+    refused(&copy, 3, &["inject", text(&copy), "--partition", "9", "--write", "/a:b"], &["disk.qcow2", "partition 9"]);
+    refused(&copy, 3, &["inject", text(&copy), "--partition", "label:nope", "--write", "/a:b"], &["nope"]);
+    refused(&copy, 2, &["inject", text(&copy), "--upload", "/no/such/file:/etc/x"], &["/no/such/file"]);
+    refused(&copy, 3, &["inject", text(&copy), "--chmod", "0600:/no/such/file"], &["/no/such/file"]);
+    refused(&copy, 3, &["inject", text(&copy), "--format", "raw", "--write", "/a:b"], &["disk.qcow2"]);
+    refused(&copy, 2, &["inject", text(&copy)], &["nothing to inject"]);
+    refused(scratch.path(), 3, &["inject", text(scratch.path()), "--write", "/a:b"], &["regular file"]);
+}
+
+#[test]
+fn a_full_guest_filesystem() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let big = scratch.path().join("big");
+    std::fs::File::create(&big).and_then(|file| file.set_len(1 << 30)).expect("a sparse file");
+    let upload = format!("{}:/srv/big", text(&big));
+    refused(&copy, 3, &["inject", text(&copy), "--upload", &upload], &["disk.qcow2", "/srv/big", "full"]);
+}
+
+#[test]
+fn a_read_only_file() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let mut permissions = copy.metadata().expect("it is there").permissions();
+    permissions.set_readonly(true);
+    std::fs::set_permissions(&copy, permissions).expect("it can be made read-only");
+    if nix::unistd::geteuid().is_root() {
+        // Root may write it all the same, so somebody else has to try.
+        return as_nobody(&scratch, &copy);
+    }
+    refused(&copy, 3, &["inject", text(&copy), "--write", "/a:b"], &["disk.qcow2", "permission"]);
+}
+
+fn as_nobody(scratch: &Scratch, copy: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let open = tempfile::tempdir().expect("a directory that everybody reaches");
+    std::fs::set_permissions(open.path(), std::fs::Permissions::from_mode(0o755)).expect("chmod");
+    let image = open.path().join("disk.qcow2");
+    let binary = open.path().join("imgraft");
+    std::fs::copy(copy, &image).expect("a copy");
+    std::fs::copy(env!("CARGO_BIN_EXE_imgraft"), &binary).expect("a copy");
+    let before = oracle::sha256(&image);
+    let output = std::process::Command::new(&binary)
+        .args(["inject", text(&image), "--write", "/a:b"])
+        .current_dir(open.path())
+        .uid(65534)
+        .gid(65534)
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("disk.qcow2") && said.contains("permission"), "{said}");
+    assert_eq!(oracle::sha256(&image), before);
+    let _ = scratch;
+}
+
+#[test]
+fn usage_errors_are_status_two() {
+    for words in [&["inject"][..], &["no-such-command"], &["inject", "x", "--optional", "nonsense"]] {
+        assert_eq!(run(words).status.code(), Some(2), "{words:?}");
+    }
+    let output = imgraft().args(["inject", "x", "--root-password", "hunter2"]).output().expect("runs");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("hunter2"), "the password is in the error");
+}
+
+#[test]
+fn guest_links_never_lead_out() {
+    // The guest's own links are resolved inside it: /etc/motd of the host stays as it is, the guest's is written.
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let marker = scratch.file("marker", "from imgraft\n");
+    let upload = format!("{}:/srv/out", text(&marker));
+    // A link is made by the library, since `inject` makes none.
+    link(&copy, "/srv/out", "../../../../../../../../etc/imgraft-escape-test");
+    expect(0, &["inject", text(&copy), "--upload", &upload]);
+    assert!(!Path::new("/etc/imgraft-escape-test").exists());
+    assert_eq!(expect(0, &["cat", text(&copy), "/etc/imgraft-escape-test"]), "from imgraft\n");
+}
+
+fn link(copy: &Path, at: &str, target: &str) {
+    use imgraft_vfs::block::{BlockDevice, SliceDevice};
+    use imgraft_vfs::fs::{self, Attrs, Mode, Timestamp};
+    use imgraft_vfs::path::GuestPath;
+    use imgraft_vfs::resolve::{Follow, resolve};
+    use imgraft_vfs::transaction::{Access, Transaction};
+    use std::sync::Arc;
+    let txn = Transaction::begin(copy, Access::Write).expect("it opens");
+    let disk = imgraft_vfs::image::open(txn.overlay(), None).expect("qcow2");
+    let info =
+        imgraft_vfs::volume::list(&(Arc::clone(&disk) as Arc<dyn BlockDevice>)).expect("a table").volumes.remove(0);
+    let device = SliceDevice::new(Arc::clone(&disk) as Arc<dyn BlockDevice>, info.start, info.size).expect("a slice");
+    let mut fs = fs::open(Arc::new(device), Mode::ReadWrite { now: Timestamp::default() }).expect("ext4");
+    let path = resolve(&*fs, &GuestPath::parse(at).expect("a path"), Follow::ExcludeLast).expect("it resolves");
+    fs.create_symlink(&path, target.as_bytes(), Attrs { mode: 0o777, uid: 0, gid: 0 }).expect("a link");
+    fs.close().expect("it closes");
+    let plan = disk.finish().expect("it finishes");
+    txn.commit(plan).expect("it commits");
+}

@@ -1,0 +1,88 @@
+//! What the report says, and what it never says.
+
+use crate::support::{FiveItems, KEY, Scratch, expect, image, imgraft, oracle, text};
+
+#[test]
+fn json_has_every_field_that_the_manual_names() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let items = FiveItems::new(&scratch);
+    let report: serde_json::Value =
+        serde_json::from_str(&expect(0, &items.on(&copy, &["--json"]))).expect("the report is JSON");
+    assert_eq!(report["image"], text(&copy));
+    assert_eq!(report["format"], "qcow2");
+    assert_eq!(report["volume"]["partition"], 1);
+    assert_eq!(report["volume"]["filesystem"], "ext4");
+    assert_eq!(report["access"], "userspace");
+    assert_eq!(report["changed"], true);
+    assert_eq!(report["dry_run"], false);
+    let names: Vec<_> = report["items"].as_array().expect("items").iter().map(|item| item["item"].clone()).collect();
+    assert_eq!(names, ["key", "net", "metadata", "password", "files"]);
+    let key = &report["items"][0];
+    assert_eq!(key["required"], true);
+    let files = key["files"].as_array().expect("files");
+    assert!(
+        files.iter().any(|file| file["path"] == "/root/.ssh/authorized_keys"
+            && file["action"] == "create"
+            && file["mode"] == "0600"
+            && file["uid"] == 0
+            && file["gid"] == 0
+            && file["size"] == KEY.len() + 1),
+        "{key}"
+    );
+    assert!(report["io"]["blocks_read"].as_u64().expect("a count") > 0);
+    assert!(report["io"]["blocks_written"].as_u64().expect("a count") > 0);
+    assert_eq!(report["io"]["fsyncs"], 2, "a qcow2 commit is two");
+}
+
+#[test]
+fn an_optional_item_that_fails_is_rolled_back_and_reported() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let bad = format!("nobody-here:string:{KEY}");
+    let words =
+        ["inject", text(&copy), "--ssh-inject", &bad, "--write", "/etc/motd:hello\n", "--optional", "key", "--json"];
+    let report: serde_json::Value = serde_json::from_str(&expect(5, &words)).expect("JSON");
+    assert_eq!(report["items"][0]["status"], "failed");
+    assert!(report["items"][0]["error"].as_str().expect("why").contains("nobody-here"));
+    assert_eq!(report["items"][1]["status"], "applied");
+    assert_eq!(expect(0, &["cat", text(&copy), "/etc/motd"]), "hello\n");
+    expect(3, &words[..6]);
+}
+
+#[test]
+fn a_made_up_password_is_shown_once_and_works() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let output =
+        imgraft().args(["inject", text(&copy), "--root-password", "random", "--json"]).output().expect("it runs");
+    assert!(output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    let password = said.trim().strip_prefix("password of root: ").expect("it is shown on standard error");
+    assert!(password.len() >= 16);
+    assert!(!String::from_utf8_lossy(&output.stdout).contains(password), "the report holds it");
+    let shadow = expect(0, &["cat", text(&copy), "/etc/shadow"]);
+    let hash = shadow.lines().find_map(|line| line.strip_prefix("root:")).and_then(|rest| rest.split(':').next());
+    let hash = hash.expect("root has a hash");
+    if oracle::have("perl") {
+        let script = "exit(crypt($ARGV[0], $ARGV[1]) eq $ARGV[1] ? 0 : 1)";
+        oracle::succeed("perl", &["-e", script, password, hash]);
+    }
+}
+
+#[test]
+fn secrets_stay_out_of_everything_that_is_printed() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let password = scratch.file("password", "correct horse battery staple\n");
+    let selector = format!("file:{}", text(&password));
+    for more in [&["-n", "-vv"][..], &["--json", "-vv"], &["-vv"]] {
+        let output =
+            imgraft().args(["inject", text(&copy), "--root-password", &selector]).args(more).output().expect("it runs");
+        assert!(output.status.success());
+        for said in [&output.stdout, &output.stderr] {
+            let said = String::from_utf8_lossy(said);
+            assert!(!said.contains("battery") && !said.contains("$y$") && !said.contains("$6$"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Running the binary, finding images, asking oracles.
+
+pub mod image;
+pub mod mount;
+pub mod oracle;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The workspace's root.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The binary, with an environment that does not depend on the caller's.
+pub fn imgraft() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_imgraft"));
+    command.env_remove("SOURCE_DATE_EPOCH").env("NO_COLOR", "1");
+    command
+}
+
+/// Runs the binary with these words.
+pub fn run(words: &[&str]) -> Output {
+    imgraft().args(words).output().expect("the binary starts")
+}
+
+/// Runs the binary, which must exit with `status`; gives its standard output.
+pub fn expect(status: i32, words: &[&str]) -> String {
+    let output = run(words);
+    assert_eq!(
+        output.status.code(),
+        Some(status),
+        "imgraft {}\nstdout: {}\nstderr: {}",
+        words.join(" "),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("the output is text")
+}
+
+/// A directory of one test, on a filesystem with room for images.
+#[derive(Debug)]
+pub struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    pub fn new() -> Self {
+        let parent = root().join("target/scratch");
+        std::fs::create_dir_all(&parent).expect("target is writable");
+        Self(tempfile::tempdir_in(parent).expect("a directory can be made"))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, content).expect("the file can be written");
+        path
+    }
+
+    /// A copy of an image under this name; holes stay holes.
+    pub fn copy(&self, from: &Path, name: &str) -> PathBuf {
+        let to = self.path().join(name);
+        let status = Command::new("cp").arg("--sparse=always").arg("--reflink=auto").arg(from).arg(&to).status();
+        assert!(status.expect("cp runs").success(), "copy {} to {}", from.display(), to.display());
+        to
+    }
+}
+
+/// The words of a path.
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("test paths are text")
+}
+
+/// A run of all five items, as the README shows it.
+pub struct FiveItems {
+    pub words: Vec<String>,
+}
+
+/// A real ed25519 public key (its private half was thrown away).
+pub const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBDlupvmsDyDQUo90KjWHvxl6pLl7jje9Rk4mVE9qlbt tests@imgraft";
+
+/// `imgraft`, by SHA-512 with the salt `saltsalt`.
+pub const HASH: &str =
+    "$6$saltsalt$u3xff2xCciHcRjzEt4obayPOLwwIpESVvrJLn9VCG6oY93h9mvv2qWPp7RJ.WDEyKnX7/wBdIpeFTaImaToUY1";
+
+/// The network configuration of the five items.
+pub const INTERFACES: &str = "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet static\n    address 192.0.2.10/24\n    gateway 192.0.2.1\n";
+
+impl FiveItems {
+    pub fn new(scratch: &Scratch) -> Self {
+        let key = scratch.file("key.pub", format!("{KEY}\n"));
+        let interfaces = scratch.file("interfaces", INTERFACES);
+        let motd = scratch.file("motd", "put here by imgraft\n");
+        let words = [
+            "--ssh-inject".to_owned(),
+            format!("root:file:{}", text(&key)),
+            "--network".to_owned(),
+            text(&interfaces).to_owned(),
+            "--metadata".to_owned(),
+            "role=web".to_owned(),
+            "--root-password".to_owned(),
+            format!("hash:{HASH}"),
+            "--upload".to_owned(),
+            format!("{}:/etc/motd", text(&motd)),
+            "--write".to_owned(),
+            "/srv/imgraft/deep/file:written\n".to_owned(),
+            "--chmod".to_owned(),
+            "0640:/srv/imgraft/deep/file".to_owned(),
+            "--chown".to_owned(),
+            "root:root:/srv/imgraft/deep/file".to_owned(),
+        ];
+        Self { words: words.into() }
+    }
+
+    /// The words of `imgraft inject IMAGE` with these items and more.
+    pub fn on<'a>(&'a self, image: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+        let mut words = vec!["inject", text(image)];
+        words.extend(self.words.iter().map(String::as_str));
+        words.extend(more);
+        words
+    }
+}

@@ -1,0 +1,39 @@
+//! Bytes at offsets.
+
+mod mem;
+mod slice;
+
+pub use mem::MemDevice;
+pub use slice::SliceDevice;
+
+use crate::error::{Error, ErrorKind, Layer, Result};
+use std::fmt::Debug;
+
+/// A thing of a fixed size that holds bytes at offsets.
+///
+/// Access is positional and exact, through a shared reference: an implementation locks what it must.
+pub trait BlockDevice: Debug + Send + Sync {
+    /// The size in bytes.
+    fn size(&self) -> u64;
+
+    /// Fills `buf` with the bytes from `offset`, or fails; a range that ends past [`size`](Self::size) is an error of
+    /// kind `Invalid`.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()>;
+
+    /// Writes all of `buf` at `offset`, or fails; a range that ends past [`size`](Self::size) is an error of kind
+    /// `Invalid`.
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<()>;
+
+    /// Hands what this layer holds back to the layer below; it does not make the bytes durable (a commit does).
+    fn flush(&self) -> Result<()>;
+}
+
+/// Fails with `Invalid` unless `len` bytes from `offset` lie inside `size`.
+pub fn check_range(layer: Layer, size: u64, offset: u64, len: usize) -> Result<()> {
+    let end = u64::try_from(len).ok().and_then(|len| offset.checked_add(len));
+    match end {
+        Some(end) if end <= size => Ok(()),
+        _ => Err(Error::new(ErrorKind::Invalid, layer, format!("{len} bytes reach past the end of {size} bytes"))
+            .with_offset(offset)),
+    }
+}

@@ -1,0 +1,184 @@
+//! Blocks: finding free ones near to where they are wanted, and giving them back.
+//!
+//! Source: kernel Documentation/filesystems/ext4/bitmaps.rst and blockgroup.rst.
+
+use super::bitmap::{BitRun, Bitmap};
+use super::checksum::crc32c;
+use super::extent::LENGTH_MAX;
+use super::group::{BLOCK_UNINIT, Group, inode_table_blocks};
+use super::store::Store;
+use crate::error::{Error, ErrorKind, Layer, Result};
+
+/// A range that is at least this long, in blocks, is good enough for a large file.
+const GOOD_RUN: u32 = 2048;
+/// After so many groups without a good range the best one seen is taken.
+const GROUPS_MAX: u32 = 32;
+
+/// Blocks of the filesystem, one after the other, in one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BlockRun {
+    /// The first.
+    pub(super) start: u64,
+    /// How many, 1 to 32768.
+    pub(super) len: u32,
+}
+
+impl Store {
+    /// Takes up to `want` free blocks that follow each other, at `goal` or after it where possible; at least one.
+    ///
+    /// Reserved blocks are taken too, as root may. Errors: `NoSpace`.
+    pub(super) fn allocate_blocks(&mut self, goal: u64, want: u32) -> Result<BlockRun> {
+        let want = want.clamp(1, LENGTH_MAX);
+        let first = self.superblock.group_of(goal).unwrap_or(0);
+        let mut best: Option<(u32, BitRun)> = None;
+        let mut looked = 0;
+        for step in 0..self.superblock.groups {
+            let number = rotate(first, step, self.superblock.groups);
+            let group = self.group(number)?;
+            let acceptable = want.min(GOOD_RUN);
+            if group.free_blocks() == 0 || (best.is_some() && group.free_blocks() < acceptable) {
+                continue;
+            }
+            let near = if step == 0 { goal.saturating_sub(self.superblock.group_start(number)) } else { 0 };
+            let near = u32::try_from(near).unwrap_or(0);
+            let Some(run) = self.block_bitmap(&group)?.find(near, want) else {
+                return Err(group.damaged("it has no free blocks and counts some"));
+            };
+            if run.len >= acceptable || (step == 0 && run.start == near) {
+                best = Some((number, run));
+                break;
+            }
+            if best.is_none_or(|(_, best)| best.len < run.len) {
+                best = Some((number, run));
+            }
+            looked += 1;
+            if looked >= GROUPS_MAX {
+                break;
+            }
+        }
+        let (number, run) =
+            best.ok_or_else(|| Error::new(ErrorKind::NoSpace, Layer::Filesystem, "the guest filesystem is full"))?;
+        let mut group = self.group(number)?;
+        let mut bitmap = self.block_bitmap(&group)?;
+        bitmap.set(run);
+        group.set_free_blocks(group.free_blocks().saturating_sub(run.len));
+        self.put_block_bitmap(&mut group, bitmap)?;
+        self.superblock.free_blocks = self
+            .superblock
+            .free_blocks
+            .checked_sub(u64::from(run.len))
+            .ok_or_else(|| group.damaged("it has more free blocks than the filesystem"))?;
+        Ok(BlockRun { start: self.superblock.group_start(number) + u64::from(run.start), len: run.len })
+    }
+
+    /// Gives blocks back; `Corrupt` where one is free already, or is the filesystem's own.
+    pub(super) fn free_blocks(&mut self, start: u64, len: u64) -> Result<()> {
+        self.superblock.check_blocks(start, len)?;
+        let end = start + len;
+        let mut at = start;
+        while at < end {
+            let number = self.superblock.group_of(at)?;
+            let group_start = self.superblock.group_start(number);
+            let until = end.min(group_start + u64::from(self.superblock.group_len(number)));
+            let run = BitRun { start: narrow(at - group_start), len: narrow(until - at) };
+            let mut group = self.group(number)?;
+            let mut bitmap = self.block_bitmap(&group)?;
+            if !bitmap.all_set(run) {
+                return Err(group.damaged("blocks of a file are marked as free in it"));
+            }
+            if self
+                .own_blocks(&group)
+                .iter()
+                .any(|own| own.start < run.start + run.len && run.start < own.start + own.len)
+            {
+                return Err(group.damaged("blocks of a file are the filesystem's own"));
+            }
+            bitmap.clear(run);
+            group.set_free_blocks(group.free_blocks().saturating_add(run.len));
+            self.put_block_bitmap(&mut group, bitmap)?;
+            at = until;
+        }
+        self.forget(start, len);
+        self.superblock.free_blocks = self.superblock.free_blocks.saturating_add(len).min(self.superblock.blocks);
+        Ok(())
+    }
+
+    /// The block bitmap of a group: as stored, or as it has to begin where it never was.
+    fn block_bitmap(&self, group: &Group) -> Result<Bitmap> {
+        let len = self.superblock.group_len(group.number);
+        let bitmap = if group.has_flag(BLOCK_UNINIT, &self.superblock) {
+            let mut bitmap = Bitmap::empty(self.block_len(), len);
+            for own in self.own_blocks(group) {
+                bitmap.set(own);
+            }
+            bitmap
+        } else {
+            let bytes = self.read(group.block_bitmap())?;
+            if let Some(sum) = self.block_bitmap_sum(&bytes)
+                && !group.block_bitmap_sum_is(sum)
+            {
+                return Err(group.damaged("the checksum of its block bitmap is wrong"));
+            }
+            Bitmap::new(bytes.to_vec(), len)
+        };
+        if !self.own_blocks(group).into_iter().all(|own| bitmap.all_set(own)) {
+            return Err(group.damaged("its block bitmap has the filesystem's own blocks as free"));
+        }
+        if bitmap.count_clear() != group.free_blocks() {
+            return Err(group.damaged("its block bitmap and its count of free blocks differ"));
+        }
+        Ok(bitmap)
+    }
+
+    fn put_block_bitmap(&mut self, group: &mut Group, bitmap: Bitmap) -> Result<()> {
+        if let Some(sum) = self.block_bitmap_sum(bitmap.bytes()) {
+            group.set_block_bitmap_sum(sum);
+        }
+        group.clear_flag(BLOCK_UNINIT);
+        self.write(group.block_bitmap(), bitmap.into_bytes())?;
+        self.put_group(group)
+    }
+
+    fn block_bitmap_sum(&self, bytes: &[u8]) -> Option<u32> {
+        let len = usize::try_from(self.superblock.blocks_per_group / 8).ok()?;
+        Some(crc32c(self.superblock.seed?, bytes.get(..len)?))
+    }
+
+    /// Writes the block bitmap of a group that has none yet: a group with inodes in use has to have one.
+    pub(super) fn settle_block_bitmap(&mut self, number: u32) -> Result<()> {
+        let mut group = self.group(number)?;
+        if !group.has_flag(BLOCK_UNINIT, &self.superblock) {
+            return Ok(());
+        }
+        let bitmap = self.block_bitmap(&group)?;
+        self.put_block_bitmap(&mut group, bitmap)
+    }
+
+    /// The blocks of a group that hold its own metadata, and superblocks and descriptors.
+    fn own_blocks(&self, group: &Group) -> Vec<BitRun> {
+        let start = self.superblock.group_start(group.number);
+        let len = u64::from(self.superblock.group_len(group.number));
+        let table = u64::from(inode_table_blocks(&self.superblock));
+        let base = u64::from(self.superblock.base_blocks(group.number));
+        [(start, base), (group.block_bitmap(), 1), (group.inode_bitmap(), 1), (group.inode_table(), table)]
+            .into_iter()
+            .filter_map(|(first, count)| {
+                // With flex_bg they may lie in another group altogether.
+                let from = first.max(start);
+                let until = first.saturating_add(count).min(start + len);
+                (from < until).then(|| BitRun { start: narrow(from - start), len: narrow(until - from) })
+            })
+            .collect()
+    }
+}
+
+/// The number of the group `step` groups after `first`, going round.
+pub(super) fn rotate(first: u32, step: u32, groups: u32) -> u32 {
+    let number = (u64::from(first) + u64::from(step)) % u64::from(groups.max(1));
+    narrow(number)
+}
+
+/// A number that is known to be less than the blocks of a group.
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

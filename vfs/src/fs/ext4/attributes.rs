@@ -1,0 +1,132 @@
+//! The attributes of files: owner, mode, times and extended attributes.
+
+use super::acl_mode as acl;
+use super::inode::{Inode, Time};
+use super::store::Store;
+use super::xattr::{BlockChecksum, Room, Xattrs, block_references, release_block};
+use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::fs::{FileType, SetAttrs, Xattr};
+
+impl Store {
+    /// The extended attributes of a file, sorted by name.
+    pub(super) fn xattrs(&self, inode: &Inode) -> Result<Vec<Xattr>> {
+        self.stored_xattrs(inode)?.list()
+    }
+
+    /// Changes owner, mode and time of modification.
+    pub(super) fn set_attrs(&mut self, inode: &mut Inode, attrs: SetAttrs) -> Result<()> {
+        if let Some(uid) = attrs.uid {
+            inode.set_uid(uid);
+        }
+        if let Some(gid) = attrs.gid {
+            inode.set_gid(gid);
+        }
+        if let Some(mtime) = attrs.mtime {
+            inode.set_time(Time::Modification, mtime);
+        }
+        if let Some(mode) = attrs.mode {
+            inode.set_mode(inode.mode() & 0o170_000 | mode & 0o7777);
+            let access = self.xattrs(inode)?.into_iter().find(|xattr| xattr.name == acl::ACCESS);
+            if let Some(mut access) = access {
+                // The permissions of a file with a list are in the list too.
+                acl::set_mode(&mut access.value, mode)?;
+                self.change_xattrs(inode, |xattrs, room| xattrs.set(&access, room))?;
+            }
+        }
+        self.touch_inode(inode)
+    }
+
+    /// Sets an extended attribute, whether or not it was there; `WrongType` where Linux has none of the name on such a
+    /// file.
+    pub(super) fn set_xattr(&mut self, inode: &mut Inode, xattr: &Xattr) -> Result<()> {
+        let file_type = inode.file_type()?;
+        let possible = match xattr.name.as_slice() {
+            acl::ACCESS => file_type != FileType::Symlink,
+            acl::DEFAULT => file_type == FileType::Directory,
+            name if name.starts_with(b"user.") => matches!(file_type, FileType::Regular | FileType::Directory),
+            _ => true,
+        };
+        if !possible {
+            return Err(Error::new(
+                ErrorKind::WrongType,
+                Layer::Filesystem,
+                "this type of file cannot have the attribute",
+            ));
+        }
+        if xattr.name == acl::ACCESS {
+            inode.set_mode(acl::mode(&xattr.value, inode.mode())?);
+        }
+        self.change_xattrs(inode, |xattrs, room| xattrs.set(xattr, room))?;
+        self.superblock.set_ext_attr();
+        self.touch_inode(inode)
+    }
+
+    /// Removes an extended attribute; `NotFound` where it is not there.
+    pub(super) fn remove_xattr(&mut self, inode: &mut Inode, name: &[u8]) -> Result<()> {
+        self.change_xattrs(inode, |xattrs, _| xattrs.remove(name))?;
+        self.touch_inode(inode)
+    }
+
+    fn touch_inode(&mut self, inode: &mut Inode) -> Result<()> {
+        inode.set_time(Time::Change, self.now()?);
+        self.put_inode(inode)
+    }
+
+    fn stored_xattrs(&self, inode: &Inode) -> Result<Xattrs> {
+        let block = inode.xattr_block();
+        if block == 0 {
+            return Xattrs::parse(inode.xattr_area(), None);
+        }
+        let bytes = self.read(block)?;
+        Xattrs::parse(inode.xattr_area(), Some((&bytes, self.xattr_checksum(block))))
+    }
+
+    fn xattr_checksum(&self, block_number: u64) -> Option<BlockChecksum> {
+        self.superblock.seed.map(|seed| BlockChecksum { seed, block_number })
+    }
+
+    fn change_xattrs(&mut self, inode: &mut Inode, change: impl FnOnce(&mut Xattrs, Room) -> Result<()>) -> Result<()> {
+        let room = Room { inode: inode.xattr_area().len(), block: self.block_len() };
+        let mut xattrs = self.stored_xattrs(inode)?;
+        change(&mut xattrs, room)?;
+        if room.inode > 0 {
+            inode.set_xattr_area(&xattrs.encode_area(room)?)?;
+        }
+        let old = inode.xattr_block();
+        if xattrs.in_block.is_empty() {
+            return self.drop_xattr_block(inode);
+        }
+        // A block that other files refer to stays theirs.
+        let own = old != 0 && block_references(&self.read(old)?, self.xattr_checksum(old))? == 1;
+        let block = if own {
+            old
+        } else {
+            self.drop_xattr_block(inode)?;
+            let (group, _) = self.inode_place(inode.number)?;
+            let run = self.allocate_blocks(self.superblock.group_start(group), 1)?;
+            self.add_blocks(inode, 1)?;
+            inode.set_xattr_block(run.start);
+            run.start
+        };
+        match xattrs.encode_block(room, self.xattr_checksum(block))? {
+            Some(bytes) => self.write(block, bytes),
+            None => self.drop_xattr_block(inode),
+        }
+    }
+
+    /// Takes a file's reference to its attribute block away, and frees the block where that was the last.
+    pub(super) fn drop_xattr_block(&mut self, inode: &mut Inode) -> Result<()> {
+        let block = inode.xattr_block();
+        if block == 0 {
+            return Ok(());
+        }
+        let mut bytes = self.read(block)?.to_vec();
+        if release_block(&mut bytes, self.xattr_checksum(block))? == 0 {
+            self.free_blocks(block, 1)?;
+        } else {
+            self.write(block, bytes)?;
+        }
+        inode.set_xattr_block(0);
+        self.add_blocks(inode, -1)
+    }
+}

@@ -1,0 +1,170 @@
+//! Bitmaps: which blocks or inodes of a group are in use.
+
+/// A range of bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BitRun {
+    pub(super) start: u32,
+    pub(super) len: u32,
+}
+
+/// The bitmap of a group; bits past its end count as set.
+#[derive(Clone, Debug)]
+pub(super) struct Bitmap {
+    bytes: Vec<u8>,
+    /// How many bits mean something.
+    len: u32,
+}
+
+impl Bitmap {
+    /// Takes the bytes of a bitmap whose first `len` bits mean something.
+    pub(super) fn new(bytes: Vec<u8>, len: u32) -> Self {
+        Self { bytes, len }
+    }
+
+    /// A bitmap with nothing in use, and the bits past its end set as mke2fs does.
+    pub(super) fn empty(bytes: usize, len: u32) -> Self {
+        let mut bitmap = Self { bytes: vec![0; bytes], len };
+        let bits = u32::try_from(bytes.saturating_mul(8)).unwrap_or(u32::MAX);
+        bitmap.set(BitRun { start: len, len: bits.saturating_sub(len) });
+        bitmap
+    }
+
+    /// The bytes, padding included.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The bytes, padding included.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Whether a bit is set.
+    pub(super) fn get(&self, bit: u32) -> bool {
+        if bit >= self.len {
+            return true;
+        }
+        let byte = usize::try_from(bit / 8).ok().and_then(|index| self.bytes.get(index));
+        byte.is_none_or(|byte| byte & (1 << (bit % 8)) != 0)
+    }
+
+    /// Sets a range of bits.
+    pub(super) fn set(&mut self, run: BitRun) {
+        self.each(run, |byte, mask| *byte |= mask);
+    }
+
+    /// Clears a range of bits.
+    pub(super) fn clear(&mut self, run: BitRun) {
+        self.each(run, |byte, mask| *byte &= !mask);
+    }
+
+    fn each(&mut self, run: BitRun, change: impl Fn(&mut u8, u8)) {
+        let end = run.start.saturating_add(run.len);
+        let mut bit = run.start;
+        while bit < end {
+            let Some(byte) = usize::try_from(bit / 8).ok().and_then(|index| self.bytes.get_mut(index)) else { return };
+            if bit.is_multiple_of(8) && end - bit >= 8 {
+                change(byte, 0xff);
+                bit += 8;
+            } else {
+                change(byte, 1 << (bit % 8));
+                bit += 1;
+            }
+        }
+    }
+
+    /// Whether all bits of a range are set.
+    pub(super) fn all_set(&self, run: BitRun) -> bool {
+        (run.start..run.start.saturating_add(run.len)).all(|bit| self.get(bit))
+    }
+
+    /// How many bits are clear.
+    pub(super) fn count_clear(&self) -> u32 {
+        let whole = usize::try_from(self.len / 8).unwrap_or(usize::MAX);
+        let bytes = self.bytes.get(..whole).unwrap_or(&self.bytes);
+        let clear: u32 = bytes.iter().map(|byte| byte.count_zeros()).sum();
+        let rest = (self.len / 8 * 8..self.len).filter(|bit| !self.get(*bit)).count();
+        clear.saturating_add(u32::try_from(rest).unwrap_or(0))
+    }
+
+    /// The first clear bits at or after `from`, at most `want` of them.
+    pub(super) fn next_clear(&self, from: u32, want: u32) -> Option<BitRun> {
+        let start = self.first_clear(from)?;
+        let end = start.saturating_add(want.max(1)).min(self.len);
+        let mut stop = start;
+        while stop < end {
+            let byte = usize::try_from(stop / 8).ok().and_then(|index| self.bytes.get(index)).copied();
+            if stop % 8 == 0 && byte == Some(0) && end - stop >= 8 {
+                stop += 8;
+            } else if !self.get(stop) {
+                stop += 1;
+            } else {
+                break;
+            }
+        }
+        Some(BitRun { start, len: stop - start })
+    }
+
+    fn first_clear(&self, from: u32) -> Option<u32> {
+        let mut bit = from;
+        while bit < self.len {
+            let byte = usize::try_from(bit / 8).ok().and_then(|index| self.bytes.get(index)).copied();
+            if bit.is_multiple_of(8) && byte == Some(0xff) {
+                bit += 8;
+            } else if self.get(bit) {
+                bit += 1;
+            } else {
+                return Some(bit);
+            }
+        }
+        None
+    }
+
+    /// Clear bits for `want`: at `goal` itself where it is clear, else the first range after the goal, then before it,
+    /// that is long enough, else the longest.
+    pub(super) fn find(&self, goal: u32, want: u32) -> Option<BitRun> {
+        if !self.get(goal) {
+            let run = self.next_clear(goal, want)?;
+            // Going on where the file is keeps its extents few even where the range is a little short.
+            if run.len >= want.min(16) {
+                return Some(run);
+            }
+        }
+        let mut best: Option<BitRun> = None;
+        for (from, until) in [(goal, self.len), (0, goal)] {
+            let mut bit = from;
+            while let Some(run) = self.next_clear(bit, want).filter(|run| run.start < until) {
+                if run.len >= want {
+                    return Some(run);
+                }
+                if best.is_none_or(|best| best.len < run.len) {
+                    best = Some(run);
+                }
+                bit = run.start.saturating_add(run.len);
+            }
+        }
+        best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn find_prefers_the_goal_then_a_fit_then_the_longest() {
+        let mut bitmap = Bitmap::empty(8, 60);
+        assert_eq!(bitmap.count_clear(), 60);
+        assert_eq!(bitmap.find(10, 100), Some(BitRun { start: 10, len: 50 }));
+        bitmap.set(BitRun { start: 20, len: 20 });
+        assert_eq!(bitmap.count_clear(), 40);
+        assert_eq!(bitmap.find(18, 8), Some(BitRun { start: 40, len: 8 }));
+        assert_eq!(bitmap.find(19, 30), Some(BitRun { start: 40, len: 20 }));
+        bitmap.set(BitRun { start: 0, len: 60 });
+        assert_eq!(bitmap.find(3, 1), None);
+        assert!(bitmap.all_set(BitRun { start: 0, len: 64 }));
+        bitmap.clear(BitRun { start: 7, len: 10 });
+        assert_eq!(bitmap.find(50, 3), Some(BitRun { start: 7, len: 3 }));
+        assert_eq!(bitmap.next_clear(0, 99), Some(BitRun { start: 7, len: 10 }));
+    }
+}

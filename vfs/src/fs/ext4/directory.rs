@@ -1,0 +1,181 @@
+//! Directories as files: where their blocks lie, and the way from a path to an inode.
+
+use super::dir::{DirContext, DirLayout, DirStore, IndexDepth, IndexSupport};
+use super::dir_block::FileTypes;
+use super::extent::{Segment, Written};
+use super::feature::{compat, incompat};
+use super::inode::{Inode, ROOT, flag};
+use super::store::Store;
+use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::fs::FileType;
+use crate::path::Resolved;
+
+/// The largest directory that is taken, in bytes: millions of names, and still a bound for a hostile image.
+const SIZE_MAX: u64 = 256 << 20;
+
+/// A directory's blocks, for reading.
+#[derive(Debug)]
+pub(super) struct DirView<'a> {
+    pub(super) store: &'a Store,
+    pub(super) inode: &'a Inode,
+}
+
+/// A directory's blocks, for reading and changing; the inode is changed in memory only.
+#[derive(Debug)]
+pub(super) struct DirFile<'a> {
+    pub(super) store: &'a mut Store,
+    pub(super) inode: &'a mut Inode,
+}
+
+impl DirStore for DirView<'_> {
+    fn block_size(&self) -> usize {
+        self.store.block_len()
+    }
+
+    fn blocks(&self) -> Result<u32> {
+        self.store.directory_blocks(self.inode)
+    }
+
+    fn read(&self, logical: u32) -> Result<Vec<u8>> {
+        let block = self.store.directory_block(self.inode, logical)?;
+        Ok(self.store.read(block)?.to_vec())
+    }
+
+    fn write(&mut self, _logical: u32, _block: &[u8]) -> Result<()> {
+        Err(Error::new(ErrorKind::Denied, Layer::Filesystem, "the directory is open for reading only"))
+    }
+
+    fn append(&mut self) -> Result<u32> {
+        Err(Error::new(ErrorKind::Denied, Layer::Filesystem, "the directory is open for reading only"))
+    }
+}
+
+impl DirStore for DirFile<'_> {
+    fn block_size(&self) -> usize {
+        self.store.block_len()
+    }
+
+    fn blocks(&self) -> Result<u32> {
+        self.store.directory_blocks(self.inode)
+    }
+
+    fn read(&self, logical: u32) -> Result<Vec<u8>> {
+        let block = self.store.directory_block(self.inode, logical)?;
+        Ok(self.store.read(block)?.to_vec())
+    }
+
+    fn write(&mut self, logical: u32, block: &[u8]) -> Result<()> {
+        let number = self.store.directory_block(self.inode, logical)?;
+        self.store.write(number, block.to_vec())
+    }
+
+    fn append(&mut self) -> Result<u32> {
+        let logical = self.blocks()?;
+        let size = self.inode.size().saturating_add(u64::from(self.store.superblock.block_size));
+        if size > SIZE_MAX {
+            return Err(Error::new(ErrorKind::NoSpace, Layer::Filesystem, "the directory cannot grow further"));
+        }
+        // What was set aside behind the end would be in the way.
+        self.store.cut_extents(self.inode, u64::from(logical))?;
+        let goal = self.store.data_goal(self.inode, logical)?;
+        let run = self.store.allocate_blocks(goal, 1)?;
+        self.store.append_extent(self.inode, logical, run, Written::Yes)?;
+        self.store.write(run.start, vec![0; self.block_size()])?;
+        self.inode.set_size(size);
+        Ok(logical)
+    }
+}
+
+impl Store {
+    /// How many blocks a directory has.
+    fn directory_blocks(&self, inode: &Inode) -> Result<u32> {
+        let size = inode.size();
+        let block_size = u64::from(self.superblock.block_size);
+        if size == 0 || !size.is_multiple_of(block_size) {
+            return Err(inode.damaged("the size of a directory is impossible"));
+        }
+        if size > SIZE_MAX {
+            return Err(Error::unsupported(Layer::Filesystem, format!("a directory of {size} bytes")));
+        }
+        u32::try_from(size / block_size).map_err(|_| inode.damaged("the size of a directory is impossible"))
+    }
+
+    fn directory_block(&self, inode: &Inode, logical: u32) -> Result<u64> {
+        match self.segment(inode, u64::from(logical))? {
+            Segment::Blocks { start, .. } => Ok(start),
+            Segment::Hole(_) => Err(inode.damaged(&format!("the directory's block {logical} is missing"))),
+        }
+    }
+
+    /// What is to be known of a directory apart from its blocks.
+    pub(super) fn directory_context(&self, inode: &Inode) -> Result<DirContext> {
+        if inode.has_flag(flag::CASEFOLD) || inode.has_flag(flag::ENCRYPT) {
+            return Err(Error::unsupported(
+                Layer::Filesystem,
+                "the names in this directory are encrypted or casefolded",
+            ));
+        }
+        inode.check_content()?;
+        let index = if self.superblock.has_compat(compat::DIR_INDEX) {
+            IndexSupport::Present {
+                hash: self.superblock.name_hash()?,
+                depth: if self.superblock.has_incompat(incompat::LARGE_DIR) {
+                    IndexDepth::Two
+                } else {
+                    IndexDepth::One
+                },
+            }
+        } else {
+            IndexSupport::Absent
+        };
+        Ok(DirContext {
+            checksum_seed: self.superblock.seed.map(|seed| inode.seed(seed)),
+            file_types: if self.superblock.has_incompat(incompat::FILETYPE) {
+                FileTypes::Stored
+            } else {
+                FileTypes::Absent
+            },
+            index,
+            layout: if inode.has_flag(flag::INDEX) { DirLayout::Indexed } else { DirLayout::Linear },
+        })
+    }
+
+    /// The inode of a name in a directory.
+    pub(super) fn child(&self, directory: &Inode, name: &[u8]) -> Result<Option<Inode>> {
+        if directory.file_type()? != FileType::Directory {
+            return Err(Error::new(ErrorKind::WrongType, Layer::Filesystem, "not a directory"));
+        }
+        let view = DirView { store: self, inode: directory };
+        let Some(entry) = self.directory_context(directory)?.find(&view, name)? else { return Ok(None) };
+        let inode = self.named_inode(entry.inode)?;
+        let actual = inode.file_type()?;
+        if entry.file_type.is_some_and(|said| said != actual) {
+            return Err(inode.damaged("the directory gives it another type"));
+        }
+        if actual == FileType::Directory {
+            // A directory with two names would be a cycle, or could be removed twice.
+            let view = DirView { store: self, inode: &inode };
+            let parent = self.directory_context(&inode)?.find(&view, b"..")?;
+            if inode.number == ROOT || parent.is_none_or(|parent| parent.inode != directory.number) {
+                return Err(inode.damaged("the directory's '..' does not lead to where it is"));
+            }
+        }
+        Ok(Some(inode))
+    }
+
+    /// The inode at a path; `None` where it, or a directory before it, is missing, and `WrongType` where something
+    /// before it is no directory.
+    pub(super) fn walk(&self, at: &Resolved) -> Result<Option<Inode>> {
+        let mut inode = self.named_inode(ROOT)?;
+        if inode.file_type()? != FileType::Directory {
+            return Err(inode.damaged("the root is no directory"));
+        }
+        for name in at.components() {
+            match self.child(&inode, name)? {
+                Some(child) => inode = child,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(inode))
+    }
+}

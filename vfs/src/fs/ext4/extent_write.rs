@@ -1,0 +1,244 @@
+//! Changing the tree of extents: only ever at its end, because content is replaced and never rewritten.
+
+use super::allocate::BlockRun;
+use super::extent::{Branch, DEPTH_MAX, Entries, Extent, LENGTH_MAX, Node, ROOT_ROOM, Span, Written};
+use super::inode::{Inode, flag};
+use super::store::Store;
+use crate::error::{Error, Layer, Result};
+
+/// A node on the way from the root to the last extent.
+#[derive(Debug)]
+struct Step {
+    /// Where the node is; `None` for the root in the inode.
+    block: Option<u64>,
+    node: Node,
+}
+
+impl Store {
+    /// Makes a file have no blocks, without freeing any: they belong to whoever holds a copy of the inode.
+    pub(super) fn clear_extents(&self, inode: &mut Inode) -> Result<()> {
+        let blocks = u64::from(inode.xattr_block() != 0);
+        let sectors = blocks * u64::from(self.superblock.block_size / 512);
+        inode.set_sectors(sectors, self.superblock.block_size, self.huge_files())?;
+        inode.set_flags(inode.flags() | flag::EXTENTS);
+        put_root(inode, &Node::leaf(ROOT_ROOM))
+    }
+
+    /// Where the block `logical` of a file had best be: after what is before it, else in the inode's group.
+    pub(super) fn data_goal(&self, inode: &Inode, logical: u32) -> Result<u64> {
+        if logical > 0 {
+            let steps = self.right_edge(inode)?;
+            if let Some(Entries::Leaf(extents)) = steps.last().map(|step| &step.node.entries)
+                && let Some(last) = extents.last()
+            {
+                return Ok(last.start.saturating_add(u64::from(last.len)));
+            }
+        }
+        let (group, _) = self.inode_place(inode.number)?;
+        Ok(self.superblock.group_start(group))
+    }
+
+    /// Adds blocks to the end of a file, from its block `logical` on.
+    pub(super) fn append_extent(
+        &mut self,
+        inode: &mut Inode,
+        logical: u32,
+        run: BlockRun,
+        written: Written,
+    ) -> Result<()> {
+        let mut extent = Extent { logical, len: run.len, start: run.start, written };
+        if extent.len == 0 || extent.len > LENGTH_MAX || extent.end() > Span::ALL.until {
+            return Err(Error::unsupported(Layer::Filesystem, "the file is larger than ext4 can hold"));
+        }
+        self.add_blocks(inode, i64::from(run.len))?;
+        let mut steps = self.right_edge(inode)?;
+        let leaf = steps.pop().ok_or_else(|| inode.damaged("it has no extents"))?;
+        let Step { block, mut node } = leaf;
+        let Entries::Leaf(extents) = &mut node.entries else { return Err(inode.damaged("its extents have no end")) };
+        if let Some(last) = extents.last_mut() {
+            if last.end() > u64::from(logical) {
+                return Err(inode.damaged("its extents reach past its end"));
+            }
+            let follows =
+                last.end() == u64::from(logical) && last.start.checked_add(u64::from(last.len)) == Some(run.start);
+            if follows && last.written == written {
+                let more = extent.len.min(LENGTH_MAX.saturating_sub(last.len));
+                last.len += more;
+                extent.len -= more;
+                extent.logical += more;
+                extent.start += u64::from(more);
+            }
+        }
+        let overflow = if extent.len == 0 {
+            None
+        } else if extents.len() < node.room {
+            extents.push(extent);
+            None
+        } else {
+            Some(extent)
+        };
+        self.put_step(inode, &Step { block, node })?;
+        match overflow {
+            Some(extent) => self.grow_tree(inode, extent),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds an extent behind a last leaf that is full.
+    fn grow_tree(&mut self, inode: &mut Inode, extent: Extent) -> Result<()> {
+        let mut steps = self.right_edge(inode)?;
+        if steps.iter().all(|step| step.node.len() >= step.node.room) {
+            self.deepen_tree(inode, extent.start)?;
+            steps = self.right_edge(inode)?;
+        }
+        let mut node = Node::leaf(self.node_room());
+        node.entries = Entries::Leaf(vec![extent]);
+        while let Some(mut step) = steps.pop() {
+            if step.node.len() < step.node.room {
+                match &mut step.node.entries {
+                    Entries::Inner(branches) => {
+                        let child = self.put_new_node(inode, &node, extent.start)?;
+                        branches.push(Branch { logical: extent.logical, child });
+                    }
+                    // The leaf was moved and has room now.
+                    Entries::Leaf(extents) => extents.push(extent),
+                }
+                return self.put_step(inode, &step);
+            }
+            if step.node.depth > 0 {
+                let child = self.put_new_node(inode, &node, extent.start)?;
+                let branch = Branch { logical: extent.logical, child };
+                node = Node::over(step.node.depth, self.node_room(), branch);
+            }
+        }
+        Err(inode.damaged("its extents cannot grow"))
+    }
+
+    /// Moves the root's entries into a block, and puts a level above them.
+    fn deepen_tree(&mut self, inode: &mut Inode, near: u64) -> Result<()> {
+        let mut moved = self.extent_root(inode)?;
+        let depth = moved.depth.checked_add(1).filter(|depth| *depth <= DEPTH_MAX);
+        let depth = depth.ok_or_else(|| Error::unsupported(Layer::Filesystem, "the file has too many extents"))?;
+        let logical = match &moved.entries {
+            Entries::Leaf(extents) => extents.first().map(|first| first.logical),
+            Entries::Inner(branches) => branches.first().map(|first| first.logical),
+        };
+        moved.room = self.node_room();
+        let child = self.put_new_node(inode, &moved, near)?;
+        put_root(inode, &Node::over(depth, ROOT_ROOM, Branch { logical: logical.unwrap_or(0), child }))
+    }
+
+    fn put_new_node(&mut self, inode: &mut Inode, node: &Node, near: u64) -> Result<u64> {
+        let run = self.allocate_blocks(near, 1)?;
+        self.add_blocks(inode, 1)?;
+        self.put_extent_node(inode, run.start, node)?;
+        Ok(run.start)
+    }
+
+    /// Frees all blocks of a file from its block `from` on, and the nodes that describe nothing any more.
+    pub(super) fn cut_extents(&mut self, inode: &mut Inode, from: u64) -> Result<()> {
+        loop {
+            let mut steps = self.right_edge(inode)?;
+            let Some(mut step) = steps.pop() else { return Err(inode.damaged("it has no extents")) };
+            let Entries::Leaf(extents) = &mut step.node.entries else {
+                return Err(inode.damaged("its extents have no end"));
+            };
+            let mut cut = 0_u32;
+            while let Some(last) = extents.last_mut().filter(|last| last.end() > from) {
+                let keep = u32::try_from(from.saturating_sub(u64::from(last.logical))).unwrap_or(u32::MAX);
+                let run = BlockRun { start: last.start + u64::from(keep), len: last.len - keep };
+                if keep == 0 {
+                    extents.pop();
+                } else {
+                    last.len = keep;
+                }
+                self.free_blocks(run.start, u64::from(run.len))?;
+                self.add_blocks(inode, -i64::from(run.len))?;
+                cut += 1;
+            }
+            if cut == 0 {
+                return Ok(());
+            }
+            if step.node.len() > 0 || step.block.is_none() {
+                self.put_step(inode, &step)?;
+                return self.flatten_tree(inode);
+            }
+            self.drop_last_leaf(inode, step, steps)?;
+        }
+    }
+
+    /// Frees an empty last leaf, and the nodes above it that become empty by that.
+    fn drop_last_leaf(&mut self, inode: &mut Inode, leaf: Step, mut above: Vec<Step>) -> Result<()> {
+        let mut empty = leaf.block;
+        while let Some(block) = empty {
+            self.free_blocks(block, 1)?;
+            self.add_blocks(inode, -1)?;
+            let Some(mut step) = above.pop() else { return Err(inode.damaged("its extents have no root")) };
+            if let Entries::Inner(branches) = &mut step.node.entries {
+                branches.pop();
+            }
+            if step.node.len() > 0 {
+                return self.put_step(inode, &step);
+            }
+            empty = step.block;
+        }
+        put_root(inode, &Node::leaf(ROOT_ROOM))
+    }
+
+    /// Takes away levels as long as what is below the root fits into it.
+    fn flatten_tree(&mut self, inode: &mut Inode) -> Result<()> {
+        loop {
+            let root = self.extent_root(inode)?;
+            let Entries::Inner(branches) = &root.entries else { return Ok(()) };
+            let ([branch], Some(span)) = (branches.as_slice(), Span::ALL.below(branches, 0)) else { return Ok(()) };
+            let mut child = self.extent_node(inode, branch.child, root.depth, span)?;
+            if child.len() > ROOT_ROOM {
+                return Ok(());
+            }
+            child.room = ROOT_ROOM;
+            self.free_blocks(branch.child, 1)?;
+            self.add_blocks(inode, -1)?;
+            put_root(inode, &child)?;
+        }
+    }
+
+    /// The nodes from the root to the last leaf.
+    fn right_edge(&self, inode: &Inode) -> Result<Vec<Step>> {
+        let mut step = Step { block: None, node: self.extent_root(inode)? };
+        let mut span = Span::ALL;
+        let mut steps = Vec::new();
+        while let Entries::Inner(branches) = &step.node.entries {
+            let last = branches.len().checked_sub(1);
+            let below = last.and_then(|last| Some((branches.get(last)?.child, span.below(branches, last)?)));
+            let (block, below) = below.ok_or_else(|| inode.damaged("its extents end early"))?;
+            let node = self.extent_node(inode, block, step.node.depth, below)?;
+            span = below;
+            steps.push(std::mem::replace(&mut step, Step { block: Some(block), node }));
+        }
+        steps.push(step);
+        Ok(steps)
+    }
+
+    fn put_step(&mut self, inode: &mut Inode, step: &Step) -> Result<()> {
+        match step.block {
+            Some(block) => self.put_extent_node(inode, block, &step.node),
+            None => put_root(inode, &step.node),
+        }
+    }
+
+    /// Counts blocks as the file's, or no longer.
+    pub(super) fn add_blocks(&self, inode: &mut Inode, blocks: i64) -> Result<()> {
+        let block_size = self.superblock.block_size;
+        let sectors = blocks.saturating_mul(i64::from(block_size / 512));
+        let sectors = inode.sectors(block_size).checked_add_signed(sectors);
+        let sectors = sectors.ok_or_else(|| inode.damaged("it has more blocks than it counts"))?;
+        inode.set_sectors(sectors, block_size, self.huge_files())
+    }
+}
+
+fn put_root(inode: &mut Inode, root: &Node) -> Result<()> {
+    let area = root.encode(super::inode::BLOCK_AREA_LEN);
+    let area = area.ok_or_else(|| inode.damaged("the root of its extents has too many entries"))?;
+    inode.set_block_area(&area);
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! The content of files.
+
+use super::extent::{Segment, Written};
+use super::inode::{Inode, Time};
+use super::store::Store;
+use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::fs::{Content, FileType};
+
+/// How much content is held at a time, in bytes.
+const BUFFER: u64 = 1 << 20;
+/// From this size on a file needs the `large_file` feature, in bytes.
+const LARGE: u64 = 1 << 31;
+
+impl Store {
+    /// Reads content from a byte of a file; returns how much, less than asked only at the end.
+    pub(super) fn read_content(&self, inode: &Inode, buf: &mut [u8], offset: u64) -> Result<usize> {
+        inode.check_content()?;
+        let rest = usize::try_from(inode.size().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let want = rest.min(buf.len());
+        let buf = buf.get_mut(..want).unwrap_or_default();
+        let block_size = u64::from(self.superblock.block_size);
+        let mut done = 0_usize;
+        while done < want {
+            let at = offset.saturating_add(u64::try_from(done).unwrap_or(u64::MAX));
+            let skip = at % block_size;
+            let segment = self.segment(inode, at / block_size)?;
+            let (Segment::Hole(blocks) | Segment::Blocks { len: blocks, .. }) = segment;
+            let bytes = blocks.saturating_mul(block_size).saturating_sub(skip);
+            let len = usize::try_from(bytes).unwrap_or(usize::MAX).min(want - done);
+            let part = buf.get_mut(done..done + len).unwrap_or_default();
+            match segment {
+                Segment::Hole(_) => part.fill(0),
+                Segment::Blocks { start, .. } => self.read_data(part, self.offset(start)?.saturating_add(skip))?,
+            }
+            done += len;
+        }
+        Ok(done)
+    }
+
+    /// The target of a symbolic link; `Corrupt` where it cannot be one.
+    pub(super) fn link_target(&self, inode: &Inode) -> Result<Vec<u8>> {
+        if inode.file_type()? != FileType::Symlink {
+            return Err(Error::new(ErrorKind::WrongType, Layer::Filesystem, "not a symbolic link"));
+        }
+        let len = usize::try_from(inode.size()).unwrap_or(usize::MAX);
+        if inode.is_short_link() {
+            return Ok(inode.block_area().get(..len).unwrap_or_default().to_vec());
+        }
+        if len == 0 || len > self.block_len() {
+            return Err(inode.damaged("the length of its link is impossible"));
+        }
+        let mut target = vec![0; len];
+        self.read_content(inode, &mut target, 0)?;
+        Ok(target)
+    }
+
+    /// Replaces the whole content, in new blocks, and frees the old ones.
+    pub(super) fn put_content(&mut self, inode: &mut Inode, content: &Content) -> Result<()> {
+        inode.check_extents()?;
+        let mut old = inode.clone();
+        self.clear_extents(inode)?;
+        self.add_content(inode, 0, &[], content)?;
+        self.cut_extents(&mut old, 0)?;
+        self.touch_content(inode)
+    }
+
+    /// Adds to the end of the content.
+    pub(super) fn append_content(&mut self, inode: &mut Inode, content: &Content) -> Result<()> {
+        inode.check_extents()?;
+        if content.is_empty() {
+            return self.touch_content(inode);
+        }
+        let tail = self.take_tail(inode)?;
+        let at = inode.size() / u64::from(self.superblock.block_size);
+        self.add_content(inode, at, &tail, content)?;
+        self.touch_content(inode)
+    }
+
+    /// Cuts the content, or lengthens it with a hole.
+    pub(super) fn set_content_size(&mut self, inode: &mut Inode, size: u64) -> Result<()> {
+        inode.check_extents()?;
+        self.check_size(size)?;
+        let block_size = u64::from(self.superblock.block_size);
+        let shorter = size.min(inode.size());
+        let last = shorter / block_size;
+        let inside = shorter % block_size;
+        // The rest of the last block must be zeros: it is content as soon as the file grows.
+        let stored = inside != 0 && matches!(self.segment(inode, last)?, Segment::Blocks { .. });
+        if stored && size != inode.size() {
+            let mut tail = vec![0; usize::try_from(inside).unwrap_or(0)];
+            self.read_content(inode, &mut tail, shorter - inside)?;
+            self.cut_extents(inode, last)?;
+            inode.set_size(shorter);
+            self.add_content(inode, last, &tail, &Content::bytes([]))?;
+        } else {
+            self.cut_extents(inode, shorter.div_ceil(block_size))?;
+        }
+        inode.set_size(size);
+        self.note_size(size);
+        self.touch_content(inode)
+    }
+
+    /// Takes the part of the last block that is not whole off the file, and what was set aside after the end.
+    fn take_tail(&mut self, inode: &mut Inode) -> Result<Vec<u8>> {
+        let block_size = u64::from(self.superblock.block_size);
+        let inside = inode.size() % block_size;
+        let mut tail = vec![0; usize::try_from(inside).unwrap_or(0)];
+        self.read_content(inode, &mut tail, inode.size() - inside)?;
+        self.cut_extents(inode, inode.size() / block_size)?;
+        Ok(tail)
+    }
+
+    /// Writes `head` and then `content` into new blocks, from block `logical` of the file on, which has nothing there,
+    /// and sets the size.
+    fn add_content(&mut self, inode: &mut Inode, logical: u64, head: &[u8], content: &Content) -> Result<()> {
+        let block_size = u64::from(self.superblock.block_size);
+        let head_len = u64::try_from(head.len()).unwrap_or(u64::MAX);
+        let total = head_len.saturating_add(content.len());
+        let size = logical.saturating_mul(block_size).saturating_add(total);
+        self.check_size(size)?;
+        let mut done = 0;
+        let mut buffer = vec![0; usize::try_from(total.next_multiple_of(block_size).min(BUFFER)).unwrap_or(0)];
+        while done < total {
+            let first = u32::try_from(logical + done / block_size).map_err(|_| too_large())?;
+            let want = (total - done).div_ceil(block_size);
+            let goal = self.data_goal(inode, first)?;
+            let run = self.allocate_blocks(goal, u32::try_from(want).unwrap_or(u32::MAX))?;
+            let run_end = total.min(done + u64::from(run.len) * block_size);
+            let mut block = run.start;
+            while done < run_end {
+                let len = (run_end - done).min(BUFFER);
+                let padded = usize::try_from(len.next_multiple_of(block_size)).unwrap_or(0);
+                let chunk = buffer.get_mut(..padded).unwrap_or_default();
+                fill(chunk, done, len, head, content)?;
+                self.write_data(chunk, block)?;
+                block += len.div_ceil(block_size);
+                done += len;
+            }
+            self.append_extent(inode, first, run, Written::Yes)?;
+        }
+        inode.set_size(size);
+        self.note_size(size);
+        Ok(())
+    }
+
+    fn check_size(&self, size: u64) -> Result<()> {
+        let blocks = size.div_ceil(u64::from(self.superblock.block_size));
+        if blocks > u64::from(u32::MAX) { Err(too_large()) } else { Ok(()) }
+    }
+
+    fn note_size(&mut self, size: u64) {
+        if size >= LARGE {
+            self.superblock.set_large_file();
+        }
+    }
+
+    fn touch_content(&mut self, inode: &mut Inode) -> Result<()> {
+        let now = self.now()?;
+        inode.set_time(Time::Modification, now);
+        inode.set_time(Time::Change, now);
+        self.put_inode(inode)
+    }
+}
+
+/// Fills `chunk` with `len` bytes of `head` and `content` one after the other, from byte `from`, and then zeros.
+fn fill(chunk: &mut [u8], from: u64, len: u64, head: &[u8], content: &Content) -> Result<()> {
+    let len = usize::try_from(len).unwrap_or(usize::MAX).min(chunk.len());
+    let (bytes, padding) = chunk.split_at_mut(len);
+    padding.fill(0);
+    let skipped = usize::try_from(from).unwrap_or(usize::MAX);
+    let first = head.get(skipped..).unwrap_or_default();
+    let (from_head, rest) = bytes.split_at_mut(first.len().min(len));
+    from_head.copy_from_slice(first.get(..from_head.len()).unwrap_or_default());
+    let head_len = u64::try_from(head.len()).unwrap_or(u64::MAX);
+    content.read_at(rest, from.saturating_sub(head_len))
+}
+
+fn too_large() -> Error {
+    Error::unsupported(Layer::Filesystem, "the file is larger than ext4 can hold")
+}

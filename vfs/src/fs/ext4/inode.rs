@@ -1,0 +1,499 @@
+//! Inodes: the codec of one, whatever its size.
+//!
+//! Source: kernel Documentation/filesystems/ext4/inodes.rst.
+
+use super::checksum::{crc32c, inode_seed};
+use super::le;
+use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::fs::{FileType, Metadata, Timestamp};
+
+/// Flags of an inode.
+pub(super) mod flag {
+    pub(in super::super) const IMMUTABLE: u32 = 0x10;
+    pub(in super::super) const APPEND: u32 = 0x20;
+    pub(in super::super) const ENCRYPT: u32 = 0x800;
+    pub(in super::super) const INDEX: u32 = 0x1000;
+    pub(in super::super) const HUGE_FILE: u32 = 0x40000;
+    pub(in super::super) const EXTENTS: u32 = 0x80000;
+    pub(in super::super) const VERITY: u32 = 0x10_0000;
+    pub(in super::super) const EA_INODE: u32 = 0x20_0000;
+    pub(in super::super) const INLINE_DATA: u32 = 0x1000_0000;
+    pub(in super::super) const CASEFOLD: u32 = 0x4000_0000;
+    /// What a new directory takes from its parent: s, u, c, S, d, A, j, t, D, P, x and their kin.
+    pub(in super::super) const INHERITED: u32 =
+        0x1 | 0x2 | 0x4 | 0x8 | 0x40 | 0x80 | 0x200 | 0x400 | 0x4000 | 0x8000 | 0x10000 | 0x200_0000 | 0x2000_0000;
+    /// Of these, what makes no sense for a regular file.
+    pub(in super::super) const DIRECTORY_ONLY: u32 = 0x10000 | 0x20000 | CASEFOLD | 0x2000_0000;
+    /// Of these, what anything else takes.
+    pub(in super::super) const FOR_OTHERS: u32 = 0x40 | 0x80;
+}
+
+/// The number of the root directory.
+pub(super) const ROOT: u32 = 2;
+/// The size of an inode without extra fields, in bytes.
+pub(super) const BASE_SIZE: usize = 128;
+
+const CHECKSUM_LOW: usize = 0x7c;
+const CHECKSUM_HIGH: usize = 0x82;
+const BLOCK_AREA: usize = 0x28;
+/// The size of the area that holds the root of the extents, or a short link's target, in bytes.
+pub(super) const BLOCK_AREA_LEN: usize = 60;
+
+/// The times of an inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Time {
+    /// The last access.
+    Access,
+    /// The last change of the inode.
+    Change,
+    /// The last change of the content.
+    Modification,
+    /// The creation; only where the inode has extra fields.
+    Creation,
+}
+
+impl Time {
+    /// Where the seconds and the extra bits are.
+    fn offsets(self) -> (usize, usize) {
+        match self {
+            Self::Access => (0x8, 0x8c),
+            Self::Change => (0xc, 0x84),
+            Self::Modification => (0x10, 0x88),
+            Self::Creation => (0x90, 0x94),
+        }
+    }
+}
+
+/// An inode as it is stored, and its number.
+#[derive(Clone, Debug)]
+pub(super) struct Inode {
+    pub(super) number: u32,
+    raw: Vec<u8>,
+}
+
+impl Inode {
+    /// Takes the bytes of an inode, 128 at least; `Corrupt` where the checksum is wrong. `seed` is the filesystem's,
+    /// where it has `metadata_csum`.
+    pub(super) fn parse(number: u32, raw: Vec<u8>, seed: Option<u32>) -> Result<Self> {
+        let inode = Self { number, raw };
+        if inode.raw.len() < BASE_SIZE {
+            return Err(inode.damaged("it is too short"));
+        }
+        if inode.raw.len() > BASE_SIZE && inode.extra_isize() > inode.raw.len() - BASE_SIZE {
+            return Err(inode.damaged("its extra fields do not fit"));
+        }
+        if let Some(seed) = seed {
+            let mask = if inode.has_field(CHECKSUM_HIGH, 2) { !0 } else { 0xffff };
+            let high = if mask == !0 { u32::from(inode.u16_at(CHECKSUM_HIGH)) << 16 } else { 0 };
+            let stored = u32::from(inode.u16_at(CHECKSUM_LOW)) | high;
+            // An inode that was never used is all zeros, without a checksum.
+            if stored != inode.sum(seed) & mask && inode.raw.iter().any(|byte| *byte != 0) {
+                return Err(inode.damaged("its checksum is wrong"));
+            }
+        }
+        Ok(inode)
+    }
+
+    /// An inode of zeros but for the size of its extra fields, in bytes.
+    pub(super) fn zeroed(number: u32, size: u16, extra_isize: u16) -> Self {
+        let mut inode = Self { number, raw: vec![0; usize::from(size)] };
+        if usize::from(size) > BASE_SIZE {
+            inode.store(0x80, &extra_isize.to_le_bytes());
+        }
+        inode
+    }
+
+    /// The bytes to write, with their checksum.
+    pub(super) fn encode(&mut self, seed: Option<u32>) -> &[u8] {
+        if let Some(seed) = seed {
+            let [b0, b1, b2, b3] = self.sum(seed).to_le_bytes();
+            self.store(CHECKSUM_LOW, &[b0, b1]);
+            if self.has_field(CHECKSUM_HIGH, 2) {
+                self.store(CHECKSUM_HIGH, &[b2, b3]);
+            }
+        }
+        &self.raw
+    }
+
+    fn sum(&self, seed: u32) -> u32 {
+        let part = |from: usize, until: usize| self.raw.get(from..until).unwrap_or_default();
+        let mut sum = self.seed(seed);
+        sum = crc32c(sum, part(0, CHECKSUM_LOW));
+        sum = crc32c(sum, &[0, 0]);
+        sum = crc32c(sum, part(CHECKSUM_LOW + 2, BASE_SIZE));
+        if self.has_field(CHECKSUM_HIGH, 2) {
+            sum = crc32c(sum, part(BASE_SIZE, CHECKSUM_HIGH));
+            sum = crc32c(sum, &[0, 0]);
+            crc32c(sum, part(CHECKSUM_HIGH + 2, self.raw.len()))
+        } else {
+            crc32c(sum, part(BASE_SIZE, self.raw.len()))
+        }
+    }
+
+    /// The seed of this inode's own blocks, from the filesystem's.
+    pub(super) fn seed(&self, seed: u32) -> u32 {
+        inode_seed(seed, self.number, self.generation())
+    }
+
+    // Every caller's offsets are inside the 128 bytes that an inode has at least, or were found by `has_field`.
+    fn u16_at(&self, offset: usize) -> u16 {
+        le::u16_at(&self.raw, offset).unwrap_or(0)
+    }
+
+    fn u32_at(&self, offset: usize) -> u32 {
+        le::u32_at(&self.raw, offset).unwrap_or(0)
+    }
+
+    fn store(&mut self, offset: usize, field: &[u8]) {
+        let _ = le::put(&mut self.raw, offset, field);
+    }
+
+    /// How many bytes of extra fields there are.
+    pub(super) fn extra_isize(&self) -> usize {
+        if self.raw.len() > BASE_SIZE { usize::from(self.u16_at(0x80)) } else { 0 }
+    }
+
+    fn has_field(&self, offset: usize, len: usize) -> bool {
+        offset + len <= BASE_SIZE + self.extra_isize() && offset + len <= self.raw.len()
+    }
+
+    /// The mode word: type and permission bits.
+    pub(super) fn mode(&self) -> u16 {
+        self.u16_at(0)
+    }
+
+    /// Sets the mode word.
+    pub(super) fn set_mode(&mut self, mode: u16) {
+        self.store(0, &mode.to_le_bytes());
+    }
+
+    /// The type; `Corrupt` where the mode names none.
+    pub(super) fn file_type(&self) -> Result<FileType> {
+        Ok(match self.mode() >> 12 {
+            0x1 => FileType::Fifo,
+            0x2 => FileType::CharDevice,
+            0x4 => FileType::Directory,
+            0x6 => FileType::BlockDevice,
+            0x8 => FileType::Regular,
+            0xa => FileType::Symlink,
+            0xc => FileType::Socket,
+            _ => return Err(self.damaged("it has no type")),
+        })
+    }
+
+    /// The owner.
+    pub(super) fn uid(&self) -> u32 {
+        u32::from(self.u16_at(2)) | u32::from(self.u16_at(0x78)) << 16
+    }
+
+    /// Sets the owner.
+    pub(super) fn set_uid(&mut self, uid: u32) {
+        let [b0, b1, b2, b3] = uid.to_le_bytes();
+        self.store(2, &[b0, b1]);
+        self.store(0x78, &[b2, b3]);
+    }
+
+    /// The group.
+    pub(super) fn gid(&self) -> u32 {
+        u32::from(self.u16_at(0x18)) | u32::from(self.u16_at(0x7a)) << 16
+    }
+
+    /// Sets the group.
+    pub(super) fn set_gid(&mut self, gid: u32) {
+        let [b0, b1, b2, b3] = gid.to_le_bytes();
+        self.store(0x18, &[b0, b1]);
+        self.store(0x7a, &[b2, b3]);
+    }
+
+    /// The size in bytes.
+    pub(super) fn size(&self) -> u64 {
+        u64::from(self.u32_at(4)) | u64::from(self.u32_at(0x6c)) << 32
+    }
+
+    /// Sets the size in bytes.
+    pub(super) fn set_size(&mut self, size: u64) {
+        let [b0, b1, b2, b3, b4, b5, b6, b7] = size.to_le_bytes();
+        self.store(4, &[b0, b1, b2, b3]);
+        self.store(0x6c, &[b4, b5, b6, b7]);
+    }
+
+    /// The number of names.
+    pub(super) fn links(&self) -> u16 {
+        self.u16_at(0x1a)
+    }
+
+    /// Sets the number of names.
+    pub(super) fn set_links(&mut self, links: u16) {
+        self.store(0x1a, &links.to_le_bytes());
+    }
+
+    /// The flags.
+    pub(super) fn flags(&self) -> u32 {
+        self.u32_at(0x20)
+    }
+
+    /// Whether a flag is set.
+    pub(super) fn has_flag(&self, flag: u32) -> bool {
+        self.flags() & flag != 0
+    }
+
+    /// Sets all flags.
+    pub(super) fn set_flags(&mut self, flags: u32) {
+        self.store(0x20, &flags.to_le_bytes());
+    }
+
+    /// The generation: which use of the inode's number this is.
+    pub(super) fn generation(&self) -> u32 {
+        self.u32_at(0x64)
+    }
+
+    /// Sets the generation.
+    pub(super) fn set_generation(&mut self, generation: u32) {
+        self.store(0x64, &generation.to_le_bytes());
+    }
+
+    /// The time of deletion, in seconds since 1970; 0 while in use.
+    pub(super) fn set_deletion_time(&mut self, seconds: u32) {
+        self.store(0x14, &seconds.to_le_bytes());
+    }
+
+    /// The room that the file takes, in sectors of 512 bytes.
+    pub(super) fn sectors(&self, block_size: u32) -> u64 {
+        let blocks = u64::from(self.u32_at(0x1c)) | u64::from(self.u16_at(0x74)) << 32;
+        if self.has_flag(flag::HUGE_FILE) { blocks * u64::from(block_size / 512) } else { blocks }
+    }
+
+    /// Sets the room that the file takes; `Unsupported` where it cannot be told without the `huge_file` feature.
+    pub(super) fn set_sectors(&mut self, sectors: u64, block_size: u32, huge_files: HugeFiles) -> Result<()> {
+        let limit = if huge_files == HugeFiles::Allowed { (1 << 48) - 1 } else { u64::from(u32::MAX) };
+        let (count, flags) = if sectors <= limit {
+            (sectors, self.flags() & !flag::HUGE_FILE)
+        } else if huge_files == HugeFiles::Allowed {
+            (sectors / u64::from(block_size / 512), self.flags() | flag::HUGE_FILE)
+        } else {
+            return Err(Error::unsupported(
+                Layer::Filesystem,
+                "the file is too large for a filesystem without huge_file",
+            ));
+        };
+        let [b0, b1, b2, b3, b4, b5, ..] = count.to_le_bytes();
+        self.store(0x1c, &[b0, b1, b2, b3]);
+        self.store(0x74, &[b4, b5]);
+        self.set_flags(flags);
+        Ok(())
+    }
+
+    /// The block with further extended attributes; 0 where there is none.
+    pub(super) fn xattr_block(&self) -> u64 {
+        u64::from(self.u32_at(0x68)) | u64::from(self.u16_at(0x76)) << 32
+    }
+
+    /// Sets the block with further extended attributes.
+    pub(super) fn set_xattr_block(&mut self, block: u64) {
+        let [b0, b1, b2, b3, b4, b5, ..] = block.to_le_bytes();
+        self.store(0x68, &[b0, b1, b2, b3]);
+        self.store(0x76, &[b4, b5]);
+    }
+
+    /// The 60 bytes with the root of the extents, or a short link's target.
+    pub(super) fn block_area(&self) -> &[u8] {
+        self.raw.get(BLOCK_AREA..BLOCK_AREA + BLOCK_AREA_LEN).unwrap_or_default()
+    }
+
+    /// Sets the 60 bytes, padding a shorter `area` with zeros.
+    pub(super) fn set_block_area(&mut self, area: &[u8]) {
+        let mut bytes = [0; BLOCK_AREA_LEN];
+        for (to, from) in bytes.iter_mut().zip(area) {
+            *to = *from;
+        }
+        self.store(BLOCK_AREA, &bytes);
+    }
+
+    /// The bytes after the extra fields, where extended attributes are.
+    pub(super) fn xattr_area(&self) -> &[u8] {
+        self.raw.get(BASE_SIZE + self.extra_isize()..).unwrap_or_default()
+    }
+
+    /// Sets the bytes after the extra fields; `area` has exactly their length.
+    pub(super) fn set_xattr_area(&mut self, area: &[u8]) -> Result<()> {
+        let start = BASE_SIZE + self.extra_isize();
+        if self.raw.len() != start + area.len() {
+            return Err(self.damaged("its attributes do not fit"));
+        }
+        self.store(start, area);
+        Ok(())
+    }
+
+    /// A time; one that the inode has no room for is 1970.
+    pub(super) fn time(&self, time: Time) -> Timestamp {
+        let (base, extra) = time.offsets();
+        if base >= BASE_SIZE && !self.has_field(base, 4) {
+            return Timestamp::default();
+        }
+        let seconds = i64::from(self.u32_at(base).cast_signed());
+        if !self.has_field(extra, 4) {
+            return Timestamp { seconds, nanoseconds: 0 };
+        }
+        let extra = self.u32_at(extra);
+        // The two low bits count the times that the 32 bits have overflowed.
+        let seconds = seconds + (i64::from(extra & 3) << 32);
+        Timestamp { seconds, nanoseconds: (extra >> 2).min(999_999_999) }
+    }
+
+    /// Sets a time, as near to it as the inode can tell.
+    pub(super) fn set_time(&mut self, time: Time, value: Timestamp) {
+        let (base, extra) = time.offsets();
+        if base >= BASE_SIZE && !self.has_field(base, 4) {
+            return;
+        }
+        if !self.has_field(extra, 4) {
+            let seconds = value.seconds.clamp(i64::from(i32::MIN), i64::from(i32::MAX));
+            self.store(base, &i32::try_from(seconds).unwrap_or(0).to_le_bytes());
+            return;
+        }
+        let least = i64::from(i32::MIN);
+        let seconds = value.seconds.clamp(least, least + (1 << 34) - 1);
+        let [b0, b1, b2, b3, ..] = seconds.to_le_bytes();
+        let low = i32::from_le_bytes([b0, b1, b2, b3]);
+        let epoch = u32::try_from(seconds.abs_diff(i64::from(low)) >> 32).unwrap_or(0) & 3;
+        self.store(base, &low.to_le_bytes());
+        self.store(extra, &(value.nanoseconds.min(999_999_999) << 2 | epoch).to_le_bytes());
+    }
+
+    /// Whether this is a symbolic link whose target is in the inode itself.
+    pub(super) fn is_short_link(&self) -> bool {
+        let in_inode = self.flags() & (flag::EXTENTS | flag::INLINE_DATA | flag::ENCRYPT) == 0;
+        self.mode() >> 12 == 0xa && in_inode && self.size() > 0 && self.size() < BLOCK_AREA_LEN as u64
+    }
+
+    /// What the rest of the program knows of a file.
+    pub(super) fn metadata(&self) -> Result<Metadata> {
+        Ok(Metadata {
+            file_type: self.file_type()?,
+            mode: self.mode() & 0o7777,
+            uid: self.uid(),
+            gid: self.gid(),
+            size: self.size(),
+            links: u32::from(self.links()),
+            inode: u64::from(self.number),
+            mtime: self.time(Time::Modification),
+        })
+    }
+
+    /// Fails unless the content is mapped in a way that can be changed.
+    pub(super) fn check_extents(&self) -> Result<()> {
+        self.check_content()?;
+        if self.has_flag(flag::EXTENTS) {
+            return Ok(());
+        }
+        Err(Error::unsupported(
+            Layer::Filesystem,
+            "cannot change this file: its blocks are mapped as in ext2 and ext3, not by extents",
+        ))
+    }
+
+    /// Fails unless the content is stored in a way that is understood.
+    pub(super) fn check_content(&self) -> Result<()> {
+        let reason = match self.flags() {
+            flags if flags & flag::ENCRYPT != 0 => "it is encrypted",
+            flags if flags & flag::INLINE_DATA != 0 => "its data is inside its inode (inline_data)",
+            flags if flags & flag::EA_INODE != 0 => "it is the value of an extended attribute (ea_inode)",
+            _ => return Ok(()),
+        };
+        Err(Error::unsupported(Layer::Filesystem, format!("cannot reach the content of this file: {reason}")))
+    }
+
+    /// Fails unless the file may be changed at all.
+    pub(super) fn check_mutable(&self) -> Result<()> {
+        let denied = |name: &str, letter: char| {
+            Err(Error::new(ErrorKind::Denied, Layer::Filesystem, format!("the file is {name} (chattr +{letter})"))
+                .with_hint(format!("remove the attribute in the guest: chattr -{letter}")))
+        };
+        match self.flags() {
+            flags if flags & flag::IMMUTABLE != 0 => denied("immutable", 'i'),
+            flags if flags & flag::APPEND != 0 => denied("append-only", 'a'),
+            flags if flags & flag::EA_INODE != 0 => {
+                Err(Error::unsupported(Layer::Filesystem, "the file is the value of an extended attribute (ea_inode)"))
+            }
+            flags if flags & flag::ENCRYPT != 0 => {
+                Err(Error::unsupported(Layer::Filesystem, "the file is encrypted (fscrypt)"))
+            }
+            flags if flags & flag::VERITY != 0 => {
+                Err(Error::unsupported(Layer::Filesystem, "the file is sealed (fs-verity)"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// An error that names the inode.
+    pub(super) fn damaged(&self, what: &str) -> Error {
+        Error::corrupt(Layer::Filesystem, format!("inode {} is damaged: {what}", self.number))
+    }
+}
+
+/// Whether the filesystem has the `huge_file` feature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HugeFiles {
+    /// It has.
+    Allowed,
+    /// It has not.
+    Absent,
+}
+
+/// The type's bits in a mode word.
+pub(super) fn type_bits(file_type: FileType) -> u16 {
+    match file_type {
+        FileType::Fifo => 0x1000,
+        FileType::CharDevice => 0x2000,
+        FileType::Directory => 0x4000,
+        FileType::BlockDevice => 0x6000,
+        FileType::Regular => 0x8000,
+        FileType::Symlink => 0xa000,
+        FileType::Socket => 0xc000,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_survive_where_there_is_room_for_them() {
+        let mut inode = Inode::zeroed(12, 256, 32);
+        for seconds in [0, 1, -1, i64::from(i32::MIN), i64::from(i32::MAX), 1 << 31, 1 << 32, 1 << 33, 15_032_385_535] {
+            let time = Timestamp { seconds, nanoseconds: 999_999_999 };
+            inode.set_time(Time::Modification, time);
+            assert_eq!(inode.time(Time::Modification), time);
+        }
+        let mut inode = Inode::zeroed(12, 128, 0);
+        inode.set_time(Time::Change, Timestamp { seconds: 1 << 40, nanoseconds: 5 });
+        assert_eq!(inode.time(Time::Change), Timestamp { seconds: i64::from(i32::MAX), nanoseconds: 0 });
+    }
+
+    #[test]
+    fn a_checksum_guards_every_byte() {
+        for (size, extra) in [(128, 0), (256, 32), (256, 0), (512, 28)] {
+            let mut inode = Inode::zeroed(12, size, extra);
+            inode.set_mode(0o100_644);
+            let raw = inode.encode(Some(77)).to_vec();
+            Inode::parse(12, raw.clone(), Some(77)).unwrap();
+            assert!(Inode::parse(13, raw.clone(), Some(77)).is_err());
+            for at in 0..raw.len() {
+                let mut raw = raw.clone();
+                raw[at] ^= 0x10;
+                assert!(Inode::parse(12, raw, Some(77)).is_err(), "{size} {extra} {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn room_is_counted_in_sectors_then_in_blocks() {
+        let mut inode = Inode::zeroed(12, 256, 32);
+        for sectors in [0, 8, u64::from(u32::MAX) + 1, 1 << 50] {
+            inode.set_sectors(sectors, 4096, HugeFiles::Allowed).unwrap();
+            assert_eq!(inode.sectors(4096), sectors);
+        }
+        assert!(inode.has_flag(flag::HUGE_FILE));
+        assert!(inode.set_sectors(1 << 40, 4096, HugeFiles::Absent).is_err());
+    }
+}

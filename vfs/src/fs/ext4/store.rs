@@ -1,0 +1,200 @@
+//! The filesystem's own structures, found by number: blocks, groups and inodes.
+
+use super::cache::BlockCache;
+use super::group::{Group, inode_table_blocks};
+use super::inode::{BASE_SIZE, HugeFiles, Inode, ROOT};
+use super::superblock::{LENGTH, OFFSET, Superblock};
+use super::{feature::ro_compat, superblock};
+use crate::block::BlockDevice;
+use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::fs::{Mode, Timestamp};
+use std::sync::Arc;
+
+/// A filesystem below the level of names.
+#[derive(Debug)]
+pub(super) struct Store {
+    cache: BlockCache,
+    /// The superblock; changes of it are written by [`flush`](Self::flush).
+    pub(super) superblock: Superblock,
+    mode: Mode,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Unchanged,
+    Changed,
+}
+
+impl Store {
+    /// Reads and checks the superblock of a volume.
+    pub(super) fn open(device: Arc<dyn BlockDevice>, mode: Mode) -> Result<Self> {
+        let mut raw = vec![0; LENGTH];
+        if device.size() < OFFSET + 1024 {
+            return Err(Error::unsupported(Layer::Filesystem, "there is no ext4 filesystem: the volume is too small"));
+        }
+        device.read_at(&mut raw, OFFSET)?;
+        let superblock = Superblock::parse(raw, device.size())?;
+        if matches!(mode, Mode::ReadWrite { .. }) {
+            superblock.check_writable()?;
+        }
+        let cache = BlockCache::new(device, superblock.block_len());
+        Ok(Self { cache, superblock, mode, state: State::Unchanged })
+    }
+
+    /// The time of all changes; `Denied` where the filesystem is open for reading only.
+    pub(super) fn now(&self) -> Result<Timestamp> {
+        match self.mode {
+            Mode::ReadWrite { now } => Ok(now),
+            Mode::ReadOnly => {
+                Err(Error::new(ErrorKind::Denied, Layer::Filesystem, "the filesystem is open for reading only"))
+            }
+        }
+    }
+
+    /// The size of a block, as a length in memory.
+    pub(super) fn block_len(&self) -> usize {
+        self.superblock.block_len()
+    }
+
+    /// Where a block lies, in bytes.
+    pub(super) fn offset(&self, block: u64) -> Result<u64> {
+        block
+            .checked_mul(u64::from(self.superblock.block_size))
+            .ok_or_else(|| Error::corrupt(Layer::Filesystem, format!("there is no block {block}")))
+    }
+
+    /// A block of metadata.
+    pub(super) fn read(&self, block: u64) -> Result<Arc<Vec<u8>>> {
+        self.superblock.check_blocks(block, 1)?;
+        self.cache.read(block)
+    }
+
+    /// Gives a block of metadata a whole new content.
+    pub(super) fn write(&mut self, block: u64, bytes: Vec<u8>) -> Result<()> {
+        self.superblock.check_blocks(block, 1)?;
+        self.state = State::Changed;
+        self.cache.write(block, bytes)
+    }
+
+    /// Fills `buf` with content, from a byte of the volume.
+    pub(super) fn read_data(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        self.cache.device().read_at(buf, offset)
+    }
+
+    /// Writes content into whole new blocks, from `block`.
+    pub(super) fn write_data(&mut self, bytes: &[u8], block: u64) -> Result<()> {
+        let count = bytes.len().div_ceil(self.block_len());
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.superblock.check_blocks(block, count)?;
+        self.state = State::Changed;
+        self.cache.forget(block, count);
+        self.cache.device().write_at(bytes, self.offset(block)?)
+    }
+
+    /// Drops what is held of blocks that are free now.
+    pub(super) fn forget(&mut self, start: u64, len: u64) {
+        self.state = State::Changed;
+        self.cache.forget(start, len);
+    }
+
+    /// A group's descriptor.
+    pub(super) fn group(&self, number: u32) -> Result<Group> {
+        if number >= self.superblock.groups {
+            return Err(Error::corrupt(Layer::Filesystem, format!("there is no group {number}")));
+        }
+        let (block, offset) = self.descriptor_place(number);
+        let bytes = self.read(block)?;
+        let len = usize::from(self.superblock.descriptor_size);
+        let raw = bytes.get(offset..).and_then(|rest| rest.get(..len)).unwrap_or_default();
+        Group::parse(raw, number, &self.superblock)
+    }
+
+    /// Writes a group's descriptor.
+    pub(super) fn put_group(&mut self, group: &mut Group) -> Result<()> {
+        self.state = State::Changed;
+        let (block, offset) = self.descriptor_place(group.number);
+        let raw = group.encode(&self.superblock);
+        self.cache.patch(block, offset, raw)
+    }
+
+    fn descriptor_place(&self, number: u32) -> (u64, usize) {
+        let place = number % self.superblock.descriptors_per_block().max(1);
+        let offset = u64::from(place) * u64::from(self.superblock.descriptor_size);
+        (self.superblock.descriptor_block(number), usize::try_from(offset).unwrap_or(usize::MAX))
+    }
+
+    /// The group of an inode, and its place there; `Corrupt` where the filesystem does not have the inode.
+    pub(super) fn inode_place(&self, number: u32) -> Result<(u32, u32)> {
+        match number.checked_sub(1) {
+            Some(index) if number <= self.superblock.inodes => {
+                Ok((index / self.superblock.inodes_per_group, index % self.superblock.inodes_per_group))
+            }
+            _ => Err(Error::corrupt(Layer::Filesystem, format!("there is no inode {number}"))),
+        }
+    }
+
+    /// The block of the inode table with the inode at a place of a group, and the byte in the block.
+    pub(super) fn table_place(&self, group: &Group, index: u32) -> Result<(u64, usize)> {
+        let byte = u64::from(index) * u64::from(self.superblock.inode_size);
+        let block = byte / u64::from(self.superblock.block_size);
+        if block >= u64::from(inode_table_blocks(&self.superblock)) {
+            return Err(group.damaged("its inode table is too short"));
+        }
+        let offset = usize::try_from(byte % u64::from(self.superblock.block_size)).unwrap_or(usize::MAX);
+        Ok((group.inode_table().saturating_add(block), offset))
+    }
+
+    /// An inode, in use or not.
+    pub(super) fn inode(&self, number: u32) -> Result<Inode> {
+        let (group, index) = self.inode_place(number)?;
+        let (block, offset) = self.table_place(&self.group(group)?, index)?;
+        let bytes = self.read(block)?;
+        let len = usize::from(self.superblock.inode_size);
+        let raw = bytes.get(offset..).and_then(|rest| rest.get(..len)).unwrap_or_default();
+        Inode::parse(number, raw.to_vec(), self.superblock.seed)
+    }
+
+    /// An inode that a name leads to: the root or an ordinary one, in use; anything else is `Corrupt`.
+    pub(super) fn named_inode(&self, number: u32) -> Result<Inode> {
+        if number != ROOT && number < self.superblock.first_inode() {
+            return Err(Error::corrupt(Layer::Filesystem, format!("a name leads to the reserved inode {number}")));
+        }
+        let inode = self.inode(number)?;
+        if inode.links() == 0 {
+            return Err(inode.damaged("a name leads to it, and it is not in use"));
+        }
+        inode.file_type()?;
+        Ok(inode)
+    }
+
+    /// Writes an inode.
+    pub(super) fn put_inode(&mut self, inode: &mut Inode) -> Result<()> {
+        self.state = State::Changed;
+        let (group, index) = self.inode_place(inode.number)?;
+        let (block, offset) = self.table_place(&self.group(group)?, index)?;
+        let raw = inode.encode(self.superblock.seed);
+        debug_assert!(raw.len() >= BASE_SIZE);
+        self.cache.patch(block, offset, raw)
+    }
+
+    /// Whether files may count their room in blocks.
+    pub(super) fn huge_files(&self) -> HugeFiles {
+        if self.superblock.has_ro_compat(ro_compat::HUGE_FILE) { HugeFiles::Allowed } else { HugeFiles::Absent }
+    }
+
+    /// Writes everything that is held to the device; nothing where nothing changed.
+    pub(super) fn flush(&mut self) -> Result<()> {
+        if self.state == State::Unchanged {
+            return Ok(());
+        }
+        let now = self.now()?;
+        let size = u64::from(self.superblock.block_size);
+        let offset = usize::try_from(superblock::OFFSET % size).unwrap_or(0);
+        let raw = self.superblock.encode(now)?;
+        self.cache.patch(superblock::OFFSET / size, offset, raw)?;
+        self.cache.flush()?;
+        self.state = State::Unchanged;
+        self.cache.device().flush()
+    }
+}

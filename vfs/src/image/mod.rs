@@ -1,0 +1,53 @@
+//! Image formats: the guest's disk in a host file.
+
+mod detect;
+pub mod qcow2;
+pub mod raw;
+
+use crate::block::BlockDevice;
+use crate::error::Result;
+use crate::transaction::{CommitPlan, Overlay};
+use std::fmt;
+use std::sync::Arc;
+
+/// An image format that can be read and written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Format {
+    Raw,
+    Qcow2,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+        })
+    }
+}
+
+/// An open image: a block device that is the guest's disk.
+pub trait ImageFormat: BlockDevice {
+    /// The format.
+    fn format(&self) -> Format;
+
+    /// Facts about the image for a report, as pairs of a name and a value (`("version", "3")`).
+    fn facts(&self) -> Vec<(&'static str, String)>;
+
+    /// Writes what the format holds in memory (tables, the new header) to the transaction, and says how the transaction
+    /// is to be committed. Nothing may be written to the image after it.
+    fn finish(&self) -> Result<CommitPlan>;
+}
+
+/// Opens the image in `host`.
+///
+/// A declared format is believed: a file declared raw is never probed, one declared qcow2 must be qcow2. Without a
+/// declaration the format is detected by its magic, and raw only where no other known format's magic is there; formats
+/// that are known and not supported are refused by name.
+pub fn open(host: Arc<Overlay>, declared: Option<Format>) -> Result<Arc<dyn ImageFormat>> {
+    match declared.map_or_else(|| detect::detect(&*host), Ok)? {
+        Format::Raw => Ok(Arc::new(raw::Raw::new(host))),
+        Format::Qcow2 => Ok(Arc::new(qcow2::Qcow2::open(host)?)),
+    }
+}

@@ -1,0 +1,81 @@
+//! Compressed clusters: raw deflate (RFC 1951), each cluster on its own.
+
+use super::geometry::Geometry;
+use super::layout::read_padded;
+use super::mapping::Run;
+use crate::error::{Error, Layer, Result};
+use crate::transaction::Overlay;
+use flate2::{Decompress, FlushDecompress};
+use std::collections::VecDeque;
+
+/// Bytes of inflated clusters that are kept; one cluster at least.
+const LIMIT: usize = 2 << 20;
+
+/// The clusters inflated last.
+///
+/// A guest filesystem reads a cluster in small blocks, and inflating it for each would dominate a run.
+pub(super) struct Inflated {
+    geometry: Geometry,
+    capacity: usize,
+    recent: VecDeque<(Run, Vec<u8>)>,
+    inflate: Decompress,
+}
+
+impl std::fmt::Debug for Inflated {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inflated").field("clusters", &self.recent.len()).finish_non_exhaustive()
+    }
+}
+
+impl Inflated {
+    /// Nothing inflated yet.
+    pub(super) fn new(geometry: Geometry) -> Self {
+        Self {
+            geometry,
+            capacity: LIMIT.checked_div(geometry.cluster_len()).unwrap_or(0).clamp(1, 64),
+            recent: VecDeque::new(),
+            inflate: Decompress::new(false),
+        }
+    }
+
+    /// The cluster that is compressed in `run`; `Corrupt` unless it inflates to exactly one cluster (what follows in the
+    /// last sector is ignored).
+    pub(super) fn read(&mut self, host: &Overlay, run: Run) -> Result<&[u8]> {
+        if let Some(at) = self.recent.iter().position(|(known, _)| *known == run) {
+            if let Some(hit) = self.recent.remove(at) {
+                self.recent.push_front(hit);
+            }
+        } else {
+            let mut bytes = match self.recent.len() >= self.capacity {
+                true => self.recent.pop_back().map(|(_, bytes)| bytes).unwrap_or_default(),
+                false => Vec::new(),
+            };
+            bytes.resize(self.geometry.cluster_len(), 0);
+            self.inflate(host, run, &mut bytes)?;
+            self.recent.push_front((run, bytes));
+        }
+        self.recent
+            .front()
+            .map(|(_, bytes)| bytes.as_slice())
+            .ok_or_else(|| Error::corrupt(Layer::Image, "qcow2: a compressed cluster vanished"))
+    }
+
+    fn inflate(&mut self, host: &Overlay, run: Run, cluster: &mut [u8]) -> Result<()> {
+        // At most two clusters long, by the bits of the descriptor.
+        let mut data = vec![0; usize::try_from(run.len).unwrap_or(0)];
+        read_padded(host, &mut data, run.offset)?;
+        self.inflate.reset(false);
+        let status = self.inflate.decompress(&data, cluster, FlushDecompress::Finish);
+        let produced = usize::try_from(self.inflate.total_out()).ok();
+        match status {
+            // Whatever would follow a whole cluster is not part of it.
+            Ok(_) if produced == Some(cluster.len()) => Ok(()),
+            Ok(_) => {
+                Err(Error::corrupt(Layer::Image, "qcow2: a compressed cluster is too short").with_offset(run.offset))
+            }
+            Err(error) => Err(Error::corrupt(Layer::Image, "qcow2: a compressed cluster cannot be inflated")
+                .with_offset(run.offset)
+                .with_source(error)),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The guest's disk: from a guest cluster to its bytes.
+
+use super::cache::TableCache;
+use super::compressed::Inflated;
+use super::geometry::{COPIED, ENTRY, Geometry, OFFSET_MASK};
+use super::header::Header;
+use super::layout::read_padded;
+use super::mapping::Mapping;
+use super::pointers;
+use super::refcount::Refcounts;
+use super::space::Space;
+use crate::error::{Error, Layer, Result};
+use crate::transaction::Overlay;
+use std::sync::Arc;
+
+/// The tables of an open image and what has become of them in this transaction.
+///
+/// An L1 entry below [`Space::floor`] names a table of the old image, one at or past it a copy that this transaction
+/// made; the same holds for L2 entries.
+#[derive(Debug)]
+pub(super) struct Disk {
+    pub(super) host: Arc<Overlay>,
+    pub(super) header: Header,
+    pub(super) l1: Vec<u64>,
+    pub(super) l2: TableCache,
+    pub(super) refcounts: Refcounts,
+    pub(super) space: Space,
+    pub(super) inflated: Inflated,
+    pub(super) phase: Phase,
+}
+
+/// How far the transaction's writes have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nothing has been written.
+    Clean,
+    /// Something has been written.
+    Changed,
+    /// A write failed half way: the tables in memory are no longer to be trusted with a commit.
+    Failed,
+    /// The tables are written; nothing may follow.
+    Finished,
+}
+
+/// Who wrote an L2 table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// It is the old image's, and can point only into the old file.
+    OldImage,
+    /// It is this transaction's copy, whose old entries were checked when it was made.
+    Transaction,
+}
+
+/// One cluster's part of a range of guest bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Part {
+    /// The guest cluster.
+    pub(super) cluster: u64,
+    /// The first byte in it.
+    pub(super) start: u64,
+    /// Bytes, at least 1, none past the cluster's end.
+    pub(super) len: usize,
+}
+
+impl Disk {
+    /// Reads and checks the header, the L1 table and the refcount table, but no table under them except the refcount
+    /// blocks that reach behind the end of the file.
+    pub(super) fn open(host: Arc<Overlay>) -> Result<Self> {
+        let header = Header::read(&host)?;
+        let (geometry, layout) = (header.geometry, &header.layout);
+        let l1 = pointers::load(&host, "L1 table", layout.l1.start, header.l1_entries)?;
+        for &entry in &l1 {
+            let offset = entry & OFFSET_MASK;
+            if entry & !(OFFSET_MASK | COPIED) != 0 || !geometry.is_aligned(offset) || (offset == 0 && entry != 0) {
+                return Err(Error::corrupt(
+                    Layer::Image,
+                    format!(
+                        "qcow2 L1 entry {entry:#018x}: reserved bits are set, or the offset is not that of a cluster"
+                    ),
+                ));
+            }
+            if offset != 0 {
+                layout.check(geometry, "an L2 table", offset, geometry.cluster_size())?;
+            }
+        }
+        let mut refcounts = Refcounts::load(&host, geometry, layout)?;
+        refcounts.check_tail(&host, layout)?;
+        Ok(Self {
+            l1,
+            l2: TableCache::new(geometry),
+            refcounts,
+            space: Space::new(Arc::clone(&host), geometry)?,
+            inflated: Inflated::new(geometry),
+            phase: Phase::Clean,
+            header,
+            host,
+        })
+    }
+
+    /// Cuts the range into parts of one cluster each.
+    pub(super) fn parts(geometry: Geometry, offset: u64, len: usize) -> impl Iterator<Item = Part> {
+        let mut at = offset;
+        let mut left = len;
+        std::iter::from_fn(move || {
+            let start = geometry.within(at);
+            let room = usize::try_from(geometry.cluster_size().saturating_sub(start)).unwrap_or(usize::MAX);
+            let len = left.min(room);
+            let part = Part { cluster: geometry.cluster_of(at), start, len };
+            left = left.saturating_sub(len);
+            at = at.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+            (len > 0).then_some(part)
+        })
+    }
+
+    /// Fills `buf` from the guest's byte `offset`; the range has been checked.
+    pub(super) fn read(&mut self, buf: &mut [u8], offset: u64) -> Result<()> {
+        let mut rest = buf;
+        let mut parts = Self::parts(self.header.geometry, offset, rest.len()).peekable();
+        while let Some(part) = parts.next() {
+            let mapping = self.lookup(part.cluster)?;
+            let mut len = part.len;
+            // Standard clusters in a row are read at once.
+            if let Mapping::Standard(host) = mapping {
+                let mut behind = host.saturating_add(self.header.geometry.cluster_size());
+                while let Some(next) = parts.peek() {
+                    if self.lookup(next.cluster)? != Mapping::Standard(behind) {
+                        break;
+                    }
+                    len = len.saturating_add(next.len);
+                    behind = behind.saturating_add(self.header.geometry.cluster_size());
+                    parts.next();
+                }
+            }
+            let (now, later) = std::mem::take(&mut rest).split_at_mut(len);
+            self.read_mapped(mapping, part.start, now)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    /// Fills `buf` from byte `start` of a guest cluster with this mapping. Where it is a standard one, `buf` may go on
+    /// into the clusters behind it in the host file.
+    pub(super) fn read_mapped(&mut self, mapping: Mapping, start: u64, buf: &mut [u8]) -> Result<()> {
+        match mapping {
+            Mapping::Unallocated | Mapping::Zero | Mapping::ZeroAllocated(_) => {
+                buf.fill(0);
+                Ok(())
+            }
+            Mapping::Standard(host) => read_padded(&self.host, buf, host.saturating_add(start)),
+            Mapping::Compressed(run) => {
+                let cluster = self.inflated.read(&self.host, run)?;
+                let start = usize::try_from(start).unwrap_or(usize::MAX);
+                let bytes = cluster.get(start..start.saturating_add(buf.len())).ok_or_else(past_cluster)?;
+                buf.copy_from_slice(bytes);
+                Ok(())
+            }
+        }
+    }
+
+    /// Where a guest cluster lies; `Corrupt` where its entry points outside the file or at a fixed part of it.
+    pub(super) fn lookup(&mut self, cluster: u64) -> Result<Mapping> {
+        let (l1_index, l2_index) = self.header.geometry.l1_l2(cluster);
+        let table = self.l1_entry(l1_index)? & OFFSET_MASK;
+        if table == 0 {
+            return Ok(Mapping::Unallocated);
+        }
+        let bytes = self.l2.read(&self.host, l1_index, table)?;
+        let entry = entry_of(self.header.geometry, bytes, l2_index)?;
+        let owner = if table >= self.space.floor() { Owner::Transaction } else { Owner::OldImage };
+        self.check_entry(entry, owner)
+    }
+
+    /// Takes an entry of an L2 table apart and checks what it points at. In a table of this transaction, an offset
+    /// past the old end is one of its own clusters.
+    pub(super) fn check_entry(&self, entry: u64, owner: Owner) -> Result<Mapping> {
+        let geometry = self.header.geometry;
+        let mapping = Mapping::parse(entry, geometry, self.header.version)?;
+        let (what, offset, len) = match mapping {
+            Mapping::Unallocated | Mapping::Zero => return Ok(mapping),
+            Mapping::Standard(offset) | Mapping::ZeroAllocated(offset) => {
+                ("a data cluster", offset, geometry.cluster_size())
+            }
+            Mapping::Compressed(run) => ("a compressed cluster", run.offset, run.len),
+        };
+        if owner == Owner::Transaction && offset >= self.space.floor() {
+            return Ok(mapping);
+        }
+        self.header.layout.check(geometry, what, offset, len)?;
+        Ok(mapping)
+    }
+
+    /// An entry of the active L1 table. It is long enough for the disk's size.
+    pub(super) fn l1_entry(&self, index: u64) -> Result<u64> {
+        usize::try_from(index).ok().and_then(|index| self.l1.get(index)).copied().ok_or_else(past_cluster)
+    }
+}
+
+/// An entry of an L2 table.
+pub(super) fn entry_of(geometry: Geometry, table: &[u8], index: u64) -> Result<u64> {
+    let at = geometry.entry_at(index);
+    let bytes = table.get(at..at.saturating_add(ENTRY)).and_then(|bytes| bytes.first_chunk::<ENTRY>());
+    bytes.map(|bytes| u64::from_be_bytes(*bytes)).ok_or_else(past_cluster)
+}
+
+/// The error for an index that the geometry rules out.
+pub(super) fn past_cluster() -> Error {
+    Error::corrupt(Layer::Image, "qcow2: an index past the end of a table")
+}

@@ -1,0 +1,179 @@
+//! Feature bits: which are known, what they are called, which are refused and what helps.
+
+use crate::error::{Error, Layer, Result};
+
+/// Incompatible: refcounts may be stale.
+const DIRTY: u32 = 0;
+/// Incompatible: some structure may be damaged.
+const DAMAGED: u32 = 1;
+/// Incompatible: guest data lies in another file.
+const DATA_FILE: u32 = 2;
+/// Incompatible: compressed clusters use another method than deflate.
+pub(super) const COMPRESSION: u32 = 3;
+/// Incompatible: L2 entries are 16 bytes long.
+const EXTENDED_L2: u32 = 4;
+/// Autoclear: the bitmaps are consistent.
+const BITMAPS: u32 = 0;
+/// Autoclear: the external data file is a raw image.
+const RAW_DATA_FILE: u32 = 1;
+
+/// Which of the three sets a feature bit is in, as the feature name table numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Set {
+    /// Unknown bits forbid reading.
+    Incompatible,
+    /// Unknown bits mean nothing.
+    Compatible,
+    /// Unknown bits forbid writing unless they are cleared.
+    Autoclear,
+}
+
+/// The three sets of feature bits of a version 3 header; all clear in version 2.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Features {
+    /// Bytes 72 to 79 of the header.
+    pub(super) incompatible: u64,
+    /// Bytes 80 to 87 of the header.
+    pub(super) compatible: u64,
+    /// Bytes 88 to 95 of the header.
+    pub(super) autoclear: u64,
+}
+
+/// The names that the image gives to feature bits (header extension 0x6803f857).
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names(Vec<(u8, u32, String)>);
+
+impl Names {
+    /// Takes the table apart; its length has been checked. Entries are 48 bytes: set, bit, name padded with zeros.
+    pub(super) fn parse(data: &[u8]) -> Self {
+        // Three sets of 64 bits: more entries than that name nothing.
+        Self(
+            data.as_chunks::<48>()
+                .0
+                .iter()
+                .take(192)
+                .filter_map(|entry| {
+                    let (set, rest) = entry.split_first()?;
+                    let (bit, name) = rest.split_first()?;
+                    let name = name.split(|byte| *byte == 0).next()?;
+                    Some((*set, u32::from(*bit), name.escape_ascii().to_string()))
+                })
+                .collect(),
+        )
+    }
+
+    fn name(&self, set: Set, bit: u32) -> String {
+        let number = match set {
+            Set::Incompatible => 0,
+            Set::Compatible => 1,
+            Set::Autoclear => 2,
+        };
+        match self.0.iter().find(|(its_set, its_bit, _)| (*its_set, *its_bit) == (number, bit)) {
+            Some((_, _, name)) if !name.is_empty() => format!("\"{name}\" (bit {bit})"),
+            _ => format!("bit {bit}"),
+        }
+    }
+}
+
+impl Features {
+    /// Whether a bit of a set is on.
+    pub(super) fn has(self, set: Set, bit: u32) -> bool {
+        let bits = match set {
+            Set::Incompatible => self.incompatible,
+            Set::Compatible => self.compatible,
+            Set::Autoclear => self.autoclear,
+        };
+        bits.checked_shr(bit).unwrap_or(0) & 1 == 1
+    }
+
+    /// Fails with `Unsupported`, by name and with the way out, where a bit forbids to read or to write the image. The
+    /// compression bit is left to the header, which knows the type.
+    pub(super) fn refuse(self, names: &Names, data_file: Option<&str>) -> Result<()> {
+        for bit in bits(self.incompatible) {
+            let (message, hint) = match bit {
+                COMPRESSION => continue,
+                DIRTY => (
+                    "the image is marked dirty: its refcounts may be stale".to_owned(),
+                    "repair it with `qemu-img check -r all IMAGE`",
+                ),
+                DAMAGED => (
+                    "the image is marked corrupt".to_owned(),
+                    "look at it with `qemu-img check IMAGE`, repair it with `qemu-img check -r all IMAGE`",
+                ),
+                DATA_FILE => (
+                    match data_file {
+                        Some(name) => format!("the image keeps its data in an external data file, \"{name}\""),
+                        None => "the image keeps its data in an external data file".to_owned(),
+                    },
+                    "bring it into one file with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
+                ),
+                EXTENDED_L2 => (
+                    "the image has extended L2 entries (subclusters)".to_owned(),
+                    "convert it with `qemu-img convert -O qcow2 -o extended_l2=off IMAGE NEW.qcow2`",
+                ),
+                other => (
+                    format!("the image has the unknown incompatible feature {}", names.name(Set::Incompatible, other)),
+                    "convert it with the program that made it",
+                ),
+            };
+            return Err(Error::unsupported(Layer::Image, format!("qcow2: {message}")).with_hint(hint));
+        }
+        if let Some(bit) = bits(self.autoclear).next() {
+            let (message, hint) = match bit {
+                BITMAPS => (
+                    "the image has persistent bitmaps, which a write would make stale".to_owned(),
+                    "list them with `qemu-img info IMAGE`, remove each with `qemu-img bitmap --remove IMAGE NAME`",
+                ),
+                RAW_DATA_FILE => (
+                    "the image has a raw external data file".to_owned(),
+                    "bring it into one file with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
+                ),
+                other => (
+                    format!("the image has the unknown autoclear feature {}", names.name(Set::Autoclear, other)),
+                    "convert it with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
+                ),
+            };
+            return Err(Error::unsupported(Layer::Image, format!("qcow2: {message}")).with_hint(hint));
+        }
+        Ok(())
+    }
+
+    /// What is on, for a report; empty where nothing is.
+    pub(super) fn describe(self, names: &Names) -> String {
+        let compatible = bits(self.compatible).map(|bit| match bit {
+            0 => "lazy refcounts".to_owned(),
+            other => format!("unknown compatible feature {}", names.name(Set::Compatible, other)),
+        });
+        compatible.collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn bits(set: u64) -> impl Iterator<Item = u32> {
+    (0..64).filter(move |bit| set.checked_shr(*bit).unwrap_or(0) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Features, Names};
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn unknown_bits_get_the_name_the_image_gives() {
+        let mut table = vec![0u8; 48];
+        table[1] = 17;
+        table[2..2 + 10].copy_from_slice(b"time\x1btravel"[..10].as_ref());
+        let names = Names::parse(&table);
+        let error = Features { incompatible: 1 << 17, ..Features::default() }.refuse(&names, None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains("\"time\\x1btrave\" (bit 17)"), "{error}");
+        let error = Features { autoclear: 1 << 40, ..Features::default() }.refuse(&names, None).unwrap_err();
+        assert!(error.to_string().contains("autoclear feature bit 40"), "{error}");
+    }
+
+    #[test]
+    fn compatible_bits_are_ignored() {
+        let features = Features { compatible: u64::MAX, ..Features::default() };
+        features.refuse(&Names::default(), None).unwrap();
+        assert!(features.describe(&Names::default()).starts_with("lazy refcounts, unknown"));
+    }
+}

@@ -1,0 +1,251 @@
+//! The header: the first bytes of the file, and the sector that switches from the old image to the new one.
+
+use super::extension::Extensions;
+use super::feature::{COMPRESSION, Features, Set};
+use super::geometry::{ENTRY, Geometry};
+use super::layout::{Layout, read_padded, truncated};
+use super::mapping::Version;
+use super::{pointers, refcount};
+use crate::block::BlockDevice;
+use crate::error::{Error, Layer, Result};
+use crate::transaction::Overlay;
+
+/// The magic at byte 0.
+pub(in crate::image) const MAGIC: [u8; 4] = *b"QFI\xfb";
+/// The sector that the commit switches.
+pub(super) const SECTOR: usize = 512;
+/// QEMU's limit for the L1 table, in bytes.
+const L1_LIMIT: u64 = 32 << 20;
+/// QEMU's limit for snapshots.
+const MAX_SNAPSHOTS: u32 = 65_536;
+/// The format's limit for the backing file's name, in bytes.
+const MAX_BACKING_NAME: u32 = 1023;
+/// The header of version 2, and the shortest of version 3.
+const V2_LEN: u64 = 72;
+const V3_LEN: u64 = 104;
+
+/// A header that has been checked, and says nothing that is not supported.
+#[derive(Clone, Debug)]
+pub(super) struct Header {
+    /// The version.
+    pub(super) version: Version,
+    /// Cluster size and refcount width.
+    pub(super) geometry: Geometry,
+    /// The guest's disk in bytes; its L1 table is long enough for it.
+    pub(super) size: u64,
+    /// Entries of the active L1 table, at most 4,194,304.
+    pub(super) l1_entries: usize,
+    /// Where the fixed parts lie.
+    pub(super) layout: Layout,
+    /// How many internal snapshots there are, at most 65,536.
+    pub(super) snapshots: u32,
+    /// The feature bits.
+    pub(super) features: Features,
+    /// What the header extensions say.
+    pub(super) extensions: Extensions,
+}
+
+impl Header {
+    /// Reads and checks the header; `Corrupt` where it contradicts itself, `Unsupported` with a hint where it asks for
+    /// something that is not supported.
+    pub(super) fn read(host: &Overlay) -> Result<Self> {
+        let mut sector = [0; SECTOR];
+        read_padded(host, &mut sector, 0)?;
+        if sector.get(..4) != Some(&MAGIC[..]) {
+            return Err(Error::corrupt(Layer::Image, "not a qcow2 image: the magic is not there"));
+        }
+        if host.size() < V2_LEN {
+            return Err(truncated("the file ends inside the header"));
+        }
+        let version = match u32_at(&sector, 4) {
+            2 => Version::V2,
+            3 => Version::V3,
+            1 => {
+                return Err(Error::unsupported(Layer::Image, "qcow version 1 is not supported")
+                    .with_hint("convert it with `qemu-img convert -f qcow -O qcow2 IMAGE NEW.qcow2`"));
+            }
+            other => {
+                return Err(Error::unsupported(Layer::Image, format!("qcow2 version {other} is not supported"))
+                    .with_hint("versions 2 and 3 are: convert it with the program that made it"));
+            }
+        };
+        let order = if version == Version::V3 { u32_at(&sector, 96) } else { 4 };
+        let geometry = Geometry::new(u32_at(&sector, 20), order)?;
+        // The area of the extensions ends with the header's cluster, at most 2 MiB.
+        let mut cluster = vec![0; geometry.cluster_len()];
+        read_padded(host, &mut cluster, 0)?;
+        let header_len = header_len(&sector, version, geometry)?;
+        let features = match version {
+            Version::V2 => Features::default(),
+            Version::V3 => Features {
+                incompatible: u64_at(&sector, 72),
+                compatible: u64_at(&sector, 80),
+                autoclear: u64_at(&sector, 88),
+            },
+        };
+        let backing = backing_name(&cluster)?;
+        let area_end = backing.as_ref().map_or(geometry.cluster_size(), |(at, _)| *at);
+        let extensions = Extensions::parse(slice(&cluster, header_len, area_end))?;
+        features.refuse(&extensions.names, extensions.data_file.as_deref())?;
+        refuse_compression(features, if header_len > V3_LEN { cluster.get(104).copied().unwrap_or(0) } else { 0 })?;
+        refuse_encryption(u32_at(&sector, 32))?;
+        if let Some((_, name)) = backing {
+            return Err(Error::unsupported(Layer::Image, format!("qcow2: the image has the backing file \"{name}\""))
+                .with_hint("make it stand alone with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`"));
+        }
+        let header = Self {
+            version,
+            geometry,
+            size: u64_at(&sector, 24),
+            l1_entries: usize::try_from(u32_at(&sector, 36)).unwrap_or(usize::MAX),
+            layout: layout(host, &sector, geometry)?,
+            snapshots: u32_at(&sector, 60),
+            features,
+            extensions,
+        };
+        header.check_l1()?;
+        header.check_snapshots(u64_at(&sector, 64))?;
+        Ok(header)
+    }
+
+    fn check_l1(&self) -> Result<()> {
+        let needed = self.size.div_ceil(self.geometry.l2_reach());
+        if u64::try_from(self.l1_entries).unwrap_or(u64::MAX) < needed {
+            return Err(bad(format!(
+                "l1_size is {}, and a disk of {} bytes needs {needed}",
+                self.l1_entries, self.size
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_snapshots(&self, offset: u64) -> Result<()> {
+        if self.snapshots > MAX_SNAPSHOTS {
+            return Err(bad(format!("nb_snapshots is {}, and at most {MAX_SNAPSHOTS} can be", self.snapshots)));
+        }
+        if self.snapshots > 0 {
+            aligned(self.geometry, "snapshots_offset", offset)?;
+            self.layout.check(self.geometry, "the snapshot table", offset, 1)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes the new tables' places into the header's sector: the write that switches.
+pub(super) fn switch(host: &Overlay, l1: u64, refcount_table: u64, refcount_clusters: u64) -> Result<()> {
+    let clusters = u32::try_from(refcount_clusters)
+        .map_err(|_| bad("the refcount table would take more clusters than the header can say".to_owned()))?;
+    let mut sector = [0; SECTOR];
+    host.read_at(&mut sector, 0)?;
+    sector[40..48].copy_from_slice(&l1.to_be_bytes());
+    sector[48..56].copy_from_slice(&refcount_table.to_be_bytes());
+    sector[56..60].copy_from_slice(&clusters.to_be_bytes());
+    host.write_at(&sector, 0)
+}
+
+fn layout(host: &Overlay, sector: &[u8; SECTOR], geometry: Geometry) -> Result<Layout> {
+    let end = host.size();
+    let (l1, table) = (u64_at(sector, 40), u64_at(sector, 48));
+    let l1_len = pointers::bytes(usize::try_from(u32_at(sector, 36)).unwrap_or(usize::MAX)).unwrap_or(u64::MAX);
+    if l1_len > L1_LIMIT {
+        return Err(bad(format!("the L1 table takes {l1_len} bytes, and at most {L1_LIMIT} are allowed")));
+    }
+    let table_len = u64::from(u32_at(sector, 56)).saturating_mul(geometry.cluster_size());
+    if table_len == 0 {
+        return Err(bad("there is no refcount table".to_owned()));
+    }
+    if table_len > refcount::TABLE_LIMIT {
+        return Err(bad(format!(
+            "the refcount table takes {table_len} bytes, and at most {} are allowed",
+            refcount::TABLE_LIMIT
+        )));
+    }
+    aligned(geometry, "l1_table_offset", l1)?;
+    aligned(geometry, "refcount_table_offset", table)?;
+    let layout =
+        Layout { end, l1: l1..l1.saturating_add(l1_len), refcount_table: table..table.saturating_add(table_len) };
+    // Each is checked against a layout that does not know it.
+    let without_l1 = Layout { l1: 0..0, ..layout.clone() };
+    let without_table = Layout { refcount_table: 0..0, ..layout.clone() };
+    if l1_len > 0 {
+        without_l1.check(geometry, "the L1 table", l1, l1_len)?;
+    }
+    without_table.check(geometry, "the refcount table", table, table_len)?;
+    Ok(layout)
+}
+
+fn header_len(sector: &[u8; SECTOR], version: Version, geometry: Geometry) -> Result<u64> {
+    let len = match version {
+        Version::V2 => V2_LEN,
+        Version::V3 => u64::from(u32_at(sector, 100)),
+    };
+    let cluster = geometry.cluster_size();
+    if version == Version::V3 && (len < V3_LEN || len > cluster || !len.is_multiple_of(8)) {
+        return Err(bad(format!("header_length is {len}, and must be a multiple of 8 from {V3_LEN} to {cluster}")));
+    }
+    Ok(len)
+}
+
+/// The place and the name, escaped, of the backing file.
+fn backing_name(cluster: &[u8]) -> Result<Option<(u64, String)>> {
+    let (offset, len) = (u64_at(cluster, 8), u32_at(cluster, 16));
+    if offset == 0 {
+        return Ok(None);
+    }
+    let end = offset.saturating_add(u64::from(len));
+    if len > MAX_BACKING_NAME || usize::try_from(end).map_or(true, |end| end > cluster.len()) {
+        return Err(bad(format!("the backing file's name ({len} bytes at byte {offset}) does not fit")));
+    }
+    Ok(Some((offset, slice(cluster, offset, end).escape_ascii().to_string())))
+}
+
+fn refuse_compression(features: Features, kind: u8) -> Result<()> {
+    let name = match (features.has(Set::Incompatible, COMPRESSION), kind) {
+        (false, 0) => return Ok(()),
+        (true, 0) => return Err(bad("the compression type bit is set, and the type is 0".to_owned())),
+        (false, kind) => return Err(bad(format!("compression type {kind} without the compression type bit"))),
+        (true, 1) => "zstd compression".to_owned(),
+        (true, kind) => format!("compression type {kind}"),
+    };
+    Err(Error::unsupported(Layer::Image, format!("qcow2: the image uses {name}"))
+        .with_hint("convert it with `qemu-img convert -O qcow2 -o compression_type=zlib IMAGE NEW.qcow2`"))
+}
+
+fn refuse_encryption(method: u32) -> Result<()> {
+    let name = match method {
+        0 => return Ok(()),
+        1 => "AES".to_owned(),
+        2 => "LUKS".to_owned(),
+        other => format!("by method {other}"),
+    };
+    Err(Error::unsupported(Layer::Image, format!("qcow2: the image is encrypted ({name})")).with_hint(
+        "decrypt it with `qemu-img convert --object secret,... --image-opts driver=qcow2,... -O qcow2 NEW.qcow2`",
+    ))
+}
+
+fn aligned(geometry: Geometry, name: &str, offset: u64) -> Result<()> {
+    if geometry.is_aligned(offset) && offset >> 56 == 0 {
+        return Ok(());
+    }
+    Err(bad(format!("{name} is {offset}, not a multiple of the cluster size below 2^56")))
+}
+
+fn bad(message: String) -> Error {
+    Error::corrupt(Layer::Image, format!("qcow2 header: {message}"))
+}
+
+/// The big-endian number at `at`; 0 where the bytes end before (the callers' places are constants inside a sector).
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let end = at.saturating_add(ENTRY);
+    bytes.get(at..end).unwrap_or_default().iter().fold(0, |value, byte| (value << 8) | u64::from(*byte))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let end = at.saturating_add(4);
+    bytes.get(at..end).unwrap_or_default().iter().fold(0, |value, byte| (value << 8) | u32::from(*byte))
+}
+
+fn slice(bytes: &[u8], start: u64, end: u64) -> &[u8] {
+    let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end)) else { return &[] };
+    bytes.get(start..end).unwrap_or_default()
+}

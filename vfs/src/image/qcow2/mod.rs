@@ -1,0 +1,135 @@
+//! qcow2, versions 2 and 3 (QEMU's docs/interop/qcow2.rst).
+//!
+//! # Reading
+//! Standard, zero, preallocated, unallocated and zlib-compressed clusters of 512 bytes to 2 MiB. What is not supported
+//! (zstd, extended L2 entries, backing and external data files, encryption, a dirty or corrupt image, persistent
+//! bitmaps, unknown features) is refused by name when the image is opened. Tables are read as they are needed.
+//!
+//! # Writing
+//! Shadow paging, without a write to anything that the old image reaches. The first write to a guest cluster puts it
+//! into a new host cluster; changed L2 tables and refcount blocks move to new clusters too, and at the end so do the L1
+//! table and the refcount table. [`ImageFormat::finish`] then changes their places in the header: all of them are in
+//! the file's first 512 bytes, so that one sector write switches from the old image to the new one. New clusters are
+//! always taken from behind the end of the file as it was opened, never from free ones inside it: so the transaction
+//! can check, without knowing the format, that a commit touches nothing below the old end except that sector.
+//!
+//! Internal snapshots keep their tables and clusters; what only the old active tables used is freed in the new
+//! refcounts. The freed clusters stay in the file, for QEMU to use again.
+//!
+//! # Memory
+//! The L1 table (32 MiB at most, 8 bytes for 512 MiB of disk with the usual clusters) and the refcount table (8 MiB at
+//! most) are held; L2 tables, refcount blocks (4 MiB each, or two tables where those are larger) and inflated clusters
+//! (2 MiB) are cached. Changed tables that leave a cache wait in the overlay.
+
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    reason = "images come from strangers"
+)]
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing))]
+
+mod cache;
+mod compressed;
+mod disk;
+mod extension;
+mod feature;
+mod geometry;
+mod header;
+mod layout;
+mod mapping;
+mod pointers;
+mod refcount;
+mod shadow;
+mod space;
+mod width;
+
+pub(super) use header::MAGIC;
+
+use super::{Format, ImageFormat};
+use crate::block::{BlockDevice, check_range};
+use crate::error::{Layer, Result};
+use crate::transaction::{CommitPlan, Overlay};
+use disk::Disk;
+use mapping::Version;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// An open qcow2 image.
+#[derive(Debug)]
+pub struct Qcow2 {
+    size: u64,
+    facts: Vec<(&'static str, String)>,
+    disk: Mutex<Disk>,
+}
+
+impl Qcow2 {
+    /// Opens the image in `host`.
+    ///
+    /// `Corrupt` where the header, the L1 table or the refcount table contradict the format or the file's length (a
+    /// truncated image); `Unsupported`, with what helps as the hint, where the image needs something that is missing
+    /// here.
+    pub fn open(host: Arc<Overlay>) -> Result<Self> {
+        let disk = Disk::open(host)?;
+        let header = &disk.header;
+        let features = header.features.describe(&header.extensions.names);
+        let mut facts = vec![
+            (
+                "version",
+                match header.version {
+                    Version::V2 => "2".to_owned(),
+                    Version::V3 => "3".to_owned(),
+                },
+            ),
+            ("cluster-size", header.geometry.cluster_size().to_string()),
+            ("refcount-bits", 1u32.checked_shl(header.geometry.refcount_order()).unwrap_or(0).to_string()),
+            ("virtual-size", header.size.to_string()),
+            ("file-size", header.layout.end.to_string()),
+            ("snapshots", header.snapshots.to_string()),
+            ("compression", "zlib".to_owned()),
+        ];
+        if !features.is_empty() {
+            facts.push(("features", features));
+        }
+        Ok(Self { size: header.size, facts, disk: Mutex::new(disk) })
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BlockDevice for Qcow2 {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        check_range(Layer::Image, self.size, offset, buf.len())?;
+        self.disk().read(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
+        check_range(Layer::Image, self.size, offset, buf.len())?;
+        self.disk().write(buf, offset)
+    }
+
+    /// Data is always handed down at once; the tables follow in [`ImageFormat::finish`].
+    fn flush(&self) -> Result<()> {
+        self.disk().host.flush()
+    }
+}
+
+impl ImageFormat for Qcow2 {
+    fn format(&self) -> Format {
+        Format::Qcow2
+    }
+
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        self.facts.clone()
+    }
+
+    fn finish(&self) -> Result<CommitPlan> {
+        self.disk().finish()?;
+        Ok(CommitPlan::Switch { sector: 0 })
+    }
+}

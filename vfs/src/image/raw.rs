@@ -1,0 +1,47 @@
+//! Raw images: the host file's bytes are the guest's disk.
+
+use super::{Format, ImageFormat};
+use crate::block::BlockDevice;
+use crate::error::Result;
+use crate::transaction::{CommitPlan, Overlay};
+use std::sync::Arc;
+
+/// A raw image.
+#[derive(Debug)]
+pub struct Raw {
+    host: Arc<Overlay>,
+}
+
+impl Raw {
+    /// The raw image that is all of `host`.
+    pub fn new(host: Arc<Overlay>) -> Self {
+        Self { host }
+    }
+}
+
+impl BlockDevice for Raw {
+    fn size(&self) -> u64 {
+        self.host.size()
+    }
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        self.host.read_at(buf, offset)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
+        self.host.write_at(buf, offset)
+    }
+    fn flush(&self) -> Result<()> {
+        self.host.flush()
+    }
+}
+
+impl ImageFormat for Raw {
+    fn format(&self) -> Format {
+        Format::Raw
+    }
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+    fn finish(&self) -> Result<CommitPlan> {
+        Ok(CommitPlan::Journal)
+    }
+}

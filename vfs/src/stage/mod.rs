@@ -1,0 +1,353 @@
+//! Changes to a guest tree, described before they are made.
+
+mod change;
+mod content;
+mod node;
+mod set;
+
+pub use change::{Action, Change, State};
+pub use set::ChangeSet;
+
+use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::fs::{Attrs, Content, DirEntry, FileType, GuestFs, Lookup, Metadata, SetAttrs, Timestamp, Xattr, read_file};
+use crate::path::{GuestPath, PATH_MAX, Resolved};
+use crate::resolve::{Follow, resolve};
+use node::{Found, Node, Nodes, Origin, Staged, View};
+use std::sync::Arc;
+
+/// A guest tree with changes staged over it. Reads see the changes; the filesystem is not touched.
+///
+/// Every path goes through the resolver, and every symbolic link in it, the last one included, is followed unless the
+/// method says otherwise. What is staged belongs to the resolved path: a file with two names (hard links) that is
+/// changed under one of them is read unchanged under the other until the changes are applied, which change the one file
+/// behind both. Changing the two differently is refused by [`finish`](Self::finish).
+///
+/// Of a staged file that is new, the inode number and the link count are made up, and the time is 0 unless set.
+#[derive(Debug)]
+pub struct Stage<'a> {
+    base: &'a dyn GuestFs,
+    /// Shared with the savepoints until the next change.
+    nodes: Arc<Nodes>,
+    /// The last inode number made up, counted down so that it meets none of a filesystem's.
+    inode: u64,
+}
+
+/// A moment of a stage to go back to, or to compare with.
+#[derive(Clone, Debug)]
+pub struct Savepoint {
+    nodes: Arc<Nodes>,
+}
+
+impl<'a> Stage<'a> {
+    /// A stage over `base` with nothing in it.
+    pub fn new(base: &'a dyn GuestFs) -> Self {
+        Self { base, nodes: Arc::default(), inode: u64::MAX }
+    }
+
+    /// The filesystem under the stage, in which nothing is changed.
+    pub fn base(&self) -> &'a dyn GuestFs {
+        self.base
+    }
+
+    fn view(&self) -> View<'_> {
+        View { base: self.base, nodes: &self.nodes }
+    }
+
+    /// The path with every link followed, the staged tree considered.
+    pub fn resolve(&self, path: &GuestPath) -> Result<Resolved> {
+        resolve(self, path, Follow::All)
+    }
+
+    /// What is known of the file; `None` where it is missing.
+    pub fn metadata(&self, path: &GuestPath) -> Result<Option<Metadata>> {
+        self.lookup(&self.resolve(path)?)
+    }
+
+    /// What is known of the file, or of the symbolic link that `path` names; `None` where it is missing.
+    pub fn symlink_metadata(&self, path: &GuestPath) -> Result<Option<Metadata>> {
+        self.lookup(&resolve(self, path, Follow::ExcludeLast)?)
+    }
+
+    /// The target of the symbolic link that `path` names; `None` where nothing is there.
+    pub fn symlink_target(&self, path: &GuestPath) -> Result<Option<Vec<u8>>> {
+        let at = resolve(self, path, Follow::ExcludeLast)?;
+        match self.lookup(&at)? {
+            Some(_) => self.read_link(&at).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The content of a regular file of at most `limit` bytes; `None` where it is missing. `Unsupported` where it is
+    /// larger, `WrongType` where it is no regular file.
+    pub fn read(&self, path: &GuestPath, limit: u64) -> Result<Option<Vec<u8>>> {
+        let at = self.resolve(path)?;
+        let staged = match self.view().find(&at)? {
+            Found::Staged(staged) => staged,
+            Found::Missing => return Ok(None),
+            Found::Base => {
+                return match self.base.lookup(&at)? {
+                    Some(_) => read_file(self.base, &at, limit).map(Some),
+                    None => Ok(None),
+                };
+            }
+        };
+        if staged.metadata.file_type != FileType::Regular {
+            return Err(failure(ErrorKind::WrongType, &at, "not a regular file"));
+        }
+        match &staged.content {
+            Some(content) => read_content(content, &at, limit).map(Some),
+            None => read_file(self.base, &at, limit).map(Some),
+        }
+    }
+
+    /// The entries of a directory, sorted by name; `None` where it is missing.
+    pub fn read_dir(&self, path: &GuestPath) -> Result<Option<Vec<DirEntry>>> {
+        let at = self.resolve(path)?;
+        match self.lookup(&at)? {
+            Some(_) => self.view().read_dir(&at).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The extended attributes of a file that exists, sorted by name.
+    pub fn xattrs(&self, path: &GuestPath) -> Result<Vec<Xattr>> {
+        self.xattrs_at(&self.resolve(path)?)
+    }
+
+    fn xattrs_at(&self, at: &Resolved) -> Result<Vec<Xattr>> {
+        Ok(self.view().xattrs(at)?.into_iter().map(|(name, value)| Xattr { name, value }).collect())
+    }
+
+    /// Gives a regular file this content: an existing one keeps owner, mode and attributes, a new one gets `attrs`.
+    ///
+    /// Errors: `NotFound` naming the directory where that is missing, `WrongType` where something else is in the way.
+    pub fn write(&mut self, path: &GuestPath, content: Content, attrs: Attrs) -> Result<()> {
+        let at = self.resolve(path)?;
+        let size = content.len();
+        let Some(mut staged) = self.view().staged(&at)? else {
+            self.check_parent(&at)?;
+            let metadata = self.new_metadata(FileType::Regular, attrs, size);
+            self.put(at, Staged { content: Some(content), ..Staged::fresh(metadata) });
+            return Ok(());
+        };
+        if staged.metadata.file_type != FileType::Regular {
+            return Err(failure(ErrorKind::WrongType, &at, "not a regular file"));
+        }
+        staged.content = Some(content);
+        staged.metadata.size = size;
+        if staged.origin == Origin::Base
+            && let Some(base) = self.base.lookup(&at)?
+            && let Some(content) = &staged.content
+            && content::file_holds(self.base, &at, base.size, content)?
+        {
+            // Said now, so that nobody has to compare again.
+            staged.content = None;
+        }
+        self.put(at, staged);
+        Ok(())
+    }
+
+    /// Makes a directory and those before it that are missing, each with `attrs`; existing ones are left alone. Returns
+    /// whether the last one was missing. `WrongType` where something else is in the way.
+    pub fn create_dirs(&mut self, path: &GuestPath, attrs: Attrs) -> Result<bool> {
+        let at = self.resolve(path)?;
+        let mut missing = Vec::new();
+        let mut next = Some(at);
+        while let Some(here) = next {
+            match self.lookup(&here)? {
+                Some(metadata) if metadata.file_type == FileType::Directory => break,
+                Some(_) => return Err(failure(ErrorKind::WrongType, &here, "not a directory")),
+                None => {
+                    next = here.parent();
+                    missing.push(here);
+                }
+            }
+        }
+        let made = !missing.is_empty();
+        for here in missing.into_iter().rev() {
+            let metadata = self.new_metadata(FileType::Directory, attrs, 0);
+            self.put(here, Staged::fresh(metadata));
+        }
+        Ok(made)
+    }
+
+    /// Makes a symbolic link at `path` itself, or gives the one that is there another target; that keeps owner and
+    /// attributes.
+    ///
+    /// Errors: as for [`write`](Self::write), `WrongType` also where a file or directory is in the way; `Invalid` for a
+    /// target that is empty, too long or holds NUL.
+    pub fn symlink(&mut self, path: &GuestPath, target: &[u8], attrs: Attrs) -> Result<()> {
+        let at = resolve(self, path, Follow::ExcludeLast)?;
+        if target.is_empty() || target.len() >= PATH_MAX || target.contains(&0) {
+            return Err(failure(ErrorKind::Invalid, &at, "a symbolic link cannot have this target"));
+        }
+        let size = target.len() as u64;
+        let staged = match self.view().staged(&at)? {
+            None => {
+                self.check_parent(&at)?;
+                let metadata = self.new_metadata(FileType::Symlink, Attrs { mode: 0o777, ..attrs }, size);
+                Staged { target: Some(target.to_vec()), ..Staged::fresh(metadata) }
+            }
+            Some(staged) if staged.metadata.file_type == FileType::Symlink => {
+                if self.read_link(&at)? == target {
+                    return Ok(());
+                }
+                let Metadata { mode, uid, gid, .. } = staged.metadata;
+                let xattrs = self.view().xattrs(&at)?.into_iter().map(|(name, value)| (name, Some(value))).collect();
+                let metadata = self.new_metadata(FileType::Symlink, Attrs { mode, uid, gid }, size);
+                Staged { target: Some(target.to_vec()), xattrs, ..Staged::fresh(metadata) }
+            }
+            Some(_) => return Err(failure(ErrorKind::WrongType, &at, "something other than a symbolic link is there")),
+        };
+        self.put(at, staged);
+        Ok(())
+    }
+
+    /// Removes a file, a symbolic link itself, or an empty directory (`Invalid` where it is not empty).
+    pub fn remove(&mut self, path: &GuestPath) -> Result<()> {
+        let at = resolve(self, path, Follow::ExcludeLast)?;
+        let metadata = self.existing(&at)?.metadata;
+        if at == Resolved::root() {
+            return Err(failure(ErrorKind::Invalid, &at, "the root cannot be removed"));
+        }
+        if metadata.file_type == FileType::Directory && !self.view().read_dir(&at)?.is_empty() {
+            return Err(failure(ErrorKind::Invalid, &at, "the directory is not empty"));
+        }
+        Arc::make_mut(&mut self.nodes).insert(at, Node::Removed);
+        Ok(())
+    }
+
+    /// Changes attributes of a file that exists.
+    pub fn set_attrs(&mut self, path: &GuestPath, attrs: SetAttrs) -> Result<()> {
+        let at = self.resolve(path)?;
+        let mut staged = self.existing(&at)?;
+        let metadata = &mut staged.metadata;
+        metadata.mode = attrs.mode.map_or(metadata.mode, |mode| mode & 0o7777);
+        metadata.uid = attrs.uid.unwrap_or(metadata.uid);
+        metadata.gid = attrs.gid.unwrap_or(metadata.gid);
+        metadata.mtime = attrs.mtime.unwrap_or(metadata.mtime);
+        staged.mtime = attrs.mtime.or(staged.mtime);
+        self.put(at, staged);
+        Ok(())
+    }
+
+    /// Sets an extended attribute of a file that exists.
+    pub fn set_xattr(&mut self, path: &GuestPath, xattr: Xattr) -> Result<()> {
+        self.set_xattr_at(&self.resolve(path)?, xattr)
+    }
+
+    /// Sets an extended attribute of a file that exists, of a symbolic link itself.
+    pub fn set_xattr_at(&mut self, at: &Resolved, xattr: Xattr) -> Result<()> {
+        let mut staged = self.existing(at)?;
+        staged.xattrs.insert(xattr.name, Some(xattr.value));
+        self.put(at.clone(), staged);
+        Ok(())
+    }
+
+    /// Removes an extended attribute of a file that exists; `NotFound` where it is not there.
+    pub fn remove_xattr(&mut self, path: &GuestPath, name: &[u8]) -> Result<()> {
+        let at = self.resolve(path)?;
+        if !self.view().xattrs(&at)?.contains_key(name) {
+            return Err(failure(ErrorKind::NotFound, &at, "it has no such extended attribute"));
+        }
+        let mut staged = self.existing(&at)?;
+        staged.xattrs.insert(name.to_vec(), None);
+        self.put(at, staged);
+        Ok(())
+    }
+
+    /// This moment.
+    pub fn savepoint(&self) -> Savepoint {
+        Savepoint { nodes: Arc::clone(&self.nodes) }
+    }
+
+    /// Undoes everything since `savepoint`.
+    pub fn rollback(&mut self, savepoint: Savepoint) {
+        self.nodes = savepoint.nodes;
+    }
+
+    /// What has changed since `savepoint`, parents before what is in them; empty where everything is as it was then.
+    pub fn changes_since(&self, savepoint: &Savepoint) -> Result<Vec<Change>> {
+        if Arc::ptr_eq(&self.nodes, &savepoint.nodes) {
+            return Ok(Vec::new());
+        }
+        self.compare(&savepoint.nodes)
+    }
+
+    /// The changes, without those that change nothing. `Ambiguous` where two names of one file are changed differently.
+    pub fn finish(self) -> Result<ChangeSet> {
+        ChangeSet::new(self.compare(&Nodes::new())?)
+    }
+
+    /// Every path that differs from what it is with the nodes `old`. A node is never taken off a stage, so those of
+    /// `old` are among its own unless it was rolled back behind them.
+    fn compare(&self, old: &Nodes) -> Result<Vec<Change>> {
+        let mut paths: Vec<&Resolved> = self.nodes.keys().chain(old.keys()).collect();
+        paths.sort_unstable();
+        paths.dedup();
+        let change = |path| change::between(self.base, path, old, &self.nodes).transpose();
+        paths.into_iter().filter_map(change).collect()
+    }
+
+    fn existing(&self, at: &Resolved) -> Result<Staged> {
+        self.view().staged(at)?.ok_or_else(|| failure(ErrorKind::NotFound, at, "no such file or directory"))
+    }
+
+    fn check_parent(&self, at: &Resolved) -> Result<()> {
+        let parent = at.parent().unwrap_or_else(Resolved::root);
+        match self.lookup(&parent)? {
+            Some(metadata) if metadata.file_type == FileType::Directory => Ok(()),
+            Some(_) => Err(failure(ErrorKind::WrongType, &parent, "not a directory")),
+            None => Err(failure(ErrorKind::NotFound, &parent, "no such directory")),
+        }
+    }
+
+    fn put(&mut self, at: Resolved, staged: Staged) {
+        Arc::make_mut(&mut self.nodes).insert(at, Node::Present(staged));
+    }
+
+    fn new_metadata(&mut self, file_type: FileType, attrs: Attrs, size: u64) -> Metadata {
+        self.inode = self.inode.saturating_sub(1);
+        Metadata {
+            file_type,
+            mode: attrs.mode & 0o7777,
+            uid: attrs.uid,
+            gid: attrs.gid,
+            size,
+            links: if file_type == FileType::Directory { 2 } else { 1 },
+            inode: self.inode,
+            mtime: Timestamp::default(),
+        }
+    }
+}
+
+impl Lookup for Stage<'_> {
+    fn lookup(&self, at: &Resolved) -> Result<Option<Metadata>> {
+        self.view().lookup(at)
+    }
+
+    fn read_link(&self, at: &Resolved) -> Result<Vec<u8>> {
+        self.view().read_link(at)
+    }
+}
+
+fn failure(kind: ErrorKind, at: &Resolved, message: &str) -> Error {
+    Error::new(kind, Layer::Stage, message).with_guest_path(at.as_bytes())
+}
+
+/// The bytes of a staged content of at most `limit` bytes; `Unsupported` where there are more.
+fn read_content(content: &Content, at: &Resolved, limit: u64) -> Result<Vec<u8>> {
+    let len = content.len();
+    match usize::try_from(len) {
+        Ok(size) if len <= limit => {
+            let mut bytes = vec![0; size];
+            content.read_at(&mut bytes, 0)?;
+            Ok(bytes)
+        }
+        _ => Err(failure(
+            ErrorKind::Unsupported,
+            at,
+            &format!("{len} bytes is more than the {limit} that are read here"),
+        )),
+    }
+}

@@ -1,0 +1,172 @@
+//! What a stage says of one path, and the tree that a base and such nodes make together.
+
+use super::failure;
+use crate::error::{ErrorKind, Result};
+use crate::fs::{Content, DirEntry, FileType, GuestFs, Lookup, Metadata, Timestamp, Xattr};
+use crate::path::Resolved;
+use std::collections::BTreeMap;
+
+pub(super) type Nodes = BTreeMap<Resolved, Node>;
+
+/// What a stage says of one path.
+#[derive(Clone, Debug)]
+pub(super) enum Node {
+    /// Nothing is there any more. A directory is removed only when it is empty, so all that the base has below a removed
+    /// directory is removed by nodes of its own.
+    Removed,
+    /// This is there.
+    Present(Staged),
+}
+
+/// A file as a stage has it.
+#[derive(Clone, Debug)]
+pub(super) struct Staged {
+    pub(super) origin: Origin,
+    pub(super) metadata: Metadata,
+    /// The content of a regular file; `None` for the base's, which only a node of the base's origin has.
+    pub(super) content: Option<Content>,
+    /// The target of a symbolic link that is new.
+    pub(super) target: Option<Vec<u8>>,
+    /// A time that was asked for.
+    pub(super) mtime: Option<Timestamp>,
+    /// By name, the extended attributes that are set (or removed, `None`) over those of the base.
+    pub(super) xattrs: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+/// Whether a node is the base's file, changed, or a new one in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Base,
+    Fresh,
+}
+
+impl Staged {
+    pub(super) fn of_base(metadata: Metadata) -> Self {
+        Self { origin: Origin::Base, metadata, content: None, target: None, mtime: None, xattrs: BTreeMap::new() }
+    }
+
+    pub(super) fn fresh(metadata: Metadata) -> Self {
+        Self { origin: Origin::Fresh, ..Self::of_base(metadata) }
+    }
+}
+
+/// A base and the nodes over it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct View<'s> {
+    pub(super) base: &'s dyn GuestFs,
+    pub(super) nodes: &'s Nodes,
+}
+
+pub(super) enum Found<'s> {
+    Staged(&'s Staged),
+    Base,
+    Missing,
+}
+
+impl<'s> View<'s> {
+    pub(super) fn find(&self, at: &Resolved) -> Result<Found<'s>> {
+        if self.nodes.is_empty() {
+            return Ok(Found::Base);
+        }
+        let mut origin = Origin::Base;
+        let mut here = Resolved::root();
+        for name in at.components() {
+            match self.nodes.get(&here) {
+                Some(Node::Removed) => return Ok(Found::Missing),
+                Some(Node::Present(staged)) if staged.metadata.file_type != FileType::Directory => {
+                    return Err(failure(ErrorKind::WrongType, &here, "not a directory"));
+                }
+                Some(Node::Present(staged)) if staged.origin == Origin::Fresh => origin = Origin::Fresh,
+                // What the base has below a directory that is new does not show.
+                None if origin == Origin::Fresh => return Ok(Found::Missing),
+                Some(Node::Present(_)) | None => {}
+            }
+            here = here.child(name);
+        }
+        Ok(match self.nodes.get(at) {
+            Some(Node::Present(staged)) => Found::Staged(staged),
+            Some(Node::Removed) => Found::Missing,
+            None if origin == Origin::Fresh => Found::Missing,
+            None => Found::Base,
+        })
+    }
+
+    /// The file as it is to be; `None` where it is missing.
+    pub(super) fn staged(&self, at: &Resolved) -> Result<Option<Staged>> {
+        Ok(match self.find(at)? {
+            Found::Staged(staged) => Some(staged.clone()),
+            Found::Base => self.base.lookup(at)?.map(Staged::of_base),
+            Found::Missing => None,
+        })
+    }
+
+    /// The entries of the directory at `at`, sorted by name.
+    pub(super) fn read_dir(&self, at: &Resolved) -> Result<Vec<DirEntry>> {
+        let mut entries = BTreeMap::new();
+        let from_base = match self.find(at)? {
+            Found::Staged(staged) => {
+                if staged.metadata.file_type != FileType::Directory {
+                    return Err(failure(ErrorKind::WrongType, at, "not a directory"));
+                }
+                staged.origin == Origin::Base
+            }
+            Found::Base => true,
+            Found::Missing => return Err(failure(ErrorKind::NotFound, at, "no such directory")),
+        };
+        if from_base {
+            entries.extend(self.base.read_dir(at)?.into_iter().map(|entry| (entry.name, entry.file_type)));
+        }
+        let prefix = at.child(b"");
+        for (path, node) in self.nodes.range(prefix.clone()..) {
+            let Some(name) = path.as_bytes().strip_prefix(prefix.as_bytes()) else { break };
+            if name.is_empty() || name.contains(&b'/') {
+                continue;
+            }
+            match node {
+                Node::Removed => entries.remove(name),
+                Node::Present(staged) => entries.insert(name.to_vec(), staged.metadata.file_type),
+            };
+        }
+        Ok(entries.into_iter().map(|(name, file_type)| DirEntry { name, file_type }).collect())
+    }
+
+    /// All extended attributes of a file that is there, by name.
+    pub(super) fn xattrs(&self, at: &Resolved) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+        let of_base = || -> Result<BTreeMap<_, _>> {
+            Ok(self.base.xattrs(at)?.into_iter().map(|Xattr { name, value }| (name, value)).collect())
+        };
+        match self.find(at)? {
+            Found::Base => of_base(),
+            Found::Missing => Err(failure(ErrorKind::NotFound, at, "no such file")),
+            Found::Staged(staged) => {
+                let mut all = if staged.origin == Origin::Base { of_base()? } else { BTreeMap::new() };
+                for (name, value) in &staged.xattrs {
+                    match value {
+                        Some(value) => all.insert(name.clone(), value.clone()),
+                        None => all.remove(name),
+                    };
+                }
+                Ok(all)
+            }
+        }
+    }
+}
+
+impl Lookup for View<'_> {
+    fn lookup(&self, at: &Resolved) -> Result<Option<Metadata>> {
+        match self.find(at)? {
+            Found::Staged(staged) => Ok(Some(staged.metadata)),
+            Found::Base => self.base.lookup(at),
+            Found::Missing => Ok(None),
+        }
+    }
+
+    fn read_link(&self, at: &Resolved) -> Result<Vec<u8>> {
+        match self.find(at)? {
+            Found::Staged(Staged { target: Some(target), .. }) => Ok(target.clone()),
+            Found::Staged(Staged { origin: Origin::Base, .. }) | Found::Base => self.base.read_link(at),
+            Found::Staged(_) => Err(failure(ErrorKind::WrongType, at, "not a symbolic link")),
+            Found::Missing => Err(failure(ErrorKind::NotFound, at, "no such symbolic link")),
+        }
+    }
+}

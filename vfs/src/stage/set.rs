@@ -1,0 +1,137 @@
+//! All changes of a stage, and the hand that makes them.
+
+use super::change::{Change, Means, State};
+use super::content;
+use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::fs::{Attrs, FileType, GuestFs, SetAttrs};
+use std::collections::BTreeMap;
+
+/// All changes of a stage, each path once, parents before what is in them.
+#[derive(Debug)]
+pub struct ChangeSet {
+    changes: Vec<Change>,
+}
+
+impl ChangeSet {
+    /// The changes in the order of their paths; `Ambiguous` where two names of one file are to become different files
+    /// without the file being replaced.
+    pub(super) fn new(changes: Vec<Change>) -> Result<Self> {
+        let mut names = BTreeMap::new();
+        for change in &changes {
+            let (Some(before), Some(after), Means::Change) = (&change.before, &change.after, change.means) else {
+                continue;
+            };
+            if before.metadata.file_type == FileType::Directory || before.metadata.links < 2 {
+                continue;
+            }
+            match names.get(&before.metadata.inode) {
+                None => {
+                    names.insert(before.metadata.inode, (change, after));
+                }
+                Some((first, state)) if !agree(state, after)? => {
+                    return Err(Error::new(
+                        ErrorKind::Ambiguous,
+                        Layer::Stage,
+                        format!("it is a hard link of {}, and the two are changed differently", first.path),
+                    )
+                    .with_guest_path(change.path.as_bytes()));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(Self { changes })
+    }
+
+    /// Each changed path once, parents before what is in them.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Makes the changes. The only code that writes to a guest filesystem.
+    ///
+    /// `fs` is the filesystem that the stage lay over. What is to go is removed first, the innermost first; then the rest
+    /// is made, the outermost first. After an error the filesystem is in between: its transaction is to be dropped.
+    pub fn apply(&self, fs: &mut dyn GuestFs) -> Result<()> {
+        for change in self.changes.iter().rev() {
+            if matches!(change.means, Means::Remove | Means::Replace) {
+                fs.remove(&change.path)?;
+            }
+        }
+        for change in &self.changes {
+            match (change.means, &change.before, &change.after) {
+                (Means::Create | Means::Replace, _, Some(after)) => create(fs, change, after)?,
+                (Means::Change, Some(before), Some(after)) => modify(fs, change, before, after)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn create(fs: &mut dyn GuestFs, change: &Change, after: &State) -> Result<()> {
+    let path = &change.path;
+    let attrs = Attrs { mode: after.metadata.mode, uid: after.metadata.uid, gid: after.metadata.gid };
+    match (after.metadata.file_type, &after.target) {
+        (FileType::Regular, _) => fs.create_file(path, attrs)?,
+        (FileType::Directory, _) => fs.create_dir(path, attrs)?,
+        (FileType::Symlink, Some(target)) => fs.create_symlink(path, target, attrs)?,
+        _ => {
+            return Err(Error::unsupported(Layer::Stage, "only files, directories and symbolic links can be made")
+                .with_guest_path(path.as_bytes()));
+        }
+    }
+    for xattr in &after.xattrs {
+        fs.set_xattr(path, xattr)?;
+    }
+    if let Some(content) = after.content.as_ref().filter(|content| !content.is_empty()) {
+        fs.put(path, content)?;
+    }
+    match after.mtime {
+        Some(_) => fs.set_attrs(path, SetAttrs { mtime: after.mtime, ..SetAttrs::default() }),
+        None => Ok(()),
+    }
+}
+
+fn modify(fs: &mut dyn GuestFs, change: &Change, before: &State, after: &State) -> Result<()> {
+    let path = &change.path;
+    if let Some(content) = &after.content {
+        fs.put(path, content)?;
+    }
+    let (old, new) = (&before.metadata, &after.metadata);
+    let attrs = SetAttrs {
+        mode: Some(new.mode).filter(|mode| *mode != old.mode),
+        uid: Some(new.uid).filter(|uid| *uid != old.uid),
+        gid: Some(new.gid).filter(|gid| *gid != old.gid),
+        mtime: after.mtime,
+    };
+    if attrs != SetAttrs::default() {
+        fs.set_attrs(path, attrs)?;
+    }
+    for old in &before.xattrs {
+        if after.xattrs.iter().all(|new| new.name != old.name) {
+            fs.remove_xattr(path, &old.name)?;
+        }
+    }
+    for xattr in &after.xattrs {
+        fs.set_xattr(path, xattr)?;
+    }
+    Ok(())
+}
+
+/// Whether two names of one file are to become the same.
+fn agree(one: &State, other: &State) -> Result<bool> {
+    let attrs = |state: &State| (state.metadata.mode, state.metadata.uid, state.metadata.gid, state.mtime);
+    if attrs(one) != attrs(other) || one.xattrs != other.xattrs {
+        return Ok(false);
+    }
+    match (&one.content, &other.content) {
+        (None, None) => Ok(true),
+        (Some(one), Some(other)) => content::same(one, other),
+        _ => Ok(false),
+    }
+}

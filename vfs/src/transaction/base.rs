@@ -1,0 +1,201 @@
+//! The host file as the layers above see it: calls counted, errors named.
+
+use super::IoCounts;
+use super::host::{Host, Stamp};
+use crate::block::{BlockDevice, check_range};
+use crate::error::{Error, ErrorKind, Layer, Result};
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The image file below the overlay, with its journal.
+#[derive(Debug)]
+pub(super) struct Base {
+    host: Box<dyn Host>,
+    /// The size in bytes when the transaction began; a commit is what changes it.
+    size: u64,
+    counters: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    reads: AtomicU64,
+    bytes_read: AtomicU64,
+    writes: AtomicU64,
+    bytes_written: AtomicU64,
+    fsyncs: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, n: usize) {
+    counter.fetch_add(n as u64, Ordering::Relaxed);
+}
+
+impl Counters {
+    fn read(&self, bytes: usize) {
+        add(&self.reads, 1);
+        add(&self.bytes_read, bytes);
+    }
+
+    fn write(&self, bytes: usize) {
+        add(&self.writes, 1);
+        add(&self.bytes_written, bytes);
+    }
+
+    fn fsync(&self) {
+        add(&self.fsyncs, 1);
+    }
+}
+
+impl Base {
+    pub(super) fn new(host: Box<dyn Host>) -> Result<Self> {
+        let size = host.size().map_err(|e| Error::io(Layer::Host, "read the size", e).with_host_path(host.path()))?;
+        if size == 0 {
+            return Err(Error::corrupt(Layer::Host, "the image is empty").with_host_path(host.path()));
+        }
+        Ok(Self { host, size, counters: Counters::default() })
+    }
+
+    pub(super) fn counts(&self) -> IoCounts {
+        let Counters { reads, bytes_read, writes, bytes_written, fsyncs } = &self.counters;
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        IoCounts {
+            reads: get(reads),
+            bytes_read: get(bytes_read),
+            writes: get(writes),
+            bytes_written: get(bytes_written),
+            fsyncs: get(fsyncs),
+        }
+    }
+
+    /// An error about the image in this kind, with its path.
+    pub(super) fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error::new(kind, Layer::Transaction, message).with_host_path(self.host.path())
+    }
+
+    /// An error about the journal in this kind, with its path.
+    pub(super) fn journal_error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
+        Error::new(kind, Layer::Transaction, message).with_host_path(self.host.journal().path())
+    }
+
+    /// What an error means for the image, over the error itself, whose kind and hint it keeps.
+    pub(super) fn wrap(&self, message: impl Into<String>, cause: Error) -> Error {
+        let error = self.error(cause.kind(), message);
+        match cause.hint().map(str::to_owned) {
+            Some(hint) => error.with_hint(hint).with_source(cause),
+            None => error.with_source(cause),
+        }
+    }
+
+    pub(super) fn journal_name(&self) -> String {
+        self.host.journal().path().display().to_string()
+    }
+
+    pub(super) fn name(&self) -> String {
+        self.host.path().display().to_string()
+    }
+
+    pub(super) fn stamp(&self) -> Result<Stamp> {
+        self.host.stamp().map_err(|e| self.failed("read the times of the image", e))
+    }
+
+    /// Writes into the image; past its end too.
+    pub(super) fn write(&self, buf: &[u8], offset: u64) -> Result<()> {
+        self.counters.write(buf.len());
+        self.host.write_at(buf, offset).map_err(|e| self.failed("write to the image", e).with_offset(offset))
+    }
+
+    /// Makes sure that a write to this range finds room; on a filesystem that cannot tell, it does nothing.
+    pub(super) fn reserve(&self, range: &Range<u64>) -> Result<()> {
+        match self.host.reserve(range.start, range.end - range.start) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+            result => result.map_err(|e| self.failed("reserve room for the image", e).with_offset(range.start)),
+        }
+    }
+
+    pub(super) fn set_size(&self, size: u64) -> Result<()> {
+        self.host.set_size(size).map_err(|e| self.failed("set the size of the image", e))
+    }
+
+    pub(super) fn sync(&self) -> Result<()> {
+        self.counters.fsync();
+        self.host.sync().map_err(|e| self.failed("make the image durable", e))
+    }
+
+    pub(super) fn open_journal(&self) -> Result<Option<u64>> {
+        self.host.journal().open()
+    }
+
+    pub(super) fn read_journal(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        self.counters.read(buf.len());
+        let read = self.host.journal().read_at(buf, offset);
+        read.map_err(|e| self.journal_failed("read the journal", e).with_offset(offset))
+    }
+
+    pub(super) fn create_journal(&self) -> Result<()> {
+        self.host.journal().create().map_err(|e| self.journal_failed("create the journal", e))
+    }
+
+    pub(super) fn append_journal(&self, buf: &[u8]) -> Result<()> {
+        self.counters.write(buf.len());
+        self.host.journal().append(buf).map_err(|e| self.journal_failed("write the journal", e))
+    }
+
+    pub(super) fn sync_journal(&self) -> Result<()> {
+        self.counters.fsync();
+        self.host.journal().sync().map_err(|e| self.journal_failed("make the journal durable", e))
+    }
+
+    pub(super) fn remove_journal(&self) -> Result<()> {
+        self.host.journal().remove().map_err(|e| self.journal_failed("remove the journal", e))
+    }
+
+    pub(super) fn sync_dir(&self) -> Result<()> {
+        self.counters.fsync();
+        let synced = self.host.journal().sync_dir();
+        synced.map_err(|e| self.journal_failed("make the journal's directory durable", e))
+    }
+
+    fn failed(&self, operation: &str, source: io::Error) -> Error {
+        explain(operation, source).with_host_path(self.host.path())
+    }
+
+    fn journal_failed(&self, operation: &str, source: io::Error) -> Error {
+        explain(operation, source).with_host_path(self.host.journal().path())
+    }
+}
+
+/// A failed call, with the way out where there is one.
+fn explain(operation: &str, source: io::Error) -> Error {
+    let (why, hint) = match source.kind() {
+        io::ErrorKind::StorageFull => (": the host has no space left", Some("make room on the image's filesystem")),
+        io::ErrorKind::QuotaExceeded => (": the disk quota is used up", Some("make room within the quota")),
+        io::ErrorKind::FileTooLarge => (": the file would become too large", Some("raise the limit on file sizes")),
+        _ => ("", None),
+    };
+    let error = Error::io(Layer::Host, format_args!("{operation}{why}"), source);
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+impl BlockDevice for Base {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        check_range(Layer::Host, self.size, offset, buf.len())?;
+        self.counters.read(buf.len());
+        self.host.read_at(buf, offset).map_err(|e| self.failed("read the image", e).with_offset(offset))
+    }
+
+    /// Only a commit writes, and not through this trait.
+    fn write_at(&self, _buf: &[u8], offset: u64) -> Result<()> {
+        Err(self.error(ErrorKind::Invalid, "a write went past the transaction").with_offset(offset))
+    }
+
+    fn flush(&self) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,79 @@
+//! The host's side of a transaction: the image file, and the journal beside it.
+
+use crate::error::Result;
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+
+/// The file that holds the image, as a transaction uses it.
+///
+/// A trait, so that tests can stand between a commit and the file: they record what is written and made durable in which
+/// order, build every state that a crash could leave, and let any single call fail.
+pub trait Host: Debug + Send + Sync {
+    /// The path of the image, for messages.
+    fn path(&self) -> &Path;
+
+    /// The size of the image in bytes.
+    fn size(&self) -> io::Result<u64>;
+
+    /// What tells this file from another one of the same name.
+    fn stamp(&self) -> io::Result<Stamp>;
+
+    /// Fills `buf` from byte `offset`, or fails.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Writes all of `buf` at byte `offset`; a write past the end lengthens the file. On an error any part may have been
+    /// written.
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Gives these `len` bytes of the file their room on the disk, holes included, without a change to what they hold.
+    fn reserve(&self, offset: u64, len: u64) -> io::Result<()>;
+
+    /// Cuts or lengthens (with zeros) the file to `size` bytes.
+    fn set_size(&self, size: u64) -> io::Result<()>;
+
+    /// Makes what was written durable, and the size.
+    fn sync(&self) -> io::Result<()>;
+
+    /// The journal's place beside the image.
+    fn journal(&self) -> &dyn Sidecar;
+}
+
+/// The journal file beside the image, and the directory that names it.
+pub trait Sidecar: Debug + Send + Sync {
+    /// The path of the file, for messages.
+    fn path(&self) -> &Path;
+
+    /// Opens the file for reading and gives its size in bytes, or `None` where there is none. `Denied` where it is not a
+    /// plain file that only the image's owner or this user can have made.
+    fn open(&self) -> Result<Option<u64>>;
+
+    /// Fills `buf` from byte `offset` of the file that was opened or created.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Makes the file, empty, readable by this user alone; fails where the name is taken, by whatever.
+    fn create(&self) -> io::Result<()>;
+
+    /// Appends to the file that was created. On an error any part may have been written.
+    fn append(&self, buf: &[u8]) -> io::Result<()>;
+
+    /// Makes the file's contents durable.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Removes the file's name.
+    fn remove(&self) -> io::Result<()>;
+
+    /// Makes the directory durable: whether the file's name is in it.
+    fn sync_dir(&self) -> io::Result<()>;
+}
+
+/// What tells a file from another one of the same name, and from itself after somebody has written to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The inode number.
+    pub inode: u64,
+    /// The time of the last write, in seconds since 1970.
+    pub modified: i64,
+    /// The nanoseconds of that time.
+    pub modified_nanos: u32,
+}

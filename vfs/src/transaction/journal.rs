@@ -1,0 +1,211 @@
+//! The redo journal beside the image: written before a commit applies, read by recovery.
+
+use super::base::Base;
+use super::changes::{self, CHUNK};
+use super::overlay::Overlay;
+use super::record::{Extent, HEADER, Header, Opening, RECORD_HEADER, TRAILER};
+use crate::block::BlockDevice;
+use crate::error::{Error, ErrorKind, Result};
+use crc32c::crc32c_append;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
+
+/// Writes a journal that turns the base into the overlay in these ranges, and makes it durable with its name.
+///
+/// On an error the image is untouched, and no journal is left if the host lets it be removed.
+pub(super) fn write(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> Result<()> {
+    base.create_journal().map_err(|error| {
+        let error = base.wrap("the commit failed before it began; the image is as it was", error);
+        let hint = "the directory of the image must be writable, for the journal that makes the commit safe";
+        if error.hint().is_some() { error } else { error.with_hint(hint) }
+    })?;
+    let written = fill(base, overlay, changed).and_then(|()| base.sync_journal()).and_then(|()| base.sync_dir());
+    written.map_err(|error| match base.remove_journal() {
+        Ok(()) => {
+            // Where this fails a crash may bring the journal back; complete, it is a commit that the next run finishes.
+            let _ = base.sync_dir();
+            base.wrap("the commit failed before it began; the image is as it was", error)
+        }
+        Err(_) => {
+            let message = format!(
+                "the commit failed before it began; the image is as it was, but the journal {} could not be removed",
+                base.journal_name()
+            );
+            base.wrap(message, error).with_hint("remove the journal, or the next run may finish the commit")
+        }
+    })
+}
+
+/// Streams the journal's bytes to its file.
+fn fill(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> Result<()> {
+    let extents = || changed.iter().flat_map(changes::chunks).map(|(offset, len)| Extent { offset, len });
+    let mut header = Header {
+        id: random_id(),
+        image_size: base.size(),
+        stamp: base.stamp()?,
+        records: 0,
+        journal_size: (HEADER + TRAILER) as u64,
+    };
+    for extent in extents() {
+        header.records += 1;
+        header.journal_size += (RECORD_HEADER + extent.body()) as u64;
+    }
+    let mut pending = header.encode().to_vec();
+    let mut checksum = 0;
+    let (mut old, mut new) = (Vec::new(), Vec::new());
+    for extent in extents() {
+        old.resize(extent.len, 0);
+        new.resize(extent.len, 0);
+        overlay.read_base(&mut old, extent.offset)?;
+        overlay.read_at(&mut new, extent.offset)?;
+        extent.encode(&old, &new, &mut pending);
+        if pending.len() >= CHUNK {
+            checksum = crc32c_append(checksum, &pending);
+            base.append_journal(&pending)?;
+            pending.clear();
+        }
+    }
+    checksum = crc32c_append(checksum, &pending);
+    pending.extend_from_slice(&header.trailer(checksum));
+    base.append_journal(&pending)
+}
+
+/// Removes the journal of a commit that is in the image durably.
+pub(super) fn remove_applied(base: &Base) -> Result<()> {
+    base.remove_journal().map_err(|error| {
+        base.wrap("the commit is done and the image is the new one, but its journal could not be removed", error)
+            .with_hint(format!("remove {} before anybody else writes to the image", base.journal_name()))
+    })?;
+    if let Err(error) = base.sync_dir() {
+        // The image is new and durable. Should a crash bring the journal back, it changes nothing.
+        tracing::warn!(%error, "the removal of the journal may not be durable");
+    }
+    Ok(())
+}
+
+/// A random number without a dependency: the standard library seeds its hashers from the system's generator.
+fn random_id() -> [u8; 16] {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&RandomState::new().hash_one(0).to_le_bytes());
+    id[8..].copy_from_slice(&RandomState::new().hash_one(1).to_le_bytes());
+    id
+}
+
+/// What lies in the journal's place.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Nothing.
+    Nothing,
+    /// The beginning of a journal: the commit had not touched the image yet.
+    Torn,
+    /// A whole journal.
+    Complete(Journal),
+}
+
+/// A journal whose checksum is right, and its records one after the other.
+#[derive(Clone, Debug)]
+pub(super) struct Journal {
+    pub(super) header: Header,
+    /// Where the next record starts, in bytes.
+    at: u64,
+    /// Records still to come.
+    left: u64,
+    /// The end of the last record's range in the image.
+    reached: u64,
+}
+
+/// Reads what lies in the journal's place, all of it, in bounded memory.
+pub(super) fn find(base: &Base) -> Result<Found> {
+    let Some(size) = base.open_journal()? else { return Ok(Found::Nothing) };
+    let mut first = vec![0; usize::try_from(size).map_or(HEADER, |size| size.min(HEADER))];
+    base.read_journal(&mut first, 0)?;
+    let header = match Header::decode(&first) {
+        Opening::Header(header) => header,
+        Opening::Torn => return Ok(Found::Torn),
+        Opening::Version(version) => {
+            let message = format!("this journal has version {version}, which this imgraft does not know");
+            let error = base.journal_error(ErrorKind::Unsupported, message);
+            return Err(error.with_hint(format!("use the imgraft that wrote it: imgraft recover {}", base.name())));
+        }
+        Opening::Foreign => {
+            let error =
+                base.journal_error(ErrorKind::Denied, "this has the name of the image's journal and is not one");
+            return Err(error.with_hint("find out what it is, and move it away"));
+        }
+    };
+    // The writer counted before it wrote: another size is a journal that was not finished.
+    if size != header.journal_size || size < (HEADER + TRAILER) as u64 {
+        return Ok(Found::Torn);
+    }
+    let end = size - TRAILER as u64;
+    let mut checksum = 0;
+    let mut buf = Vec::new();
+    for (at, len) in changes::chunks(&(0..end)) {
+        buf.resize(len, 0);
+        base.read_journal(&mut buf, at)?;
+        checksum = crc32c_append(checksum, &buf);
+    }
+    let mut trailer = [0; TRAILER];
+    base.read_journal(&mut trailer, end)?;
+    if trailer != header.trailer(checksum) {
+        return Ok(Found::Torn);
+    }
+    Ok(Found::Complete(Journal { header, at: HEADER as u64, left: header.records, reached: 0 }))
+}
+
+/// A record in memory: a range of the image, the checksums of its sectors, and its new bytes.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    pub(super) offset: u64,
+    body: Vec<u8>,
+    table: usize,
+}
+
+impl Record {
+    /// The table of checksums, for [`super::record::checksums`].
+    pub(super) fn table(&self) -> &[u8] {
+        &self.body[..self.table]
+    }
+
+    /// The new bytes.
+    pub(super) fn data(&self) -> &[u8] {
+        &self.body[self.table..]
+    }
+}
+
+impl Journal {
+    /// Reads the next record into `record`; false after the last one.
+    ///
+    /// The checksum has been seen to be right, so what does not fit here was made to be wrong: `Corrupt`.
+    pub(super) fn next(&mut self, base: &Base, record: &mut Record) -> Result<bool> {
+        let end = self.header.journal_size - TRAILER as u64;
+        if self.left == 0 {
+            return if self.at == end { Ok(false) } else { Err(self.corrupt(base)) };
+        }
+        if end - self.at < RECORD_HEADER as u64 {
+            return Err(self.corrupt(base));
+        }
+        let mut start = [0; RECORD_HEADER];
+        base.read_journal(&mut start, self.at)?;
+        let extent = Extent::decode(&start, self.reached, self.header.image_size).ok_or_else(|| self.corrupt(base))?;
+        let body = self.at + RECORD_HEADER as u64;
+        if end - body < extent.body() as u64 {
+            return Err(self.corrupt(base));
+        }
+        record.body.resize(extent.body(), 0);
+        base.read_journal(&mut record.body, body)?;
+        record.offset = extent.offset;
+        record.table = extent.sectors() * 8;
+        self.at = body + extent.body() as u64;
+        self.left -= 1;
+        self.reached = extent.offset + extent.len as u64;
+        Ok(true)
+    }
+
+    /// The error of a journal whose checksum is right and whose records cannot be.
+    pub(super) fn corrupt(&self, base: &Base) -> Error {
+        base.journal_error(ErrorKind::Corrupt, "the journal contradicts itself; nothing of it was used")
+            .with_offset(self.at)
+            .with_hint("find out who made it, and remove it")
+    }
+}

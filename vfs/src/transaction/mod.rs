@@ -1,0 +1,151 @@
+//! Everything or nothing: writes to the host file are held until one commit.
+//!
+//! [`Transaction::begin`] opens and locks the file, and finishes or discards what an interrupted run left. The layers
+//! above read and write the [`Overlay`]. [`Transaction::commit`] makes what it holds the image, in one of the two orders
+//! of [`CommitPlan`], so that a crash at any instant leaves the old image or the new one.
+
+mod base;
+mod changes;
+mod commit;
+#[cfg(test)]
+pub(crate) mod crash;
+#[cfg(test)]
+mod crash_tests;
+mod file;
+mod host;
+mod journal;
+mod lock;
+mod overlay;
+#[cfg(test)]
+mod overlay_tests;
+mod record;
+mod recover;
+#[cfg(test)]
+mod recover_tests;
+mod spill;
+
+pub use file::FileHost;
+pub use host::{Host, Sidecar, Stamp};
+pub use overlay::Overlay;
+pub use recover::Recovery;
+
+use crate::error::{Error, ErrorKind, Layer, Result};
+use base::Base;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What a transaction may do to the image, and so which locks it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read only: others may read too; a process that may write is `InUse`.
+    Read,
+    /// Read and commit: nobody else may use the image.
+    Write,
+}
+
+/// How the writes that a transaction holds become the image, as the image's format knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitPlan {
+    /// Everything held lies at or past the old end of the file, but for the 512-byte sector at `sector`, whose one write
+    /// switches from the old image to the new one. The transaction checks the claim before it writes.
+    Switch {
+        /// The byte offset of the sector, a multiple of 512.
+        sector: u64,
+    },
+    /// The writes held replace live bytes: they go through a redo journal beside the image.
+    Journal,
+}
+
+/// What a run cost on the host file, and on its journal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoCounts {
+    /// Calls that read.
+    pub reads: u64,
+    /// Bytes read.
+    pub bytes_read: u64,
+    /// Calls that wrote.
+    pub writes: u64,
+    /// Bytes written.
+    pub bytes_written: u64,
+    /// Calls that made writes durable (fsync of file or directory).
+    pub fsyncs: u64,
+}
+
+/// An image file, opened and locked, whose changes are held until [`commit`](Self::commit).
+///
+/// The lock lasts as long as the transaction and every [`Overlay`] taken from it.
+#[derive(Debug)]
+pub struct Transaction {
+    base: Arc<Base>,
+    overlay: Arc<Overlay>,
+    access: Access,
+    recovered: Recovery,
+}
+
+impl Transaction {
+    /// Opens and locks the image, and (for `Write`) finishes or discards what an interrupted run left.
+    ///
+    /// `NotFound`, `WrongType`, `Unsupported` (a device), `Denied` (no permission, or a journal that does not fit the
+    /// image), `Corrupt` (empty), `InUse` (locked by somebody, or for `Read` an interrupted commit to finish first).
+    pub fn begin(image: &Path, access: Access) -> Result<Self> {
+        let host = FileHost::open(image, access)?;
+        let directory = host.directory().map(Path::to_path_buf);
+        Self::start(Box::new(host), access, directory)
+    }
+
+    /// Begins on a host that is not (only) a file; locks are its business.
+    pub fn over(host: Box<dyn Host>, access: Access) -> Result<Self> {
+        Self::start(host, access, None)
+    }
+
+    fn start(host: Box<dyn Host>, access: Access, spill: Option<PathBuf>) -> Result<Self> {
+        let base = Arc::new(Base::new(host)?);
+        let recovered = match access {
+            Access::Write => recover::recover(&base)?,
+            Access::Read => {
+                recover::refuse_pending(&base)?;
+                Recovery::Nothing
+            }
+        };
+        let overlay = Arc::new(Overlay::spilling_to(Arc::clone(&base) as _, spill));
+        Ok(Self { base, overlay, access, recovered })
+    }
+
+    /// What an interrupted run had left when this one began.
+    pub fn recovered(&self) -> Recovery {
+        self.recovered
+    }
+
+    /// The host file's bytes with the writes held laid over them; the image formats stand on it.
+    pub fn overlay(&self) -> Arc<Overlay> {
+        Arc::clone(&self.overlay)
+    }
+
+    /// What the run has cost so far.
+    pub fn counts(&self) -> IoCounts {
+        self.base.counts()
+    }
+
+    /// Makes the writes held durable as `plan` says; where they change nothing, nothing is written.
+    ///
+    /// On an error the image is the old one, and the message says so; or, where the disk failed in the middle, the
+    /// message says what the image is and what to do: the switch may be done, or a journal is there to be finished.
+    pub fn commit(self, plan: CommitPlan) -> Result<IoCounts> {
+        if self.access == Access::Read {
+            let message = "a transaction that was begun for reading cannot commit";
+            return Err(Error::new(ErrorKind::Invalid, Layer::Transaction, message));
+        }
+        match plan {
+            CommitPlan::Switch { sector } => commit::switch(&self.base, &self.overlay, sector)?,
+            CommitPlan::Journal => commit::journal(&self.base, &self.overlay)?,
+        }
+        Ok(self.base.counts())
+    }
+}
+
+/// Finishes or discards what an interrupted run left of a commit to this image.
+///
+/// The errors are those of [`Transaction::begin`] for writing.
+pub fn recover(image: &Path) -> Result<Recovery> {
+    Ok(Transaction::begin(image, Access::Write)?.recovered())
+}

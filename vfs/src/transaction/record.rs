@@ -1,0 +1,237 @@
+//! The bytes of a redo journal: a header, records, a trailer.
+//!
+//! All numbers are little-endian. For every sector of 512 bytes a record has the CRC-32C of what the image held and of
+//! what it shall hold: recovery sees by them, sector by sector, whether the image is the one that the journal was made
+//! for. A journal counts only with its trailer, whose checksum is over everything before it.
+//!
+//! The journal holds what goes into the guest, password hashes and keys included; its file has mode 0600.
+
+use super::changes::{CHUNK, SECTOR};
+use super::host::Stamp;
+use crc32c::crc32c;
+
+pub(super) const HEADER: usize = 512;
+pub(super) const TRAILER: usize = 32;
+pub(super) const RECORD_HEADER: usize = 16;
+
+const MAGIC: &[u8; 8] = b"IMGRAFTJ";
+const TRAILER_MAGIC: &[u8; 8] = b"IMGRAFTE";
+const VERSION: u32 = 1;
+
+/// Where the header's own checksum lies.
+const CHECKSUM: std::ops::Range<usize> = 12..16;
+
+/// What a journal says of itself, and of the image it was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    /// A random number, in the trailer too.
+    pub(super) id: [u8; 16],
+    /// The size of the image in bytes.
+    pub(super) image_size: u64,
+    /// The image when the journal was made.
+    pub(super) stamp: Stamp,
+    /// The number of records.
+    pub(super) records: u64,
+    /// The size of the journal in bytes, from the header to the trailer.
+    pub(super) journal_size: u64,
+}
+
+/// What the first bytes of a file with a journal's name are.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Opening {
+    /// A journal's header.
+    Header(Header),
+    /// What a crash leaves of a header.
+    Torn,
+    /// A journal of another version.
+    Version(u32),
+    /// Something else: not ours to remove.
+    Foreign,
+}
+
+impl Header {
+    pub(super) fn encode(&self) -> [u8; HEADER] {
+        let mut bytes = [0; HEADER];
+        bytes[..8].copy_from_slice(MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[16..32].copy_from_slice(&self.id);
+        bytes[32..40].copy_from_slice(&self.image_size.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.stamp.inode.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.stamp.modified.to_le_bytes());
+        bytes[56..60].copy_from_slice(&self.stamp.modified_nanos.to_le_bytes());
+        bytes[64..72].copy_from_slice(&self.records.to_le_bytes());
+        bytes[72..80].copy_from_slice(&self.journal_size.to_le_bytes());
+        let checksum = crc32c(&bytes);
+        bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+
+    /// Judges the first bytes of a file: all of them where it is shorter than a header.
+    pub(super) fn decode(bytes: &[u8]) -> Opening {
+        let magic = bytes.len().min(MAGIC.len());
+        if bytes[..magic] != MAGIC[..magic] {
+            // A filesystem may keep the length of a file and lose its bytes.
+            return if bytes.iter().all(|&byte| byte == 0) { Opening::Torn } else { Opening::Foreign };
+        }
+        let Ok(bytes) = <&[u8; HEADER]>::try_from(bytes) else { return Opening::Torn };
+        let mut unsigned = *bytes;
+        unsigned[CHECKSUM].fill(0);
+        if crc32c(&unsigned) != u32_at(bytes, CHECKSUM.start) {
+            return Opening::Torn;
+        }
+        match u32_at(bytes, 8) {
+            VERSION => {}
+            version => return Opening::Version(version),
+        }
+        let mut id = [0; 16];
+        id.copy_from_slice(&bytes[16..32]);
+        Opening::Header(Self {
+            id,
+            image_size: u64_at(bytes, 32),
+            stamp: Stamp {
+                inode: u64_at(bytes, 40),
+                modified: u64_at(bytes, 48).cast_signed(),
+                modified_nanos: u32_at(bytes, 56),
+            },
+            records: u64_at(bytes, 64),
+            journal_size: u64_at(bytes, 72),
+        })
+    }
+
+    /// The end of the journal, where `checksum` is the CRC-32C of everything before it.
+    pub(super) fn trailer(&self, checksum: u32) -> [u8; TRAILER] {
+        let mut bytes = [0; TRAILER];
+        bytes[..8].copy_from_slice(TRAILER_MAGIC);
+        bytes[8..24].copy_from_slice(&self.id);
+        bytes[24..28].copy_from_slice(&checksum.to_le_bytes());
+        bytes
+    }
+}
+
+/// The start of a record: a range of the image, of at most [`CHUNK`] bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) offset: u64,
+    pub(super) len: usize,
+}
+
+impl Extent {
+    /// The range that `bytes` give, where it is one that this tool writes: in sectors, not empty, not before `from`, and
+    /// inside `image_size`.
+    pub(super) fn decode(bytes: &[u8; RECORD_HEADER], from: u64, image_size: u64) -> Option<Self> {
+        let offset = u64_at(bytes, 0);
+        let len = u64_at(bytes, 8);
+        let end = offset.checked_add(len)?;
+        let len = usize::try_from(len).ok()?;
+        let fits =
+            offset.is_multiple_of(SECTOR as u64) && (1..=CHUNK).contains(&len) && offset >= from && end <= image_size;
+        fits.then_some(Self { offset, len })
+    }
+
+    /// The sectors in it, the last of which may be cut short by the end of the image.
+    pub(super) fn sectors(&self) -> usize {
+        self.len.div_ceil(SECTOR)
+    }
+
+    /// The bytes of its record after the record's header: two checksums a sector, and the new data.
+    pub(super) fn body(&self) -> usize {
+        self.sectors() * 8 + self.len
+    }
+
+    /// Appends the record that turns `old` into `new`, both of which are as long as this range.
+    pub(super) fn encode(&self, old: &[u8], new: &[u8], to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.offset.to_le_bytes());
+        to.extend_from_slice(&(self.len as u64).to_le_bytes());
+        for (old, new) in old.chunks(SECTOR).zip(new.chunks(SECTOR)) {
+            to.extend_from_slice(&crc32c(old).to_le_bytes());
+            to.extend_from_slice(&crc32c(new).to_le_bytes());
+        }
+        to.extend_from_slice(new);
+    }
+}
+
+/// The two checksums of a sector, of its old and its new bytes, from the table of a record.
+pub(super) fn checksums(table: &[u8]) -> impl Iterator<Item = (u32, u32)> {
+    table.chunks_exact(8).map(|pair| (u32_at(pair, 0), u32_at(pair, 4)))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    let mut number = [0; 4];
+    number.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(number)
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    let mut number = [0; 8];
+    number.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> Header {
+        Header {
+            id: *b"0123456789abcdef",
+            image_size: 1 << 40,
+            stamp: Stamp { inode: 7, modified: -3, modified_nanos: 999_999_999 },
+            records: 2,
+            journal_size: 4096,
+        }
+    }
+
+    #[test]
+    fn a_header_reads_back() {
+        assert_eq!(Header::decode(&header().encode()), Opening::Header(header()));
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_byte_of_a_header_is_seen() {
+        let bytes = header().encode();
+        for len in 0..HEADER {
+            assert_eq!(Header::decode(&bytes[..len]), Opening::Torn, "{len} bytes");
+        }
+        for at in 0..HEADER {
+            let mut bytes = bytes;
+            bytes[at] ^= 0x10;
+            let expected = if at < 8 { Opening::Foreign } else { Opening::Torn };
+            assert_eq!(Header::decode(&bytes), expected, "byte {at}");
+        }
+        assert_eq!(Header::decode(&[0; HEADER]), Opening::Torn);
+        assert_eq!(Header::decode(b"#!/bin/sh\n"), Opening::Foreign);
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let mut bytes = header().encode();
+        bytes[8] = 2;
+        bytes[CHECKSUM].fill(0);
+        let checksum = crc32c(&bytes);
+        bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(Header::decode(&bytes), Opening::Version(2));
+    }
+
+    #[test]
+    fn only_extents_that_the_writer_makes_are_read() {
+        let decode = |offset: u64, len: u64| {
+            let mut bytes = [0; RECORD_HEADER];
+            bytes[..8].copy_from_slice(&offset.to_le_bytes());
+            bytes[8..].copy_from_slice(&len.to_le_bytes());
+            Extent::decode(&bytes, 4096, 1 << 30)
+        };
+        assert_eq!(decode(4096, 512), Some(Extent { offset: 4096, len: 512 }));
+        assert_eq!(decode((1 << 30) - 512, 500), Some(Extent { offset: (1 << 30) - 512, len: 500 }));
+        for (offset, len) in [
+            (4096, 0),
+            (4097, 512),
+            (3584, 512),
+            (4096, CHUNK as u64 + 1),
+            ((1 << 30) - 512, 513),
+            (u64::MAX - 511, 512),
+            (4096, u64::MAX),
+        ] {
+            assert_eq!(decode(offset, len), None, "{offset}+{len}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What an interrupted run left beside the image, and what becomes of it.
+
+use super::base::Base;
+use super::changes::SECTOR;
+use super::journal::{self, Found, Journal, Record};
+use super::record::checksums;
+use crate::block::BlockDevice;
+use crate::error::{Error, ErrorKind, Result};
+use crc32c::crc32c;
+
+/// What an interrupted run had left, and what was done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// Nothing was left.
+    Nothing,
+    /// A commit was completed: the image is the new one.
+    Finished,
+    /// What was left of a commit that had not changed the image yet was removed: the image is the old one.
+    Discarded,
+}
+
+/// What the image holds of a journal's sectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// All are as they were before the commit.
+    Old,
+    /// At least one is as only this commit makes it, and the others are old or new.
+    Begun,
+}
+
+/// Finishes or discards what an interrupted run left; the image is locked for writing.
+///
+/// `Denied` where the image is not the one that the journal was made for, and nothing is applied.
+pub(super) fn recover(base: &Base) -> Result<Recovery> {
+    let journal = match journal::find(base)? {
+        Found::Nothing => return Ok(Recovery::Nothing),
+        Found::Torn => return discard(base),
+        Found::Complete(journal) => journal,
+    };
+    if journal.header.image_size != base.size() {
+        return Err(changed_since(base, "the journal was made for an image of another size"));
+    }
+    match judge(base, journal.clone())? {
+        // Not one sector proves that this is the journal's image, and the image is whole as it is. It is finished only
+        // if nobody has touched the file since: else other blocks may have changed that the new ones do not fit to.
+        State::Old if base.stamp()? != journal.header.stamp => discard(base),
+        State::Old | State::Begun => {
+            apply(base, journal)?;
+            journal::remove_applied(base)?;
+            Ok(Recovery::Finished)
+        }
+    }
+}
+
+/// Fails with `InUse` where a commit has to be finished first; writes nothing.
+pub(super) fn refuse_pending(base: &Base) -> Result<()> {
+    match journal::find(base)? {
+        Found::Nothing | Found::Torn => Ok(()),
+        Found::Complete(_) => {
+            let error = base.error(ErrorKind::InUse, "an interrupted run has left a commit to finish");
+            Err(error.with_hint(format!("run: imgraft recover {}", base.name())))
+        }
+    }
+}
+
+fn discard(base: &Base) -> Result<Recovery> {
+    base.remove_journal()?;
+    base.sync_dir()?;
+    Ok(Recovery::Discarded)
+}
+
+/// Compares every sector of the journal with the image.
+fn judge(base: &Base, mut journal: Journal) -> Result<State> {
+    let mut state = State::Old;
+    let mut record = Record::default();
+    let mut now = Vec::new();
+    while journal.next(base, &mut record)? {
+        now.resize(record.data().len(), 0);
+        base.read_at(&mut now, record.offset)?;
+        let sectors = now.chunks(SECTOR).zip(record.data().chunks(SECTOR)).zip(checksums(record.table()));
+        for (i, ((now, data), (old, new))) in sectors.enumerate() {
+            if crc32c(data) != new {
+                return Err(journal.corrupt(base));
+            }
+            if now == data {
+                if old != new {
+                    state = State::Begun;
+                }
+            } else if crc32c(now) != old {
+                let offset = record.offset + (i * SECTOR) as u64;
+                return Err(
+                    changed_since(base, "the image was changed after the run was interrupted").with_offset(offset)
+                );
+            }
+        }
+    }
+    Ok(state)
+}
+
+fn changed_since(base: &Base, message: &str) -> Error {
+    let name = base.journal_name();
+    base.error(
+        ErrorKind::Denied,
+        format!("an interrupted run left the journal {name}, and it cannot be applied: {message}"),
+    )
+    .with_hint(format!("if the image is good as it is, remove {name}; else restore the image from a copy"))
+}
+
+fn apply(base: &Base, mut journal: Journal) -> Result<()> {
+    let mut record = Record::default();
+    while journal.next(base, &mut record)? {
+        base.write(record.data(), record.offset)?;
+    }
+    base.sync()
+}

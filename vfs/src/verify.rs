@@ -1,0 +1,228 @@
+//! Reading changes back through a reader that shares no code with the writer.
+
+use crate::block::BlockDevice;
+use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::fs::{Content, FileType};
+use crate::path::Resolved;
+use crate::stage::{Change, ChangeSet, State};
+use ext4_view::{Ext4, Ext4Error, Ext4Read, Path};
+use std::collections::BTreeSet;
+use std::error::Error as StdError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+/// How many bytes of a file are compared at a time.
+const PIECE: u64 = 64 * 1024;
+
+/// What the second reader says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It read every changed path and agrees on type, mode, owner, size, every byte of staged content, and on the absence
+    /// of what was removed.
+    Agrees {
+        /// How many paths were read.
+        paths: usize,
+        /// How many extended attributes were set or removed, of which this reader can say nothing.
+        xattrs_unverified: usize,
+    },
+    /// It does not know this filesystem.
+    Unknown {
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// Reads every changed path back from the ext2, ext3 or ext4 filesystem on `volume`.
+///
+/// `Corrupt` names the path and what is different where the reader disagrees with what was to be written, or fails where
+/// it should read. Times and extended attributes are not compared: the reader rounds the first as it likes and has no
+/// access to the second.
+pub fn verify(volume: Arc<dyn BlockDevice>, changes: &ChangeSet) -> Result<Verdict> {
+    // The reader is meant not to panic; if it does all the same, that is one more way of not being able to read.
+    match catch_unwind(AssertUnwindSafe(|| read_back(volume, changes))) {
+        Ok(verdict) => verdict,
+        Err(_) => {
+            Err(Error::corrupt(Layer::Stage, "the second reader (ext4-view) broke down reading the changes back"))
+        }
+    }
+}
+
+fn read_back(volume: Arc<dyn BlockDevice>, changes: &ChangeSet) -> Result<Verdict> {
+    let reader = match Ext4::load(Box::new(Volume(volume))) {
+        Ok(reader) => Reader { fs: reader, directories: BTreeSet::new() },
+        Err(error) => return unreadable(error, &Resolved::root()),
+    };
+    let mut reader = reader;
+    for change in changes.changes() {
+        match reader.check(change) {
+            Ok(()) => {}
+            Err(Disagreement::Found(error)) => return Err(error),
+            Err(Disagreement::Unreadable(error)) => return unreadable(error, &change.path),
+        }
+    }
+    let xattrs = |change: &Change| {
+        let names = |state: &Option<State>| -> BTreeSet<Vec<u8>> {
+            state.iter().flat_map(|state| state.xattrs.iter().map(|xattr| xattr.name.clone())).collect()
+        };
+        if change.after.is_none() { 0 } else { names(&change.before).union(&names(&change.after)).count() }
+    };
+    Ok(Verdict::Agrees {
+        paths: changes.changes().len(),
+        xattrs_unverified: changes.changes().iter().map(xattrs).sum(),
+    })
+}
+
+/// What an error of the reader means for the verdict.
+fn unreadable(error: Ext4Error, at: &Resolved) -> Result<Verdict> {
+    let message = match error {
+        Ext4Error::Incompatible(_) | Ext4Error::Encrypted => return Ok(Verdict::Unknown { reason: error.to_string() }),
+        Ext4Error::NotFound => "it is missing after the change",
+        Ext4Error::Io(source) => {
+            return Err(match source.downcast::<Error>() {
+                // It followed a pointer out of the volume.
+                Ok(source) if source.kind() == ErrorKind::Invalid => {
+                    differs(at, "it cannot be read back").with_source(source)
+                }
+                Ok(source) => *source,
+                Err(source) => differs(at, "it cannot be read back").with_source(source),
+            });
+        }
+        _ => "it cannot be read back",
+    };
+    Err(differs(at, message).with_source(error))
+}
+
+fn differs(at: &Resolved, message: impl Into<String>) -> Error {
+    Error::corrupt(Layer::Stage, message).with_guest_path(at.as_bytes())
+}
+
+/// Why a change is not confirmed.
+enum Disagreement {
+    Found(Error),
+    Unreadable(Ext4Error),
+}
+
+impl From<Ext4Error> for Disagreement {
+    fn from(error: Ext4Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+impl From<Error> for Disagreement {
+    fn from(error: Error) -> Self {
+        Self::Found(error)
+    }
+}
+
+struct Reader {
+    fs: Ext4,
+    /// Those already seen to be directories, and no symbolic links.
+    directories: BTreeSet<Resolved>,
+}
+
+impl Reader {
+    fn check(&mut self, change: &Change) -> Result<(), Disagreement> {
+        let at = &change.path;
+        let Some(after) = &change.after else { return self.check_gone(at) };
+        self.check_parents(at)?;
+        let found = self.fs.symlink_metadata(path(at)?)?;
+        let expected = &after.metadata;
+        let file_type = FileType::from(found.file_type());
+        compare(at, "type", file_type, expected.file_type, |file_type| format!("{file_type:?}"))?;
+        compare(at, "mode", found.mode(), expected.mode, |mode| format!("{mode:04o}"))?;
+        compare(at, "owner", found.uid(), expected.uid, u32::to_string)?;
+        compare(at, "group", found.gid(), expected.gid, u32::to_string)?;
+        if matches!(expected.file_type, FileType::Regular | FileType::Symlink) {
+            compare(at, "size", found.len(), expected.size, u64::to_string)?;
+        }
+        if let Some(target) = &after.target {
+            let found = self.fs.read_link(path(at)?)?;
+            compare(at, "target", found.as_ref(), target.as_slice(), |target| target.escape_ascii().to_string())?;
+        }
+        match &after.content {
+            Some(content) => self.check_content(at, content),
+            None => Ok(()),
+        }
+    }
+
+    fn check_gone(&self, at: &Resolved) -> Result<(), Disagreement> {
+        match self.fs.symlink_metadata(path(at)?) {
+            Err(Ext4Error::NotFound | Ext4Error::NotADirectory) => Ok(()),
+            Err(error) => Err(error.into()),
+            Ok(_) => Err(differs(at, "it is still there after it was removed").into()),
+        }
+    }
+
+    fn check_parents(&mut self, at: &Resolved) -> Result<(), Disagreement> {
+        let mut next = at.parent();
+        while let Some(here) = next.filter(|here| !self.directories.contains(here)) {
+            let found = FileType::from(self.fs.symlink_metadata(path(&here)?)?.file_type());
+            compare(&here, "type", found, FileType::Directory, |file_type| format!("{file_type:?}"))?;
+            next = here.parent();
+            self.directories.insert(here);
+        }
+        Ok(())
+    }
+
+    fn check_content(&self, at: &Resolved, content: &Content) -> Result<(), Disagreement> {
+        // Follows links, of which there are none: the parents and the file itself were looked at.
+        let mut file = self.fs.open(path(at)?)?;
+        let size = content.len();
+        let mut expected = vec![0; size.min(PIECE) as usize];
+        let mut found = expected.clone();
+        let mut offset = 0;
+        while offset < size {
+            let len = (size - offset).min(PIECE) as usize;
+            let (expected, found) = (&mut expected[..len], &mut found[..len]);
+            content.read_at(expected, offset)?;
+            let mut filled = 0;
+            while filled < len {
+                match file.read_bytes(&mut found[filled..])? {
+                    0 => return Err(differs(at, "it ends before its size").with_offset(offset).into()),
+                    read => filled += read,
+                }
+            }
+            if let Some(wrong) = expected.iter().zip(found.iter()).position(|(expected, found)| expected != found) {
+                return Err(differs(at, "its content is not what was to be written")
+                    .with_offset(offset + wrong as u64)
+                    .into());
+            }
+            offset += len as u64;
+        }
+        Ok(())
+    }
+}
+
+fn path(at: &Resolved) -> Result<Path<'_>, Ext4Error> {
+    Path::try_from(at.as_bytes()).map_err(|_| Ext4Error::MalformedPath)
+}
+
+fn compare<T: PartialEq>(at: &Resolved, what: &str, found: T, expected: T, show: impl Fn(&T) -> String) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(differs(at, format!("its {what} is {} and should be {}", show(&found), show(&expected))))
+}
+
+impl From<ext4_view::FileType> for FileType {
+    fn from(file_type: ext4_view::FileType) -> Self {
+        match file_type {
+            ext4_view::FileType::Regular => Self::Regular,
+            ext4_view::FileType::Directory => Self::Directory,
+            ext4_view::FileType::Symlink => Self::Symlink,
+            ext4_view::FileType::CharacterDevice => Self::CharDevice,
+            ext4_view::FileType::BlockDevice => Self::BlockDevice,
+            ext4_view::FileType::Fifo => Self::Fifo,
+            ext4_view::FileType::Socket => Self::Socket,
+        }
+    }
+}
+
+/// A block device as the reader wants it.
+struct Volume(Arc<dyn BlockDevice>);
+
+impl Ext4Read for Volume {
+    fn read(&mut self, start: u64, buf: &mut [u8]) -> Result<(), Box<dyn StdError + Send + Sync>> {
+        Ok(self.0.read_at(buf, start)?)
+    }
+}

@@ -1,0 +1,243 @@
+//! Volumes: what on a disk can hold a filesystem, and the choice of one.
+
+#![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used)]
+
+mod field;
+mod gpt;
+mod layout;
+mod mbr;
+mod probe;
+mod select;
+
+pub use probe::probe;
+pub use select::select;
+
+use crate::block::{BlockDevice, SliceDevice};
+use crate::error::{Error, Layer, Result};
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+/// How the disk is divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Scheme {
+    Whole,
+    Mbr,
+    Gpt,
+}
+
+/// What lies at the start of a volume, by its magic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The name as blkid(8) prints it: `ext4`, `xfs`, `vfat`, `swap`, `LVM2_member`, `crypto_LUKS`, …
+    pub name: &'static str,
+    /// The label; empty where there is none.
+    pub label: String,
+    /// The UUID in the usual spelling; empty where there is none.
+    pub uuid: String,
+}
+
+/// A volume and what is known of it without opening it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeInfo {
+    /// The partition's number as the kernel gives it (logical ones from 5); `None` for the whole disk.
+    pub index: Option<NonZeroU32>,
+    /// The first byte on the disk.
+    pub start: u64,
+    /// The size in bytes.
+    pub size: u64,
+    /// The partition's type: a GUID, or two hexadecimal digits for MBR; empty for the whole disk.
+    pub part_type: String,
+    /// The partition's label (GPT); empty where there is none.
+    pub part_label: String,
+    /// The partition's UUID (GPT) or `DISKID-NN` (MBR), as PARTUUID of blkid(8); empty where there is none.
+    pub part_uuid: String,
+    /// What lies in it; `None` where no magic is known. Labels are a stranger's text.
+    pub signature: Option<Signature>,
+}
+
+impl VolumeInfo {
+    /// The whole of a disk as a volume.
+    fn whole(disk: &dyn BlockDevice, signature: Option<Signature>) -> Self {
+        Self {
+            index: None,
+            start: 0,
+            size: disk.size(),
+            part_type: String::new(),
+            part_label: String::new(),
+            part_uuid: String::new(),
+            signature,
+        }
+    }
+
+    /// The first byte after it.
+    fn end(&self) -> u64 {
+        self.start.saturating_add(self.size)
+    }
+
+    /// Its bytes on the disk it was found on; `Corrupt` where they do not lie there.
+    pub fn device(&self, disk: &Arc<dyn BlockDevice>) -> Result<Arc<dyn BlockDevice>> {
+        if self.start == 0 && self.size == disk.size() {
+            return Ok(Arc::clone(disk));
+        }
+        match SliceDevice::new(Arc::clone(disk), self.start, self.size) {
+            Ok(slice) => Ok(Arc::new(slice)),
+            Err(error) => {
+                Err(Error::corrupt(Layer::Volume, format!("{self} does not lie on the disk")).with_source(error))
+            }
+        }
+    }
+}
+
+impl fmt::Display for VolumeInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            Some(index) => write!(f, "partition {index}"),
+            None => f.write_str("the whole disk"),
+        }
+    }
+}
+
+/// The partition table of a disk and the volumes in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// How the disk is divided.
+    pub scheme: Scheme,
+    /// The size of a logical sector in bytes, 512 or 4096, as the table was found.
+    pub sector_size: u32,
+    /// The volumes by number; for [`Scheme::Whole`] the disk itself.
+    pub volumes: Vec<VolumeInfo>,
+    /// What is odd and was tolerated, a clause each ("the primary GPT is damaged; its backup is used").
+    pub notes: Vec<String>,
+}
+
+/// Which volume is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// The one that holds the root filesystem of the one guest.
+    Auto,
+    /// The whole disk, without a look at any partition table.
+    Whole,
+    /// The partition with this number.
+    Index(NonZeroU32),
+    /// The one whose filesystem or partition has this label.
+    Label(String),
+    /// The one whose filesystem or partition has this UUID, in any case.
+    Uuid(String),
+}
+
+/// A chosen volume.
+#[derive(Debug)]
+pub struct Volume {
+    /// Its bytes.
+    pub device: Arc<dyn BlockDevice>,
+    /// What is known of it.
+    pub info: VolumeInfo,
+}
+
+/// The sizes of a logical sector that disks have, the usual one first.
+const SECTOR_SIZES: [u32; 2] = [512, 4096];
+
+/// Lists the volumes of a disk: GPT (primary or backup), MBR with logical partitions, or the whole disk.
+///
+/// Which of them it is follows the kernel: a GPT counts under a protective MBR only, and a boot sector whose entries
+/// cannot be partitions is a filesystem's. Overlapping partitions, partitions outside the disk and a damaged table
+/// without a backup are `Corrupt`.
+pub fn list(disk: &Arc<dyn BlockDevice>) -> Result<Table> {
+    let disk_signature = probe(&**disk)?;
+    let Some(record) = mbr::BootRecord::read(&**disk, 0)? else {
+        return Ok(whole(disk, disk_signature, stray_gpt(disk)?));
+    };
+    let mut notes = Vec::new();
+    let (scheme, sector_size, mut volumes) = if let Some(sectors) = record.protected_sectors() {
+        let gpt = gpt::read(&**disk, sectors)?;
+        notes.extend(gpt.notes);
+        if record.is_hybrid() {
+            notes.push("the MBR beside the GPT has partitions too; the GPT is used".to_owned());
+        }
+        (Scheme::Gpt, gpt.sector_size, gpt.volumes)
+    } else {
+        if !record.is_table() || (record.is_empty() && disk_signature.is_some()) {
+            return Ok(whole(disk, disk_signature, stray_gpt(disk)?));
+        }
+        notes.extend(stray_gpt(disk)?);
+        match read_mbr(disk, &record) {
+            Ok((sector_size, found)) => {
+                notes.extend(found.notes);
+                (Scheme::Mbr, sector_size, found.volumes)
+            }
+            // The first sector of these is their own, and what stands in the place of a table means little.
+            Err(_) if disk_signature.as_ref().is_some_and(owns_boot_sector) => {
+                notes.push(
+                    "the boot sector has partitions that cannot be; the filesystem around them is used".to_owned(),
+                );
+                return Ok(whole(disk, disk_signature, notes));
+            }
+            Err(error) => return Err(error),
+        }
+    };
+    if let Some(signature) = disk_signature {
+        notes.push(format!("the disk as a whole has a signature too ({})", signature.name));
+    }
+    for volume in &mut volumes {
+        volume.signature = probe(&*volume.device(disk)?)?;
+    }
+    volumes.sort_by_key(|volume| volume.index);
+    Ok(Table { scheme, sector_size, volumes, notes })
+}
+
+/// The disk as one volume, without a look at any partition table.
+pub fn undivided(disk: &Arc<dyn BlockDevice>) -> Result<Table> {
+    Ok(whole(disk, probe(&**disk)?, Vec::new()))
+}
+
+fn whole(disk: &Arc<dyn BlockDevice>, signature: Option<Signature>, notes: Vec<String>) -> Table {
+    let volumes = vec![VolumeInfo::whole(&**disk, signature)];
+    Table { scheme: Scheme::Whole, sector_size: 512, volumes, notes }
+}
+
+/// Reads an MBR, which does not say how large its sectors are: 512 bytes, unless only 4096 bytes make sense of it.
+fn read_mbr(disk: &Arc<dyn BlockDevice>, record: &mbr::BootRecord) -> Result<(u32, mbr::Partitions)> {
+    let [usual, large] = SECTOR_SIZES;
+    let found = record.partitions(&**disk, usual);
+    if let Ok(partitions) = &found
+        && any_signature(disk, partitions)?
+    {
+        return found.map(|partitions| (usual, partitions));
+    }
+    if let Ok(partitions) = record.partitions(&**disk, large)
+        && any_signature(disk, &partitions)?
+    {
+        return Ok((large, partitions));
+    }
+    found.map(|partitions| (usual, partitions))
+}
+
+fn any_signature(disk: &Arc<dyn BlockDevice>, partitions: &mbr::Partitions) -> Result<bool> {
+    for volume in &partitions.volumes {
+        if probe(&*volume.device(disk)?)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a filesystem's own boot sector, or the hybrid one of an optical image, may look like a partition table.
+fn owns_boot_sector(signature: &Signature) -> bool {
+    matches!(signature.name, "vfat" | "exfat" | "ntfs" | "BitLocker" | "iso9660")
+}
+
+/// The note on a GPT that does not count, as no protective MBR announces it.
+fn stray_gpt(disk: &Arc<dyn BlockDevice>) -> Result<Vec<String>> {
+    for size in SECTOR_SIZES.map(u64::from) {
+        let mut magic = [0; gpt::SIGNATURE.len()];
+        if disk.size() >= size.saturating_mul(2) {
+            disk.read_at(&mut magic, size)?;
+        }
+        if magic == gpt::SIGNATURE {
+            return Ok(vec!["a GPT without a protective MBR is ignored, as the kernel does".to_owned()]);
+        }
+    }
+    Ok(Vec::new())
+}

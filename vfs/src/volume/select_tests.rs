@@ -1,0 +1,212 @@
+//! The choice over disks in memory; what an opener answers is given, so no driver is needed.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+
+use super::{Opener, Selector, Volume, select_with};
+use crate::block::{BlockDevice, MemDevice};
+use crate::error::{Error, ErrorKind, Layer, Result};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+const SECTOR: usize = 512;
+const SIZE: usize = 200;
+
+/// What lies in a partition of a test.
+enum Part {
+    /// ext4 with this last byte of a UUID, and this label.
+    Ext4(u8, &'static str),
+    Xfs,
+    Luks,
+    Swap,
+    Nothing,
+}
+
+/// An MBR disk with these partitions, 200 sectors each.
+fn disk(parts: &[Part]) -> Arc<dyn BlockDevice> {
+    let mut bytes = vec![0; 1000 * SECTOR];
+    bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+    bytes[440..444].copy_from_slice(&0xabcd_0123_u32.to_le_bytes());
+    for (slot, part) in parts.iter().enumerate() {
+        let start = 1 + slot * SIZE;
+        let entry = 446 + slot * 16;
+        bytes[entry + 4] = 0x83;
+        bytes[entry + 8..entry + 10].copy_from_slice(&(start as u16).to_le_bytes());
+        bytes[entry + 12] = SIZE as u8;
+        fill(&mut bytes[start * SECTOR..], part);
+    }
+    Arc::new(MemDevice::new(bytes))
+}
+
+fn fill(volume: &mut [u8], part: &Part) {
+    match part {
+        Part::Ext4(id, label) => {
+            volume[1024 + 0x38..1024 + 0x3a].copy_from_slice(&[0x53, 0xef]);
+            volume[1024 + 0x60] = 0x40;
+            volume[1024 + 0x77] = *id;
+            volume[1024 + 0x78..1024 + 0x78 + label.len()].copy_from_slice(label.as_bytes());
+        }
+        Part::Xfs => volume[..8].copy_from_slice(b"XFSB\0\0\x10\0"),
+        Part::Luks => volume[..8].copy_from_slice(b"LUKS\xba\xbe\0\x01"),
+        Part::Swap => volume[4086..4096].copy_from_slice(b"SWAPSPACE2"),
+        Part::Nothing => {}
+    }
+}
+
+fn id(device: &dyn BlockDevice) -> Result<u8> {
+    let mut id = [0];
+    device.read_at(&mut id, 1024 + 0x77)?;
+    Ok(id[0])
+}
+
+/// Even UUIDs hold a root; those from 100 cannot be opened.
+fn open(device: Arc<dyn BlockDevice>) -> Result<bool> {
+    match id(&*device)? {
+        100.. => {
+            Err(Error::new(ErrorKind::Corrupt, Layer::Filesystem, "the journal is dirty").with_hint("boot it once"))
+        }
+        id => Ok(id % 2 == 0),
+    }
+}
+
+const NEVER: &Opener<'_> = &|_| panic!("only the search for a root opens volumes");
+
+fn index(number: u32) -> Selector {
+    Selector::Index(NonZeroU32::new(number).unwrap())
+}
+
+fn number(volume: &Volume) -> u32 {
+    volume.info.index.map_or(0, NonZeroU32::get)
+}
+
+fn auto(parts: &[Part]) -> Result<Volume> {
+    select_with(&disk(parts), &Selector::Auto, &open)
+}
+
+#[test]
+fn the_one_root_is_found() {
+    let volume = auto(&[Part::Ext4(1, "boot"), Part::Swap, Part::Xfs, Part::Ext4(2, "root")]).unwrap();
+    assert_eq!(number(&volume), 4);
+    assert_eq!((volume.info.start, volume.device.size()), (601 * 512, 200 * 512));
+    assert_eq!(id(&*volume.device).unwrap(), 2);
+    assert_eq!(volume.info.part_uuid, "abcd0123-04");
+}
+
+#[test]
+fn a_whole_disk_may_be_the_root() {
+    let mut bytes = vec![0; SIZE * SECTOR];
+    fill(&mut bytes, &Part::Ext4(2, ""));
+    let disk: Arc<dyn BlockDevice> = Arc::new(MemDevice::new(bytes));
+    assert_eq!(number(&select_with(&disk, &Selector::Auto, &open).unwrap()), 0);
+    let error = select_with(&disk, &index(1), NEVER).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(error.to_string(), "there is no partition 1: the disk has no partition table");
+    assert!(error.hint().unwrap().starts_with("type one of: --partition whole"));
+}
+
+#[test]
+fn several_roots_are_ambiguous() {
+    let error = auto(&[Part::Ext4(2, "a\x1b[1m"), Part::Ext4(4, ""), Part::Nothing]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Ambiguous);
+    assert_eq!(error.to_string(), r#"several volumes hold a root filesystem: 1: ext4 "a\u{1b}[1m"; 2: ext4"#);
+    assert_eq!(
+        error.hint(),
+        Some(
+            "type one of: --partition 1 (or --partition uuid:00000000-0000-0000-0000-000000000002), \
+             --partition 2 (or --partition uuid:00000000-0000-0000-0000-000000000004)"
+        )
+    );
+    // The same UUID twice chooses nothing.
+    let error = auto(&[Part::Ext4(2, ""), Part::Ext4(2, "")]).unwrap_err();
+    assert_eq!(error.hint(), Some("type one of: --partition 1, --partition 2"));
+}
+
+#[test]
+fn no_root_lists_every_volume() {
+    let error = auto(&[Part::Ext4(1, "boot"), Part::Swap, Part::Nothing]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(
+        error.to_string(),
+        r#"no root filesystem found: 1: ext4 "boot" (no root filesystem); 2: swap; 3: nothing known"#
+    );
+}
+
+#[test]
+fn a_root_without_a_driver_is_unsupported() {
+    let error = auto(&[Part::Ext4(1, "boot"), Part::Luks, Part::Xfs]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(
+        error.to_string(),
+        "no root filesystem can be reached: 1: ext4 \"boot\" (no root filesystem); 2: crypto_LUKS (no driver); \
+         3: xfs (no driver)"
+    );
+    // It might as well be the one that fails.
+    let error = auto(&[Part::Ext4(100, ""), Part::Luks]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("1: ext4 (the journal is dirty); 2: crypto_LUKS (no driver)"));
+}
+
+#[test]
+fn a_root_that_fails_to_open_gives_its_error() {
+    for parts in [&[Part::Ext4(100, "")][..], &[Part::Ext4(1, ""), Part::Swap, Part::Ext4(100, "")]] {
+        let error = auto(parts).unwrap_err();
+        assert_eq!((error.kind(), error.layer()), (ErrorKind::Corrupt, Layer::Filesystem));
+        assert_eq!(error.to_string(), format!("cannot use partition {} (ext4)", parts.len()));
+        assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "the journal is dirty");
+        assert_eq!(error.hint(), Some("boot it once"));
+    }
+    let error = auto(&[Part::Ext4(100, ""), Part::Ext4(101, "b")]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("2: ext4 \"b\" (the journal is dirty)"));
+    // One that fails beside the one root does not matter.
+    assert_eq!(number(&auto(&[Part::Ext4(100, ""), Part::Ext4(2, "")]).unwrap()), 2);
+}
+
+#[test]
+fn an_empty_table_says_so() {
+    for selector in [Selector::Auto, index(1), Selector::Label("x".into())] {
+        let error = select_with(&disk(&[]), &selector, NEVER).unwrap_err();
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::NotFound, "the partition table is empty"));
+    }
+}
+
+#[test]
+fn the_whole_disk_is_taken_without_a_look_at_the_table() {
+    let mut bytes = vec![0xff; 100 * SECTOR];
+    bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+    bytes[446] = 0;
+    bytes[450] = 0xee;
+    let disk: Arc<dyn BlockDevice> = Arc::new(MemDevice::new(bytes));
+    assert_eq!(select_with(&disk, &Selector::Auto, NEVER).unwrap_err().kind(), ErrorKind::Corrupt);
+    let volume = select_with(&disk, &Selector::Whole, NEVER).unwrap();
+    assert_eq!((volume.info.index, volume.device.size()), (None, 100 * 512));
+}
+
+#[test]
+fn by_number() {
+    let disk = disk(&[Part::Swap, Part::Ext4(1, "boot")]);
+    assert_eq!(number(&select_with(&disk, &index(2), NEVER).unwrap()), 2);
+    let error = select_with(&disk, &index(3), NEVER).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(error.to_string(), "there is no partition 3; there are 1: swap; 2: ext4 \"boot\"");
+}
+
+#[test]
+fn by_label_and_uuid() {
+    let disk = disk(&[Part::Ext4(0xab, "data"), Part::Ext4(3, "twin"), Part::Ext4(5, "twin")]);
+    let by = |selector| select_with(&disk, &selector, NEVER);
+    assert_eq!(number(&by(Selector::Label("data".into())).unwrap()), 1);
+    assert_eq!(number(&by(Selector::Uuid("00000000-0000-0000-0000-0000000000AB".into())).unwrap()), 1);
+    assert_eq!(number(&by(Selector::Uuid("ABCD0123-03".into())).unwrap()), 3);
+    assert_eq!(by(Selector::Label("DATA".into())).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(by(Selector::Label(String::new())).unwrap_err().kind(), ErrorKind::Invalid);
+    let error = by(Selector::Label("twin".into())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Ambiguous);
+    assert_eq!(error.to_string(), "several volumes have the label \"twin\": 2: ext4 \"twin\"; 3: ext4 \"twin\"");
+    assert!(error.hint().unwrap().contains("--partition 2 (or --partition uuid:00000000-0000-0000-0000-000000000003)"));
+}

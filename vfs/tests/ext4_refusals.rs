@@ -1,0 +1,263 @@
+//! What is refused, by name and with the way out, and damage that must not do more than fail.
+
+mod oracle;
+
+use imgraft_vfs::ErrorKind;
+use imgraft_vfs::block::MemDevice;
+use imgraft_vfs::fs::ext4::Ext4;
+use imgraft_vfs::fs::{Attrs, Content, GuestFs, Mode, SetAttrs, Timestamp, Xattr};
+use imgraft_vfs::{Error, Result};
+use oracle::{Before, Random, Scratch, at, try_at};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanoseconds: 0 };
+const READ_WRITE: Mode = Mode::ReadWrite { now: NOW };
+const ATTRS: Attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
+
+fn image(mebibytes: u64, arguments: &[&str]) -> Vec<u8> {
+    let scratch = Scratch::new();
+    let image = scratch.path("image");
+    oracle::mke2fs(&image, mebibytes, Before::Zeros, arguments);
+    std::fs::read(&image).unwrap()
+}
+
+fn open(bytes: &[u8], mode: Mode) -> Result<Ext4> {
+    Ext4::open(Arc::new(MemDevice::new(bytes.to_vec())), mode)
+}
+
+fn refusal(bytes: &[u8], mode: Mode) -> Error {
+    open(bytes, mode).unwrap_err()
+}
+
+#[test]
+fn features_that_cannot_be_kept_are_refused_by_name() {
+    if !oracle::have(&["mke2fs"]) {
+        return;
+    }
+    for (feature, name) in [
+        ("bigalloc", "bigalloc"),
+        ("quota", "quota"),
+        ("quota,project", "project"),
+        ("inline_data", "inline_data"),
+        ("ea_inode", "ea_inode"),
+        ("casefold", "casefold"),
+        ("encrypt", "encrypt"),
+        ("verity", "verity"),
+        ("mmp", "mmp"),
+        ("^extents,^64bit", "extent"),
+    ] {
+        let bytes = image(16, &["-t", "ext4", "-O", feature]);
+        let error = refusal(&bytes, READ_WRITE);
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{feature}");
+        assert!(error.to_string().contains(name), "{feature}: {error}");
+        let fs = open(&bytes, Mode::ReadOnly).unwrap_or_else(|error| panic!("{feature}: {error:?}"));
+        if !feature.contains('^') {
+            assert!(fs.read_dir(&at(&fs, "/")).unwrap().iter().any(|entry| entry.name == b"lost+found"), "{feature}");
+        }
+        assert!(fs.features().feature_names.iter().any(|known| known == name) || feature.contains('^'));
+    }
+}
+
+#[test]
+fn states_that_are_not_clean_are_refused_with_the_way_out() {
+    if !oracle::have(&["mke2fs"]) {
+        return;
+    }
+    let clean = image(8, &["-t", "ext4", "-O", "^metadata_csum"]);
+    open(&clean, READ_WRITE).unwrap();
+    // Offset in the superblock, bytes there, whether reading is refused as well, words of the message.
+    let cases: [(usize, u8, bool, &str); 9] = [
+        (0x60, 0x04, true, "journal"),
+        (0x60, 0x08, true, "journal_dev"),
+        (0x62, 0x08, true, "incompat 0x80000"),
+        (0x66, 0x80, false, "ro_compat 0x800000"),
+        (0x66, 0x01, false, "not clean"),
+        (0xe8, 0x01, false, "not clean"),
+        (0x3a, 0x02, false, "errors"),
+        (0x3a, 0x04, false, "not clean"),
+        (0x65, 0x10, false, "read-only"),
+    ];
+    for (offset, bits, reading, words) in cases {
+        let mut bytes = clean.clone();
+        bytes[1024 + offset] |= bits;
+        let error = refusal(&bytes, READ_WRITE);
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{words}: {error}");
+        assert!(error.to_string().contains(words), "{words}: {error}");
+        assert_eq!(open(&bytes, Mode::ReadOnly).is_err(), reading, "{words}");
+        if words.contains("clean") || words == "journal" {
+            assert!(error.hint().is_some_and(|hint| hint.contains("e2fsck -fy")), "{words}");
+        }
+    }
+    let mut bytes = clean.clone();
+    bytes[1024 + 0x3a] = 0;
+    assert!(refusal(&bytes, READ_WRITE).to_string().contains("not unmounted cleanly"));
+    assert_eq!(refusal(&clean[..4 << 20], Mode::ReadOnly).kind(), ErrorKind::Corrupt);
+    assert_eq!(refusal(&vec![0; 1 << 20], Mode::ReadOnly).kind(), ErrorKind::Unsupported);
+    assert_eq!(refusal(&[0; 100], Mode::ReadOnly).kind(), ErrorKind::Unsupported);
+}
+
+#[test]
+fn a_filesystem_open_for_reading_is_not_changed() {
+    if !oracle::have(&["mke2fs"]) {
+        return;
+    }
+    let mut fs = open(&image(8, &["-t", "ext4"]), Mode::ReadOnly).unwrap();
+    let path = at(&fs, "/new");
+    assert_eq!(fs.create_file(&path, ATTRS).unwrap_err().kind(), ErrorKind::Denied);
+    let path = at(&fs, "/lost+found");
+    assert_eq!(fs.remove(&path).unwrap_err().kind(), ErrorKind::Denied);
+}
+
+#[test]
+fn nothing_is_written_where_nothing_changed() {
+    if !oracle::have(&["mke2fs"]) {
+        return;
+    }
+    let before = image(8, &["-t", "ext4"]);
+    let device = Arc::new(MemDevice::new(before.clone()));
+    let fs = Box::new(Ext4::open(device.clone(), READ_WRITE).unwrap());
+    oracle::tree(&*fs);
+    fs.close().unwrap();
+    assert!(Arc::into_inner(device).unwrap().into_bytes() == before);
+}
+
+#[test]
+fn flagged_and_reserved_files_are_refused() {
+    if !oracle::have(&["mke2fs", "debugfs"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let path = scratch.path("image");
+    oracle::mke2fs(&path, 8, Before::Zeros, &["-t", "ext4"]);
+    let names = ["immutable", "append", "encrypted", "verity", "mapped"];
+    let flags = ["0x80010", "0x80020", "0x80800", "0x180000", "0x0"];
+    let source = scratch.path("source");
+    std::fs::write(&source, "content").unwrap();
+    for (name, flags) in names.iter().zip(flags) {
+        debugfs(&path, &format!("write {} {name}", source.display()));
+        debugfs(&path, &format!("sif {name} flags {flags}"));
+    }
+    debugfs(&path, "ln <8> journal");
+    debugfs(&path, "ln <2> root");
+    let bytes = std::fs::read(&path).unwrap();
+    for (name, kind, words) in [
+        ("/immutable", ErrorKind::Denied, "immutable"),
+        ("/append", ErrorKind::Denied, "append-only"),
+        ("/encrypted", ErrorKind::Unsupported, "encrypted"),
+        ("/verity", ErrorKind::Unsupported, "verity"),
+        ("/mapped", ErrorKind::Unsupported, "not by extents"),
+    ] {
+        let mut fs = open(&bytes, READ_WRITE).unwrap();
+        let path = at(&fs, name);
+        let error = fs.put(&path, &Content::bytes([1])).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(words) && error.to_string().contains(name), "{error}");
+        if kind == ErrorKind::Denied {
+            assert_eq!(fs.read_at(&path, &mut [0; 10], 0).unwrap(), 7);
+            let mut fs = open(&bytes, READ_WRITE).unwrap();
+            assert_eq!(fs.remove(&path).unwrap_err().kind(), kind);
+            let path = at(&fs, "/other");
+            fs.create_file(&path, ATTRS).unwrap();
+        }
+    }
+    let fs = open(&bytes, Mode::ReadOnly).unwrap();
+    assert_eq!(try_at(&fs, "/journal").unwrap_err().kind(), ErrorKind::Corrupt);
+    assert_eq!(try_at(&fs, "/root").unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+fn debugfs(image: &Path, command: &str) {
+    oracle::run(Command::new("debugfs").args(["-w", "-R", command]).arg(image));
+}
+
+/// Reads all there is, and changes things, on a damaged image; only errors may come of it.
+fn live_with(bytes: Vec<u8>) -> (bool, bool) {
+    let device = Arc::new(MemDevice::new(bytes));
+    let read = Ext4::open(device.clone(), Mode::ReadOnly).and_then(|fs| oracle::try_tree(&fs, 1 << 20)).is_ok();
+    (read, change(device).is_ok())
+}
+
+fn change(device: Arc<MemDevice>) -> Result<()> {
+    let mut fs: Box<dyn GuestFs> = Box::new(Ext4::open(device, READ_WRITE)?);
+    for number in 0..3 {
+        let path = try_at(&*fs, format!("/dir/new{number}"))?;
+        fs.create_file(&path, ATTRS)?;
+        fs.put(&path, &Content::bytes(vec![1; 5000]))?;
+        fs.set_xattr(&path, &Xattr { name: b"user.x".to_vec(), value: vec![1; 400] })?;
+    }
+    let file = try_at(&*fs, "/dir/file")?;
+    fs.append(&file, &Content::bytes(vec![2; 3000]))?;
+    fs.put(&file, &Content::bytes(vec![3; 30_000]))?;
+    fs.truncate(&file, 100)?;
+    fs.set_attrs(&file, SetAttrs { mode: Some(0o600), ..SetAttrs::default() })?;
+    let link = try_at(&*fs, "/dir/link")?;
+    fs.remove(&link)?;
+    for number in 0..10 {
+        let path = try_at(&*fs, format!("/many/{number}-{}", "n".repeat(60)))?;
+        fs.remove(&path)?;
+    }
+    let path = try_at(&*fs, "/moved")?;
+    fs.rename(&try_at(&*fs, "/dir/sub")?, &path)?;
+    fs.remove(&path)?;
+    fs.close()
+}
+
+#[test]
+fn damage_only_makes_a_run_fail() {
+    if !oracle::have(&["mke2fs"]) {
+        return;
+    }
+    for features in ["^metadata_csum,^uninit_bg,^has_journal", "^metadata_csum,uninit_bg,^has_journal", "^has_journal"]
+    {
+        let scratch = Scratch::new();
+        let path = scratch.path("image");
+        oracle::mke2fs(&path, 2, Before::Zeros, &["-t", "ext4", "-b", "1024", "-N", "256", "-O", features]);
+        let device = Arc::new(oracle::FileDevice::open(&path));
+        let mut fs: Box<dyn GuestFs> = Box::new(Ext4::open(device, READ_WRITE).unwrap());
+        prepare(&mut *fs).unwrap();
+        fs.close().unwrap();
+        let sound = std::fs::read(&path).unwrap();
+        assert_eq!(live_with(sound.clone()), (true, true), "{features}");
+
+        // Where anything is written at all, apart from what the content of files would be.
+        let used: Vec<usize> = (1024..sound.len()).filter(|at| sound[*at] != 0 && sound[*at] != 0x77).collect();
+        let mut random = Random(11);
+        let mut failed = 0;
+        for _ in 0..600 {
+            let mut bytes = sound.clone();
+            for _ in 0..=random.below(3) {
+                let at = used[random.below(used.len() as u64) as usize];
+                match random.below(4) {
+                    0 => bytes[at] ^= 1 << random.below(8),
+                    1 => bytes[at] = random.next() as u8,
+                    2 => bytes[at & !3..][..4].fill(0xff),
+                    _ => bytes[at & !3..][..4].fill(0),
+                }
+            }
+            let (read, changed) = live_with(bytes);
+            failed += u32::from(!read || !changed);
+        }
+        assert!(failed > 100, "{features}: damage was noticed only {failed} times");
+    }
+}
+
+fn prepare(fs: &mut dyn GuestFs) -> Result<()> {
+    for path in ["/dir", "/dir/sub", "/many"] {
+        fs.create_dir(&try_at(fs, path)?, ATTRS)?;
+    }
+    let file = try_at(fs, "/dir/file")?;
+    fs.create_file(&file, ATTRS)?;
+    for number in 0..12 {
+        // Holes make it many extents.
+        fs.truncate(&file, number * 4096)?;
+        fs.append(&file, &Content::bytes(vec![0x77; 1024]))?;
+    }
+    fs.set_xattr(&file, &Xattr { name: b"user.large".to_vec(), value: vec![0x77; 500] })?;
+    fs.create_symlink(&try_at(fs, "/dir/link")?, &[0x77; 100], ATTRS)?;
+    for number in 0..60 {
+        let path = try_at(fs, format!("/many/{number}-{}", "n".repeat(60)))?;
+        fs.create_file(&path, ATTRS)?;
+    }
+    Ok(())
+}

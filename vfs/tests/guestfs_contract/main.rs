@@ -1,0 +1,55 @@
+//! What every guest filesystem owes to its users: one list of cases, run over every driver.
+//!
+//! A driver takes part by one line at the end of this file and a function that gives an empty filesystem
+//! ([`ground::Made`]): what it was made with, and how it is judged afterwards (closed, checked by the tools of others,
+//! opened again).
+
+mod attrs;
+mod content;
+mod ext4;
+mod ground;
+mod names;
+mod refusal;
+mod rename;
+
+#[path = "../oracle/mod.rs"]
+mod oracle;
+
+use ground::{Ground, Made};
+
+/// Every case as a test of its own over a driver.
+macro_rules! contract {
+    ($driver:ident: $make:expr) => {
+        contract! { $driver: $make;
+            attrs: modes_and_owners, each_attribute_alone, times, xattrs_come_and_go, xattrs_of_every_type,
+                xattr_values_of_many_sizes, a_new_file_inherits_no_xattr;
+            content: put_gives_the_content, put_keeps_what_is_not_content, append_adds, truncate_cuts_and_lengthens,
+                what_was_cut_does_not_come_back, a_large_file_in_pieces, read_at_any_offset, many_sizes;
+            names: files_are_made, directories_are_made, symlinks_of_every_length, hard_links_share_one_file,
+                removing_takes_one_name, names_are_bytes, thousands_of_entries, hundreds_of_directories,
+                deep_directories, looking_up;
+            refusal: reading, making, changing, removing, linking, renaming;
+            rename: to_a_free_name, over_another_file, two_names_of_one_file, over_one_of_two_names, a_symlink_itself,
+                a_directory_between_directories, a_directory_over_an_empty_one, keeps_everything, many_there_and_back;
+        }
+    };
+    ($driver:ident: $make:expr; $($room:ident: $($case:ident),*;)*) => {
+        mod $driver {
+            $(mod $room {
+                $(#[test] fn $case() {
+                    crate::$room::$case(&crate::Ground::new($make));
+                })*
+            })*
+        }
+    };
+}
+
+fn mem() -> Option<Made> {
+    Some(Made { fs: Box::new(imgraft_vfs::fs::mem::MemFs::new()), judge: Box::new(|fs| fs) })
+}
+
+contract! { mem: crate::mem }
+contract! { ext4_default: crate::ext4::default }
+contract! { ext4_small_blocks: crate::ext4::small_blocks }
+contract! { ext4_without_checksums: crate::ext4::without_checksums }
+contract! { ext4_ungrouped: crate::ext4::ungrouped }
