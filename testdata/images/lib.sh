@@ -128,7 +128,7 @@ n() { enter "$1"; printf 'mknod "%s" %s\n' "${1##*/}" "${*:2}" >>"$stage/command
 x() {
   local host
   slot
-  printf '%s' "$3" >"$host"
+  printf '%b' "$3" >"$host"
   [[ $2 != security.selinux ]] || printf '\0' >>"$host"
   printf 'ea_set -f "%s" "%s" %s\n' "$host" "$1" "$2" >>"$stage/commands"
 }

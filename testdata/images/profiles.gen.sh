@@ -97,7 +97,8 @@ END
   f 0644 0 0 '/srv/zoo/größe 寸法' <<<'a name in UTF-8'
   f 0644 0 0 /srv/zoo/attributes <<<'xattrs'
   x /srv/zoo/attributes user.small yes
-  x /srv/zoo/attributes security.capability $'\1'
+  # struct vfs_cap_data, revision 2: cap_net_bind_service, permitted and effective.
+  x /srv/zoo/attributes security.capability '\0001\0\0\0002\0\0004\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
   f 0644 0 0 /srv/zoo/attributes-block <<<'xattrs that do not fit into the inode'
   x /srv/zoo/attributes-block user.large "$(printf 'v%.0s' {1..600})"
   x /srv/zoo/attributes-block user.other second
