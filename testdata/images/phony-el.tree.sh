@@ -15,12 +15,13 @@ label() {
   printf '%s %s %s\n' "$2" "$type" "$found" >>"$stage/labels"
   printf '%s' "$found"
 }
-D() { d "$1" "$2" "$3" "$4" "$(label d "$4")"; }
-F() { f "$1" "$2" "$3" "$4" "$(label - "$4")"; }
-L() { l "$1" "$2" "$(label l "$2")"; }
+# The label is found first, on a line of its own, so that a failure to find one ends the script.
+D() { local context; context=$(label d "$4"); d "$1" "$2" "$3" "$4" "$context"; }
+F() { local context; context=$(label - "$4"); f "$1" "$2" "$3" "$4" "$context"; }
+L() { local context; context=$(label l "$2"); l "$1" "$2" "$context"; }
 
 phony_el() {
-  local dir contexts homedirs
+  local dir context contexts homedirs
   contexts='/.*	system_u:object_r:default_t:s0
 /[^/]+	--	system_u:object_r:etc_runtime_t:s0
 /	-d	system_u:object_r:root_t:s0
@@ -77,7 +78,7 @@ phony_el() {
 /usr/bin/(ba)?sh	--	system_u:object_r:shell_exec_t:s0
 /var/lib(/.*)?	system_u:object_r:var_lib_t:s0
 /var/log(/.*)?	system_u:object_r:var_log_t:s0
-/var/run	-l	system_u:object_r:var_run_t:s0
+/var/run(/.*)?	system_u:object_r:var_run_t:s0
 /var/spool(/.*)?	system_u:object_r:var_spool_t:s0
 /var/tmp	-d	system_u:object_r:tmp_t:s0
 /lost\+found	-d	system_u:object_r:lost_found_t:s0'
@@ -94,18 +95,20 @@ phony_el() {
   { printf '%s\n' "$contexts"; grep -v '^#' <<<"$homedirs"; } >"$stage/file_contexts"
 
   D 0555 0 0 /
-  x /lost+found security.selinux "$(label d /lost+found)"
+  context=$(label d /lost+found)
+  x /lost+found security.selinux "$context"
   for dir in /boot /dev /etc /home /mnt /opt /proc /run /srv /sys /usr /var \
     /etc/NetworkManager /etc/NetworkManager/conf.d /etc/NetworkManager/system-connections \
     /etc/pam.d /etc/rc.d /etc/rc.d/init.d /etc/selinux /etc/selinux/targeted /etc/selinux/targeted/contexts \
     /etc/selinux/targeted/contexts/files /etc/skel /etc/ssh /etc/sysconfig /etc/sysconfig/network-scripts \
     /etc/systemd /etc/systemd/system \
-    /usr/bin /usr/lib /usr/lib/systemd /usr/lib/systemd/system /usr/lib64 /usr/local /usr/sbin /usr/share \
+    /usr/bin /usr/lib /usr/lib/systemd /usr/lib/systemd/system /usr/local /usr/sbin /usr/share \
     /var/lib /var/log /var/spool; do
     D 0755 0 0 $dir
   done
   # The subs file makes /usr/lib64 the same as /usr/lib; the rough matcher does not read it.
-  x /usr/lib64 security.selinux system_u:object_r:lib_t:s0
+  d 0755 0 0 /usr/lib64 system_u:object_r:lib_t:s0
+  echo '/usr/lib64 d system_u:object_r:lib_t:s0' >>"$stage/labels"
   D 0550 0 0 /root
   D 1777 0 0 /tmp
   D 1777 0 0 /var/tmp
@@ -192,8 +195,8 @@ END
 SELINUX=enforcing
 SELINUXTYPE=targeted
 END
-  printf '%s\n' "$contexts" | F 0644 0 0 /etc/selinux/targeted/contexts/files/file_contexts
-  printf '%s\n' "$homedirs" | F 0644 0 0 /etc/selinux/targeted/contexts/files/file_contexts.homedirs
+  F 0644 0 0 /etc/selinux/targeted/contexts/files/file_contexts <<<"$contexts"
+  F 0644 0 0 /etc/selinux/targeted/contexts/files/file_contexts.homedirs <<<"$homedirs"
   F 0644 0 0 /etc/selinux/targeted/contexts/files/file_contexts.subs_dist <<'END'
 /run /var/run
 /run/lock /var/lock

@@ -1,7 +1,7 @@
 //! Five items into every image: right by e2fsck, qemu-img, debugfs and the kernel.
 
 use crate::support::image::{self, Image};
-use crate::support::{FiveItems, HASH, INTERFACES, KEY, Scratch, expect, mount, oracle, text};
+use crate::support::{FiveItems, HASH, KEY, Scratch, expect, mount, oracle, text};
 use std::path::Path;
 
 /// Injects into a copy and lets every oracle speak.
@@ -9,7 +9,7 @@ fn five_items(image: &Image, more: &[&str]) {
     let scratch = Scratch::new();
     let extension = if image.format == "qcow2" { "qcow2" } else { "raw" };
     let copy = scratch.copy(&image.path, &format!("disk.{extension}"));
-    let items = FiveItems::new(&scratch);
+    let items = FiveItems::for_guest(&scratch, &image.name);
     let before = image::open(&copy, image.partition);
     let tree_before = mount::ours(&*before.fs);
     drop(before);
@@ -38,6 +38,7 @@ fn five_items(image: &Image, more: &[&str]) {
             "etc/motd",
             "etc/shadow",
             "srv",
+            "etc/systemd/network",
         ];
         if !expected_to_change.contains(&&*path_text) {
             assert_eq!(Some(seen), tree_after.get(path), "{}: {path_text} is not ours to change", image.name);
@@ -49,7 +50,7 @@ fn five_items(image: &Image, more: &[&str]) {
     }
     let raw = oracle::raw(&scratch, &copy, &image.format);
     oracle::e2fsck(&raw, offset);
-    content(&raw, offset);
+    content(&raw, offset, items.network);
     if oracle::am_root() && oracle::have("getfattr") {
         let mounted = mount::Mounted::new(&raw, offset, scratch.path().join("mnt"));
         let kernel = mounted.tree();
@@ -61,10 +62,10 @@ fn five_items(image: &Image, more: &[&str]) {
 }
 
 /// What debugfs finds in the filesystem.
-fn content(raw: &Path, offset: u64) {
+fn content(raw: &Path, offset: u64, network: (&str, &str)) {
     let cat = |path: &str| oracle::debugfs(raw, offset, &format!("cat {path}"));
     assert!(cat("/root/.ssh/authorized_keys").lines().any(|line| line == KEY));
-    assert_eq!(cat("/etc/network/interfaces"), INTERFACES);
+    assert_eq!(cat(network.0), network.1);
     assert_eq!(cat("/meta.js"), "{\"role\": \"web\"}");
     assert_eq!(cat("/etc/motd"), "put here by imgraft\n");
     assert_eq!(cat("/srv/imgraft/deep/file"), "written\n");

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanoseconds: 123_456_789 };
+const LATE: Timestamp = Timestamp { seconds: 5_000_000_000, nanoseconds: 3 };
 
 /// Name, size in MiB, arguments of mke2fs.
 const PROFILES: &[(&str, u64, &[&str])] = &[
@@ -93,9 +94,8 @@ fn exercise(fs: &mut dyn GuestFs) -> imgraft_vfs::Result<()> {
     fs.remove(&at(fs, "/gone"))?;
     fs.set_attrs(&at(fs, "/third"), SetAttrs { mode: Some(0o4755), uid: Some(1), gid: Some(100_000), mtime: None })?;
     let old = Timestamp { seconds: -5, nanoseconds: 17 };
-    let late = Timestamp { seconds: 5_000_000_000, nanoseconds: 3 };
     fs.set_attrs(&at(fs, "/er"), SetAttrs { mtime: Some(old), ..SetAttrs::default() })?;
-    fs.set_attrs(&at(fs, "/etc/one"), SetAttrs { mtime: Some(late), ..SetAttrs::default() })?;
+    fs.set_attrs(&at(fs, "/etc/one"), SetAttrs { mtime: Some(LATE), ..SetAttrs::default() })?;
     for (path, name, len) in [
         ("/third", "user.small", 10),
         ("/third", "user.larger", 500),
@@ -164,6 +164,9 @@ fn judge(image: &Path, context: &str) {
     oracle::e2fsck(image, context);
     let ours = oracle::tree(&read(image));
     oracle::assert_same(&held, &ours, context);
+    // Small inodes have no room for what 32 bits cannot tell.
+    let late = if context.contains("128") { (i64::from(i32::MAX), 0) } else { (LATE.seconds, LATE.nanoseconds) };
+    assert_eq!(ours[b"/etc/one".as_slice()].mtime, late, "{context}");
     if oracle::can_mount() {
         oracle::assert_same(&ours, &Mounted::new(image, "ro,noload").tree(), context);
     }

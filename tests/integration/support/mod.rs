@@ -76,6 +76,8 @@ pub fn text(path: &Path) -> &str {
 /// A run of all five items, as the README shows it.
 pub struct FiveItems {
     pub words: Vec<String>,
+    /// Where the network configuration goes, and what it is.
+    pub network: (&'static str, &'static str),
 }
 
 /// A real ed25519 public key (its private half was thrown away).
@@ -86,12 +88,28 @@ pub const HASH: &str =
     "$6$saltsalt$u3xff2xCciHcRjzEt4obayPOLwwIpESVvrJLn9VCG6oY93h9mvv2qWPp7RJ.WDEyKnX7/wBdIpeFTaImaToUY1";
 
 /// The network configuration of the five items.
-pub const INTERFACES: &str = "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet static\n    address 192.0.2.10/24\n    gateway 192.0.2.1\n";
+const INTERFACES: &str = "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet static\n    address 192.0.2.10/24\n    gateway 192.0.2.1\n";
+
+/// The same in the words of systemd-networkd.
+const NETWORKD: &str = "[Match]\nName=eth0\n\n[Network]\nAddress=192.0.2.10/24\nGateway=192.0.2.1\n";
 
 impl FiveItems {
+    /// For a guest with ifupdown.
     pub fn new(scratch: &Scratch) -> Self {
+        Self::with_network(scratch, ("/etc/network/interfaces", INTERFACES))
+    }
+
+    /// For a guest of the manifest: those of trixie have systemd-networkd.
+    pub fn for_guest(scratch: &Scratch, name: &str) -> Self {
+        if name.starts_with("trixie") {
+            return Self::with_network(scratch, ("/etc/systemd/network/10-imgraft.network", NETWORKD));
+        }
+        Self::new(scratch)
+    }
+
+    fn with_network(scratch: &Scratch, network: (&'static str, &'static str)) -> Self {
         let key = scratch.file("key.pub", format!("{KEY}\n"));
-        let interfaces = scratch.file("interfaces", INTERFACES);
+        let interfaces = scratch.file("interfaces", network.1);
         let motd = scratch.file("motd", "put here by imgraft\n");
         let words = [
             "--ssh-inject".to_owned(),
@@ -111,7 +129,7 @@ impl FiveItems {
             "--chown".to_owned(),
             "root:root:/srv/imgraft/deep/file".to_owned(),
         ];
-        Self { words: words.into() }
+        Self { words: words.into(), network }
     }
 
     /// The words of `imgraft inject IMAGE` with these items and more.

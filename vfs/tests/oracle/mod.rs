@@ -51,7 +51,7 @@ pub fn run(command: &mut Command) -> String {
     text
 }
 
-/// Makes an ext4 image of so many MiB, over bytes that are not zero where `garbage` says so.
+/// Makes an ext4 image of so many MiB over what was there before.
 pub fn mke2fs(image: &Path, mebibytes: u64, before: Before, arguments: &[&str]) {
     let mut file = File::create(image).unwrap();
     match before {

@@ -119,9 +119,10 @@ impl Store {
         let index = if self.superblock.has_compat(compat::DIR_INDEX) {
             IndexSupport::Present {
                 hash: self.superblock.name_hash()?,
-                depth: match self.superblock.has_incompat(incompat::LARGE_DIR) {
-                    true => IndexDepth::Two,
-                    false => IndexDepth::One,
+                depth: if self.superblock.has_incompat(incompat::LARGE_DIR) {
+                    IndexDepth::Two
+                } else {
+                    IndexDepth::One
                 },
             }
         } else {
@@ -129,15 +130,13 @@ impl Store {
         };
         Ok(DirContext {
             checksum_seed: self.superblock.seed.map(|seed| inode.seed(seed)),
-            file_types: match self.superblock.has_incompat(incompat::FILETYPE) {
-                true => FileTypes::Stored,
-                false => FileTypes::Absent,
+            file_types: if self.superblock.has_incompat(incompat::FILETYPE) {
+                FileTypes::Stored
+            } else {
+                FileTypes::Absent
             },
             index,
-            layout: match inode.has_flag(flag::INDEX) {
-                true => DirLayout::Indexed,
-                false => DirLayout::Linear,
-            },
+            layout: if inode.has_flag(flag::INDEX) { DirLayout::Indexed } else { DirLayout::Linear },
         })
     }
 

@@ -56,7 +56,7 @@ impl Store {
 
     /// Replaces the whole content, in new blocks, and frees the old ones.
     pub(super) fn put_content(&mut self, inode: &mut Inode, content: &Content) -> Result<()> {
-        inode.check_content()?;
+        inode.check_extents()?;
         let mut old = inode.clone();
         self.clear_extents(inode)?;
         self.add_content(inode, 0, &[], content)?;
@@ -66,7 +66,7 @@ impl Store {
 
     /// Adds to the end of the content.
     pub(super) fn append_content(&mut self, inode: &mut Inode, content: &Content) -> Result<()> {
-        inode.check_content()?;
+        inode.check_extents()?;
         if content.is_empty() {
             return self.touch_content(inode);
         }
@@ -78,7 +78,7 @@ impl Store {
 
     /// Cuts the content, or lengthens it with a hole.
     pub(super) fn set_content_size(&mut self, inode: &mut Inode, size: u64) -> Result<()> {
-        inode.check_content()?;
+        inode.check_extents()?;
         self.check_size(size)?;
         let block_size = u64::from(self.superblock.block_size);
         let shorter = size.min(inode.size());

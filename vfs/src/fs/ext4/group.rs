@@ -34,6 +34,17 @@ impl Group {
         superblock.check_blocks(group.block_bitmap(), 1)?;
         superblock.check_blocks(group.inode_bitmap(), 1)?;
         superblock.check_blocks(group.inode_table(), u64::from(inode_table_blocks(superblock)))?;
+        // Nothing of the kind can lie where the first superblock and the descriptors are, or on its like.
+        let base = u64::from(superblock.first_data_block) + u64::from(superblock.base_blocks(0));
+        let table = group.inode_table();
+        let table_end = table + u64::from(inode_table_blocks(superblock));
+        let bitmaps = [group.block_bitmap(), group.inode_bitmap()];
+        if table < base
+            || group.block_bitmap() == group.inode_bitmap()
+            || bitmaps.iter().any(|bitmap| *bitmap < base || (table..table_end).contains(bitmap))
+        {
+            return Err(group.damaged("its bitmaps and inodes lie on each other"));
+        }
         if group.free_blocks() > superblock.group_len(number)
             || group.free_inodes() > superblock.inodes_per_group
             || group.used_directories() > superblock.inodes_per_group

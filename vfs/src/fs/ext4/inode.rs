@@ -380,13 +380,24 @@ impl Inode {
         })
     }
 
+    /// Fails unless the content is mapped in a way that can be changed.
+    pub(super) fn check_extents(&self) -> Result<()> {
+        self.check_content()?;
+        if self.has_flag(flag::EXTENTS) {
+            return Ok(());
+        }
+        Err(Error::unsupported(
+            Layer::Filesystem,
+            "cannot change this file: its blocks are mapped as in ext2 and ext3, not by extents",
+        ))
+    }
+
     /// Fails unless the content is stored in a way that is understood.
     pub(super) fn check_content(&self) -> Result<()> {
         let reason = match self.flags() {
             flags if flags & flag::ENCRYPT != 0 => "it is encrypted",
             flags if flags & flag::INLINE_DATA != 0 => "its data is inside its inode (inline_data)",
             flags if flags & flag::EA_INODE != 0 => "it is the value of an extended attribute (ea_inode)",
-            flags if flags & flag::EXTENTS == 0 => "its blocks are mapped as in ext2 and ext3, not by extents",
             _ => return Ok(()),
         };
         Err(Error::unsupported(Layer::Filesystem, format!("cannot reach the content of this file: {reason}")))

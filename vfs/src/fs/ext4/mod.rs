@@ -1,7 +1,7 @@
 //! ext4, read and written in userspace.
 //!
-//! From the bottom up: [`cache`] has blocks, [`store`] finds groups and inodes in them, [`extent`] finds the blocks of a
-//! file, [`allocate`] finds free ones, [`directory`] and [`dir`] find names, [`tree`] and [`file`] change things. This
+//! From the bottom up: `cache` has blocks, `store` finds groups and inodes in them, `extent` finds the blocks of a
+//! file, `allocate` finds free ones, `directory` and `dir` find names, `tree` and `file` change things. This
 //! module has the driver's face only.
 //!
 //! Source of the format: kernel Documentation/filesystems/ext4.
@@ -12,6 +12,7 @@ mod allocate;
 mod allocate_inode;
 mod attributes;
 mod bitmap;
+mod block_map;
 mod cache;
 mod checksum;
 mod dir;

@@ -206,6 +206,7 @@ impl Store {
             }
         }
         if is_directory && old_place.number != new_place.number {
+            inode.check_extents()?;
             let context = self.directory_context(&inode)?;
             let store = &mut DirFile { store: self, inode: &mut inode };
             context.set_parent(store, new_place.number)?;
@@ -233,6 +234,7 @@ impl Store {
     ) -> Result<Inode> {
         let now = self.now()?;
         let mut directory = self.inode(number)?;
+        directory.check_extents()?;
         let mut context = self.directory_context(&directory)?;
         change(&mut context, &mut DirFile { store: self, inode: &mut directory })?;
         directory.set_time(Time::Modification, now);
@@ -304,7 +306,7 @@ impl Store {
         match inode.file_type()? {
             FileType::Symlink if inode.is_short_link() => inode.set_block_area(&[]),
             FileType::Regular | FileType::Directory | FileType::Symlink => {
-                inode.check_content()?;
+                inode.check_extents()?;
                 self.cut_extents(&mut inode, 0)?;
             }
             _ => inode.set_block_area(&[]),

@@ -1,0 +1,49 @@
+# What can be done here; `make help` lists it. Each target is an alias.
+SHELL := /bin/bash
+PREFIX ?= /usr/local
+N ?= 20000
+
+.PHONY: help build demo test test-root testdata bench lint fmt fuzz install dist clean
+
+help:           ## this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  \1\t/' | expand -t 14
+
+build:          ## the release binary: target/release/imgraft
+	cargo build --release --locked
+
+demo: build     ## five items into a copy of the committed guest, and what other tools say of it
+	bash tests/demo.sh
+
+test: testdata  ## install what the tests need where possible, build the images, run every test
+	cargo test --workspace --locked
+
+test-root: testdata  ## the tests that need root (loop mounts) must run: no skip passes
+	REQUIRE_ORACLES=1 cargo test --workspace --locked
+
+testdata:       ## install the oracles where possible and build the guest images
+	bash testdata/install-oracles.sh
+	bash testdata/build.sh
+
+bench: build    ## imgraft beside debugfs, a loop mount and virt-customize
+	python3 tests/bench/bench.py
+
+lint:           ## formatting, clippy, licences
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo deny --locked check bans licenses sources
+
+fmt:            ## format the sources
+	cargo fmt --all
+
+fuzz:           ## the long runs: crash states (N samples), random operations against the kernel
+	CRASH_SAMPLES=$(N) cargo test --release -p imgraft-vfs --locked -- --nocapture crash
+
+install: build  ## put the binary into $(PREFIX)/bin
+	install -D -m 0755 target/release/imgraft $(DESTDIR)$(PREFIX)/bin/imgraft
+
+dist: build     ## a tar archive of the binary and its documents
+	tar -C . -czf target/imgraft.tar.gz README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE -C target/release imgraft
+
+clean:          ## remove everything that is built
+	cargo clean
+	rm -rf testdata/built

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Installs what the tests need and do not bring along: image builders, and oracles (tools we did not write, whose verdict counts).
+#   install-oracles.sh [--lint] [--peers] [--check]
+#     --lint   also cargo-deny
+#     --peers  also virt-customize and a kernel for it, for `make bench`
+#     --check  install nothing, only say what is missing
+# Idempotent, asks nothing, and does nothing when everything is there. As root with apt-get it installs; otherwise it says
+# what is missing and ends with 0, or with 1 under REQUIRE_ORACLES=1.
+set -euo pipefail
+export DEBIAN_FRONTEND=noninteractive PATH=$PATH:/usr/sbin:/sbin:${CARGO_HOME:-$HOME/.cargo}/bin
+
+lint=0 peers=0 check=0
+for arg; do
+  case $arg in
+    --lint) lint=1 ;; --peers) peers=1 ;; --check) check=1 ;;
+    *) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+  esac
+done
+
+# command          Debian package    what it is for
+tools='
+mmdebstrap         mmdebstrap        guests from packages
+mke2fs             e2fsprogs         ext4: made by
+e2fsck             e2fsprogs         ext4: judged by
+debugfs            e2fsprogs         ext4: read and filled by
+sfdisk             fdisk             partition tables
+fdisk              fdisk             partition tables with 4096-byte sectors
+sgdisk             gdisk             GPT: judged by
+mkfs.vfat          dosfstools        FAT: made by
+fsck.vfat          dosfstools        FAT: judged by
+mcopy              mtools            FAT: filled by
+qemu-img           qemu-utils        qcow2: made and judged by
+qemu-io            qemu-utils        qcow2: written by
+fallocate          util-linux        full disks
+parted             parted            partition tables
+cryptsetup         cryptsetup-bin    LUKS: made by
+blkid              util-linux        signatures: judged by
+perl               perl              hashes: judged by (libcrypt)
+matchpathcon       selinux-utils     labels: judged by
+qemu-storage-daemon qemu-utils       locks: held by
+mkfs.xfs           xfsprogs          a filesystem to be refused
+mkfs.btrfs         btrfs-progs       a filesystem to be refused
+mkfs.f2fs          f2fs-tools        a filesystem to be told apart
+mkfs.exfat         exfatprogs        a filesystem to be told apart
+mkfs.ntfs          ntfs-3g           a filesystem to be told apart
+mksquashfs         squashfs-tools    a filesystem to be told apart
+mkfs.erofs         erofs-utils       a filesystem to be told apart
+isoinfo            genisoimage       config drives: judged by
+ssh-keygen         openssh-client    keys: judged by
+mkpasswd           whois             hashes: judged by (libcrypt)
+openssl            openssl           hashes: judged by
+getfattr           attr              xattrs of a mounted tree
+getfacl            acl               ACLs of a mounted tree
+selabel_lookup     selinux-utils     labels: judged by
+python3            python3           generators of hostile images
+zstd               zstd              compressed fixtures
+losetup            mount             loop mounts, as root
+'
+if ((peers)); then tools+='
+virt-customize     libguestfs-tools  what imgraft is measured against
+supermin           supermin          its appliance
+'; fi
+
+missing_tools() { while read -r tool package _; do [[ -z $tool ]] || command -v "$tool" >/dev/null || echo "$tool $package"; done <<<"$tools"; }
+
+missing=$(missing_tools)
+if ((peers)) && ! compgen -G '/boot/vmlinuz-*' >/dev/null; then missing+=$'\n/boot/vmlinuz linux-image-amd64'; fi
+
+if [[ -n $missing ]] && ((!check)) && ((EUID == 0)) && command -v apt-get >/dev/null; then
+  packages=$(awk 'NF {print $2}' <<<"$missing" | sort -u)
+  echo "installing: ${packages//$'\n'/ }"
+  # shellcheck disable=SC2086
+  install() { apt-get install -y -qq --no-install-recommends -o Dpkg::Use-Pty=0 $packages >/dev/null; }
+  # The lists may be missing or old: fetch them only when the first try fails.
+  install 2>/dev/null || { apt-get update -qq && install; } || echo "apt-get could not install everything" >&2
+  missing=$(missing_tools)
+fi
+
+if ((lint)) && ! command -v cargo-deny >/dev/null; then
+  if ((check)); then missing+=$'\ncargo-deny (cargo install --locked cargo-deny)'
+  else
+    echo "installing: cargo-deny (about two minutes on two cores)"
+    cargo install --quiet --locked cargo-deny || missing+=$'\ncargo-deny (cargo install --locked cargo-deny)'
+  fi
+fi
+
+missing=$(sed '/^$/d' <<<"$missing")
+if [[ -n $missing ]]; then
+  echo "missing (command, package); the tests that need them are skipped:" >&2
+  sed 's/^/  /' <<<"$missing" >&2
+  [[ ${REQUIRE_ORACLES:-0} != 1 ]] || exit 1
+else
+  echo "oracles: all there"
+fi
