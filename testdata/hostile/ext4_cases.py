@@ -120,6 +120,13 @@ def all_inodes_free(fs):
         fs.data[at:at + 32] = bytes(32)
 
 
+def aliased(fs):
+    """Both groups have one inode table, so that each inode has two numbers; /etc/motd is /etc/passwd by the other one."""
+    at, _ = fs.entry(fs.find("/etc"), "motd")
+    fs.put(at, fs.find("/etc/passwd") + fs.get(1024 + 0x28))
+    fs.put(fs.descriptor(1) + 8, fs.get(fs.descriptor(0) + 8))
+
+
 # name, exit status, a word of the message, the change
 PLAIN = [
     ("revision-0", 3, "revision", superblock(0x4C, 0)),
@@ -162,11 +169,11 @@ PLAIN = [
     ("inode-bitmap-outside", 3, "outside", descriptor(4, 0x7FFFFFFF)),
     ("inode-table-outside", 3, "outside", descriptor(8, 0x7FFFFFFF)),
     ("inode-table-over-end", 3, "outside", descriptor(8, 8190)),
-    ("inode-table-on-descriptors", 3, "inode 2", descriptor(8, 2)),
+    ("inode-table-on-descriptors", 3, "group", descriptor(8, 2)),
     ("bitmaps-in-one-place", 3, "group", lambda fs: fs.put(fs.descriptor(0) + 4, fs.get(fs.descriptor(0)))),
     ("bitmaps-swapped", 3, "group", lambda fs: swap(fs, 0)),
     ("tables-swapped", 3, "", lambda fs: swap(fs, 8)),
-    ("tables-in-one-place", 3, "inode table", lambda fs: fs.put(fs.descriptor(1) + 8, fs.get(fs.descriptor(0) + 8))),
+    ("motd-is-passwd-by-another-number", 3, "inode table", aliased),
     ("group-free-blocks-impossible", 3, "counters", descriptor(0xC, 0xFFFF, "<H")),
     ("group-free-blocks-lie", 3, "group", descriptor(0xC, 7, "<H")),
     ("block-bitmap-all-free", 3, "", all_free),

@@ -46,6 +46,8 @@ def cases():
     yield "guest-ssh-is-a-file.img", 3, "/root/.ssh", edited("ln /etc/motd /root/.ssh", "sif /etc/motd links_count 2")
     yield "guest-keys-null-device.img", 3, "authorized_keys", edited("mkdir /root/.ssh", "cd /root/.ssh", "mknod authorized_keys c 1 3")
     yield "guest-keys-fifo.img", 3, "authorized_keys", edited("mkdir /root/.ssh", "cd /root/.ssh", "mknod authorized_keys p")
+    yield "guest-keys-link-loop.img", 3, "authorized_keys", edited(
+        "mkdir /root/.ssh", "symlink /root/.ssh/authorized_keys authorized_keys")
     yield "guest-motd-directory.img", 3, "/etc/motd", replaced("/etc/motd", "mkdir /etc/motd")
     yield "guest-motd-memory-device.img", 3, "/etc/motd", device("/etc/motd", "c 1 1")
     yield "guest-motd-link-to-proc.img", 3, "no such directory", replaced(
