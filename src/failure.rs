@@ -74,11 +74,11 @@ impl Failure {
         self
     }
 
-    /// The lines for standard error.
+    /// The lines for standard error: whatever was typed or read, each is one line and cannot drive a terminal.
     pub fn render(&self) -> String {
-        let mut text = format!("imgraft: {}\n", self.message);
+        let mut text = format!("imgraft: {}\n", printable(&self.message));
         for hint in &self.hints {
-            let _ = writeln!(text, "hint: {hint}");
+            let _ = writeln!(text, "hint: {}", printable(hint));
         }
         text
     }
@@ -125,4 +125,17 @@ pub fn printable(text: &str) -> String {
             escaped.into_iter().flatten().chain(plain)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_lines_and_drive_no_terminal() {
+        let failure = Failure::usage("--chmod x\x1b[2J:\n/a").with_hint("a\rb\u{9b}2J");
+        assert_eq!(failure.render(), "imgraft: --chmod x\\u{1b}[2J:\\n/a\nhint: a\\rb\\u{9b}2J\n");
+        let failure = Failure::usage("damaged").about(Path::new("a\nb"));
+        assert_eq!(failure.render(), "imgraft: a\\nb: damaged\n");
+    }
 }

@@ -1,10 +1,13 @@
 //! The imgraft command: parse, plan, run, exit.
 
 use imgraft::{cli, commands};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
 use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    shield();
     let (cli, order) = cli::parse();
     log_to_stderr(cli.verbose);
     let exit = match commands::run(cli, &order) {
@@ -16,6 +19,17 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(exit as u8)
+}
+
+/// Takes precautions against what the system does on its own.
+///
+/// A write past the limit on file sizes has to fail and be reported, and not end the process in the middle of a commit; a
+/// crash must not leave passwords in a file. Where the system does not let us, the run goes on as it would.
+fn shield() {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGXFSZ);
+    let _ = signals.thread_block();
+    let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
 }
 
 fn log_to_stderr(verbose: u8) {

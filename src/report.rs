@@ -200,7 +200,7 @@ impl Report {
         let _ = writeln!(
             text,
             "{}: {}, {volume}, {} ({}), {}",
-            self.image,
+            printable(&self.image),
             self.format,
             self.volume.filesystem,
             self.access,

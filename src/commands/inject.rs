@@ -1,7 +1,7 @@
 //! `imgraft inject`: the corridor, from the image's path to the commit.
 
 use super::print;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, printable};
 use crate::guest::{self, Guest};
 use crate::inject::Revealed;
 use crate::inject::staging::{Show, Staged, stage_all};
@@ -101,7 +101,7 @@ fn show_result(report: &Report, diff: &str, output: Output, run: Run, revealed: 
 fn reveal(revealed: &[Revealed]) {
     let mut stderr = std::io::stderr().lock();
     for Revealed { user, password } in revealed {
-        let mut line = Zeroizing::new(format!("password of {user}: ").into_bytes());
+        let mut line = Zeroizing::new(format!("password of {}: ", printable(user)).into_bytes());
         line.extend_from_slice(password.expose());
         line.push(b'\n');
         // Nobody to tell it to is no reason to call the finished run failed.

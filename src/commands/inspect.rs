@@ -149,7 +149,7 @@ impl Inspection {
 
     fn to_text(&self) -> String {
         let mut text = String::new();
-        let _ = writeln!(text, "image            {}", self.image);
+        let _ = writeln!(text, "image            {}", printable(&self.image));
         let _ = writeln!(text, "format           {}", self.format);
         let _ = writeln!(text, "virtual size     {}", bytes(self.virtual_size));
         for (name, value) in &self.facts {

@@ -31,6 +31,15 @@ pub enum InjectError {
         /// What passwd says, escaped.
         home: String,
     },
+    /// The place for a user's keys leads, by a link, to what is not the user's.
+    ForeignPlace {
+        /// Whose.
+        user: String,
+        /// The place for the keys.
+        path: GuestPath,
+        /// Where it leads.
+        target: String,
+    },
     /// A text that is no line of authorized_keys.
     BadKey {
         /// Why, a clause.
@@ -112,6 +121,7 @@ impl InjectError {
             Self::NoSuchUser { known, .. } => Some(format!("users of the guest: {}", known.join(", "))),
             Self::NoSuchGroup { .. } => Some("give the group's number, or a name that the guest has".to_owned()),
             Self::BadHome { .. } => Some("write the key to where the guest's sshd looks, with --write".to_owned()),
+            Self::ForeignPlace { path, .. } => Some(format!("find out who made the link, and remove it: {path}")),
             Self::BadKey { .. } => {
                 Some("give the public key, as it stands in a .pub file: [options] type base64 [comment]".to_owned())
             }
@@ -143,6 +153,9 @@ impl fmt::Display for InjectError {
             Self::NoSuchGroup { group } => write!(f, "no group '{}' in the guest", group.escape_debug()),
             Self::BadHome { user, home } => {
                 write!(f, "the home directory of '{}' cannot hold keys: '{home}'", user.escape_debug())
+            }
+            Self::ForeignPlace { user, path, target } => {
+                write!(f, "{path}: a link to {target}, which does not belong to '{}'", user.escape_debug())
             }
             Self::BadKey { reason } => write!(f, "not an ssh public key: {reason}"),
             Self::DuplicatePassword { user } => write!(f, "more than one password for '{}'", user.escape_debug()),

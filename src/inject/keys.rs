@@ -3,7 +3,7 @@
 use super::authorized_keys::{Line, check};
 use super::{Compat, InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_DIR, ROOT_FILE, label, rc_local, sshd};
 use crate::guest::Guest;
-use imgraft_vfs::fs::{Attrs, Content, SetAttrs};
+use imgraft_vfs::fs::{Attrs, Content, FileType, SetAttrs};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -87,7 +87,9 @@ impl<'a> Place<'a> {
         if stage.create_dirs(&self.home, own(0o700))? {
             outcome.notes.push(format!("{}: the home directory of '{}' was missing and is made", self.home, self.user));
         }
+        self.refuse_foreign(&ssh, stage)?;
         stage.create_dirs(&ssh, own(0o700))?;
+        self.refuse_foreign(&file, stage)?;
         let before = stage.read(&file, READ_LIMIT)?;
         if let Some(after) = self.add(before.as_deref().unwrap_or_default(), lines, &file, outcome) {
             stage.write(&file, Content::bytes(after), own(0o600))?;
@@ -95,6 +97,30 @@ impl<'a> Place<'a> {
         self.repair(&ssh, 0o1, stage, outcome)?;
         self.repair(&file, 0o4, stage, outcome)?;
         self.remark(&file, stage, outcome)
+    }
+
+    /// Refuses a link by which the user would have more than is the user's written, or given to it: everything in the home
+    /// is the user's to replace, and `authorized_keys` may have become `/etc/shadow`. Root may link as it likes.
+    fn refuse_foreign(&self, path: &GuestPath, stage: &Stage<'_>) -> Result<(), InjectError> {
+        if self.uid == 0 {
+            return Ok(());
+        }
+        let at = stage.resolve(path)?;
+        let target = GuestPath::parse(at.as_bytes())?;
+        let found = stage.metadata(path)?;
+        let is_linked = stage.symlink_metadata(path)?.is_some_and(|own| own.file_type == FileType::Symlink)
+            || found.is_some_and(|metadata| metadata.file_type == FileType::Regular && metadata.links > 1);
+        let owner = match (found, target.parent()) {
+            (Some(metadata), _) => Some(metadata.uid),
+            (None, Some(parent)) => stage.metadata(&parent)?.map(|metadata| metadata.uid),
+            (None, None) => None,
+        };
+        if is_linked && owner != Some(self.uid) {
+            let target = if target == *path { "another file".to_owned() } else { target.to_string() };
+            let user = self.user.to_owned();
+            return Err(InjectError::ForeignPlace { user, path: path.clone(), target });
+        }
+        Ok(())
     }
 
     /// The file with the lines whose keys it does not have; `None` where it has them all.

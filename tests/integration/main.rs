@@ -1,6 +1,7 @@
 //! The binary from outside: on real images, by the verdict of tools that are not ours.
 
 mod compat;
+mod flips;
 mod idempotence;
 mod inspect;
 mod interrupted;

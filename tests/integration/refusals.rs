@@ -37,7 +37,70 @@ fn hostile_images() {
         std::fs::remove_file(copy).expect("it is a copy");
         tried += 1;
     }
-    assert!(tried > 20, "only {tried} hostile images");
+    assert!(tried > 200, "only {tried} hostile images");
+}
+
+/// What is odd and harmless is done, and the oracles find nothing afterwards.
+#[test]
+fn odd_images() {
+    let list = image::built().join("hostile/odd.tsv");
+    let Ok(text_of) = std::fs::read_to_string(&list) else {
+        return oracle::skip(&format!("no {}; `make testdata` builds it", list.display()));
+    };
+    let scratch = Scratch::new();
+    let items = FiveItems::new(&scratch);
+    for name in text_of.lines().skip(1).filter_map(|line| line.split('\t').next()) {
+        let copy = scratch.copy(&list.with_file_name(name), name);
+        let said = expect(0, &items.on(&copy, &[]));
+        assert!(!said.contains('\x1b'), "{name} drives the terminal");
+        if oracle::have("e2fsck") {
+            oracle::succeed("e2fsck", &["-fn", text(&copy)]);
+        }
+        std::fs::remove_file(copy).expect("it is a copy");
+    }
+}
+
+#[test]
+fn a_pipe_is_not_waited_for() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let pipe = scratch.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let upload = format!("{}:/etc/x", text(&pipe));
+    refused(&copy, 2, &["inject", text(&copy), "--upload", &upload], &["pipe", "not a regular file"]);
+    refused(&pipe, 3, &["inject", text(&pipe), "--write", "/a:b"], &["named pipe"]);
+}
+
+#[test]
+fn a_limit_on_file_sizes() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let big = scratch.file("big", vec![7; 2 << 20]);
+    let upload = format!("{}:/srv/big", text(&big));
+    let before = oracle::sha256(&copy);
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -f 2000 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_imgraft")])
+        .args(["inject", text(&copy), "--upload", &upload])
+        .output()
+        .expect("sh starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("the image is as it was") && said.contains("too large"), "{said}");
+    assert_eq!(oracle::sha256(&copy), before);
+}
+
+#[test]
+fn names_do_not_drive_the_terminal() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "a\x1b[2Jb\nc.qcow2");
+    for words in
+        [&["inspect"][..], &["inject", "-n", "--write", "/\x1b[2J:x"], &["inject", "--chmod", "\x1b[2J"], &["recover"]]
+    {
+        let output = run(&[words, &[text(&copy)]].concat());
+        for said in [&output.stdout, &output.stderr] {
+            assert!(!said.contains(&0x1b), "{words:?}: {}", String::from_utf8_lossy(said).escape_debug());
+        }
+    }
 }
 
 #[test]

@@ -225,3 +225,22 @@ fn nova_selinux_golden() {
     assert_eq!(text(&fs, "/etc/rc.local"), format!("#!/bin/sh{RESTORE}"));
     assert_eq!(label(&inject(&nova("k"), fedora().build().unwrap()), "/root/.ssh"), None);
 }
+
+#[test]
+fn links_of_a_user_lead_to_what_is_the_users() {
+    let shadow = |tree: Builder| refusal(&keys(&[("ann", ED25519)]), tree.build().unwrap());
+    let said = shadow(
+        phony().dir("/home/ann/.ssh").owner(1000, 1001).symlink("/home/ann/.ssh/authorized_keys", "/etc/shadow"),
+    );
+    assert!(said.contains("a link to /etc/shadow, which does not belong to 'ann'"), "{said}");
+    let said = shadow(phony().dir("/home/ann/.ssh").hard_link("/home/ann/.ssh/authorized_keys", "/etc/shadow"));
+    assert!(said.contains("a link to another file"), "{said}");
+    let said = shadow(phony().symlink("/home/ann/.ssh", "../../etc"));
+    assert!(said.contains("a link to /etc, which"), "{said}");
+    let said = shadow(phony().dir("/home/ann/.ssh").symlink("/home/ann/.ssh/authorized_keys", "/etc/cron.allow"));
+    assert!(said.contains("a link to /etc/cron.allow"), "{said}");
+
+    let tree = phony().dir("/home/ann/dots").owner(1000, 1001).symlink("/home/ann/.ssh", "dots").build().unwrap();
+    let fs = inject(&keys(&[("ann", ED25519)]), tree);
+    assert_eq!(describe(&fs, "/home/ann/dots/authorized_keys"), "0600 1000:1001");
+}

@@ -6,9 +6,10 @@ pub mod mem;
 use crate::block::BlockDevice;
 use crate::error::Result;
 use crate::path::Resolved;
+use nix::fcntl::OFlag;
 use std::fmt::Debug;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -127,7 +128,9 @@ impl Content {
             let kind = if missing { ErrorKind::NotFound } else { ErrorKind::Io };
             Error::new(kind, Layer::Host, "cannot open the file to upload").with_source(error).with_host_path(path)
         };
-        let file = File::open(path).map_err(failed)?;
+        // A pipe is refused below, and not waited for here.
+        let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let file = File::options().read(true).custom_flags(flags.bits()).open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {
             return Err(Error::new(ErrorKind::Invalid, Layer::Host, "not a regular file").with_host_path(path));

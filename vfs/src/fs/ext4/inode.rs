@@ -79,7 +79,9 @@ impl Inode {
         if inode.raw.len() < BASE_SIZE {
             return Err(inode.damaged("it is too short"));
         }
-        if inode.raw.len() > BASE_SIZE && inode.extra_isize() > inode.raw.len() - BASE_SIZE {
+        if inode.raw.len() > BASE_SIZE
+            && (inode.extra_isize() > inode.raw.len() - BASE_SIZE || !inode.extra_isize().is_multiple_of(4))
+        {
             return Err(inode.damaged("its extra fields do not fit"));
         }
         if let Some(seed) = seed {

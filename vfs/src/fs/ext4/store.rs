@@ -3,6 +3,7 @@
 use super::cache::BlockCache;
 use super::group::{Group, inode_table_blocks};
 use super::inode::{BASE_SIZE, HugeFiles, Inode, ROOT};
+use super::places::Places;
 use super::superblock::{LENGTH, OFFSET, Superblock};
 use super::{feature::ro_compat, superblock};
 use crate::block::BlockDevice;
@@ -18,6 +19,7 @@ pub(super) struct Store {
     pub(super) superblock: Superblock,
     mode: Mode,
     state: State,
+    places: Places,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +41,7 @@ impl Store {
             superblock.check_writable()?;
         }
         let cache = BlockCache::new(device, superblock.block_len());
-        Ok(Self { cache, superblock, mode, state: State::Unchanged })
+        Ok(Self { cache, superblock, mode, state: State::Unchanged, places: Places::default() })
     }
 
     /// The time of all changes; `Denied` where the filesystem is open for reading only.
@@ -107,7 +109,9 @@ impl Store {
         let bytes = self.read(block)?;
         let len = usize::from(self.superblock.descriptor_size);
         let raw = bytes.get(offset..).and_then(|rest| rest.get(..len)).unwrap_or_default();
-        Group::parse(raw, number, &self.superblock)
+        let group = Group::parse(raw, number, &self.superblock)?;
+        self.places.take(&group, &self.superblock)?;
+        Ok(group)
     }
 
     /// Writes a group's descriptor.

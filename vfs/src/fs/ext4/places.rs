@@ -1,0 +1,80 @@
+//! Which group keeps its metadata where, so that no two keep it in one place.
+//!
+//! Descriptors that name one inode table twice look right one by one; the first new inode would overwrite another group's.
+
+use super::group::{Group, inode_table_blocks};
+use super::superblock::Superblock;
+use crate::error::Result;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The metadata of the groups that were looked at so far. Groups that nobody looks at cost nothing, and are not written.
+#[derive(Debug, Default)]
+pub(super) struct Places(RefCell<Taken>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    groups: BTreeSet<u32>,
+    /// By the first block of a range: the block after it.
+    ranges: BTreeMap<u64, u64>,
+}
+
+impl Places {
+    /// Notes where a group has its metadata; `Corrupt` where other metadata is there already.
+    pub(super) fn take(&self, group: &Group, superblock: &Superblock) -> Result<()> {
+        let mut taken = self.0.borrow_mut();
+        if taken.groups.contains(&group.number) {
+            return Ok(());
+        }
+        let own = [
+            ("superblock", superblock.group_start(group.number), u64::from(superblock.base_blocks(group.number))),
+            ("block bitmap", group.block_bitmap(), 1),
+            ("inode bitmap", group.inode_bitmap(), 1),
+            ("inode table", group.inode_table(), u64::from(inode_table_blocks(superblock))),
+        ];
+        for (what, start, len) in own {
+            if !taken.add(start, start.saturating_add(len)) {
+                return Err(group.damaged(&format!("its {what} lies where other metadata does")));
+            }
+        }
+        taken.groups.insert(group.number);
+        Ok(())
+    }
+}
+
+impl Taken {
+    /// Adds a range, unless it overlaps one that is there.
+    fn add(&mut self, start: u64, end: u64) -> bool {
+        if start >= end {
+            return true;
+        }
+        if self.ranges.range(..end).next_back().is_some_and(|(_, other_end)| *other_end > start) {
+            return false;
+        }
+        self.ranges.insert(start, end);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Taken;
+
+    #[test]
+    fn ranges_may_touch_and_not_overlap() {
+        let mut taken = Taken::default();
+        for (start, end, fits) in [
+            (10, 20, true),
+            (20, 30, true),
+            (5, 10, true),
+            (5, 5, true),
+            (12, 13, false),
+            (0, 6, false),
+            (0, 99, false),
+            (29, 31, false),
+            (30, 31, true),
+        ] {
+            assert_eq!(taken.add(start, end), fits, "{start} to {end}");
+        }
+    }
+}
