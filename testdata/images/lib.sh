@@ -55,6 +55,13 @@ virtual_size() {
   if [[ $1 = raw ]]; then stat -c %s "$2"; else od -An -tu8 --endian=big -j24 -N8 "$2" | tr -d ' '; fi
 }
 
+# scratch: where small images are put together. e2fsprogs wait for the disk after each command; memory has no disk to wait for.
+scratch() {
+  local free
+  free=$(df --output=avail -k /dev/shm 2>/dev/null | tail -1)
+  if [[ -w /dev/shm && ${free:-0} -gt 524288 ]]; then mktemp -d /dev/shm/imgraft.XXXXXX; else mktemp -d "$built/.scratch.XXXXXX"; fi
+}
+
 # check_ext4 IMAGE[?offset=N] FEATURE...: e2fsck finds nothing, and exactly the named features are (or, with ^, are not) there.
 check_ext4() {
   local image=$1 have feature
@@ -84,7 +91,7 @@ convert() {
 # Paths are absolute. A label in the fifth place becomes security.selinux.
 guest() {
   stage=$(mktemp -d "$built/.stage.$$.XXXXXX")
-  trap 'rm -rf "$built"/.stage.$$.*' EXIT
+  trap 'rm -rf "$built"/.stage.$$.* ${shelf:+"$shelf"}' EXIT
   : >"$stage/commands"
   serial=0 cwd=
 }

@@ -4,7 +4,9 @@
 # and long, xattrs in the inode and in a block, a hard link, devices, names of 255 bytes and in UTF-8.
 . "$(dirname "$0")/lib.sh"
 . "$images_dir/phony-debian.tree.sh"
-need mke2fs debugfs e2fsck dumpe2fs tune2fs qemu-img
+need mke2fs debugfs e2fsck dumpe2fs tune2fs python3
+shelf=$(scratch)
+trap 'rm -rf "$shelf"' EXIT
 
 # profile  size  premises (features that must, or with ^ must not, be there)
 table='
@@ -115,8 +117,11 @@ stage_for() { # BLOCK
   stage=${stages[$1]}
 }
 
+# deliver PART IMAGE: a build that is cut off leaves no half image under the final name.
+deliver() { cp --sparse=always "$1" "$2.part" && mv "$2.part" "$2" && rm "$1"; }
+
 build() { # NAME SIZE FEATURE...
-  local journal name=$1 size=$2 image=$built/profile-$1.raw part=$built/.profile.raw block inode group=profile
+  local journal name=$1 size=$2 image=$built/profile-$1.raw part=$shelf/profile.raw block inode group=profile
   shift 2
   [[ $beyond != *" $name "* ]] || group=beyond
   if fresh "$image" "$images_dir/phony-debian.tree.sh"; then row "profile-$name" "$image" raw whole 512 0 "$name" $group; return; fi
@@ -133,7 +138,7 @@ build() { # NAME SIZE FEATURE...
   if [[ $name != no-dir-index && $name != ext2 ]]; then
     [[ $(debugfs -R 'htree_dump /srv/zoo/many' "$part" 2>/dev/null) = *'Number of entries'* ]] || die "$name: /srv/zoo/many has no index"
   fi
-  mv "$part" "$image"
+  deliver "$part" "$image"
   row "profile-$name" "$image" raw whole 512 0 "$name" $group
 }
 
@@ -155,7 +160,7 @@ row profile-reseeded "$image" raw whole 512 0 debian13 profile
 # Every unused byte is old data: a driver that trusts an uninitialised table or a fresh block to be zero is found out.
 image=$built/profile-garbage.raw
 if ! fresh "$image"; then
-  part=$built/.profile.raw
+  part=$shelf/profile.raw
   rm -f "$part"
   head -c 96M /dev/zero | tr '\0' '\245' >"$part"
   make_ext4 "$part" b1k 0 $((96 << 20)) -L garbage
@@ -164,6 +169,6 @@ if ! fresh "$image"; then
   plant "$part"
   check_ext4 "$part" metadata_csum
   [[ $(dumpe2fs "$part" 2>/dev/null) = *INODE_UNINIT* ]] || die "no uninitialised group in $image"
-  mv "$part" "$image"
+  deliver "$part" "$image"
 fi
 row profile-garbage "$image" raw whole 512 0 b1k profile

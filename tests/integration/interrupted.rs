@@ -46,7 +46,7 @@ fn run(items: &FiveItems, image: &Path) -> std::process::Child {
 /// A digest of what a guest would see: the tree of the root filesystem.
 fn content(image: &Path) -> String {
     let opened = image::open(image, 1);
-    format!("{:?}", crate::support::mount::ours(&*opened.fs))
+    format!("{:?}", crate::support::tree::tree(&*opened.fs))
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Five items into every image: right by e2fsck, qemu-img, debugfs and the kernel.
 
 use crate::support::image::{self, Image};
-use crate::support::{FiveItems, HASH, KEY, Scratch, expect, mount, oracle, text};
+use crate::support::{FiveItems, HASH, KEY, Scratch, expect, oracle, text, tree};
 use std::path::Path;
 
 /// Injects into a copy and lets every oracle speak.
@@ -11,7 +11,7 @@ fn five_items(image: &Image, more: &[&str]) {
     let copy = scratch.copy(&image.path, &format!("disk.{extension}"));
     let items = FiveItems::for_guest(&scratch, &image.name);
     let before = image::open(&copy, image.partition);
-    let tree_before = mount::ours(&*before.fs);
+    let tree_before = tree::tree(&*before.fs);
     drop(before);
 
     let report = expect(0, &items.on(&copy, &[more, &["--json"]].concat()));
@@ -20,28 +20,30 @@ fn five_items(image: &Image, more: &[&str]) {
     for item in report["items"].as_array().expect("items") {
         assert_eq!(item["status"], "applied", "{}: {item}", image.name);
     }
-    assert_eq!(report["verified"]["verdict"], "agrees", "{}: {}", image.name, report["verified"]);
+    // ext4-view reads no inodes of 128 bytes, and a run says so.
+    let verdict = if image.name.contains("ino128") { "unknown" } else { "agrees" };
+    assert_eq!(report["verified"]["verdict"], verdict, "{}: {}", image.name, report["verified"]);
 
     let after = image::open(&copy, image.partition);
-    let tree_after = mount::ours(&*after.fs);
+    let tree_after = tree::tree(&*after.fs);
     let offset = after.offset;
     drop(after);
-    for (path, seen) in &tree_before {
-        let path_text = String::from_utf8_lossy(path);
-        let expected_to_change = [
-            "",
-            "root",
-            "root/.ssh",
-            "root/.ssh/authorized_keys",
-            "etc",
-            "etc/network/interfaces",
-            "etc/motd",
-            "etc/shadow",
-            "srv",
-            "etc/systemd/network",
-        ];
-        if !expected_to_change.contains(&&*path_text) {
-            assert_eq!(Some(seen), tree_after.get(path), "{}: {path_text} is not ours to change", image.name);
+    let expected_to_change = [
+        "/",
+        "/root",
+        "/root/.ssh",
+        "/root/.ssh/authorized_keys",
+        "/etc",
+        "/etc/network/interfaces",
+        "/etc/motd",
+        "/etc/shadow",
+        "/srv",
+        "/etc/systemd/network",
+    ];
+    for (path, node) in &tree_before {
+        if !expected_to_change.iter().any(|expected| expected.as_bytes() == path) {
+            let path_text = path.escape_ascii();
+            assert_eq!(Some(node), tree_after.get(path), "{}: {path_text} is not ours to change", image.name);
         }
     }
 
@@ -51,13 +53,9 @@ fn five_items(image: &Image, more: &[&str]) {
     let raw = oracle::raw(&scratch, &copy, &image.format);
     oracle::e2fsck(&raw, offset);
     content(&raw, offset, items.network);
-    if oracle::am_root() && oracle::have("getfattr") {
-        let mounted = mount::Mounted::new(&raw, offset, scratch.path().join("mnt"));
-        let kernel = mounted.tree();
-        assert_eq!(kernel.len(), tree_after.len(), "{}", image.name);
-        for (path, seen) in &kernel {
-            assert_eq!(Some(seen), tree_after.get(path), "{}: {}", image.name, path.escape_ascii());
-        }
+    if tree::can_mount() {
+        let mounted = tree::Mounted::new(&raw, &format!("ro,noload,offset={offset}"));
+        tree::assert_same(&tree_after, &mounted.tree(), &image.name);
     }
 }
 
@@ -91,10 +89,10 @@ fn phony_guest() {
 
 #[test]
 fn real_guests_in_every_layout_and_format() {
-    for image in image::all(&["real"]) {
+    for (number, image) in image::all(&["real"]).into_iter().enumerate() {
         let partition = image.partition.to_string();
-        five_items(&image, &["--partition", if image.partition == 0 { "whole" } else { &partition }]);
-        five_items(&image, &[]);
+        let named = ["--partition", if image.partition == 0 { "whole" } else { &partition }];
+        five_items(&image, if number % 2 == 0 { &[] } else { &named });
     }
 }
 

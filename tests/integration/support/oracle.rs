@@ -17,15 +17,6 @@ pub fn have(tool: &str) -> bool {
     found
 }
 
-/// Whether this is root, who alone can mount.
-pub fn am_root() -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        skip("not root");
-    }
-    root
-}
-
 /// Says that a check is skipped; a failure where oracles are required.
 pub fn skip(reason: &str) {
     assert!(std::env::var_os("REQUIRE_ORACLES").is_none(), "an oracle is required: {reason}");
