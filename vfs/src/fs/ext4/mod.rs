@@ -27,6 +27,7 @@ mod index;
 mod index_block;
 mod inode;
 mod le;
+mod names;
 mod store;
 mod superblock;
 #[cfg(test)]
