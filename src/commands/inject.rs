@@ -35,6 +35,8 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     staged.changes.apply(&mut *fs)?;
     fs.close()?;
     let commit = disk.finish()?;
+    // Its tables and clusters are as much again as the second reader needs.
+    drop(disk);
     let verified = second_reader(&txn, format, &volume.info, &staged)?;
     let recovered = recovery_name(txn.recovered());
     let io = match plan.run {

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The unit in which writes are held, in bytes: most guest filesystems' block.
 pub(super) const PAGE: usize = 4096;
 const PAGE_BYTES: u64 = PAGE as u64;
+const ZEROS: [u8; PAGE] = [0; PAGE];
 
 /// Held bytes that stay in memory; more go to a temporary file.
 const MEMORY_LIMIT: usize = 8 << 20;
@@ -192,6 +193,8 @@ impl BlockDevice for Overlay {
                     }
                 }
                 Place::Spilled { at, .. } => held.spill.write_at(now, at + within as u64)?,
+                // Past the base there are zeros until something else is held: a copied cluster need not be held whole.
+                Place::Base { .. } if page * PAGE_BYTES >= self.base.size() && now == &ZEROS[..now.len()] => {}
                 Place::Base { .. } => {
                     let mut bytes: Page = Box::new([0; PAGE]);
                     if now.len() < PAGE {

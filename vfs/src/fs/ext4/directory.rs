@@ -145,6 +145,16 @@ impl Store {
         if directory.file_type()? != FileType::Directory {
             return Err(Error::new(ErrorKind::WrongType, Layer::Filesystem, "not a directory"));
         }
+        if let Some(known) = self.names.get(directory.number, name) {
+            return known.map(|inode| self.named_inode(inode)).transpose();
+        }
+        let found = self.find_child(directory, name)?;
+        self.names.keep(directory.number, name, found.as_ref().map(|inode| inode.number));
+        Ok(found)
+    }
+
+    /// The same, from the directory's blocks.
+    fn find_child(&self, directory: &Inode, name: &[u8]) -> Result<Option<Inode>> {
         let view = DirView { store: self, inode: directory };
         let Some(entry) = self.directory_context(directory)?.find(&view, name)? else { return Ok(None) };
         let inode = self.named_inode(entry.inode)?;

@@ -28,6 +28,7 @@ mod index;
 mod index_block;
 mod inode;
 mod le;
+mod names;
 mod places;
 mod store;
 mod superblock;

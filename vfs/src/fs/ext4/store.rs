@@ -3,6 +3,7 @@
 use super::cache::BlockCache;
 use super::group::{Group, inode_table_blocks};
 use super::inode::{BASE_SIZE, HugeFiles, Inode, ROOT};
+use super::names::Names;
 use super::places::Places;
 use super::superblock::{LENGTH, OFFSET, Superblock};
 use super::{feature::ro_compat, superblock};
@@ -15,6 +16,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Store {
     cache: BlockCache,
+    /// Names looked up since the last change of a block.
+    pub(super) names: Names,
     /// The superblock; changes of it are written by [`flush`](Self::flush).
     pub(super) superblock: Superblock,
     mode: Mode,
@@ -41,7 +44,14 @@ impl Store {
             superblock.check_writable()?;
         }
         let cache = BlockCache::new(device, superblock.block_len());
-        Ok(Self { cache, superblock, mode, state: State::Unchanged, places: Places::default() })
+        Ok(Self {
+            cache,
+            names: Names::default(),
+            superblock,
+            mode,
+            state: State::Unchanged,
+            places: Places::default(),
+        })
     }
 
     /// The time of all changes; `Denied` where the filesystem is open for reading only.
@@ -76,6 +86,7 @@ impl Store {
     pub(super) fn write(&mut self, block: u64, bytes: Vec<u8>) -> Result<()> {
         self.superblock.check_blocks(block, 1)?;
         self.state = State::Changed;
+        self.names.forget();
         self.cache.write(block, bytes)
     }
 
@@ -90,6 +101,7 @@ impl Store {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.superblock.check_blocks(block, count)?;
         self.state = State::Changed;
+        self.names.forget();
         self.cache.forget(block, count);
         self.cache.device().write_at(bytes, self.offset(block)?)
     }
@@ -97,6 +109,7 @@ impl Store {
     /// Drops what is held of blocks that are free now.
     pub(super) fn forget(&mut self, start: u64, len: u64) {
         self.state = State::Changed;
+        self.names.forget();
         self.cache.forget(start, len);
     }
 

@@ -9,7 +9,7 @@ use flate2::{Decompress, FlushDecompress};
 use std::collections::VecDeque;
 
 /// Bytes of inflated clusters that are kept; one cluster at least.
-const LIMIT: usize = 2 << 20;
+const LIMIT: usize = 768 << 10;
 
 /// The clusters inflated last.
 ///

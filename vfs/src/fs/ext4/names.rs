@@ -1,0 +1,49 @@
+//! Names that were looked up, so that the way to a path is found in the blocks of its directories once.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt;
+
+/// How many answers are kept; past it all are dropped.
+const CAPACITY: usize = 4096;
+
+/// What the directories said, as long as nothing is written.
+#[derive(Default)]
+pub(super) struct Names {
+    known: RefCell<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// By the directory's inode, then by name: the inode, or that there is none.
+    directories: HashMap<u32, HashMap<Vec<u8>, Option<u32>>>,
+    answers: usize,
+}
+
+impl Names {
+    /// What is known of a name: nothing, that there is none, or its inode.
+    pub(super) fn get(&self, directory: u32, name: &[u8]) -> Option<Option<u32>> {
+        self.known.borrow().directories.get(&directory)?.get(name).copied()
+    }
+
+    /// Keeps an answer.
+    pub(super) fn keep(&self, directory: u32, name: &[u8], inode: Option<u32>) {
+        let mut known = self.known.borrow_mut();
+        if known.answers >= CAPACITY {
+            *known = Known::default();
+        }
+        known.answers = known.answers.saturating_add(1);
+        known.directories.entry(directory).or_default().insert(name.to_vec(), inode);
+    }
+
+    /// Drops every answer.
+    pub(super) fn forget(&mut self) {
+        *self.known.get_mut() = Known::default();
+    }
+}
+
+impl fmt::Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Names").field("answers", &self.known.borrow().answers).finish()
+    }
+}
