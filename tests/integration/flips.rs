@@ -117,7 +117,8 @@ fn ext4_metadata(bytes: &[u8]) -> Vec<usize> {
         }
     }
     // Zeros inside a block of zeros say little: of sixteen in a row, one is enough.
-    let telling = |at: &usize| at % 16 == 0 || bytes[at.saturating_sub(8)..*at + 8].iter().any(|byte| *byte != 0);
+    let telling =
+        |at: &usize| at.is_multiple_of(16) || bytes[at.saturating_sub(8)..*at + 8].iter().any(|byte| *byte != 0);
     ranges.into_iter().flatten().filter(|at| *at < bytes.len()).filter(telling).collect()
 }
 

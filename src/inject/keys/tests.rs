@@ -1,6 +1,7 @@
 use super::*;
 use crate::inject::testing::*;
 use crate::oracle;
+use imgraft_vfs::fs::mem::Builder;
 
 const HEADER: &str = "\n# The following ssh key was injected by Nova\n";
 const RESTORE: &str =
