@@ -1,7 +1,6 @@
 use super::*;
 use crate::inject::testing::*;
 use crate::oracle;
-use imgraft_vfs::fs::mem::Builder;
 
 const HEADER: &str = "\n# The following ssh key was injected by Nova\n";
 const RESTORE: &str =
@@ -229,7 +228,7 @@ fn nova_selinux_golden() {
 
 #[test]
 fn links_of_a_user_lead_to_what_is_the_users() {
-    let shadow = |tree: Builder| refusal(&keys(&[("ann", ED25519)]), tree.build().unwrap());
+    let shadow = |tree: imgraft_vfs::fs::mem::Builder| refusal(&keys(&[("ann", ED25519)]), tree.build().unwrap());
     let said = shadow(
         phony().dir("/home/ann/.ssh").owner(1000, 1001).symlink("/home/ann/.ssh/authorized_keys", "/etc/shadow"),
     );
