@@ -27,7 +27,7 @@ enum Side {
 pub enum Sensitivity {
     /// The content may be shown.
     Plain,
-    /// Lines of fields, the second one a hash (shadow(5), gshadow(5)).
+    /// Lines of fields, the second one a hash (shadow(5), gshadow(5)), or in old guests one (passwd(5), group(5)).
     Hashes,
 }
 

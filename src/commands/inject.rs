@@ -40,7 +40,11 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     let verified = second_reader(&txn, format, &volume.info, &staged)?;
     let recovered = recovery_name(txn.recovered());
     let io = match plan.run {
-        Run::Commit if !staged.changes.is_empty() => txn.commit(commit)?,
+        Run::Commit if !staged.changes.is_empty() => {
+            // Before the commit: a run that ends between the two must not leave a password that nobody knows.
+            reveal(&staged.revealed);
+            txn.commit(commit)?
+        }
         _ => txn.counts(),
     };
 
@@ -57,7 +61,7 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
         items: staged.items,
         io: Io::from(io),
     };
-    show_result(&report, &staged.diff, plan.output, plan.run, &staged.revealed)?;
+    show_result(&report, &staged.diff, plan.output)?;
     let partial = report.items.iter().any(|item| item.status == Status::Failed);
     Ok(if partial { Exit::Partial } else { Exit::Done })
 }
@@ -84,11 +88,7 @@ fn volume_report(info: &VolumeInfo, features: Features) -> Volume {
     }
 }
 
-fn show_result(report: &Report, diff: &str, output: Output, run: Run, revealed: &[Revealed]) -> Result<(), Failure> {
-    // First what cannot be had again; a dry run has made passwords up that nobody will use.
-    if run == Run::Commit {
-        reveal(revealed);
-    }
+fn show_result(report: &Report, diff: &str, output: Output) -> Result<(), Failure> {
     match output {
         Output::Text => {
             print(diff.as_bytes())?;
@@ -106,7 +106,7 @@ fn reveal(revealed: &[Revealed]) {
         let mut line = Zeroizing::new(format!("password of {}: ", printable(user)).into_bytes());
         line.extend_from_slice(password.expose());
         line.push(b'\n');
-        // Nobody to tell it to is no reason to call the finished run failed.
+        // Who has closed standard error does not want to be told.
         let _ = stderr.write_all(&line);
     }
 }

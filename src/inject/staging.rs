@@ -76,8 +76,34 @@ fn stage_one(injector: &dyn Injector, guest: &Guest, stage: &mut Stage<'_>) -> R
 
 /// Where the guest's account databases with hashes really lie.
 fn sensitive(stage: &Stage<'_>) -> Result<Vec<Resolved>> {
-    ["/etc/shadow", "/etc/shadow-", "/etc/gshadow", "/etc/gshadow-"]
+    ["shadow", "gshadow", "passwd", "group"]
         .into_iter()
+        .flat_map(|name| [format!("/etc/{name}"), format!("/etc/{name}-")])
         .map(|path| stage.resolve(&GuestPath::parse(path)?))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::{Compat, FileOperation, Files};
+    use imgraft_vfs::fs::Content;
+    use imgraft_vfs::fs::mem::MemFs;
+
+    #[test]
+    fn the_diff_of_an_account_database_has_no_hash() {
+        for name in ["shadow", "shadow-", "gshadow", "passwd", "passwd-", "group"] {
+            let path = format!("/etc/{name}");
+            let fs = MemFs::builder().file(&path, "ann:$1$salt$secret:\n").symlink("/put-here", &path).build().unwrap();
+            let put = FileOperation::Put {
+                destination: GuestPath::parse("/put-here").unwrap(),
+                content: Content::bytes(&b"ann:$6$salt$secret:\n"[..]),
+                mode: 0o600,
+            };
+            let files = Files { operations: vec![put], compat: Compat::Imgraft };
+            let requests = vec![Request { injector: Box::new(files), required: true }];
+            let staged = stage_all(requests, &Guest::inspect(&fs).unwrap(), &fs, Show::Diff).unwrap();
+            assert!(staged.diff.ends_with("-ann:<old hash>:\n+ann:<new hash>:\n"), "{path}: {}", staged.diff);
+        }
+    }
 }

@@ -86,3 +86,21 @@ fn secrets_stay_out_of_everything_that_is_printed() {
         }
     }
 }
+
+/// A run that is killed right after the commit has told it too.
+#[test]
+fn a_made_up_password_is_told_before_the_commit() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let big = scratch.file("big", vec![7; 2 << 20]);
+    let upload = format!("{}:/srv/big", text(&big));
+    // The commit is what fails.
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -f 2000 && exec \"$@\"", "sh", env!("CARGO_BIN_EXE_imgraft")])
+        .args(["inject", text(&copy), "--root-password", "random", "--upload", &upload])
+        .output()
+        .expect("sh starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("password of root: ") && said.contains("the image is as it was"), "{said}");
+}

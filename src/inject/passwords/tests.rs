@@ -165,6 +165,16 @@ fn a_hostile_shadow_ends_in_an_error_or_a_change() {
 }
 
 #[test]
+fn the_first_of_equal_lines_decides() {
+    let hash = |salt| crypt::hash_with_salt(crypt::Method::Sha512, b"x", [salt; 16]).unwrap();
+    let (first, second) = (hash(1), hash(2));
+    let injector = one("root", password("x"));
+    let fs = inject(&injector, with_shadow(&format!("root:{}:1\nroot:{}:2\n", *first, *second)));
+    assert_eq!(text(&fs, "/etc/shadow"), format!("root:{}:1\nroot:{}:2\n", *first, *first));
+    assert_unchanged(&injector, &fs);
+}
+
+#[test]
 fn nova_golden() {
     let nova = |user: &str, selector| Passwords { compat: Compat::Nova, ..one(user, selector) };
     let fs = inject(&nova("root", password("123456")), phony().build().unwrap());

@@ -101,10 +101,12 @@ impl TableCache {
 
     fn insert(&mut self, host: &Overlay, key: u64, table: Table) -> Result<()> {
         while self.tables.len() >= self.capacity {
-            let Some((_, oldest)) = self.recency.pop_first() else { break };
-            if let Some(mut table) = self.tables.remove(&oldest) {
+            let Some(oldest) = self.recency.first_entry() else { break };
+            // Where the write fails the table stays: nothing else has its changes.
+            if let Some(table) = self.tables.get_mut(oldest.get()) {
                 table.write_back(host)?;
             }
+            self.tables.remove(&oldest.remove());
         }
         self.tables.insert(key, table);
         self.touch(key);
@@ -131,5 +133,32 @@ impl Table {
             self.state = State::Clean;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TableCache;
+    use crate::block::{BlockDevice, MemDevice};
+    use crate::image::qcow2::geometry::Geometry;
+    use crate::transaction::Overlay;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_table_that_cannot_be_written_back_is_not_lost() {
+        let geometry = Geometry::new(21, 4).unwrap();
+        let cluster = geometry.cluster_size();
+        let host = Overlay::new(Arc::new(MemDevice::new(vec![0; geometry.cluster_len()])));
+        let mut cache = TableCache::new(geometry);
+        // Its place lies past the end of the device, so that the eviction fails.
+        cache.create(&host, 0, cluster).unwrap();
+        cache.change(&host, 0, cluster).unwrap()[0] = 7;
+        assert!((1..=3).map(|key| cache.read(&host, key, 0).map(drop)).any(|read| read.is_err()));
+        host.grow(2 * cluster).unwrap();
+        assert_eq!(cache.read(&host, 0, cluster).unwrap()[0], 7);
+        cache.write_back(&host).unwrap();
+        let mut byte = [0];
+        host.read_at(&mut byte, cluster).unwrap();
+        assert_eq!(byte, [7]);
     }
 }
