@@ -11,7 +11,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
-    /// Say more of what is done, on standard error (twice: everything)
+    /// Say on standard error how far an injection is (twice: more detail)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
 }
@@ -78,7 +78,7 @@ pub struct Inject {
     /// Add a public key to USER's authorized_keys (item "key"; repeatable)
     ///
     /// Without a selector the key is the first of ~/.ssh/id_ed25519.pub, id_ecdsa.pub, id_rsa.pub of the calling user.
-    /// Without USER it goes to root. Every key in the file is added.
+    /// Without USER (file:PATH, string:KEY) it goes to root. Every key in the file is added.
     #[arg(long, value_name = "USER[:file:PATH|:string:KEY]")]
     pub ssh_inject: Vec<String>,
 
@@ -93,7 +93,7 @@ pub struct Inject {
     #[arg(long, value_name = "KEY=VALUE")]
     pub metadata: Vec<String>,
 
-    /// Put the string members of a JSON object into /meta.js (item "metadata")
+    /// Put the members of a JSON object, all strings, into /meta.js (item "metadata"; not together with --metadata)
     #[arg(long, value_name = "FILE.json", conflicts_with = "metadata")]
     pub metadata_file: Option<PathBuf>,
 
@@ -105,14 +105,15 @@ pub struct Inject {
     #[arg(long, value_name = "SELECTOR")]
     pub root_password: Option<String>,
 
-    /// Set a user's password (item "password"; repeatable)
+    /// Set a user's password, SELECTOR as above (item "password"; repeatable)
     #[arg(long, value_name = "USER:SELECTOR")]
     pub password: Vec<String>,
 
     /// Copy a host file into the guest (item "files"; repeatable)
     ///
     /// A new file gets the host file's permission bits and the owner of its directory; an existing one keeps its own.
-    /// Directories that are missing are made.
+    /// Directories that are missing are made. A DEST that ends with a slash is the directory that FILE goes into.
+    /// DEST begins after the last colon that a slash follows.
     #[arg(long, value_name = "FILE:DEST")]
     pub upload: Vec<String>,
 

@@ -227,6 +227,7 @@ impl Report {
 impl Verified {
     fn to_text(&self) -> String {
         match self {
+            Self::Agrees { paths: 1, xattrs_unverified: 0 } => "a second reader agrees on 1 path".to_owned(),
             Self::Agrees { paths, xattrs_unverified: 0 } => format!("a second reader agrees on {paths} paths"),
             Self::Agrees { paths, xattrs_unverified } => {
                 format!("a second reader agrees on {paths} paths ({xattrs_unverified} attributes it cannot read)")

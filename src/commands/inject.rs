@@ -25,19 +25,23 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     let txn = Transaction::begin(&plan.target.image, access)?;
     let disk = image::open(txn.overlay(), plan.target.format)?;
     let format = disk.format();
+    tracing::debug!(%format, size = disk.size(), recovered = recovery_name(txn.recovered()), "opened and locked the image");
     let volume = volume::select(&(Arc::clone(&disk) as Arc<dyn BlockDevice>), &plan.target.volume, &guest::is_root)?;
     let mut fs = fs::open(volume.device, Mode::ReadWrite { now: plan.now })?;
     let features = fs.features();
     let guest = Guest::inspect(&*fs)?;
+    tracing::debug!(start = volume.info.start, size = volume.info.size, guest = ?guest.name(), "opened the root filesystem");
     let staged = stage_all(plan.requests, &guest, &*fs, show)?;
 
     // A dry run goes all the way but for the commit: a full filesystem shows now, not later.
     staged.changes.apply(&mut *fs)?;
     fs.close()?;
+    tracing::debug!("applied the changes in memory; the image is untouched so far");
     let commit = disk.finish()?;
     // Its tables and clusters are as much again as the second reader needs.
     drop(disk);
     let verified = second_reader(&txn, format, &volume.info, &staged)?;
+    tracing::debug!("the second reader has read the changes");
     let recovered = recovery_name(txn.recovered());
     let io = match plan.run {
         Run::Commit if !staged.changes.is_empty() => {

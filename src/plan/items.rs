@@ -42,10 +42,9 @@ pub(super) fn injectors(
         users.push(("root".to_owned(), selector::parse("--root-password", typed)?));
     }
     for typed in &typed.password {
-        let (user, rest) = typed
-            .split_once(':')
-            .filter(|(user, _)| !user.is_empty())
-            .ok_or_else(|| Failure::usage("--password: not USER:SELECTOR"))?;
+        let (user, rest) = typed.split_once(':').filter(|(user, _)| !user.is_empty()).ok_or_else(|| {
+            Failure::usage("--password: not USER:SELECTOR").with_hint("--password USER:file:PATH, or another selector")
+        })?;
         users.push((user.to_owned(), selector::parse("--password", rest)?));
     }
     if !users.is_empty() {
@@ -74,15 +73,21 @@ fn key(typed: &str) -> Result<(String, Vec<String>), Failure> {
     let text = match selector {
         None => {
             let path = default_key().ok_or_else(|| {
+                // The path of a key, typed where the user goes.
+                let path = if user.contains('/') || user.ends_with(".pub") { user } else { "PATH" };
+                let user = if path == user { "root" } else { user };
                 usage("no key given, and none of ~/.ssh/id_ed25519.pub, id_ecdsa.pub, id_rsa.pub is there")
-                    .with_hint(format!("--ssh-inject {user}:file:PATH"))
+                    .with_hint(format!("--ssh-inject {user}:file:{path}"))
             })?;
             read("--ssh-inject", &path)?
         }
         Some(selector) => match selector.split_once(':') {
             Some(("file", path)) => read("--ssh-inject", Path::new(path))?,
             Some(("string", key)) => key.as_bytes().to_vec(),
-            _ => return Err(usage("after USER comes file:PATH or string:KEY")),
+            _ => {
+                return Err(usage("after USER comes file:PATH or string:KEY")
+                    .with_hint(format!("--ssh-inject {user}:file:PATH")));
+            }
         },
     };
     let lines = authorized_keys::parse(&text)
@@ -245,5 +250,18 @@ mod tests {
     fn a_destination_with_a_slash_is_a_directory() {
         assert_eq!(file_destination("a/b.conf", "/etc/"), "/etc/b.conf");
         assert_eq!(file_destination("a/b.conf", "/etc/c"), "/etc/c");
+    }
+
+    #[test]
+    fn what_is_missing_is_shown_as_it_would_be_typed() {
+        let hint = |typed| key(typed).unwrap_err().hints.join("; ");
+        assert_eq!(hint("debian:id.pub"), "--ssh-inject debian:file:PATH");
+        if default_key().is_none() {
+            assert_eq!(hint("debian"), "--ssh-inject debian:file:PATH");
+            assert_eq!(hint("./id.pub"), "--ssh-inject root:file:./id.pub");
+        }
+        let failure = upload("/:/etc/x").unwrap_err();
+        assert!(failure.message.contains("a directory"), "{}", failure.message);
+        assert!(failure.hints.join("").contains("each file"), "{:?}", failure.hints);
     }
 }

@@ -132,6 +132,11 @@ impl Content {
         let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let file = File::options().read(true).custom_flags(flags.bits()).open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(Error::new(ErrorKind::Invalid, Layer::Host, "a directory, and only files are uploaded")
+                .with_host_path(path)
+                .with_hint("name each file in it with an option of its own"));
+        }
         if !metadata.is_file() {
             return Err(Error::new(ErrorKind::Invalid, Layer::Host, "not a regular file").with_host_path(path));
         }
