@@ -29,10 +29,9 @@ def run(*argv):
 
 
 def find(built, cache):
-    """The largest Debian guest of at least 20 GiB that the test images have, else one made here."""
-    for manifest in [os.path.join(built, "manifest.tsv")]:
-        if not os.path.exists(manifest):
-            continue
+    """The first Debian guest of at least 20 GiB that the test images have, else one made here."""
+    manifest = os.path.join(built, "manifest.tsv")
+    if os.path.exists(manifest):
         with open(manifest) as lines:
             rows = [line.rstrip("\n").split("\t") for line in lines if not line.startswith("#")]
         for row in rows:
