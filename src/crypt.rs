@@ -166,6 +166,18 @@ pub fn strength(hash: &[u8]) -> Result<Strength, &'static str> {
             if bare.iter().filter(|byte| **byte == b'$').count() < 3 || bare.ends_with(b"$") {
                 return Err("it is not of the form $method$salt$hash");
             }
+            // Where the length of the hash is fixed (crypt(5)), one that was cut short would lock its user out.
+            let length = bare.rsplit(|byte| *byte == b'$').next().unwrap_or_default().len();
+            let expected = match method {
+                b"1" => Some(22),
+                b"5" | b"y" | b"gy" => Some(43),
+                b"6" => Some(86),
+                b"2a" | b"2b" | b"2x" | b"2y" => Some(53),
+                _ => None,
+            };
+            if expected.is_some_and(|expected| expected != length) {
+                return Err("it is shorter or longer than the hashes of its method");
+            }
             match method {
                 b"1" => Ok(Strength::Weak("MD5")),
                 b"sha1" => Ok(Strength::Weak("SHA-1")),

@@ -153,7 +153,9 @@ fn redact<'a>(before: &str, after: &str) -> (Cow<'a, str>, Cow<'a, str>) {
 }
 
 fn hide_field(line: &str, tag: &str) -> String {
-    let mut fields: Vec<&str> = line.split(':').collect();
+    let text = line.trim_end_matches(['\r', '\n']);
+    let end = &line[text.len()..];
+    let mut fields: Vec<&str> = text.split(':').collect();
     let hidden;
     if let Some(field) = fields.get_mut(1) {
         // What is left of a field without a hash says something about the account, and is no secret.
@@ -164,7 +166,7 @@ fn hide_field(line: &str, tag: &str) -> String {
             *field = &hidden;
         }
     }
-    fields.join(":")
+    fields.join(":") + end
 }
 
 #[cfg(test)]
@@ -181,6 +183,14 @@ mod tests {
             text,
             "--- a/etc/shadow\n+++ b/etc/shadow\n@@ -1,3 +1,3 @@\n-root:<old hash>:1::\n+root:<new hash>:1::\n bin:*:1::\n deb:!<hash>:1::\n"
         );
+    }
+
+    #[test]
+    fn a_line_of_two_fields_keeps_its_end() {
+        assert_eq!(hide_field("a:$6$x\n", "new "), "a:<new hash>\n");
+        assert_eq!(hide_field("a:*\n", "new "), "a:*\n");
+        assert_eq!(hide_field("a:!\r\n", "new "), "a:!\r\n");
+        assert_eq!(hide_field("comment\n", "new "), "comment\n");
     }
 
     #[test]

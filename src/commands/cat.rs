@@ -1,6 +1,6 @@
 //! `imgraft cat`: the bytes of a file of the guest.
 
-use super::{look, print};
+use super::{Audience, look, print};
 use crate::failure::{Exit, Failure};
 use crate::plan::Look;
 use imgraft_vfs::fs::FileType;
@@ -19,10 +19,9 @@ pub(super) fn run(plan: &Look) -> Result<Exit, Failure> {
     let mut offset = 0;
     loop {
         let read = fs.read_at(&at, &mut buf, offset)?;
-        if read == 0 {
+        if read == 0 || print(&buf[..read])? == Audience::Gone {
             return Ok(Exit::Done);
         }
-        print(&buf[..read])?;
         offset += read as u64;
     }
 }

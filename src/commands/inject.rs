@@ -93,14 +93,12 @@ fn volume_report(info: &VolumeInfo, features: Features) -> Volume {
 }
 
 fn show_result(report: &Report, diff: &str, output: Output) -> Result<(), Failure> {
-    match output {
-        Output::Text => {
-            print(diff.as_bytes())?;
-            print(report.to_text().as_bytes())
-        }
-        Output::Json => print(report.to_json().as_bytes()),
-        Output::Quiet => print(diff.as_bytes()),
-    }
+    let text = match output {
+        Output::Text => format!("{diff}{}", report.to_text()),
+        Output::Json => report.to_json(),
+        Output::Quiet => diff.to_owned(),
+    };
+    print(text.as_bytes()).map(drop)
 }
 
 /// Shows made-up passwords once, on standard error, so that no report ever holds one.

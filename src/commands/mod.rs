@@ -42,17 +42,25 @@ pub fn run(cli: Cli, order: &[Ordered]) -> Result<Exit, Failure> {
     }
 }
 
+/// Whether somebody still reads what is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Audience {
+    Listening,
+    Gone,
+}
+
 /// Writes to standard output; a reader that has gone away (`imgraft ls … | head`) is no failure.
-fn print(bytes: &[u8]) -> Result<(), Failure> {
+fn print(bytes: &[u8]) -> Result<Audience, Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure {
+        Ok(()) => Ok(Audience::Listening),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Audience::Gone),
+        Err(error) => Err(Failure {
             exit: Exit::Failed,
             item: None,
             message: format!("cannot write to standard output: {error}"),
             hints: Vec::new(),
         }),
-        _ => Ok(()),
     }
 }
 

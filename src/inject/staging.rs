@@ -1,14 +1,14 @@
 //! All requests onto one stage, in order, with a savepoint before each.
 
-use super::{Injector, Request, Revealed};
+use super::{InjectError, Request, Revealed};
 use crate::diff::{self, Sensitivity};
 use crate::failure::Failure;
 use crate::guest::Guest;
 use crate::report::ItemReport;
-use imgraft_vfs::Result;
 use imgraft_vfs::fs::GuestFs;
 use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::stage::{ChangeSet, Stage};
+use imgraft_vfs::{ErrorKind, Result};
 
 /// What is staged: the changes, and what is to be told of them.
 #[derive(Debug)]
@@ -41,16 +41,16 @@ pub fn stage_all(mut requests: Vec<Request>, guest: &Guest, fs: &dyn GuestFs, sh
     let mut revealed = Vec::new();
     for Request { injector, required } in requests {
         let before = stage.savepoint();
-        match stage_one(&*injector, guest, &mut stage) {
+        match injector.stage(guest, &mut stage) {
             Ok(outcome) => {
                 let changes = stage.changes_since(&before)?;
                 items.push(ItemReport::staged(injector.item(), required, &changes, outcome.notes));
                 revealed.extend(outcome.revealed);
             }
-            Err(failure) if required => return Err(failure),
-            Err(failure) => {
+            Err(error) if required || is_fatal(&error) => return Err(Failure::item(injector.item(), &error)),
+            Err(error) => {
                 stage.rollback(before);
-                items.push(ItemReport::failed(injector.item(), failure.message));
+                items.push(ItemReport::failed(injector.item(), Failure::item(injector.item(), &error).message));
             }
         }
     }
@@ -70,8 +70,9 @@ pub fn stage_all(mut requests: Vec<Request>, guest: &Guest, fs: &dyn GuestFs, sh
     Ok(Staged { changes, items, diff, revealed })
 }
 
-fn stage_one(injector: &dyn Injector, guest: &Guest, stage: &mut Stage<'_>) -> Result<super::Outcome, Failure> {
-    injector.stage(guest, stage).map_err(|error| Failure::item(injector.item(), &error))
+/// Whether an error says that the image or its host cannot be trusted, which no item can be optional about.
+fn is_fatal(error: &InjectError) -> bool {
+    matches!(error, InjectError::Vfs(error) if matches!(error.kind(), ErrorKind::Io | ErrorKind::Corrupt))
 }
 
 /// Where the guest's account databases with hashes really lie.

@@ -118,7 +118,8 @@ fn metadata(typed: &cli::Inject) -> Result<Vec<(String, String)>, Failure> {
             .iter()
             .map(|pair| match pair.split_once('=') {
                 Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-                _ => Err(Failure::usage(format!("--metadata {pair}: not KEY=VALUE"))),
+                // What was typed is not repeated: it may be a value.
+                _ => Err(Failure::usage("--metadata: not KEY=VALUE")),
             })
             .collect();
     };
