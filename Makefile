@@ -35,8 +35,9 @@ lint:           ## formatting, clippy, licences
 fmt:            ## format the sources
 	cargo fmt --all
 
-fuzz:           ## the long runs: crash states (N samples), random operations against the kernel
-	CRASH_SAMPLES=$(N) cargo test --release -p imgraft-vfs --locked -- --nocapture crash
+fuzz:           ## the long runs, N samples each: crash states of a commit, damaged images
+	CRASH_SAMPLES=$(N) cargo test --release --locked -p imgraft-vfs --lib -- --nocapture crash
+	IMGRAFT_FLIPS=$(N) cargo test --release --locked --test integration -- --nocapture flips
 
 install: build  ## put the binary into $(PREFIX)/bin
 	install -D -m 0755 target/release/imgraft $(DESTDIR)$(PREFIX)/bin/imgraft

@@ -20,7 +20,7 @@ fn five_items(image: &Image, more: &[&str]) {
     for item in report["items"].as_array().expect("items") {
         assert_eq!(item["status"], "applied", "{}: {item}", image.name);
     }
-    // ext4-view reads no inodes of 128 bytes and no meta_bg, and a run says so.
+    // ext4-view reads no inodes of 128 bytes with checksums and no meta_bg, and a run says so.
     let unknown = ["ino128", "meta-bg"].iter().any(|name| image.name.contains(name));
     let verdict = if unknown { "unknown" } else { "agrees" };
     assert_eq!(report["verified"]["verdict"], verdict, "{}: {}", image.name, report["verified"]);

@@ -47,16 +47,32 @@ pub fn verify(volume: Arc<dyn BlockDevice>, changes: &ChangeSet) -> Result<Verdi
     }
 }
 
-/// Where the superblock gives the size of an inode, a 16-bit number (the kernel's ext4 documentation, "The Super Block").
-const INODE_SIZE_AT: u64 = 1024 + 0x58;
-/// The size of inodes that have no room for what came with ext4; the reader takes them for cut off.
+/// The superblock's place and length in bytes, and where in it are the size of an inode and the read-only compatible
+/// features (the kernel's ext4 documentation, "The Super Block").
+const SUPERBLOCK: (u64, usize) = (1024, 1024);
+const INODE_SIZE_AT: usize = 0x58;
+const RO_COMPAT_AT: usize = 0x64;
+const METADATA_CSUM: u32 = 0x400;
+/// The size of inodes that have no room for what came with ext4.
 const OLD_INODE_SIZE: u16 = 128;
 
+/// Whether inodes are of 128 bytes and have checksums: the reader looks for the half of the checksum that they have no
+/// room for, and takes them for cut off.
+fn has_short_checksums(volume: &dyn BlockDevice) -> Result<bool> {
+    let (offset, len) = SUPERBLOCK;
+    if volume.size() < offset.saturating_add(len as u64) {
+        return Ok(false);
+    }
+    let mut superblock = [0; SUPERBLOCK.1];
+    volume.read_at(&mut superblock, offset)?;
+    let inode_size = u16::from_le_bytes([superblock[INODE_SIZE_AT], superblock[INODE_SIZE_AT + 1]]);
+    let features = superblock.as_chunks::<4>().0[RO_COMPAT_AT / 4];
+    Ok(inode_size == OLD_INODE_SIZE && u32::from_le_bytes(features) & METADATA_CSUM != 0)
+}
+
 fn read_back(volume: Arc<dyn BlockDevice>, changes: &ChangeSet) -> Result<Verdict> {
-    let mut inode_size = [0; 2];
-    volume.read_at(&mut inode_size, INODE_SIZE_AT)?;
-    if u16::from_le_bytes(inode_size) == OLD_INODE_SIZE {
-        return Ok(Verdict::Unknown { reason: "it reads no inodes of 128 bytes".to_owned() });
+    if has_short_checksums(&*volume)? {
+        return Ok(Verdict::Unknown { reason: "it reads no inodes of 128 bytes with checksums".to_owned() });
     }
     let mut reader = match Ext4::load(Box::new(Volume(volume))) {
         Ok(fs) => Reader { fs, directories: BTreeSet::new() },
