@@ -90,7 +90,7 @@ impl Disk {
             l2: TableCache::new(geometry),
             refcounts,
             space: Space::new(Arc::clone(&host), geometry)?,
-            inflated: Inflated::new(geometry),
+            inflated: Inflated::new(geometry, header.compression),
             phase: Phase::Clean,
             header,
             host,

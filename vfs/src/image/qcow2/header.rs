@@ -1,5 +1,6 @@
 //! The header: the first bytes of the file, and the sector that switches from the old image to the new one.
 
+use super::compressed::Method;
 use super::extension::Extensions;
 use super::feature::{COMPRESSION, Features, Set};
 use super::geometry::{ENTRY, Geometry};
@@ -41,6 +42,8 @@ pub(super) struct Header {
     pub(super) snapshots: u32,
     /// The feature bits.
     pub(super) features: Features,
+    /// How compressed clusters are compressed.
+    pub(super) compression: Method,
     /// What the header extensions say.
     pub(super) extensions: Extensions,
 }
@@ -87,7 +90,8 @@ impl Header {
         let area_end = backing.as_ref().map_or(geometry.cluster_size(), |(at, _)| *at);
         let extensions = Extensions::parse(slice(&cluster, header_len, area_end))?;
         features.refuse(&extensions.names, extensions.data_file.as_deref())?;
-        refuse_compression(features, if header_len > V3_LEN { cluster.get(104).copied().unwrap_or(0) } else { 0 })?;
+        let kind = if header_len > V3_LEN { cluster.get(104).copied().unwrap_or(0) } else { 0 };
+        let compression = compression(features, kind)?;
         refuse_encryption(u32_at(&sector, 32))?;
         if let Some((_, name)) = backing {
             return Err(Error::unsupported(Layer::Image, format!("qcow2: the image has the backing file \"{name}\""))
@@ -101,6 +105,7 @@ impl Header {
             layout: layout(host, &sector, geometry)?,
             snapshots: u32_at(&sector, 60),
             features,
+            compression,
             extensions,
         };
         header.check_l1()?;
@@ -199,16 +204,15 @@ fn backing_name(cluster: &[u8]) -> Result<Option<(u64, String)>> {
     Ok(Some((offset, slice(cluster, offset, end).escape_ascii().to_string())))
 }
 
-fn refuse_compression(features: Features, kind: u8) -> Result<()> {
-    let name = match (features.has(Set::Incompatible, COMPRESSION), kind) {
-        (false, 0) => return Ok(()),
-        (true, 0) => return Err(bad("the compression type bit is set, and the type is 0".to_owned())),
-        (false, kind) => return Err(bad(format!("compression type {kind} without the compression type bit"))),
-        (true, 1) => "zstd compression".to_owned(),
-        (true, kind) => format!("compression type {kind}"),
-    };
-    Err(Error::unsupported(Layer::Image, format!("qcow2: the image uses {name}"))
-        .with_hint("convert it with `qemu-img convert -O qcow2 -o compression_type=zlib IMAGE NEW.qcow2`"))
+fn compression(features: Features, kind: u8) -> Result<Method> {
+    match (features.has(Set::Incompatible, COMPRESSION), kind) {
+        (false, 0) => Ok(Method::Deflate),
+        (true, 1) => Ok(Method::Zstd),
+        (true, 0) => Err(bad("the compression type bit is set, and the type is 0".to_owned())),
+        (false, kind) => Err(bad(format!("compression type {kind} without the compression type bit"))),
+        (true, kind) => Err(Error::unsupported(Layer::Image, format!("qcow2: the image uses compression type {kind}"))
+            .with_hint("convert it with the program that made it")),
+    }
 }
 
 fn refuse_encryption(method: u32) -> Result<()> {

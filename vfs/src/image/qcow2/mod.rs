@@ -1,8 +1,8 @@
 //! qcow2, versions 2 and 3 (QEMU's docs/interop/qcow2.rst).
 //!
 //! # Reading
-//! Standard, zero, preallocated, unallocated and zlib-compressed clusters of 512 bytes to 2 MiB. What is not supported
-//! (zstd, extended L2 entries, backing and external data files, encryption, a dirty or corrupt image, persistent
+//! Standard, zero, preallocated, unallocated and compressed clusters (zlib or zstd) of 512 bytes to 2 MiB. What is not supported
+//! (extended L2 entries, backing and external data files, encryption, a dirty or corrupt image, persistent
 //! bitmaps, unknown features) is refused by name when the image is opened. Tables are read as they are needed.
 //!
 //! # Writing
@@ -43,6 +43,7 @@ mod refcount;
 mod shadow;
 mod space;
 mod width;
+mod zstd;
 
 pub(super) use header::MAGIC;
 
@@ -85,7 +86,7 @@ impl Qcow2 {
             ("virtual-size", header.size.to_string()),
             ("file-size", header.layout.end.to_string()),
             ("snapshots", header.snapshots.to_string()),
-            ("compression", "zlib".to_owned()),
+            ("compression", header.compression.name().to_owned()),
         ];
         if !features.is_empty() {
             facts.push(("features", features));
