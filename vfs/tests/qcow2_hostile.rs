@@ -12,14 +12,14 @@ use std::fs;
 use std::sync::Arc;
 
 /// A small image with every kind of cluster, a snapshot, and several L2 tables.
-fn sample(cluster: u64, compat: &str) -> Vec<u8> {
+fn sample(cluster: u64, options: &str) -> Vec<u8> {
     let dir = tempfile::tempdir().unwrap();
     let [raw, path] = ["raw", "disk.qcow2"].map(|name| dir.path().join(name));
     let mut bytes = vec![0u8; 200 << 10];
     Rng::new(cluster).fill(&mut bytes[..60 << 10]);
     bytes[100_000..150_000].fill(3);
     fs::write(&raw, bytes).unwrap();
-    let options = format!("cluster_size={cluster},compat={compat}");
+    let options = format!("cluster_size={cluster},{options}");
     qemu::img(&["convert", "-c", "-f", "raw", "-O", "qcow2", "-o", &options, text(&raw), text(&path)]);
     qemu::io(&path, &["write -P 5 8k 20k".to_owned(), "write -z 40k 8k".to_owned()]);
     qemu::img(&["snapshot", "-c", "one", text(&path)]);
@@ -93,8 +93,11 @@ fn flipped_bytes() {
         return;
     }
     let (mut fine, mut refused) = (0, 0);
-    for (cluster, compat) in [(512, "1.1"), (4096, "0.10"), (4096, "1.1"), (65536, "1.1")] {
-        let image = sample(cluster, compat);
+    let zstd = "compression_type=zstd";
+    for (cluster, options) in
+        [(512, "compat=1.1"), (4096, "compat=0.10"), (4096, zstd), (16384, "extended_l2=on"), (65536, "compat=1.1")]
+    {
+        let image = sample(cluster, options);
         exercise(image.clone()).unwrap();
         let starts = metadata(&image, cluster as usize);
         let mut rng = Rng::new(cluster);
@@ -183,6 +186,59 @@ fn bad_compressed_clusters() {
         // The whole cluster can be replaced: nothing of it is needed.
         disk.write_at(&[1; 65536], 0).unwrap();
         disk.finish().unwrap();
+    }
+}
+
+/// Zstandard that is cut short, goes on after a cluster, asks for a huge window, or is none.
+#[test]
+fn bad_zstd_clusters() {
+    if !qemu::available() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let [raw, path] = ["raw", "disk.qcow2"].map(|name| dir.path().join(name));
+    let mut content = vec![7; 1 << 20];
+    Rng::new(1).fill(&mut content[..30_000]);
+    fs::write(&raw, content).unwrap();
+    let options = "compression_type=zstd";
+    qemu::img(&["convert", "-c", "-f", "raw", "-O", "qcow2", "-o", options, text(&raw), text(&path)]);
+    let image = fs::read(&path).unwrap();
+    let u64_at = |at: usize| u64::from_be_bytes(image[at..at + 8].try_into().unwrap());
+    let l2 = (u64_at(u64_at(40) as usize) & 0x00ff_ffff_ffff_fe00) as usize;
+    let data = (u64_at(l2) & ((1 << 54) - 1)) as usize;
+    let open = |bytes: Vec<u8>| Qcow2::open(Arc::new(Overlay::new(Arc::new(MemDevice::new(bytes))))).unwrap();
+    let frame = |blocks: &[u8]| [&[0x28, 0xb5, 0x2f, 0xfd, 0, 0x30][..], blocks].concat();
+    // Run-length blocks of 64 KiB: 2 is their type, 1 marks the last one.
+    let (run, last) = ([2, 0, 8, 7], [3, 0, 8, 7]);
+    let read = |stream: &[u8]| {
+        let mut bytes = image.clone();
+        bytes[data..data + stream.len()].copy_from_slice(stream);
+        let disk = open(bytes);
+        let mut seen = vec![0; 65536];
+        let read = disk.read_at(&mut seen, 0).map(|()| seen);
+        // The whole cluster can be replaced: nothing of it is needed.
+        disk.write_at(&[1; 65536], 0).unwrap();
+        disk.finish().unwrap();
+        read
+    };
+    assert!(read(&frame(&last)).unwrap() == [7; 65536]);
+    // Two frames with half a cluster each are as good as one.
+    let half = [3, 0, 4, 7];
+    assert!(read(&[frame(&half), frame(&half)].concat()).unwrap() == [7; 65536]);
+    // The last block may say nothing.
+    assert!(read(&frame(&[&run[..], &[1, 0, 0]].concat())).unwrap() == [7; 65536]);
+    let bomb = [[run; 2000].concat(), last.to_vec()].concat();
+    for (name, stream) in [
+        ("too long", frame(&[run, last].concat())),
+        ("a bomb", frame(&bomb)),
+        ("a cluster, and the frame goes on", frame(&[run, [1, 0, 0, 0]].concat())[..10].to_vec()),
+        ("a huge window", [&[0x28, 0xb5, 0x2f, 0xfd, 0, 0xff][..], &last].concat()),
+        ("half a cluster", [frame(&half), vec![0; 64]].concat()),
+        ("a reserved block", frame(&[7, 0, 8, 7])),
+        ("no frame", vec![0xff; 64]),
+        ("zeros", vec![0; 64]),
+    ] {
+        assert_eq!(read(&stream).unwrap_err().kind(), ErrorKind::Corrupt, "{name}");
     }
 }
 

@@ -15,7 +15,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
     Plain,
-    Compressed,
+    /// By deflate or by Zstandard.
+    Compressed(&'static str),
     Preallocated(&'static str),
     Snapshots,
     Zeros,
@@ -30,6 +31,14 @@ struct Case {
     compat: &'static str,
     cluster: u64,
     refcount_bits: u32,
+    l2: L2,
+}
+
+/// The entries of L2 tables: 8 bytes, or 16 with a bitmap of subclusters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum L2 {
+    Standard,
+    Extended,
 }
 
 impl Case {
@@ -41,12 +50,17 @@ impl Case {
             if shape == Shape::OddSize && cluster == 512 {
                 continue;
             }
-            if shape != Shape::LazyRefcounts {
-                all.push(Self { shape, compat: "0.10", cluster, refcount_bits: 16 });
+            if !matches!(shape, Shape::LazyRefcounts | Shape::Compressed("zstd")) {
+                all.push(Self { shape, compat: "0.10", cluster, refcount_bits: 16, l2: L2::Standard });
             }
             // QEMU makes no snapshot where a refcount cannot be 2.
             let widths: &[u32] = if shape == Shape::Snapshots { &[8, 16, 64] } else { &[1, 8, 16, 64] };
-            all.extend(widths.iter().map(|&refcount_bits| Self { shape, compat: "1.1", cluster, refcount_bits }));
+            let standard = |&refcount_bits| Self { shape, compat: "1.1", cluster, refcount_bits, l2: L2::Standard };
+            all.extend(widths.iter().map(standard));
+        }
+        // A subcluster is a sector at least.
+        for (cluster, refcount_bits) in [(16 << 10, 16), (64 << 10, 64), (2 << 20, 16)] {
+            all.push(Self { shape, compat: "1.1", cluster, refcount_bits, l2: L2::Extended });
         }
         all
     }
@@ -54,7 +68,7 @@ impl Case {
     fn size(self) -> u64 {
         let size: u64 = match self.cluster {
             512 => 1 << 20,
-            4096 => 4 << 20,
+            4096 | 16384 => 4 << 20,
             65536 => 6 << 20,
             _ => 18 << 20,
         };
@@ -63,7 +77,11 @@ impl Case {
 
     fn seed(self) -> u64 {
         let shape = format!("{:?}", self.shape).bytes().fold(7u64, |sum, byte| sum.wrapping_mul(31) ^ u64::from(byte));
-        shape ^ (self.cluster << 8) ^ u64::from(self.refcount_bits) ^ u64::from(self.compat == "1.1") << 40
+        shape
+            ^ (self.cluster << 8)
+            ^ u64::from(self.refcount_bits)
+            ^ u64::from(self.compat == "1.1") << 40
+            ^ u64::from(self.l2 == L2::Extended) << 41
     }
 
     fn options(self) -> String {
@@ -71,7 +89,11 @@ impl Case {
         if self.compat == "1.1" {
             options += &format!(",refcount_bits={}", self.refcount_bits);
         }
+        if self.l2 == L2::Extended {
+            options += ",extended_l2=on";
+        }
         match self.shape {
+            Shape::Compressed("zstd") => options += ",compression_type=zstd",
             Shape::Preallocated(how) => options += &format!(",preallocation={how}"),
             Shape::LazyRefcounts => options += ",lazy_refcounts=on",
             _ => {}
@@ -82,7 +104,7 @@ impl Case {
     /// Makes the image, and gives the names of its snapshots.
     fn build(self, path: &Path, rng: &mut Rng) -> Vec<&'static str> {
         let size = self.size();
-        if self.shape == Shape::Compressed {
+        if let Shape::Compressed(_) = self.shape {
             let raw = path.with_extension("source");
             fs::write(&raw, compressible(size, rng)).unwrap();
             qemu::img(&["convert", "-c", "-f", "raw", "-O", "qcow2", "-o", &self.options(), text(&raw), text(path)]);
@@ -267,7 +289,12 @@ fn plain() {
 
 #[test]
 fn compressed() {
-    matrix(Shape::Compressed);
+    matrix(Shape::Compressed("zlib"));
+}
+
+#[test]
+fn compressed_by_zstd() {
+    matrix(Shape::Compressed("zstd"));
 }
 
 #[test]
@@ -396,7 +423,7 @@ fn garbage_behind_the_end() {
         return;
     }
     for cluster in [512, 65536] {
-        let case = Case { shape: Shape::Plain, compat: "1.1", cluster, refcount_bits: 16 };
+        let case = Case { shape: Shape::Plain, compat: "1.1", cluster, refcount_bits: 16, l2: L2::Standard };
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("disk.qcow2");
         let mut rng = Rng::new(cluster);

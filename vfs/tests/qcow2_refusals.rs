@@ -52,8 +52,6 @@ fn what_is_not_supported() {
     if !qemu::available() {
         return;
     }
-    refused(&made("compression_type=zstd", &[]), Unsupported, "zstd");
-    refused(&made("extended_l2=on", &[]), Unsupported, "extended L2");
     let secret = ["--object", "secret,id=s,data=abc"];
     let luks = made("encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", &secret);
     refused(&luks, Unsupported, "encrypted (LUKS)");
@@ -144,6 +142,8 @@ fn headers_that_contradict_the_format() {
     refused(&patched(&one, 64, &(1u64 << 50).to_be_bytes()), Corrupt, "snapshot table");
     refused(&patched(&one, 64, &0u64.to_be_bytes()), Corrupt, "lies on the header");
     refused(&patched(&plain, 104, &[1]), Corrupt, "compression type 1");
+    refused(&patched(&made("compression_type=zstd", &[]), 104, &[2]), Unsupported, "compression type 2");
+    refused(&patched(&made("extended_l2=on", &[]), 20, &13u32.to_be_bytes()), Corrupt, "at least 14");
     refused(&patched(&plain, 79, &[8]), Corrupt, "type is 0");
     refused(&u32s(116, u32::MAX), Corrupt, "extension");
     // The L1 and refcount tables' entries.

@@ -92,7 +92,9 @@ impl Inflated {
         // At most two clusters long, by the bits of the descriptor.
         let mut data = vec![0; usize::try_from(run.len).unwrap_or(0)];
         read_padded(host, &mut data, run.offset)?;
-        let bad = |how: &str| Error::corrupt(Layer::Image, format!("qcow2: a compressed cluster {how}")).with_offset(run.offset);
+        let bad = |how: &str| {
+            Error::corrupt(Layer::Image, format!("qcow2: a compressed cluster {how}")).with_offset(run.offset)
+        };
         match &mut self.decoder {
             Decoder::Deflate(inflate) => {
                 inflate.reset(false);

@@ -2,13 +2,15 @@
 
 use super::cache::TableCache;
 use super::compressed::Inflated;
-use super::geometry::{COPIED, ENTRY, Geometry, OFFSET_MASK};
+use super::entry::{Entry, past_table};
+use super::geometry::{COPIED, Geometry, OFFSET_MASK};
 use super::header::Header;
 use super::layout::read_padded;
 use super::mapping::Mapping;
 use super::pointers;
 use super::refcount::Refcounts;
 use super::space::Space;
+use super::subclusters::State;
 use crate::error::{Error, Layer, Result};
 use crate::transaction::Overlay;
 use std::sync::Arc;
@@ -147,10 +149,26 @@ impl Disk {
                 Ok(())
             }
             Mapping::Standard(host) => read_padded(&self.host, buf, host.saturating_add(start)),
+            Mapping::Mixed { offset, subclusters } => {
+                let end = start.saturating_add(u64::try_from(buf.len()).unwrap_or(u64::MAX));
+                let mut rest = buf;
+                for (state, range) in subclusters.parts(self.header.geometry.cluster_size(), start..end) {
+                    let len = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+                    let (now, later) = std::mem::take(&mut rest).split_at_mut_checked(len).ok_or_else(past_table)?;
+                    let part = match state {
+                        State::Allocated => Mapping::Standard(offset),
+                        State::Zero => Mapping::Zero,
+                        State::Unallocated => Mapping::Unallocated,
+                    };
+                    self.read_mapped(part, range.start, now)?;
+                    rest = later;
+                }
+                Ok(())
+            }
             Mapping::Compressed(run) => {
                 let cluster = self.inflated.read(&self.host, run)?;
                 let start = usize::try_from(start).unwrap_or(usize::MAX);
-                let bytes = cluster.get(start..start.saturating_add(buf.len())).ok_or_else(past_cluster)?;
+                let bytes = cluster.get(start..start.saturating_add(buf.len())).ok_or_else(past_table)?;
                 buf.copy_from_slice(bytes);
                 Ok(())
             }
@@ -165,19 +183,19 @@ impl Disk {
             return Ok(Mapping::Unallocated);
         }
         let bytes = self.l2.read(&self.host, l1_index, table)?;
-        let entry = entry_of(self.header.geometry, bytes, l2_index)?;
+        let entry = Entry::get(self.header.geometry, bytes, l2_index)?;
         let owner = if table >= self.space.floor() { Owner::Transaction } else { Owner::OldImage };
         self.check_entry(entry, owner)
     }
 
     /// Takes an entry of an L2 table apart and checks what it points at. In a table of this transaction, an offset
     /// past the old end is one of its own clusters.
-    pub(super) fn check_entry(&self, entry: u64, owner: Owner) -> Result<Mapping> {
+    pub(super) fn check_entry(&self, entry: Entry, owner: Owner) -> Result<Mapping> {
         let geometry = self.header.geometry;
         let mapping = Mapping::parse(entry, geometry, self.header.version)?;
         let (what, offset, len) = match mapping {
-            Mapping::Unallocated | Mapping::Zero => return Ok(mapping),
-            Mapping::Standard(offset) | Mapping::ZeroAllocated(offset) => {
+            Mapping::Unallocated | Mapping::Zero | Mapping::Mixed { offset: 0, .. } => return Ok(mapping),
+            Mapping::Standard(offset) | Mapping::ZeroAllocated(offset) | Mapping::Mixed { offset, .. } => {
                 ("a data cluster", offset, geometry.cluster_size())
             }
             Mapping::Compressed(run) => ("a compressed cluster", run.offset, run.len),
@@ -191,18 +209,6 @@ impl Disk {
 
     /// An entry of the active L1 table. It is long enough for the disk's size.
     pub(super) fn l1_entry(&self, index: u64) -> Result<u64> {
-        usize::try_from(index).ok().and_then(|index| self.l1.get(index)).copied().ok_or_else(past_cluster)
+        usize::try_from(index).ok().and_then(|index| self.l1.get(index)).copied().ok_or_else(past_table)
     }
-}
-
-/// An entry of an L2 table.
-pub(super) fn entry_of(geometry: Geometry, table: &[u8], index: u64) -> Result<u64> {
-    let at = geometry.entry_at(index);
-    let bytes = table.get(at..at.saturating_add(ENTRY)).and_then(|bytes| bytes.first_chunk::<ENTRY>());
-    bytes.map(|bytes| u64::from_be_bytes(*bytes)).ok_or_else(past_cluster)
-}
-
-/// The error for an index that the geometry rules out.
-pub(super) fn past_cluster() -> Error {
-    Error::corrupt(Layer::Image, "qcow2: an index past the end of a table")
 }

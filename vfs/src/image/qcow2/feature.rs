@@ -11,7 +11,7 @@ const DATA_FILE: u32 = 2;
 /// Incompatible: compressed clusters use another method than deflate.
 pub(super) const COMPRESSION: u32 = 3;
 /// Incompatible: L2 entries are 16 bytes long.
-const EXTENDED_L2: u32 = 4;
+pub(super) const EXTENDED_L2: u32 = 4;
 /// Autoclear: the bitmaps are consistent.
 const BITMAPS: u32 = 0;
 /// Autoclear: the external data file is a raw image.
@@ -91,7 +91,7 @@ impl Features {
     pub(super) fn refuse(self, names: &Names, data_file: Option<&str>) -> Result<()> {
         for bit in bits(self.incompatible) {
             let (message, hint) = match bit {
-                COMPRESSION => continue,
+                COMPRESSION | EXTENDED_L2 => continue,
                 DIRTY => (
                     "the image is marked dirty: its refcounts may be stale".to_owned(),
                     "repair it with `qemu-img check -r all IMAGE`",
@@ -106,10 +106,6 @@ impl Features {
                         None => "the image keeps its data in an external data file".to_owned(),
                     },
                     "bring it into one file with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
-                ),
-                EXTENDED_L2 => (
-                    "the image has extended L2 entries (subclusters)".to_owned(),
-                    "convert it with `qemu-img convert -O qcow2 -o extended_l2=off IMAGE NEW.qcow2`",
                 ),
                 other => (
                     format!("the image has the unknown incompatible feature {}", names.name(Set::Incompatible, other)),
@@ -144,7 +140,8 @@ impl Features {
             0 => "lazy refcounts".to_owned(),
             other => format!("unknown compatible feature {}", names.name(Set::Compatible, other)),
         });
-        compatible.collect::<Vec<_>>().join(", ")
+        let extended = self.has(Set::Incompatible, EXTENDED_L2).then(|| "extended L2 entries".to_owned());
+        compatible.chain(extended).collect::<Vec<_>>().join(", ")
     }
 }
 

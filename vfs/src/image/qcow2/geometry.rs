@@ -13,7 +13,7 @@ pub(super) const OFFSET_MASK: u64 = 0x00ff_ffff_ffff_fe00;
 /// Bit 63 of an L1 or L2 entry: what it points at has a refcount of exactly one.
 pub(super) const COPIED: u64 = 1 << 63;
 
-/// The length of an L1, L2 or refcount table entry in bytes.
+/// The length of an entry of the L1 table and of the refcount table, and of half an extended L2 entry, in bytes.
 pub(super) const ENTRY: usize = 8;
 
 /// The cluster size and the refcount width, and what follows from them.
@@ -22,6 +22,8 @@ pub(super) struct Geometry {
     cluster_bits: u32,
     refcount_order: u32,
     cluster_len: usize,
+    /// The logarithm of the length of an L2 entry: 3, or 4 with subclusters.
+    l2_entry_bits: u32,
 }
 
 impl Geometry {
@@ -40,7 +42,26 @@ impl Geometry {
                 format!("qcow2 header: refcount_order is {refcount_order}, and must be 0 to 6"),
             ));
         }
-        Ok(Self { cluster_bits, refcount_order, cluster_len: 1 << cluster_bits })
+        Ok(Self { cluster_bits, refcount_order, cluster_len: 1 << cluster_bits, l2_entry_bits: 3 })
+    }
+
+    /// The same with extended L2 entries, of 16 bytes; `Corrupt` where a subcluster would be smaller than a sector.
+    pub(super) fn with_subclusters(self) -> Result<Self> {
+        if self.cluster_bits < 14 {
+            return Err(Error::corrupt(
+                Layer::Image,
+                format!(
+                    "qcow2 header: extended L2 entries with cluster_bits {}, and at least 14 are needed",
+                    self.cluster_bits
+                ),
+            ));
+        }
+        Ok(Self { l2_entry_bits: 4, ..self })
+    }
+
+    /// Whether clusters have subclusters.
+    pub(super) fn has_subclusters(self) -> bool {
+        self.l2_entry_bits == 4
     }
 
     /// The logarithm of the cluster size, 9 to 21.
@@ -90,13 +111,13 @@ impl Geometry {
 
     /// The index into the L1 table, and into the L2 table there, for a guest cluster.
     pub(super) fn l1_l2(self, guest_cluster: u64) -> (u64, u64) {
-        let bits = self.cluster_bits - 3;
+        let bits = self.cluster_bits - self.l2_entry_bits;
         (guest_cluster >> bits, guest_cluster & ((1 << bits) - 1))
     }
 
     /// Guest bytes that one L2 table maps.
     pub(super) fn l2_reach(self) -> u64 {
-        1 << (self.cluster_bits + self.cluster_bits - 3)
+        1 << (self.cluster_bits + self.cluster_bits - self.l2_entry_bits)
     }
 
     /// The index into the refcount table, and into the block there, for a host cluster.
@@ -110,9 +131,14 @@ impl Geometry {
         block.saturating_mul(1 << (self.cluster_bits + 3 - self.refcount_order))
     }
 
-    /// The place of a table entry in its table, in bytes; `index` is below the entries of one cluster.
-    pub(super) fn entry_at(self, index: u64) -> usize {
-        usize::try_from(index).map_or(usize::MAX, |index| index.saturating_mul(ENTRY))
+    /// Bytes in an L2 entry, 8 or 16.
+    pub(super) fn l2_entry_len(self) -> usize {
+        1 << self.l2_entry_bits
+    }
+
+    /// The place of an L2 entry in its table, in bytes; `index` is below the entries of one cluster.
+    pub(super) fn l2_entry_at(self, index: u64) -> usize {
+        usize::try_from(index).map_or(usize::MAX, |index| index.saturating_mul(self.l2_entry_len()))
     }
 }
 
@@ -138,6 +164,10 @@ mod tests {
         assert_eq!(smallest.block_and_entry(65), (1, 1));
         assert_eq!(smallest.l1_l2(65), (1, 1));
         assert_eq!(smallest.offset_of(u64::MAX / 512), None);
+        let extended = default.with_subclusters().unwrap();
+        assert_eq!((extended.l1_l2(4096 * 3 + 5), extended.l2_reach()), ((3, 5), 256 << 20));
+        assert_eq!((extended.l2_entry_at(3), default.l2_entry_at(3)), (48, 24));
+        assert!(Geometry::new(13, 4).unwrap().with_subclusters().is_err());
         let largest = Geometry::new(21, 0).unwrap();
         assert_eq!(largest.block_and_entry((1 << 24) + 1), (1, 1));
         assert_eq!(largest.clusters_for(1), 1);

@@ -2,7 +2,7 @@
 
 use super::compressed::Method;
 use super::extension::Extensions;
-use super::feature::{COMPRESSION, Features, Set};
+use super::feature::{COMPRESSION, EXTENDED_L2, Features, Set};
 use super::geometry::{ENTRY, Geometry};
 use super::layout::{Layout, read_padded, truncated};
 use super::mapping::Version;
@@ -90,6 +90,10 @@ impl Header {
         let area_end = backing.as_ref().map_or(geometry.cluster_size(), |(at, _)| *at);
         let extensions = Extensions::parse(slice(&cluster, header_len, area_end))?;
         features.refuse(&extensions.names, extensions.data_file.as_deref())?;
+        let geometry = match features.has(Set::Incompatible, EXTENDED_L2) {
+            true => geometry.with_subclusters()?,
+            false => geometry,
+        };
         let kind = if header_len > V3_LEN { cluster.get(104).copied().unwrap_or(0) } else { 0 };
         let compression = compression(features, kind)?;
         refuse_encryption(u32_at(&sector, 32))?;

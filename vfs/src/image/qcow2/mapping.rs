@@ -1,6 +1,8 @@
 //! L2 entries: where a guest cluster lies.
 
+use super::entry::Entry;
 use super::geometry::{COPIED, Geometry, OFFSET_MASK};
+use super::subclusters::{State, Subclusters};
 use crate::error::{Error, Layer, Result};
 
 const COMPRESSED: u64 = 1 << 62;
@@ -36,6 +38,13 @@ pub(super) enum Mapping {
     ZeroAllocated(u64),
     /// In the cluster at this byte.
     Standard(u64),
+    /// Some of its subclusters one way, some another, or none of them in the host cluster at `offset` (0 for none).
+    Mixed {
+        /// The host cluster.
+        offset: u64,
+        /// How each subcluster reads.
+        subclusters: Subclusters,
+    },
     /// Compressed.
     Compressed(Run),
 }
@@ -43,36 +52,53 @@ pub(super) enum Mapping {
 impl Mapping {
     /// Whether the cluster reads as zeros without a look at the host file.
     pub(super) fn reads_zero(self) -> bool {
-        matches!(self, Self::Unallocated | Self::Zero | Self::ZeroAllocated(_))
+        match self {
+            Self::Unallocated | Self::Zero | Self::ZeroAllocated(_) => true,
+            Self::Mixed { subclusters, .. } => !subclusters.any_allocated(),
+            Self::Standard(_) | Self::Compressed(_) => false,
+        }
     }
 
     /// Takes an L2 entry apart; `Corrupt` where reserved bits are set or an offset is not aligned. Whether the offset
     /// is inside the file is for the caller to check.
-    pub(super) fn parse(entry: u64, geometry: Geometry, version: Version) -> Result<Self> {
-        let bad = |why: &str| Err(Error::corrupt(Layer::Image, format!("qcow2 L2 entry {entry:#018x}: {why}")));
-        if entry & COMPRESSED != 0 {
-            if entry & COPIED != 0 {
+    pub(super) fn parse(entry: Entry, geometry: Geometry, version: Version) -> Result<Self> {
+        let Entry { descriptor, subclusters } = entry;
+        let bad = |why: &str| Err(Error::corrupt(Layer::Image, format!("qcow2 L2 entry {descriptor:#018x}: {why}")));
+        if descriptor & COMPRESSED != 0 {
+            if descriptor & COPIED != 0 {
                 return bad("a compressed cluster is marked as copied");
             }
-            return match Run::parse(entry, geometry) {
+            // It has no subclusters, whatever the bits for them are.
+            return match Run::parse(descriptor, geometry) {
                 Some(run) => Ok(Self::Compressed(run)),
                 None => bad("the compressed data lies past the limit of 56 bits"),
             };
         }
-        let offset = entry & OFFSET_MASK;
-        if entry & !(OFFSET_MASK | COPIED | ZERO) != 0 {
+        let offset = descriptor & OFFSET_MASK;
+        // The zero flag of a whole cluster is not there where subclusters have their own.
+        let zero_flag = if geometry.has_subclusters() { 0 } else { ZERO };
+        if descriptor & !(OFFSET_MASK | COPIED | zero_flag) != 0 {
             return bad("reserved bits are set");
         }
         if !geometry.is_aligned(offset) {
             return bad("the offset is not a multiple of the cluster size");
         }
-        if entry & ZERO != 0 && version == Version::V2 {
+        if descriptor & ZERO != 0 && version == Version::V2 {
             return bad("a zero cluster in a version 2 image");
         }
-        if offset == 0 && entry & COPIED != 0 {
+        if offset == 0 && descriptor & COPIED != 0 {
             return bad("the offset is that of the header");
         }
-        Ok(match (entry & ZERO != 0, offset) {
+        if geometry.has_subclusters() {
+            return match Subclusters::parse(subclusters) {
+                None => bad("a subcluster is both allocated and zero"),
+                Some(subclusters) if offset == 0 && subclusters.any_allocated() => {
+                    bad("a subcluster is allocated, and the cluster is not")
+                }
+                Some(subclusters) => Ok(Self::extended(offset, subclusters)),
+            };
+        }
+        Ok(match (descriptor & ZERO != 0, offset) {
             (false, 0) => Self::Unallocated,
             (true, 0) => Self::Zero,
             (false, offset) => Self::Standard(offset),
@@ -80,18 +106,23 @@ impl Mapping {
         })
     }
 
-    /// The entry for a standard cluster at `offset`, a multiple of the cluster size below 2^56, that nothing else uses.
-    pub(super) fn own(offset: u64) -> u64 {
-        offset | COPIED
+    fn extended(offset: u64, subclusters: Subclusters) -> Self {
+        match (subclusters.uniform(), offset) {
+            (Some(State::Allocated), offset) => Self::Standard(offset),
+            (Some(State::Zero), 0) => Self::Zero,
+            (Some(State::Zero), offset) => Self::ZeroAllocated(offset),
+            (Some(State::Unallocated), 0) => Self::Unallocated,
+            (Some(State::Unallocated) | None, offset) => Self::Mixed { offset, subclusters },
+        }
     }
 }
 
 impl Run {
-    fn parse(entry: u64, geometry: Geometry) -> Option<Self> {
+    fn parse(descriptor: u64, geometry: Geometry) -> Option<Self> {
         // The descriptor's 62 bits are the offset, then cluster_bits - 8 bits of additional sectors.
         let offset_bits = 70u32.checked_sub(geometry.cluster_bits())?;
-        let offset = entry & 1u64.checked_shl(offset_bits)?.checked_sub(1)?;
-        let more = (entry & !(COPIED | COMPRESSED)).checked_shr(offset_bits)?;
+        let offset = descriptor & 1u64.checked_shl(offset_bits)?.checked_sub(1)?;
+        let more = (descriptor & !(COPIED | COMPRESSED)).checked_shr(offset_bits)?;
         if offset >> 56 != 0 {
             return None;
         }
@@ -105,10 +136,21 @@ impl Run {
 mod tests {
     use super::{Mapping, Run, Version};
     use crate::error::ErrorKind;
+    use crate::image::qcow2::entry::Entry;
     use crate::image::qcow2::geometry::Geometry;
+    use crate::image::qcow2::subclusters::Subclusters;
 
     fn parse(entry: u64) -> Result<Mapping, ErrorKind> {
-        Mapping::parse(entry, Geometry::new(16, 4).unwrap(), Version::V3).map_err(|error| error.kind())
+        Mapping::parse(plain(entry), Geometry::new(16, 4).unwrap(), Version::V3).map_err(|error| error.kind())
+    }
+
+    fn plain(descriptor: u64) -> Entry {
+        Entry { descriptor, subclusters: 0 }
+    }
+
+    fn extended(descriptor: u64, subclusters: u64) -> Result<Mapping, ErrorKind> {
+        let geometry = Geometry::new(16, 4).unwrap().with_subclusters().unwrap();
+        Mapping::parse(Entry { descriptor, subclusters }, geometry, Version::V3).map_err(|error| error.kind())
     }
 
     #[test]
@@ -130,14 +172,34 @@ mod tests {
     }
 
     #[test]
+    fn extended_entries() {
+        let all = u64::from(u32::MAX);
+        let mixed = |offset, word| Ok(Mapping::Mixed { offset, subclusters: Subclusters::parse(word).unwrap() });
+        assert_eq!(extended(0, 0), Ok(Mapping::Unallocated));
+        assert_eq!(extended(0x5_0000, 0), mixed(0x5_0000, 0));
+        assert_eq!(extended(0x5_0000, all), Ok(Mapping::Standard(0x5_0000)));
+        assert_eq!(extended(0, all << 32), Ok(Mapping::Zero));
+        assert_eq!(extended(0x5_0000, all << 32), Ok(Mapping::ZeroAllocated(0x5_0000)));
+        assert_eq!(extended(0, 1 << 32), mixed(0, 1 << 32));
+        assert_eq!(extended(0x5_0000, 6 | 1 << 32), mixed(0x5_0000, 6 | 1 << 32));
+        assert_eq!((mixed(0, 1 << 32).unwrap().reads_zero(), mixed(1, 1).unwrap().reads_zero()), (true, false));
+        // The bits of a compressed cluster's subclusters mean nothing.
+        let compressed = extended((1 << 62) | 0x5_0000, 77).unwrap();
+        assert_eq!(compressed, parse((1 << 62) | 0x5_0000).unwrap());
+        for (descriptor, word) in [(0x5_0001, 0), (0x5_0000, 1 | 1 << 32), (0, 1), (1 << 63, 0), (0x5_0200, 1)] {
+            assert_eq!(extended(descriptor, word), Err(ErrorKind::Corrupt), "{descriptor:#x} {word:#x}");
+        }
+    }
+
+    #[test]
     fn corrupt_entries() {
-        let v2 = Mapping::parse(1, Geometry::new(16, 4).unwrap(), Version::V2);
+        let v2 = Mapping::parse(plain(1), Geometry::new(16, 4).unwrap(), Version::V2);
         assert_eq!(v2.unwrap_err().kind(), ErrorKind::Corrupt);
         for entry in [1 << 63, (1 << 63) | 1, 0x5_0200, 0x5_0002, 0x5_0100, (1 << 56) | 0x5_0000, (3 << 62) | 0x5_0000]
         {
             assert_eq!(parse(entry), Err(ErrorKind::Corrupt), "{entry:#x}");
         }
         let small = Geometry::new(9, 4).unwrap();
-        assert!(Mapping::parse((1 << 62) | (1 << 58), small, Version::V3).is_err());
+        assert!(Mapping::parse(plain((1 << 62) | (1 << 58)), small, Version::V3).is_err());
     }
 }

@@ -1,8 +1,9 @@
 //! qcow2, versions 2 and 3 (QEMU's docs/interop/qcow2.rst).
 //!
 //! # Reading
-//! Standard, zero, preallocated, unallocated and compressed clusters (zlib or zstd) of 512 bytes to 2 MiB. What is not supported
-//! (extended L2 entries, backing and external data files, encryption, a dirty or corrupt image, persistent
+//! Standard, zero, preallocated, unallocated and compressed clusters (zlib or zstd) of 512 bytes to 2 MiB, and
+//! clusters with subclusters (extended L2 entries). What is not supported
+//! (backing and external data files, encryption, a dirty or corrupt image, persistent
 //! bitmaps, unknown features) is refused by name when the image is opened. Tables are read as they are needed.
 //!
 //! # Writing
@@ -32,6 +33,7 @@
 mod cache;
 mod compressed;
 mod disk;
+mod entry;
 mod extension;
 mod feature;
 mod geometry;
@@ -42,6 +44,7 @@ mod pointers;
 mod refcount;
 mod shadow;
 mod space;
+mod subclusters;
 mod width;
 mod zstd;
 

@@ -1,7 +1,8 @@
 //! Writes as shadow paging: everything that changes goes to new clusters, and the header switches to them.
 
-use super::disk::{Disk, Owner, Part, Phase, past_cluster};
-use super::geometry::{COPIED, ENTRY, OFFSET_MASK};
+use super::disk::{Disk, Owner, Part, Phase};
+use super::entry::{Entry, past_table};
+use super::geometry::{COPIED, OFFSET_MASK};
 use super::mapping::Mapping;
 use super::{header, pointers};
 use crate::block::BlockDevice;
@@ -23,7 +24,7 @@ impl Disk {
         }
         let mut rest = buf;
         for part in Self::parts(self.header.geometry, offset, buf.len()) {
-            let (now, later) = rest.split_at_checked(part.len).ok_or_else(past_cluster)?;
+            let (now, later) = rest.split_at_checked(part.len).ok_or_else(past_table)?;
             // A failure in the middle leaves tables that do not fit together: nothing may be committed after it.
             if let Err(error) = self.write_part(part, now) {
                 self.phase = Phase::Failed;
@@ -55,14 +56,12 @@ impl Disk {
             let mut cluster = vec![0; self.header.geometry.cluster_len()];
             self.read_mapped(old, 0, &mut cluster)?;
             let start = usize::try_from(part.start).unwrap_or(usize::MAX);
-            let place = cluster.get_mut(start..start.saturating_add(data.len())).ok_or_else(past_cluster)?;
+            let place = cluster.get_mut(start..start.saturating_add(data.len())).ok_or_else(past_table)?;
             place.copy_from_slice(data);
             self.host.write_at(&cluster, new)?;
         }
         let bytes = self.l2.change(&self.host, l1_index, table)?;
-        let at = self.header.geometry.entry_at(l2_index);
-        let entry = bytes.get_mut(at..at.saturating_add(ENTRY)).ok_or_else(past_cluster)?;
-        entry.copy_from_slice(&Mapping::own(new).to_be_bytes());
+        Entry::own(new).put(self.header.geometry, bytes, l2_index)?;
         self.refcounts.take(new, 1);
         self.release(old);
         self.refcounts.settle(&self.host, &mut self.space)
@@ -78,8 +77,10 @@ impl Disk {
     /// Counts one use less of what a mapping pointed at. A cluster that a snapshot shares keeps the snapshot's use.
     fn release(&mut self, old: Mapping) {
         match old {
-            Mapping::Unallocated | Mapping::Zero => {}
-            Mapping::Standard(offset) | Mapping::ZeroAllocated(offset) => self.refcounts.release(offset, 1),
+            Mapping::Unallocated | Mapping::Zero | Mapping::Mixed { offset: 0, .. } => {}
+            Mapping::Standard(offset) | Mapping::ZeroAllocated(offset) | Mapping::Mixed { offset, .. } => {
+                self.refcounts.release(offset, 1)
+            }
             // Compressed clusters share host clusters, and each of them counts in every one that it touches.
             Mapping::Compressed(run) => self.refcounts.release(run.offset, run.len),
         }
@@ -107,7 +108,7 @@ impl Disk {
             self.refcounts.release(old, geometry.cluster_size());
         }
         let entry = usize::try_from(l1_index).ok().and_then(|index| self.l1.get_mut(index));
-        *entry.ok_or_else(past_cluster)? = new | COPIED;
+        *entry.ok_or_else(past_table)? = new | COPIED;
         self.refcounts.take(new, 1);
         self.refcounts.settle(&self.host, &mut self.space)?;
         Ok(new)
@@ -115,8 +116,8 @@ impl Disk {
 
     fn check_table(&mut self, l1_index: u64, offset: u64) -> Result<()> {
         let entries = self.l2.read(&self.host, l1_index, offset)?.to_vec();
-        for entry in entries.as_chunks::<ENTRY>().0 {
-            self.check_entry(u64::from_be_bytes(*entry), Owner::OldImage)?;
+        for entry in Entry::all(self.header.geometry, &entries) {
+            self.check_entry(entry, Owner::OldImage)?;
         }
         Ok(())
     }
