@@ -134,15 +134,21 @@ impl Disk {
                 }
             }
             let (now, later) = std::mem::take(&mut rest).split_at_mut(len);
-            self.read_mapped(mapping, part.start, now)?;
+            self.read_mapped(mapping, self.guest_offset(part), now)?;
             rest = later;
         }
         Ok(())
     }
 
-    /// Fills `buf` from byte `start` of a guest cluster with this mapping. Where it is a standard one, `buf` may go on
-    /// into the clusters behind it in the host file.
-    pub(super) fn read_mapped(&mut self, mapping: Mapping, start: u64, buf: &mut [u8]) -> Result<()> {
+    /// The guest's byte at which a part begins.
+    pub(super) fn guest_offset(&self, part: Part) -> u64 {
+        part.cluster.saturating_mul(self.header.geometry.cluster_size()).saturating_add(part.start)
+    }
+
+    /// Fills `buf` from the guest's byte `at`, in a cluster with this mapping. Where it is a standard one, `buf` may go
+    /// on into the clusters behind it in the host file.
+    pub(super) fn read_mapped(&mut self, mapping: Mapping, at: u64, buf: &mut [u8]) -> Result<()> {
+        let start = self.header.geometry.within(at);
         match mapping {
             Mapping::Unallocated | Mapping::Zero | Mapping::ZeroAllocated(_) => {
                 buf.fill(0);
@@ -160,7 +166,7 @@ impl Disk {
                         State::Zero => Mapping::Zero,
                         State::Unallocated => Mapping::Unallocated,
                     };
-                    self.read_mapped(part, range.start, now)?;
+                    self.read_mapped(part, at.saturating_add(range.start.saturating_sub(start)), now)?;
                     rest = later;
                 }
                 Ok(())

@@ -54,7 +54,7 @@ impl Disk {
             self.host.write_at(data, new.saturating_add(part.start))?;
         } else {
             let mut cluster = vec![0; self.header.geometry.cluster_len()];
-            self.read_mapped(old, 0, &mut cluster)?;
+            self.read_mapped(old, self.guest_offset(Part { start: 0, ..part }), &mut cluster)?;
             let start = usize::try_from(part.start).unwrap_or(usize::MAX);
             let place = cluster.get_mut(start..start.saturating_add(data.len())).ok_or_else(past_table)?;
             place.copy_from_slice(data);
