@@ -245,6 +245,8 @@ fn the_kernel_does_the_same() {
         (3, &["-t", "ext4", "-b", "1024", "-I", "128"]),
         (4, &["-t", "ext4", "-b", "1024", "-g", "1024", "-O", "^metadata_csum,uninit_bg"]),
         (5, &["-t", "ext4", "-b", "2048", "-O", "^dir_index,^metadata_csum,^uninit_bg"]),
+        (6, &["-t", "ext2", "-b", "1024"]),
+        (7, &["-t", "ext3"]),
     ] {
         differ(seed, arguments);
     }

@@ -105,7 +105,7 @@ impl Mounted {
     /// Mounts a filesystem image; `options` as mount(8) takes them after `loop,`.
     pub fn new(image: &Path, options: &str) -> Self {
         let at = tempfile::tempdir().unwrap();
-        run(Command::new("mount").args(["-o", &format!("loop,{options}")]).arg(image).arg(at.path()));
+        run(Command::new("mount").args(["-t", "ext4", "-o", &format!("loop,{options}")]).arg(image).arg(at.path()));
         Self { at }
     }
 

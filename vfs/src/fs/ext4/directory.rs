@@ -2,7 +2,7 @@
 
 use super::dir::{DirContext, DirLayout, DirStore, IndexDepth, IndexSupport};
 use super::dir_block::FileTypes;
-use super::extent::{Segment, Written};
+use super::extent::Segment;
 use super::feature::{compat, incompat};
 use super::inode::{Inode, ROOT, flag};
 use super::store::Store;
@@ -76,10 +76,8 @@ impl DirStore for DirFile<'_> {
             return Err(Error::new(ErrorKind::NoSpace, Layer::Filesystem, "the directory cannot grow further"));
         }
         // What was set aside behind the end would be in the way.
-        self.store.cut_extents(self.inode, u64::from(logical))?;
-        let goal = self.store.data_goal(self.inode, logical)?;
-        let run = self.store.allocate_blocks(goal, 1)?;
-        self.store.append_extent(self.inode, logical, run, Written::Yes)?;
+        self.store.cut(self.inode, u64::from(logical))?;
+        let run = self.store.grow(self.inode, logical, 1)?;
         self.store.write(run.start, vec![0; self.block_size()])?;
         self.inode.set_size(size);
         Ok(logical)

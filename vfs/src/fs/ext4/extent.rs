@@ -3,7 +3,7 @@
 //! Source: kernel Documentation/filesystems/ext4/ifork.rst.
 
 use super::checksum::crc32c;
-use super::inode::{BLOCK_AREA_LEN, Inode, flag};
+use super::inode::{BLOCK_AREA_LEN, Inode};
 use super::le;
 use super::store::Store;
 use crate::error::{Error, Layer, Result};
@@ -273,11 +273,7 @@ impl Store {
     }
 
     /// What a file has from a block on.
-    pub(super) fn segment(&self, inode: &Inode, logical: u64) -> Result<Segment> {
-        inode.check_content()?;
-        if !inode.has_flag(flag::EXTENTS) {
-            return self.mapped_segment(inode, logical);
-        }
+    pub(super) fn extent_segment(&self, inode: &Inode, logical: u64) -> Result<Segment> {
         let mut node = self.extent_root(inode)?;
         let mut span = Span::ALL;
         loop {

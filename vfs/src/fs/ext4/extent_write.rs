@@ -1,8 +1,9 @@
-//! Changing the tree of extents: only ever at its end, because content is replaced and never rewritten.
+//! Changing the tree of extents: only ever at its end.
 
 use super::allocate::BlockRun;
 use super::extent::{Branch, DEPTH_MAX, Entries, Extent, LENGTH_MAX, Node, ROOT_ROOM, Span, Written};
-use super::inode::{Inode, flag};
+use super::inode::Inode;
+use super::mapping::too_large;
 use super::store::Store;
 use crate::error::{Error, Layer, Result};
 
@@ -15,42 +16,26 @@ struct Step {
 }
 
 impl Store {
-    /// Makes a file have no blocks, without freeing any: they belong to whoever holds a copy of the inode.
+    /// Makes a file have no extents, without freeing any.
     pub(super) fn clear_extents(&self, inode: &mut Inode) -> Result<()> {
-        let blocks = u64::from(inode.xattr_block() != 0);
-        let sectors = blocks * u64::from(self.superblock.block_size / 512);
-        inode.set_sectors(sectors, self.superblock.block_size, self.huge_files())?;
-        inode.set_flags(inode.flags() | flag::EXTENTS);
         put_root(inode, &Node::leaf(ROOT_ROOM))
     }
 
-    /// Where the block `logical` of a file had best be: after what is before it, else in the inode's group.
-    pub(super) fn data_goal(&self, inode: &Inode, logical: u32) -> Result<u64> {
-        if logical > 0 {
-            let steps = self.right_edge(inode)?;
-            if let Some(Entries::Leaf(extents)) = steps.last().map(|step| &step.node.entries)
-                && let Some(last) = extents.last()
-            {
-                return Ok(last.start.saturating_add(u64::from(last.len)));
-            }
-        }
-        let (group, _) = self.inode_place(inode.number)?;
-        Ok(self.superblock.group_start(group))
+    /// The last extent of a file.
+    pub(super) fn last_extent(&self, inode: &Inode) -> Result<Option<Extent>> {
+        Ok(match self.right_edge(inode)?.last().map(|step| &step.node.entries) {
+            Some(Entries::Leaf(extents)) => extents.last().copied(),
+            _ => None,
+        })
     }
 
-    /// Adds blocks to the end of a file, from its block `logical` on.
-    pub(super) fn append_extent(
-        &mut self,
-        inode: &mut Inode,
-        logical: u32,
-        run: BlockRun,
-        written: Written,
-    ) -> Result<()> {
-        let mut extent = Extent { logical, len: run.len, start: run.start, written };
+    /// Adds blocks with content to the end of a file, from its block `logical` on. They are counted as the file's already;
+    /// the nodes that it takes to name them are counted here.
+    pub(super) fn append_extent(&mut self, inode: &mut Inode, logical: u32, run: BlockRun) -> Result<()> {
+        let mut extent = Extent { logical, len: run.len, start: run.start, written: Written::Yes };
         if extent.len == 0 || extent.len > LENGTH_MAX || extent.end() > Span::ALL.until {
-            return Err(Error::unsupported(Layer::Filesystem, "the file is larger than ext4 can hold"));
+            return Err(too_large());
         }
-        self.add_blocks(inode, i64::from(run.len))?;
         let mut steps = self.right_edge(inode)?;
         let leaf = steps.pop().ok_or_else(|| inode.damaged("it has no extents"))?;
         let Step { block, mut node } = leaf;
@@ -61,7 +46,7 @@ impl Store {
             }
             let follows =
                 last.end() == u64::from(logical) && last.start.checked_add(u64::from(last.len)) == Some(run.start);
-            if follows && last.written == written {
+            if follows && last.written == Written::Yes {
                 let more = extent.len.min(LENGTH_MAX.saturating_sub(last.len));
                 last.len += more;
                 extent.len -= more;
@@ -224,15 +209,6 @@ impl Store {
             Some(block) => self.put_extent_node(inode, block, &step.node),
             None => put_root(inode, &step.node),
         }
-    }
-
-    /// Counts blocks as the file's, or no longer.
-    pub(super) fn add_blocks(&self, inode: &mut Inode, blocks: i64) -> Result<()> {
-        let block_size = self.superblock.block_size;
-        let sectors = blocks.saturating_mul(i64::from(block_size / 512));
-        let sectors = inode.sectors(block_size).checked_add_signed(sectors);
-        let sectors = sectors.ok_or_else(|| inode.damaged("it has more blocks than it counts"))?;
-        inode.set_sectors(sectors, block_size, self.huge_files())
     }
 }
 

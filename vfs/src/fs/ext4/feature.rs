@@ -151,20 +151,11 @@ impl FeatureBits {
         refuse(spell(self.incompat & !READABLE, INCOMPAT_NAMES, "incompat"), "read")
     }
 
-    /// `Unsupported`, naming the features, where one that is there or is missing stands in the way of writing.
+    /// `Unsupported`, naming the features, where one stands in the way of writing.
     pub(super) fn check_writable(self) -> Result<()> {
         let mut names = spell(self.incompat & !WRITABLE, INCOMPAT_NAMES, "incompat");
         names.extend(spell(self.ro_compat & !RO_WRITABLE, RO_COMPAT_NAMES, "ro_compat"));
-        refuse(names, "write")?;
-        let needed = incompat::FILETYPE | incompat::EXTENTS;
-        let missing = spell(needed & !self.incompat, INCOMPAT_NAMES, "incompat");
-        if missing.is_empty() {
-            return Ok(());
-        }
-        Err(Error::unsupported(
-            Layer::Filesystem,
-            format!("the filesystem lacks a feature that is needed to write it: {}", missing.join(", ")),
-        ))
+        refuse(names, "write")
     }
 }
 

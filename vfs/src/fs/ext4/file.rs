@@ -1,7 +1,8 @@
 //! The content of files.
 
-use super::extent::{Segment, Written};
+use super::extent::Segment;
 use super::inode::{Inode, Time};
+use super::mapping::too_large;
 use super::store::Store;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{Content, FileType};
@@ -56,17 +57,17 @@ impl Store {
 
     /// Replaces the whole content, in new blocks, and frees the old ones.
     pub(super) fn put_content(&mut self, inode: &mut Inode, content: &Content) -> Result<()> {
-        inode.check_extents()?;
+        inode.check_content()?;
         let mut old = inode.clone();
-        self.clear_extents(inode)?;
+        self.clear_mapping(inode)?;
         self.add_content(inode, 0, &[], content)?;
-        self.cut_extents(&mut old, 0)?;
+        self.cut(&mut old, 0)?;
         self.touch_content(inode)
     }
 
     /// Adds to the end of the content.
     pub(super) fn append_content(&mut self, inode: &mut Inode, content: &Content) -> Result<()> {
-        inode.check_extents()?;
+        inode.check_content()?;
         if content.is_empty() {
             return self.touch_content(inode);
         }
@@ -78,8 +79,8 @@ impl Store {
 
     /// Cuts the content, or lengthens it with a hole.
     pub(super) fn set_content_size(&mut self, inode: &mut Inode, size: u64) -> Result<()> {
-        inode.check_extents()?;
-        self.check_size(size)?;
+        inode.check_content()?;
+        self.check_size(inode, size)?;
         let block_size = u64::from(self.superblock.block_size);
         let shorter = size.min(inode.size());
         let last = shorter / block_size;
@@ -89,11 +90,11 @@ impl Store {
         if stored && size != inode.size() {
             let mut tail = vec![0; usize::try_from(inside).unwrap_or(0)];
             self.read_content(inode, &mut tail, shorter - inside)?;
-            self.cut_extents(inode, last)?;
+            self.cut(inode, last)?;
             inode.set_size(shorter);
             self.add_content(inode, last, &tail, &Content::bytes([]))?;
         } else {
-            self.cut_extents(inode, shorter.div_ceil(block_size))?;
+            self.cut(inode, shorter.div_ceil(block_size))?;
         }
         inode.set_size(size);
         self.note_size(size);
@@ -106,7 +107,7 @@ impl Store {
         let inside = inode.size() % block_size;
         let mut tail = vec![0; usize::try_from(inside).unwrap_or(0)];
         self.read_content(inode, &mut tail, inode.size() - inside)?;
-        self.cut_extents(inode, inode.size() / block_size)?;
+        self.cut(inode, inode.size() / block_size)?;
         Ok(tail)
     }
 
@@ -117,14 +118,13 @@ impl Store {
         let head_len = u64::try_from(head.len()).unwrap_or(u64::MAX);
         let total = head_len.saturating_add(content.len());
         let size = logical.saturating_mul(block_size).saturating_add(total);
-        self.check_size(size)?;
+        self.check_size(inode, size)?;
         let mut done = 0;
         let mut buffer = vec![0; usize::try_from(total.next_multiple_of(block_size).min(BUFFER)).unwrap_or(0)];
         while done < total {
             let first = u32::try_from(logical + done / block_size).map_err(|_| too_large())?;
             let want = (total - done).div_ceil(block_size);
-            let goal = self.data_goal(inode, first)?;
-            let run = self.allocate_blocks(goal, u32::try_from(want).unwrap_or(u32::MAX))?;
+            let run = self.grow(inode, first, u32::try_from(want).unwrap_or(u32::MAX))?;
             let run_end = total.min(done + u64::from(run.len) * block_size);
             let mut block = run.start;
             while done < run_end {
@@ -136,16 +136,10 @@ impl Store {
                 block += len.div_ceil(block_size);
                 done += len;
             }
-            self.append_extent(inode, first, run, Written::Yes)?;
         }
         inode.set_size(size);
         self.note_size(size);
         Ok(())
-    }
-
-    fn check_size(&self, size: u64) -> Result<()> {
-        let blocks = size.div_ceil(u64::from(self.superblock.block_size));
-        if blocks > u64::from(u32::MAX) { Err(too_large()) } else { Ok(()) }
     }
 
     fn note_size(&mut self, size: u64) {
@@ -173,8 +167,4 @@ fn fill(chunk: &mut [u8], from: u64, len: u64, head: &[u8], content: &Content) -
     from_head.copy_from_slice(first.get(..from_head.len()).unwrap_or_default());
     let head_len = u64::try_from(head.len()).unwrap_or(u64::MAX);
     content.read_at(rest, from.saturating_sub(head_len))
-}
-
-fn too_large() -> Error {
-    Error::unsupported(Layer::Filesystem, "the file is larger than ext4 can hold")
 }

@@ -382,18 +382,6 @@ impl Inode {
         })
     }
 
-    /// Fails unless the content is mapped in a way that can be changed.
-    pub(super) fn check_extents(&self) -> Result<()> {
-        self.check_content()?;
-        if self.has_flag(flag::EXTENTS) {
-            return Ok(());
-        }
-        Err(Error::unsupported(
-            Layer::Filesystem,
-            "cannot change this file: its blocks are mapped as in ext2 and ext3, not by extents",
-        ))
-    }
-
     /// Fails unless the content is stored in a way that is understood.
     pub(super) fn check_content(&self) -> Result<()> {
         let reason = match self.flags() {

@@ -1,6 +1,6 @@
 //! ext4, read and written in userspace.
 //!
-//! From the bottom up: `cache` has blocks, `store` finds groups and inodes in them, `extent` finds the blocks of a
+//! From the bottom up: `cache` has blocks, `store` finds groups and inodes in them, `mapping` knows the blocks of a
 //! file, `allocate` finds free ones, `directory` and `dir` find names, `tree` and `file` change things. This
 //! module has the driver's face only.
 //!
@@ -13,6 +13,7 @@ mod allocate_inode;
 mod attributes;
 mod bitmap;
 mod block_map;
+mod block_map_write;
 mod cache;
 mod checksum;
 mod dir;
@@ -28,6 +29,7 @@ mod index;
 mod index_block;
 mod inode;
 mod le;
+mod mapping;
 mod names;
 mod places;
 mod store;

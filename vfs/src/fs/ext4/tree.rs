@@ -1,9 +1,7 @@
 //! Names: making, linking, renaming and removing files.
 
-use super::allocate::BlockRun;
 use super::dir::DirContext;
 use super::directory::{DirFile, DirView};
-use super::extent::Written;
 use super::feature::ro_compat;
 use super::inode::{BLOCK_AREA_LEN, Inode, Time, flag, type_bits};
 use super::store::Store;
@@ -87,7 +85,7 @@ impl Store {
         }
         inode.set_links(1);
         match new {
-            NewFile::Regular => self.clear_extents(&mut inode)?,
+            NewFile::Regular => self.new_mapping(&mut inode)?,
             NewFile::Directory => self.fill_directory(&mut inode, directory.number)?,
             NewFile::Symlink(target) => self.fill_link(&mut inode, target)?,
         }
@@ -97,10 +95,9 @@ impl Store {
 
     fn fill_directory(&mut self, inode: &mut Inode, parent: u32) -> Result<()> {
         inode.set_links(2);
-        self.clear_extents(inode)?;
+        self.new_mapping(inode)?;
         let block = self.directory_context(inode)?.first_block(self.block_len(), inode.number, parent)?;
-        let run = self.allocate_first(inode)?;
-        self.append_extent(inode, 0, run, Written::Yes)?;
+        let run = self.grow(inode, 0, 1)?;
         self.write(run.start, block)?;
         inode.set_size(u64::from(self.superblock.block_size));
         Ok(())
@@ -114,20 +111,14 @@ impl Store {
         if target.len() < BLOCK_AREA_LEN {
             inode.set_block_area(target);
         } else {
-            self.clear_extents(inode)?;
-            let run = self.allocate_first(inode)?;
-            self.append_extent(inode, 0, run, Written::Yes)?;
+            self.new_mapping(inode)?;
+            let run = self.grow(inode, 0, 1)?;
             let mut block = target.to_vec();
             block.resize(self.block_len(), 0);
             self.write_data(&block, run.start)?;
         }
         inode.set_size(u64::try_from(target.len()).unwrap_or(0));
         Ok(())
-    }
-
-    fn allocate_first(&mut self, inode: &Inode) -> Result<BlockRun> {
-        let goal = self.data_goal(inode, 0)?;
-        self.allocate_blocks(goal, 1)
     }
 
     /// Gives a file (no directory) a further name.
@@ -206,7 +197,7 @@ impl Store {
             }
         }
         if is_directory && old_place.number != new_place.number {
-            inode.check_extents()?;
+            inode.check_content()?;
             let context = self.directory_context(&inode)?;
             let store = &mut DirFile { store: self, inode: &mut inode };
             context.set_parent(store, new_place.number)?;
@@ -234,7 +225,7 @@ impl Store {
     ) -> Result<Inode> {
         let now = self.now()?;
         let mut directory = self.inode(number)?;
-        directory.check_extents()?;
+        directory.check_content()?;
         let mut context = self.directory_context(&directory)?;
         change(&mut context, &mut DirFile { store: self, inode: &mut directory })?;
         directory.set_time(Time::Modification, now);
@@ -306,8 +297,7 @@ impl Store {
         match inode.file_type()? {
             FileType::Symlink if inode.is_short_link() => inode.set_block_area(&[]),
             FileType::Regular | FileType::Directory | FileType::Symlink => {
-                inode.check_extents()?;
-                self.cut_extents(&mut inode, 0)?;
+                self.cut(&mut inode, 0)?;
             }
             _ => inode.set_block_area(&[]),
         }

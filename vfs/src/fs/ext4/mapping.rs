@@ -1,0 +1,104 @@
+//! The mapping of a file: which blocks are its own, be it by a tree of extents or by the block map of ext2 and ext3.
+//!
+//! Blocks are only ever added behind the last and taken from the end, because content is replaced and never rewritten.
+
+use super::allocate::BlockRun;
+use super::extent::Segment;
+use super::feature::incompat;
+use super::inode::{Inode, flag};
+use super::store::Store;
+use crate::error::{Error, Layer, Result};
+
+impl Store {
+    /// Gives a new file the kind of mapping that the filesystem has, without blocks.
+    pub(super) fn new_mapping(&self, inode: &mut Inode) -> Result<()> {
+        if self.superblock.has_incompat(incompat::EXTENTS) {
+            inode.set_flags(inode.flags() | flag::EXTENTS);
+        }
+        self.clear_mapping(inode)
+    }
+
+    /// Makes a file have no blocks, without freeing any: they belong to whoever holds a copy of the inode.
+    pub(super) fn clear_mapping(&self, inode: &mut Inode) -> Result<()> {
+        let blocks = u64::from(inode.xattr_block() != 0);
+        let sectors = blocks * u64::from(self.superblock.block_size / 512);
+        inode.set_sectors(sectors, self.superblock.block_size, self.huge_files())?;
+        if inode.has_flag(flag::EXTENTS) {
+            return self.clear_extents(inode);
+        }
+        inode.set_block_area(&[]);
+        Ok(())
+    }
+
+    /// What a file has from a block on.
+    pub(super) fn segment(&self, inode: &Inode, logical: u64) -> Result<Segment> {
+        inode.check_content()?;
+        if inode.has_flag(flag::EXTENTS) {
+            return self.extent_segment(inode, logical);
+        }
+        self.map_segment(inode, logical)
+    }
+
+    /// Gives a file up to `want` new blocks, one at least, that follow each other, from its block `logical` on, where and
+    /// behind which it has none yet.
+    pub(super) fn grow(&mut self, inode: &mut Inode, logical: u32, want: u32) -> Result<BlockRun> {
+        let goal = self.data_goal(inode, logical)?;
+        let run = self.allocate_blocks(goal, want)?;
+        self.add_blocks(inode, i64::from(run.len))?;
+        if inode.has_flag(flag::EXTENTS) {
+            self.append_extent(inode, logical, run)?;
+        } else {
+            self.append_to_map(inode, logical, run)?;
+        }
+        Ok(run)
+    }
+
+    /// Frees all blocks of a file from its block `from` on, and the metadata that describes nothing any more.
+    pub(super) fn cut(&mut self, inode: &mut Inode, from: u64) -> Result<()> {
+        inode.check_content()?;
+        if inode.has_flag(flag::EXTENTS) {
+            return self.cut_extents(inode, from);
+        }
+        self.cut_map(inode, from)
+    }
+
+    /// Fails with `Unsupported` where a file cannot have this size, in bytes.
+    pub(super) fn check_size(&self, inode: &Inode, size: u64) -> Result<()> {
+        let blocks = size.div_ceil(u64::from(self.superblock.block_size));
+        let most = if inode.has_flag(flag::EXTENTS) { u64::from(u32::MAX) } else { self.map_reach() };
+        if blocks > most { Err(too_large()) } else { Ok(()) }
+    }
+
+    /// Where the block `logical` of a file had best be: after what is before it, else in the inode's group.
+    fn data_goal(&self, inode: &Inode, logical: u32) -> Result<u64> {
+        if let Some(before) = logical.checked_sub(1) {
+            let last = if inode.has_flag(flag::EXTENTS) {
+                self.last_extent(inode)?.map(|last| last.start.saturating_add(u64::from(last.len) - 1))
+            } else {
+                match self.map_segment(inode, u64::from(before))? {
+                    Segment::Blocks { start, .. } => Some(start),
+                    Segment::Hole(_) => None,
+                }
+            };
+            if let Some(last) = last {
+                return Ok(last.saturating_add(1));
+            }
+        }
+        let (group, _) = self.inode_place(inode.number)?;
+        Ok(self.superblock.group_start(group))
+    }
+
+    /// Counts blocks as the file's, or no longer.
+    pub(super) fn add_blocks(&self, inode: &mut Inode, blocks: i64) -> Result<()> {
+        let block_size = self.superblock.block_size;
+        let sectors = blocks.saturating_mul(i64::from(block_size / 512));
+        let sectors = inode.sectors(block_size).checked_add_signed(sectors);
+        let sectors = sectors.ok_or_else(|| inode.damaged("it has more blocks than it counts"))?;
+        inode.set_sectors(sectors, block_size, self.huge_files())
+    }
+}
+
+/// A file cannot have so many blocks.
+pub(super) fn too_large() -> Error {
+    Error::unsupported(Layer::Filesystem, "the file is larger than ext4 can hold")
+}
