@@ -50,6 +50,13 @@ pub struct Target {
     /// -1 and 0 are taken as auto and whole, as in Nova.
     #[arg(long, value_name = "VOLUME", default_value = "auto", allow_hyphen_values = true)]
     pub partition: String,
+
+    /// Open the backing files of a qcow2 image, where they lie in one of these directories or below (repeatable)
+    ///
+    /// Without DIR, the directory of the image. The backing files' formats, raw or qcow2, must be recorded. They are only
+    /// read; what is written goes to the image itself.
+    #[arg(long, value_name = "DIR,...", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
+    pub backing_chain: Option<Vec<PathBuf>>,
 }
 
 /// The image formats.

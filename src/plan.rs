@@ -7,7 +7,7 @@ use crate::cli;
 use crate::failure::Failure;
 use crate::inject::{Compat, Item, Request};
 use imgraft_vfs::fs::Timestamp;
-use imgraft_vfs::image::Format;
+use imgraft_vfs::image::{Backing, Format};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::volume::Selector;
 use std::num::NonZeroU32;
@@ -22,6 +22,8 @@ pub struct Target {
     pub image: PathBuf,
     /// Its declared format.
     pub format: Option<Format>,
+    /// Which backing files it may bring along.
+    pub backing: Backing,
     /// The volume.
     pub volume: Selector,
 }
@@ -83,7 +85,8 @@ impl Target {
             cli::ImageFormat::Raw => Format::Raw,
             cli::ImageFormat::Qcow2 => Format::Qcow2,
         });
-        Ok(Self { image: typed.image, format, volume: volume(&typed.partition)? })
+        let backing = typed.backing_chain.map_or(Backing::Deny, Backing::Within);
+        Ok(Self { image: typed.image, format, backing, volume: volume(&typed.partition)? })
     }
 }
 

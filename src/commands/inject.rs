@@ -5,7 +5,7 @@ use crate::failure::{Exit, Failure, printable};
 use crate::guest::{self, Guest};
 use crate::inject::Revealed;
 use crate::inject::staging::{Show, Staged, stage_all};
-use crate::plan::{Inject, Output, Run};
+use crate::plan::{Inject, Output, Run, Target};
 use crate::report::{Io, Report, Status, Verified, Volume, recovery_name};
 use imgraft_vfs::block::{BlockDevice, SliceDevice};
 use imgraft_vfs::fs::{self, Features, Mode};
@@ -23,7 +23,8 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
         Run::Commit => (Access::Write, Show::Nothing),
     };
     let txn = Transaction::begin(&plan.target.image, access)?;
-    let disk = image::open(txn.overlay(), plan.target.format)?;
+    let target = &plan.target;
+    let disk = image::open_chain(txn.overlay(), &target.image, target.format, &target.backing)?;
     let format = disk.format();
     tracing::debug!(%format, size = disk.size(), recovered = recovery_name(txn.recovered()), "opened and locked the image");
     let volume = volume::select(&(Arc::clone(&disk) as Arc<dyn BlockDevice>), &plan.target.volume, &guest::is_root)?;
@@ -40,7 +41,7 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     let commit = disk.finish()?;
     // Its tables and clusters are as much again as the second reader needs.
     drop(disk);
-    let verified = second_reader(&txn, format, &volume.info, &staged)?;
+    let verified = second_reader(&txn, &plan.target, format, &volume.info, &staged)?;
     tracing::debug!("the second reader has read the changes");
     let recovered = recovery_name(txn.recovered());
     let io = match plan.run {
@@ -71,11 +72,17 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
 }
 
 /// Reads the changes back as the next user of the image would: a fresh look at the pending bytes, by another reader.
-fn second_reader(txn: &Transaction, format: Format, info: &VolumeInfo, staged: &Staged) -> Result<Verified, Failure> {
+fn second_reader(
+    txn: &Transaction,
+    target: &Target,
+    format: Format,
+    info: &VolumeInfo,
+    staged: &Staged,
+) -> Result<Verified, Failure> {
     if staged.changes.is_empty() {
         return Ok(Verified::NothingToVerify);
     }
-    let disk = image::open(txn.overlay(), Some(format))?;
+    let disk = image::open_chain(txn.overlay(), &target.image, Some(format), &target.backing)?;
     let device = SliceDevice::new(disk, info.start, info.size)?;
     Ok(match verify(Arc::new(device), &staged.changes)? {
         Verdict::Agrees { paths, xattrs_unverified } => Verified::Agrees { paths, xattrs_unverified },

@@ -56,7 +56,8 @@ struct Usage {
 
 pub(super) fn run(plan: &Inspect) -> Result<Exit, Failure> {
     let txn = Transaction::begin(&plan.target.image, Access::Read)?;
-    let disk = image::open(txn.overlay(), plan.target.format)?;
+    let target = &plan.target;
+    let disk = image::open_chain(txn.overlay(), &target.image, target.format, &target.backing)?;
     let format = disk.format().to_string();
     let facts = disk.facts().into_iter().collect();
     let disk: Arc<dyn BlockDevice> = disk;

@@ -67,7 +67,7 @@ fn print(bytes: &[u8]) -> Result<Audience, Failure> {
 /// Opens the guest filesystem of an image for reading, under a shared lock that lives as long as the transaction.
 fn look(target: &Target) -> Result<(Transaction, Box<dyn GuestFs>), Failure> {
     let txn = Transaction::begin(&target.image, Access::Read)?;
-    let disk: Arc<dyn BlockDevice> = image::open(txn.overlay(), target.format)?;
+    let disk: Arc<dyn BlockDevice> = image::open_chain(txn.overlay(), &target.image, target.format, &target.backing)?;
     let volume = volume::select(&disk, &target.volume, &guest::is_root)?;
     let fs = fs::open(volume.device, Mode::ReadOnly)?;
     Ok((txn, fs))

@@ -1,5 +1,6 @@
 //! The binary from outside: on real images, by the verdict of tools that are not ours.
 
+mod backing;
 mod compat;
 mod flips;
 mod idempotence;

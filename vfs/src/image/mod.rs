@@ -1,12 +1,16 @@
 //! Image formats: the guest's disk in a host file.
 
+mod backing;
 mod detect;
 pub mod qcow2;
 pub mod raw;
 
+pub use backing::{Backing, Named, open_chain};
+
 use crate::block::BlockDevice;
 use crate::error::Result;
 use crate::transaction::{CommitPlan, Overlay};
+use backing::{Closed, Gate};
 use std::fmt;
 use std::sync::Arc;
 

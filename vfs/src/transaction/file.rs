@@ -4,7 +4,7 @@ use super::host::{Host, Sidecar, Stamp};
 use super::{Access, lock};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FallocateFlags, OFlag, fallocate, open, openat};
+use nix::fcntl::{AtFlags, FallocateFlags, OFlag, OpenHow, ResolveFlag, fallocate, open, openat, openat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 use std::ffi::{OsStr, OsString};
@@ -64,6 +64,39 @@ impl FileHost {
         lock::lock(&file, access).map_err(|error| error.with_host_path(path))?;
         let journal = FileSidecar::new(parent, name, File::from(directory), stat.st_uid);
         Ok(Self { path: path.to_path_buf(), file, journal })
+    }
+
+    /// Opens for reading, and locks, the regular file at `below` in the directory `root`: no link is followed on the way
+    /// from there, and the way does not lead out. Both paths have their links followed already; `shown` is for messages.
+    pub(crate) fn open_beneath(root: &Path, below: &Path, shown: &Path) -> Result<Self> {
+        let failed = |errno: Errno| cannot("open the file", shown, errno.into());
+        let (Some(parent), Some(name)) = (below.parent(), below.file_name()) else {
+            return Err(wrong_type(shown, "a directory"));
+        };
+        let root_fd =
+            open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?;
+        let confined =
+            ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let at = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        let directory = openat2(&root_fd, at, OpenHow::new().flags(flags).resolve(confined)).map_err(failed)?;
+        let found = fstatat(&directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(failed)?;
+        regular(shown, found.st_mode)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
+        let file = openat2(&directory, name, OpenHow::new().flags(flags).resolve(confined))
+            .map_err(|errno| denied(shown, Access::Read, errno).unwrap_or_else(|| failed(errno)))?;
+        let stat = fstat(&file).map_err(failed)?;
+        regular(shown, stat.st_mode)?;
+        let file = File::from(file);
+        lock::lock(&file, Access::Read).map_err(|error| error.with_host_path(shown))?;
+        let journal = FileSidecar::new(&root.join(parent), name, File::from(directory), stat.st_uid);
+        Ok(Self { path: shown.to_path_buf(), file, journal })
+    }
+
+    /// Device and inode number: what no two files share.
+    pub(crate) fn identity(&self) -> io::Result<(u64, u64)> {
+        let metadata = self.file.metadata()?;
+        Ok((metadata.dev(), metadata.ino()))
     }
 
     /// The directory in which the image lies.

@@ -11,7 +11,9 @@ use super::pointers;
 use super::refcount::Refcounts;
 use super::space::Space;
 use super::subclusters::State;
+use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
+use crate::image::Gate;
 use crate::transaction::Overlay;
 use std::sync::Arc;
 
@@ -23,6 +25,8 @@ use std::sync::Arc;
 pub(super) struct Disk {
     pub(super) host: Arc<Overlay>,
     pub(super) header: Header,
+    /// What unallocated clusters read as; zeros where there is none.
+    pub(super) backing: Option<Arc<dyn BlockDevice>>,
     pub(super) l1: Vec<u64>,
     pub(super) l2: TableCache,
     pub(super) refcounts: Refcounts,
@@ -67,8 +71,9 @@ pub(super) struct Part {
 impl Disk {
     /// Reads and checks the header, the L1 table and the refcount table, but no table under them except the refcount
     /// blocks that reach behind the end of the file.
-    pub(super) fn open(host: Arc<Overlay>) -> Result<Self> {
+    pub(super) fn open(host: Arc<Overlay>, gate: &dyn Gate) -> Result<Self> {
         let header = Header::read(&host)?;
+        let backing = header.backing.as_ref().map(|named| gate.backing(named)).transpose()?;
         let (geometry, layout) = (header.geometry, &header.layout);
         let l1 = pointers::load(&host, "L1 table", layout.l1.start, header.l1_entries)?;
         for &entry in &l1 {
@@ -95,6 +100,7 @@ impl Disk {
             inflated: Inflated::new(geometry, header.compression),
             phase: Phase::Clean,
             header,
+            backing,
             host,
         })
     }
@@ -145,12 +151,31 @@ impl Disk {
         part.cluster.saturating_mul(self.header.geometry.cluster_size()).saturating_add(part.start)
     }
 
+    /// Whether a cluster of this mapping reads as zeros without a look at the host file or the backing file.
+    pub(super) fn reads_zero(&self, mapping: Mapping) -> bool {
+        mapping.reads_zero() && (self.backing.is_none() || mapping != Mapping::Unallocated)
+    }
+
+    /// Fills `buf` from the backing file, whose end and this disk's own are followed by zeros.
+    fn read_backing(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+        let Some(backing) = &self.backing else {
+            buf.fill(0);
+            return Ok(());
+        };
+        let end = backing.size().min(self.header.size);
+        let there = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX).min(buf.len());
+        let (inside, behind) = buf.split_at_mut(there);
+        behind.fill(0);
+        if inside.is_empty() { Ok(()) } else { backing.read_at(inside, at) }
+    }
+
     /// Fills `buf` from the guest's byte `at`, in a cluster with this mapping. Where it is a standard one, `buf` may go
     /// on into the clusters behind it in the host file.
     pub(super) fn read_mapped(&mut self, mapping: Mapping, at: u64, buf: &mut [u8]) -> Result<()> {
         let start = self.header.geometry.within(at);
         match mapping {
-            Mapping::Unallocated | Mapping::Zero | Mapping::ZeroAllocated(_) => {
+            Mapping::Unallocated => self.read_backing(at, buf),
+            Mapping::Zero | Mapping::ZeroAllocated(_) => {
                 buf.fill(0);
                 Ok(())
             }

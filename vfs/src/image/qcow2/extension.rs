@@ -6,6 +6,7 @@ use crate::error::{Error, Layer, Result};
 const END: u32 = 0;
 const FEATURE_NAMES: u32 = 0x6803_f857;
 const DATA_FILE: u32 = 0x4441_5441;
+const BACKING_FORMAT: u32 = 0xe279_2aca;
 const HEAD: usize = 8;
 
 /// What the extensions say that matters here; unknown ones are ignored.
@@ -15,6 +16,8 @@ pub(super) struct Extensions {
     pub(super) names: Names,
     /// The name of the external data file, escaped.
     pub(super) data_file: Option<String>,
+    /// The format of the backing file, as it stands there.
+    pub(super) backing_format: Option<Vec<u8>>,
 }
 
 impl Extensions {
@@ -45,6 +48,7 @@ impl Extensions {
                     found.data_file =
                         Some(body.iter().take(1023).copied().collect::<Vec<_>>().escape_ascii().to_string());
                 }
+                BACKING_FORMAT => found.backing_format = Some(body.to_vec()),
                 _ => {}
             }
             let padded = len.checked_next_multiple_of(8).unwrap_or(usize::MAX);

@@ -9,6 +9,7 @@ use super::mapping::Version;
 use super::{pointers, refcount};
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
+use crate::image::Named;
 use crate::transaction::Overlay;
 
 /// The magic at byte 0.
@@ -46,6 +47,8 @@ pub(super) struct Header {
     pub(super) compression: Method,
     /// What the header extensions say.
     pub(super) extensions: Extensions,
+    /// The backing file, where the image has one.
+    pub(super) backing: Option<Named>,
 }
 
 impl Header {
@@ -97,10 +100,7 @@ impl Header {
         let kind = if header_len > V3_LEN { cluster.get(104).copied().unwrap_or(0) } else { 0 };
         let compression = compression(features, kind)?;
         refuse_encryption(u32_at(&sector, 32))?;
-        if let Some((_, name)) = backing {
-            return Err(Error::unsupported(Layer::Image, format!("qcow2: the image has the backing file \"{name}\""))
-                .with_hint("make it stand alone with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`"));
-        }
+        let backing = backing.map(|(_, name)| Named { name, format: extensions.backing_format.clone() });
         let header = Self {
             version,
             geometry,
@@ -111,6 +111,7 @@ impl Header {
             features,
             compression,
             extensions,
+            backing,
         };
         header.check_l1()?;
         header.check_snapshots(u64_at(&sector, 64))?;
@@ -195,8 +196,8 @@ fn header_len(sector: &[u8; SECTOR], version: Version, geometry: Geometry) -> Re
     Ok(len)
 }
 
-/// The place and the name, escaped, of the backing file.
-fn backing_name(cluster: &[u8]) -> Result<Option<(u64, String)>> {
+/// The place and the name of the backing file.
+fn backing_name(cluster: &[u8]) -> Result<Option<(u64, Vec<u8>)>> {
     let (offset, len) = (u64_at(cluster, 8), u32_at(cluster, 16));
     if offset == 0 {
         return Ok(None);
@@ -205,7 +206,7 @@ fn backing_name(cluster: &[u8]) -> Result<Option<(u64, String)>> {
     if len > MAX_BACKING_NAME || usize::try_from(end).map_or(true, |end| end > cluster.len()) {
         return Err(bad(format!("the backing file's name ({len} bytes at byte {offset}) does not fit")));
     }
-    Ok(Some((offset, slice(cluster, offset, end).escape_ascii().to_string())))
+    Ok(Some((offset, slice(cluster, offset, end).to_vec())))
 }
 
 fn compression(features: Features, kind: u8) -> Result<Method> {

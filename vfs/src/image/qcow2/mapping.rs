@@ -50,7 +50,7 @@ pub(super) enum Mapping {
 }
 
 impl Mapping {
-    /// Whether the cluster reads as zeros without a look at the host file.
+    /// Whether the cluster reads as zeros without a look at the host file, where there is no backing file.
     pub(super) fn reads_zero(self) -> bool {
         matches!(self, Self::Unallocated | Self::Zero | Self::ZeroAllocated(_))
     }

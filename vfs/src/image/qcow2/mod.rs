@@ -50,7 +50,7 @@ mod zstd;
 
 pub(super) use header::MAGIC;
 
-use super::{Format, ImageFormat};
+use super::{Closed, Format, Gate, ImageFormat, Named};
 use crate::block::{BlockDevice, check_range};
 use crate::error::{Layer, Result};
 use crate::transaction::{CommitPlan, Overlay};
@@ -72,8 +72,15 @@ impl Qcow2 {
     /// `Corrupt` where the header, the L1 table or the refcount table contradict the format or the file's length (a
     /// truncated image); `Unsupported`, with what helps as the hint, where the image needs something that is missing
     /// here.
+    ///
+    /// An image with a backing file is refused; [`image::open_chain`](crate::image::open_chain) opens one.
     pub fn open(host: Arc<Overlay>) -> Result<Self> {
-        let disk = Disk::open(host)?;
+        Self::open_through(host, &Closed)
+    }
+
+    /// Opens the image in `host`; the gate decides about the other files that it names.
+    pub(in crate::image) fn open_through(host: Arc<Overlay>, gate: &dyn Gate) -> Result<Self> {
+        let disk = Disk::open(host, gate)?;
         let header = &disk.header;
         let features = header.features.describe(&header.extensions.names);
         let mut facts = vec![
@@ -91,6 +98,11 @@ impl Qcow2 {
             ("snapshots", header.snapshots.to_string()),
             ("compression", header.compression.name().to_owned()),
         ];
+        if let Some(Named { name, format }) = &header.backing {
+            facts.push(("backing-file", name.escape_ascii().to_string()));
+            let format = format.as_ref().map_or_else(|| "not recorded".to_owned(), |it| it.escape_ascii().to_string());
+            facts.push(("backing-format", format));
+        }
         if !features.is_empty() {
             facts.push(("features", features));
         }

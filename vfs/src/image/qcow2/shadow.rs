@@ -42,14 +42,14 @@ impl Disk {
         {
             return self.host.write_at(data, offset.saturating_add(part.start));
         }
-        if old.reads_zero() && is_zero(data) {
+        if self.reads_zero(old) && is_zero(data) {
             return Ok(());
         }
         self.phase = Phase::Changed;
         let (l1_index, l2_index) = self.header.geometry.l1_l2(part.cluster);
         let table = self.own_l2(l1_index)?;
         let new = self.space.allocate(1)?;
-        if old.reads_zero() || self.covers(part) {
+        if self.reads_zero(old) || self.covers(part) {
             // The new cluster reads as zeros around what is written.
             self.host.write_at(data, new.saturating_add(part.start))?;
         } else {

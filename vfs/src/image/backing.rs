@@ -1,0 +1,221 @@
+//! Other files that an image names: refused, unless the caller allows the directories that they lie in.
+
+use super::{Format, ImageFormat, detect, qcow2, raw};
+use crate::block::BlockDevice;
+use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::transaction::{Access, FileHost, Overlay, Transaction};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The most files that a chain has below the image. Each costs the memory of an open image.
+const MAX_DEPTH: usize = 64;
+
+/// Which other files an image may bring along.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Backing {
+    /// None: an image that names another file is refused.
+    #[default]
+    Deny,
+    /// Files that lie, every link followed, in one of these directories or below; where there are none, in the
+    /// directory of the image that names them.
+    Within(Vec<PathBuf>),
+}
+
+/// A file that an image names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The name, as it stands in the image.
+    pub name: Vec<u8>,
+    /// The recorded format, as it stands in the image.
+    pub format: Option<Vec<u8>>,
+}
+
+impl Named {
+    fn shown(&self) -> String {
+        self.name.escape_ascii().to_string()
+    }
+
+    fn shown_format(&self) -> Option<String> {
+        self.format.as_ref().map(|format| format.escape_ascii().to_string())
+    }
+}
+
+/// Who decides about the files that an image names.
+pub(super) trait Gate {
+    /// Opens the backing file, for reading.
+    fn backing(&self, named: &Named) -> Result<Arc<dyn BlockDevice>>;
+}
+
+/// Refuses every file.
+#[derive(Debug)]
+pub(super) struct Closed;
+
+impl Gate for Closed {
+    fn backing(&self, named: &Named) -> Result<Arc<dyn BlockDevice>> {
+        let message = format!("qcow2: the image has the backing file \"{}\"", named.shown());
+        Err(Error::unsupported(Layer::Image, message).with_hint(
+            "allow it with --backing-chain, if you trust the image, or make the image stand alone with \
+             `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
+        ))
+    }
+}
+
+/// Opens the image in `host`, which lies at `image`, with the backing files that `backing` allows.
+///
+/// `declared` is as for [`open`](super::open). Writes go to the image alone. Every backing file is opened for reading
+/// and locked as QEMU locks it, for as long as the image is open; it must be a regular file whose format (raw or qcow2)
+/// is recorded in the file above it. `Denied` where one lies outside the allowed directories, `Unsupported` where it
+/// is no file or of no recorded format, `Corrupt` where the chain has no end, and whatever opening it may give.
+pub fn open_chain(
+    host: Arc<Overlay>,
+    image: &Path,
+    declared: Option<Format>,
+    backing: &Backing,
+) -> Result<Arc<dyn ImageFormat>> {
+    let format = declared.map_or_else(|| detect::detect(&*host), Ok)?;
+    match (format, backing) {
+        (Format::Raw, _) => Ok(Arc::new(raw::Raw::new(host))),
+        (Format::Qcow2, Backing::Deny) => Ok(Arc::new(qcow2::Qcow2::open(host)?)),
+        (Format::Qcow2, Backing::Within(directories)) => {
+            let gate = Chain::start(image, directories)?;
+            Ok(Arc::new(qcow2::Qcow2::open_through(host, &gate)?))
+        }
+    }
+}
+
+/// Opens the files of a chain, each confined to the allowed directories.
+#[derive(Clone, Debug)]
+struct Chain {
+    /// The file that names the next one; relative names begin beside it, as QEMU has it.
+    naming: PathBuf,
+    /// The directories, every link followed.
+    allowed: Vec<PathBuf>,
+    /// Device and inode of every file above.
+    above: Vec<(u64, u64)>,
+}
+
+impl Chain {
+    fn start(image: &Path, directories: &[PathBuf]) -> Result<Self> {
+        let allowed = match directories {
+            [] => vec![real(image)?.parent().unwrap_or(Path::new("/")).to_path_buf()],
+            directories => directories.iter().map(|directory| real(directory)).collect::<Result<_>>()?,
+        };
+        let metadata = fs::metadata(image).map_err(|e| cannot("look at the image", image, e))?;
+        Ok(Self { naming: image.to_path_buf(), allowed, above: vec![(metadata.dev(), metadata.ino())] })
+    }
+
+    /// The recorded format, where it is one that is supported.
+    fn format(&self, named: &Named) -> Result<Format> {
+        match named.format.as_deref() {
+            Some(b"raw") => Ok(Format::Raw),
+            Some(b"qcow2") => Ok(Format::Qcow2),
+            Some(_) => {
+                let format = named.shown_format().unwrap_or_default();
+                let message = format!("the backing file \"{}\" is of the format {format}", named.shown());
+                Err(Error::unsupported(Layer::Image, message)
+                    .with_host_path(&self.naming)
+                    .with_hint("raw and qcow2 are supported; make the image stand alone with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`"))
+            }
+            // To look what it is would let a guest choose: it writes its first bytes where the file is raw.
+            None => {
+                let message = format!("the format of the backing file \"{}\" is not recorded", named.shown());
+                let hint = format!(
+                    "record it, raw or qcow2: qemu-img rebase -u -F FORMAT -b {} {}",
+                    named.shown(),
+                    self.naming.display()
+                );
+                Err(Error::unsupported(Layer::Image, message).with_host_path(&self.naming).with_hint(hint))
+            }
+        }
+    }
+
+    /// The path that the name is, which is that of a file and nothing else.
+    fn path(&self, named: &Named) -> Result<PathBuf> {
+        let first = named.name.split(|&byte| byte == b'/').next().unwrap_or_default();
+        if named.name.is_empty() || named.name.contains(&0) {
+            let message = format!("the backing file's name \"{}\" is no name of a file", named.shown());
+            return Err(Error::corrupt(Layer::Image, message).with_host_path(&self.naming));
+        }
+        // QEMU takes what stands before a colon in the first part for a protocol, json: among them.
+        if first.contains(&b':') {
+            let message = format!("the backing file \"{}\" is no plain file name", named.shown());
+            return Err(Error::unsupported(Layer::Image, message).with_host_path(&self.naming).with_hint(format!(
+                "name it as a file: qemu-img rebase -u -F FORMAT -b FILE {}",
+                self.naming.display()
+            )));
+        }
+        let beside = self.naming.parent().unwrap_or(Path::new(""));
+        Ok(beside.join(OsStr::from_bytes(&named.name)))
+    }
+
+    /// The allowed directory that holds the file at `path`, and the way from there; no link is on it.
+    fn confine(&self, named: &Named, path: &Path) -> Result<(PathBuf, PathBuf)> {
+        let real_path = fs::canonicalize(path).map_err(|e| {
+            let message =
+                format!("the backing file \"{}\" of {} cannot be reached", named.shown(), self.naming.display());
+            Error::new(ErrorKind::Unsupported, Layer::Image, message)
+                .with_host_path(path)
+                .with_hint(format!("if it has moved: qemu-img rebase -u -F FORMAT -b FILE {}", self.naming.display()))
+                .with_source(e)
+        })?;
+        for directory in &self.allowed {
+            if let Ok(below) = real_path.strip_prefix(directory) {
+                return Ok((directory.clone(), below.to_path_buf()));
+            }
+        }
+        let parent = real_path.parent().unwrap_or(Path::new("/")).display().to_string();
+        let message = format!("the backing file \"{}\" lies outside the allowed directories", named.shown());
+        Err(Error::new(ErrorKind::Denied, Layer::Image, message)
+            .with_host_path(&self.naming)
+            .with_hint(format!("if you trust the image, allow the directory: --backing-chain={parent}")))
+    }
+}
+
+impl Gate for Chain {
+    fn backing(&self, named: &Named) -> Result<Arc<dyn BlockDevice>> {
+        let format = self.format(named)?;
+        let path = self.path(named)?;
+        let (directory, below) = self.confine(named, &path)?;
+        let host = FileHost::open_beneath(&directory, &below, &path)?;
+        let identity = host.identity().map_err(|e| cannot("look at the backing file", &path, e))?;
+        if self.above.contains(&identity) {
+            let message = format!("the backing chain comes back to \"{}\"", named.shown());
+            return Err(Error::corrupt(Layer::Image, message)
+                .with_host_path(&self.naming)
+                .with_hint("look at the chain with `qemu-img info --backing-chain -U IMAGE`"));
+        }
+        if self.above.len() > MAX_DEPTH {
+            let message = format!("the backing chain has more than {MAX_DEPTH} files");
+            return Err(Error::unsupported(Layer::Image, message)
+                .with_host_path(&self.naming)
+                .with_hint("shorten it with `qemu-img convert` or `qemu-img rebase`"));
+        }
+        let overlay = Transaction::over(Box::new(host), Access::Read)?.overlay();
+        match format {
+            Format::Raw => Ok(Arc::new(raw::Raw::new(overlay))),
+            Format::Qcow2 => {
+                let mut above = self.above.clone();
+                above.push(identity);
+                let gate = Self { naming: path.clone(), allowed: self.allowed.clone(), above };
+                let image = qcow2::Qcow2::open_through(overlay, &gate);
+                // An error from further down names its own file.
+                Ok(Arc::new(image.map_err(|error| match error.host_path() {
+                    Some(_) => error,
+                    None => error.with_host_path(&path),
+                })?))
+            }
+        }
+    }
+}
+
+fn real(path: &Path) -> Result<PathBuf> {
+    fs::canonicalize(path).map_err(|e| cannot("find the directory", path, e))
+}
+
+fn cannot(operation: &str, path: &Path, source: std::io::Error) -> Error {
+    Error::io(Layer::Host, operation, source).with_host_path(path)
+}
