@@ -55,6 +55,9 @@ selabel_lookup     selinux-utils     labels: judged by
 python3            python3           generators of hostile images
 zstd               zstd              compressed fixtures
 losetup            mount             loop mounts, as root
+linux.uml          user-mode-linux   a kernel with quotas
+insmod             kmod              its modules
+repquota           quota             quotas: set and judged by
 '
 if ((peers)); then tools+='
 virt-customize     libguestfs-tools  what imgraft is measured against

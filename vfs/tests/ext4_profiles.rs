@@ -53,6 +53,8 @@ const PROFILES: &[(&str, u64, &[&str])] = &[
     ),
     ("ext3", 32, &["-t", "ext3", "-b", "1024"]),
     ("ext3-csum", 32, &["-t", "ext3", "-b", "2048", "-O", "metadata_csum,flex_bg,huge_file"]),
+    ("quota", 32, &["-t", "ext4", "-O", "quota"]),
+    ("project", 32, &["-t", "ext4", "-b", "1024", "-O", "quota,project"]),
     ("short-last-group", 33, &["-t", "ext4", "-b", "1024", "-g", "8192", "-N", "1024"]),
 ];
 

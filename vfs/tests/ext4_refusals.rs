@@ -38,8 +38,6 @@ fn features_that_cannot_be_kept_are_refused_by_name() {
     }
     for (feature, name) in [
         ("bigalloc", "bigalloc"),
-        ("quota", "quota"),
-        ("quota,project", "project"),
         ("inline_data", "inline_data"),
         ("ea_inode", "ea_inode"),
         ("casefold", "casefold"),

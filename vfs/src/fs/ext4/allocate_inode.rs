@@ -51,6 +51,7 @@ impl Store {
             .free_inodes
             .checked_sub(1)
             .ok_or_else(|| group.damaged("it has more free inodes than the filesystem"))?;
+        self.clear_inode(inode_number)?;
         let mut inode = Inode::zeroed(inode_number, self.superblock.inode_size, self.superblock.extra_isize());
         inode.set_generation(old_generation.wrapping_add(1));
         Ok(inode)
@@ -70,6 +71,7 @@ impl Store {
             let directories = group.used_directories().checked_sub(1);
             group.set_used_directories(directories.ok_or_else(|| group.damaged("it counts too few directories"))?);
         }
+        self.count_freed(inode);
         self.put_inode_bitmap(&mut group, bitmap)?;
         self.superblock.free_inodes = self.superblock.free_inodes.saturating_add(1).min(self.superblock.inodes);
         Ok(())

@@ -10,6 +10,7 @@ pub(super) mod compat {
     pub(in super::super) const RESIZE_INODE: u32 = 0x10;
     pub(in super::super) const DIR_INDEX: u32 = 0x20;
     pub(in super::super) const SPARSE_SUPER2: u32 = 0x200;
+    pub(in super::super) const ORPHAN_FILE: u32 = 0x1000;
 }
 
 /// Features without which a filesystem cannot be read.
@@ -38,8 +39,10 @@ pub(super) mod ro_compat {
     pub(in super::super) const GDT_CSUM: u32 = 0x10;
     pub(in super::super) const DIR_NLINK: u32 = 0x20;
     pub(in super::super) const EXTRA_ISIZE: u32 = 0x40;
+    pub(in super::super) const QUOTA: u32 = 0x100;
     pub(in super::super) const BIGALLOC: u32 = 0x200;
     pub(in super::super) const METADATA_CSUM: u32 = 0x400;
+    pub(in super::super) const PROJECT: u32 = 0x2000;
     pub(in super::super) const ORPHAN_PRESENT: u32 = 0x10000;
 }
 
@@ -126,7 +129,9 @@ const RO_WRITABLE: u32 = ro_compat::SPARSE_SUPER
     | ro_compat::GDT_CSUM
     | ro_compat::DIR_NLINK
     | ro_compat::EXTRA_ISIZE
+    | ro_compat::QUOTA
     | ro_compat::METADATA_CSUM
+    | ro_compat::PROJECT
     | ro_compat::ORPHAN_PRESENT; // refused by itself, with its own hint
 
 /// The three words of feature bits.

@@ -18,6 +18,7 @@ pub(super) mod flag {
     pub(in super::super) const VERITY: u32 = 0x10_0000;
     pub(in super::super) const EA_INODE: u32 = 0x20_0000;
     pub(in super::super) const INLINE_DATA: u32 = 0x1000_0000;
+    pub(in super::super) const PROJECT_INHERIT: u32 = 0x2000_0000;
     pub(in super::super) const CASEFOLD: u32 = 0x4000_0000;
     /// What a new directory takes from its parent: s, u, c, S, d, A, j, t, D, P, x and their kin.
     pub(in super::super) const INHERITED: u32 =
@@ -35,6 +36,7 @@ pub(super) const BASE_SIZE: usize = 128;
 
 const CHECKSUM_LOW: usize = 0x7c;
 const CHECKSUM_HIGH: usize = 0x82;
+const PROJECT: usize = 0x9c;
 const BLOCK_AREA: usize = 0x28;
 /// The size of the area that holds the root of the extents, or a short link's target, in bytes.
 pub(super) const BLOCK_AREA_LEN: usize = 60;
@@ -205,6 +207,20 @@ impl Inode {
         let [b0, b1, b2, b3] = gid.to_le_bytes();
         self.store(0x18, &[b0, b1]);
         self.store(0x7a, &[b2, b3]);
+    }
+
+    /// The project; 0, which is none, where the inode has no room for one.
+    pub(super) fn project(&self) -> u32 {
+        if self.has_field(PROJECT, 4) { self.u32_at(PROJECT) } else { 0 }
+    }
+
+    /// Sets the project; `Unsupported` where the inode has no room for one.
+    pub(super) fn set_project(&mut self, project: u32) -> Result<()> {
+        if !self.has_field(PROJECT, 4) {
+            return Err(Error::unsupported(Layer::Filesystem, "the inode is too small for a project"));
+        }
+        self.store(PROJECT, &project.to_le_bytes());
+        Ok(())
     }
 
     /// The size in bytes.

@@ -1,8 +1,8 @@
 //! ext4, read and written in userspace.
 //!
 //! From the bottom up: `cache` has blocks, `store` finds groups and inodes in them, `mapping` knows the blocks of a
-//! file, `allocate` finds free ones, `directory` and `dir` find names, `tree` and `file` change things. This
-//! module has the driver's face only.
+//! file, `allocate` finds free ones, `directory` and `dir` find names, `tree` and `file` change things; `quota` counts
+//! for whom. This module has the driver's face only.
 //!
 //! Source of the format: kernel Documentation/filesystems/ext4.
 
@@ -32,6 +32,7 @@ mod le;
 mod mapping;
 mod names;
 mod places;
+mod quota;
 mod store;
 mod superblock;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::group::{Group, inode_table_blocks};
 use super::inode::{BASE_SIZE, HugeFiles, Inode, ROOT};
 use super::names::Names;
 use super::places::Places;
+use super::quota::Ledger;
 use super::superblock::{LENGTH, OFFSET, Superblock};
 use super::{feature::ro_compat, superblock};
 use crate::block::BlockDevice;
@@ -23,6 +24,8 @@ pub(super) struct Store {
     mode: Mode,
     state: State,
     places: Places,
+    /// What was used more or less since the quota files were written.
+    pub(super) quotas: Ledger,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +47,7 @@ impl Store {
             superblock.check_writable()?;
         }
         let cache = BlockCache::new(device, superblock.block_len());
+        let quotas = Ledger::new(&superblock);
         Ok(Self {
             cache,
             names: Names::default(),
@@ -51,6 +55,7 @@ impl Store {
             mode,
             state: State::Unchanged,
             places: Places::default(),
+            quotas,
         })
     }
 
@@ -187,12 +192,21 @@ impl Store {
 
     /// Writes an inode.
     pub(super) fn put_inode(&mut self, inode: &mut Inode) -> Result<()> {
+        self.count_stored(inode)?;
         self.state = State::Changed;
         let (group, index) = self.inode_place(inode.number)?;
         let (block, offset) = self.table_place(&self.group(group)?, index)?;
         let raw = inode.encode(self.superblock.seed);
         debug_assert!(raw.len() >= BASE_SIZE);
         self.cache.patch(block, offset, raw)
+    }
+
+    /// Makes an inode's place zeros, whatever a former file has left there.
+    pub(super) fn clear_inode(&mut self, number: u32) -> Result<()> {
+        self.state = State::Changed;
+        let (group, index) = self.inode_place(number)?;
+        let (block, offset) = self.table_place(&self.group(group)?, index)?;
+        self.cache.patch(block, offset, &vec![0; usize::from(self.superblock.inode_size)])
     }
 
     /// Whether files may count their room in blocks.
@@ -206,6 +220,7 @@ impl Store {
             return Ok(());
         }
         let now = self.now()?;
+        self.settle_quotas()?;
         let size = u64::from(self.superblock.block_size);
         let offset = usize::try_from(superblock::OFFSET % size).unwrap_or(0);
         let raw = self.superblock.encode(now)?;

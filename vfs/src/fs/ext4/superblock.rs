@@ -6,6 +6,7 @@ use super::checksum::crc32c;
 use super::feature::{FeatureBits, compat, incompat, ro_compat};
 use super::htree::{CharSign, HashFunction, NameHash};
 use super::le;
+use super::quota::Kind;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::Timestamp;
 
@@ -267,6 +268,21 @@ impl Superblock {
             sign: if unsigned { CharSign::Unsigned } else { CharSign::Signed },
             seed: [self.u32_at(0xec), self.u32_at(0xf0), self.u32_at(0xf4), self.u32_at(0xf8)],
         })
+    }
+
+    /// The inode of the file with the quotas of a kind; `None` where they are not kept.
+    pub(super) fn quota_file(&self, kind: Kind) -> Option<u32> {
+        let number = self.u32_at(match kind {
+            Kind::User => 0x240,
+            Kind::Group => 0x244,
+            Kind::Project => 0x26c,
+        });
+        (self.has_ro_compat(ro_compat::QUOTA) && number != 0).then_some(number)
+    }
+
+    /// The inode of the file with the orphans (`orphan_file`).
+    pub(super) fn orphan_file(&self) -> Option<u32> {
+        self.has_compat(compat::ORPHAN_FILE).then(|| self.u32_at(0x280))
     }
 
     /// The UUID's 16 bytes.

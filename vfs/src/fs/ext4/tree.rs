@@ -80,6 +80,9 @@ impl Store {
             FileType::Regular => inherited & !flag::DIRECTORY_ONLY,
             _ => inherited & flag::FOR_OTHERS,
         });
+        if let Some(project) = self.inherited_project(&directory) {
+            inode.set_project(project)?;
+        }
         for time in [Time::Access, Time::Change, Time::Modification, Time::Creation] {
             inode.set_time(time, now);
         }
@@ -91,6 +94,21 @@ impl Store {
         }
         self.put_inode(&mut inode)?;
         self.add_name(directory.number, name, &inode)
+    }
+
+    /// The project of everything that is made in a directory or moved there; `None` where it has no say.
+    fn inherited_project(&self, directory: &Inode) -> Option<u32> {
+        (self.superblock.has_ro_compat(ro_compat::PROJECT) && directory.has_flag(flag::PROJECT_INHERIT))
+            .then(|| directory.project())
+    }
+
+    /// `Denied` where a directory takes files of its own project only, and this one is of another.
+    fn check_project(&self, directory: &Inode, inode: &Inode) -> Result<()> {
+        let Some(project) = self.inherited_project(directory).filter(|project| *project != inode.project()) else {
+            return Ok(());
+        };
+        let what = format!("the file is of project {} and the directory takes those of {project}", inode.project());
+        Err(Error::new(ErrorKind::Denied, Layer::Filesystem, what).with_hint("copy the file there instead"))
     }
 
     fn fill_directory(&mut self, inode: &mut Inode, parent: u32) -> Result<()> {
@@ -131,6 +149,7 @@ impl Store {
         if self.child(&directory, name)?.is_some() {
             return Err(exists());
         }
+        self.check_project(&directory, &inode)?;
         let links = inode.links().checked_add(1).filter(|links| *links <= LINKS_MAX);
         inode.set_links(
             links.ok_or_else(|| {
@@ -170,10 +189,11 @@ impl Store {
             ));
         }
         let target = self.child(&new_place, new_name)?;
+        if target.as_ref().is_some_and(|target| target.number == inode.number) {
+            return Ok(());
+        }
+        self.check_project(&new_place, &inode)?;
         if let Some(target) = &target {
-            if target.number == inode.number {
-                return Ok(());
-            }
             target.check_mutable()?;
             if is_directory != (target.file_type()? == FileType::Directory) {
                 return Err(Error::new(
