@@ -34,10 +34,10 @@ fn holes_and_blocks_set_aside_by_the_kernel() {
     if !oracle::have(&["mke2fs", "e2fsck", "fallocate"]) || !oracle::can_mount() {
         return;
     }
-    for block_size in ["1024", "4096"] {
+    for arguments in [&["-b", "1024"][..], &["-b", "4096"], &["-b", "1024", "-O", "bigalloc", "-C", "16384"]] {
         let scratch = Scratch::new();
         let image = scratch.path("image");
-        oracle::mke2fs(&image, 48, Before::Garbage, &["-t", "ext4", "-b", block_size]);
+        oracle::mke2fs(&image, 48, Before::Garbage, &[&["-t", "ext4"], arguments].concat());
         let mounted = Mounted::new(&image, "rw");
         let host = |name: &str| mounted.path().join(name);
         let mut random = Random(9);

@@ -38,6 +38,8 @@ fn a_filesystem_can_be_filled_to_the_last_block() {
         (24, &["-t", "ext4", "-b", "1024", "-g", "1024", "-O", "^has_journal"][..]),
         (24, &["-t", "ext4", "-b", "1024", "-g", "2048", "-O", "^has_journal,^metadata_csum,uninit_bg"]),
         (24, &["-t", "ext4", "-b", "4096"]),
+        (24, &["-t", "ext2", "-b", "1024", "-g", "1024"]),
+        (24, &["-t", "ext4", "-b", "1024", "-O", "bigalloc,^has_journal", "-C", "4096"]),
     ] {
         let scratch = Scratch::new();
         let image = scratch.path("image");

@@ -55,6 +55,8 @@ const PROFILES: &[(&str, u64, &[&str])] = &[
     ("ext3-csum", 32, &["-t", "ext3", "-b", "2048", "-O", "metadata_csum,flex_bg,huge_file"]),
     ("quota", 32, &["-t", "ext4", "-O", "quota"]),
     ("project", 32, &["-t", "ext4", "-b", "1024", "-O", "quota,project"]),
+    ("bigalloc", 70, &["-t", "ext4", "-b", "1024", "-O", "bigalloc", "-C", "4096", "-N", "4096"]),
+    ("bigalloc-plain", 64, &["-t", "ext4", "-b", "4096", "-O", "bigalloc,^metadata_csum,uninit_bg", "-C", "8192"]),
     ("short-last-group", 33, &["-t", "ext4", "-b", "1024", "-g", "8192", "-N", "1024"]),
 ];
 

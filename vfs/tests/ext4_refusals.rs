@@ -37,7 +37,6 @@ fn features_that_cannot_be_kept_are_refused_by_name() {
         return;
     }
     for (feature, name) in [
-        ("bigalloc", "bigalloc"),
         ("inline_data", "inline_data"),
         ("ea_inode", "ea_inode"),
         ("casefold", "casefold"),

@@ -247,6 +247,8 @@ fn the_kernel_does_the_same() {
         (5, &["-t", "ext4", "-b", "2048", "-O", "^dir_index,^metadata_csum,^uninit_bg"]),
         (6, &["-t", "ext2", "-b", "1024"]),
         (7, &["-t", "ext3"]),
+        (8, &["-t", "ext4", "-b", "1024", "-O", "bigalloc", "-C", "4096"]),
+        (9, &["-t", "ext4", "-O", "bigalloc", "-C", "65536"]),
     ] {
         differ(seed, arguments);
     }

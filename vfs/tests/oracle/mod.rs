@@ -124,7 +124,15 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.at.path()).status();
+        // A process that another thread is just starting holds what this one has open for a moment.
+        for _ in 0..50 {
+            let done = Command::new("umount").arg(self.at.path()).stderr(Stdio::null()).status();
+            if done.is_ok_and(|status| status.success()) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        let _ = writeln!(std::io::stderr(), "{} stays mounted", self.at.path().display());
     }
 }
 

@@ -9,26 +9,30 @@ use super::group::{BLOCK_UNINIT, Group, inode_table_blocks};
 use super::store::Store;
 use crate::error::{Error, ErrorKind, Layer, Result};
 
-/// A range that is at least this long, in blocks, is good enough for a large file.
+/// A range that is at least this long, in clusters, is good enough for a large file.
 const GOOD_RUN: u32 = 2048;
 /// After so many groups without a good range the best one seen is taken.
 const GROUPS_MAX: u32 = 32;
 
 /// Blocks of the filesystem, one after the other, in one group.
+///
+/// What is allocated and freed are clusters: with `bigalloc` many blocks each, otherwise one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BlockRun {
     /// The first.
     pub(super) start: u64,
-    /// How many, 1 to 32768.
+    /// How many.
     pub(super) len: u32,
 }
 
 impl Store {
-    /// Takes up to `want` free blocks that follow each other, at `goal` or after it where possible; at least one.
+    /// Takes free clusters that follow each other and have room for up to `want` blocks, at `goal` or after it where
+    /// possible; at least one.
     ///
     /// Reserved blocks are taken too, as root may. Errors: `NoSpace`.
     pub(super) fn allocate_blocks(&mut self, goal: u64, want: u32) -> Result<BlockRun> {
-        let want = want.clamp(1, LENGTH_MAX);
+        let shift = self.superblock.cluster_shift;
+        let want = want.clamp(1, LENGTH_MAX).div_ceil(self.superblock.cluster_blocks());
         let first = self.superblock.group_of(goal).unwrap_or(0);
         let mut best: Option<(u32, BitRun)> = None;
         let mut looked = 0;
@@ -36,11 +40,11 @@ impl Store {
             let number = rotate(first, step, self.superblock.groups);
             let group = self.group(number)?;
             let acceptable = want.min(GOOD_RUN);
-            if group.free_blocks() == 0 || (best.is_some() && group.free_blocks() < acceptable) {
+            if group.free_clusters() == 0 || (best.is_some() && group.free_clusters() < acceptable) {
                 continue;
             }
             let near = if step == 0 { goal.saturating_sub(self.superblock.group_start(number)) } else { 0 };
-            let near = u32::try_from(near).unwrap_or(0);
+            let near = u32::try_from(near >> shift).unwrap_or(0);
             let Some(run) = self.block_bitmap(&group)?.find(near, want) else {
                 return Err(group.damaged("it has no free blocks and counts some"));
             };
@@ -61,54 +65,66 @@ impl Store {
         let mut group = self.group(number)?;
         let mut bitmap = self.block_bitmap(&group)?;
         bitmap.set(run);
-        group.set_free_blocks(group.free_blocks().saturating_sub(run.len));
+        group.set_free_clusters(group.free_clusters().saturating_sub(run.len));
         self.put_block_bitmap(&mut group, bitmap)?;
+        let len = u64::from(run.len) << shift;
         self.superblock.free_blocks = self
             .superblock
             .free_blocks
-            .checked_sub(u64::from(run.len))
+            .checked_sub(len)
             .ok_or_else(|| group.damaged("it has more free blocks than the filesystem"))?;
-        Ok(BlockRun { start: self.superblock.group_start(number) + u64::from(run.start), len: run.len })
+        let start = self.superblock.group_start(number) + (u64::from(run.start) << shift);
+        // The last cluster of the filesystem may be cut short.
+        Ok(BlockRun { start, len: narrow(len.min(self.superblock.blocks.saturating_sub(start))) })
     }
 
-    /// Gives blocks back; `Corrupt` where one is free already, or is the filesystem's own.
+    /// Gives back the clusters that have these blocks; `Corrupt` where one is free already, or is the filesystem's own.
     pub(super) fn free_blocks(&mut self, start: u64, len: u64) -> Result<()> {
         self.superblock.check_blocks(start, len)?;
+        let shift = self.superblock.cluster_shift;
         let end = start + len;
         let mut at = start;
         while at < end {
             let number = self.superblock.group_of(at)?;
             let group_start = self.superblock.group_start(number);
             let until = end.min(group_start + u64::from(self.superblock.group_len(number)));
-            let run = BitRun { start: narrow(at - group_start), len: narrow(until - at) };
+            let run = self.clusters(group_start, at, until);
             let mut group = self.group(number)?;
             let mut bitmap = self.block_bitmap(&group)?;
             if !bitmap.all_set(run) {
                 return Err(group.damaged("blocks of a file are marked as free in it"));
             }
             if self
-                .own_blocks(&group)
+                .own_clusters(&group)
                 .iter()
                 .any(|own| own.start < run.start + run.len && run.start < own.start + own.len)
             {
                 return Err(group.damaged("blocks of a file are the filesystem's own"));
             }
             bitmap.clear(run);
-            group.set_free_blocks(group.free_blocks().saturating_add(run.len));
+            group.set_free_clusters(group.free_clusters().saturating_add(run.len));
             self.put_block_bitmap(&mut group, bitmap)?;
+            self.superblock.free_blocks = self.superblock.free_blocks.saturating_add(u64::from(run.len) << shift);
             at = until;
         }
         self.forget(start, len);
-        self.superblock.free_blocks = self.superblock.free_blocks.saturating_add(len).min(self.superblock.blocks);
         Ok(())
+    }
+
+    /// The clusters of a group that have the blocks from `from` up to `until`, all of the group.
+    fn clusters(&self, group_start: u64, from: u64, until: u64) -> BitRun {
+        let shift = self.superblock.cluster_shift;
+        let start = narrow((from - group_start) >> shift);
+        let end = narrow((until - group_start).div_ceil(1 << shift));
+        BitRun { start, len: end - start }
     }
 
     /// The block bitmap of a group: as stored, or as it has to begin where it never was.
     fn block_bitmap(&self, group: &Group) -> Result<Bitmap> {
-        let len = self.superblock.group_len(group.number);
+        let len = self.superblock.group_clusters(group.number);
         let bitmap = if group.has_flag(BLOCK_UNINIT, &self.superblock) {
             let mut bitmap = Bitmap::empty(self.block_len(), len);
-            for own in self.own_blocks(group) {
+            for own in self.own_clusters(group) {
                 bitmap.set(own);
             }
             bitmap
@@ -121,10 +137,10 @@ impl Store {
             }
             Bitmap::new(bytes.to_vec(), len)
         };
-        if !self.own_blocks(group).into_iter().all(|own| bitmap.all_set(own)) {
+        if !self.own_clusters(group).into_iter().all(|own| bitmap.all_set(own)) {
             return Err(group.damaged("its block bitmap has the filesystem's own blocks as free"));
         }
-        if bitmap.count_clear() != group.free_blocks() {
+        if bitmap.count_clear() != group.free_clusters() {
             return Err(group.damaged("its block bitmap and its count of free blocks differ"));
         }
         Ok(bitmap)
@@ -140,7 +156,8 @@ impl Store {
     }
 
     fn block_bitmap_sum(&self, bytes: &[u8]) -> Option<u32> {
-        let len = usize::try_from(self.superblock.blocks_per_group / 8).ok()?;
+        let clusters = self.superblock.blocks_per_group >> self.superblock.cluster_shift;
+        let len = usize::try_from(clusters / 8).ok()?;
         Some(crc32c(self.superblock.seed?, bytes.get(..len)?))
     }
 
@@ -154,8 +171,8 @@ impl Store {
         self.put_block_bitmap(&mut group, bitmap)
     }
 
-    /// The blocks of a group that hold its own metadata, and superblocks and descriptors.
-    fn own_blocks(&self, group: &Group) -> Vec<BitRun> {
+    /// The clusters of a group that hold its own metadata, and superblocks and descriptors.
+    fn own_clusters(&self, group: &Group) -> Vec<BitRun> {
         let start = self.superblock.group_start(group.number);
         let len = u64::from(self.superblock.group_len(group.number));
         let table = u64::from(inode_table_blocks(&self.superblock));
@@ -166,7 +183,7 @@ impl Store {
                 // With flex_bg they may lie in another group altogether.
                 let from = first.max(start);
                 let until = first.saturating_add(count).min(start + len);
-                (from < until).then(|| BitRun { start: narrow(from - start), len: narrow(until - from) })
+                (from < until).then(|| self.clusters(start, from, until))
             })
             .collect()
     }

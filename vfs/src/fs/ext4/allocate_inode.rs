@@ -91,7 +91,8 @@ impl Store {
             if group.free_inodes() == 0 {
                 continue;
             }
-            let roomy = group.free_inodes() >= inodes && u64::from(group.free_blocks()) >= blocks;
+            let free_blocks = u64::from(group.free_clusters()) << self.superblock.cluster_shift;
+            let roomy = group.free_inodes() >= inodes && free_blocks >= blocks;
             if file_type != FileType::Directory || roomy {
                 return Ok(group.number);
             }

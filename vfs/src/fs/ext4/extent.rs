@@ -269,7 +269,19 @@ impl Store {
                 branches.iter().all(|branch| self.superblock.check_blocks(branch.child, 1).is_ok())
             }
         };
-        if inside { Ok(()) } else { Err(inode.damaged("its extents lie outside the filesystem")) }
+        if !inside {
+            return Err(inode.damaged("its extents lie outside the filesystem"));
+        }
+        // With bigalloc a block has one place in the file's cluster and in the filesystem's.
+        let cluster = u64::from(self.superblock.cluster_blocks());
+        match &node.entries {
+            Entries::Leaf(extents)
+                if extents.iter().any(|extent| u64::from(extent.logical) % cluster != extent.start % cluster) =>
+            {
+                Err(inode.damaged("its extents do not fit the clusters of the filesystem"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What a file has from a block on.

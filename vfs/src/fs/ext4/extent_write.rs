@@ -15,6 +15,15 @@ struct Step {
     node: Node,
 }
 
+/// A cluster of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cluster {
+    /// Which of the file's it is.
+    logical: u64,
+    /// Its first block in the filesystem.
+    start: u64,
+}
+
 impl Store {
     /// Makes a file have no extents, without freeing any.
     pub(super) fn clear_extents(&self, inode: &mut Inode) -> Result<()> {
@@ -122,6 +131,7 @@ impl Store {
 
     /// Frees all blocks of a file from its block `from` on, and the nodes that describe nothing any more.
     pub(super) fn cut_extents(&mut self, inode: &mut Inode, from: u64) -> Result<()> {
+        let mut held = None;
         loop {
             let mut steps = self.right_edge(inode)?;
             let Some(mut step) = steps.pop() else { return Err(inode.damaged("it has no extents")) };
@@ -131,25 +141,67 @@ impl Store {
             let mut cut = 0_u32;
             while let Some(last) = extents.last_mut().filter(|last| last.end() > from) {
                 let keep = u32::try_from(from.saturating_sub(u64::from(last.logical))).unwrap_or(u32::MAX);
-                let run = BlockRun { start: last.start + u64::from(keep), len: last.len - keep };
+                let gone = Extent {
+                    logical: last.logical + keep,
+                    start: last.start + u64::from(keep),
+                    len: last.len - keep,
+                    ..*last
+                };
                 if keep == 0 {
                     extents.pop();
                 } else {
                     last.len = keep;
                 }
-                self.free_blocks(run.start, u64::from(run.len))?;
-                self.add_blocks(inode, -i64::from(run.len))?;
+                held = self.drop_extent(inode, gone, held)?;
                 cut += 1;
             }
             if cut == 0 {
-                return Ok(());
+                break;
             }
             if step.node.len() > 0 || step.block.is_none() {
                 self.put_step(inode, &step)?;
-                return self.flatten_tree(inode);
+                self.flatten_tree(inode)?;
+                break;
             }
             self.drop_last_leaf(inode, step, steps)?;
         }
+        let Some(held) = held else { return Ok(()) };
+        let cluster = u64::from(self.superblock.cluster_blocks());
+        let used = self.last_extent(inode)?.is_some_and(|last| (last.end() - 1) / cluster == held.logical);
+        if used { Ok(()) } else { self.drop_clusters(inode, held.start, 1) }
+    }
+
+    /// Frees the clusters of an extent that was cut off, but for one that a block before it may be in, which is given;
+    /// `held` is the one that the extent after it has left so.
+    fn drop_extent(&mut self, inode: &mut Inode, gone: Extent, held: Option<Cluster>) -> Result<Option<Cluster>> {
+        let cluster = u64::from(self.superblock.cluster_blocks());
+        let inside = u64::from(gone.logical) % cluster;
+        let first = Cluster { logical: u64::from(gone.logical) / cluster, start: gone.start.saturating_sub(inside) };
+        let count = (inside + u64::from(gone.len)).div_ceil(cluster);
+        if let Some(held) = held {
+            let last = Cluster { logical: first.logical + count - 1, start: first.start + (count - 1) * cluster };
+            if held.logical != last.logical {
+                self.drop_clusters(inode, held.start, 1)?;
+            } else if held != last {
+                return Err(inode.damaged("blocks of one cluster are in two places"));
+            }
+        }
+        if inside == 0 {
+            self.drop_clusters(inode, first.start, count)?;
+            return Ok(None);
+        }
+        self.drop_clusters(inode, first.start + cluster, count - 1)?;
+        Ok(Some(first))
+    }
+
+    fn drop_clusters(&mut self, inode: &mut Inode, start: u64, count: u64) -> Result<()> {
+        if count == 0 {
+            return Ok(());
+        }
+        let blocks = count * u64::from(self.superblock.cluster_blocks());
+        // The last cluster of the filesystem may be cut short.
+        self.free_blocks(start, blocks.min(self.superblock.blocks.saturating_sub(start)))?;
+        self.add_blocks(inode, -i64::try_from(count).unwrap_or(i64::MAX))
     }
 
     /// Frees an empty last leaf, and the nodes above it that become empty by that.

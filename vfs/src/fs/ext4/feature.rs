@@ -130,6 +130,7 @@ const RO_WRITABLE: u32 = ro_compat::SPARSE_SUPER
     | ro_compat::DIR_NLINK
     | ro_compat::EXTRA_ISIZE
     | ro_compat::QUOTA
+    | ro_compat::BIGALLOC
     | ro_compat::METADATA_CSUM
     | ro_compat::PROJECT
     | ro_compat::ORPHAN_PRESENT; // refused by itself, with its own hint

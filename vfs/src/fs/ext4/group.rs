@@ -45,7 +45,7 @@ impl Group {
         {
             return Err(group.damaged("its bitmaps and inodes lie on each other"));
         }
-        if group.free_blocks() > superblock.group_len(number)
+        if group.free_clusters() > superblock.group_clusters(number)
             || group.free_inodes() > superblock.inodes_per_group
             || group.used_directories() > superblock.inodes_per_group
             || (superblock.group_checksum != GroupChecksum::None && group.itable_unused() > superblock.inodes_per_group)
@@ -121,13 +121,13 @@ impl Group {
         self.split32(0x8, 0x28)
     }
 
-    /// How many blocks are free.
-    pub(super) fn free_blocks(&self) -> u32 {
+    /// How many clusters are free.
+    pub(super) fn free_clusters(&self) -> u32 {
         self.split16(0xc, 0x2c)
     }
 
-    /// Sets how many blocks are free.
-    pub(super) fn set_free_blocks(&mut self, count: u32) {
+    /// Sets how many clusters are free.
+    pub(super) fn set_free_clusters(&mut self, count: u32) {
         self.store_split16(0xc, 0x2c, count);
     }
 

@@ -3,7 +3,7 @@
 //! Blocks are only ever added behind the last and taken from the end, because content is replaced and never rewritten.
 
 use super::allocate::BlockRun;
-use super::extent::Segment;
+use super::extent::{LENGTH_MAX, Segment};
 use super::feature::incompat;
 use super::inode::{Inode, flag};
 use super::store::Store;
@@ -20,8 +20,8 @@ impl Store {
 
     /// Makes a file have no blocks, without freeing any: they belong to whoever holds a copy of the inode.
     pub(super) fn clear_mapping(&self, inode: &mut Inode) -> Result<()> {
-        let blocks = u64::from(inode.xattr_block() != 0);
-        let sectors = blocks * u64::from(self.superblock.block_size / 512);
+        let clusters = u64::from(inode.xattr_block() != 0);
+        let sectors = (clusters << self.superblock.cluster_shift) * u64::from(self.superblock.block_size / 512);
         inode.set_sectors(sectors, self.superblock.block_size, self.huge_files())?;
         if inode.has_flag(flag::EXTENTS) {
             return self.clear_extents(inode);
@@ -41,10 +41,24 @@ impl Store {
 
     /// Gives a file up to `want` new blocks, one at least, that follow each other, from its block `logical` on, where and
     /// behind which it has none yet.
+    ///
+    /// With `bigalloc` a block has the place in its cluster that it has in the file's: what is missing in a cluster that
+    /// the file has begun is taken first.
     pub(super) fn grow(&mut self, inode: &mut Inode, logical: u32, want: u32) -> Result<BlockRun> {
-        let goal = self.data_goal(inode, logical)?;
-        let run = self.allocate_blocks(goal, want)?;
-        self.add_blocks(inode, i64::from(run.len))?;
+        self.check_mapping(inode)?;
+        let cluster = self.superblock.cluster_blocks();
+        let inside = logical % cluster;
+        let want = want.min(LENGTH_MAX);
+        let run = match self.begun_cluster(inode, logical)? {
+            Some(start) => BlockRun { start, len: want.min(cluster - inside) },
+            None => {
+                let goal = self.data_goal(inode, logical)?;
+                let run = self.allocate_blocks(goal, want.saturating_add(inside))?;
+                self.add_blocks(inode, i64::from(run.len.div_ceil(cluster)))?;
+                let len = run.len.checked_sub(inside).filter(|len| *len > 0).ok_or_else(too_large)?;
+                BlockRun { start: run.start + u64::from(inside), len: want.min(len) }
+            }
+        };
         if inode.has_flag(flag::EXTENTS) {
             self.append_extent(inode, logical, run)?;
         } else {
@@ -53,9 +67,30 @@ impl Store {
         Ok(run)
     }
 
+    /// Where the block `logical` of a file has to be, if the file's last block is in its cluster already.
+    fn begun_cluster(&self, inode: &Inode, logical: u32) -> Result<Option<u64>> {
+        let cluster = u64::from(self.superblock.cluster_blocks());
+        let logical = u64::from(logical);
+        if logical.is_multiple_of(cluster) {
+            return Ok(None);
+        }
+        let last = self.last_extent(inode)?.filter(|last| (last.end() - 1) / cluster == logical / cluster);
+        Ok(last.map(|last| last.start.saturating_add(logical.saturating_sub(u64::from(last.logical)))))
+    }
+
+    /// Fails where the blocks of a file cannot be changed.
+    fn check_mapping(&self, inode: &Inode) -> Result<()> {
+        inode.check_content()?;
+        if inode.has_flag(flag::EXTENTS) || self.superblock.cluster_shift == 0 {
+            return Ok(());
+        }
+        // The kernel does not either.
+        Err(Error::unsupported(Layer::Filesystem, "cannot change this file: it has no extents, which bigalloc needs"))
+    }
+
     /// Frees all blocks of a file from its block `from` on, and the metadata that describes nothing any more.
     pub(super) fn cut(&mut self, inode: &mut Inode, from: u64) -> Result<()> {
-        inode.check_content()?;
+        self.check_mapping(inode)?;
         if inode.has_flag(flag::EXTENTS) {
             return self.cut_extents(inode, from);
         }
@@ -88,9 +123,10 @@ impl Store {
         Ok(self.superblock.group_start(group))
     }
 
-    /// Counts blocks as the file's, or no longer.
-    pub(super) fn add_blocks(&self, inode: &mut Inode, blocks: i64) -> Result<()> {
+    /// Counts clusters as the file's, or no longer.
+    pub(super) fn add_blocks(&self, inode: &mut Inode, clusters: i64) -> Result<()> {
         let block_size = self.superblock.block_size;
+        let blocks = clusters.saturating_mul(i64::from(self.superblock.cluster_blocks()));
         let sectors = blocks.saturating_mul(i64::from(block_size / 512));
         let sectors = inode.sectors(block_size).checked_add_signed(sectors);
         let sectors = sectors.ok_or_else(|| inode.damaged("it has more blocks than it counts"))?;

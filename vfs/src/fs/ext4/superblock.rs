@@ -17,6 +17,8 @@ pub(super) const LENGTH: usize = 1024;
 
 const MAGIC: u16 = 0xef53;
 const CHECKSUM: usize = 0x3fc;
+/// The largest cluster is of 1 GiB; the field counts from 1 KiB.
+const CLUSTER_LOG_MAX: u32 = 20;
 const STATE_CLEAN: u16 = 0x1;
 const STATE_ERRORS: u16 = 0x2;
 const STATE_ORPHANS: u16 = 0x4;
@@ -44,6 +46,9 @@ pub(super) struct Superblock {
     pub(super) inodes: u32,
     pub(super) first_data_block: u32,
     pub(super) blocks_per_group: u32,
+    /// How many blocks a cluster has, as a power of two: 0 but with `bigalloc`. Bitmaps and the counts of free blocks in
+    /// groups are in clusters, everything else is in blocks.
+    pub(super) cluster_shift: u32,
     pub(super) inodes_per_group: u32,
     pub(super) groups: u32,
     /// In bytes, a power of two, 128 to the block size.
@@ -112,6 +117,7 @@ impl Superblock {
             inodes: u32_at(0),
             first_data_block: u32_at(0x14),
             blocks_per_group: u32_at(0x20),
+            cluster_shift: 0,
             inodes_per_group: u32_at(0x28),
             groups: 0,
             inode_size: u16_at(0x58),
@@ -134,13 +140,18 @@ impl Superblock {
         let bits = self.block_size.saturating_mul(8);
         let bigalloc = self.features.ro_compat & ro_compat::BIGALLOC != 0;
         let wide = self.features.incompat & incompat::SIXTY_FOUR_BIT != 0;
+        self.cluster_shift = match self.u32_at(0x1c).checked_sub(self.u32_at(0x18)) {
+            Some(0) => 0,
+            Some(shift) if bigalloc && self.u32_at(0x1c) <= CLUSTER_LOG_MAX => shift,
+            _ => return Err(damaged("the size of a cluster is impossible")),
+        };
         let per_group = self.u32_at(if bigalloc { 0x24 } else { 0x20 });
-        if per_group == 0 || per_group > bits || self.blocks_per_group == 0 || !self.blocks_per_group.is_multiple_of(8)
+        if per_group == 0
+            || per_group > bits
+            || !per_group.is_multiple_of(8)
+            || u64::from(per_group) << self.cluster_shift != u64::from(self.blocks_per_group)
         {
             return Err(damaged("the number of blocks in a group is impossible"));
-        }
-        if !bigalloc && self.u32_at(0x1c) != self.u32_at(0x18) {
-            return Err(damaged("clusters and blocks differ in size"));
         }
         if u32::from(self.inode_size) > self.block_size || self.inode_size < 128 || !self.inode_size.is_power_of_two() {
             return Err(damaged("the size of an inode is impossible"));
@@ -341,6 +352,16 @@ impl Superblock {
     pub(super) fn group_len(&self, group: u32) -> u32 {
         let rest = self.blocks.saturating_sub(self.group_start(group));
         u32::try_from(rest).map_or(self.blocks_per_group, |rest| rest.min(self.blocks_per_group))
+    }
+
+    /// How many blocks a cluster has.
+    pub(super) fn cluster_blocks(&self) -> u32 {
+        1 << self.cluster_shift
+    }
+
+    /// How many clusters a group has: fewer in the last one.
+    pub(super) fn group_clusters(&self, group: u32) -> u32 {
+        self.group_len(group).div_ceil(self.cluster_blocks())
     }
 
     /// The group of a block; `Corrupt` where the filesystem does not have the block.
