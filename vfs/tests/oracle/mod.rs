@@ -78,7 +78,8 @@ pub enum Before {
     Garbage,
 }
 
-fn path_with_sbin() -> String {
+/// The search path with the directories of the administrator.
+pub fn path_with_sbin() -> String {
     format!("{}:/sbin:/usr/sbin", std::env::var("PATH").unwrap_or_default())
 }
 
@@ -209,15 +210,29 @@ pub fn host_xattrs(path: &Path) -> Vec<(String, Vec<u8>)> {
 
 fn checksum_file(file: &File, len: u64) -> u32 {
     let mut sum = 0;
-    let mut buffer = vec![0; 1 << 16];
-    let mut at = 0;
-    while at < len {
-        let want = (len - at).min(1 << 16) as usize;
-        file.read_exact_at(&mut buffer[..want], at).unwrap();
-        sum = crc32c::crc32c_append(sum, &buffer[..want]);
-        at += want as u64;
+    let mut buffer = vec![0; PIECE as usize];
+    for (at, len) in pieces(len) {
+        file.read_exact_at(&mut buffer[..len], at).unwrap();
+        sum = crc32c::crc32c_append(sum, &buffer[..len]);
     }
     sum
+}
+
+const PIECE: u64 = 1 << 16;
+
+/// The pieces of a file that are compared: all, and of one that is mostly a hole those at both ends and some between.
+fn pieces(len: u64) -> impl Iterator<Item = (u64, usize)> {
+    let count = len.div_ceil(PIECE);
+    let between = (count / 128).max(1);
+    let ends = 128.min(count);
+    let mut next = 0_u64;
+    std::iter::from_fn(move || {
+        let number = next;
+        let at = number.checked_mul(PIECE).filter(|at| *at < len)?;
+        let all = number < ends || number >= count - ends || between == 1;
+        next += if all { 1 } else { between.min(count - ends - number) };
+        Some((at, (len - at).min(PIECE) as usize))
+    })
 }
 
 /// The resolved path of a file, links in the last place not followed.
@@ -249,15 +264,16 @@ fn read_guest(fs: &dyn GuestFs, path: Vec<u8>, limit: u64, tree: &mut Tree) -> R
     let (kind, content) = match metadata.file_type {
         FileType::Regular => {
             let mut sum = 0;
-            let mut buffer = vec![0; 1 << 16];
-            let mut offset = 0;
-            while offset < limit {
-                let read = fs.read_at(&resolved, &mut buffer, offset)?;
-                if read == 0 {
-                    break;
+            let mut buffer = vec![0; PIECE as usize];
+            for (at, len) in pieces(metadata.size).take_while(|(at, _)| *at < limit) {
+                let mut done = 0;
+                while done < len {
+                    match fs.read_at(&resolved, &mut buffer[done..len], at + done as u64)? {
+                        0 => return Err(Error::corrupt(Layer::Filesystem, "it ends early").with_guest_path(&path)),
+                        read => done += read,
+                    }
                 }
-                sum = crc32c::crc32c_append(sum, &buffer[..read]);
-                offset += read as u64;
+                sum = crc32c::crc32c_append(sum, &buffer[..len]);
             }
             ('-', (sum, String::new()))
         }

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Makes the sound images that the fuzz target damages, and its first inputs.
+
+  bases.py BASES CORPUS    images of at most 4 MiB, one for each kind of structure that ext4 has, without a mount
+
+An image is listed in bases.tsv with the offsets worth damaging: those of blocks that are not zero, 16 bytes a step.
+"""
+
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+
+UUID = "6d616c69-6365-4000-8000-000000000002"
+PLAIN = "none,ext_attr,filetype,sparse_super,large_file,dir_index"
+EXTENT = PLAIN + ",extent,extra_isize,dir_nlink,huge_file,flex_bg"
+FRAGMENTS = 40
+
+# name, KiB, features, further words for mke2fs, commands for debugfs
+BASES = [
+    ("extent", 512, EXTENT + ",64bit", [], []),
+    ("extent-32bit", 512, EXTENT, ["-I", "128"], []),
+    ("journal", 4096, EXTENT + ",has_journal", ["-J", "size=1"], []),
+    ("dirty", 4096, EXTENT + ",has_journal", ["-J", "size=1"], ["jo", "jw -b 333,334,335 TREE/large", "jw -r 333", "jc", "feature needs_recovery"]),
+    ("dirty-csum3", 4096, EXTENT + ",64bit,has_journal", ["-J", "size=1"], ["jo -c -v 3", "jw -b 333,334 TREE/large", "jw -r 334", "jc", "feature needs_recovery"]),
+    ("orphans", 512, EXTENT + ",64bit", [], ["set_inode_field /orphan links_count 0", "unlink /orphan", "set_super_value last_orphan ORPHAN"]),
+    ("orphan-file", 4096, EXTENT + ",has_journal,orphan_file", ["-J", "size=1"], []),
+    ("ext2", 512, PLAIN, [], []),
+    ("ext3", 4096, PLAIN + ",has_journal", ["-J", "size=1"], []),
+    ("summed", 512, EXTENT + ",64bit,metadata_csum,metadata_csum_seed", [], []),
+    ("uninit", 512, EXTENT + ",uninit_bg", ["-g", "256"], []),
+    ("inline", 512, EXTENT + ",inline_data", [], []),
+    ("bigalloc", 2048, EXTENT + ",bigalloc", ["-C", "4096"], []),
+    ("quota", 1024, EXTENT + ",quota", [], []),
+    ("project", 1024, EXTENT + ",quota,project", [], []),
+    ("ea-inode", 512, EXTENT + ",ea_inode", [], []),
+    ("casefold", 512, EXTENT + ",casefold", ["-E", "encoding=utf8"], []),
+    ("large-dir", 512, EXTENT + ",large_dir", [], []),
+    ("mmp", 512, EXTENT + ",mmp", [], []),
+    ("meta-bg", 1024, EXTENT.replace(",flex_bg", "") + ",meta_bg", ["-g", "256"], []),
+    ("sparse-super2", 1024, EXTENT.replace("sparse_super", "sparse_super2"), ["-g", "512"], []),
+    ("no-filetype", 512, EXTENT.replace("filetype,", ""), [], []),
+]
+
+
+def run(*words):
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(words)}: {done.stdout}")
+    return done.stdout
+
+
+def tree(root):
+    """A file of each kind; a directory that has an index when e2fsck has seen it."""
+    os.makedirs(f"{root}/etc/deep/deeper")
+    os.makedirs(f"{root}/many")
+    for name, content in [("etc/passwd", b"root:x:0:0::/:/bin/sh\n"), ("etc/empty", b""), ("orphan", b"o" * 3000), ("large", b"l" * 30000)]:
+        with open(f"{root}/{name}", "wb") as file:
+            file.write(content)
+    with open(f"{root}/fragmented", "wb") as file:
+        for number in range(FRAGMENTS):
+            file.seek(number * 2048)
+            file.write(b"f" * 10)
+    with open(f"{root}/sparse", "wb") as file:
+        for at in [0, 300 << 10, 70 << 20]:
+            file.seek(at)
+            file.write(b"s")
+    for number in range(60):
+        os.symlink("t", f"{root}/many/{number}-{'n' * 40}")
+    os.symlink("x" * 100, f"{root}/etc/long")
+    os.symlink("../etc", f"{root}/etc/deep/up")
+    os.link(f"{root}/etc/passwd", f"{root}/etc/deep/linked")
+
+
+def base(path, kib, features, words, edits):
+    with tempfile.TemporaryDirectory() as stage:
+        root = os.path.join(stage, "root")
+        tree(root)
+        with open(path, "wb") as file:
+            file.truncate(kib << 10)
+        run("mke2fs", "-q", "-F", "-t", "ext4", "-b", "1024", "-N", "128", "-I", "256", "-O", features, "-U", UUID,
+            "-E", f"root_owner=0:0,hash_seed={UUID}", *words, "-d", root, path)  # fmt: skip
+        value = os.path.join(stage, "value")
+        with open(value, "wb") as file:
+            file.write(b"v" * 500)
+        commands = [
+            "mknod /etc/fifo p",
+            "ea_set /etc/passwd user.small yes",
+            f"ea_set -f {value} /etc/passwd user.large",
+            "ea_set /etc security.selinux label",
+        ]
+        script = os.path.join(stage, "script")
+        write_script(script, commands)
+        run("debugfs", "-w", "-f", script, path)
+        # e2fsck gives the directory its index; it ends with 1 because it changed something.
+        subprocess.run(["e2fsck", "-fyD", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        if subprocess.run(["e2fsck", "-fn", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode != 0:
+            sys.exit(f"{path}: not sound")
+        if edits:
+            inode = run("debugfs", "-R", "stat /orphan", path).split("Inode: ")[1].split()[0]
+            write_script(script, [line.replace("TREE", root).replace("ORPHAN", inode) for line in edits])
+            run("debugfs", "-w", "-f", script, path)
+
+
+def write_script(path, lines):
+    with open(path, "w") as file:
+        file.write("\n".join(lines) + "\n")
+
+
+def places(data):
+    """Offsets of 16 bytes that are not all zero, or follow such."""
+    found, before = [], False
+    for at in range(0, len(data), 16):
+        here = any(data[at : at + 16])
+        block = data[at // 1024 * 1024 : at // 1024 * 1024 + 1024]
+        content = len(set(block.rstrip(b"\0"))) <= 1 and any(block[:10])
+        if (here or before) and not content:
+            found.append(at)
+        before = here
+    return found
+
+
+def main():
+    bases, corpus = sys.argv[1:]
+    os.makedirs(bases, exist_ok=True)
+    os.makedirs(corpus, exist_ok=True)
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    os.environ["E2FSPROGS_FAKE_TIME"] = os.environ["SOURCE_DATE_EPOCH"] = "1700000000"
+    rows = []
+    for index, (name, kib, features, words, edits) in enumerate(BASES):
+        path = os.path.join(bases, name + ".img")
+        base(path, kib, features, words, edits)
+        with open(path, "rb") as file:
+            found = places(file.read())
+        rows.append(name + "\t" + ",".join(map(str, found)) + "\n")
+        print(f"{index:2} {name}: {kib} KiB, {len(found)} places")
+        with open(os.path.join(corpus, f"sound-{name}"), "wb") as file:
+            file.write(bytes([index, 0]))
+        # One change in each sixteenth of what there is: a first step into every structure.
+        for step in range(16):
+            with open(os.path.join(corpus, f"{name}-{step}"), "wb") as file:
+                file.write(bytes([index, step]) + struct.pack("<HBBI", len(found) * step // 16, step, step % 4, 0xFFFFFFFF >> step))
+    with open(os.path.join(bases, "bases.tsv"), "w") as file:
+        file.writelines(rows)
+
+
+main()
