@@ -2,8 +2,9 @@
 SHELL := /bin/bash
 PREFIX ?= /usr/local
 N ?= 20000
+SECONDS_MAX ?= 3600
 
-.PHONY: help build demo test test-root testdata bench lint fmt fuzz install dist clean
+.PHONY: help build demo test test-root testdata bench lint fmt fuzz fuzz-ext4 fuzz-walk install dist clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  \1\t/' | expand -t 14
@@ -38,6 +39,14 @@ fmt:            ## format the sources
 fuzz:           ## the long runs, N samples each: crash states of a commit, damaged images
 	CRASH_SAMPLES=$(N) cargo test --release --locked -p imgraft-vfs --lib -- --nocapture crash
 	IMGRAFT_FLIPS=$(N) cargo test --release --locked --test integration -- --nocapture flips
+
+fuzz-ext4:      ## N random sequences by imgraft and by the kernel on twin images; as root
+	FUZZ_EXT4=$(N) cargo test --release --locked -p imgraft-vfs --test ext4_fuzz -- --nocapture
+
+fuzz-walk:      ## an hour of coverage-guided damage to ext4 (needs cargo-fuzz; SECONDS_MAX=N for another time)
+	python3 vfs/fuzz/bases.py vfs/fuzz/bases vfs/fuzz/corpus/ext4_open_walk
+	cd vfs && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none ext4_open_walk -- -max_total_time=$(SECONDS_MAX) \
+		-max_len=130 -len_control=0 -timeout=10 -rss_limit_mb=2048
 
 install: build  ## put the binary into $(PREFIX)/bin
 	install -D -m 0755 target/release/imgraft $(DESTDIR)$(PREFIX)/bin/imgraft

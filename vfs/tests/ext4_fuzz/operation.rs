@@ -30,7 +30,6 @@ pub enum Op {
 impl Op {
     /// The kind and the paths; contents would hide the rest of a message.
     pub fn brief(&self) -> String {
-        let text = format!("{self:?}");
         let path = |path: &[u8]| path.escape_ascii().to_string();
         match self {
             Self::Put(at, bytes) => format!("Put({}, {} bytes)", path(at), bytes.len()),
@@ -43,7 +42,9 @@ impl Op {
             Self::Rename(from, to) => format!("Rename({}, {})", path(from), path(to)),
             Self::Remove(at) => format!("Remove({})", path(at)),
             Self::Truncate(at, size) => format!("Truncate({}, {size})", path(at)),
-            _ => text,
+            Self::Attrs(at, attrs) => format!("Attrs({}, {attrs:?})", path(at)),
+            Self::Times(at, time) => format!("Times({}, {time:?})", path(at)),
+            Self::RemoveXattr(at, name) => format!("RemoveXattr({}, {name})", path(at)),
         }
     }
 

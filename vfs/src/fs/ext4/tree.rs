@@ -69,6 +69,9 @@ impl Store {
         }
         let now = self.now()?;
         let file_type = new.file_type();
+        if let NewFile::Symlink(target) = new {
+            self.check_target(target)?;
+        }
         let mut inode = self.allocate_inode(directory.number, file_type)?;
         let permissions = if file_type == FileType::Symlink { 0o777 } else { attrs.mode & 0o7777 };
         inode.set_mode(type_bits(file_type) | permissions);
@@ -121,11 +124,16 @@ impl Store {
         Ok(())
     }
 
-    fn fill_link(&mut self, inode: &mut Inode, target: &[u8]) -> Result<()> {
+    /// `Invalid` where nothing can be a link to `target`; asked before an inode is taken for it.
+    fn check_target(&self, target: &[u8]) -> Result<()> {
         // The kernel wants room for a NUL after the target, in the inode as in a block.
         if target.is_empty() || target.contains(&0) || target.len() >= self.block_len() {
             return Err(Error::new(ErrorKind::Invalid, Layer::Filesystem, "not a possible target of a symbolic link"));
         }
+        Ok(())
+    }
+
+    fn fill_link(&mut self, inode: &mut Inode, target: &[u8]) -> Result<()> {
         if target.len() < BLOCK_AREA_LEN {
             inode.set_block_area(target);
         } else {
