@@ -68,6 +68,8 @@ pub const PROFILES: &[Profile] = &[
     kernel("ext2", 32, &["-b", "1024", "-I", "128"]),
     kernel("ext3", 32, &[]),
     kernel("ext3", 32, &["-b", "1024", "-O", "^dir_index,^filetype"]),
+    kernel("bigalloc", 96, &[]),
+    kernel("bigalloc", 48, &["-b", "1024", "-C", "4096"]),
     reference("quota", 32, &[]),
     reference("project", 32, &["-b", "1024"]),
     kernel("small", 8, &["-b", "1024"]),
