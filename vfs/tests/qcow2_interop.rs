@@ -22,6 +22,7 @@ enum Shape {
     Zeros,
     OddSize,
     LazyRefcounts,
+    Bitmaps,
 }
 
 /// One image of the matrix.
@@ -50,7 +51,7 @@ impl Case {
             if shape == Shape::OddSize && cluster == 512 {
                 continue;
             }
-            if !matches!(shape, Shape::LazyRefcounts | Shape::Compressed("zstd")) {
+            if !matches!(shape, Shape::LazyRefcounts | Shape::Compressed("zstd") | Shape::Bitmaps) {
                 all.push(Self { shape, compat: "0.10", cluster, refcount_bits: 16, l2: L2::Standard });
             }
             // QEMU makes no snapshot where a refcount cannot be 2.
@@ -113,6 +114,13 @@ impl Case {
         qemu::img(&["create", "-q", "-f", "qcow2", "-o", &self.options(), text(path), &size.to_string()]);
         self.fill(path, rng);
         match self.shape {
+            Shape::Bitmaps => {
+                qemu::img(&["bitmap", "--add", text(path), "daily"]);
+                qemu::img(&["bitmap", "--add", "-g", "512", text(path), "fine"]);
+                self.fill(path, rng);
+                qemu::img(&["bitmap", "--add", "--disable", text(path), "idle"]);
+                Vec::new()
+            }
             Shape::Snapshots => {
                 for name in ["one", "two"] {
                     qemu::img(&["snapshot", "-c", name, text(path)]);
@@ -330,6 +338,67 @@ fn odd_sizes() {
 #[test]
 fn lazy_refcounts() {
     matrix(Shape::LazyRefcounts);
+}
+
+#[test]
+fn bitmaps() {
+    matrix(Shape::Bitmaps);
+}
+
+/// An enabled bitmap knows what was written, to the cluster; one that is not stays as it is.
+#[test]
+fn bitmaps_know_of_writes() {
+    if !qemu::available() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk.qcow2");
+    for (cluster, options) in [(4096u64, ""), (65536, ""), (16384, ",extended_l2=on"), (65536, ",lazy_refcounts=on")] {
+        let size = 8 << 20;
+        let options = format!("cluster_size={cluster}{options}");
+        qemu::img(&["create", "-q", "-f", "qcow2", "-o", &options, text(&path), &size.to_string()]);
+        for (name, how) in [("coarse", &["-g", "65536"][..]), ("fine", &["-g", "512"]), ("idle", &["--disable"])] {
+            qemu::img(&[&["bitmap", "--add"], how, &[text(&path), name]].concat());
+        }
+        qemu::io(&path, &["write -P 1 2M 70k".to_owned()]);
+        let before = ["coarse", "fine", "idle"].map(|name| qemu::dirty(&path, name));
+        assert!(!before[0].is_empty() && !before[1].is_empty() && before[2].is_empty());
+        let written = [(0u64, 1u64), (3 << 20, 100_000), ((5 << 20) + 4096, 512), (size - 1, 1)];
+        for _ in 0..2 {
+            let txn = qemu::begin(&path, Access::Write);
+            let disk = open(&txn);
+            for (at, len) in written {
+                disk.write_at(&vec![7; len as usize], at).unwrap();
+            }
+            // What is zero already is not written.
+            disk.write_at(&[0; 5000], 6 << 20).unwrap();
+            let plan = disk.finish().unwrap();
+            txn.commit(plan).unwrap();
+            drop(disk);
+            qemu::check(&path, &options);
+            for ((name, before), granule) in ["coarse", "fine", "idle"].iter().zip(&before).zip([65536, 512, 65536]) {
+                let unit = cluster.max(granule);
+                let new =
+                    written.iter().map(|(at, len)| (at & !(unit - 1))..(at + len).next_multiple_of(unit).min(size));
+                let mut expected = vec![false; (size / 512) as usize];
+                let new = new.filter(|_| *name != "idle");
+                for range in before.iter().cloned().chain(new) {
+                    expected[(range.start / 512) as usize..(range.end / 512) as usize].fill(true);
+                }
+                let mut seen = vec![false; expected.len()];
+                for range in qemu::dirty(&path, name) {
+                    seen[(range.start / 512) as usize..(range.end / 512) as usize].fill(true);
+                }
+                assert!(seen == expected, "{options}: {name}");
+            }
+        }
+        // QEMU goes on with them.
+        qemu::io(&path, &["write -P 1 7M 4k".to_owned()]);
+        assert!(qemu::dirty(&path, "fine").iter().any(|range| range.contains(&(7 << 20))));
+        qemu::img(&["bitmap", "--clear", text(&path), "fine"]);
+        qemu::img(&["bitmap", "--remove", text(&path), "coarse"]);
+        qemu::check(&path, "after QEMU changed the bitmaps");
+    }
 }
 
 /// Nothing written is nothing changed, not even by a write of zeros to what is zero.

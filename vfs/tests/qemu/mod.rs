@@ -4,6 +4,7 @@
 
 use imgraft_vfs::transaction::{Access, Transaction};
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread::sleep;
@@ -89,6 +90,29 @@ pub fn check(image: &Path, when: &str) {
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// The parts of the disk that a bitmap says were written, in bytes, as QEMU's NBD server tells them.
+pub fn dirty(image: &Path, name: &str) -> Vec<Range<u64>> {
+    // The server marks the bitmap as in use and writes it back: that is for a copy.
+    let (copy, socket) = (image.with_extension("exported"), image.with_extension("socket"));
+    fs::copy(image, &copy).unwrap();
+    let mut server =
+        Command::new("qemu-nbd").args(["-f", "qcow2", "-B", name, "-k", text(&socket), text(&copy)]).spawn().unwrap();
+    patiently(|| if socket.exists() { Ok(()) } else { Err("qemu-nbd does not listen") }).unwrap();
+    let source =
+        format!("driver=nbd,server.type=unix,server.path={},x-dirty-bitmap=qemu:dirty-bitmap:{name}", text(&socket));
+    let map = img(&["map", "--output=json", "--image-opts", &source]);
+    // It serves one client, and ends with it.
+    assert!(server.wait().unwrap().success());
+    fs::remove_file(copy).unwrap();
+    let number = |line: &str, key: &str| -> u64 {
+        let (_, rest) = line.split_once(&format!("\"{key}\": ")).unwrap();
+        rest.split([',', '}']).next().unwrap().trim().parse().unwrap()
+    };
+    // A dirty part is shown as one without data.
+    let dirty = map.lines().filter(|line| line.contains("\"data\": false"));
+    dirty.map(|line| (number(line, "start"), number(line, "length"))).map(|(at, len)| at..at + len).collect()
 }
 
 /// The guest's disk as QEMU reads it.

@@ -153,7 +153,12 @@ impl Disk {
 
     /// Whether a cluster of this mapping reads as zeros without a look at the host file or the backing file.
     pub(super) fn reads_zero(&self, mapping: Mapping) -> bool {
-        mapping.reads_zero() && (self.backing.is_none() || mapping != Mapping::Unallocated)
+        match mapping {
+            Mapping::Unallocated => self.backing.is_none(),
+            Mapping::Mixed { subclusters, .. } => self.backing.is_none() && !subclusters.any_allocated(),
+            Mapping::Zero | Mapping::ZeroAllocated(_) => true,
+            Mapping::Standard(_) | Mapping::Compressed(_) => false,
+        }
     }
 
     /// Fills `buf` from the backing file, whose end and this disk's own are followed by zeros.

@@ -7,6 +7,7 @@ const END: u32 = 0;
 const FEATURE_NAMES: u32 = 0x6803_f857;
 const DATA_FILE: u32 = 0x4441_5441;
 const BACKING_FORMAT: u32 = 0xe279_2aca;
+const BITMAPS: u32 = 0x2385_2875;
 const HEAD: usize = 8;
 
 /// What the extensions say that matters here; unknown ones are ignored.
@@ -18,6 +19,49 @@ pub(super) struct Extensions {
     pub(super) data_file: Option<String>,
     /// The format of the backing file, as it stands there.
     pub(super) backing_format: Option<Vec<u8>>,
+    /// Where the bitmaps are.
+    pub(super) bitmaps: Option<Bitmaps>,
+}
+
+/// The bitmaps extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bitmaps {
+    /// How many there are.
+    pub(super) count: u32,
+    /// The directory's length in bytes.
+    pub(super) len: u64,
+    /// The directory's first byte.
+    pub(super) directory: u64,
+}
+
+impl Bitmaps {
+    const LEN: usize = 24;
+
+    fn parse(body: &[u8]) -> Result<Self> {
+        let (Some((head, [])), Some((count, _)), true) =
+            (body.split_at_checked(Self::LEN), body.split_at_checked(4), body.len() == Self::LEN)
+        else {
+            return Err(Error::corrupt(
+                Layer::Image,
+                format!("qcow2: the bitmaps extension is {} bytes long, and not {}", body.len(), Self::LEN),
+            ));
+        };
+        let (_, places) = head.split_at(8);
+        let (len, directory) = places.split_at(8);
+        Ok(Self { count: number(count), len: wide(len), directory: wide(directory) })
+    }
+
+    fn extension(self) -> Vec<u8> {
+        [
+            &BITMAPS.to_be_bytes()[..],
+            &24u32.to_be_bytes(),
+            &self.count.to_be_bytes(),
+            &[0; 4],
+            &self.len.to_be_bytes(),
+            &self.directory.to_be_bytes(),
+        ]
+        .concat()
+    }
 }
 
 impl Extensions {
@@ -49,6 +93,7 @@ impl Extensions {
                         Some(body.iter().take(1023).copied().collect::<Vec<_>>().escape_ascii().to_string());
                 }
                 BACKING_FORMAT => found.backing_format = Some(body.to_vec()),
+                BITMAPS => found.bitmaps = Some(Bitmaps::parse(body)?),
                 _ => {}
             }
             let padded = len.checked_next_multiple_of(8).unwrap_or(usize::MAX);
@@ -62,9 +107,62 @@ fn number(bytes: &[u8]) -> u32 {
     bytes.iter().fold(0, |value, byte| (value << 8) | u32::from(*byte))
 }
 
+/// Gives the extensions in `area` a new place of the bitmaps' directory, without a change past byte `room` of it: one
+/// sector has to switch to it. Returns the first bytes of the area as they are to be, or `None` where that cannot be.
+///
+/// Where the place does not lie in the room, the bitmaps extension is put first and the others behind it. Feature names
+/// are optional, and QEMU writes all of them anew whenever it changes the header: those for which there is no room are
+/// left out.
+pub(super) fn point_bitmaps(area: &[u8], room: usize, directory: u64) -> Option<Vec<u8>> {
+    let mut rest = area;
+    let mut bitmaps = None;
+    let (mut others, mut names) = (Vec::new(), None);
+    while let Some((head, data)) = rest.split_at_checked(HEAD) {
+        let (kind, len) = head.split_at(4);
+        let (kind, len) = (number(kind), usize::try_from(number(len)).ok()?);
+        if kind == END {
+            break;
+        }
+        let body = data.get(..len)?;
+        let next = data.get(len.checked_next_multiple_of(8)?..).unwrap_or_default();
+        match kind {
+            BITMAPS => {
+                let known = Bitmaps::parse(body).ok()?;
+                let place = area.len().checked_sub(data.len())?.checked_add(16)?;
+                if place.checked_add(8)? <= room {
+                    let mut bytes = area.get(..room.min(area.len()))?.to_vec();
+                    bytes.get_mut(place..place.checked_add(8)?)?.copy_from_slice(&directory.to_be_bytes());
+                    return Some(bytes);
+                }
+                bitmaps = Some(Bitmaps { directory, ..known });
+            }
+            FEATURE_NAMES => names = Some(body),
+            _ => others.extend_from_slice(rest.get(..rest.len().checked_sub(next.len())?)?),
+        }
+        rest = next;
+    }
+    let mut bytes = [bitmaps?.extension(), others].concat();
+    // A head marks the end.
+    let left = room.min(area.len()).checked_sub(bytes.len())?.checked_sub(HEAD)?;
+    if let Some(names) = names
+        && let Some(fit) = left.checked_sub(HEAD)
+    {
+        let kept: Vec<u8> = names.chunks_exact(48).take(fit / 48).flatten().copied().collect();
+        bytes.extend(FEATURE_NAMES.to_be_bytes());
+        bytes.extend(u32::try_from(kept.len()).ok()?.to_be_bytes());
+        bytes.extend(kept);
+    }
+    bytes.extend([0; HEAD]);
+    Some(bytes)
+}
+
+fn wide(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |value, byte| (value << 8) | u64::from(*byte))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Extensions;
+    use super::{Bitmaps, Extensions, point_bitmaps};
 
     fn extension(kind: u32, len: u32, body: &[u8]) -> Vec<u8> {
         [&kind.to_be_bytes()[..], &len.to_be_bytes(), body].concat()
@@ -80,6 +178,38 @@ mod tests {
         ]
         .concat();
         assert_eq!(Extensions::parse(&area).unwrap().data_file.as_deref(), Some("a\\nb"));
+    }
+
+    fn names(count: u8) -> Vec<u8> {
+        let body: Vec<u8> = (0..count).flat_map(|bit| [&[0, bit][..], &[b'a' + bit; 46]].concat()).collect();
+        extension(0x6803_f857, body.len() as u32, &body)
+    }
+
+    #[test]
+    fn the_directory_is_switched_in_the_room() {
+        let bitmaps = Bitmaps { count: 3, len: 96, directory: 0x5_0000 };
+        let backing = extension(0xe279_2aca, 5, b"qcow2\0\0\0");
+        let end = vec![0; 64];
+        for (area, moved) in [
+            ([names(5), bitmaps.extension(), backing.clone(), end.clone()].concat(), false),
+            ([names(8), bitmaps.extension(), end.clone()].concat(), true),
+            ([backing.clone(), names(8), bitmaps.extension(), end.clone()].concat(), true),
+            ([names(8), bitmaps.extension(), backing.clone(), end.clone()].concat(), true),
+        ] {
+            let old = Extensions::parse(&area).unwrap();
+            let new = point_bitmaps(&area, 400, 0x7_0000).unwrap();
+            assert!(new.len() <= 400);
+            let both = [&new[..], &area[new.len()..]].concat();
+            let parsed = Extensions::parse(&both).unwrap();
+            assert_eq!(parsed.bitmaps, Some(Bitmaps { directory: 0x7_0000, ..bitmaps }));
+            let has_backing = |area: &[u8]| area.windows(backing.len()).any(|part| part == backing);
+            assert_eq!(has_backing(&both[..400]), has_backing(&area), "the others stay");
+            let count = |extensions: &Extensions| (0..8).filter(|bit| extensions.names.knows(*bit)).count();
+            assert_eq!(count(&parsed), if moved { 7 } else { count(&old) });
+        }
+        // What nobody knows has to stay, and has no room.
+        let unknown = extension(0x1234_5678, 400, &[7; 400]);
+        assert_eq!(point_bitmaps(&[unknown, bitmaps.extension(), end].concat(), 400, 0x7_0000), None);
     }
 
     #[test]

@@ -13,9 +13,7 @@ pub(super) const COMPRESSION: u32 = 3;
 /// Incompatible: L2 entries are 16 bytes long.
 pub(super) const EXTENDED_L2: u32 = 4;
 /// Autoclear: the bitmaps are consistent.
-const BITMAPS: u32 = 0;
-/// Autoclear: the external data file is a raw image.
-const RAW_DATA_FILE: u32 = 1;
+pub(super) const BITMAPS: u32 = 0;
 
 /// Which of the three sets a feature bit is in, as the feature name table numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +60,12 @@ impl Names {
         )
     }
 
+    /// Whether an incompatible bit has a name.
+    #[cfg(test)]
+    pub(super) fn knows(&self, bit: u32) -> bool {
+        self.0.iter().any(|(set, its_bit, name)| (*set, *its_bit) == (0, bit) && !name.is_empty())
+    }
+
     fn name(&self, set: Set, bit: u32) -> String {
         let number = match set {
             Set::Incompatible => 0,
@@ -87,7 +91,7 @@ impl Features {
     }
 
     /// Fails with `Unsupported`, by name and with the way out, where a bit forbids to read or to write the image. The
-    /// compression bit is left to the header, which knows the type.
+    /// compression bit is left to the header, which knows the type, and autoclear bits to the write that clears them.
     pub(super) fn refuse(self, names: &Names, data_file: Option<&str>) -> Result<()> {
         for bit in bits(self.incompatible) {
             let (message, hint) = match bit {
@@ -114,23 +118,6 @@ impl Features {
             };
             return Err(Error::unsupported(Layer::Image, format!("qcow2: {message}")).with_hint(hint));
         }
-        if let Some(bit) = bits(self.autoclear).next() {
-            let (message, hint) = match bit {
-                BITMAPS => (
-                    "the image has persistent bitmaps, which a write would make stale".to_owned(),
-                    "list them with `qemu-img info IMAGE`, remove each with `qemu-img bitmap --remove IMAGE NAME`",
-                ),
-                RAW_DATA_FILE => (
-                    "the image has a raw external data file".to_owned(),
-                    "bring it into one file with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
-                ),
-                other => (
-                    format!("the image has the unknown autoclear feature {}", names.name(Set::Autoclear, other)),
-                    "convert it with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
-                ),
-            };
-            return Err(Error::unsupported(Layer::Image, format!("qcow2: {message}")).with_hint(hint));
-        }
         Ok(())
     }
 
@@ -141,7 +128,10 @@ impl Features {
             other => format!("unknown compatible feature {}", names.name(Set::Compatible, other)),
         });
         let extended = self.has(Set::Incompatible, EXTENDED_L2).then(|| "extended L2 entries".to_owned());
-        compatible.chain(extended).collect::<Vec<_>>().join(", ")
+        let autoclear = bits(self.autoclear)
+            .filter(|bit| *bit != BITMAPS)
+            .map(|bit| format!("unknown autoclear feature {} (a write clears it)", names.name(Set::Autoclear, bit)));
+        compatible.chain(extended).chain(autoclear).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -163,8 +153,9 @@ mod tests {
         let error = Features { incompatible: 1 << 17, ..Features::default() }.refuse(&names, None).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("\"time\\x1btrave\" (bit 17)"), "{error}");
-        let error = Features { autoclear: 1 << 40, ..Features::default() }.refuse(&names, None).unwrap_err();
-        assert!(error.to_string().contains("autoclear feature bit 40"), "{error}");
+        let features = Features { autoclear: 1 << 40 | 1, ..Features::default() };
+        features.refuse(&names, None).unwrap();
+        assert!(features.describe(&names).contains("autoclear feature bit 40"));
     }
 
     #[test]

@@ -115,6 +115,11 @@ impl Geometry {
         (guest_cluster >> bits, guest_cluster & ((1 << bits) - 1))
     }
 
+    /// The first guest cluster that an L1 entry maps, saturating.
+    pub(super) fn first_under(self, l1_index: u64) -> u64 {
+        l1_index.saturating_mul(1 << (self.cluster_bits - self.l2_entry_bits))
+    }
+
     /// Guest bytes that one L2 table maps.
     pub(super) fn l2_reach(self) -> u64 {
         1 << (self.cluster_bits + self.cluster_bits - self.l2_entry_bits)

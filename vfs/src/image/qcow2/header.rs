@@ -1,8 +1,8 @@
 //! The header: the first bytes of the file, and the sector that switches from the old image to the new one.
 
 use super::compressed::Method;
-use super::extension::Extensions;
-use super::feature::{COMPRESSION, EXTENDED_L2, Features, Set};
+use super::extension::{self, Bitmaps, Extensions};
+use super::feature::{BITMAPS, COMPRESSION, EXTENDED_L2, Features, Set};
 use super::geometry::{ENTRY, Geometry};
 use super::layout::{Layout, read_padded, truncated};
 use super::mapping::Version;
@@ -11,6 +11,7 @@ use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
 use crate::image::Named;
 use crate::transaction::Overlay;
+use std::ops::Range;
 
 /// The magic at byte 0.
 pub(in crate::image) const MAGIC: [u8; 4] = *b"QFI\xfb";
@@ -49,6 +50,8 @@ pub(super) struct Header {
     pub(super) extensions: Extensions,
     /// The backing file, where the image has one.
     pub(super) backing: Option<Named>,
+    /// The bytes of the header's cluster where the extensions are.
+    pub(super) extension_area: Range<u64>,
 }
 
 impl Header {
@@ -112,10 +115,17 @@ impl Header {
             compression,
             extensions,
             backing,
+            extension_area: header_len..area_end,
         };
         header.check_l1()?;
         header.check_snapshots(u64_at(&sector, 64))?;
         Ok(header)
+    }
+
+    /// The bitmaps, where they are to be believed: a program that changed the disk without a thought for them has
+    /// cleared their autoclear bit.
+    pub(super) fn consistent_bitmaps(&self) -> Option<Bitmaps> {
+        self.extensions.bitmaps.filter(|_| self.features.has(Set::Autoclear, BITMAPS))
     }
 
     fn check_l1(&self) -> Result<()> {
@@ -141,15 +151,48 @@ impl Header {
     }
 }
 
-/// Writes the new tables' places into the header's sector: the write that switches.
-pub(super) fn switch(host: &Overlay, l1: u64, refcount_table: u64, refcount_clusters: u64) -> Result<()> {
-    let clusters = u32::try_from(refcount_clusters)
+/// The places of what a transaction has made anew.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    /// The first byte of the L1 table.
+    pub(super) l1: u64,
+    /// The first byte of the refcount table.
+    pub(super) refcount_table: u64,
+    /// Clusters of the refcount table.
+    pub(super) refcount_clusters: u64,
+    /// The first byte of the bitmaps' directory, where it is new.
+    pub(super) bitmaps: Option<u64>,
+}
+
+/// Writes the new places into the header's sector: the write that switches. It clears the autoclear bits of all
+/// that this program does not keep up to date.
+pub(super) fn switch(host: &Overlay, header: &Header, new: Places) -> Result<()> {
+    let clusters = u32::try_from(new.refcount_clusters)
         .map_err(|_| bad("the refcount table would take more clusters than the header can say".to_owned()))?;
     let mut sector = [0; SECTOR];
     host.read_at(&mut sector, 0)?;
-    sector[40..48].copy_from_slice(&l1.to_be_bytes());
-    sector[48..56].copy_from_slice(&refcount_table.to_be_bytes());
+    sector[40..48].copy_from_slice(&new.l1.to_be_bytes());
+    sector[48..56].copy_from_slice(&new.refcount_table.to_be_bytes());
     sector[56..60].copy_from_slice(&clusters.to_be_bytes());
+    if header.version == Version::V3 {
+        let kept: u64 = header.consistent_bitmaps().map_or(0, |_| 1 << BITMAPS);
+        sector[88..96].copy_from_slice(&kept.to_be_bytes());
+    }
+    if let Some(directory) = new.bitmaps {
+        let mut cluster = vec![0; header.geometry.cluster_len()];
+        read_padded(host, &mut cluster, 0)?;
+        let Range { start, end } = header.extension_area;
+        let start_at = usize::try_from(start).unwrap_or(usize::MAX);
+        let bytes = extension::point_bitmaps(slice(&cluster, start, end), SECTOR.saturating_sub(start_at), directory);
+        let place = bytes.as_ref().and_then(|it| sector.get_mut(start_at..start_at.saturating_add(it.len())));
+        let (Some(bytes), Some(place)) = (&bytes, place) else {
+            let message = "qcow2: the header's first sector has no room for the bitmaps extension beside unknown ones";
+            return Err(Error::unsupported(Layer::Image, message).with_hint(
+                "list the bitmaps with `qemu-img info IMAGE`, remove each with `qemu-img bitmap --remove IMAGE NAME`",
+            ));
+        };
+        place.copy_from_slice(bytes);
+    }
     host.write_at(&sector, 0)
 }
 

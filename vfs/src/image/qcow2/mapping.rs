@@ -50,11 +50,6 @@ pub(super) enum Mapping {
 }
 
 impl Mapping {
-    /// Whether the cluster reads as zeros without a look at the host file, where there is no backing file.
-    pub(super) fn reads_zero(self) -> bool {
-        matches!(self, Self::Unallocated | Self::Zero | Self::ZeroAllocated(_))
-    }
-
     /// Takes an L2 entry apart; `Corrupt` where reserved bits are set or an offset is not aligned. Whether the offset
     /// is inside the file is for the caller to check.
     pub(super) fn parse(entry: Entry, geometry: Geometry, version: Version) -> Result<Self> {

@@ -30,6 +30,7 @@
 )]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing))]
 
+mod bitmap;
 mod cache;
 mod compressed;
 mod disk;
@@ -102,6 +103,10 @@ impl Qcow2 {
             facts.push(("backing-file", name.escape_ascii().to_string()));
             let format = format.as_ref().map_or_else(|| "not recorded".to_owned(), |it| it.escape_ascii().to_string());
             facts.push(("backing-format", format));
+        }
+        if let Some(bitmaps) = header.extensions.bitmaps {
+            let state = if header.consistent_bitmaps().is_some() { "" } else { " (stale)" };
+            facts.push(("bitmaps", format!("{}{state}", bitmaps.count)));
         }
         if !features.is_empty() {
             facts.push(("features", features));

@@ -3,8 +3,9 @@
 use super::disk::{Disk, Owner, Part, Phase};
 use super::entry::{Entry, past_table};
 use super::geometry::{COPIED, OFFSET_MASK};
+use super::header::{self, Places};
 use super::mapping::Mapping;
-use super::{header, pointers};
+use super::pointers;
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 
@@ -148,8 +149,11 @@ impl Disk {
         self.refcounts.take(l1, clusters);
         self.refcounts.release(old_l1.start, len);
         self.refcounts.settle(&self.host, &mut self.space)?;
-        let (table, table_clusters) = self.refcounts.write_table(&self.host, &mut self.space, &self.header.layout)?;
-        header::switch(&self.host, l1, table, table_clusters)
+        let bitmaps = self.mark_bitmaps()?;
+        let (refcount_table, refcount_clusters) =
+            self.refcounts.write_table(&self.host, &mut self.space, &self.header.layout)?;
+        let new = Places { l1, refcount_table, refcount_clusters, bitmaps };
+        header::switch(&self.host, &self.header, new)
     }
 }
 
