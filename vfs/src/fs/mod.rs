@@ -212,6 +212,16 @@ pub struct Features {
     pub free_inodes: u64,
     /// The names of the features it was made with, as its own tools print them.
     pub feature_names: Vec<String>,
+    /// What opening it had to do first; `None` where it had been unmounted cleanly.
+    pub recovered: Option<Recovered>,
+}
+
+/// What was done when a filesystem was opened that had not been unmounted cleanly: in memory, for reading; among the
+/// changes to be committed, for writing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// How many transactions of its journal were replayed.
+    pub transactions: u32,
 }
 
 /// A guest filesystem. A driver follows no symbolic link and cannot be handed a path that is not resolved.

@@ -6,6 +6,7 @@ use crate::error::{Error, Layer, Result};
 
 /// Features that old kernels may ignore.
 pub(super) mod compat {
+    pub(in super::super) const HAS_JOURNAL: u32 = 0x4;
     pub(in super::super) const EXT_ATTR: u32 = 0x8;
     pub(in super::super) const RESIZE_INODE: u32 = 0x10;
     pub(in super::super) const DIR_INDEX: u32 = 0x20;
@@ -101,7 +102,7 @@ const RO_COMPAT_NAMES: &[(u32, &str)] = &[
 ];
 
 const READABLE: u32 = incompat::FILETYPE
-    | incompat::RECOVER // refused by itself, with its own hint
+    | incompat::RECOVER
     | incompat::META_BG
     | incompat::EXTENTS
     | incompat::SIXTY_FOUR_BIT
@@ -115,6 +116,7 @@ const READABLE: u32 = incompat::FILETYPE
     | incompat::CASEFOLD;
 
 const WRITABLE: u32 = incompat::FILETYPE
+    | incompat::RECOVER // the journal is replayed first
     | incompat::META_BG
     | incompat::EXTENTS
     | incompat::SIXTY_FOUR_BIT

@@ -28,6 +28,7 @@ mod htree;
 mod index;
 mod index_block;
 mod inode;
+mod journal;
 mod le;
 mod mapping;
 mod names;
@@ -98,6 +99,7 @@ impl GuestFs for Ext4 {
             free_bytes: superblock.free_blocks.saturating_mul(block_size),
             free_inodes: u64::from(superblock.free_inodes),
             feature_names: superblock.features.names(),
+            recovered: self.store.recovered,
         }
     }
 

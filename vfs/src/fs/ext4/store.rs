@@ -3,6 +3,7 @@
 use super::cache::BlockCache;
 use super::group::{Group, inode_table_blocks};
 use super::inode::{BASE_SIZE, HugeFiles, Inode, ROOT};
+use super::journal::{self, Settled};
 use super::names::Names;
 use super::places::Places;
 use super::quota::Ledger;
@@ -10,7 +11,7 @@ use super::superblock::{LENGTH, OFFSET, Superblock};
 use super::{feature::ro_compat, superblock};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::fs::{Mode, Timestamp};
+use crate::fs::{Mode, Recovered, Timestamp};
 use std::sync::Arc;
 
 /// A filesystem below the level of names.
@@ -26,6 +27,18 @@ pub(super) struct Store {
     places: Places,
     /// What was used more or less since the quota files were written.
     pub(super) quotas: Ledger,
+    /// What was done first because the filesystem had not been unmounted cleanly.
+    pub(super) recovered: Option<Recovered>,
+}
+
+/// Reads the superblock of a volume; errors as those of [`Superblock::parse`].
+pub(super) fn read_superblock(device: &dyn BlockDevice) -> Result<Superblock> {
+    let mut raw = vec![0; LENGTH];
+    if device.size() < OFFSET + 1024 {
+        return Err(Error::unsupported(Layer::Filesystem, "there is no ext4 filesystem: the volume is too small"));
+    }
+    device.read_at(&mut raw, OFFSET)?;
+    Superblock::parse(raw, device.size())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,26 +50,50 @@ enum State {
 impl Store {
     /// Reads and checks the superblock of a volume.
     pub(super) fn open(device: Arc<dyn BlockDevice>, mode: Mode) -> Result<Self> {
-        let mut raw = vec![0; LENGTH];
-        if device.size() < OFFSET + 1024 {
-            return Err(Error::unsupported(Layer::Filesystem, "there is no ext4 filesystem: the volume is too small"));
-        }
-        device.read_at(&mut raw, OFFSET)?;
-        let superblock = Superblock::parse(raw, device.size())?;
-        if matches!(mode, Mode::ReadWrite { .. }) {
+        let superblock = read_superblock(&*device)?;
+        if mode != Mode::ReadOnly {
             superblock.check_writable()?;
         }
-        let cache = BlockCache::new(device, superblock.block_len());
+        let Settled { device, superblock, transactions } = journal::settle(device, superblock, mode)?;
+        if mode != Mode::ReadOnly {
+            // What was replayed may say something else.
+            superblock.check_writable()?;
+        }
+        let mut store = Self::over(device, superblock, mode);
+        if let Some(transactions) = transactions {
+            store.count_free()?;
+            store.recovered = Some(Recovered { transactions });
+            store.state = State::Changed;
+        }
+        Ok(store)
+    }
+
+    /// A filesystem whose superblock is known, without a look at its state.
+    pub(super) fn over(device: Arc<dyn BlockDevice>, superblock: Superblock, mode: Mode) -> Self {
         let quotas = Ledger::new(&superblock);
-        Ok(Self {
-            cache,
+        Self {
+            cache: BlockCache::new(device, superblock.block_len()),
             names: Names::default(),
             superblock,
             mode,
             state: State::Unchanged,
             places: Places::default(),
             quotas,
-        })
+            recovered: None,
+        }
+    }
+
+    /// Counts what is free: the kernel keeps the superblock's counters right only when it unmounts.
+    fn count_free(&mut self) -> Result<()> {
+        let (mut blocks, mut inodes) = (0, 0);
+        for number in 0..self.superblock.groups {
+            let group = self.group(number)?;
+            blocks += u64::from(group.free_blocks());
+            inodes += u64::from(group.free_inodes());
+        }
+        self.superblock.free_blocks = blocks;
+        self.superblock.free_inodes = u32::try_from(inodes).unwrap_or(u32::MAX);
+        Ok(())
     }
 
     /// The time of all changes; `Denied` where the filesystem is open for reading only.
@@ -216,7 +253,7 @@ impl Store {
 
     /// Writes everything that is held to the device; nothing where nothing changed.
     pub(super) fn flush(&mut self) -> Result<()> {
-        if self.state == State::Unchanged {
+        if self.state == State::Unchanged || self.mode == Mode::ReadOnly {
             return Ok(());
         }
         let now = self.now()?;

@@ -8,7 +8,7 @@ use super::htree::{CharSign, HashFunction, NameHash};
 use super::le;
 use super::quota::Kind;
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::fs::Timestamp;
+use crate::fs::{Mode, Timestamp};
 
 /// Where the superblock lies, in bytes from the start of the volume.
 pub(super) const OFFSET: u64 = 1024;
@@ -23,6 +23,11 @@ const STATE_CLEAN: u16 = 0x1;
 const STATE_ERRORS: u16 = 0x2;
 const STATE_ORPHANS: u16 = 0x4;
 const FLAG_UNSIGNED_HASH: u32 = 0x2;
+/// The UUID of a journal that is on another device.
+const JOURNAL_UUID: usize = 0xd0;
+/// From the count of errors to the last of them.
+const ERRORS: usize = 0x194;
+const ERRORS_END: usize = 0x200;
 
 /// How group descriptors are protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,10 +91,6 @@ impl Superblock {
             if crc32c(!0, raw.get(..CHECKSUM).unwrap_or_default()) != u32_at(CHECKSUM) {
                 return Err(damaged("its checksum is wrong"));
             }
-        }
-        if features.incompat & incompat::RECOVER != 0 {
-            return Err(Error::unsupported(Layer::Filesystem, "the ext4 journal has to be replayed first")
-                .with_hint("boot the machine once and shut it down cleanly, or run e2fsck -fy on the filesystem"));
         }
         let block_size = match u32_at(0x18) {
             shift @ 0..=2 => 1024_u32 << shift,
@@ -212,6 +213,47 @@ impl Superblock {
         le::u32_at(&self.raw, offset).unwrap_or(0)
     }
 
+    /// Whether the journal has to be replayed before anything else is true.
+    pub(super) fn needs_recovery(&self) -> bool {
+        self.has_incompat(incompat::RECOVER)
+    }
+
+    /// The inode that is the journal; `None` where there is no journal.
+    ///
+    /// Errors: `Unsupported` where the journal is on another device; `Corrupt` where one is needed and missing.
+    pub(super) fn journal_inode(&self) -> Result<Option<u32>> {
+        if !self.has_compat(compat::HAS_JOURNAL) {
+            return match self.needs_recovery() {
+                true => Err(damaged("a journal has to be replayed, and there is none")
+                    .with_hint("run e2fsck -fy on the filesystem")),
+                false => Ok(None),
+            };
+        }
+        let has_uuid =
+            self.raw.get(JOURNAL_UUID..JOURNAL_UUID + 16).is_some_and(|uuid| uuid.iter().any(|byte| *byte != 0));
+        match self.u32_at(0xe0) {
+            0 => {}
+            _ if has_uuid || self.u32_at(0xe4) != 0 => {}
+            inode => return Ok(Some(inode)),
+        }
+        Err(Error::unsupported(
+            Layer::Filesystem,
+            "the ext4 filesystem has its journal on another device (journal_dev)",
+        )
+        .with_hint("give it a journal of its own: tune2fs -O ^has_journal, then tune2fs -j"))
+    }
+
+    /// Makes the superblock that a replay has left that of a filesystem open in `mode`; `before` is what it was.
+    pub(super) fn settle(&mut self, before: &Self, mode: Mode) -> Result<()> {
+        // What the kernel knows of errors it writes past the journal.
+        let errors = before.raw.get(ERRORS..ERRORS_END).unwrap_or_default();
+        self.store(ERRORS, errors)?;
+        if mode != Mode::ReadOnly {
+            self.features.incompat &= !incompat::RECOVER;
+        }
+        Ok(())
+    }
+
     /// The block size as a length in memory.
     pub(super) fn block_len(&self) -> usize {
         usize::try_from(self.block_size).unwrap_or(usize::MAX)
@@ -331,6 +373,7 @@ impl Superblock {
         self.store(0x30, &[w0, w1, w2, w3])?;
         self.store(0x274, &[w4])?;
         self.store(0x5c, &self.features.compat.to_le_bytes())?;
+        self.store(0x60, &self.features.incompat.to_le_bytes())?;
         self.store(0x64, &self.features.ro_compat.to_le_bytes())?;
         if self.seed.is_some() {
             let sum = crc32c(!0, self.raw.get(..CHECKSUM).unwrap_or_default());

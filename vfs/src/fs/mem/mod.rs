@@ -260,6 +260,7 @@ impl GuestFs for MemFs {
             free_bytes: self.capacity.saturating_sub(self.used),
             free_inodes: self.inode_limit.saturating_sub(self.inodes.len() as u64),
             feature_names: Vec::new(),
+            recovered: None,
         }
     }
 
