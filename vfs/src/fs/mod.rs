@@ -222,6 +222,8 @@ pub struct Features {
 pub struct Recovered {
     /// How many transactions of its journal were replayed.
     pub transactions: u32,
+    /// How many files without a name were deleted, and how many that were being cut were cut. For reading none is.
+    pub orphans: u32,
 }
 
 /// A guest filesystem. A driver follows no symbolic link and cannot be handed a path that is not resolved.

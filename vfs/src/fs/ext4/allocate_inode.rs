@@ -57,6 +57,12 @@ impl Store {
         Ok(inode)
     }
 
+    /// Whether an inode is marked as in use.
+    pub(super) fn inode_in_use(&self, number: u32) -> Result<bool> {
+        let (group, index) = self.inode_place(number)?;
+        Ok(self.inode_bitmap(&self.group(group)?)?.get(index))
+    }
+
     /// Marks an inode as free; what it has had is the caller's.
     pub(super) fn free_inode(&mut self, inode: &Inode) -> Result<()> {
         let (number, index) = self.inode_place(inode.number)?;

@@ -117,6 +117,7 @@ const READABLE: u32 = incompat::FILETYPE
 
 const WRITABLE: u32 = incompat::FILETYPE
     | incompat::RECOVER // the journal is replayed first
+    | incompat::MMP // refused where somebody has it
     | incompat::META_BG
     | incompat::EXTENTS
     | incompat::SIXTY_FOUR_BIT
@@ -135,7 +136,7 @@ const RO_WRITABLE: u32 = ro_compat::SPARSE_SUPER
     | ro_compat::BIGALLOC
     | ro_compat::METADATA_CSUM
     | ro_compat::PROJECT
-    | ro_compat::ORPHAN_PRESENT; // refused by itself, with its own hint
+    | ro_compat::ORPHAN_PRESENT; // what is listed is finished first
 
 /// The three words of feature bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

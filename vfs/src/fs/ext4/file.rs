@@ -101,6 +101,19 @@ impl Store {
         self.touch_content(inode)
     }
 
+    /// Frees what lies after the end of the content, and makes the rest of the last block zeros.
+    pub(super) fn cut_tail(&mut self, inode: &mut Inode) -> Result<()> {
+        inode.check_extents()?;
+        let block_size = u64::from(self.superblock.block_size);
+        let size = inode.size();
+        let last = size / block_size;
+        if size.is_multiple_of(block_size) || matches!(self.segment(inode, last)?, Segment::Hole(_)) {
+            return self.cut_extents(inode, size.div_ceil(block_size));
+        }
+        let tail = self.take_tail(inode)?;
+        self.add_content(inode, last, &tail, &Content::bytes([]))
+    }
+
     /// Takes the part of the last block that is not whole off the file, and what was set aside after the end.
     fn take_tail(&mut self, inode: &mut Inode) -> Result<Vec<u8>> {
         let block_size = u64::from(self.superblock.block_size);

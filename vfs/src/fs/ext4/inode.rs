@@ -270,7 +270,12 @@ impl Inode {
         self.store(0x64, &generation.to_le_bytes());
     }
 
-    /// The time of deletion, in seconds since 1970; 0 while in use.
+    /// The time of deletion, in seconds since 1970; 0 while in use, and the next inode where it is listed as an orphan.
+    pub(super) fn deletion_time(&self) -> u32 {
+        self.u32_at(0x14)
+    }
+
+    /// Sets the time of deletion.
     pub(super) fn set_deletion_time(&mut self, seconds: u32) {
         self.store(0x14, &seconds.to_le_bytes());
     }

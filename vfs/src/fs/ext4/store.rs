@@ -4,6 +4,7 @@ use super::cache::BlockCache;
 use super::group::{Group, inode_table_blocks};
 use super::inode::{BASE_SIZE, HugeFiles, Inode, ROOT};
 use super::journal::{self, Settled};
+use super::mmp;
 use super::names::Names;
 use super::places::Places;
 use super::quota::Ledger;
@@ -53,6 +54,7 @@ impl Store {
         let superblock = read_superblock(&*device)?;
         if mode != Mode::ReadOnly {
             superblock.check_writable()?;
+            mmp::check(&*device, &superblock)?;
         }
         let Settled { device, superblock, transactions } = journal::settle(device, superblock, mode)?;
         if mode != Mode::ReadOnly {
@@ -60,10 +62,13 @@ impl Store {
             superblock.check_writable()?;
         }
         let mut store = Self::over(device, superblock, mode);
-        if let Some(transactions) = transactions {
+        if transactions.is_some() {
             store.count_free()?;
-            store.recovered = Some(Recovered { transactions });
             store.state = State::Changed;
+        }
+        let orphans = if mode == Mode::ReadOnly { 0 } else { store.finish_orphans()? };
+        if transactions.is_some() || orphans > 0 {
+            store.recovered = Some(Recovered { transactions: transactions.unwrap_or(0), orphans });
         }
         Ok(store)
     }

@@ -23,6 +23,7 @@ const STATE_CLEAN: u16 = 0x1;
 const STATE_ERRORS: u16 = 0x2;
 const STATE_ORPHANS: u16 = 0x4;
 const FLAG_UNSIGNED_HASH: u32 = 0x2;
+const LAST_ORPHAN: usize = 0xe8;
 /// The UUID of a journal that is on another device.
 const JOURNAL_UUID: usize = 0xd0;
 /// From the count of errors to the last of them.
@@ -193,11 +194,8 @@ impl Superblock {
             "the kernel has found errors in it"
         } else if state & STATE_CLEAN == 0 {
             "it was not unmounted cleanly"
-        } else if state & STATE_ORPHANS != 0
-            || self.u32_at(0xe8) != 0
-            || self.features.ro_compat & ro_compat::ORPHAN_PRESENT != 0
-        {
-            "deleted files in it still have to be cleaned up"
+        } else if state & STATE_ORPHANS != 0 {
+            "its recovery was interrupted"
         } else {
             return Ok(());
         };
@@ -241,6 +239,32 @@ impl Superblock {
             "the ext4 filesystem has its journal on another device (journal_dev)",
         )
         .with_hint("give it a journal of its own: tune2fs -O ^has_journal, then tune2fs -j"))
+    }
+
+    /// The first inode in the list of files that are to be deleted or cut; 0 where there is none.
+    pub(super) fn last_orphan(&self) -> u32 {
+        self.u32_at(LAST_ORPHAN)
+    }
+
+    /// Sets the first inode in the list of files that are to be deleted or cut.
+    pub(super) fn set_last_orphan(&mut self, inode: u32) -> Result<()> {
+        self.store(LAST_ORPHAN, &inode.to_le_bytes())
+    }
+
+    /// The inode of the file that lists others to be deleted or cut, where there is `orphan_file`.
+    pub(super) fn orphan_file(&self) -> u32 {
+        self.u32_at(0x280)
+    }
+
+    /// Says that the orphan file is empty.
+    pub(super) fn clear_orphan_present(&mut self) {
+        self.features.ro_compat &= !ro_compat::ORPHAN_PRESENT;
+    }
+
+    /// The block that says who has the filesystem; `None` where there is no `mmp`.
+    pub(super) fn mmp_block(&self) -> Option<u64> {
+        let block = u64::from(self.u32_at(0x168)) | u64::from(self.u32_at(0x16c)) << 32;
+        self.has_incompat(incompat::MMP).then_some(block)
     }
 
     /// Makes the superblock that a replay has left that of a filesystem open in `mode`; `before` is what it was.

@@ -319,9 +319,12 @@ impl Store {
         inode.set_time(Time::Change, now);
         let links = if inode.file_type()? == FileType::Directory { 0 } else { inode.links().saturating_sub(1) };
         inode.set_links(links);
-        if links > 0 {
-            return self.put_inode(&mut inode);
-        }
+        if links > 0 { self.put_inode(&mut inode) } else { self.delete(inode) }
+    }
+
+    /// Frees a file that has no name left, and everything it has.
+    pub(super) fn delete(&mut self, mut inode: Inode) -> Result<()> {
+        let now = self.now()?;
         match inode.file_type()? {
             FileType::Symlink if inode.is_short_link() => inode.set_block_area(&[]),
             FileType::Regular | FileType::Directory | FileType::Symlink => {
