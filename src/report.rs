@@ -2,6 +2,7 @@
 
 use crate::failure::printable;
 use crate::inject::Item;
+use imgraft_vfs::fs::Recovered;
 use imgraft_vfs::stage::Change;
 use imgraft_vfs::transaction::IoCounts;
 use imgraft_vfs::transaction::Recovery;
@@ -30,6 +31,8 @@ pub struct Report {
     pub dry_run: bool,
     /// What was done first about an earlier, interrupted run: nothing, finished or discarded.
     pub recovered: &'static str,
+    /// What opening the filesystem had to do first; null where it had been unmounted cleanly.
+    pub replayed: Option<Replayed>,
     /// What the second reader said.
     pub verified: Verified,
     /// The items, in order.
@@ -49,6 +52,33 @@ pub struct Volume {
     pub label: String,
     /// Its UUID.
     pub uuid: String,
+}
+
+/// What was done first about a filesystem that had not been unmounted cleanly; it is written together with the items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Replayed {
+    /// How many transactions of its journal were replayed.
+    pub transactions: u32,
+    /// How many files were deleted or cut as it had been begun.
+    pub orphans: u32,
+}
+
+impl From<Recovered> for Replayed {
+    fn from(recovered: Recovered) -> Self {
+        Self { transactions: recovered.transactions, orphans: recovered.orphans }
+    }
+}
+
+impl Replayed {
+    /// The same for people.
+    pub fn to_text(self) -> String {
+        let count = |number: u32, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
+        let transactions = count(self.transactions, "transaction");
+        match self.orphans {
+            0 => format!("{transactions} of its journal replayed"),
+            orphans => format!("{transactions} of its journal replayed, {} cleaned up", count(orphans, "orphan")),
+        }
+    }
 }
 
 /// What the second reader said.
@@ -208,6 +238,9 @@ impl Report {
         );
         if self.recovered != recovery_name(Recovery::Nothing) {
             let _ = writeln!(text, "  {} an interrupted earlier run first", self.recovered);
+        }
+        if let Some(replayed) = self.replayed {
+            let _ = writeln!(text, "  the filesystem was not unmounted cleanly: {}", replayed.to_text());
         }
         for item in &self.items {
             item.to_text(&mut text);

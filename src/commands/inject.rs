@@ -6,7 +6,7 @@ use crate::guest::{self, Guest};
 use crate::inject::Revealed;
 use crate::inject::staging::{Show, Staged, stage_all};
 use crate::plan::{Inject, Output, Run, Target};
-use crate::report::{Io, Report, Status, Verified, Volume, recovery_name};
+use crate::report::{Io, Replayed, Report, Status, Verified, Volume, recovery_name};
 use imgraft_vfs::block::{BlockDevice, SliceDevice};
 use imgraft_vfs::fs::{self, Features, Mode};
 use imgraft_vfs::image::{self, Format};
@@ -56,6 +56,7 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     let report = Report {
         image: plan.target.image.display().to_string(),
         format: format.to_string(),
+        replayed: features.recovered.map(Replayed::from),
         volume: volume_report(&volume.info, features),
         access: "userspace",
         guest: guest.name(),

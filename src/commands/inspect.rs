@@ -4,6 +4,7 @@ use super::print;
 use crate::failure::{Exit, Failure, printable};
 use crate::guest::{self, Guest};
 use crate::plan::{Inspect, Output};
+use crate::report::Replayed;
 use imgraft_vfs::block::{BlockDevice, SliceDevice};
 use imgraft_vfs::fs::{self, Features, Mode};
 use imgraft_vfs::image;
@@ -39,6 +40,9 @@ struct VolumeReport {
     uuid: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
+    /// What a machine that boots from it will do first; what is shown is as after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replayed: Option<Replayed>,
     #[serde(skip_serializing_if = "Option::is_none")]
     guest: Option<guest::Facts>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,6 +116,7 @@ fn volume_report(disk: &Arc<dyn BlockDevice>, info: VolumeInfo) -> VolumeReport 
         label: signature.as_ref().map(|signature| signature.label.clone()).unwrap_or_default(),
         uuid: signature.map(|signature| signature.uuid).unwrap_or_default(),
         usage: None,
+        replayed: None,
         guest: None,
         problem: None,
     };
@@ -120,6 +125,7 @@ fn volume_report(disk: &Arc<dyn BlockDevice>, info: VolumeInfo) -> VolumeReport 
     }
     match look(disk, report.start, report.size) {
         Ok((features, facts)) => {
+            report.replayed = features.recovered.map(Replayed::from);
             report.usage = Some(Usage {
                 block_size: features.block_size,
                 total_bytes: features.total_bytes,
@@ -190,6 +196,9 @@ impl VolumeReport {
                 usage.free_inodes,
                 usage.block_size
             );
+        }
+        if let Some(replayed) = self.replayed {
+            let _ = writeln!(text, "  not unmounted cleanly: shown with {}", replayed.to_text());
         }
         if let Some(guest) = &self.guest {
             guest.to_text(text);

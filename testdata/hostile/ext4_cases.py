@@ -127,6 +127,35 @@ def aliased(fs):
     fs.put(fs.descriptor(1) + 8, fs.get(fs.descriptor(0) + 8))
 
 
+def circle(fs):
+    """Two files are the next in the list of each other."""
+    one, two = fs.find("/etc/passwd"), fs.find("/etc/motd")
+    fs.superblock(0xE8, one)
+    fs.put(fs.inode(one) + 0x14, two)
+    fs.put(fs.inode(two) + 0x14, one)
+
+
+def journal(*fields):
+    """The journal has to be replayed, and its superblock has these fields."""
+    def change(fs):
+        bits(0x60, 0x4)(fs)
+        for field, value in fields:
+            fs.put(fs.block(fs.first_block(8)) + field, value, ">I")
+    return change
+
+
+def log(*blocks):
+    """The journal has to be replayed, from transaction 1 on; its log has these blocks of fields after the mark."""
+    def change(fs):
+        journal((0x18, 1), (0x1C, 1))(fs)
+        first = fs.first_block(8)
+        for place, fields in enumerate(blocks):
+            at = fs.block(first + 1 + place)
+            for field, value in enumerate((0xC03B3998, *fields) if fields else ()):
+                fs.put(at + 4 * field, value, ">I")
+    return change
+
+
 # name, exit status, a word of the message, the change
 PLAIN = [
     ("revision-0", 3, "revision", superblock(0x4C, 0)),
@@ -157,11 +186,44 @@ PLAIN = [
     ("free-inodes-impossible", 3, "counters", superblock(0x10, 0x7FFFFFFF)),
     ("incompat-unknown", 3, "incompat 0x80000000", bits(0x60, 1 << 31)),
     ("ro-compat-unknown", 3, "ro_compat 0x80000000", bits(0x64, 1 << 31)),
-    ("needs-recovery", 3, "journal", bits(0x60, 0x4)),
+    ("needs-recovery-and-nothing-to-replay", 0, "", bits(0x60, 0x4)),
+    ("orphan-with-a-name", 0, "", lambda fs: superblock(0xE8, fs.find("/etc/motd"))(fs)),
+    ("journal-missing", 3, "journal", lambda fs: (bits(0x60, 0x4)(fs), superblock(0x5C, fs.get(1024 + 0x5C) & ~4)(fs))),
+    ("journal-elsewhere", 3, "journal_dev", superblock(0xE4, 0x801)),
+    ("journal-inode-unused", 3, "journal", lambda fs: fs.put(fs.inode(8) + 0x1A, 0, "<H")),
+    ("journal-inode-outside", 3, "inode", superblock(0xE0, 0x7FFFFFFF)),
+    ("journal-of-another-file", 3, "journal", lambda fs: superblock(0xE0, fs.find("/etc/passwd"))(fs)),
+    ("journal-magic", 3, "journal", journal((0, 0))),
+    ("journal-block-size", 3, "journal", journal((0xC, 4096))),
+    ("journal-length-0", 3, "journal", journal((0x10, 0))),
+    ("journal-length-max", 3, "journal", journal((0x10, 0xFFFFFFFF))),
+    ("journal-first-0", 3, "journal", journal((0x14, 0))),
+    ("journal-first-max", 3, "journal", journal((0x14, 0xFFFFFFFF))),
+    ("journal-start-outside", 3, "journal", journal((0x1C, 0xFFFFFFFF))),
+    ("journal-incompat-unknown", 3, "incompat", journal((0x28, 0x80000000))),
+    ("journal-checksums-of-three-kinds", 3, "journal", journal((0x24, 1), (0x28, 0x18))),
+    ("journal-checksum-wrong", 3, "checksum", journal((0x28, 0x10), (0x50, 0x04000000))),
+    ("journal-aborted", 3, "aborted", journal((0x20, 0xFFFFFFFB))),
+    ("journal-not-told", 3, "journal", lambda fs: fs.put(fs.block(fs.first_block(8)) + 0x1C, 1, ">I")),
+    ("log-goes-round", 3, "round", log(*[(5, 1, 16)] * 1023)),
+    ("log-of-descriptors", 3, "round", log(*[(1, 1, 77, 2)] * 1023)),
+    ("log-revokes-more-than-a-block", 3, "revoke", log((5, 1, 0xFFFFFFFF), (2, 1))),
+    ("log-copy-outside", 3, "does not exist", log((1, 1, 0x7FFFFFFF, 0xA), (), (2, 1))),
+    ("log-copy-of-block-0", 3, "does not exist", log((1, 1, 0, 0xA), (), (2, 1))),
+    ("log-copy-of-itself", 3, "its own", lambda fs: log((1, 1, fs.first_block(8), 0xA), (), (2, 1))(fs)),
+    ("log-copy-of-nothing-on-superblock", 3, "no ext4", log((1, 1, 1, 0xA), (), (2, 1))),
+    ("fast-commit-area-too-long", 3, "journal", journal((0x28, 0x20), (0x54, 0x7FFFFFFF))),
     ("journal-device", 3, "jbd", bits(0x60, 0x8)),
     ("error-state", 3, "errors", superblock(0x3A, 2, "<H")),
     ("not-unmounted", 3, "not unmounted", superblock(0x3A, 0, "<H")),
-    ("orphans", 3, "not clean", superblock(0xE8, 12)),
+    ("orphans-outside", 3, "deleted files", superblock(0xE8, 0x7FFFFFFF)),
+    ("orphan-reserved", 3, "deleted files", superblock(0xE8, 8)),
+    ("orphan-unused", 3, "deleted files", lambda fs: superblock(0xE8, fs.get(1024))(fs)),
+    ("orphans-in-a-circle", 3, "twice", circle),
+    ("orphan-file-missing", 3, "orphan_file", bits(0x64, 0x10000)),
+    ("orphan-file-is-another", 3, "orphan", lambda fs: (bits(0x64, 0x10000)(fs), bits(0x5C, 0x1000)(fs), superblock(0x280, fs.find("/etc/passwd"))(fs))),
+    ("mmp-elsewhere", 3, "outside", lambda fs: (bits(0x60, 0x100)(fs), superblock(0x16C, 7)(fs))),
+    ("mmp-is-none", 3, "mmp", lambda fs: (bits(0x60, 0x100)(fs), superblock(0x168, fs.first_block(8) + 1)(fs))),
     ("checksum-kind-unknown", 3, "checksum", lambda fs: (bits(0x64, 0x400)(fs), fs.superblock(0x175, 7, "<B"))),
 
     ("block-bitmap-outside", 3, "outside", descriptor(0, 0x7FFFFFFF)),

@@ -42,7 +42,6 @@ fn features_that_cannot_be_kept_are_refused_by_name() {
         ("casefold", "casefold"),
         ("encrypt", "encrypt"),
         ("verity", "verity"),
-        ("mmp", "mmp"),
     ] {
         let bytes = image(16, &["-t", "ext4", "-O", feature]);
         let error = refusal(&bytes, READ_WRITE);
@@ -62,12 +61,11 @@ fn states_that_are_not_clean_are_refused_with_the_way_out() {
     let clean = image(8, &["-t", "ext4", "-O", "^metadata_csum"]);
     open(&clean, READ_WRITE).unwrap();
     // Offset in the superblock, bytes there, whether reading is refused as well, words of the message.
-    let cases: [(usize, u8, bool, &str); 8] = [
+    let cases: [(usize, u8, bool, &str); 7] = [
         (0x60, 0x08, true, "journal_dev"),
         (0x62, 0x08, true, "incompat 0x80000"),
         (0x66, 0x80, false, "ro_compat 0x800000"),
         (0x66, 0x01, false, "not clean"),
-        (0xe8, 0x01, false, "not clean"),
         (0x3a, 0x02, false, "errors"),
         (0x3a, 0x04, false, "not clean"),
         (0x65, 0x10, false, "read-only"),

@@ -103,12 +103,11 @@ impl Store {
 
     /// Frees what lies after the end of the content, and makes the rest of the last block zeros.
     pub(super) fn cut_tail(&mut self, inode: &mut Inode) -> Result<()> {
-        inode.check_extents()?;
         let block_size = u64::from(self.superblock.block_size);
         let size = inode.size();
         let last = size / block_size;
         if size.is_multiple_of(block_size) || matches!(self.segment(inode, last)?, Segment::Hole(_)) {
-            return self.cut_extents(inode, size.div_ceil(block_size));
+            return self.cut(inode, size.div_ceil(block_size));
         }
         let tail = self.take_tail(inode)?;
         self.add_content(inode, last, &tail, &Content::bytes([]))

@@ -72,8 +72,7 @@ impl Store {
             FileType::Symlink if inode.is_short_link() => {}
             FileType::Directory | FileType::Symlink => {
                 let end = inode.size().div_ceil(u64::from(self.superblock.block_size));
-                inode.check_extents()?;
-                self.cut_extents(&mut inode, end)?;
+                self.cut(&mut inode, end)?;
             }
             _ => {}
         }
