@@ -143,6 +143,8 @@ fn a_cut_off_filesystem_is_what_the_kernel_makes_of_it() {
         (&["-t", "ext4", "-b", "2048", "-O", "^metadata_csum"], "rw,journal_checksum", Cut::AtOnce),
         (&["-t", "ext4", "-O", "^metadata_csum"], "rw,data=writeback,journal_async_commit", Cut::AfterCommit),
         (&["-t", "ext4", "-b", "1024", "-O", "^orphan_file,metadata_csum_seed"], "rw", Cut::AtOnce),
+        (&["-t", "ext3", "-b", "1024"], "rw", Cut::AfterCommit),
+        (&["-t", "ext4", "-O", "bigalloc", "-C", "16384"], "rw", Cut::AfterCommit),
     ] {
         let context = format!("{arguments:?} {options} {how:?}");
         dirty(&image, 32, arguments, options, how, work);

@@ -3,7 +3,7 @@
 //!
 //! Source: kernel Documentation/filesystems/ext4/orphan.rst.
 
-use super::feature::{compat, ro_compat};
+use super::feature::ro_compat;
 use super::inode::Inode;
 use super::store::Store;
 use crate::error::{Error, Layer, Result};
@@ -36,14 +36,14 @@ impl Store {
         if !self.superblock.has_ro_compat(ro_compat::ORPHAN_PRESENT) {
             return Ok(listed);
         }
-        if !self.superblock.has_compat(compat::ORPHAN_FILE) {
+        let Some(file) = self.superblock.orphan_file() else {
             return Err(Error::unsupported(
                 Layer::Filesystem,
                 "the ext4 filesystem is not clean: it has orphan_present without orphan_file",
             )
             .with_hint("run e2fsck -fy on the filesystem"));
-        }
-        let filed = self.finish_orphan_file()?;
+        };
+        let filed = self.finish_orphan_file(file)?;
         self.superblock.clear_orphan_present();
         Ok(listed.saturating_add(filed))
     }

@@ -20,8 +20,8 @@ const MAGIC: u32 = 0x0b10_ca04;
 
 impl Store {
     /// Finishes what the orphan file lists, and empties it; gives how many files there were.
-    pub(super) fn finish_orphan_file(&mut self) -> Result<u32> {
-        let inode = self.inode(self.superblock.orphan_file())?;
+    pub(super) fn finish_orphan_file(&mut self, number: u32) -> Result<u32> {
+        let inode = self.inode(number)?;
         let block_size = u64::from(self.superblock.block_size);
         if inode.links() == 0
             || inode.file_type()? != FileType::Regular

@@ -90,13 +90,13 @@ impl Store {
 
     /// Counts what is free: the kernel keeps the superblock's counters right only when it unmounts.
     fn count_free(&mut self) -> Result<()> {
-        let (mut blocks, mut inodes) = (0, 0);
+        let (mut clusters, mut inodes) = (0, 0);
         for number in 0..self.superblock.groups {
             let group = self.group(number)?;
-            blocks += u64::from(group.free_blocks());
+            clusters += u64::from(group.free_clusters());
             inodes += u64::from(group.free_inodes());
         }
-        self.superblock.free_blocks = blocks;
+        self.superblock.free_blocks = clusters << self.superblock.cluster_shift;
         self.superblock.free_inodes = u32::try_from(inodes).unwrap_or(u32::MAX);
         Ok(())
     }

@@ -251,11 +251,6 @@ impl Superblock {
         self.store(LAST_ORPHAN, &inode.to_le_bytes())
     }
 
-    /// The inode of the file that lists others to be deleted or cut, where there is `orphan_file`.
-    pub(super) fn orphan_file(&self) -> u32 {
-        self.u32_at(0x280)
-    }
-
     /// Says that the orphan file is empty.
     pub(super) fn clear_orphan_present(&mut self) {
         self.features.ro_compat &= !ro_compat::ORPHAN_PRESENT;
