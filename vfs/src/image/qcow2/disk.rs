@@ -202,10 +202,9 @@ impl Disk {
                 Ok(())
             }
             Mapping::Compressed(run) => {
-                let cluster = self.inflated.read(&self.host, run)?;
                 let start = usize::try_from(start).unwrap_or(usize::MAX);
-                let bytes = cluster.get(start..start.saturating_add(buf.len())).ok_or_else(past_table)?;
-                buf.copy_from_slice(bytes);
+                let range = start..start.saturating_add(buf.len());
+                buf.copy_from_slice(self.inflated.read(&self.host, run, range)?);
                 Ok(())
             }
         }

@@ -20,7 +20,7 @@
 //! # Memory
 //! The L1 table (32 MiB at most, 8 bytes for 512 MiB of disk with the usual clusters) and the refcount table (8 MiB at
 //! most) are held; L2 tables, refcount blocks (4 MiB each, or two tables where those are larger) and inflated clusters
-//! (768 KiB, or one cluster) are cached. Changed tables that leave a cache wait in the overlay.
+//! (1 MiB, or one cluster) are cached. Changed tables that leave a cache wait in the overlay.
 
 #![deny(
     clippy::arithmetic_side_effects,
@@ -33,6 +33,7 @@
 mod bitmap;
 mod cache;
 mod compressed;
+mod deflate;
 mod disk;
 mod entry;
 mod extension;
