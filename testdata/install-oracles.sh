@@ -1,19 +1,18 @@
 #!/usr/bin/env bash
 # Installs what the tests need and do not bring along: image builders, and oracles (tools we did not write, whose verdict counts).
-#   install-oracles.sh [--lint] [--peers] [--check]
+#   install-oracles.sh [--lint] [--check]
 #     --lint   also cargo-deny
-#     --peers  also virt-customize and a kernel for it, for `make bench`
 #     --check  install nothing, only say what is missing
 # Idempotent, asks nothing, and does nothing when everything is there. As root with apt-get it installs; otherwise it says
 # what is missing and ends with 0, or with 1 under REQUIRE_ORACLES=1.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive PATH=$PATH:/usr/sbin:/sbin:${CARGO_HOME:-$HOME/.cargo}/bin
 
-lint=0 peers=0 check=0
+lint=0 check=0
 for arg; do
   case $arg in
-    --lint) lint=1 ;; --peers) peers=1 ;; --check) check=1 ;;
-    *) sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    --lint) lint=1 ;; --check) check=1 ;;
+    *) sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
   esac
 done
 
@@ -59,15 +58,9 @@ linux.uml          user-mode-linux   a kernel with quotas
 insmod             kmod              its modules
 repquota           quota             quotas: set and judged by
 '
-if ((peers)); then tools+='
-virt-customize     libguestfs-tools  what imgraft is measured against
-supermin           supermin          its appliance
-'; fi
-
 missing_tools() { while read -r tool package _; do [[ -z $tool ]] || command -v "$tool" >/dev/null || echo "$tool $package"; done <<<"$tools"; }
 
 missing=$(missing_tools)
-if ((peers)) && ! compgen -G '/boot/vmlinuz-*' >/dev/null; then missing+=$'\n/boot/vmlinuz linux-image-amd64'; fi
 
 if [[ -n $missing ]] && ((!check)) && ((EUID == 0)) && command -v apt-get >/dev/null; then
   packages=$(awk 'NF {print $2}' <<<"$missing" | sort -u)

@@ -18,6 +18,7 @@ import tempfile
 sys.dont_write_bytecode = True
 
 import guest  # noqa: E402
+import peers  # noqa: E402
 from guest import GIB, say  # noqa: E402
 from measure import Copy, Cost, Failed, fdatasync_cost, ms, peak_rss, timed  # noqa: E402
 
@@ -109,15 +110,16 @@ sync -f $M
 """
         return self.script("mount.sh", text)
 
-    def virt_customize(self):
+    def virt_customize(self, file):
+        """`file` says how a file of the scratch directory is named where virt-customize runs."""
         return [
-            "--ssh-inject", f"root:file:{self.file('key.pub')}",
-            "--upload", f"{self.file('interfaces')}:/etc/network/interfaces",
-            "--upload", f"{self.file('meta.js')}:/meta.js",
-            "--upload", f"{self.file('shadow')}:/etc/shadow",
-            "--upload", f"{self.file('motd')}:/etc/motd",
+            "--ssh-inject", f"root:file:{file(self.file('key.pub'))}",
+            "--upload", f"{file(self.file('interfaces'))}:/etc/network/interfaces",
+            "--upload", f"{file(self.file('meta.js'))}:/meta.js",
+            "--upload", f"{file(self.file('shadow'))}:/etc/shadow",
+            "--upload", f"{file(self.file('motd'))}:/etc/motd",
             "--mkdir", "/srv/imgraft/deep",
-            "--upload", f"{self.file('deep')}:/srv/imgraft/deep/file",
+            "--upload", f"{file(self.file('deep'))}:/srv/imgraft/deep/file",
             "--chmod", "0640:/srv/imgraft/deep/file",
         ]  # fmt: skip
 
@@ -166,10 +168,12 @@ def contestants(options, binary, items, images, target):
         add("debugfs -w, raw", "raw", ["debugfs", "-w", "-f", items.debugfs(), f"IMAGE?offset={target.offset}"])
     if os.geteuid() == 0 and can_mount(items, images, target):
         add("loop mount as root, raw", "raw", ["sh", items.mount(target.offset), "IMAGE"])
-    if shutil.which("virt-customize"):
-        words = ["virt-customize", "-q", "-a", "IMAGE", "--no-network", *items.virt_customize()]
-        add("virt-customize, compressed qcow2", "compressed", [*words[:4], "--format", "qcow2", *words[4:]], runs=options.slow_runs)
-        add("virt-customize, raw", "raw", [*words[:4], "--format", "raw", *words[4:]], runs=options.slow_runs)
+    if virt_customize := options.virt_customize:
+        for key, kind in (("compressed", "qcow2"), ("raw", "raw")):
+            copy = Copy(images[key], os.path.join(virt_customize.directory, f"{len(found)}.{key}.img"))
+            words = ["virt-customize", "-q", "--format", kind, "-a", virt_customize.file(copy.path), "--no-network"]
+            argv = virt_customize.argv([*words, *items.virt_customize(virt_customize.file)])
+            found.append(Contestant(f"virt-customize ({virt_customize.accelerator}), {names[key]}", copy, argv, options.slow_runs))
     return found
 
 
@@ -222,6 +226,8 @@ def compare(options, binary, items, images, target):
                 racer.cold.add(*timed(racer.argv, log))
     for racer in racers:
         racer.copy.remove()
+    if options.virt_customize:
+        options.virt_customize.remove()
     return racers
 
 
@@ -325,12 +331,6 @@ def table(head, rows):
     sys.stdout.flush()
 
 
-def install_peers():
-    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    words = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "libguestfs-tools", "linux-image-amd64"]
-    subprocess.run(words, check=True, env=env, stdout=sys.stderr)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", default=os.path.join(ROOT, "target/release/imgraft"))
@@ -338,10 +338,8 @@ def main():
     parser.add_argument("--slow-runs", type=int, default=3, help="runs of a virtual machine, and runs with a cold cache (3)")
     parser.add_argument("--work", help="where the working copies lie (beside the images)")
     parser.add_argument("--only", choices=["compare", "independence", "memory"], help="this part alone")
-    parser.add_argument("--install-peers", action="store_true", help="install virt-customize and a kernel for it by apt first")
+    parser.add_argument("--install-peers", action="store_true", help="put virt-customize into a Debian of its own beside the images first (root, mmdebstrap)")
     options = parser.parse_args()
-    if options.install_peers:
-        install_peers()
     missing = [tool for tool in ("mke2fs", "sfdisk", "qemu-img", "tar") if not shutil.which(tool)]
     if missing or not os.path.exists(options.binary):
         sys.exit(f"bench: missing: {', '.join(missing) or options.binary + ' (cargo build --release)'}")
@@ -349,6 +347,8 @@ def main():
     built = os.environ.get("IMGRAFT_TESTDATA") or os.path.join(ROOT, "testdata/built")
     cache = os.path.join(built, "bench")
     os.makedirs(cache, exist_ok=True)
+    if options.install_peers:
+        peers.install(cache)
     target = guest.find(built, cache)
     images = {
         "raw": target.raw,
@@ -358,6 +358,7 @@ def main():
     shadow = subprocess.run([options.binary, "cat", target.raw, "/etc/shadow"], check=True, capture_output=True, text=True).stdout
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.work or cache) as scratch:
         items = Items(scratch, shadow)
+        options.virt_customize = peers.find(cache, scratch)
         print(f"Guest: {target.about}; {os.path.getsize(target.raw) // GIB} GiB, ext4 in a GPT.")
         print(f"Machine: {os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()};", end=" ")
         print(f"load at the start {os.getloadavg()[0]:.2f}; fdatasync of 4 KiB {fdatasync_cost(scratch):.1f} ms.")
