@@ -3,7 +3,7 @@
 mod qemu;
 
 use imgraft_vfs::ErrorKind::{self, Corrupt, Unsupported};
-use imgraft_vfs::block::MemDevice;
+use imgraft_vfs::block::{BlockDevice, MemDevice};
 use imgraft_vfs::image::qcow2::Qcow2;
 use imgraft_vfs::image::{self, Format};
 use imgraft_vfs::transaction::Overlay;
@@ -77,9 +77,15 @@ fn what_is_not_supported() {
     refused(&fs::read(&path).unwrap(), Unsupported, text(&data));
 
     let plain = made("", &[]);
-    let error = refused(&patched(&plain, 79, &[1]), Unsupported, "dirty");
-    assert!(error.hint().unwrap().contains("qemu-img check -r all"));
-    refused(&patched(&plain, 79, &[2]), Unsupported, "marked corrupt");
+    // Read all the same, as QEMU does.
+    for (bit, name) in [(1, "dirty"), (2, "marked corrupt")] {
+        let disk = open(&patched(&plain, 79, &[bit])).unwrap();
+        disk.read_at(&mut [0; 10], 0).unwrap();
+        let error = disk.write_at(b"x", 0).unwrap_err();
+        assert_eq!(error.kind(), Unsupported);
+        assert!(error.to_string().contains(name), "{error}");
+        assert!(error.hint().unwrap().contains("qemu-img check -r all"));
+    }
     refused(&patched(&plain, 79, &[0x20]), Unsupported, "unknown incompatible feature bit 5");
     refused(&patched(&plain, 35, &[7]), Unsupported, "encrypted (by method 7)");
     refused(&patched(&plain, 7, &[1]), Unsupported, "version 1");

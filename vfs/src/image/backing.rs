@@ -48,6 +48,9 @@ impl Named {
 pub(super) trait Gate {
     /// Opens the backing file, for reading.
     fn backing(&self, named: &Named) -> Result<Arc<dyn BlockDevice>>;
+
+    /// Opens the external data file, for reading; its name is empty where the image does not say it.
+    fn data_file(&self, named: &Named) -> Result<Arc<dyn BlockDevice>>;
 }
 
 /// Refuses every file.
@@ -60,6 +63,14 @@ impl Gate for Closed {
         Err(Error::unsupported(Layer::Image, message).with_hint(
             "allow it with --backing-chain, if you trust the image, or make the image stand alone with \
              `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
+        ))
+    }
+
+    fn data_file(&self, named: &Named) -> Result<Arc<dyn BlockDevice>> {
+        let message = format!("qcow2: the image keeps its data in the external data file \"{}\"", named.shown());
+        Err(Error::unsupported(Layer::Image, message).with_hint(
+            "to read it, allow it with --backing-chain, if you trust the image; to write to it, bring it into one file \
+             with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
         ))
     }
 }
@@ -83,6 +94,30 @@ pub fn open_chain(
         (Format::Qcow2, Backing::Within(directories)) => {
             let gate = Chain::start(image, directories)?;
             Ok(Arc::new(qcow2::Qcow2::open_through(host, &gate)?))
+        }
+    }
+}
+
+/// What a file that an image names is to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Backing,
+    Data,
+}
+
+impl Role {
+    fn noun(self) -> &'static str {
+        match self {
+            Self::Backing => "backing file",
+            Self::Data => "external data file",
+        }
+    }
+
+    /// The command that gives it another name.
+    fn rename(self, naming: &Path) -> String {
+        match self {
+            Self::Backing => format!("qemu-img rebase -u -F FORMAT -b FILE {}", naming.display()),
+            Self::Data => format!("qemu-img amend -f qcow2 -o data_file=FILE {}", naming.display()),
         }
     }
 }
@@ -134,32 +169,31 @@ impl Chain {
     }
 
     /// The path that the name is, which is that of a file and nothing else.
-    fn path(&self, named: &Named) -> Result<PathBuf> {
+    fn path(&self, role: Role, named: &Named) -> Result<PathBuf> {
         let first = named.name.split(|&byte| byte == b'/').next().unwrap_or_default();
         if named.name.is_empty() || named.name.contains(&0) {
-            let message = format!("the backing file's name \"{}\" is no name of a file", named.shown());
+            let message = format!("the {}'s name \"{}\" is no name of a file", role.noun(), named.shown());
             return Err(Error::corrupt(Layer::Image, message).with_host_path(&self.naming));
         }
         // QEMU takes what stands before a colon in the first part for a protocol, json: among them.
         if first.contains(&b':') {
-            let message = format!("the backing file \"{}\" is no plain file name", named.shown());
-            return Err(Error::unsupported(Layer::Image, message).with_host_path(&self.naming).with_hint(format!(
-                "name it as a file: qemu-img rebase -u -F FORMAT -b FILE {}",
-                self.naming.display()
-            )));
+            let message = format!("the {} \"{}\" is no plain file name", role.noun(), named.shown());
+            return Err(Error::unsupported(Layer::Image, message)
+                .with_host_path(&self.naming)
+                .with_hint(format!("name it as a file: {}", role.rename(&self.naming))));
         }
         let beside = self.naming.parent().unwrap_or(Path::new(""));
         Ok(beside.join(OsStr::from_bytes(&named.name)))
     }
 
     /// The allowed directory that holds the file at `path`, and the way from there; no link is on it.
-    fn confine(&self, named: &Named, path: &Path) -> Result<(PathBuf, PathBuf)> {
+    fn confine(&self, role: Role, named: &Named, path: &Path) -> Result<(PathBuf, PathBuf)> {
         let real_path = fs::canonicalize(path).map_err(|e| {
             let message =
-                format!("the backing file \"{}\" of {} cannot be reached", named.shown(), self.naming.display());
+                format!("the {} \"{}\" of {} cannot be reached", role.noun(), named.shown(), self.naming.display());
             Error::new(ErrorKind::Unsupported, Layer::Image, message)
                 .with_host_path(path)
-                .with_hint(format!("if it has moved: qemu-img rebase -u -F FORMAT -b FILE {}", self.naming.display()))
+                .with_hint(format!("if it has moved: {}", role.rename(&self.naming)))
                 .with_source(e)
         })?;
         for directory in &self.allowed {
@@ -168,33 +202,38 @@ impl Chain {
             }
         }
         let parent = real_path.parent().unwrap_or(Path::new("/")).display().to_string();
-        let message = format!("the backing file \"{}\" lies outside the allowed directories", named.shown());
+        let message = format!("the {} \"{}\" lies outside the allowed directories", role.noun(), named.shown());
         Err(Error::new(ErrorKind::Denied, Layer::Image, message)
             .with_host_path(&self.naming)
             .with_hint(format!("if you trust the image, allow the directory: --backing-chain={parent}")))
     }
-}
 
-impl Gate for Chain {
-    fn backing(&self, named: &Named) -> Result<Arc<dyn BlockDevice>> {
-        let format = self.format(named)?;
-        let path = self.path(named)?;
-        let (directory, below) = self.confine(named, &path)?;
+    /// Opens the file for reading, where it is allowed and not one above; gives its path and its identity too.
+    fn open(&self, role: Role, named: &Named) -> Result<(Arc<Overlay>, PathBuf, (u64, u64))> {
+        let path = self.path(role, named)?;
+        let (directory, below) = self.confine(role, named, &path)?;
         let host = FileHost::open_beneath(&directory, &below, &path)?;
-        let identity = host.identity().map_err(|e| cannot("look at the backing file", &path, e))?;
+        let identity = host.identity().map_err(|e| cannot("look at a file of the chain", &path, e))?;
         if self.above.contains(&identity) {
             let message = format!("the backing chain comes back to \"{}\"", named.shown());
             return Err(Error::corrupt(Layer::Image, message)
                 .with_host_path(&self.naming)
                 .with_hint("look at the chain with `qemu-img info --backing-chain -U IMAGE`"));
         }
+        Ok((Transaction::over(Box::new(host), Access::Read)?.overlay(), path, identity))
+    }
+}
+
+impl Gate for Chain {
+    fn backing(&self, named: &Named) -> Result<Arc<dyn BlockDevice>> {
+        let format = self.format(named)?;
         if self.above.len() > MAX_DEPTH {
             let message = format!("the backing chain has more than {MAX_DEPTH} files");
             return Err(Error::unsupported(Layer::Image, message)
                 .with_host_path(&self.naming)
                 .with_hint("shorten it with `qemu-img convert` or `qemu-img rebase`"));
         }
-        let overlay = Transaction::over(Box::new(host), Access::Read)?.overlay();
+        let (overlay, path, identity) = self.open(Role::Backing, named)?;
         match format {
             Format::Raw => Ok(Arc::new(raw::Raw::new(overlay))),
             Format::Qcow2 => {
@@ -209,6 +248,17 @@ impl Gate for Chain {
                 })?))
             }
         }
+    }
+
+    fn data_file(&self, named: &Named) -> Result<Arc<dyn BlockDevice>> {
+        if named.name.is_empty() {
+            let message = "the image keeps its data in an external data file, and does not say its name";
+            return Err(Error::unsupported(Layer::Image, message)
+                .with_host_path(&self.naming)
+                .with_hint(format!("record it: {}", Role::Data.rename(&self.naming))));
+        }
+        let (overlay, _, _) = self.open(Role::Data, named)?;
+        Ok(Arc::new(raw::Raw::new(overlay)))
     }
 }
 

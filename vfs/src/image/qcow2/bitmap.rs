@@ -9,7 +9,7 @@ use super::entry::Entry;
 use super::extension::Bitmaps;
 use super::geometry::{ENTRY, Geometry, OFFSET_MASK};
 use super::layout::read_padded;
-use super::mapping::Mapping;
+use super::mapping::{Mapping, Storage};
 use super::pointers;
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
@@ -119,7 +119,7 @@ impl Disk {
         }
         self.header.layout.check(geometry, "the bitmap directory", directory, len)?;
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-        read_padded(&self.host, &mut bytes, directory)?;
+        read_padded(&*self.host, &mut bytes, directory)?;
         let written = self.own_tables();
         let mut changed = Changed::No;
         let mut budget = TABLES_LIMIT;
@@ -204,7 +204,7 @@ impl Disk {
         let first = geometry.first_under(l1_index);
         let mut written = Vec::new();
         for (cluster, entry) in (first..).zip(Entry::all(geometry, self.l2.read(&self.host, l1_index, table)?)) {
-            if let Mapping::Standard(offset) = Mapping::parse(entry, geometry, version)?
+            if let Mapping::Standard(offset) = Mapping::parse(entry, geometry, version, Storage::Image)?
                 && offset >= floor
             {
                 written.push(cluster);
@@ -254,7 +254,7 @@ impl Disk {
                 return Err(bad("a table", format!("its entry {entry:#018x} has reserved bits")));
             }
             self.header.layout.check(geometry, "a cluster of a bitmap", offset, geometry.cluster_size())?;
-            read_padded(&self.host, &mut bytes, offset)?;
+            read_padded(&*self.host, &mut bytes, offset)?;
         } else if entry > ALL_ONES {
             return Err(bad("a table", format!("its entry {entry:#018x} has reserved bits")));
         }

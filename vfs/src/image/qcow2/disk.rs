@@ -6,7 +6,7 @@ use super::entry::{Entry, past_table};
 use super::geometry::{COPIED, Geometry, OFFSET_MASK};
 use super::header::Header;
 use super::layout::read_padded;
-use super::mapping::Mapping;
+use super::mapping::{Mapping, Storage};
 use super::pointers;
 use super::refcount::Refcounts;
 use super::space::Space;
@@ -27,6 +27,8 @@ pub(super) struct Disk {
     pub(super) header: Header,
     /// What unallocated clusters read as; zeros where there is none.
     pub(super) backing: Option<Arc<dyn BlockDevice>>,
+    /// Where the clusters are; in `host` where there is none.
+    data: Option<Arc<dyn BlockDevice>>,
     pub(super) l1: Vec<u64>,
     pub(super) l2: TableCache,
     pub(super) refcounts: Refcounts,
@@ -74,6 +76,7 @@ impl Disk {
     pub(super) fn open(host: Arc<Overlay>, gate: &dyn Gate) -> Result<Self> {
         let header = Header::read(&host)?;
         let backing = header.backing.as_ref().map(|named| gate.backing(named)).transpose()?;
+        let data = header.data_file().map(|named| gate.data_file(&named)).transpose()?;
         let (geometry, layout) = (header.geometry, &header.layout);
         let l1 = pointers::load(&host, "L1 table", layout.l1.start, header.l1_entries)?;
         for &entry in &l1 {
@@ -91,7 +94,9 @@ impl Disk {
             }
         }
         let mut refcounts = Refcounts::load(&host, geometry, layout)?;
-        refcounts.check_tail(&host, layout)?;
+        if !header.is_dirty() {
+            refcounts.check_tail(&host, layout)?;
+        }
         Ok(Self {
             l1,
             l2: TableCache::new(geometry),
@@ -101,6 +106,7 @@ impl Disk {
             phase: Phase::Clean,
             header,
             backing,
+            data,
             host,
         })
     }
@@ -184,7 +190,10 @@ impl Disk {
                 buf.fill(0);
                 Ok(())
             }
-            Mapping::Standard(host) => read_padded(&self.host, buf, host.saturating_add(start)),
+            Mapping::Standard(host) => match &self.data {
+                Some(data) => read_padded(&**data, buf, host.saturating_add(start)),
+                None => read_padded(&*self.host, buf, host.saturating_add(start)),
+            },
             Mapping::Mixed { offset, subclusters } => {
                 let end = start.saturating_add(u64::try_from(buf.len()).unwrap_or(u64::MAX));
                 let mut rest = buf;
@@ -220,14 +229,33 @@ impl Disk {
         let bytes = self.l2.read(&self.host, l1_index, table)?;
         let entry = Entry::get(self.header.geometry, bytes, l2_index)?;
         let owner = if table >= self.space.floor() { Owner::Transaction } else { Owner::OldImage };
-        self.check_entry(entry, owner)
+        let mapping = self.check_entry(entry, owner)?;
+        if self.header.storage() == Storage::DataFile {
+            self.check_place(mapping, cluster)?;
+        }
+        Ok(mapping)
+    }
+
+    /// Fails with `Corrupt` unless a cluster lies where it has to in a data file.
+    fn check_place(&self, mapping: Mapping, cluster: u64) -> Result<()> {
+        let expected = cluster.saturating_mul(self.header.geometry.cluster_size());
+        match mapping {
+            Mapping::Standard(offset) if offset != expected => Err(elsewhere(offset, expected)),
+            Mapping::Mixed { offset, subclusters } if subclusters.any_allocated() && offset != expected => {
+                Err(elsewhere(offset, expected))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes an entry of an L2 table apart and checks what it points at. In a table of this transaction, an offset
     /// past the old end is one of its own clusters.
     pub(super) fn check_entry(&self, entry: Entry, owner: Owner) -> Result<Mapping> {
         let geometry = self.header.geometry;
-        let mapping = Mapping::parse(entry, geometry, self.header.version)?;
+        let mapping = Mapping::parse(entry, geometry, self.header.version, self.header.storage())?;
+        if self.header.storage() == Storage::DataFile {
+            return Ok(mapping);
+        }
         let (what, offset, len) = match mapping {
             Mapping::Unallocated | Mapping::Zero | Mapping::Mixed { offset: 0, .. } => return Ok(mapping),
             Mapping::Standard(offset) | Mapping::ZeroAllocated(offset) | Mapping::Mixed { offset, .. } => {
@@ -246,4 +274,10 @@ impl Disk {
     pub(super) fn l1_entry(&self, index: u64) -> Result<u64> {
         usize::try_from(index).ok().and_then(|index| self.l1.get(index)).copied().ok_or_else(past_table)
     }
+}
+
+fn elsewhere(offset: u64, expected: u64) -> Error {
+    let message =
+        format!("qcow2: a cluster of the disk's byte {expected} lies at another one of the external data file");
+    Error::corrupt(Layer::Image, message).with_offset(offset)
 }

@@ -15,8 +15,8 @@ const HEAD: usize = 8;
 pub(super) struct Extensions {
     /// The names of feature bits.
     pub(super) names: Names,
-    /// The name of the external data file, escaped.
-    pub(super) data_file: Option<String>,
+    /// The name of the external data file, as it stands there.
+    pub(super) data_file: Option<Vec<u8>>,
     /// The format of the backing file, as it stands there.
     pub(super) backing_format: Option<Vec<u8>>,
     /// Where the bitmaps are.
@@ -87,11 +87,7 @@ impl Extensions {
             })?;
             match kind {
                 FEATURE_NAMES => found.names = Names::parse(body),
-                DATA_FILE => {
-                    // A file name is at most 1023 bytes; more is not worth showing.
-                    found.data_file =
-                        Some(body.iter().take(1023).copied().collect::<Vec<_>>().escape_ascii().to_string());
-                }
+                DATA_FILE => found.data_file = Some(body.to_vec()),
                 BACKING_FORMAT => found.backing_format = Some(body.to_vec()),
                 BITMAPS => found.bitmaps = Some(Bitmaps::parse(body)?),
                 _ => {}
@@ -177,7 +173,7 @@ mod tests {
             extension(7, 99, b""),
         ]
         .concat();
-        assert_eq!(Extensions::parse(&area).unwrap().data_file.as_deref(), Some("a\\nb"));
+        assert_eq!(Extensions::parse(&area).unwrap().data_file.as_deref(), Some(&b"a\nb"[..]));
     }
 
     fn names(count: u8) -> Vec<u8> {

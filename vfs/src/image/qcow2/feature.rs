@@ -3,11 +3,11 @@
 use crate::error::{Error, Layer, Result};
 
 /// Incompatible: refcounts may be stale.
-const DIRTY: u32 = 0;
+pub(super) const DIRTY: u32 = 0;
 /// Incompatible: some structure may be damaged.
 const DAMAGED: u32 = 1;
 /// Incompatible: guest data lies in another file.
-const DATA_FILE: u32 = 2;
+pub(super) const DATA_FILE: u32 = 2;
 /// Incompatible: compressed clusters use another method than deflate.
 pub(super) const COMPRESSION: u32 = 3;
 /// Incompatible: L2 entries are 16 bytes long.
@@ -90,33 +90,42 @@ impl Features {
         bits.checked_shr(bit).unwrap_or(0) & 1 == 1
     }
 
-    /// Fails with `Unsupported`, by name and with the way out, where a bit forbids to read or to write the image. The
-    /// compression bit is left to the header, which knows the type, and autoclear bits to the write that clears them.
-    pub(super) fn refuse(self, names: &Names, data_file: Option<&str>) -> Result<()> {
-        for bit in bits(self.incompatible) {
-            let (message, hint) = match bit {
-                COMPRESSION | EXTENDED_L2 => continue,
-                DIRTY => (
-                    "the image is marked dirty: its refcounts may be stale".to_owned(),
-                    "repair it with `qemu-img check -r all IMAGE`",
+    /// Fails with `Unsupported`, by name, where an unknown bit forbids to read the image.
+    pub(super) fn refuse_unknown(self, names: &Names) -> Result<()> {
+        let known = [DIRTY, DAMAGED, DATA_FILE, COMPRESSION, EXTENDED_L2];
+        match bits(self.incompatible).find(|bit| !known.contains(bit)) {
+            None => Ok(()),
+            Some(bit) => Err(refusal(
+                format!("the image has the unknown incompatible feature {}", names.name(Set::Incompatible, bit)),
+                "convert it with the program that made it",
+            )),
+        }
+    }
+
+    /// Fails with `Unsupported`, by name and with the way out, where a bit forbids to write to an image that can be read.
+    ///
+    /// The data file's clusters lie where the guest's do: there is no place in it for a new version beside the old one, so
+    /// that nothing could switch from the one to the other.
+    pub(super) fn refuse_writes(self, data_file: Option<&str>) -> Result<()> {
+        let is_on = |bit| self.has(Set::Incompatible, bit);
+        if is_on(DIRTY) {
+            let message = "the image is marked dirty: its refcounts may be stale";
+            return Err(refusal(message.to_owned(), "repair it with `qemu-img check -r all IMAGE`"));
+        }
+        if is_on(DAMAGED) {
+            return Err(refusal(
+                "the image is marked corrupt".to_owned(),
+                "look at it with `qemu-img check IMAGE`, repair it with `qemu-img check -r all IMAGE`",
+            ));
+        }
+        if is_on(DATA_FILE) {
+            let name = data_file.map(|name| format!(" \"{name}\"")).unwrap_or_default();
+            return Err(refusal(
+                format!(
+                    "the image keeps its data in an external data file{name}, which cannot be changed all or nothing"
                 ),
-                DAMAGED => (
-                    "the image is marked corrupt".to_owned(),
-                    "look at it with `qemu-img check IMAGE`, repair it with `qemu-img check -r all IMAGE`",
-                ),
-                DATA_FILE => (
-                    match data_file {
-                        Some(name) => format!("the image keeps its data in an external data file, \"{name}\""),
-                        None => "the image keeps its data in an external data file".to_owned(),
-                    },
-                    "bring it into one file with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
-                ),
-                other => (
-                    format!("the image has the unknown incompatible feature {}", names.name(Set::Incompatible, other)),
-                    "convert it with the program that made it",
-                ),
-            };
-            return Err(Error::unsupported(Layer::Image, format!("qcow2: {message}")).with_hint(hint));
+                "bring it into one file with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
+            ));
         }
         Ok(())
     }
@@ -131,8 +140,15 @@ impl Features {
         let autoclear = bits(self.autoclear)
             .filter(|bit| *bit != BITMAPS)
             .map(|bit| format!("unknown autoclear feature {} (a write clears it)", names.name(Set::Autoclear, bit)));
-        compatible.chain(extended).chain(autoclear).collect::<Vec<_>>().join(", ")
+        let marks = [(DIRTY, "dirty"), (DAMAGED, "corrupt")];
+        let marks =
+            marks.into_iter().filter(|(bit, _)| self.has(Set::Incompatible, *bit)).map(|(_, name)| name.to_owned());
+        marks.chain(compatible).chain(extended).chain(autoclear).collect::<Vec<_>>().join(", ")
     }
+}
+
+fn refusal(message: String, hint: &str) -> Error {
+    Error::unsupported(Layer::Image, format!("qcow2: {message}")).with_hint(hint)
 }
 
 fn bits(set: u64) -> impl Iterator<Item = u32> {
@@ -150,18 +166,18 @@ mod tests {
         table[1] = 17;
         table[2..2 + 10].copy_from_slice(b"time\x1btravel"[..10].as_ref());
         let names = Names::parse(&table);
-        let error = Features { incompatible: 1 << 17, ..Features::default() }.refuse(&names, None).unwrap_err();
+        let error = Features { incompatible: 1 << 17, ..Features::default() }.refuse_unknown(&names).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("\"time\\x1btrave\" (bit 17)"), "{error}");
         let features = Features { autoclear: 1 << 40 | 1, ..Features::default() };
-        features.refuse(&names, None).unwrap();
+        features.refuse_unknown(&names).unwrap();
         assert!(features.describe(&names).contains("autoclear feature bit 40"));
     }
 
     #[test]
     fn compatible_bits_are_ignored() {
         let features = Features { compatible: u64::MAX, ..Features::default() };
-        features.refuse(&Names::default(), None).unwrap();
+        features.refuse_unknown(&Names::default()).unwrap();
         assert!(features.describe(&Names::default()).starts_with("lazy refcounts, unknown"));
     }
 }

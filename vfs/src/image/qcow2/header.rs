@@ -2,10 +2,10 @@
 
 use super::compressed::Method;
 use super::extension::{self, Bitmaps, Extensions};
-use super::feature::{BITMAPS, COMPRESSION, EXTENDED_L2, Features, Set};
+use super::feature::{BITMAPS, COMPRESSION, DATA_FILE, DIRTY, EXTENDED_L2, Features, Set};
 use super::geometry::{ENTRY, Geometry};
 use super::layout::{Layout, read_padded, truncated};
-use super::mapping::Version;
+use super::mapping::{Storage, Version};
 use super::{pointers, refcount};
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
@@ -95,7 +95,7 @@ impl Header {
         let backing = backing_name(&cluster)?;
         let area_end = backing.as_ref().map_or(geometry.cluster_size(), |(at, _)| *at);
         let extensions = Extensions::parse(slice(&cluster, header_len, area_end))?;
-        features.refuse(&extensions.names, extensions.data_file.as_deref())?;
+        features.refuse_unknown(&extensions.names)?;
         let geometry = match features.has(Set::Incompatible, EXTENDED_L2) {
             true => geometry.with_subclusters()?,
             false => geometry,
@@ -120,6 +120,31 @@ impl Header {
         header.check_l1()?;
         header.check_snapshots(u64_at(&sector, 64))?;
         Ok(header)
+    }
+
+    /// Fails with `Unsupported` where the image can be read and not written to.
+    pub(super) fn refuse_writes(&self) -> Result<()> {
+        let name = self.extensions.data_file.as_ref().map(|name| name.escape_ascii().to_string());
+        self.features.refuse_writes(name.as_deref())
+    }
+
+    /// Where the guest's clusters are.
+    pub(super) fn storage(&self) -> Storage {
+        match self.features.has(Set::Incompatible, DATA_FILE) {
+            true => Storage::DataFile,
+            false => Storage::Image,
+        }
+    }
+
+    /// The external data file, where the image has one: a raw file, whose name may not be recorded.
+    pub(super) fn data_file(&self) -> Option<Named> {
+        let name = self.extensions.data_file.clone().unwrap_or_default();
+        (self.storage() == Storage::DataFile).then(|| Named { name, format: Some(b"raw".to_vec()) })
+    }
+
+    /// Whether refcounts may be wrong.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.features.has(Set::Incompatible, DIRTY)
     }
 
     /// The bitmaps, where they are to be believed: a program that changed the disk without a thought for them has

@@ -3,7 +3,6 @@
 use super::geometry::Geometry;
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
-use crate::transaction::Overlay;
 use std::ops::Range;
 
 /// The header, the active L1 table and the refcount table, and the end of the file.
@@ -48,7 +47,7 @@ pub(super) fn truncated(message: impl std::fmt::Display) -> Error {
 }
 
 /// Fills `buf` from byte `offset`, with zeros for what lies behind the end of the file.
-pub(super) fn read_padded(host: &Overlay, buf: &mut [u8], offset: u64) -> Result<()> {
+pub(super) fn read_padded(host: &dyn BlockDevice, buf: &mut [u8], offset: u64) -> Result<()> {
     let there = usize::try_from(host.size().saturating_sub(offset)).unwrap_or(usize::MAX).min(buf.len());
     let (inside, behind) = buf.split_at_mut(there);
     behind.fill(0);

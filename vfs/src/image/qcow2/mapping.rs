@@ -18,6 +18,15 @@ pub(super) enum Version {
     V3,
 }
 
+/// Which file the guest's clusters are in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Storage {
+    /// The image itself.
+    Image,
+    /// An external data file, at the offsets that they have in the disk.
+    DataFile,
+}
+
 /// Compressed bytes in the host file: from a byte (of no alignment) to the end of a sector, two clusters long at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Run {
@@ -52,12 +61,15 @@ pub(super) enum Mapping {
 impl Mapping {
     /// Takes an L2 entry apart; `Corrupt` where reserved bits are set or an offset is not aligned. Whether the offset
     /// is inside the file is for the caller to check.
-    pub(super) fn parse(entry: Entry, geometry: Geometry, version: Version) -> Result<Self> {
+    pub(super) fn parse(entry: Entry, geometry: Geometry, version: Version, storage: Storage) -> Result<Self> {
         let Entry { descriptor, subclusters } = entry;
         let bad = |why: &str| Err(Error::corrupt(Layer::Image, format!("qcow2 L2 entry {descriptor:#018x}: {why}")));
         if descriptor & COMPRESSED != 0 {
             if descriptor & COPIED != 0 {
                 return bad("a compressed cluster is marked as copied");
+            }
+            if storage == Storage::DataFile {
+                return bad("a compressed cluster, and an external data file has none");
             }
             // It has no subclusters, whatever the bits for them are.
             return match Run::parse(descriptor, geometry) {
@@ -77,21 +89,23 @@ impl Mapping {
         if descriptor & ZERO != 0 && version == Version::V2 {
             return bad("a zero cluster in a version 2 image");
         }
-        if offset == 0 && descriptor & COPIED != 0 {
+        // Byte 0 is the header's, but a cluster like any other of a data file.
+        let at_start = offset == 0 && descriptor & COPIED != 0;
+        if at_start && storage == Storage::Image {
             return bad("the offset is that of the header");
         }
         if geometry.has_subclusters() {
             return match Subclusters::parse(subclusters) {
                 None => bad("a subcluster is both allocated and zero"),
-                Some(subclusters) if offset == 0 && subclusters.any_allocated() => {
+                Some(subclusters) if offset == 0 && !at_start && subclusters.any_allocated() => {
                     bad("a subcluster is allocated, and the cluster is not")
                 }
                 Some(subclusters) => Ok(Self::extended(offset, subclusters)),
             };
         }
         Ok(match (descriptor & ZERO != 0, offset) {
-            (false, 0) => Self::Unallocated,
-            (true, 0) => Self::Zero,
+            (false, 0) if !at_start => Self::Unallocated,
+            (true, 0) if !at_start => Self::Zero,
             (false, offset) => Self::Standard(offset),
             (true, offset) => Self::ZeroAllocated(offset),
         })
@@ -125,14 +139,15 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mapping, Run, Version};
+    use super::{Mapping, Run, Storage, Version};
     use crate::error::ErrorKind;
     use crate::image::qcow2::entry::Entry;
     use crate::image::qcow2::geometry::Geometry;
     use crate::image::qcow2::subclusters::Subclusters;
 
     fn parse(entry: u64) -> Result<Mapping, ErrorKind> {
-        Mapping::parse(plain(entry), Geometry::new(16, 4).unwrap(), Version::V3).map_err(|error| error.kind())
+        Mapping::parse(plain(entry), Geometry::new(16, 4).unwrap(), Version::V3, Storage::Image)
+            .map_err(|error| error.kind())
     }
 
     fn plain(descriptor: u64) -> Entry {
@@ -141,7 +156,8 @@ mod tests {
 
     fn extended(descriptor: u64, subclusters: u64) -> Result<Mapping, ErrorKind> {
         let geometry = Geometry::new(16, 4).unwrap().with_subclusters().unwrap();
-        Mapping::parse(Entry { descriptor, subclusters }, geometry, Version::V3).map_err(|error| error.kind())
+        Mapping::parse(Entry { descriptor, subclusters }, geometry, Version::V3, Storage::Image)
+            .map_err(|error| error.kind())
     }
 
     #[test]
@@ -182,14 +198,23 @@ mod tests {
     }
 
     #[test]
+    fn a_data_file_has_a_first_cluster() {
+        let geometry = Geometry::new(16, 4).unwrap();
+        let parse = |entry| Mapping::parse(plain(entry), geometry, Version::V3, Storage::DataFile).ok();
+        assert_eq!(parse(1 << 63), Some(Mapping::Standard(0)));
+        assert_eq!(parse(0), Some(Mapping::Unallocated));
+        assert_eq!(parse(1 << 62 | 0x5_0000), None);
+    }
+
+    #[test]
     fn corrupt_entries() {
-        let v2 = Mapping::parse(plain(1), Geometry::new(16, 4).unwrap(), Version::V2);
+        let v2 = Mapping::parse(plain(1), Geometry::new(16, 4).unwrap(), Version::V2, Storage::Image);
         assert_eq!(v2.unwrap_err().kind(), ErrorKind::Corrupt);
         for entry in [1 << 63, (1 << 63) | 1, 0x5_0200, 0x5_0002, 0x5_0100, (1 << 56) | 0x5_0000, (3 << 62) | 0x5_0000]
         {
             assert_eq!(parse(entry), Err(ErrorKind::Corrupt), "{entry:#x}");
         }
         let small = Geometry::new(9, 4).unwrap();
-        assert!(Mapping::parse(plain((1 << 62) | (1 << 58)), small, Version::V3).is_err());
+        assert!(Mapping::parse(plain((1 << 62) | (1 << 58)), small, Version::V3, Storage::Image).is_err());
     }
 }

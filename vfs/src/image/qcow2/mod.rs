@@ -105,6 +105,9 @@ impl Qcow2 {
             let format = format.as_ref().map_or_else(|| "not recorded".to_owned(), |it| it.escape_ascii().to_string());
             facts.push(("backing-format", format));
         }
+        if let Some(Named { name, .. }) = header.data_file() {
+            facts.push(("data-file", name.escape_ascii().to_string()));
+        }
         if let Some(bitmaps) = header.extensions.bitmaps {
             let state = if header.consistent_bitmaps().is_some() { "" } else { " (stale)" };
             facts.push(("bitmaps", format!("{}{state}", bitmaps.count)));
