@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 N ?= 20000
 SECONDS_MAX ?= 3600
 
-.PHONY: help build demo test test-root testdata bench lint fmt fuzz fuzz-ext4 fuzz-walk install dist clean
+.PHONY: help build demo test test-root testdata bench lint fmt fuzz fuzz-ext4 fuzz-walk fuzz-qcow2 install dist clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  \1\t/' | expand -t 14
@@ -47,6 +47,11 @@ fuzz-walk:      ## an hour of coverage-guided damage to ext4 (needs cargo-fuzz; 
 	python3 vfs/fuzz/bases.py vfs/fuzz/bases vfs/fuzz/corpus/ext4_open_walk
 	cd vfs && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none ext4_open_walk -- -max_total_time=$(SECONDS_MAX) \
 		-max_len=130 -len_control=0 -timeout=10 -rss_limit_mb=2048
+
+fuzz-qcow2:     ## the same with hostile qcow2 files
+	python3 vfs/fuzz/qcow2_seeds.py vfs/fuzz/corpus/qcow2_open_read
+	cd vfs && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none qcow2_open_read -- -max_total_time=$(SECONDS_MAX) \
+		-max_len=400000 -len_control=0 -timeout=20 -rss_limit_mb=2048
 
 install: build  ## put the binary into $(PREFIX)/bin
 	install -D -m 0755 target/release/imgraft $(DESTDIR)$(PREFIX)/bin/imgraft

@@ -3,7 +3,6 @@
 mod qemu;
 
 use imgraft_vfs::ErrorKind::{Corrupt, Denied, Unsupported};
-use imgraft_vfs::block::BlockDevice;
 use imgraft_vfs::image::{self, Backing, ImageFormat};
 use imgraft_vfs::transaction::Access;
 use imgraft_vfs::{Error, Result};
