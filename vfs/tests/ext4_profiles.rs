@@ -57,6 +57,12 @@ const PROFILES: &[(&str, u64, &[&str])] = &[
     ("project", 32, &["-t", "ext4", "-b", "1024", "-O", "quota,project"]),
     ("bigalloc", 70, &["-t", "ext4", "-b", "1024", "-O", "bigalloc", "-C", "4096", "-N", "4096"]),
     ("bigalloc-plain", 64, &["-t", "ext4", "-b", "4096", "-O", "bigalloc,^metadata_csum,uninit_bg", "-C", "8192"]),
+    ("inline", 32, &["-t", "ext4", "-b", "1024", "-O", "inline_data"]),
+    (
+        "inline-1024",
+        32,
+        &["-t", "ext4", "-b", "4096", "-I", "1024", "-O", "inline_data,^metadata_csum,^extents,^64bit"],
+    ),
     ("short-last-group", 33, &["-t", "ext4", "-b", "1024", "-g", "8192", "-N", "1024"]),
 ];
 

@@ -36,13 +36,9 @@ fn features_that_cannot_be_kept_are_refused_by_name() {
     if !oracle::have(&["mke2fs"]) {
         return;
     }
-    for (feature, name) in [
-        ("inline_data", "inline_data"),
-        ("ea_inode", "ea_inode"),
-        ("casefold", "casefold"),
-        ("encrypt", "encrypt"),
-        ("verity", "verity"),
-    ] {
+    for (feature, name) in
+        [("ea_inode", "ea_inode"), ("casefold", "casefold"), ("encrypt", "encrypt"), ("verity", "verity")]
+    {
         let bytes = image(16, &["-t", "ext4", "-O", feature]);
         let error = refusal(&bytes, READ_WRITE);
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{feature}");
@@ -198,8 +194,14 @@ fn damage_only_makes_a_run_fail() {
     if !oracle::have(&["mke2fs"]) {
         return;
     }
-    for features in ["^metadata_csum,^uninit_bg,^has_journal", "^metadata_csum,uninit_bg,^has_journal", "^has_journal"]
-    {
+    for features in [
+        "^metadata_csum,^uninit_bg,^has_journal",
+        "^metadata_csum,uninit_bg,^has_journal",
+        "^has_journal",
+        "^metadata_csum,^uninit_bg,^has_journal,^extents,^64bit",
+        "^metadata_csum,^uninit_bg,^has_journal,inline_data",
+        "^metadata_csum,^uninit_bg,^has_journal,bigalloc",
+    ] {
         let scratch = Scratch::new();
         let path = scratch.path("image");
         oracle::mke2fs(&path, 2, Before::Zeros, &["-t", "ext4", "-b", "1024", "-N", "256", "-O", features]);

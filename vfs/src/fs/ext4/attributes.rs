@@ -1,7 +1,7 @@
 //! The attributes of files: owner, mode, times and extended attributes.
 
 use super::acl_mode as acl;
-use super::inode::{Inode, Time};
+use super::inode::{Inode, Time, flag};
 use super::store::Store;
 use super::xattr::{BlockChecksum, Room, Xattrs, block_references, release_block};
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -85,10 +85,18 @@ impl Store {
         self.superblock.seed.map(|seed| BlockChecksum { seed, block_number })
     }
 
-    fn change_xattrs(&mut self, inode: &mut Inode, change: impl FnOnce(&mut Xattrs, Room) -> Result<()>) -> Result<()> {
+    fn change_xattrs(&mut self, inode: &mut Inode, change: impl Fn(&mut Xattrs, Room) -> Result<()>) -> Result<()> {
         let room = Room { inode: inode.xattr_area().len(), block: self.block_len() };
         let mut xattrs = self.stored_xattrs(inode)?;
-        change(&mut xattrs, room)?;
+        match change(&mut xattrs, room) {
+            Err(error) if error.kind() == ErrorKind::NoSpace && inode.has_flag(flag::INLINE_DATA) => {
+                // The content can be elsewhere.
+                xattrs.set_inline_data(None);
+                change(&mut xattrs, room)?;
+                self.move_out(inode)?;
+            }
+            changed => changed?,
+        }
         if room.inode > 0 {
             inode.set_xattr_area(&xattrs.encode_area(room)?)?;
         }

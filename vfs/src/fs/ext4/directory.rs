@@ -37,8 +37,7 @@ impl DirStore for DirView<'_> {
     }
 
     fn read(&self, logical: u32) -> Result<Vec<u8>> {
-        let block = self.store.directory_block(self.inode, logical)?;
-        Ok(self.store.read(block)?.to_vec())
+        self.store.read_directory(self.inode, logical)
     }
 
     fn write(&mut self, _logical: u32, _block: &[u8]) -> Result<()> {
@@ -60,16 +59,21 @@ impl DirStore for DirFile<'_> {
     }
 
     fn read(&self, logical: u32) -> Result<Vec<u8>> {
-        let block = self.store.directory_block(self.inode, logical)?;
-        Ok(self.store.read(block)?.to_vec())
+        self.store.read_directory(self.inode, logical)
     }
 
     fn write(&mut self, logical: u32, block: &[u8]) -> Result<()> {
+        if self.inode.has_flag(flag::INLINE_DATA) {
+            return self.store.put_inline_directory(self.inode, block);
+        }
         let number = self.store.directory_block(self.inode, logical)?;
         self.store.write(number, block.to_vec())
     }
 
     fn append(&mut self) -> Result<u32> {
+        if self.inode.has_flag(flag::INLINE_DATA) {
+            self.store.move_out(self.inode)?;
+        }
         let logical = self.blocks()?;
         let size = self.inode.size().saturating_add(u64::from(self.store.superblock.block_size));
         if size > SIZE_MAX {
@@ -87,6 +91,9 @@ impl DirStore for DirFile<'_> {
 impl Store {
     /// How many blocks a directory has.
     fn directory_blocks(&self, inode: &Inode) -> Result<u32> {
+        if inode.has_flag(flag::INLINE_DATA) {
+            return Ok(1);
+        }
         let size = inode.size();
         let block_size = u64::from(self.superblock.block_size);
         if size == 0 || !size.is_multiple_of(block_size) {
@@ -96,6 +103,14 @@ impl Store {
             return Err(Error::unsupported(Layer::Filesystem, format!("a directory of {size} bytes")));
         }
         u32::try_from(size / block_size).map_err(|_| inode.damaged("the size of a directory is impossible"))
+    }
+
+    fn read_directory(&self, inode: &Inode, logical: u32) -> Result<Vec<u8>> {
+        if inode.has_flag(flag::INLINE_DATA) {
+            return self.inline_directory(inode);
+        }
+        let block = self.directory_block(inode, logical)?;
+        Ok(self.read(block)?.to_vec())
     }
 
     fn directory_block(&self, inode: &Inode, logical: u32) -> Result<u64> {

@@ -123,7 +123,8 @@ const WRITABLE: u32 = incompat::FILETYPE
     | incompat::SIXTY_FOUR_BIT
     | incompat::FLEX_BG
     | incompat::CSUM_SEED
-    | incompat::LARGE_DIR;
+    | incompat::LARGE_DIR
+    | incompat::INLINE_DATA;
 
 const RO_WRITABLE: u32 = ro_compat::SPARSE_SUPER
     | ro_compat::LARGE_FILE

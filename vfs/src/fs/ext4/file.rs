@@ -1,7 +1,7 @@
 //! The content of files.
 
 use super::extent::Segment;
-use super::inode::{Inode, Time};
+use super::inode::{Inode, Time, flag};
 use super::mapping::too_large;
 use super::store::Store;
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -19,6 +19,12 @@ impl Store {
         let rest = usize::try_from(inode.size().saturating_sub(offset)).unwrap_or(usize::MAX);
         let want = rest.min(buf.len());
         let buf = buf.get_mut(..want).unwrap_or_default();
+        if inode.has_flag(flag::INLINE_DATA) {
+            let content = self.inline_content(inode)?;
+            let skipped = usize::try_from(offset).unwrap_or(usize::MAX);
+            buf.copy_from_slice(content.get(skipped..).and_then(|rest| rest.get(..want)).unwrap_or_default());
+            return Ok(want);
+        }
         let block_size = u64::from(self.superblock.block_size);
         let mut done = 0_usize;
         while done < want {
@@ -47,6 +53,9 @@ impl Store {
         if inode.is_short_link() {
             return Ok(inode.block_area().get(..len).unwrap_or_default().to_vec());
         }
+        if inode.has_flag(flag::INLINE_DATA) {
+            return self.inline_content(inode);
+        }
         if len == 0 || len > self.block_len() {
             return Err(inode.damaged("the length of its link is impossible"));
         }
@@ -58,9 +67,14 @@ impl Store {
     /// Replaces the whole content, in new blocks, and frees the old ones.
     pub(super) fn put_content(&mut self, inode: &mut Inode, content: &Content) -> Result<()> {
         inode.check_content()?;
+        if inode.has_flag(flag::INLINE_DATA) {
+            self.take_inline(inode)?;
+            self.add_content(inode, &[], content)?;
+            return self.touch_content(inode);
+        }
         let mut old = inode.clone();
         self.clear_mapping(inode)?;
-        self.add_content(inode, 0, &[], content)?;
+        self.add_content(inode, &[], content)?;
         self.cut(&mut old, 0)?;
         self.touch_content(inode)
     }
@@ -71,15 +85,26 @@ impl Store {
         if content.is_empty() {
             return self.touch_content(inode);
         }
+        if inode.size() == 0 && !inode.has_flag(flag::INLINE_DATA) {
+            return self.put_content(inode, content);
+        }
+        if inode.has_flag(flag::INLINE_DATA) {
+            let head = self.take_inline(inode)?;
+            self.add_content(inode, &head, content)?;
+            return self.touch_content(inode);
+        }
         let tail = self.take_tail(inode)?;
         let at = inode.size() / u64::from(self.superblock.block_size);
-        self.add_content(inode, at, &tail, content)?;
+        self.add_stored(inode, at, &tail, content)?;
         self.touch_content(inode)
     }
 
     /// Cuts the content, or lengthens it with a hole.
     pub(super) fn set_content_size(&mut self, inode: &mut Inode, size: u64) -> Result<()> {
         inode.check_content()?;
+        if inode.has_flag(flag::INLINE_DATA) {
+            return self.set_inline_size(inode, size);
+        }
         self.check_size(inode, size)?;
         let block_size = u64::from(self.superblock.block_size);
         let shorter = size.min(inode.size());
@@ -92,7 +117,7 @@ impl Store {
             self.read_content(inode, &mut tail, shorter - inside)?;
             self.cut(inode, last)?;
             inode.set_size(shorter);
-            self.add_content(inode, last, &tail, &Content::bytes([]))?;
+            self.add_stored(inode, last, &tail, &Content::bytes([]))?;
         } else {
             self.cut(inode, shorter.div_ceil(block_size))?;
         }
@@ -103,6 +128,10 @@ impl Store {
 
     /// Frees what lies after the end of the content, and makes the rest of the last block zeros.
     pub(super) fn cut_tail(&mut self, inode: &mut Inode) -> Result<()> {
+        if inode.has_flag(flag::INLINE_DATA) {
+            let content = self.take_inline(inode)?;
+            return self.put_inline(inode, &content);
+        }
         let block_size = u64::from(self.superblock.block_size);
         let size = inode.size();
         let last = size / block_size;
@@ -110,7 +139,26 @@ impl Store {
             return self.cut(inode, size.div_ceil(block_size));
         }
         let tail = self.take_tail(inode)?;
-        self.add_content(inode, last, &tail, &Content::bytes([]))
+        self.add_stored(inode, last, &tail, &Content::bytes([]))
+    }
+
+    /// The same for content that is in the inode, which it leaves where there is no room for it.
+    fn set_inline_size(&mut self, inode: &mut Inode, size: u64) -> Result<()> {
+        let mut content = self.take_inline(inode)?;
+        self.check_size(inode, size)?;
+        let room = self.inline_room(inode)?;
+        match usize::try_from(size).ok().filter(|size| room.is_some_and(|room| *size <= room)) {
+            Some(size) => {
+                content.resize(size, 0);
+                self.put_inline(inode, &content)?;
+            }
+            None => {
+                self.add_stored(inode, 0, &content, &Content::bytes([]))?;
+                inode.set_size(size);
+                self.note_size(size);
+            }
+        }
+        self.touch_content(inode)
     }
 
     /// Takes the part of the last block that is not whole off the file, and what was set aside after the end.
@@ -123,9 +171,24 @@ impl Store {
         Ok(tail)
     }
 
+    /// Gives a file that has no content `head` and then `content`, in the inode where that has room for it.
+    fn add_content(&mut self, inode: &mut Inode, head: &[u8], content: &Content) -> Result<()> {
+        let total = usize::try_from(content.len()).ok().and_then(|len| len.checked_add(head.len()));
+        let room = if content.is_empty() { None } else { self.inline_room(inode)? };
+        match total.filter(|total| room.is_some_and(|room| *total <= room)) {
+            Some(total) => {
+                let mut bytes = head.to_vec();
+                bytes.resize(total, 0);
+                content.read_at(bytes.get_mut(head.len()..).unwrap_or_default(), 0)?;
+                self.put_inline(inode, &bytes)
+            }
+            None => self.add_stored(inode, 0, head, content),
+        }
+    }
+
     /// Writes `head` and then `content` into new blocks, from block `logical` of the file on, which has nothing there,
     /// and sets the size.
-    fn add_content(&mut self, inode: &mut Inode, logical: u64, head: &[u8], content: &Content) -> Result<()> {
+    pub(super) fn add_stored(&mut self, inode: &mut Inode, logical: u64, head: &[u8], content: &Content) -> Result<()> {
         let block_size = u64::from(self.superblock.block_size);
         let head_len = u64::try_from(head.len()).unwrap_or(u64::MAX);
         let total = head_len.saturating_add(content.len());

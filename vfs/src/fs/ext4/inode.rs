@@ -407,7 +407,6 @@ impl Inode {
     pub(super) fn check_content(&self) -> Result<()> {
         let reason = match self.flags() {
             flags if flags & flag::ENCRYPT != 0 => "it is encrypted",
-            flags if flags & flag::INLINE_DATA != 0 => "its data is inside its inode (inline_data)",
             flags if flags & flag::EA_INODE != 0 => "it is the value of an extended attribute (ea_inode)",
             _ => return Ok(()),
         };

@@ -32,7 +32,7 @@ impl Store {
 
     /// What a file has from a block on.
     pub(super) fn segment(&self, inode: &Inode, logical: u64) -> Result<Segment> {
-        inode.check_content()?;
+        check_blocks(inode)?;
         if inode.has_flag(flag::EXTENTS) {
             return self.extent_segment(inode, logical);
         }
@@ -80,7 +80,7 @@ impl Store {
 
     /// Fails where the blocks of a file cannot be changed.
     fn check_mapping(&self, inode: &Inode) -> Result<()> {
-        inode.check_content()?;
+        check_blocks(inode)?;
         if inode.has_flag(flag::EXTENTS) || self.superblock.cluster_shift == 0 {
             return Ok(());
         }
@@ -132,6 +132,15 @@ impl Store {
         let sectors = sectors.ok_or_else(|| inode.damaged("it has more blocks than it counts"))?;
         inode.set_sectors(sectors, block_size, self.huge_files())
     }
+}
+
+/// Fails unless the content is in blocks, and can be reached.
+fn check_blocks(inode: &Inode) -> Result<()> {
+    inode.check_content()?;
+    if inode.has_flag(flag::INLINE_DATA) {
+        return Err(inode.damaged("its content is inside of it and should be in blocks"));
+    }
+    Ok(())
 }
 
 /// A file cannot have so many blocks.

@@ -27,6 +27,7 @@ mod group;
 mod htree;
 mod index;
 mod index_block;
+mod inline;
 mod inode;
 mod journal;
 mod le;

@@ -4,7 +4,7 @@
 //! Source: kernel Documentation/filesystems/ext4/orphan.rst.
 
 use super::feature::ro_compat;
-use super::inode::Inode;
+use super::inode::{Inode, flag};
 use super::store::Store;
 use crate::error::{Error, Layer, Result};
 use crate::fs::FileType;
@@ -70,6 +70,7 @@ impl Store {
         match inode.file_type()? {
             FileType::Regular => self.cut_tail(&mut inode)?,
             FileType::Symlink if inode.is_short_link() => {}
+            _ if inode.has_flag(flag::INLINE_DATA) => {}
             FileType::Directory | FileType::Symlink => {
                 let end = inode.size().div_ceil(u64::from(self.superblock.block_size));
                 self.cut(&mut inode, end)?;

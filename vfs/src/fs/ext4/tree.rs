@@ -118,10 +118,7 @@ impl Store {
         inode.set_links(2);
         self.new_mapping(inode)?;
         let block = self.directory_context(inode)?.first_block(self.block_len(), inode.number, parent)?;
-        let run = self.grow(inode, 0, 1)?;
-        self.write(run.start, block)?;
-        inode.set_size(u64::from(self.superblock.block_size));
-        Ok(())
+        self.put_inline_directory(inode, &block)
     }
 
     /// `Invalid` where nothing can be a link to `target`; asked before an inode is taken for it.
@@ -327,6 +324,9 @@ impl Store {
         let now = self.now()?;
         match inode.file_type()? {
             FileType::Symlink if inode.is_short_link() => inode.set_block_area(&[]),
+            _ if inode.has_flag(flag::INLINE_DATA) => {
+                self.take_inline(&mut inode)?;
+            }
             FileType::Regular | FileType::Directory | FileType::Symlink => {
                 self.cut(&mut inode, 0)?;
             }

@@ -15,6 +15,8 @@ const ACL_DEFAULT: u8 = 3;
 const PREFIXES: [(u8, &[u8]); 4] = [(1, b"user."), (4, b"trusted."), (SECURITY, b"security."), (SYSTEM, b"system.")];
 const SECURITY: u8 = 6;
 const SYSTEM: u8 = 7;
+/// The rest of the name of the attribute that has the content of a small file (`inline_data`).
+const INLINE_DATA: &[u8] = b"data";
 
 /// An attribute as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +67,7 @@ impl Stored {
         let whole = WHOLE.iter().find(|(index, _)| *index == self.index && self.name.is_empty());
         let prefix = PREFIXES.iter().find(|(index, _)| *index == self.index);
         let name = match (whole, prefix) {
-            // The content of a small file (inline_data).
-            _ if self.is(SYSTEM, b"data") => return Ok(None),
+            _ if self.is(SYSTEM, INLINE_DATA) => return Ok(None),
             (Some((_, name)), _) => name.to_vec(),
             (None, Some((_, prefix))) => [prefix, &self.name[..]].concat(),
             (None, None) => return Ok(None),
@@ -97,7 +98,7 @@ fn stored_name(name: &[u8]) -> Result<(u8, &[u8])> {
     let found = PREFIXES.iter().find_map(|(index, prefix)| Some((*index, name.strip_prefix(*prefix)?)));
     let shown = name.escape_ascii();
     match found {
-        Some((SYSTEM, b"data")) | None => {
+        Some((SYSTEM, INLINE_DATA)) | None => {
             Err(Error::unsupported(Layer::Filesystem, format!("ext4 has no extended attribute {shown}")))
         }
         Some((_, rest)) if rest.is_empty() || rest.len() > 255 || rest.contains(&0) => Err(Error::new(
@@ -171,7 +172,14 @@ impl Xattrs {
 
     /// Places a whole list anew: the inode gets what is read most, labels and capabilities, and then the small ones.
     fn placed(mut all: Vec<Stored>, room: Room) -> Result<Self> {
-        all.sort_by_key(|stored| (stored.index != SECURITY, stored.name.len().saturating_add(stored.value.len())));
+        // Inline data can be nowhere else, and fit: they were there before.
+        all.sort_by_key(|stored| {
+            (
+                !stored.is(SYSTEM, INLINE_DATA),
+                stored.index != SECURITY,
+                stored.name.len().saturating_add(stored.value.len()),
+            )
+        });
         let mut placed = Self::default();
         for stored in all {
             placed.in_inode.push(stored);
@@ -195,6 +203,27 @@ impl Xattrs {
             return Err(Error::new(ErrorKind::NotFound, Layer::Filesystem, "no such extended attribute"));
         }
         Ok(())
+    }
+
+    /// The part of a small file's content that is here; none where the file is no such file.
+    pub(super) fn inline_data(&self) -> Option<&[u8]> {
+        let found = self.in_inode.iter().find(|stored| stored.is(SYSTEM, INLINE_DATA));
+        found.map(|stored| stored.value.as_slice())
+    }
+
+    /// Sets the part of a small file's content that is here, or takes it away.
+    pub(super) fn set_inline_data(&mut self, value: Option<Vec<u8>>) {
+        self.in_inode.retain(|stored| !stored.is(SYSTEM, INLINE_DATA));
+        self.in_inode.extend(value.map(|value| Stored { index: SYSTEM, name: INLINE_DATA.to_vec(), value }));
+    }
+
+    /// How many bytes of a small file's content there is room for beside the other attributes; none where there is not
+    /// even room for the attribute.
+    pub(super) fn inline_room(&self, room: Room) -> Option<usize> {
+        let mut empty = self.clone();
+        empty.set_inline_data(Some(Vec::new()));
+        let left = room.inode.checked_sub(format::area_length(&empty.in_inode))?;
+        Some(left / 4 * 4)
     }
 
     /// The bytes for the inode after its extra fields, all `room.inode` of them.
