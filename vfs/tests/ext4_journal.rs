@@ -5,7 +5,7 @@ mod oracle;
 
 use imgraft_vfs::fs::ext4::Ext4;
 use imgraft_vfs::fs::{Attrs, Content, GuestFs, Mode, Timestamp};
-use oracle::{Before, FileDevice, Mounted, Scratch, Tree, at};
+use oracle::{Before, Cut, FileDevice, Mounted, Scratch, Tree, at};
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
@@ -13,22 +13,6 @@ use std::sync::Arc;
 
 const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanoseconds: 5 };
 const ATTRS: Attrs = Attrs { mode: 0o640, uid: 12, gid: 34 };
-
-/// What becomes of the running transaction when the power goes (EXT4_IOC_SHUTDOWN).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cut {
-    /// It is committed to the log.
-    AfterCommit = 1,
-    /// It is lost.
-    AtOnce = 2,
-}
-
-/// Cuts the power of a mounted filesystem.
-fn cut(at: &Path, how: Cut) {
-    let script = "import fcntl, os, struct, sys\n\
-                  fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', int(sys.argv[2])))";
-    oracle::run(Command::new("python3").args(["-c", script]).arg(at).arg((how as u32).to_string()));
-}
 
 fn sync(at: &Path) {
     rustix::fs::syncfs(File::open(at).unwrap()).unwrap();
@@ -120,7 +104,7 @@ fn dirty(
     oracle::mke2fs(image, mebibytes, Before::Garbage, arguments);
     let mounted = Mounted::new(image, options);
     let open = work(mounted.path());
-    cut(mounted.path(), how);
+    oracle::cut(mounted.path(), how);
     drop(open);
 }
 

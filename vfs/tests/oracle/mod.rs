@@ -137,6 +137,22 @@ impl Drop for Mounted {
     }
 }
 
+/// What becomes of the running transaction when the power goes (EXT4_IOC_SHUTDOWN).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// It is committed to the log.
+    AfterCommit = 1,
+    /// It is lost.
+    AtOnce = 2,
+}
+
+/// Cuts the power of a mounted filesystem.
+pub fn cut(at: &Path, how: Cut) {
+    let script = "import fcntl, os, struct, sys\n\
+                  fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', int(sys.argv[2])))";
+    run(Command::new("python3").args(["-c", script]).arg(at).arg((how as u32).to_string()));
+}
+
 /// All that is known of a file, apart from inode numbers and the size of directories.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
