@@ -8,6 +8,7 @@ mod inspect;
 mod interrupted;
 mod locks;
 mod main_job;
+mod powered_off;
 mod refusals;
 mod report;
 mod selinux;
