@@ -13,7 +13,7 @@ impl Disk {
     /// Writes `buf` at the guest's byte `offset`; the range has been checked.
     pub(super) fn write(&mut self, buf: &[u8], offset: u64) -> Result<()> {
         match self.phase {
-            Phase::Clean => self.header.refuse_writes()?,
+            Phase::Clean => self.header.refuse_writes().inspect_err(|_| self.phase = Phase::Failed)?,
             Phase::Changed => {}
             Phase::Failed => return Err(failed()),
             Phase::Finished => {
