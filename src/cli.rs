@@ -18,7 +18,9 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit status: 0 done, or nothing to do; 1 failed, the image is untouched; 2 usage;
 3 the image was refused (format, feature, safety), or cannot take the request;
-4 the image is in use; 5 done, but an optional item failed.";
+4 the image is in use; 5 done, but an optional item failed;
+6 the host failed in the middle of the commit and again when it was taken back:
+the message says what the image is and what to run.";
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]

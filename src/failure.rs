@@ -22,6 +22,8 @@ pub enum Exit {
     InUse = 4,
     /// Done, but an optional item failed.
     Partial = 5,
+    /// The host failed in the middle of the commit, and again when it was taken back: the message says what the image is.
+    Unfinished = 6,
 }
 
 /// Why a run failed: one line, its causes and hints.
@@ -99,6 +101,7 @@ fn exit_of(error: &Error) -> Exit {
     match error.kind() {
         ErrorKind::Io => Exit::Failed,
         ErrorKind::InUse => Exit::InUse,
+        ErrorKind::Unfinished => Exit::Unfinished,
         ErrorKind::Invalid => Exit::Usage,
         ErrorKind::NotFound if error.layer() == Layer::Host || error.layer() == Layer::Transaction => Exit::Usage,
         _ => Exit::Refused,

@@ -65,3 +65,22 @@ fn nothing_is_left_beside_the_image() {
 fn names(directory: &Path) -> HashSet<std::ffi::OsString> {
     std::fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").file_name()).collect()
 }
+
+/// What a run replaces in a qcow2 file is given back to the host: the file's length grows, its room does not.
+#[test]
+fn the_room_of_a_qcow2_file_stays_flat() {
+    use std::os::unix::fs::MetadataExt;
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let mut rooms = Vec::new();
+    for run in 0..6 {
+        let write = format!("/etc/motd:run {run} of many\n");
+        expect(0, &["inject", text(&copy), "--write", &write]);
+        let metadata = copy.metadata().expect("it is there");
+        rooms.push((metadata.blocks() * 512, metadata.len()));
+    }
+    let (first, last) = (rooms[0], rooms[5]);
+    assert!(last.1 > first.1, "the file's length: {rooms:?}");
+    assert!(last.0 <= first.0 + (64 << 10), "the file's room: {rooms:?}");
+    oracle::raw(&scratch, &copy, "qcow2");
+}

@@ -31,6 +31,8 @@ pub enum ErrorKind {
     NoSpace,
     /// Somebody else uses the image, or an interrupted run has to be recovered first.
     InUse,
+    /// The host failed in the middle of a commit, and again when it was taken back: the message says what the image is.
+    Unfinished,
 }
 
 /// The layer of the corridor in which an error arose.

@@ -72,7 +72,7 @@ fn a_switch_appends_and_replaces_one_sector() {
     txn.overlay().grow(20_000).unwrap();
     txn.overlay().write_at(&[7; 3000], 12_000).unwrap();
     txn.overlay().write_at(b"new header", 1024).unwrap();
-    let counts = txn.commit(CommitPlan::Switch { sector: 1024 }).unwrap();
+    let counts = txn.commit(CommitPlan::Switch { sector: 1024, freed: Vec::new() }).unwrap();
     assert_eq!(counts.fsyncs, 2);
     expected.resize(20_000, 0);
     expected[12_000..15_000].fill(7);
@@ -88,13 +88,13 @@ fn a_switch_that_would_touch_live_bytes_writes_nothing() {
         txn.overlay().grow(20_000).unwrap();
         txn.overlay().write_at(&[0xee; 8000], 12_000).unwrap();
         txn.overlay().write_at(&vec![0xee; len], offset).unwrap();
-        let error = txn.commit(CommitPlan::Switch { sector: 1024 }).unwrap_err();
+        let error = txn.commit(CommitPlan::Switch { sector: 1024, freed: Vec::new() }).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
         assert_eq!(fs::read(&path).unwrap(), old);
     }
     let (_dir, path, old) = image(10_000);
     for sector in [1, 511, 9_728, 1 << 40, u64::MAX - 511] {
-        let error = begin(&path).commit(CommitPlan::Switch { sector }).unwrap_err();
+        let error = begin(&path).commit(CommitPlan::Switch { sector, freed: Vec::new() }).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
     }
     assert_eq!(fs::read(&path).unwrap(), old);
@@ -102,7 +102,7 @@ fn a_switch_that_would_touch_live_bytes_writes_nothing() {
 
 #[test]
 fn writes_that_change_nothing_write_nothing() {
-    for plan in [CommitPlan::Journal, CommitPlan::Switch { sector: 0 }] {
+    for plan in [CommitPlan::Journal, CommitPlan::Switch { sector: 0, freed: Vec::new() }] {
         let (_dir, path, old) = image(1 << 20);
         let before = fs::metadata(&path).unwrap();
         let txn = begin(&path);
@@ -189,7 +189,7 @@ fn a_directory_without_permissions_is_no_hindrance_to_reading_and_refuses_a_jour
     // A switch needs no journal.
     let txn = begin(&path);
     txn.overlay().write_at(b"change", 0).unwrap();
-    txn.commit(CommitPlan::Switch { sector: 0 }).unwrap();
+    txn.commit(CommitPlan::Switch { sector: 0, freed: Vec::new() }).unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
 }
 

@@ -53,7 +53,7 @@ fn next_by_switch(path: &Path) {
     image.write_at(&bytes, at).unwrap();
     let header: Vec<u8> = [version, at].into_iter().flat_map(u64::to_le_bytes).collect();
     image.write_at(&header, 0).unwrap();
-    txn.commit(CommitPlan::Switch { sector: 0 }).unwrap();
+    txn.commit(CommitPlan::Switch { sector: 0, freed: Vec::new() }).unwrap();
 }
 
 /// The version that the header says, and the bytes that it points at.

@@ -86,6 +86,11 @@ impl Base {
         }
     }
 
+    /// What an error means for an image that is neither safely the old one nor safely the new one, over the error.
+    pub(super) fn unfinished(&self, message: impl Into<String>, cause: Error) -> Error {
+        self.error(ErrorKind::Unfinished, message).with_source(cause)
+    }
+
     pub(super) fn journal_name(&self) -> String {
         self.host.journal().path().display().to_string()
     }
@@ -109,6 +114,13 @@ impl Base {
         match self.host.reserve(range.start, range.end - range.start) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
             result => result.map_err(|e| self.failed("reserve room for the image", e).with_offset(range.start)),
+        }
+    }
+
+    /// Gives the room of these bytes, which nothing uses any more, back to the host; whether it can is the host's affair.
+    pub(super) fn punch(&self, range: &Range<u64>) {
+        if let Err(error) = self.host.punch(range.start, range.end - range.start) {
+            tracing::debug!(%error, start = range.start, end = range.end, "freed clusters keep their room on the host");
         }
     }
 
@@ -147,6 +159,11 @@ impl Base {
 
     pub(super) fn remove_journal(&self) -> Result<()> {
         self.host.journal().remove().map_err(|e| self.journal_failed("remove the journal", e))
+    }
+
+    pub(super) fn clear_journal(&self) -> Result<()> {
+        self.counters.fsync();
+        self.host.journal().clear().map_err(|e| self.journal_failed("empty the journal", e))
     }
 
     pub(super) fn sync_dir(&self) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::base::Base;
 use super::changes::{self, SECTOR};
-use super::journal;
+use super::journal::{self, Journal, Record};
 use super::overlay::Overlay;
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Result};
@@ -11,8 +11,8 @@ use std::ops::Range;
 /// Writes everything past the old end, makes it durable, and then switches with the one write of `sector`.
 ///
 /// The old image reaches nothing past its end, and the sector is written whole or not at all: at every instant the image
-/// is the old one or the new one.
-pub(super) fn switch(base: &Base, overlay: &Overlay, sector: u64) -> Result<()> {
+/// is the old one or the new one. Once it is the new one, the room of what only the old one used is given back.
+pub(super) fn switch(base: &Base, overlay: &Overlay, sector: u64, freed: &[Range<u64>]) -> Result<()> {
     let old_end = base.size();
     let sector_end = sector.saturating_add(SECTOR as u64);
     if !sector.is_multiple_of(SECTOR as u64) || sector_end > old_end {
@@ -33,14 +33,27 @@ pub(super) fn switch(base: &Base, overlay: &Overlay, sector: u64) -> Result<()> 
             tail.push(range.start.max(old_end)..range.end);
         }
     }
+    let mut old = [0; SECTOR];
+    overlay.read_base(&mut old, sector)?;
+    let mut new = [0; SECTOR];
+    overlay.read_at(&mut new, sector)?;
+    // Where the sector shares its block with a reflinked copy, its write takes room.
+    if switches {
+        base.reserve(&(sector..sector_end))
+            .map_err(|error| base.wrap("the commit failed before it began; the image is as it was", error))?;
+    }
     let new_end = overlay.size();
     if new_end > old_end {
         write_tail(base, overlay, &tail, new_end).map_err(|error| take_back(base, old_end, error))?;
     }
     if switches {
-        let mut new = [0; SECTOR];
-        overlay.read_at(&mut new, sector).map_err(|error| take_back(base, old_end, error))?;
-        base.write(&new, sector).and_then(|()| base.sync()).map_err(|error| undecided(base, error))?;
+        base.write(&new, sector)
+            .map_err(|error| (Trace::Uncertain, error))
+            .and_then(|()| base.sync().map_err(|error| (Trace::Certain, error)))
+            .map_err(|(trace, error)| switch_back(base, &old, sector, trace, old_end, error))?;
+        for range in freed {
+            base.punch(range);
+        }
     }
     Ok(())
 }
@@ -71,16 +84,57 @@ fn take_back(base: &Base, old_end: u64, error: Error) -> Error {
     }
 }
 
-/// The switch itself failed: nobody knows what the disk has, but it is one of two things.
-fn undecided(base: &Base, error: Error) -> Error {
-    let message = "the last step of the commit failed: the image is either completely the old one or completely the new \
-                   one, and the host did not say which";
-    base.wrap(message, error).with_hint("look at the host's log, then run the same command again")
+/// The switch itself failed: puts the old sector back, and where that works the image is the old one.
+fn switch_back(base: &Base, old: &[u8], sector: u64, trace: Trace, old_end: u64, error: Error) -> Error {
+    let restored = restore(base, old, sector, trace).and_then(|restored| match restored {
+        Restored::Untouched => Ok(()),
+        Restored::Written => base.sync(),
+    });
+    match restored {
+        Ok(()) => take_back(base, old_end, error),
+        Err(_) => {
+            let message = "the last step of the commit failed, and so did taking it back: the image is either completely \
+                           the old one or completely the new one, and the host did not say which";
+            base.unfinished(message, error).with_hint("look at the host's log, then run the same command again")
+        }
+    }
 }
 
-/// Writes a redo journal, makes it durable, applies it to the image, makes that durable, and removes the journal.
+/// What a commit that failed has left of its write to a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trace {
+    /// The write was done.
+    Certain,
+    /// The write failed, and any part of it may have been done.
+    Uncertain,
+}
+
+/// How bytes came to be as they had been.
+enum Restored {
+    /// Nothing had been written.
+    Untouched,
+    /// They were written, and count once they are durable.
+    Written,
+}
+
+/// Puts the old bytes back.
 ///
-/// Until the journal is durable the image is the old one; from then on a crash leaves what the next run completes.
+/// Those of a write that was done are written whatever the page cache holds: after a failed sync it does not know what
+/// the disk has, and only bytes written anew are tried again.
+fn restore(base: &Base, old: &[u8], offset: u64, trace: Trace) -> Result<Restored> {
+    if trace == Trace::Uncertain {
+        let mut now = vec![0; old.len()];
+        if base.read_at(&mut now, offset).is_ok() && now == old {
+            return Ok(Restored::Untouched);
+        }
+    }
+    base.write(old, offset).map(|()| Restored::Written)
+}
+
+/// Writes a journal, makes it durable, applies it to the image, makes that durable, and removes the journal.
+///
+/// Until the journal is durable the image is the old one; from then on a crash leaves what the next run completes. Where
+/// the host fails while it is applied, it is taken back.
 pub(super) fn journal(base: &Base, overlay: &Overlay) -> Result<()> {
     if overlay.size() != base.size() {
         return Err(base.error(ErrorKind::Invalid, "this image cannot grow; nothing was written"));
@@ -94,26 +148,62 @@ pub(super) fn journal(base: &Base, overlay: &Overlay) -> Result<()> {
         base.reserve(range)
             .map_err(|error| base.wrap("the commit failed before it began; the image is as it was", error))?;
     }
-    journal::write(base, overlay, &changed)?;
-    apply(base, overlay, &changed).map_err(|error| {
-        let message = format!(
-            "the commit was interrupted: the image is incomplete until the journal {} has been applied",
-            base.journal_name()
-        );
-        let hint = format!("keep the journal beside the image, and run: imgraft recover {}", base.name());
-        base.wrap(message, error).with_hint(hint)
-    })?;
+    let journal = journal::write(base, overlay, &changed)?;
+    let mut written = 0;
+    if let Err((trace, error)) = apply(base, overlay, &changed, &mut written) {
+        return Err(roll_back(base, journal, written, trace, error));
+    }
     journal::remove_applied(base)
 }
 
-fn apply(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> Result<()> {
+/// Writes the new bytes in the order of the journal's records, and counts in `written` how many writes were done.
+fn apply(base: &Base, overlay: &Overlay, changed: &[Range<u64>], written: &mut u64) -> Result<(), (Trace, Error)> {
     let mut buf = Vec::new();
     for range in changed {
         for (at, len) in changes::chunks(range) {
             buf.resize(len, 0);
-            overlay.read_at(&mut buf, at)?;
-            base.write(&buf, at)?;
+            overlay.read_at(&mut buf, at).map_err(|error| (Trace::Certain, error))?;
+            base.write(&buf, at).map_err(|error| (Trace::Uncertain, error))?;
+            *written += 1;
         }
     }
-    base.sync()
+    base.sync().map_err(|error| (Trace::Certain, error))
+}
+
+/// A commit failed while it was applied: takes back the first `written` records of its journal, and the next one where its
+/// write failed, and says what the image is.
+///
+/// Where that fails too, the journal stays for recovery.
+pub(super) fn roll_back(base: &Base, journal: Journal, written: u64, trace: Trace, error: Error) -> Error {
+    match take_back_records(base, journal, written, trace) {
+        Ok(()) => journal::abandon(base, "the commit failed and was taken back", error),
+        Err(second) => {
+            tracing::debug!(error = %second, "the commit could not be taken back");
+            let message = format!(
+                "the commit failed in the middle, and so did taking it back: the image is incomplete until the journal {} \
+                 has been applied",
+                base.journal_name()
+            );
+            let hint =
+                format!("keep the journal beside the image, see to the host, and run: imgraft recover {}", base.name());
+            base.unfinished(message, error).with_hint(hint)
+        }
+    }
+}
+
+fn take_back_records(base: &Base, mut journal: Journal, written: u64, trace: Trace) -> Result<()> {
+    let mut record = Record::default();
+    let mut to_sync = false;
+    let mut number = 0;
+    while number < written || (number == written && trace == Trace::Uncertain) {
+        if !journal.next(base, &mut record)? {
+            break;
+        }
+        let trace = if number < written { Trace::Certain } else { trace };
+        if let Restored::Written = restore(base, record.old_bytes(), record.offset, trace)? {
+            to_sync = true;
+        }
+        number += 1;
+    }
+    if to_sync { base.sync() } else { Ok(()) }
 }

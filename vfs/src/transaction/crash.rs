@@ -28,12 +28,27 @@ impl Disk {
 /// A call that changes the disk or makes changes durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
-    Write { offset: u64, bytes: Vec<u8> },
+    Write {
+        offset: u64,
+        bytes: Vec<u8>,
+    },
     SetSize(u64),
+    /// The room is given back, and reads as zeros.
+    Punch {
+        offset: u64,
+        len: u64,
+    },
     Sync,
+    /// What was written is on the disk or not, and no later sync tries it again.
+    SyncFailed,
     Create,
-    Append { offset: u64, bytes: Vec<u8> },
+    Append {
+        offset: u64,
+        bytes: Vec<u8>,
+    },
     SyncJournal,
+    /// The journal is empty, durably.
+    Clear,
     Remove,
     SyncDir,
 }
@@ -61,21 +76,41 @@ struct Inner {
     now: Disk,
     log: Vec<Op>,
     calls: usize,
-    fail: Option<(usize, Failure, io::ErrorKind)>,
+    fault: Option<Fault>,
     failed: bool,
+}
+
+/// Which calls fail, and how.
+#[derive(Clone, Copy, Debug)]
+struct Fault {
+    at: usize,
+    lasts: Lasts,
+    failure: Failure,
+    kind: io::ErrorKind,
+}
+
+/// How long a fault lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lasts {
+    /// For one call.
+    Once,
+    /// From then on every call fails that changes something or makes it durable.
+    ForChanges,
+    /// From then on every call fails.
+    Forever,
 }
 
 impl CrashHost {
     pub(crate) fn new(disk: Disk) -> Self {
-        let inner = Inner { before: disk.clone(), now: disk, log: Vec::new(), calls: 0, fail: None, failed: false };
+        let inner = Inner { before: disk.clone(), now: disk, log: Vec::new(), calls: 0, fault: None, failed: false };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
     /// Lets the call number `call` from now on, counted from 0, fail.
-    pub(crate) fn fail_at(&self, call: usize, failure: Failure, kind: io::ErrorKind) {
+    pub(crate) fn fail_at(&self, call: usize, lasts: Lasts, failure: Failure, kind: io::ErrorKind) {
         let mut inner = self.inner();
-        let call = inner.calls + call;
-        inner.fail = Some((call, failure, kind));
+        let at = inner.calls + call;
+        inner.fault = Some(Fault { at, lasts, failure, kind });
     }
 
     /// Whether the call that was to fail has come.
@@ -110,20 +145,31 @@ impl CrashHost {
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    Read,
+    Change,
+}
+
 impl Inner {
     /// Counts a call, and says how it fails if it does.
-    fn call(&mut self) -> Option<(Failure, io::Error)> {
-        let call = self.calls;
+    fn call(&mut self, call: Call) -> Option<(Failure, io::Error)> {
+        let number = self.calls;
         self.calls += 1;
-        let (at, failure, kind) = self.fail?;
-        (call == at).then(|| {
+        let Fault { at, lasts, failure, kind } = self.fault?;
+        let fails = match lasts {
+            Lasts::Once => number == at,
+            Lasts::ForChanges => number >= at && call == Call::Change,
+            Lasts::Forever => number >= at,
+        };
+        fails.then(|| {
             self.failed = true;
             (failure, kind.into())
         })
     }
 
     fn act(&mut self, op: Op) -> io::Result<()> {
-        let Some((failure, error)) = self.call() else {
+        let Some((failure, error)) = self.call(Call::Change) else {
             op.apply(&mut self.now);
             self.log.push(op);
             return Ok(());
@@ -131,7 +177,8 @@ impl Inner {
         let half = |bytes: &[u8]| bytes[..bytes.len() / SECTOR / 2 * SECTOR].to_vec();
         let happened = match (failure, op) {
             // A sync that failed may have lost what it was for, so it counts for nothing.
-            (_, Op::Sync | Op::SyncJournal | Op::SyncDir) | (Failure::Undone, _) => None,
+            (_, Op::Sync) => Some(Op::SyncFailed),
+            (_, Op::SyncJournal | Op::SyncDir) | (Failure::Undone, _) => None,
             (Failure::Half, Op::Write { offset, bytes }) => Some(Op::Write { offset, bytes: half(&bytes) }),
             (Failure::Half, Op::Append { offset, bytes }) => Some(Op::Append { offset, bytes: half(&bytes) }),
             (Failure::Half, _) => None,
@@ -145,7 +192,7 @@ impl Inner {
     }
 
     fn read(&mut self, from: impl FnOnce(&Disk) -> Option<&[u8]>, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        if let Some((_, error)) = self.call() {
+        if let Some((_, error)) = self.call(Call::Read) {
             return Err(error);
         }
         let start = offset as usize;
@@ -178,14 +225,26 @@ impl Op {
                 disk.image.resize(*size as usize, 0);
                 disk.modified += 1;
             }
+            Self::Punch { offset, len } => {
+                let end = (*offset + *len).min(disk.image.len() as u64);
+                if let Some(bytes) = disk.image.get_mut(*offset as usize..end as usize) {
+                    bytes.fill(0);
+                }
+                disk.modified += 1;
+            }
             Self::Create => disk.journal = Some(Vec::new()),
+            Self::Clear => {
+                if let Some(journal) = &mut disk.journal {
+                    journal.clear();
+                }
+            }
             Self::Append { offset, bytes } => {
                 if let Some(journal) = &mut disk.journal {
                     put(journal, *offset, bytes);
                 }
             }
             Self::Remove => disk.journal = None,
-            Self::Sync | Self::SyncJournal | Self::SyncDir => {}
+            Self::Sync | Self::SyncFailed | Self::SyncJournal | Self::SyncDir => {}
         }
     }
 
@@ -209,6 +268,10 @@ impl Op {
             Self::Append { offset, bytes } => {
                 pieces(*offset, bytes).into_iter().map(|(offset, bytes)| Self::Append { offset, bytes }).collect()
             }
+            Self::Punch { offset, len } => (*offset..*offset + *len)
+                .step_by(SECTOR)
+                .map(|at| Self::Punch { offset: at, len: (SECTOR as u64).min(*offset + *len - at) })
+                .collect(),
             other => vec![other.clone()],
         }
     }
@@ -231,10 +294,13 @@ impl Host for CrashHost {
         self.act(Op::Write { offset, bytes: buf.to_vec() })
     }
     fn reserve(&self, _offset: u64, _len: u64) -> io::Result<()> {
-        match self.inner().call() {
+        match self.inner().call(Call::Change) {
             Some((_, error)) => Err(error),
             None => Ok(()),
         }
+    }
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
+        self.act(Op::Punch { offset, len })
     }
     fn set_size(&self, size: u64) -> io::Result<()> {
         self.act(Op::SetSize(size))
@@ -271,6 +337,9 @@ impl Sidecar for CrashHost {
     fn sync(&self) -> io::Result<()> {
         self.act(Op::SyncJournal)
     }
+    fn clear(&self) -> io::Result<()> {
+        self.act(Op::Clear)
+    }
     fn remove(&self) -> io::Result<()> {
         self.act(Op::Remove)
     }
@@ -306,7 +375,16 @@ impl Random {
 /// A crash may come after every call. What was written since the file's last sync is there or not there, sector by
 /// sector, in any combination: all combinations where they are few, else `sample` of them beside the regular ones (each
 /// prefix, each one alone, each one missing). Names are there as of any moment since the directory's last sync.
-pub(crate) fn states(before: &Disk, log: &[Op], sample: usize, mut check: impl FnMut(Disk)) -> usize {
+pub(crate) fn states(before: &Disk, log: &[Op], sample: usize, check: impl FnMut(Disk)) -> usize {
+    states_from(0, before, log, sample, check)
+}
+
+/// The same for crashes after the last call of the log alone.
+pub(crate) fn states_at_end(before: &Disk, log: &[Op], sample: usize, check: impl FnMut(Disk)) -> usize {
+    states_from(log.len(), before, log, sample, check)
+}
+
+fn states_from(first: usize, before: &Disk, log: &[Op], sample: usize, mut check: impl FnMut(Disk)) -> usize {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut seen = HashSet::new();
     let mut emit = |disk: Disk| {
@@ -316,7 +394,7 @@ pub(crate) fn states(before: &Disk, log: &[Op], sample: usize, mut check: impl F
             check(disk);
         }
     };
-    for end in 0..=log.len() {
+    for end in first..=log.len() {
         let crash = Crash::after(before, &log[..end]);
         crash.combinations(sample, &mut random, &mut emit);
     }
@@ -328,9 +406,21 @@ struct Crash {
     durable: Disk,
     /// The journal file's durable bytes, whether or not it has a name.
     journal: Vec<u8>,
-    sectors: Vec<Op>,
+    /// What was written since, and whether it is on the disk for certain.
+    sectors: Vec<(Op, Fate)>,
     /// Whether the journal has its name, as of each moment since the directory was durable.
     names: Vec<bool>,
+}
+
+/// What has become of a sector that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is in flight.
+    Pending,
+    /// A sync failed over it: it is there or it is not, for ever.
+    Lost,
+    /// A later sync has made it durable, over others that are lost.
+    Durable,
 }
 
 impl Crash {
@@ -341,10 +431,20 @@ impl Crash {
         let (mut of_image, mut of_journal) = (Vec::new(), Vec::new());
         for op in log {
             match op {
-                Op::Write { .. } | Op::SetSize(_) => of_image.extend(op.sectors()),
+                Op::Write { .. } | Op::SetSize(_) | Op::Punch { .. } => {
+                    of_image.extend(op.sectors().into_iter().map(|op| (op, Fate::Pending)));
+                }
                 Op::Append { .. } => of_journal.extend(op.sectors()),
-                Op::Sync => of_image.drain(..).for_each(|op: Op| op.apply(&mut durable)),
+                Op::Sync if of_image.iter().any(|(_, fate)| *fate == Fate::Lost) => {
+                    Self::settle(&mut of_image, Fate::Durable)
+                }
+                Op::Sync => of_image.drain(..).for_each(|(op, _): (Op, Fate)| op.apply(&mut durable)),
+                Op::SyncFailed => Self::settle(&mut of_image, Fate::Lost),
                 Op::SyncJournal => Self::write_journal(&mut journal, &of_journal.split_off(0)),
+                Op::Clear => {
+                    journal.clear();
+                    of_journal.clear();
+                }
                 Op::Create => {
                     journal.clear();
                     names.push(true);
@@ -355,8 +455,15 @@ impl Crash {
                 }
             }
         }
-        of_image.append(&mut of_journal);
+        of_image.extend(of_journal.into_iter().map(|op| (op, Fate::Pending)));
         Self { durable, journal, sectors: of_image, names }
+    }
+
+    /// What becomes of the sectors in flight.
+    fn settle(sectors: &mut [(Op, Fate)], fate: Fate) {
+        for (_, now) in sectors.iter_mut().filter(|(_, now)| *now == Fate::Pending) {
+            *now = fate;
+        }
     }
 
     fn write_journal(journal: &mut Vec<u8>, ops: &[Op]) {
@@ -368,7 +475,7 @@ impl Crash {
     }
 
     fn combinations(&self, sample: usize, random: &mut Random, emit: &mut impl FnMut(Disk)) {
-        let n = self.sectors.len();
+        let n = self.sectors.iter().filter(|(_, fate)| *fate != Fate::Durable).count();
         let mut each = |random: &mut Random, chosen: &dyn Fn(usize) -> bool| {
             for &named in &self.names {
                 emit(self.disk(named, chosen, random));
@@ -399,7 +506,14 @@ impl Crash {
     fn disk(&self, named: bool, chosen: &dyn Fn(usize) -> bool, random: &mut Random) -> Disk {
         let mut disk = self.durable.clone();
         let mut journal = self.journal.clone();
-        for (_, op) in self.sectors.iter().enumerate().filter(|(i, _)| chosen(*i)) {
+        let mut uncertain = 0;
+        for (op, fate) in &self.sectors {
+            if *fate != Fate::Durable {
+                uncertain += 1;
+                if !chosen(uncertain - 1) {
+                    continue;
+                }
+            }
             match op {
                 Op::Append { offset, bytes } => put(&mut journal, *offset, bytes),
                 op => op.apply(&mut disk),
@@ -407,7 +521,7 @@ impl Crash {
         }
         if random.coin() {
             // The length has arrived and the bytes have not.
-            for op in &self.sectors {
+            for (op, _) in &self.sectors {
                 match op {
                     Op::Write { offset, bytes } => {
                         let end = *offset as usize + bytes.len();

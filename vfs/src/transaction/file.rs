@@ -184,10 +184,19 @@ impl Host for FileHost {
     }
 
     fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
-        let (Ok(offset), Ok(len)) = (i64::try_from(offset), i64::try_from(len)) else {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        };
-        Ok(fallocate(&self.file, FallocateFlags::FALLOC_FL_KEEP_SIZE, offset, len)?)
+        let (offset, len) = signed(offset, len)?;
+        let keep = FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        // Blocks that a reflinked copy shares take new room when they are written; few filesystems know the flag.
+        match fallocate(&self.file, keep | FallocateFlags::FALLOC_FL_UNSHARE_RANGE, offset, len) {
+            Err(Errno::EOPNOTSUPP | Errno::EINVAL) => Ok(fallocate(&self.file, keep, offset, len)?),
+            result => Ok(result?),
+        }
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()> {
+        let (offset, len) = signed(offset, len)?;
+        let flags = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        Ok(fallocate(&self.file, flags, offset, len)?)
     }
 
     fn set_size(&self, size: u64) -> io::Result<()> {
@@ -201,6 +210,13 @@ impl Host for FileHost {
 
     fn journal(&self) -> &dyn Sidecar {
         &self.journal
+    }
+}
+
+fn signed(offset: u64, len: u64) -> io::Result<(i64, i64)> {
+    match (i64::try_from(offset), i64::try_from(len)) {
+        (Ok(offset), Ok(len)) => Ok((offset, len)),
+        _ => Err(io::ErrorKind::FileTooLarge.into()),
     }
 }
 
@@ -287,6 +303,12 @@ impl Sidecar for FileSidecar {
 
     fn sync(&self) -> io::Result<()> {
         self.with(|file| file.sync_all())
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        // What recovery has open is open for reading.
+        let flags = OFlag::O_WRONLY | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        File::from(openat(&self.directory, self.name.as_os_str(), flags, Mode::empty())?).sync_all()
     }
 
     fn remove(&self) -> io::Result<()> {

@@ -29,6 +29,9 @@ pub trait Host: Debug + Send + Sync {
     /// Gives these `len` bytes of the file their room on the disk, holes included, without a change to what they hold.
     fn reserve(&self, offset: u64, len: u64) -> io::Result<()>;
 
+    /// Gives the room of these `len` bytes back to the disk; they read as zeros then.
+    fn punch(&self, offset: u64, len: u64) -> io::Result<()>;
+
     /// Cuts or lengthens (with zeros) the file to `size` bytes.
     fn set_size(&self, size: u64) -> io::Result<()>;
 
@@ -59,6 +62,9 @@ pub trait Sidecar: Debug + Send + Sync {
 
     /// Makes the file's contents durable.
     fn sync(&self) -> io::Result<()>;
+
+    /// Makes the file empty, durably.
+    fn clear(&self) -> io::Result<()>;
 
     /// Removes the file's name.
     fn remove(&self) -> io::Result<()>;

@@ -1,44 +1,49 @@
-//! The redo journal beside the image: written before a commit applies, read by recovery.
+//! The journal beside the image: written before a commit applies, read by what takes it back and by recovery.
 
 use super::base::Base;
 use super::changes::{self, CHUNK};
 use super::overlay::Overlay;
-use super::record::{Extent, HEADER, Header, Opening, RECORD_HEADER, TRAILER};
+use super::record::{Extent, HEADER, Header, Opening, RECORD_HEADER, Stored, TRAILER};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Result};
 use crc32c::crc32c_append;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
-/// Writes a journal that turns the base into the overlay in these ranges, and makes it durable with its name.
+/// Writes a journal that turns the base into the overlay in these ranges, and back, and makes it durable with its name.
 ///
 /// On an error the image is untouched, and no journal is left if the host lets it be removed.
-pub(super) fn write(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> Result<()> {
+pub(super) fn write(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> Result<Journal> {
     base.create_journal().map_err(|error| {
         let error = base.wrap("the commit failed before it began; the image is as it was", error);
         let hint = "the directory of the image must be writable, for the journal that makes the commit safe";
         if error.hint().is_some() { error } else { error.with_hint(hint) }
     })?;
-    let written = fill(base, overlay, changed).and_then(|()| base.sync_journal()).and_then(|()| base.sync_dir());
-    written.map_err(|error| match base.remove_journal() {
-        Ok(()) => {
-            // Where this fails a crash may bring the journal back; complete, it is a commit that the next run finishes.
-            let _ = base.sync_dir();
-            base.wrap("the commit failed before it began; the image is as it was", error)
-        }
-        Err(_) => {
-            let message = format!(
-                "the commit failed before it began; the image is as it was, but the journal {} could not be removed",
-                base.journal_name()
-            );
-            base.wrap(message, error).with_hint("remove the journal, or the next run may finish the commit")
-        }
-    })
+    let written = fill(base, overlay, changed).and_then(|header| {
+        base.sync_journal()?;
+        base.sync_dir()?;
+        Ok(Journal::new(header))
+    });
+    written.map_err(|error| abandon(base, "the commit failed before it began", error))
+}
+
+/// Gives up the journal of a commit of which nothing is in the image, and says what `error` means.
+pub(super) fn abandon(base: &Base, what: &str, error: Error) -> Error {
+    // Either is enough: an empty journal is none, should a crash bring its name back.
+    let cleared = base.clear_journal();
+    let removed = base.remove_journal().and_then(|()| base.sync_dir());
+    if cleared.is_ok() || removed.is_ok() {
+        return base.wrap(format!("{what}; the image is as it was"), error);
+    }
+    let message =
+        format!("{what}; the image is as it was, but the journal {} could not be removed", base.journal_name());
+    base.unfinished(message, error).with_hint("remove the journal, or the next run may finish the commit")
 }
 
 /// Streams the journal's bytes to its file.
-fn fill(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> Result<()> {
-    let extents = || changed.iter().flat_map(changes::chunks).map(|(offset, len)| Extent { offset, len });
+fn fill(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> Result<Header> {
+    let (mut old, mut new) = (Vec::new(), Vec::new());
+    let mut extents = Vec::new();
     let mut header = Header {
         id: random_id(),
         image_size: base.size(),
@@ -46,14 +51,19 @@ fn fill(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> Result<()> {
         records: 0,
         journal_size: (HEADER + TRAILER) as u64,
     };
-    for extent in extents() {
+    for (offset, len) in changed.iter().flat_map(changes::chunks) {
+        old.resize(len, 0);
+        new.resize(len, 0);
+        overlay.read_base(&mut old, offset)?;
+        overlay.read_at(&mut new, offset)?;
+        let extent = Extent { offset, len, old: Stored::of(&old), new: Stored::of(&new) };
         header.records += 1;
         header.journal_size += (RECORD_HEADER + extent.body()) as u64;
+        extents.push(extent);
     }
     let mut pending = header.encode().to_vec();
     let mut checksum = 0;
-    let (mut old, mut new) = (Vec::new(), Vec::new());
-    for extent in extents() {
+    for extent in extents {
         old.resize(extent.len, 0);
         new.resize(extent.len, 0);
         overlay.read_base(&mut old, extent.offset)?;
@@ -67,15 +77,22 @@ fn fill(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> Result<()> {
     }
     checksum = crc32c_append(checksum, &pending);
     pending.extend_from_slice(&header.trailer(checksum));
-    base.append_journal(&pending)
+    base.append_journal(&pending)?;
+    Ok(header)
 }
 
 /// Removes the journal of a commit that is in the image durably.
 pub(super) fn remove_applied(base: &Base) -> Result<()> {
-    base.remove_journal().map_err(|error| {
-        base.wrap("the commit is done and the image is the new one, but its journal could not be removed", error)
-            .with_hint(format!("remove {} before anybody else writes to the image", base.journal_name()))
-    })?;
+    if let Err(error) = base.remove_journal() {
+        // An empty one is discarded by whoever comes next.
+        if base.clear_journal().is_err() {
+            let message = "the commit is done and the image is the new one, but its journal could not be removed";
+            let hint = format!("remove {} before anybody else writes to the image", base.journal_name());
+            return Err(base.unfinished(message, error).with_hint(hint));
+        }
+        tracing::warn!(%error, "an empty journal is left beside the image");
+        return Ok(());
+    }
     if let Err(error) = base.sync_dir() {
         // The image is new and durable. Should a crash bring the journal back, it changes nothing.
         tracing::warn!(%error, "the removal of the journal may not be durable");
@@ -150,15 +167,17 @@ pub(super) fn find(base: &Base) -> Result<Found> {
     if trailer != header.trailer(checksum) {
         return Ok(Found::Torn);
     }
-    Ok(Found::Complete(Journal { header, at: HEADER as u64, left: header.records, reached: 0 }))
+    Ok(Found::Complete(Journal::new(header)))
 }
 
-/// A record in memory: a range of the image, the checksums of its sectors, and its new bytes.
+/// A record in memory: a range of the image, the checksums of its sectors, its old and its new bytes.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     pub(super) offset: u64,
     body: Vec<u8>,
     table: usize,
+    old: Vec<u8>,
+    new: Vec<u8>,
 }
 
 impl Record {
@@ -167,13 +186,29 @@ impl Record {
         &self.body[..self.table]
     }
 
+    /// The old bytes.
+    pub(super) fn old_bytes(&self) -> &[u8] {
+        &self.old
+    }
+
     /// The new bytes.
-    pub(super) fn data(&self) -> &[u8] {
-        &self.body[self.table..]
+    pub(super) fn new_bytes(&self) -> &[u8] {
+        &self.new
     }
 }
 
+/// Makes `to` the stored bytes, or as many zeros.
+fn unpack(stored: &[u8], len: usize, to: &mut Vec<u8>) {
+    to.clear();
+    to.extend_from_slice(stored);
+    to.resize(len, 0);
+}
+
 impl Journal {
+    fn new(header: Header) -> Self {
+        Self { header, at: HEADER as u64, left: header.records, reached: 0 }
+    }
+
     /// Reads the next record into `record`; false after the last one.
     ///
     /// The checksum has been seen to be right, so what does not fit here was made to be wrong: `Corrupt`.
@@ -196,6 +231,9 @@ impl Journal {
         base.read_journal(&mut record.body, body)?;
         record.offset = extent.offset;
         record.table = extent.sectors() * 8;
+        let split = extent.split();
+        unpack(&record.body[record.table..split], extent.len, &mut record.old);
+        unpack(&record.body[split..], extent.len, &mut record.new);
         self.at = body + extent.body() as u64;
         self.left -= 1;
         self.reached = extent.offset + extent.len as u64;

@@ -31,6 +31,7 @@ pub use recover::Recovery;
 
 use crate::error::{Error, ErrorKind, Layer, Result};
 use base::Base;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,15 +45,17 @@ pub enum Access {
 }
 
 /// How the writes that a transaction holds become the image, as the image's format knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitPlan {
     /// Everything held lies at or past the old end of the file, but for the 512-byte sector at `sector`, whose one write
     /// switches from the old image to the new one. The transaction checks the claim before it writes.
     Switch {
         /// The byte offset of the sector, a multiple of 512.
         sector: u64,
+        /// What only the old image used, as ranges of bytes below the old end: their room is given back after the switch.
+        freed: Vec<Range<u64>>,
     },
-    /// The writes held replace live bytes: they go through a redo journal beside the image.
+    /// The writes held replace live bytes: they go through a journal beside the image.
     Journal,
 }
 
@@ -128,15 +131,16 @@ impl Transaction {
 
     /// Makes the writes held durable as `plan` says; where they change nothing, nothing is written.
     ///
-    /// On an error the image is the old one, and the message says so; or, where the disk failed in the middle, the
-    /// message says what the image is and what to do: the switch may be done, or a journal is there to be finished.
+    /// On an error the image is the old one, and the message says so: where the disk failed in the middle, the commit has
+    /// been taken back. Where that failed too the kind is `Unfinished`, and the message says what the image is and what to
+    /// do: the switch may be done, or a journal is there to be finished.
     pub fn commit(self, plan: CommitPlan) -> Result<IoCounts> {
         if self.access == Access::Read {
             let message = "a transaction that was begun for reading cannot commit";
             return Err(Error::new(ErrorKind::Invalid, Layer::Transaction, message));
         }
         match plan {
-            CommitPlan::Switch { sector } => commit::switch(&self.base, &self.overlay, sector)?,
+            CommitPlan::Switch { sector, freed } => commit::switch(&self.base, &self.overlay, sector, &freed)?,
             CommitPlan::Journal => commit::journal(&self.base, &self.overlay)?,
         }
         Ok(self.base.counts())

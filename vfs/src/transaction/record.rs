@@ -2,7 +2,8 @@
 //!
 //! All numbers are little-endian. For every sector of 512 bytes a record has the CRC-32C of what the image held and of
 //! what it shall hold: recovery sees by them, sector by sector, whether the image is the one that the journal was made
-//! for. A journal counts only with its trailer, whose checksum is over everything before it.
+//! for. Then follow the old bytes, by which a commit that fails is taken back, and the new ones; bytes that are all zero
+//! are left out. A journal counts only with its trailer, whose checksum is over everything before it.
 //!
 //! The journal holds what goes into the guest, password hashes and keys included; its file has mode 0600.
 
@@ -16,7 +17,7 @@ pub(super) const RECORD_HEADER: usize = 16;
 
 const MAGIC: &[u8; 8] = b"IMGRAFTJ";
 const TRAILER_MAGIC: &[u8; 8] = b"IMGRAFTE";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Where the header's own checksum lies.
 const CHECKSUM: std::ops::Range<usize> = 12..16;
@@ -113,19 +114,50 @@ impl Header {
 pub(super) struct Extent {
     pub(super) offset: u64,
     pub(super) len: usize,
+    /// Where its old bytes are.
+    pub(super) old: Stored,
+    /// Where its new bytes are.
+    pub(super) new: Stored,
 }
+
+/// Where the bytes of a record are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// In the record.
+    Here,
+    /// Nowhere: all of them are zero.
+    Zeros,
+}
+
+impl Stored {
+    /// Where these bytes are to be.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        if bytes.iter().all(|&byte| byte == 0) { Self::Zeros } else { Self::Here }
+    }
+
+    fn bytes(self, len: usize) -> usize {
+        if self == Self::Here { len } else { 0 }
+    }
+}
+
+/// The flags of a record: which of its bytes are left out.
+const OLD_ZEROS: u32 = 1;
+const NEW_ZEROS: u32 = 2;
 
 impl Extent {
     /// The range that `bytes` give, where it is one that this tool writes: in sectors, not empty, not before `from`, and
     /// inside `image_size`.
     pub(super) fn decode(bytes: &[u8; RECORD_HEADER], from: u64, image_size: u64) -> Option<Self> {
         let offset = u64_at(bytes, 0);
-        let len = u64_at(bytes, 8);
-        let end = offset.checked_add(len)?;
+        let len = u32_at(bytes, 8);
+        let flags = u32_at(bytes, 12);
+        let end = offset.checked_add(u64::from(len))?;
         let len = usize::try_from(len).ok()?;
+        let stored = |zeros| if flags & zeros == 0 { Stored::Here } else { Stored::Zeros };
         let fits =
             offset.is_multiple_of(SECTOR as u64) && (1..=CHUNK).contains(&len) && offset >= from && end <= image_size;
-        fits.then_some(Self { offset, len })
+        let known = flags & !(OLD_ZEROS | NEW_ZEROS) == 0;
+        (fits && known).then_some(Self { offset, len, old: stored(OLD_ZEROS), new: stored(NEW_ZEROS) })
     }
 
     /// The sectors in it, the last of which may be cut short by the end of the image.
@@ -133,20 +165,29 @@ impl Extent {
         self.len.div_ceil(SECTOR)
     }
 
-    /// The bytes of its record after the record's header: two checksums a sector, and the new data.
+    /// The bytes of its record after the record's header: two checksums a sector, the old bytes and the new ones.
     pub(super) fn body(&self) -> usize {
-        self.sectors() * 8 + self.len
+        self.sectors() * 8 + self.old.bytes(self.len) + self.new.bytes(self.len)
+    }
+
+    /// Where in the record's body the old bytes end and the new ones begin.
+    pub(super) fn split(&self) -> usize {
+        self.sectors() * 8 + self.old.bytes(self.len)
     }
 
     /// Appends the record that turns `old` into `new`, both of which are as long as this range.
     pub(super) fn encode(&self, old: &[u8], new: &[u8], to: &mut Vec<u8>) {
         to.extend_from_slice(&self.offset.to_le_bytes());
-        to.extend_from_slice(&(self.len as u64).to_le_bytes());
+        // At most CHUNK.
+        to.extend_from_slice(&(self.len as u32).to_le_bytes());
+        let flag = |stored: Stored, zeros| if stored == Stored::Zeros { zeros } else { 0 };
+        to.extend_from_slice(&(flag(self.old, OLD_ZEROS) | flag(self.new, NEW_ZEROS)).to_le_bytes());
         for (old, new) in old.chunks(SECTOR).zip(new.chunks(SECTOR)) {
             to.extend_from_slice(&crc32c(old).to_le_bytes());
             to.extend_from_slice(&crc32c(new).to_le_bytes());
         }
-        to.extend_from_slice(new);
+        to.extend_from_slice(&old[..self.old.bytes(self.len)]);
+        to.extend_from_slice(&new[..self.new.bytes(self.len)]);
     }
 }
 
@@ -205,11 +246,15 @@ mod tests {
     #[test]
     fn another_version_is_named() {
         let mut bytes = header().encode();
-        bytes[8] = 2;
+        bytes[8] = 9;
         bytes[CHECKSUM].fill(0);
         let checksum = crc32c(&bytes);
         bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
-        assert_eq!(Header::decode(&bytes), Opening::Version(2));
+        assert_eq!(Header::decode(&bytes), Opening::Version(9));
+    }
+
+    fn extent(offset: u64, len: usize) -> Extent {
+        Extent { offset, len, old: Stored::Here, new: Stored::Here }
     }
 
     #[test]
@@ -217,11 +262,12 @@ mod tests {
         let decode = |offset: u64, len: u64| {
             let mut bytes = [0; RECORD_HEADER];
             bytes[..8].copy_from_slice(&offset.to_le_bytes());
+            // The flags follow as the upper half: this has none of them, or unknown ones.
             bytes[8..].copy_from_slice(&len.to_le_bytes());
             Extent::decode(&bytes, 4096, 1 << 30)
         };
-        assert_eq!(decode(4096, 512), Some(Extent { offset: 4096, len: 512 }));
-        assert_eq!(decode((1 << 30) - 512, 500), Some(Extent { offset: (1 << 30) - 512, len: 500 }));
+        assert_eq!(decode(4096, 512), Some(extent(4096, 512)));
+        assert_eq!(decode((1 << 30) - 512, 500), Some(extent((1 << 30) - 512, 500)));
         for (offset, len) in [
             (4096, 0),
             (4097, 512),

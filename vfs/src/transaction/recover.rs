@@ -2,6 +2,7 @@
 
 use super::base::Base;
 use super::changes::SECTOR;
+use super::commit::{self, Trace};
 use super::journal::{self, Found, Journal, Record};
 use super::record::checksums;
 use crate::block::BlockDevice;
@@ -45,7 +46,12 @@ pub(super) fn recover(base: &Base) -> Result<Recovery> {
         // if nobody has touched the file since: else other blocks may have changed that the new ones do not fit to.
         State::Old if base.stamp()? != journal.header.stamp => discard(base),
         State::Old | State::Begun => {
-            apply(base, journal)?;
+            if let Err(error) = apply(base, journal.clone()) {
+                // What the interrupted run has written may be anywhere between the page cache and the disk: all of it is
+                // taken back.
+                let records = journal.header.records;
+                return Err(commit::roll_back(base, journal, records, Trace::Certain, error));
+            }
             journal::remove_applied(base)?;
             Ok(Recovery::Finished)
         }
@@ -75,18 +81,19 @@ fn judge(base: &Base, mut journal: Journal) -> Result<State> {
     let mut record = Record::default();
     let mut now = Vec::new();
     while journal.next(base, &mut record)? {
-        now.resize(record.data().len(), 0);
+        now.resize(record.new_bytes().len(), 0);
         base.read_at(&mut now, record.offset)?;
-        let sectors = now.chunks(SECTOR).zip(record.data().chunks(SECTOR)).zip(checksums(record.table()));
-        for (i, ((now, data), (old, new))) in sectors.enumerate() {
-            if crc32c(data) != new {
+        let sectors =
+            record.old_bytes().chunks(SECTOR).zip(record.new_bytes().chunks(SECTOR)).zip(checksums(record.table()));
+        for (i, (now, ((old_data, new_data), (old, new)))) in now.chunks(SECTOR).zip(sectors).enumerate() {
+            if crc32c(new_data) != new || crc32c(old_data) != old {
                 return Err(journal.corrupt(base));
             }
-            if now == data {
+            if now == new_data {
                 if old != new {
                     state = State::Begun;
                 }
-            } else if crc32c(now) != old {
+            } else if now != old_data {
                 let offset = record.offset + (i * SECTOR) as u64;
                 return Err(
                     changed_since(base, "the image was changed after the run was interrupted").with_offset(offset)
@@ -109,7 +116,7 @@ fn changed_since(base: &Base, message: &str) -> Error {
 fn apply(base: &Base, mut journal: Journal) -> Result<()> {
     let mut record = Record::default();
     while journal.next(base, &mut record)? {
-        base.write(record.data(), record.offset)?;
+        base.write(record.new_bytes(), record.offset)?;
     }
     base.sync()
 }

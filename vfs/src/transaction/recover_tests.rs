@@ -219,7 +219,7 @@ fn a_hostile_journal_writes_nothing_and_asks_for_no_memory() {
     for offset in [u64::MAX, 1, 98_304, 100_000, 1 << 63] {
         forge(&set(HEADER, offset));
     }
-    for len in [0, 1 << 20, (1 << 20) + 1, u64::MAX, 1 << 40] {
+    for len in [0, 1 << 20, (1 << 20) + 1, u64::MAX, 1 << 40, 4096 | 1 << 33] {
         forge(&set(HEADER + 8, len));
     }
     forge(&|_, header| header.records = u64::MAX);
@@ -229,7 +229,7 @@ fn a_hostile_journal_writes_nothing_and_asks_for_no_memory() {
     forge(&|bytes, _| *bytes.last_mut().unwrap() ^= 1);
     // A second record before the first.
     forge(&|bytes, header| {
-        let first = bytes[HEADER..HEADER + 16 + 64 + 4096].to_vec();
+        let first = bytes[HEADER..HEADER + 16 + 64 + 4096 + 4096].to_vec();
         bytes.extend_from_slice(&first);
         header.records += 1;
     });

@@ -15,7 +15,8 @@
 //! can check, without knowing the format, that a commit touches nothing below the old end except that sector.
 //!
 //! Internal snapshots keep their tables and clusters; what only the old active tables used is freed in the new
-//! refcounts. The freed clusters stay in the file, for QEMU to use again.
+//! refcounts. The freed clusters stay in the file, for QEMU to use again, and their room is given back to the host once
+//! the commit is durable.
 //!
 //! # Memory
 //! The L1 table (32 MiB at most, 8 bytes for 512 MiB of disk with the usual clusters) and the refcount table (8 MiB at
@@ -154,7 +155,8 @@ impl ImageFormat for Qcow2 {
     }
 
     fn finish(&self) -> Result<CommitPlan> {
-        self.disk().finish()?;
-        Ok(CommitPlan::Switch { sector: 0 })
+        let mut disk = self.disk();
+        disk.finish()?;
+        Ok(CommitPlan::Switch { sector: 0, freed: disk.refcounts.freed() })
     }
 }

@@ -8,6 +8,7 @@ use super::{pointers, width};
 use crate::error::{Error, Layer, Result};
 use crate::transaction::Overlay;
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// QEMU's limit for the refcount table, in bytes.
 pub(super) const TABLE_LIMIT: u64 = 8 << 20;
@@ -26,6 +27,8 @@ pub(super) struct Refcounts {
     table: Vec<u64>,
     blocks: TableCache,
     waiting: VecDeque<(Change, u64)>,
+    /// Runs of the old image's clusters that nothing uses any more.
+    freed: Vec<Range<u64>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +55,7 @@ impl Refcounts {
             }
             layout.check(geometry, "a refcount block", offset, geometry.cluster_size())?;
         }
-        Ok(Self { geometry, table, blocks: TableCache::new(geometry), waiting: VecDeque::new() })
+        Ok(Self { geometry, table, blocks: TableCache::new(geometry), waiting: VecDeque::new(), freed: Vec::new() })
     }
 
     /// Fails with `Corrupt` where a cluster that begins behind the end of the file is in use: the file is truncated.
@@ -118,8 +121,31 @@ impl Refcounts {
             };
             width::set(bytes, order, index, new)
                 .ok_or_else(|| wrong(cluster, "has a refcount of no possible value"))?;
+            if new == 0 {
+                self.note_freed(cluster, space);
+            }
         }
         Ok(())
+    }
+
+    fn note_freed(&mut self, cluster: u64, space: &Space) {
+        // What this transaction took and gave up again lies past the old end.
+        if self.geometry.offset_of(cluster).is_none_or(|offset| offset >= space.floor()) {
+            return;
+        }
+        let end = cluster.saturating_add(1);
+        match self.freed.last_mut() {
+            Some(last) if last.end == cluster => last.end = end,
+            Some(last) if last.start == end => last.start = cluster,
+            _ => self.freed.push(cluster..end),
+        }
+    }
+
+    /// The bytes of the old image that nothing uses any more, snapshots included.
+    pub(super) fn freed(&self) -> Vec<Range<u64>> {
+        let size = self.geometry.cluster_size();
+        let bytes = |cluster: u64| cluster.saturating_mul(size);
+        self.freed.iter().map(|run| bytes(run.start)..bytes(run.end)).collect()
     }
 
     /// The place of this transaction's own copy of a block, made now if need be.
