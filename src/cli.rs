@@ -140,6 +140,24 @@ pub struct Inject {
     #[arg(long, value_name = "0MODE:PATH")]
     pub chmod: Vec<String>,
 
+    /// Write the result into a new file and leave the image as it is
+    ///
+    /// The new file is a copy (by reflink where the filesystem can) with the changes in it, mode 0600, and appears whole or
+    /// not at all.
+    #[arg(long, value_name = "NEW", conflicts_with = "overlay")]
+    pub output: Option<PathBuf>,
+
+    /// Write the changes alone into a new, thin qcow2 file over the image
+    ///
+    /// The image is recorded as its backing file, by a relative name where it lies beside the new file or below; it is left
+    /// as it is, and has to stay as it is from then on.
+    #[arg(long, value_name = "NEW.qcow2")]
+    pub overlay: Option<PathBuf>,
+
+    /// Let --output or --overlay replace a file that is there and that nobody uses
+    #[arg(long)]
+    pub force: bool,
+
     /// Show what would change, as a diff with modes and owners, and write nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,

@@ -7,8 +7,9 @@ use crate::cli;
 use crate::failure::Failure;
 use crate::inject::{Compat, Item, Request};
 use imgraft_vfs::fs::Timestamp;
-use imgraft_vfs::image::{Backing, Format};
+use imgraft_vfs::image::{Backing, Destination, Format, Source};
 use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::transaction::Existing;
 use imgraft_vfs::volume::Selector;
 use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
@@ -18,12 +19,8 @@ use std::time::SystemTime;
 /// An image and the volume in it.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The image file.
-    pub image: PathBuf,
-    /// Its declared format.
-    pub format: Option<Format>,
-    /// Which backing files it may bring along.
-    pub backing: Backing,
+    /// The image file, its declared format, and which other files it may bring along.
+    pub source: Source,
     /// The volume.
     pub volume: Selector,
 }
@@ -55,6 +52,8 @@ pub struct Inject {
     pub requests: Vec<Request>,
     /// Whether to write.
     pub run: Run,
+    /// Where to.
+    pub destination: Destination,
     /// How to report.
     pub output: Output,
     /// The time that every change gets.
@@ -86,7 +85,8 @@ impl Target {
             cli::ImageFormat::Qcow2 => Format::Qcow2,
         });
         let backing = typed.backing_chain.map_or(Backing::Deny, Backing::Within);
-        Ok(Self { image: typed.image, format, backing, volume: volume(&typed.partition)? })
+        let source = Source { image: typed.image, format, backing };
+        Ok(Self { source, volume: volume(&typed.partition)? })
     }
 }
 
@@ -117,7 +117,8 @@ impl Inject {
             (false, false) => Output::Text,
         };
         let run = if typed.dry_run { Run::Dry } else { Run::Commit };
-        Ok(Self { target: Target::new(typed.target)?, requests, run, output, now: now()? })
+        let destination = destination(typed.output, typed.overlay, typed.force)?;
+        Ok(Self { target: Target::new(typed.target)?, requests, run, destination, output, now: now()? })
     }
 }
 
@@ -133,6 +134,18 @@ impl Look {
     /// Validates what was typed.
     pub fn new(typed: cli::Look) -> Result<Self, Failure> {
         Ok(Self { target: Target::new(typed.target)?, path: GuestPath::parse(typed.path.as_bytes())? })
+    }
+}
+
+fn destination(output: Option<PathBuf>, overlay: Option<PathBuf>, force: bool) -> Result<Destination, Failure> {
+    let existing = if force { Existing::Replace } else { Existing::Refuse };
+    match (output, overlay) {
+        (Some(path), _) => Ok(Destination::Output(path, existing)),
+        (None, Some(path)) => Ok(Destination::Overlay(path, existing)),
+        (None, None) if force => {
+            Err(Failure::usage("--force goes with --output or --overlay").with_hint("leave it out to change the image"))
+        }
+        (None, None) => Ok(Destination::InPlace),
     }
 }
 

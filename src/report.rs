@@ -17,7 +17,9 @@ const BLOCK: u64 = 4096;
 pub struct Report {
     /// The image file.
     pub image: String,
-    /// Its format.
+    /// The new file that the result is in; null where that is the image.
+    pub output: Option<String>,
+    /// The image's format.
     pub format: String,
     /// The volume that was changed.
     pub volume: Volume,
@@ -253,6 +255,9 @@ impl Report {
             (false, false) => writeln!(text, "unchanged: everything is in place already ({cost})"),
             (false, true) => writeln!(text, "changed; {}; {cost}", self.verified.to_text()),
         };
+        if let (Some(output), false) = (&self.output, self.dry_run) {
+            let _ = writeln!(text, "written to {}; the image is as it was", printable(output));
+        }
         text
     }
 }

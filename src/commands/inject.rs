@@ -1,16 +1,17 @@
 //! `imgraft inject`: the corridor, from the image's path to the commit.
 
 use super::print;
+use super::progress::Copying;
 use crate::failure::{Exit, Failure, printable};
 use crate::guest::{self, Guest};
 use crate::inject::Revealed;
 use crate::inject::staging::{Show, Staged, stage_all};
-use crate::plan::{Inject, Output, Run, Target};
+use crate::plan::{Inject, Output, Run};
 use crate::report::{Io, Replayed, Report, Status, Verified, Volume, recovery_name};
 use imgraft_vfs::block::{BlockDevice, SliceDevice};
 use imgraft_vfs::fs::{self, Features, Mode};
-use imgraft_vfs::image::{self, Format};
-use imgraft_vfs::transaction::{Access, Transaction};
+use imgraft_vfs::image::{Destination, Edit};
+use imgraft_vfs::transaction::Access;
 use imgraft_vfs::verify::{Verdict, verify};
 use imgraft_vfs::volume::{self, VolumeInfo};
 use std::io::Write;
@@ -22,11 +23,10 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
         Run::Dry => (Access::Read, Show::Diff),
         Run::Commit => (Access::Write, Show::Nothing),
     };
-    let txn = Transaction::begin(&plan.target.image, access)?;
-    let target = &plan.target;
-    let disk = image::open_chain(txn.overlay(), &target.image, target.format, &target.backing)?;
-    let format = disk.format();
-    tracing::debug!(%format, size = disk.size(), recovered = recovery_name(txn.recovered()), "opened and locked the image");
+    let edit = Edit::begin(&plan.target.source, &plan.destination, access)?;
+    let disk = edit.disk();
+    let format = edit.format();
+    tracing::debug!(%format, size = disk.size(), recovered = recovery_name(edit.recovered()), "opened and locked the image");
     let volume = volume::select(&(Arc::clone(&disk) as Arc<dyn BlockDevice>), &plan.target.volume, &guest::is_root)?;
     let mut fs = fs::open(volume.device, Mode::ReadWrite { now: plan.now })?;
     let features = fs.features();
@@ -38,23 +38,28 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     staged.changes.apply(&mut *fs)?;
     fs.close()?;
     tracing::debug!("applied the changes in memory; the image is untouched so far");
-    let commit = disk.finish()?;
-    // Its tables and clusters are as much again as the second reader needs.
+    let commit = edit.finish()?;
     drop(disk);
-    let verified = second_reader(&txn, &plan.target, format, &volume.info, &staged)?;
+    let verified = second_reader(&edit, &volume.info, &staged)?;
     tracing::debug!("the second reader has read the changes");
-    let recovered = recovery_name(txn.recovered());
+    let recovered = recovery_name(edit.recovered());
+    let output = match &plan.destination {
+        Destination::InPlace => None,
+        Destination::Output(path, _) | Destination::Overlay(path, _) => Some(path.display().to_string()),
+    };
     let io = match plan.run {
-        Run::Commit if !staged.changes.is_empty() => {
+        Run::Commit if !staged.changes.is_empty() || output.is_some() => {
             // Before the commit: a run that ends between the two must not leave a password that nobody knows.
             reveal(&staged.revealed);
-            txn.commit(commit)?
+            let progress = Copying::new();
+            edit.commit(commit, &mut |done, size| progress.tell(done, size))?
         }
-        _ => txn.counts(),
+        _ => edit.counts(),
     };
 
     let report = Report {
-        image: plan.target.image.display().to_string(),
+        image: plan.target.source.image.display().to_string(),
+        output,
         format: format.to_string(),
         replayed: features.recovered.map(Replayed::from),
         volume: volume_report(&volume.info, features),
@@ -73,18 +78,11 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
 }
 
 /// Reads the changes back as the next user of the image would: a fresh look at the pending bytes, by another reader.
-fn second_reader(
-    txn: &Transaction,
-    target: &Target,
-    format: Format,
-    info: &VolumeInfo,
-    staged: &Staged,
-) -> Result<Verified, Failure> {
+fn second_reader(edit: &Edit, info: &VolumeInfo, staged: &Staged) -> Result<Verified, Failure> {
     if staged.changes.is_empty() {
         return Ok(Verified::NothingToVerify);
     }
-    let disk = image::open_chain(txn.overlay(), &target.image, Some(format), &target.backing)?;
-    let device = SliceDevice::new(disk, info.start, info.size)?;
+    let device = SliceDevice::new(edit.reopen()?, info.start, info.size)?;
     Ok(match verify(Arc::new(device), &staged.changes)? {
         Verdict::Agrees { paths, xattrs_unverified } => Verified::Agrees { paths, xattrs_unverified },
         Verdict::Unknown { reason } => Verified::Unknown { reason },

@@ -7,7 +7,7 @@ use crate::plan::{Inspect, Output};
 use crate::report::Replayed;
 use imgraft_vfs::block::{BlockDevice, SliceDevice};
 use imgraft_vfs::fs::{self, Features, Mode};
-use imgraft_vfs::image;
+use imgraft_vfs::image::{self, Source};
 use imgraft_vfs::transaction::{Access, Transaction};
 use imgraft_vfs::volume::{self, Scheme, Selector, VolumeInfo};
 use serde::Serialize;
@@ -59,9 +59,9 @@ struct Usage {
 }
 
 pub(super) fn run(plan: &Inspect) -> Result<Exit, Failure> {
-    let txn = Transaction::begin(&plan.target.image, Access::Read)?;
-    let target = &plan.target;
-    let disk = image::open_chain(txn.overlay(), &target.image, target.format, &target.backing)?;
+    let Source { image, format, backing } = &plan.target.source;
+    let txn = Transaction::begin(image, Access::Read)?;
+    let disk = image::open_chain(txn.overlay(), image, *format, backing)?;
     let format = disk.format().to_string();
     let facts = disk.facts().into_iter().collect();
     let disk: Arc<dyn BlockDevice> = disk;
@@ -80,7 +80,7 @@ pub(super) fn run(plan: &Inspect) -> Result<Exit, Failure> {
         .map(|info| volume_report(&disk, info))
         .collect();
     let inspection = Inspection {
-        image: plan.target.image.display().to_string(),
+        image: image.display().to_string(),
         format,
         virtual_size: disk.size(),
         facts,

@@ -4,6 +4,7 @@ mod cat;
 mod inject;
 mod inspect;
 mod ls;
+mod progress;
 mod recover;
 
 use crate::cli::{Cli, Command, Ordered};
@@ -12,7 +13,7 @@ use crate::guest;
 use crate::plan::{self, Target};
 use imgraft_vfs::block::BlockDevice;
 use imgraft_vfs::fs::{GuestFs, Mode};
-use imgraft_vfs::image;
+use imgraft_vfs::image::{self, Source};
 use imgraft_vfs::transaction::{Access, Transaction};
 use imgraft_vfs::{fs, volume};
 use std::io::{self, Write};
@@ -23,20 +24,20 @@ pub fn run(cli: Cli, order: &[Ordered]) -> Result<Exit, Failure> {
     match cli.command {
         Command::Inject(typed) => {
             let plan = plan::Inject::new(*typed, order)?;
-            let image = plan.target.image.clone();
+            let image = plan.target.source.image.clone();
             inject::run(plan).map_err(|failure| failure.about(&image))
         }
         Command::Inspect(typed) => {
             let plan = plan::Inspect::new(typed)?;
-            inspect::run(&plan).map_err(|failure| failure.about(&plan.target.image))
+            inspect::run(&plan).map_err(|failure| failure.about(&plan.target.source.image))
         }
         Command::Ls(typed) => {
             let plan = plan::Look::new(typed)?;
-            ls::run(&plan).map_err(|failure| failure.about(&plan.target.image))
+            ls::run(&plan).map_err(|failure| failure.about(&plan.target.source.image))
         }
         Command::Cat(typed) => {
             let plan = plan::Look::new(typed)?;
-            cat::run(&plan).map_err(|failure| failure.about(&plan.target.image))
+            cat::run(&plan).map_err(|failure| failure.about(&plan.target.source.image))
         }
         Command::Recover(typed) => recover::run(&typed.image).map_err(|failure| failure.about(&typed.image)),
     }
@@ -66,8 +67,9 @@ fn print(bytes: &[u8]) -> Result<Audience, Failure> {
 
 /// Opens the guest filesystem of an image for reading, under a shared lock that lives as long as the transaction.
 fn look(target: &Target) -> Result<(Transaction, Box<dyn GuestFs>), Failure> {
-    let txn = Transaction::begin(&target.image, Access::Read)?;
-    let disk: Arc<dyn BlockDevice> = image::open_chain(txn.overlay(), &target.image, target.format, &target.backing)?;
+    let Source { image, format, backing } = &target.source;
+    let txn = Transaction::begin(image, Access::Read)?;
+    let disk: Arc<dyn BlockDevice> = image::open_chain(txn.overlay(), image, *format, backing)?;
     let volume = volume::select(&disk, &target.volume, &guest::is_root)?;
     let fs = fs::open(volume.device, Mode::ReadOnly)?;
     Ok((txn, fs))

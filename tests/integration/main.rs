@@ -2,6 +2,7 @@
 
 mod backing;
 mod compat;
+mod destination;
 mod flips;
 mod idempotence;
 mod inspect;

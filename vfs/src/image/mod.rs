@@ -2,10 +2,12 @@
 
 mod backing;
 mod detect;
+mod edit;
 pub mod qcow2;
 pub mod raw;
 
 pub use backing::{Backing, Named, open_chain};
+pub use edit::{Destination, Edit, Source};
 
 use crate::block::BlockDevice;
 use crate::error::Result;
@@ -38,6 +40,9 @@ pub trait ImageFormat: BlockDevice {
 
     /// Facts about the image for a report, as pairs of a name and a value (`("version", "3")`).
     fn facts(&self) -> Vec<(&'static str, String)>;
+
+    /// The other files that the image names: its backing file.
+    fn other_files(&self) -> Vec<Named>;
 
     /// Writes what the format holds in memory (tables, the new header) to the transaction, and says how the transaction
     /// is to be committed. Nothing may be written to the image after it.

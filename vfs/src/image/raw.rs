@@ -1,6 +1,6 @@
 //! Raw images: the host file's bytes are the guest's disk.
 
-use super::{Format, ImageFormat};
+use super::{Format, ImageFormat, Named};
 use crate::block::BlockDevice;
 use crate::error::Result;
 use crate::transaction::{CommitPlan, Overlay};
@@ -39,6 +39,9 @@ impl ImageFormat for Raw {
         Format::Raw
     }
     fn facts(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+    fn other_files(&self) -> Vec<Named> {
         Vec::new()
     }
     fn finish(&self) -> Result<CommitPlan> {

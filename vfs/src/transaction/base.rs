@@ -4,6 +4,7 @@ use super::IoCounts;
 use super::host::{Host, Stamp};
 use crate::block::{BlockDevice, check_range};
 use crate::error::{Error, ErrorKind, Layer, Result};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,6 +54,11 @@ impl Base {
             return Err(Error::corrupt(Layer::Host, "the image is empty").with_host_path(host.path()));
         }
         Ok(Self { host, size, counters: Counters::default() })
+    }
+
+    /// The image's file, where it is one.
+    pub(super) fn file(&self) -> Option<&File> {
+        self.host.file()
     }
 
     pub(super) fn counts(&self) -> IoCounts {
@@ -182,7 +188,7 @@ impl Base {
 }
 
 /// A failed call, with the way out where there is one.
-fn explain(operation: &str, source: io::Error) -> Error {
+pub(super) fn explain(operation: &str, source: io::Error) -> Error {
     let (why, hint) = match source.kind() {
         io::ErrorKind::StorageFull => (": the host has no space left", Some("make room on the image's filesystem")),
         io::ErrorKind::QuotaExceeded => (": the disk quota is used up", Some("make room within the quota")),

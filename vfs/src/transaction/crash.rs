@@ -287,6 +287,9 @@ impl Host for CrashHost {
     fn stamp(&self) -> io::Result<Stamp> {
         Ok(Stamp { inode: 1, modified: self.inner().now.modified, modified_nanos: 0 })
     }
+    fn file(&self) -> Option<&std::fs::File> {
+        None
+    }
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.inner().read(|disk| Some(&disk.image), buf, offset)
     }

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use std::fmt::Debug;
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
@@ -18,6 +19,9 @@ pub trait Host: Debug + Send + Sync {
 
     /// What tells this file from another one of the same name.
     fn stamp(&self) -> io::Result<Stamp>;
+
+    /// The file itself, where there is one: a copy of it can be cheap then.
+    fn file(&self) -> Option<&File>;
 
     /// Fills `buf` from byte `offset`, or fails.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;

@@ -12,6 +12,7 @@ pub(crate) mod crash;
 #[cfg(test)]
 mod crash_tests;
 mod file;
+mod fresh;
 mod host;
 mod journal;
 mod lock;
@@ -25,6 +26,7 @@ mod recover_tests;
 mod spill;
 
 pub use file::FileHost;
+pub use fresh::{Existing, NewFile, Progress};
 pub use host::{Host, Sidecar, Stamp};
 pub use overlay::Overlay;
 pub use recover::Recovery;
@@ -72,6 +74,20 @@ pub struct IoCounts {
     pub bytes_written: u64,
     /// Calls that made writes durable (fsync of file or directory).
     pub fsyncs: u64,
+}
+
+impl std::ops::Add for IoCounts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            reads: self.reads + other.reads,
+            bytes_read: self.bytes_read + other.bytes_read,
+            writes: self.writes + other.writes,
+            bytes_written: self.bytes_written + other.bytes_written,
+            fsyncs: self.fsyncs + other.fsyncs,
+        }
+    }
 }
 
 /// An image file, opened and locked, whose changes are held until [`commit`](Self::commit).
@@ -127,6 +143,15 @@ impl Transaction {
     /// What the run has cost so far.
     pub fn counts(&self) -> IoCounts {
         self.base.counts()
+    }
+
+    /// Makes a new file the image with the writes held, and leaves the image as it is. The file has still to be published.
+    pub fn copy_to(&self, new: &NewFile, progress: Progress<'_>) -> Result<IoCounts> {
+        let written = match self.base.file() {
+            Some(file) => new.fill(file, &self.overlay, progress)?,
+            None => new.fill_with(&self.overlay)?,
+        };
+        Ok(self.base.counts() + written)
     }
 
     /// Makes the writes held durable as `plan` says; where they change nothing, nothing is written.

@@ -34,6 +34,7 @@
 mod bitmap;
 mod cache;
 mod compressed;
+pub(super) mod create;
 mod deflate;
 mod disk;
 mod entry;
@@ -152,6 +153,10 @@ impl ImageFormat for Qcow2 {
 
     fn facts(&self) -> Vec<(&'static str, String)> {
         self.facts.clone()
+    }
+
+    fn other_files(&self) -> Vec<Named> {
+        self.disk().header.backing.iter().cloned().collect()
     }
 
     fn finish(&self) -> Result<CommitPlan> {

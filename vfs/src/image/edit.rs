@@ -1,0 +1,204 @@
+//! An edit of an image: where its bytes come from, and where the result goes.
+
+use super::backing::{Backing, Gate, Named, open_chain};
+use super::qcow2::{self, Qcow2};
+use super::{Format, ImageFormat};
+use crate::block::{BlockDevice, MemDevice};
+use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::transaction::{Access, CommitPlan, Existing, IoCounts, NewFile, Overlay, Progress, Recovery, Transaction};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The mode of a new image: it may hold keys and hashes.
+const MODE: u32 = 0o600;
+
+/// The image, and what may be done with it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The image file.
+    pub image: PathBuf,
+    /// Its declared format, as for [`open`](super::open).
+    pub format: Option<Format>,
+    /// Which backing files it may bring along.
+    pub backing: Backing,
+}
+
+/// Where the result of an edit goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Destination {
+    /// Into the image.
+    #[default]
+    InPlace,
+    /// Into a whole copy; the image stays as it is.
+    Output(PathBuf, Existing),
+    /// Into a thin qcow2 file over the image, which stays as it is and has to stay there.
+    Overlay(PathBuf, Existing),
+}
+
+/// An image that is being edited. Nothing is written to a file that has a name before [`commit`](Self::commit).
+#[derive(Debug)]
+pub struct Edit {
+    txn: Transaction,
+    disk: Arc<dyn ImageFormat>,
+    source: Source,
+    target: Target,
+}
+
+#[derive(Debug)]
+enum Target {
+    InPlace,
+    Copy(NewFile),
+    Thin { new: NewFile, host: Arc<Overlay>, base: Arc<dyn ImageFormat> },
+}
+
+impl Edit {
+    /// Opens and locks the image, and begins the new file where the result goes into one.
+    ///
+    /// With `Access::Read` nothing can be committed into the image itself. A new file takes a shared lock on the image,
+    /// whatever the access. The errors are those of [`Transaction::begin`], [`open_chain`] and [`NewFile::create`];
+    /// `Invalid` where the new file is the image.
+    pub fn begin(source: &Source, destination: &Destination, access: Access) -> Result<Self> {
+        let access = if *destination == Destination::InPlace { access } else { Access::Read };
+        let txn = Transaction::begin(&source.image, access)?;
+        let disk = open_chain(txn.overlay(), &source.image, source.format, &source.backing)?;
+        let source = Source { format: Some(disk.format()), ..source.clone() };
+        match destination {
+            Destination::InPlace => Ok(Self { txn, disk, source, target: Target::InPlace }),
+            Destination::Output(path, existing) => {
+                let new = new_file(&source.image, path, *existing)?;
+                stands_alone(&*disk, &source.image, path)?;
+                Ok(Self { txn, disk, source, target: Target::Copy(new) })
+            }
+            Destination::Overlay(path, existing) => {
+                let new = new_file(&source.image, path, *existing)?;
+                let name = backing_name(&source.image, path)?;
+                let named = Named { name, format: Some(disk.format().to_string().into_bytes()) };
+                // QEMU counts in sectors, and reads zeros behind the end of a file of an odd size.
+                let seed = qcow2::create::over(&named, disk.size().next_multiple_of(512))?;
+                let host = Arc::new(Overlay::new(Arc::new(MemDevice::new(seed))));
+                let thin = Qcow2::open_through(Arc::clone(&host), &Over(Arc::clone(&disk)))?;
+                let target = Target::Thin { new, host, base: disk };
+                Ok(Self { txn, disk: Arc::new(thin), source, target })
+            }
+        }
+    }
+
+    /// The guest's disk.
+    pub fn disk(&self) -> Arc<dyn ImageFormat> {
+        Arc::clone(&self.disk)
+    }
+
+    /// The format of the image.
+    pub fn format(&self) -> Format {
+        match &self.target {
+            Target::InPlace | Target::Copy(_) => self.disk.format(),
+            Target::Thin { base, .. } => base.format(),
+        }
+    }
+
+    /// What an interrupted run had left when this one began.
+    pub fn recovered(&self) -> Recovery {
+        self.txn.recovered()
+    }
+
+    /// What the edit has cost so far.
+    pub fn counts(&self) -> IoCounts {
+        self.txn.counts()
+    }
+
+    /// Hands what the disk holds down, and says how it is to be committed; nothing may be written after it.
+    pub fn finish(&self) -> Result<CommitPlan> {
+        self.disk.finish()
+    }
+
+    /// Opens the result afresh, as its next user will.
+    pub fn reopen(&self) -> Result<Arc<dyn BlockDevice>> {
+        match &self.target {
+            Target::InPlace | Target::Copy(_) => {
+                let Source { image, format, backing } = &self.source;
+                Ok(open_chain(self.txn.overlay(), image, *format, backing)?)
+            }
+            Target::Thin { host, base, .. } => {
+                Ok(Arc::new(Qcow2::open_through(Arc::clone(host), &Over(Arc::clone(base)))?))
+            }
+        }
+    }
+
+    /// Makes the result durable where it goes, as `plan` of [`ImageFormat::finish`] says where that is the image; a new
+    /// file appears whole or not at all. `progress` hears how far a copy is.
+    pub fn commit(self, plan: CommitPlan, progress: Progress<'_>) -> Result<IoCounts> {
+        let Self { txn, disk, target, .. } = self;
+        drop(disk);
+        match target {
+            Target::InPlace => txn.commit(plan),
+            Target::Copy(new) => {
+                let counts = txn.copy_to(&new, progress)?;
+                new.publish(MODE)?;
+                Ok(counts)
+            }
+            Target::Thin { new, host, .. } => {
+                let counts = txn.counts() + new.fill_with(&host)?;
+                new.publish(MODE)?;
+                Ok(counts)
+            }
+        }
+    }
+}
+
+/// Gives an overlay the image that it is made over.
+#[derive(Debug)]
+struct Over(Arc<dyn ImageFormat>);
+
+impl Gate for Over {
+    fn backing(&self, _named: &Named) -> Result<Arc<dyn BlockDevice>> {
+        Ok(Arc::clone(&self.0) as _)
+    }
+}
+
+fn new_file(image: &Path, path: &Path, existing: Existing) -> Result<NewFile> {
+    let same = fs::canonicalize(path).is_ok_and(|path| fs::canonicalize(image).is_ok_and(|image| image == path));
+    if same {
+        let error = Error::new(ErrorKind::Invalid, Layer::Host, "the new file is the image itself");
+        return Err(error
+            .with_host_path(path)
+            .with_hint("choose another name, or leave the option out to change the image"));
+    }
+    NewFile::create(path, existing)
+}
+
+/// Fails where a copy at `path` would look for the backing file elsewhere.
+fn stands_alone(disk: &dyn ImageFormat, image: &Path, path: &Path) -> Result<()> {
+    let [real_image, real_path] = [directory(image)?, directory(path)?];
+    match disk.other_files().iter().find(|named| !named.name.starts_with(b"/")) {
+        Some(named) if real_image != real_path => {
+            let name = named.name.escape_ascii();
+            let message = format!("the copy would look for \"{name}\" beside itself, and it lies beside the image");
+            Err(Error::unsupported(Layer::Image, message)
+                .with_host_path(image)
+                .with_hint("let the new file lie in the image's directory, or use --overlay"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The name of the image for an overlay at `path`: relative where it lies beside the overlay or below, else absolute.
+fn backing_name(image: &Path, path: &Path) -> Result<Vec<u8>> {
+    let real =
+        fs::canonicalize(image).map_err(|e| Error::io(Layer::Host, "find the image", e).with_host_path(image))?;
+    let directory = directory(path)?;
+    Ok(match real.strip_prefix(&directory) {
+        // A colon would make a protocol of what stands before it.
+        Ok(below) if below.as_os_str().as_bytes().contains(&b':') => Path::new(".").join(below).into_os_string(),
+        Ok(below) => below.as_os_str().to_owned(),
+        Err(_) => real.into_os_string(),
+    }
+    .as_bytes()
+    .to_vec())
+}
+
+fn directory(path: &Path) -> Result<PathBuf> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::canonicalize(parent).map_err(|e| Error::io(Layer::Host, "find the directory", e).with_host_path(parent))
+}
