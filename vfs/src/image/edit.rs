@@ -155,6 +155,10 @@ impl Gate for Over {
     fn backing(&self, _named: &Named) -> Result<Arc<dyn BlockDevice>> {
         Ok(Arc::clone(&self.0) as _)
     }
+
+    fn data_file(&self, _named: &Named) -> Result<Arc<dyn BlockDevice>> {
+        Err(Error::corrupt(Layer::Image, "a new overlay has no data file"))
+    }
 }
 
 fn new_file(image: &Path, path: &Path, existing: Existing) -> Result<NewFile> {

@@ -41,7 +41,7 @@ pub trait ImageFormat: BlockDevice {
     /// Facts about the image for a report, as pairs of a name and a value (`("version", "3")`).
     fn facts(&self) -> Vec<(&'static str, String)>;
 
-    /// The other files that the image names: its backing file.
+    /// The other files that the image names: its backing file, its external data file.
     fn other_files(&self) -> Vec<Named>;
 
     /// Writes what the format holds in memory (tables, the new header) to the transaction, and says how the transaction

@@ -156,7 +156,8 @@ impl ImageFormat for Qcow2 {
     }
 
     fn other_files(&self) -> Vec<Named> {
-        self.disk().header.backing.iter().cloned().collect()
+        let header = &self.disk().header;
+        header.backing.clone().into_iter().chain(header.data_file()).collect()
     }
 
     fn finish(&self) -> Result<CommitPlan> {
