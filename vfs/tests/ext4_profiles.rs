@@ -63,6 +63,7 @@ const PROFILES: &[(&str, u64, &[&str])] = &[
         32,
         &["-t", "ext4", "-b", "4096", "-I", "1024", "-O", "inline_data,^metadata_csum,^extents,^64bit"],
     ),
+    ("ea-inode", 32, &["-t", "ext4", "-O", "ea_inode,quota"]),
     ("short-last-group", 33, &["-t", "ext4", "-b", "1024", "-g", "8192", "-N", "1024"]),
 ];
 

@@ -70,6 +70,7 @@ fn usage_is_kept_exactly() {
         (1, &["-O", "quota,project"][..]),
         (2, &["-O", "quota", "-b", "1024"]),
         (3, &["-O", "quota,project,^metadata_csum,^64bit", "-b", "2048"]),
+        (4, &["-O", "quota,^extents,^64bit", "-b", "1024"]),
     ] {
         let scratch = Scratch::new();
         let image = scratch.path("image");

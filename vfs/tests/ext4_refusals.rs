@@ -36,9 +36,7 @@ fn features_that_cannot_be_kept_are_refused_by_name() {
     if !oracle::have(&["mke2fs"]) {
         return;
     }
-    for (feature, name) in
-        [("ea_inode", "ea_inode"), ("casefold", "casefold"), ("encrypt", "encrypt"), ("verity", "verity")]
-    {
+    for (feature, name) in [("casefold", "casefold"), ("encrypt", "encrypt"), ("verity", "verity")] {
         let bytes = image(16, &["-t", "ext4", "-O", feature]);
         let error = refusal(&bytes, READ_WRITE);
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{feature}");

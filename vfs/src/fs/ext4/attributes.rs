@@ -1,16 +1,18 @@
 //! The attributes of files: owner, mode, times and extended attributes.
 
 use super::acl_mode as acl;
+use super::feature::incompat;
 use super::inode::{Inode, Time, flag};
 use super::store::Store;
-use super::xattr::{BlockChecksum, Room, Xattrs, block_references, release_block};
+use super::xattr::{BlockChecksum, Room, Value, Xattrs, block_references, release_block};
+use super::xattr_value::BlockOwner;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{FileType, SetAttrs, Xattr};
 
 impl Store {
     /// The extended attributes of a file, sorted by name.
     pub(super) fn xattrs(&self, inode: &Inode) -> Result<Vec<Xattr>> {
-        self.stored_xattrs(inode)?.list()
+        self.stored_xattrs(inode)?.list(|stored| self.xattr_value(inode, stored))
     }
 
     /// Changes owner, mode and time of modification.
@@ -21,6 +23,8 @@ impl Store {
         if let Some(gid) = attrs.gid {
             inode.set_gid(gid);
         }
+        // What the file has so far is the new owner's before anything else changes.
+        self.put_inode(inode)?;
         if let Some(mtime) = attrs.mtime {
             inode.set_time(Time::Modification, mtime);
         }
@@ -56,7 +60,9 @@ impl Store {
         if xattr.name == acl::ACCESS {
             inode.set_mode(acl::mode(&xattr.value, inode.mode())?);
         }
-        self.change_xattrs(inode, |xattrs, room| xattrs.set(xattr, room))?;
+        if !self.xattrs(inode)?.contains(xattr) {
+            self.change_xattrs(inode, |xattrs, room| xattrs.set(xattr, room))?;
+        }
         self.superblock.set_ext_attr();
         self.touch_inode(inode)
     }
@@ -72,13 +78,20 @@ impl Store {
         self.put_inode(inode)
     }
 
-    fn stored_xattrs(&self, inode: &Inode) -> Result<Xattrs> {
+    /// The extended attributes as they are stored.
+    pub(super) fn stored_xattrs(&self, inode: &Inode) -> Result<Xattrs> {
         let block = inode.xattr_block();
-        if block == 0 {
-            return Xattrs::parse(inode.xattr_area(), None);
+        let xattrs = if block == 0 {
+            Xattrs::parse(inode.xattr_area(), None)?
+        } else {
+            let bytes = self.read(block)?;
+            Xattrs::parse(inode.xattr_area(), Some((&bytes, self.xattr_checksum(block))))?
+        };
+        let mut all = xattrs.in_inode.iter().chain(&xattrs.in_block);
+        if !self.superblock.has_incompat(incompat::EA_INODE) && all.any(|one| matches!(one.value, Value::Apart(_))) {
+            return Err(inode.damaged("the value of an attribute is in another inode, without ea_inode"));
         }
-        let bytes = self.read(block)?;
-        Xattrs::parse(inode.xattr_area(), Some((&bytes, self.xattr_checksum(block))))
+        Ok(xattrs)
     }
 
     fn xattr_checksum(&self, block_number: u64) -> Option<BlockChecksum> {
@@ -86,8 +99,9 @@ impl Store {
     }
 
     fn change_xattrs(&mut self, inode: &mut Inode, change: impl Fn(&mut Xattrs, Room) -> Result<()>) -> Result<()> {
-        let room = Room { inode: inode.xattr_area().len(), block: self.block_len() };
-        let mut xattrs = self.stored_xattrs(inode)?;
+        let room = self.xattr_room(inode);
+        let before = self.stored_xattrs(inode)?;
+        let mut xattrs = before.clone();
         match change(&mut xattrs, room) {
             Err(error) if error.kind() == ErrorKind::NoSpace && inode.has_flag(flag::INLINE_DATA) => {
                 // The content can be elsewhere.
@@ -97,16 +111,21 @@ impl Store {
             }
             changed => changed?,
         }
+        self.make_values(inode, &mut xattrs)?;
+        let block_owner = self.block_owner(inode)?;
+        self.store_xattrs(inode, &xattrs, room, block_owner)?;
+        self.count_values(inode, &before, &xattrs, block_owner)
+    }
+
+    fn store_xattrs(&mut self, inode: &mut Inode, xattrs: &Xattrs, room: Room, block_owner: BlockOwner) -> Result<()> {
         if room.inode > 0 {
             inode.set_xattr_area(&xattrs.encode_area(room)?)?;
         }
-        let old = inode.xattr_block();
         if xattrs.in_block.is_empty() {
             return self.drop_xattr_block(inode);
         }
-        // A block that other files refer to stays theirs.
-        let own = old != 0 && block_references(&self.read(old)?, self.xattr_checksum(old))? == 1;
-        let block = if own {
+        let old = inode.xattr_block();
+        let block = if old != 0 && block_owner == BlockOwner::Sole {
             old
         } else {
             self.drop_xattr_block(inode)?;
@@ -122,8 +141,27 @@ impl Store {
         }
     }
 
+    /// Whose a file's attribute block is: one that other files refer to stays theirs.
+    fn block_owner(&self, inode: &Inode) -> Result<BlockOwner> {
+        let block = inode.xattr_block();
+        if block == 0 || block_references(&self.read(block)?, self.xattr_checksum(block))? == 1 {
+            return Ok(BlockOwner::Sole);
+        }
+        Ok(BlockOwner::Shared)
+    }
+
+    /// Takes all extended attributes from a file that is about to be freed.
+    pub(super) fn drop_xattrs(&mut self, inode: &mut Inode) -> Result<()> {
+        if !self.superblock.has_incompat(incompat::EA_INODE) {
+            return self.drop_xattr_block(inode);
+        }
+        let (before, block_owner) = (self.stored_xattrs(inode)?, self.block_owner(inode)?);
+        self.drop_xattr_block(inode)?;
+        self.count_values(inode, &before, &Xattrs::default(), block_owner)
+    }
+
     /// Takes a file's reference to its attribute block away, and frees the block where that was the last.
-    pub(super) fn drop_xattr_block(&mut self, inode: &mut Inode) -> Result<()> {
+    fn drop_xattr_block(&mut self, inode: &mut Inode) -> Result<()> {
         let block = inode.xattr_block();
         if block == 0 {
             return Ok(());

@@ -122,6 +122,7 @@ const WRITABLE: u32 = incompat::FILETYPE
     | incompat::EXTENTS
     | incompat::SIXTY_FOUR_BIT
     | incompat::FLEX_BG
+    | incompat::EA_INODE
     | incompat::CSUM_SEED
     | incompat::LARGE_DIR
     | incompat::INLINE_DATA;

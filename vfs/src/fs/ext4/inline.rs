@@ -8,7 +8,7 @@
 use super::dir_block::{BlockFormat, DirBlock, Placed, entry_length};
 use super::inode::{BLOCK_AREA_LEN, Inode, flag};
 use super::store::Store;
-use super::xattr::{Room, Xattrs};
+use super::xattr::{LargeValues, Room, Xattrs};
 use super::{feature::incompat, le};
 use crate::error::{Error, Layer, Result};
 use crate::fs::{Content, FileType};
@@ -65,8 +65,11 @@ impl Store {
         Xattrs::parse(inode.xattr_area(), None)
     }
 
-    fn xattr_room(&self, inode: &Inode) -> Room {
-        Room { inode: inode.xattr_area().len(), block: self.block_len() }
+    /// How much room a file has for attributes.
+    pub(super) fn xattr_room(&self, inode: &Inode) -> Room {
+        let large =
+            if self.superblock.has_incompat(incompat::EA_INODE) { LargeValues::Allowed } else { LargeValues::Refused };
+        Room { inode: inode.xattr_area().len(), block: self.block_len(), large }
     }
 
     /// The block that an inline directory would be.

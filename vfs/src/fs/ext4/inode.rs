@@ -383,6 +383,38 @@ impl Inode {
         self.store(extra, &(value.nanoseconds.min(999_999_999) << 2 | epoch).to_le_bytes());
     }
 
+    /// Of an inode with the value of an attribute: the value's hash, which is where others have the time of access.
+    pub(super) fn value_hash(&self) -> u32 {
+        self.u32_at(0x8)
+    }
+
+    /// Sets the value's hash.
+    pub(super) fn set_value_hash(&mut self, hash: u32) {
+        self.set_time(Time::Access, Timestamp { seconds: hash.into(), nanoseconds: 0 });
+        // As a time it could be too late for a small inode.
+        self.store(0x8, &hash.to_le_bytes());
+    }
+
+    /// Of an inode with the value of an attribute: how many refer to it, half of it where others have the time of
+    /// change and half in their version.
+    pub(super) fn references(&self) -> u64 {
+        u64::from(self.u32_at(0xc)) << 32 | u64::from(self.u32_at(0x24))
+    }
+
+    /// Sets how many refer to the value.
+    pub(super) fn set_references(&mut self, references: u64) {
+        let [r0, r1, r2, r3, ..] = references.to_le_bytes();
+        let high = i64::try_from(references >> 32).unwrap_or(0);
+        self.set_time(Time::Change, Timestamp { seconds: high, nanoseconds: 0 });
+        self.store(0x24, &[r0, r1, r2, r3]);
+    }
+
+    /// Of an inode with the value of an attribute, in the old way: the inode that has it, where others have the time of
+    /// modification.
+    pub(super) fn value_parent(&self) -> u32 {
+        self.u32_at(0x10)
+    }
+
     /// Whether this is a symbolic link whose target is in the inode itself.
     pub(super) fn is_short_link(&self) -> bool {
         let in_inode = self.flags() & (flag::EXTENTS | flag::INLINE_DATA | flag::ENCRYPT) == 0;
@@ -407,7 +439,6 @@ impl Inode {
     pub(super) fn check_content(&self) -> Result<()> {
         let reason = match self.flags() {
             flags if flags & flag::ENCRYPT != 0 => "it is encrypted",
-            flags if flags & flag::EA_INODE != 0 => "it is the value of an extended attribute (ea_inode)",
             _ => return Ok(()),
         };
         Err(Error::unsupported(Layer::Filesystem, format!("cannot reach the content of this file: {reason}")))
@@ -422,9 +453,6 @@ impl Inode {
         match self.flags() {
             flags if flags & flag::IMMUTABLE != 0 => denied("immutable", 'i'),
             flags if flags & flag::APPEND != 0 => denied("append-only", 'a'),
-            flags if flags & flag::EA_INODE != 0 => {
-                Err(Error::unsupported(Layer::Filesystem, "the file is the value of an extended attribute (ea_inode)"))
-            }
             flags if flags & flag::ENCRYPT != 0 => {
                 Err(Error::unsupported(Layer::Filesystem, "the file is encrypted (fscrypt)"))
             }

@@ -20,9 +20,10 @@ impl Store {
 
     /// Makes a file have no blocks, without freeing any: they belong to whoever holds a copy of the inode.
     pub(super) fn clear_mapping(&self, inode: &mut Inode) -> Result<()> {
-        let clusters = u64::from(inode.xattr_block() != 0);
-        let sectors = (clusters << self.superblock.cluster_shift) * u64::from(self.superblock.block_size / 512);
-        inode.set_sectors(sectors, self.superblock.block_size, self.huge_files())?;
+        inode.set_sectors(0, self.superblock.block_size, self.huge_files())?;
+        // What its attributes take stays counted.
+        let (values, _) = self.value_charge(inode)?;
+        self.add_blocks(inode, values.saturating_add(i64::from(inode.xattr_block() != 0)))?;
         if inode.has_flag(flag::EXTENTS) {
             return self.clear_extents(inode);
         }

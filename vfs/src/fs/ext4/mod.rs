@@ -45,6 +45,7 @@ mod testing;
 mod tree;
 mod xattr;
 mod xattr_format;
+mod xattr_value;
 
 use super::{Attrs, Content, DirEntry, Features, FileType, GuestFs, Lookup, Metadata, Mode, SetAttrs, Xattr};
 use crate::block::BlockDevice;

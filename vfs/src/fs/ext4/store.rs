@@ -2,7 +2,7 @@
 
 use super::cache::BlockCache;
 use super::group::{Group, inode_table_blocks};
-use super::inode::{BASE_SIZE, HugeFiles, Inode, ROOT};
+use super::inode::{BASE_SIZE, HugeFiles, Inode, ROOT, flag};
 use super::journal::{self, Settled};
 use super::mmp;
 use super::names::Names;
@@ -227,6 +227,9 @@ impl Store {
         let inode = self.inode(number)?;
         if inode.links() == 0 {
             return Err(inode.damaged("a name leads to it, and it is not in use"));
+        }
+        if inode.has_flag(flag::EA_INODE) {
+            return Err(inode.damaged("a name leads to it, and it is the value of an extended attribute"));
         }
         inode.file_type()?;
         Ok(inode)

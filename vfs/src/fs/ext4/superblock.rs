@@ -64,6 +64,8 @@ pub(super) struct Superblock {
     pub(super) group_checksum: GroupChecksum,
     /// The seed of all checksums, where the filesystem has `metadata_csum`.
     pub(super) seed: Option<u32>,
+    /// The seed of the hashes of attribute values, with or without it.
+    pub(super) value_seed: u32,
     pub(super) free_blocks: u64,
     pub(super) free_inodes: u32,
 }
@@ -130,6 +132,7 @@ impl Superblock {
                 _ => GroupChecksum::None,
             },
             seed: has_checksums.then_some(seed),
+            value_seed: seed,
             free_blocks: u64::from(u32_at(0xc)) | high(0x158),
             free_inodes: u32_at(0x10),
             raw,

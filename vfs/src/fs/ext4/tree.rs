@@ -332,7 +332,7 @@ impl Store {
             }
             _ => inode.set_block_area(&[]),
         }
-        self.drop_xattr_block(&mut inode)?;
+        self.drop_xattrs(&mut inode)?;
         inode.set_size(0);
         // Zero would mean that it is still in use.
         inode.set_deletion_time(u32::try_from(now.seconds).unwrap_or(1).max(1));

@@ -18,6 +18,40 @@ const SYSTEM: u8 = 7;
 /// The rest of the name of the attribute that has the content of a small file (`inline_data`).
 const INLINE_DATA: &[u8] = b"data";
 
+/// The longest value, in bytes: what setxattr(2) takes.
+pub(super) const VALUE_MAX: u32 = 65536;
+
+/// The value of an attribute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    /// Beside the entry, as stored (ACLs in ext4's own form).
+    Here(Vec<u8>),
+    /// In an inode of its own (`ea_inode`).
+    Apart(Apart),
+    /// To be put into an inode of its own, which is not there yet.
+    Large(Vec<u8>),
+}
+
+/// Where a value is that is not beside its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Apart {
+    /// The inode, unchecked.
+    pub(super) inode: u32,
+    /// The length in bytes, 1 to [`VALUE_MAX`].
+    pub(super) size: u32,
+    /// The entry's hash.
+    pub(super) hash: u32,
+}
+
+/// Whether values may have an inode of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LargeValues {
+    /// With the `ea_inode` feature.
+    Allowed,
+    /// Without.
+    Refused,
+}
+
 /// An attribute as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stored {
@@ -25,8 +59,8 @@ pub(super) struct Stored {
     pub(super) index: u8,
     /// The rest of the name, at most 255 bytes; may be empty where the prefix is the whole name.
     pub(super) name: Vec<u8>,
-    /// The value, as stored (ACLs in ext4's own form).
-    pub(super) value: Vec<u8>,
+    /// The value.
+    pub(super) value: Value,
 }
 
 /// What the checksum of an attribute block depends on.
@@ -45,6 +79,8 @@ pub(super) struct Room {
     pub(super) inode: usize,
     /// The size of a block in bytes.
     pub(super) block: usize,
+    /// Whether there is room outside of both.
+    pub(super) large: LargeValues,
 }
 
 /// All attributes of a file, and where each is.
@@ -62,8 +98,16 @@ impl Stored {
         self.index == index && self.name == name
     }
 
+    /// How many bytes of value are beside the entry.
+    pub(super) fn length(&self) -> usize {
+        match &self.value {
+            Value::Here(value) => value.len(),
+            Value::Apart(_) | Value::Large(_) => 0,
+        }
+    }
+
     /// As getxattr(2) gives it; `None` for what is not shown: attributes of the filesystem's own, and unknown ones.
-    fn given(&self) -> Result<Option<Xattr>> {
+    fn given(&self, read: impl FnOnce(&Self) -> Result<Vec<u8>>) -> Result<Option<Xattr>> {
         let whole = WHOLE.iter().find(|(index, _)| *index == self.index && self.name.is_empty());
         let prefix = PREFIXES.iter().find(|(index, _)| *index == self.index);
         let name = match (whole, prefix) {
@@ -72,9 +116,10 @@ impl Stored {
             (None, Some((_, prefix))) => [prefix, &self.name[..]].concat(),
             (None, None) => return Ok(None),
         };
+        let value = read(self)?;
         let value = match self.index {
-            ACL_ACCESS | ACL_DEFAULT => acl::to_given(&self.value)?,
-            _ => self.value.clone(),
+            ACL_ACCESS | ACL_DEFAULT => acl::to_given(&value)?,
+            _ => value,
         };
         Ok(Some(Xattr { name, value }))
     }
@@ -85,7 +130,7 @@ impl Stored {
             ACL_ACCESS | ACL_DEFAULT => acl::to_stored(&xattr.value)?,
             _ => xattr.value.clone(),
         };
-        Ok(Self { index, name: name.to_vec(), value })
+        Ok(Self { index, name: name.to_vec(), value: Value::Here(value) })
     }
 }
 
@@ -122,11 +167,11 @@ impl Xattrs {
         Ok(Self { in_inode, in_block })
     }
 
-    /// The attributes as listxattr(2) and getxattr(2) give them, sorted by name.
-    pub(super) fn list(&self) -> Result<Vec<Xattr>> {
+    /// The attributes as listxattr(2) and getxattr(2) give them, sorted by name. `read` gives the value of one.
+    pub(super) fn list(&self, read: impl Fn(&Stored) -> Result<Vec<u8>>) -> Result<Vec<Xattr>> {
         let mut list = Vec::new();
         for stored in self.in_inode.iter().chain(&self.in_block) {
-            list.extend(stored.given()?);
+            list.extend(stored.given(&read)?);
         }
         // The inode's is the one that counts where both have a name: it comes first, and a stable sort keeps it there.
         list.sort_by(|a: &Xattr, b| a.name.cmp(&b.name));
@@ -134,14 +179,40 @@ impl Xattrs {
         Ok(list)
     }
 
-    /// Sets one, whether or not it was there: in the inode where it fits, else in the block, else by moving others;
-    /// `NoSpace`, and nothing changed, where there is no way.
+    /// Sets one, whether or not it was there: in the inode where it fits, else in the block, else outside of both where
+    /// that is allowed, else by moving others; `NoSpace`, and nothing changed, where there is no way.
     pub(super) fn set(&mut self, xattr: &Xattr, room: Room) -> Result<()> {
         let new = Stored::from_given(xattr)?;
-        let others = |list: &[Stored]| -> Vec<Stored> {
-            list.iter().filter(|stored| !stored.is(new.index, &new.name)).cloned().collect()
-        };
-        let with = |list: &[Stored]| -> Vec<Stored> {
+        if self.in_inode.contains(&new)
+            || (self.in_block.contains(&new) && others(&self.in_inode, &new) == self.in_inode)
+        {
+            return Ok(());
+        }
+        // As the kernel does; what is not touched stays where it is.
+        let too_large = format::is_large(new.length(), room.block);
+        let inline = (room.large == LargeValues::Refused || !too_large).then(|| new.clone());
+        if let Some(placed) = inline.and_then(|new| self.with(new, room)) {
+            *self = placed;
+            return Ok(());
+        }
+        if room.large == LargeValues::Allowed && !xattr.value.is_empty() {
+            if xattr.value.len() > usize::try_from(VALUE_MAX).unwrap_or(usize::MAX) {
+                return Err(format::no_space());
+            }
+            let Value::Here(value) = new.value else { return Err(format::no_space()) };
+            *self = self.with(Stored { value: Value::Large(value), ..new }, room).ok_or_else(format::no_space)?;
+            return Ok(());
+        }
+        let mut all = others(&self.in_inode, &new);
+        all.extend(others(&self.in_block, &new));
+        all.push(new);
+        *self = Self::placed(all, room)?;
+        Ok(())
+    }
+
+    /// With one more or another attribute, in the inode or in the block; `None` where it fits into neither.
+    fn with(&self, new: Stored, room: Room) -> Option<Self> {
+        let put = |list: &[Stored]| -> Vec<Stored> {
             let mut list = list.to_vec();
             match list.iter_mut().find(|stored| stored.is(new.index, &new.name)) {
                 Some(stored) => *stored = new.clone(),
@@ -149,25 +220,19 @@ impl Xattrs {
             }
             list
         };
-        if self.in_inode.contains(&new) || (self.in_block.contains(&new) && others(&self.in_inode) == self.in_inode) {
-            return Ok(());
-        }
-        // As the kernel does; what is not touched stays where it is.
-        let in_inode = with(&self.in_inode);
+        let in_inode = put(&self.in_inode);
         if format::area_length(&in_inode) <= room.inode {
-            *self = Self { in_inode, in_block: others(&self.in_block) };
-            return Ok(());
+            return Some(Self { in_inode, in_block: others(&self.in_block, &new) });
         }
-        let in_block = with(&self.in_block);
-        if format::block_length(&in_block) <= room.block {
-            *self = Self { in_inode: others(&self.in_inode), in_block };
-            return Ok(());
-        }
-        let mut all = others(&self.in_inode);
-        all.extend(others(&self.in_block));
-        all.push(new);
-        *self = Self::placed(all, room)?;
-        Ok(())
+        let in_block = put(&self.in_block);
+        let former = self.in_block.iter().find(|stored| stored.is(new.index, &new.name));
+        // Where values can go elsewhere, a part of the block is kept for names; one that takes no more than before may stay.
+        let leaves_room = room.large == LargeValues::Refused
+            || new.length() == 0
+            || former.is_some_and(|former| former.length().div_ceil(4) == new.length().div_ceil(4))
+            || format::leaves_room_for_names(&in_block, room.block);
+        let fits = format::block_length(&in_block) <= room.block && leaves_room;
+        fits.then(|| Self { in_inode: others(&self.in_inode, &new), in_block })
     }
 
     /// Places a whole list anew: the inode gets what is read most, labels and capabilities, and then the small ones.
@@ -177,7 +242,7 @@ impl Xattrs {
             (
                 !stored.is(SYSTEM, INLINE_DATA),
                 stored.index != SECURITY,
-                stored.name.len().saturating_add(stored.value.len()),
+                stored.name.len().saturating_add(stored.length()),
             )
         });
         let mut placed = Self::default();
@@ -208,13 +273,17 @@ impl Xattrs {
     /// The part of a small file's content that is here; none where the file is no such file.
     pub(super) fn inline_data(&self) -> Option<&[u8]> {
         let found = self.in_inode.iter().find(|stored| stored.is(SYSTEM, INLINE_DATA));
-        found.map(|stored| stored.value.as_slice())
+        found.and_then(|stored| match &stored.value {
+            Value::Here(value) => Some(value.as_slice()),
+            Value::Apart(_) | Value::Large(_) => None,
+        })
     }
 
     /// Sets the part of a small file's content that is here, or takes it away.
     pub(super) fn set_inline_data(&mut self, value: Option<Vec<u8>>) {
         self.in_inode.retain(|stored| !stored.is(SYSTEM, INLINE_DATA));
-        self.in_inode.extend(value.map(|value| Stored { index: SYSTEM, name: INLINE_DATA.to_vec(), value }));
+        let new = |value| Stored { index: SYSTEM, name: INLINE_DATA.to_vec(), value: Value::Here(value) };
+        self.in_inode.extend(value.map(new));
     }
 
     /// How many bytes of a small file's content there is room for beside the other attributes; none where there is not
@@ -240,6 +309,11 @@ impl Xattrs {
         sorted.sort_by(|a, b| (a.index, a.name.len(), &a.name).cmp(&(b.index, b.name.len(), &b.name)));
         format::encode_block(&sorted, room.block, checksum).map(Some)
     }
+}
+
+/// All of a list but the one that a new one replaces.
+fn others(list: &[Stored], new: &Stored) -> Vec<Stored> {
+    list.iter().filter(|stored| !stored.is(new.index, &new.name)).cloned().collect()
 }
 
 /// How many inodes share an attribute block; at least 1. The block is checked as [`Xattrs::parse`] does.

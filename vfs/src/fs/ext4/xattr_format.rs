@@ -5,7 +5,7 @@
 
 use super::checksum::crc32c;
 use super::le;
-use super::xattr::{BlockChecksum, Stored};
+use super::xattr::{Apart, BlockChecksum, Stored, VALUE_MAX, Value};
 use crate::error::{Error, ErrorKind, Layer, Result};
 
 const MAGIC: u32 = 0xea02_0000;
@@ -69,8 +69,10 @@ pub(super) fn encode_area(entries: &[Stored], length: usize) -> Result<Vec<u8>> 
         return Err(no_space());
     }
     put(&mut area, 0, &MAGIC.to_le_bytes())?;
-    // In the inode the kernel neither writes nor reads the hash of an entry; zero is what a checker expects then.
-    encode_entries(area.get_mut(AREA_HEADER..).unwrap_or_default(), 0, entries, |_| 0)?;
+    // In the inode the kernel neither writes nor reads the hash of an entry that has its value there; zero is what a
+    // checker expects then.
+    let hash = |entry: &Stored| if matches!(entry.value, Value::Apart(_)) { entry_hash(entry) } else { 0 };
+    encode_entries(area.get_mut(AREA_HEADER..).unwrap_or_default(), 0, entries, hash)?;
     Ok(area)
 }
 
@@ -105,18 +107,18 @@ fn parse_entries(bytes: &[u8], first: usize) -> Result<Vec<Stored>> {
         else {
             return Err(malformed());
         };
-        if inode != 0 {
-            return Err(Error::unsupported(Layer::Filesystem, "extended attributes in inodes (ea_inode)"));
-        }
         let length = ENTRY.saturating_add(usize::from(name_length));
         let name = rest.get(ENTRY..length).ok_or_else(malformed)?;
         if name.contains(&0) {
             return Err(malformed());
         }
-        let size = usize::try_from(size).map_err(|_| malformed())?;
-        let value = match size {
-            0 => &[][..],
-            _ => {
+        let hash = le::u32_at(rest, 12).ok_or_else(malformed)?;
+        let length_here = usize::try_from(size).map_err(|_| malformed())?;
+        let value = match length_here {
+            _ if inode != 0 && (size == 0 || size > VALUE_MAX) => return Err(malformed()),
+            _ if inode != 0 => Value::Apart(Apart { inode, size, hash }),
+            0 => Value::Here(Vec::new()),
+            size => {
                 let at = usize::from(at);
                 // The value owns the bytes that fill it up to a multiple of 4.
                 let padded = padded(size).and_then(|size| at.checked_add(size)).ok_or_else(malformed)?;
@@ -124,10 +126,11 @@ fn parse_entries(bytes: &[u8], first: usize) -> Result<Vec<Stored>> {
                     return Err(malformed());
                 }
                 ranges.push((at, padded));
-                bytes.get(at..).and_then(|bytes| bytes.get(..size)).ok_or_else(malformed)?
+                let value = bytes.get(at..).and_then(|bytes| bytes.get(..size)).ok_or_else(malformed)?;
+                Value::Here(value.to_vec())
             }
         };
-        entries.push(Stored { index, name: name.to_vec(), value: value.to_vec() });
+        entries.push(Stored { index, name: name.to_vec(), value });
         offset = offset.saturating_add(length.next_multiple_of(4));
     }
     ranges.push((0, offset.saturating_add(END)));
@@ -148,17 +151,21 @@ fn encode_entries(bytes: &mut [u8], first: usize, entries: &[Stored], hash: fn(&
     let mut offset = first;
     let mut end = bytes.len();
     for entry in entries {
-        let padded = padded(entry.value.len()).ok_or_else(no_space)?;
+        let (value, inode, size) = match &entry.value {
+            Value::Here(value) => (value.as_slice(), 0, u32::try_from(value.len()).map_err(|_| no_space())?),
+            Value::Apart(apart) => (&[][..], apart.inode, apart.size),
+            Value::Large(_) => return Err(no_space()),
+        };
+        let padded = padded(value.len()).ok_or_else(no_space)?;
         end = end.checked_sub(padded).ok_or_else(no_space)?;
-        let at = if entry.value.is_empty() { 0 } else { end };
-        let (Ok(at_field), Ok(size), Ok(name_length)) =
-            (u16::try_from(at), u32::try_from(entry.value.len()), u8::try_from(entry.name.len()))
-        else {
+        let at = if value.is_empty() { 0 } else { end };
+        let (Ok(at_field), Ok(name_length)) = (u16::try_from(at), u8::try_from(entry.name.len())) else {
             return Err(no_space());
         };
-        put(bytes, end, &entry.value)?;
+        put(bytes, end, value)?;
         put(bytes, offset, &[name_length, entry.index])?;
         put(bytes, offset.saturating_add(2), &at_field.to_le_bytes())?;
+        put(bytes, offset.saturating_add(4), &inode.to_le_bytes())?;
         put(bytes, offset.saturating_add(8), &size.to_le_bytes())?;
         put(bytes, offset.saturating_add(12), &hash(entry).to_le_bytes())?;
         put(bytes, offset.saturating_add(ENTRY), &entry.name)?;
@@ -170,7 +177,7 @@ fn encode_entries(bytes: &mut [u8], first: usize, entries: &[Stored], hash: fn(&
 /// The bytes of all entries, the zero after them, and their values.
 fn entries_length(entries: &[Stored]) -> usize {
     entries.iter().fold(END, |sum, entry| {
-        let value = padded(entry.value.len()).unwrap_or(usize::MAX);
+        let value = padded(entry.length()).unwrap_or(usize::MAX);
         sum.saturating_add(entry_length(entry)).saturating_add(value)
     })
 }
@@ -186,14 +193,49 @@ fn padded(length: usize) -> Option<usize> {
 /// The hash of an entry in a block: of the name's bytes and of the value's words. Bytes above 0x7f are taken as
 /// positive, as the kernel has done since 6.2; checkers that know of the difference accept both.
 fn entry_hash(entry: &Stored) -> u32 {
-    let hash = entry.name.iter().fold(0_u32, |hash, &byte| hash.rotate_left(5) ^ u32::from(byte));
-    entry.value.chunks(4).fold(hash, |hash, chunk| {
+    let value = match &entry.value {
+        Value::Here(value) => value,
+        Value::Apart(apart) => return apart.hash,
+        Value::Large(_) => return 0,
+    };
+    value.chunks(4).fold(name_hash(&entry.name, u32::from), |hash, chunk| {
         let mut word = [0; 4];
         for (to, from) in word.iter_mut().zip(chunk) {
             *to = *from;
         }
         hash.rotate_left(16) ^ u32::from_le_bytes(word)
     })
+}
+
+fn name_hash(name: &[u8], widen: fn(u8) -> u32) -> u32 {
+    name.iter().fold(0, |hash: u32, &byte| hash.rotate_left(5) ^ widen(byte))
+}
+
+/// The hash of an entry whose value is in an inode of its own; `value` is the value's hash.
+pub(super) fn apart_hash(name: &[u8], value: u32) -> u32 {
+    name_hash(name, u32::from).rotate_left(16) ^ value
+}
+
+/// Whether an entry with this hash belongs to a value with that one: kernels before 6.2 took bytes of the name above
+/// 0x7f as negative where the machine did.
+pub(super) fn apart_hash_fits(name: &[u8], value: u32, hash: u32) -> bool {
+    let signed = |byte: u8| i32::from(byte.cast_signed()).cast_unsigned();
+    hash == apart_hash(name, value) || hash == name_hash(name, signed).rotate_left(16) ^ value
+}
+
+/// Whether a value of this length goes into an inode of its own at once, where that is allowed: an otherwise empty
+/// block would have no room for it under a name of three bytes.
+pub(super) fn is_large(length: usize, block: usize) -> bool {
+    let least = BLOCK_HEADER + (ENTRY + 3).next_multiple_of(4) + END;
+    padded(length).is_none_or(|length| length > block.saturating_sub(least))
+}
+
+/// Whether the values of a block leave the eighth of it to names that the kernel keeps for them, at most 1 KiB, where
+/// values may have an inode of their own.
+pub(super) fn leaves_room_for_names(entries: &[Stored], block: usize) -> bool {
+    let values =
+        entries.iter().fold(0_usize, |sum, entry| sum.saturating_add(padded(entry.length()).unwrap_or(usize::MAX)));
+    block.saturating_sub(values) >= (block / 8).min(1024)
 }
 
 /// The hash of a block, by which the kernel finds one to share; 0 where an entry has none.

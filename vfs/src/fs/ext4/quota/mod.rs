@@ -113,8 +113,10 @@ impl Store {
             } else if from == to {
                 self.quotas.add(kind, to, bytes(inode).saturating_sub(bytes(&stored)), 0);
             } else {
-                self.quotas.add(kind, from, bytes(&stored).saturating_neg(), -1);
-                self.quotas.add(kind, to, bytes(inode), 1);
+                // Whoever has attributes with inodes of their own is charged for those too.
+                let inodes = self.value_charge(&stored)?.1.saturating_add(1);
+                self.quotas.add(kind, from, bytes(&stored).saturating_neg(), inodes.saturating_neg());
+                self.quotas.add(kind, to, bytes(inode), inodes);
             }
         }
         Ok(())
@@ -125,6 +127,15 @@ impl Store {
         if self.quotas.counts(inode, &self.superblock) {
             for (kind, _) in self.quotas.files.clone() {
                 self.quotas.add(kind, kind.id(inode), 0, -1);
+            }
+        }
+    }
+
+    /// Reports that a file has so many more attributes, or fewer, with inodes of their own.
+    pub(super) fn count_values_apart(&mut self, owner: &Inode, inodes: i64) {
+        if inodes != 0 && self.quotas.counts(owner, &self.superblock) {
+            for (kind, _) in self.quotas.files.clone() {
+                self.quotas.add(kind, kind.id(owner), 0, inodes);
             }
         }
     }

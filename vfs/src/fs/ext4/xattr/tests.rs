@@ -12,6 +12,14 @@ fn xattr(name: &str, value: &[u8]) -> Xattr {
     Xattr { name: name.as_bytes().to_vec(), value: value.to_vec() }
 }
 
+/// The value of an attribute that has it beside its entry.
+fn here(stored: &Stored) -> Result<Vec<u8>> {
+    match &stored.value {
+        Value::Here(value) => Ok(value.clone()),
+        Value::Apart(_) | Value::Large(_) => Err(Error::corrupt(Layer::Filesystem, "the value is not here")),
+    }
+}
+
 fn reread(xattrs: &Xattrs, room: Room) -> Xattrs {
     let area = xattrs.encode_area(room).unwrap();
     assert_eq!(area.len(), room.inode);
@@ -24,7 +32,11 @@ fn reread(xattrs: &Xattrs, room: Room) -> Xattrs {
 fn attributes_are_a_map() {
     let mut random = Random(5);
     let prefixes = ["user.", "trusted.", "security.", "system."];
-    for room in [Room { inode: 0, block: 1024 }, Room { inode: 96, block: 1024 }, Room { inode: 92, block: 4096 }] {
+    for room in [
+        Room { inode: 0, block: 1024, large: LargeValues::Refused },
+        Room { inode: 96, block: 1024, large: LargeValues::Refused },
+        Room { inode: 92, block: 4096, large: LargeValues::Refused },
+    ] {
         let mut xattrs = Xattrs::default();
         let mut model = BTreeMap::<Vec<u8>, Vec<u8>>::new();
         let mut refused = 0;
@@ -59,7 +71,7 @@ fn attributes_are_a_map() {
             }
             xattrs = reread(&xattrs, room);
             let list: Vec<(Vec<u8>, Vec<u8>)> = model.clone().into_iter().collect();
-            let given = xattrs.list().unwrap().into_iter().map(|xattr| (xattr.name, xattr.value));
+            let given = xattrs.list(here).unwrap().into_iter().map(|xattr| (xattr.name, xattr.value));
             assert_eq!(given.collect::<Vec<_>>(), list);
         }
         assert!(refused > 0 || room.block == 4096);
@@ -68,7 +80,7 @@ fn attributes_are_a_map() {
 
 #[test]
 fn names() {
-    let room = Room { inode: 96, block: 1024 };
+    let room = Room { inode: 96, block: 1024, large: LargeValues::Refused };
     let mut xattrs = Xattrs::default();
     for (name, kind) in [
         ("user.", ErrorKind::Invalid),
@@ -80,16 +92,16 @@ fn names() {
         assert_eq!(xattrs.set(&xattr(name, b"x"), room).unwrap_err().kind(), kind);
     }
     // What is unknown is not shown, and not lost.
-    xattrs.in_inode.push(Stored { index: 9, name: b"c".to_vec(), value: b"context".to_vec() });
+    xattrs.in_inode.push(Stored { index: 9, name: b"c".to_vec(), value: Value::Here(b"context".to_vec()) });
     xattrs.set(&xattr("security.selinux", b"label\0"), room).unwrap();
     let xattrs = reread(&xattrs, room);
-    assert_eq!(xattrs.list().unwrap(), [xattr("security.selinux", b"label\0")]);
+    assert_eq!(xattrs.list(here).unwrap(), [xattr("security.selinux", b"label\0")]);
     assert_eq!(xattrs.in_inode.len(), 2);
 }
 
 #[test]
 fn labels_stay_in_the_inode_when_others_have_to_move() {
-    let room = Room { inode: 96, block: 1024 };
+    let room = Room { inode: 96, block: 1024, large: LargeValues::Refused };
     let mut xattrs = Xattrs::default();
     xattrs.set(&xattr("user.big", &[1; 60]), room).unwrap();
     xattrs.set(&xattr("user.bigger", &[2; 880]), room).unwrap();
@@ -100,7 +112,7 @@ fn labels_stay_in_the_inode_when_others_have_to_move() {
 
 #[test]
 fn shared_blocks() {
-    let room = Room { inode: 0, block: 1024 };
+    let room = Room { inode: 0, block: 1024, large: LargeValues::Refused };
     let mut xattrs = Xattrs::default();
     xattrs.set(&xattr("user.a", b"b"), room).unwrap();
     let mut block = xattrs.encode_block(room, Some(CHECKSUM)).unwrap().unwrap();
@@ -117,7 +129,7 @@ fn shared_blocks() {
 #[test]
 fn flipped_bytes_end_in_an_error_or_attributes() {
     let mut random = Random(9);
-    let room = Room { inode: 96, block: 1024 };
+    let room = Room { inode: 96, block: 1024, large: LargeValues::Refused };
     let mut xattrs = Xattrs::default();
     for number in 0..20 {
         xattrs.set(&xattr(&format!("user.name{number}"), &vec![7; number]), room).unwrap();
@@ -133,7 +145,7 @@ fn flipped_bytes_end_in_an_error_or_attributes() {
             block[offset] = random.next() as u8;
         }
         if let Ok(xattrs) = Xattrs::parse(&area, Some((&block, None))) {
-            let _ = xattrs.list();
+            let _ = xattrs.list(here);
             // What was read can be written again.
             xattrs.encode_area(room).unwrap();
             xattrs.encode_block(room, None).unwrap();
@@ -145,8 +157,9 @@ fn flipped_bytes_end_in_an_error_or_attributes() {
     }
     let mut foreign = block.clone();
     foreign[32 + 4] = 9;
-    let kind = Xattrs::parse(&[], Some((&foreign, None))).unwrap_err().kind();
-    assert_eq!(kind, ErrorKind::Unsupported);
+    let xattrs = Xattrs::parse(&[], Some((&foreign, None))).unwrap();
+    assert!(xattrs.in_block.iter().any(|stored| matches!(stored.value, Value::Apart(Apart { inode: 9, .. }))));
+    assert_eq!(xattrs.list(here).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
 /// Where the reference says that a file's inode and attribute block are, on an image of 4 KiB blocks.
@@ -210,12 +223,12 @@ fn agrees_with_the_reference() {
     disk.read_exact_at(&mut inode, at.inode).unwrap();
     disk.read_exact_at(&mut block, at.block * 4096).unwrap();
     let extra = usize::from(u16::from_le_bytes([inode[128], inode[129]]));
-    let room = Room { inode: 128 - extra, block: 4096 };
+    let room = Room { inode: 128 - extra, block: 4096, large: LargeValues::Refused };
     let checksum = Some(BlockChecksum { seed, block_number: at.block });
 
     let mut xattrs = Xattrs::parse(&inode[128 + extra..], Some((&block, checksum))).unwrap();
     assert_eq!(
-        xattrs.list().unwrap(),
+        xattrs.list(here).unwrap(),
         [
             xattr("security.selinux", b"system_u:object_r:etc_t:s0"),
             xattr("user.big", &[b'v'; 2000]),
