@@ -32,22 +32,6 @@ fn refusal(bytes: &[u8], mode: Mode) -> Error {
 }
 
 #[test]
-fn features_that_cannot_be_kept_are_refused_by_name() {
-    if !oracle::have(&["mke2fs"]) {
-        return;
-    }
-    for (feature, name) in [("casefold", "casefold"), ("encrypt", "encrypt"), ("verity", "verity")] {
-        let bytes = image(16, &["-t", "ext4", "-O", feature]);
-        let error = refusal(&bytes, READ_WRITE);
-        assert_eq!(error.kind(), ErrorKind::Unsupported, "{feature}");
-        assert!(error.to_string().contains(name), "{feature}: {error}");
-        let fs = open(&bytes, Mode::ReadOnly).unwrap_or_else(|error| panic!("{feature}: {error:?}"));
-        assert!(fs.read_dir(&at(&fs, "/")).unwrap().iter().any(|entry| entry.name == b"lost+found"), "{feature}");
-        assert!(fs.features().feature_names.iter().any(|known| known == name));
-    }
-}
-
-#[test]
 fn states_that_are_not_clean_are_refused_with_the_way_out() {
     if !oracle::have(&["mke2fs"]) {
         return;
@@ -55,7 +39,7 @@ fn states_that_are_not_clean_are_refused_with_the_way_out() {
     let clean = image(8, &["-t", "ext4", "-O", "^metadata_csum"]);
     open(&clean, READ_WRITE).unwrap();
     // Offset in the superblock, bytes there, whether reading is refused as well, words of the message.
-    let cases: [(usize, u8, bool, &str); 7] = [
+    let cases: [(usize, u8, bool, &str); 8] = [
         (0x60, 0x08, true, "journal_dev"),
         (0x62, 0x08, true, "incompat 0x80000"),
         (0x66, 0x80, false, "ro_compat 0x800000"),
@@ -63,6 +47,7 @@ fn states_that_are_not_clean_are_refused_with_the_way_out() {
         (0x3a, 0x02, false, "errors"),
         (0x3a, 0x04, false, "not clean"),
         (0x65, 0x10, false, "read-only"),
+        (0x65, 0x40, false, "shared_blocks"),
     ];
     for (offset, bits, reading, words) in cases {
         let mut bytes = clean.clone();
@@ -71,6 +56,9 @@ fn states_that_are_not_clean_are_refused_with_the_way_out() {
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{words}: {error}");
         assert!(error.to_string().contains(words), "{words}: {error}");
         assert_eq!(open(&bytes, Mode::ReadOnly).is_err(), reading, "{words}");
+        if matches!(words, "read-only" | "shared_blocks") {
+            assert!(error.hint().is_some(), "{words}");
+        }
         if words.contains("clean") {
             assert!(error.hint().is_some_and(|hint| hint.contains("e2fsck -fy")), "{words}");
         }

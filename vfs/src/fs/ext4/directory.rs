@@ -122,14 +122,8 @@ impl Store {
 
     /// What is to be known of a directory apart from its blocks.
     pub(super) fn directory_context(&self, inode: &Inode) -> Result<DirContext> {
-        if inode.has_flag(flag::CASEFOLD) || inode.has_flag(flag::ENCRYPT) {
-            return Err(Error::unsupported(
-                Layer::Filesystem,
-                "the names in this directory are encrypted or casefolded",
-            ));
-        }
-        inode.check_content()?;
-        let index = if self.superblock.has_compat(compat::DIR_INDEX) {
+        // The hashes of a casefolded directory are not those of its names: an index is passed over.
+        let index = if self.superblock.has_compat(compat::DIR_INDEX) && !inode.has_flag(flag::CASEFOLD) {
             IndexSupport::Present {
                 hash: self.superblock.name_hash()?,
                 depth: if self.superblock.has_incompat(incompat::LARGE_DIR) {
@@ -168,6 +162,7 @@ impl Store {
 
     /// The same, from the directory's blocks.
     fn find_child(&self, directory: &Inode, name: &[u8]) -> Result<Option<Inode>> {
+        directory.check_names()?;
         let view = DirView { store: self, inode: directory };
         let Some(entry) = self.directory_context(directory)?.find(&view, name)? else { return Ok(None) };
         let inode = self.named_inode(entry.inode)?;
@@ -175,7 +170,8 @@ impl Store {
         if entry.file_type.is_some_and(|said| said != actual) {
             return Err(inode.damaged("the directory gives it another type"));
         }
-        if actual == FileType::Directory {
+        // In an encrypted directory nothing is looked up, and it is not removed.
+        if actual == FileType::Directory && inode.check_names().is_ok() {
             // A directory with two names would be a cycle, or could be removed twice.
             let view = DirView { store: self, inode: &inode };
             let parent = self.directory_context(&inode)?.find(&view, b"..")?;

@@ -43,7 +43,10 @@ pub(super) mod ro_compat {
     pub(in super::super) const QUOTA: u32 = 0x100;
     pub(in super::super) const BIGALLOC: u32 = 0x200;
     pub(in super::super) const METADATA_CSUM: u32 = 0x400;
+    pub(in super::super) const READ_ONLY: u32 = 0x1000;
     pub(in super::super) const PROJECT: u32 = 0x2000;
+    pub(in super::super) const SHARED_BLOCKS: u32 = 0x4000;
+    pub(in super::super) const VERITY: u32 = 0x8000;
     pub(in super::super) const ORPHAN_PRESENT: u32 = 0x10000;
 }
 
@@ -125,7 +128,9 @@ const WRITABLE: u32 = incompat::FILETYPE
     | incompat::EA_INODE
     | incompat::CSUM_SEED
     | incompat::LARGE_DIR
-    | incompat::INLINE_DATA;
+    | incompat::INLINE_DATA
+    | incompat::ENCRYPT
+    | incompat::CASEFOLD;
 
 const RO_WRITABLE: u32 = ro_compat::SPARSE_SUPER
     | ro_compat::LARGE_FILE
@@ -138,6 +143,7 @@ const RO_WRITABLE: u32 = ro_compat::SPARSE_SUPER
     | ro_compat::BIGALLOC
     | ro_compat::METADATA_CSUM
     | ro_compat::PROJECT
+    | ro_compat::VERITY
     | ro_compat::ORPHAN_PRESENT; // what is listed is finished first
 
 /// The three words of feature bits.
@@ -166,7 +172,14 @@ impl FeatureBits {
     pub(super) fn check_writable(self) -> Result<()> {
         let mut names = spell(self.incompat & !WRITABLE, INCOMPAT_NAMES, "incompat");
         names.extend(spell(self.ro_compat & !RO_WRITABLE, RO_COMPAT_NAMES, "ro_compat"));
-        refuse(names, "write")
+        let way_out = match self.ro_compat {
+            bits if bits & ro_compat::SHARED_BLOCKS != 0 => {
+                "e2fsck -fy -E unshare_blocks gives every file its own blocks"
+            }
+            bits if bits & ro_compat::READ_ONLY != 0 => "tune2fs -O ^read-only makes the filesystem writable",
+            _ => return refuse(names, "write"),
+        };
+        refuse(names, "write").map_err(|error| error.with_hint(way_out))
     }
 }
 

@@ -15,7 +15,7 @@ const LARGE: u64 = 1 << 31;
 impl Store {
     /// Reads content from a byte of a file; returns how much, less than asked only at the end.
     pub(super) fn read_content(&self, inode: &Inode, buf: &mut [u8], offset: u64) -> Result<usize> {
-        inode.check_content()?;
+        inode.check_readable()?;
         let rest = usize::try_from(inode.size().saturating_sub(offset)).unwrap_or(usize::MAX);
         let want = rest.min(buf.len());
         let buf = buf.get_mut(..want).unwrap_or_default();
@@ -53,6 +53,7 @@ impl Store {
         if inode.is_short_link() {
             return Ok(inode.block_area().get(..len).unwrap_or_default().to_vec());
         }
+        inode.check_readable()?;
         if inode.has_flag(flag::INLINE_DATA) {
             return self.inline_content(inode);
         }
@@ -66,7 +67,6 @@ impl Store {
 
     /// Replaces the whole content, in new blocks, and frees the old ones.
     pub(super) fn put_content(&mut self, inode: &mut Inode, content: &Content) -> Result<()> {
-        inode.check_content()?;
         if inode.has_flag(flag::INLINE_DATA) {
             self.take_inline(inode)?;
             self.add_content(inode, &[], content)?;
@@ -81,7 +81,6 @@ impl Store {
 
     /// Adds to the end of the content.
     pub(super) fn append_content(&mut self, inode: &mut Inode, content: &Content) -> Result<()> {
-        inode.check_content()?;
         if content.is_empty() {
             return self.touch_content(inode);
         }
@@ -101,7 +100,6 @@ impl Store {
 
     /// Cuts the content, or lengthens it with a hole.
     pub(super) fn set_content_size(&mut self, inode: &mut Inode, size: u64) -> Result<()> {
-        inode.check_content()?;
         if inode.has_flag(flag::INLINE_DATA) {
             return self.set_inline_size(inode, size);
         }

@@ -435,13 +435,15 @@ impl Inode {
         })
     }
 
-    /// Fails unless the content is stored in a way that is understood.
-    pub(super) fn check_content(&self) -> Result<()> {
-        let reason = match self.flags() {
-            flags if flags & flag::ENCRYPT != 0 => "it is encrypted",
-            _ => return Ok(()),
-        };
-        Err(Error::unsupported(Layer::Filesystem, format!("cannot reach the content of this file: {reason}")))
+    /// Fails unless the content can be read.
+    pub(super) fn check_readable(&self) -> Result<()> {
+        if self.has_flag(flag::ENCRYPT) {
+            return Err(Error::unsupported(
+                Layer::Filesystem,
+                "cannot read the content of this file: it is encrypted (fscrypt)",
+            ));
+        }
+        Ok(())
     }
 
     /// Fails unless the file may be changed at all.
@@ -456,11 +458,35 @@ impl Inode {
             flags if flags & flag::ENCRYPT != 0 => {
                 Err(Error::unsupported(Layer::Filesystem, "the file is encrypted (fscrypt)"))
             }
-            flags if flags & flag::VERITY != 0 => {
-                Err(Error::unsupported(Layer::Filesystem, "the file is sealed (fs-verity)"))
-            }
             _ => Ok(()),
         }
+    }
+
+    /// Fails unless the content may be changed: that of a sealed file may not, though the file may be moved or removed.
+    pub(super) fn check_unsealed(&self) -> Result<()> {
+        if self.has_flag(flag::VERITY) {
+            return Err(Error::unsupported(Layer::Filesystem, "the file is sealed (fs-verity)"));
+        }
+        Ok(())
+    }
+
+    /// Fails unless the names in this directory can be read.
+    pub(super) fn check_names(&self) -> Result<()> {
+        if self.has_flag(flag::ENCRYPT) {
+            return Err(Error::unsupported(Layer::Filesystem, "the names in this directory are encrypted (fscrypt)"));
+        }
+        Ok(())
+    }
+
+    /// Fails unless names in this directory can be added and taken away.
+    pub(super) fn check_names_mutable(&self) -> Result<()> {
+        self.check_mutable()?;
+        if self.has_flag(flag::CASEFOLD) {
+            let what = "the directory does not tell upper from lower case (casefold): imgraft cannot change its names";
+            return Err(Error::unsupported(Layer::Filesystem, what)
+                .with_hint("the content of files that are there can be changed; what lies elsewhere, too"));
+        }
+        Ok(())
     }
 
     /// An error that names the inode.

@@ -137,7 +137,6 @@ impl Store {
 
 /// Fails unless the content is in blocks, and can be reached.
 fn check_blocks(inode: &Inode) -> Result<()> {
-    inode.check_content()?;
     if inode.has_flag(flag::INLINE_DATA) {
         return Err(inode.damaged("its content is inside of it and should be in blocks"));
     }

@@ -187,6 +187,7 @@ impl GuestFs for Ext4 {
 
 impl Ext4 {
     fn list(&self, directory: &inode::Inode) -> Result<Vec<DirEntry>> {
+        directory.check_names()?;
         let view = DirView { store: &self.store, inode: directory };
         let entries = self.store.directory_context(directory)?.list(&view)?;
         entries

@@ -57,7 +57,7 @@ impl Store {
         if directory.file_type()? != FileType::Directory {
             return Err(Error::new(ErrorKind::WrongType, Layer::Filesystem, "not a directory"));
         }
-        directory.check_mutable()?;
+        directory.check_names_mutable()?;
         Ok((directory, name))
     }
 
@@ -222,7 +222,6 @@ impl Store {
             }
         }
         if is_directory && old_place.number != new_place.number {
-            inode.check_content()?;
             let context = self.directory_context(&inode)?;
             let store = &mut DirFile { store: self, inode: &mut inode };
             context.set_parent(store, new_place.number)?;
@@ -250,7 +249,6 @@ impl Store {
     ) -> Result<Inode> {
         let now = self.now()?;
         let mut directory = self.inode(number)?;
-        directory.check_content()?;
         let mut context = self.directory_context(&directory)?;
         change(&mut context, &mut DirFile { store: self, inode: &mut directory })?;
         directory.set_time(Time::Modification, now);
@@ -361,6 +359,7 @@ impl Store {
     fn regular(&self, at: &Resolved) -> Result<Inode> {
         let inode = self.mutable(at)?;
         if inode.file_type()? == FileType::Regular {
+            inode.check_unsealed()?;
             return Ok(inode);
         }
         Err(Error::new(ErrorKind::WrongType, Layer::Filesystem, "not a regular file"))

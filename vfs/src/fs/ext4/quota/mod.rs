@@ -156,7 +156,6 @@ impl Store {
             if inode.links() == 0 || inode.file_type()? != FileType::Regular {
                 return Err(inode.damaged("the superblock says that it has quotas"));
             }
-            inode.check_content()?;
             let mut tree = Tree::open(QuotaFile { store: self, inode }, kind)?;
             for (id, change) in mine {
                 tree.apply(id, change, now)?;
