@@ -58,7 +58,14 @@ linux.uml          user-mode-linux   a kernel with quotas
 insmod             kmod              its modules
 repquota           quota             quotas: set and judged by
 '
-missing_tools() { while read -r tool package _; do [[ -z $tool ]] || command -v "$tool" >/dev/null || echo "$tool $package"; done <<<"$tools"; }
+# file, of a package without a command
+files='
+/etc/selinux/default/contexts/files/file_contexts  selinux-policy-default  the reference policy, to be labelled by
+'
+missing_tools() {
+  while read -r tool package _; do [[ -z $tool ]] || command -v "$tool" >/dev/null || echo "$tool $package"; done <<<"$tools"
+  while read -r file package _; do [[ -z $file || -e $file ]] || echo "$file $package"; done <<<"$files"
+}
 
 missing=$(missing_tools)
 

@@ -162,7 +162,7 @@ PLAIN = [
     ("log-block-size-200", 3, "block size", superblock(0x18, 200)),
     ("log-block-size-max", 3, "block size", superblock(0x18, 0xFFFFFFFF)),
     ("log-block-size-6", 3, "65536", superblock(0x18, 6)),
-    ("log-cluster-size-9", 3, "clusters", superblock(0x1C, 9)),
+    ("log-cluster-size-9", 3, "cluster", superblock(0x1C, 9)),
     ("first-data-block-0", 3, "first data block", superblock(0x14, 0)),
     ("first-data-block-max", 3, "first data block", superblock(0x14, 0xFFFFFFFF)),
     ("blocks-per-group-0", 3, "blocks in a group", superblock(0x20, 0)),
