@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 /// How many files of a tree are looked at.
-const FILES: usize = 400;
+const FILES: usize = 160;
 /// How many bytes of a file are read: an image may claim any number.
 const BYTES: u64 = 256 << 10;
 const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanoseconds: 0 };

@@ -10,6 +10,8 @@ mod commit;
 #[cfg(test)]
 pub(crate) mod crash;
 #[cfg(test)]
+mod crash_ext4;
+#[cfg(test)]
 mod crash_tests;
 mod file;
 mod fresh;
