@@ -73,6 +73,7 @@ pub const PROFILES: &[Profile] = &[
     // The kernel (6.18) brings bytes back that a cut took off a file that has grown out of its inode.
     reference("inline-data", 32, &[]),
     reference("inline-data", 32, &["-b", "1024", "-I", "1024"]),
+    kernel("mmp", 32, &[]),
     reference("quota", 32, &[]),
     reference("project", 32, &["-b", "1024"]),
     kernel("small", 8, &["-b", "1024"]),
