@@ -49,7 +49,7 @@ fn sequence(profile: &Profile, seed: u64, length: Length) -> u64 {
     let mut generator = Generator::new(seed);
     let mut done = 0;
     for round in 0..length.rounds {
-        let context = format!("{}, seed {seed}, round {round}", profile.name);
+        let context = format!("{}, seed {seed}, round {round}", profile.label());
         let (mine, other) = (&images[round % twins], &images[(round + 1) % twins]);
         let mut twin: Box<dyn Side> = match profile.twin {
             Twin::Kernel => Box::new(Mounted::new(other, "rw")),
@@ -245,7 +245,7 @@ fn the_kernel_does_the_same() {
     }
     let only: Option<String> = variable("FUZZ_EXT4_ONLY");
     let chosen: Vec<&Profile> =
-        PROFILES.iter().filter(|profile| only.as_ref().is_none_or(|only| only == profile.name)).collect();
+        PROFILES.iter().filter(|profile| only.as_ref().is_none_or(|only| *only == profile.label())).collect();
     assert!(!chosen.is_empty(), "no profile of this name");
     let long: Option<u64> = variable("FUZZ_EXT4");
     let length = match long {
@@ -272,8 +272,8 @@ fn the_kernel_does_the_same() {
                             failed.fetch_add(1, Ordering::Relaxed);
                             say(payload.downcast_ref::<String>().cloned().unwrap_or_default());
                             say(format!(
-                                "FAILED: FUZZ_EXT4={} FUZZ_EXT4_ONLY={} FUZZ_EXT4_SEED={seed}",
-                                total, profile.name
+                                "FAILED: FUZZ_EXT4=1 FUZZ_EXT4_ONLY='{}' FUZZ_EXT4_SEED={seed}",
+                                profile.label()
                             ));
                         }
                     }

@@ -74,6 +74,7 @@ pub const PROFILES: &[Profile] = &[
     reference("inline-data", 32, &[]),
     reference("inline-data", 32, &["-b", "1024", "-I", "1024"]),
     kernel("mmp", 32, &[]),
+    kernel("inline-data", 32, &[]),
     reference("quota", 32, &[]),
     reference("project", 32, &["-b", "1024"]),
     kernel("small", 8, &["-b", "1024"]),
@@ -81,6 +82,11 @@ pub const PROFILES: &[Profile] = &[
 ];
 
 impl Profile {
+    /// The profile's name with its further arguments.
+    pub fn label(&self) -> String {
+        std::iter::once(&self.name).chain(self.arguments).copied().collect::<Vec<_>>().join(" ")
+    }
+
     /// Makes the filesystem over bytes of something else, where it is not too large for that.
     pub fn make(&self, image: &Path) {
         let mut file = std::fs::File::create(image).unwrap();
