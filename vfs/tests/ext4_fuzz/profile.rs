@@ -74,7 +74,6 @@ pub const PROFILES: &[Profile] = &[
     reference("inline-data", 32, &[]),
     reference("inline-data", 32, &["-b", "1024", "-I", "1024"]),
     kernel("mmp", 32, &[]),
-    kernel("inline-data", 32, &[]),
     reference("quota", 32, &[]),
     reference("project", 32, &["-b", "1024"]),
     kernel("small", 8, &["-b", "1024"]),
