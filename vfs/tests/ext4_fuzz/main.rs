@@ -69,7 +69,7 @@ fn sequence(profile: &Profile, seed: u64, length: Length) -> u64 {
         }
     }
     let all = (length.rounds * length.operations) as u64;
-    assert!(done > all / 10, "{}, seed {seed}: only {done} of {all} operations did anything", profile.name);
+    assert!(done > all / 10, "{}, seed {seed}: only {done} of {all} operations did anything", profile.label());
     done
 }
 
