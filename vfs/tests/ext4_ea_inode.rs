@@ -154,6 +154,27 @@ fn small_inodes_have_large_values() {
     oracle::e2fsck(&image, "removed");
 }
 
+/// e2fsck takes the target of a short link for block numbers as soon as the link has blocks.
+#[test]
+fn short_links_have_no_large_values() {
+    if !oracle::have(&["mke2fs", "e2fsck"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let image = scratch.path("image");
+    oracle::mke2fs(&image, 16, Before::Garbage, &["-t", "ext4", "-O", "ea_inode"]);
+    let mut fs = write(&image);
+    for (name, target) in [("/short", "nowhere".to_owned()), ("/long", "x".repeat(100))] {
+        let link = at(&*fs, name);
+        fs.create_symlink(&link, target.as_bytes(), ATTRS).unwrap();
+        let set = fs.set_xattr(&link, &Xattr { name: b"trusted.large".to_vec(), value: vec![7; 9000] });
+        assert_eq!(set.map_err(|error| error.kind()), if name == "/short" { Err(ErrorKind::NoSpace) } else { Ok(()) });
+        fs.set_xattr(&link, &Xattr { name: b"trusted.small".to_vec(), value: vec![7; 900] }).unwrap();
+    }
+    fs.close().unwrap();
+    oracle::e2fsck(&image, "set");
+}
+
 #[test]
 fn quotas_count_large_values() {
     if !oracle::have(&["mke2fs", "e2fsck"]) {

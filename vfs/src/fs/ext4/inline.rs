@@ -67,8 +67,10 @@ impl Store {
 
     /// How much room a file has for attributes.
     pub(super) fn xattr_room(&self, inode: &Inode) -> Room {
-        let large =
-            if self.superblock.has_incompat(incompat::EA_INODE) { LargeValues::Allowed } else { LargeValues::Refused };
+        // The blocks of a value count as the file's, and e2fsck (1.47) takes the target of a short link with blocks for
+        // their numbers: what the kernel would write there is damage to it.
+        let allowed = self.superblock.has_incompat(incompat::EA_INODE) && !inode.is_short_link();
+        let large = if allowed { LargeValues::Allowed } else { LargeValues::Refused };
         Room { inode: inode.xattr_area().len(), block: self.block_len(), large }
     }
 
