@@ -252,6 +252,9 @@ impl Report {
         let _ = match (self.dry_run, self.changed) {
             (true, true) => writeln!(text, "dry run: nothing was written"),
             (true, false) => writeln!(text, "dry run: nothing would change"),
+            (false, false) if self.items.iter().any(|item| item.status == Status::Failed) => {
+                writeln!(text, "unchanged: what did not fail is in place already ({cost})")
+            }
             (false, false) => writeln!(text, "unchanged: everything is in place already ({cost})"),
             (false, true) => writeln!(text, "changed; {}; {cost}", self.verified.to_text()),
         };

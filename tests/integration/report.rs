@@ -48,6 +48,9 @@ fn an_optional_item_that_fails_is_rolled_back_and_reported() {
     assert_eq!(report["items"][1]["status"], "applied");
     assert_eq!(expect(0, &["cat", text(&copy), "/etc/motd"]), "hello\n");
     expect(3, &words[..6]);
+    // What failed is not said to be in place.
+    let words = ["inject", text(&copy), "--ssh-inject", &bad, "--best-effort"];
+    assert!(expect(5, &words).contains("unchanged: what did not fail is in place already"));
 }
 
 #[test]
