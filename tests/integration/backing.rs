@@ -34,3 +34,23 @@ fn a_backing_file_is_used_when_allowed_and_stays_as_it_is() {
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("outside the allowed directories"), "{said}");
 }
+
+#[test]
+fn what_is_allowed_is_a_directory() {
+    if !oracle::have("qemu-img") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let base = scratch.copy(&image::phony(), "base.qcow2");
+    let top = scratch.path().join("top.qcow2");
+    oracle::succeed("qemu-img", &["create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", text(&top)]);
+    let missing = scratch.path().join("missing");
+    for (directory, why) in
+        [(&missing, "missing: there is no such directory"), (&base, "base.qcow2: this is no directory")]
+    {
+        let output = run(&["inspect", text(&top), &format!("--backing-chain={}", text(directory))]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+}

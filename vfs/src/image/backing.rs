@@ -137,7 +137,7 @@ impl Chain {
     fn start(image: &Path, directories: &[PathBuf]) -> Result<Self> {
         let allowed = match directories {
             [] => vec![real(image)?.parent().unwrap_or(Path::new("/")).to_path_buf()],
-            directories => directories.iter().map(|directory| real(directory)).collect::<Result<_>>()?,
+            directories => directories.iter().map(|directory| allowed(directory)).collect::<Result<_>>()?,
         };
         let metadata = fs::metadata(image).map_err(|e| cannot("look at the image", image, e))?;
         Ok(Self { naming: image.to_path_buf(), allowed, above: vec![(metadata.dev(), metadata.ino())] })
@@ -259,6 +259,23 @@ impl Gate for Chain {
         }
         let (overlay, _, _) = self.open(Role::Data, named)?;
         Ok(Arc::new(raw::Raw::new(overlay)))
+    }
+}
+
+/// A directory that the caller allows; `NotFound` or `Invalid` where it is none.
+fn allowed(directory: &Path) -> Result<PathBuf> {
+    let refused = |kind, message| {
+        Error::new(kind, Layer::Host, message)
+            .with_host_path(directory)
+            .with_hint("name directories that hold the files of the chain")
+    };
+    match fs::metadata(directory) {
+        Ok(metadata) if metadata.is_dir() => real(directory),
+        Ok(_) => Err(refused(ErrorKind::Invalid, "this is no directory")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(refused(ErrorKind::NotFound, "there is no such directory"))
+        }
+        Err(error) => Err(cannot("find the directory", directory, error)),
     }
 }
 
