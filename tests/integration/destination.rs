@@ -171,6 +171,48 @@ fn a_file_in_use_is_not_replaced() {
     expect(0, &items.on(&top, &["--backing-chain", "--output", text(&scratch.path().join("copy.qcow2"))]));
 }
 
+#[test]
+fn the_longest_name_is_taken() {
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image::phony(), "disk.qcow2");
+    let new = scratch.path().join("n".repeat(255));
+    for option in ["--output", "--overlay"] {
+        expect(0, &["inject", text(&disk), "--write", "/etc/motd:hello", option, text(&new), "--force"]);
+    }
+    assert_eq!(names(scratch.path()).len(), 2);
+}
+
+/// What cannot become the new file is refused with a way out that works.
+#[test]
+fn a_name_that_is_no_file_is_refused() {
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image::phony(), "disk.qcow2");
+    let directory = scratch.path().join("directory");
+    std::fs::create_dir(&directory).expect("a directory");
+    let twin = scratch.path().join("twin.qcow2");
+    std::fs::hard_link(&disk, &twin).expect("a second name");
+    let before = (oracle::sha256(&disk), names(scratch.path()));
+    let absent = scratch.path().join("absent");
+    for (new, status, hint) in [
+        (text(&directory).to_owned(), 3, "hint: choose another name\n"),
+        (format!("{}/", text(&absent)), 2, "hint: name a file, not a directory\n"),
+        (format!("{}/.", text(&absent)), 2, "hint: name a file, not a directory\n"),
+        (text(&twin).to_owned(), 4, "hint: choose another name; if neither the image nor"),
+    ] {
+        for option in ["--output", "--overlay"] {
+            let words = ["inject", text(&disk), "--write", "/etc/motd:hello", option, &new, "--force"];
+            let output = run(&words);
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(status), "{new}: {error}");
+            assert!(error.contains(hint), "{new}: {error}");
+        }
+    }
+    let output = run(&["inject", text(&disk), "--write", "/etc/motd:hello", "--output", text(&directory)]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!error.contains("--force"), "it would not help: {error}");
+    assert_eq!((oracle::sha256(&disk), names(scratch.path())), before);
+}
+
 /// Whatever goes wrong, and whenever the run is killed: there is no new file, or it is whole.
 #[test]
 fn a_new_file_is_whole_or_not_there() {

@@ -190,7 +190,9 @@ impl Base {
 /// A failed call, with the way out where there is one.
 pub(super) fn explain(operation: &str, source: io::Error) -> Error {
     let (why, hint) = match source.kind() {
-        io::ErrorKind::StorageFull => (": the host has no space left", Some("make room on the image's filesystem")),
+        io::ErrorKind::StorageFull => {
+            (": the host has no space left", Some("make room on the filesystem that this file is on"))
+        }
         io::ErrorKind::QuotaExceeded => (": the disk quota is used up", Some("make room within the quota")),
         io::ErrorKind::FileTooLarge => (": the file would become too large", Some("raise the limit on file sizes")),
         _ => ("", None),

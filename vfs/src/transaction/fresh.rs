@@ -15,6 +15,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -49,9 +50,10 @@ impl NewFile {
     /// where there is no such directory; `WrongType` where the name is that of something other than a regular file.
     pub fn create(path: &Path, existing: Existing) -> Result<Self> {
         let failed = |errno: Errno| cannot("create the file", path, errno.into());
-        let Some(name) = path.file_name() else {
+        // "new/" and "new/." have a last component, but are names of a directory.
+        let Some(name) = path.file_name().filter(|name| path.as_os_str().as_bytes().ends_with(name.as_bytes())) else {
             let error = Error::new(ErrorKind::Invalid, Layer::Host, "this is no name of a new file");
-            return Err(error.with_host_path(path));
+            return Err(error.with_host_path(path).with_hint("name a file, not a directory"));
         };
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let directory = File::from(
@@ -60,15 +62,18 @@ impl NewFile {
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(cannot("create the file", path, error)),
-            Ok(_) if existing == Existing::Refuse => return Err(taken(path)),
             Ok(metadata) if !metadata.is_file() => {
                 let error = Error::new(ErrorKind::WrongType, Layer::Host, "this is there, and is not a regular file");
-                return Err(error.with_host_path(path));
+                return Err(error.with_host_path(path).with_hint("choose another name"));
             }
+            Ok(_) if existing == Existing::Refuse => return Err(taken(path)),
             // Whoever uses it, this run with an image of its own included, would lose it.
             Ok(_) => {
                 let there = File::open(path).map_err(|e| cannot("open the file", path, e))?;
-                lock::lock(&there, Access::Write).map_err(|error| error.with_host_path(path))?;
+                lock::lock(&there, Access::Write).map_err(|error| match error.kind() {
+                    ErrorKind::InUse => error.with_host_path(path).with_hint(REPLACES_USED),
+                    _ => error.with_host_path(path),
+                })?;
                 lock::unlock(&there);
             }
         }
@@ -248,6 +253,9 @@ impl Drop for NewFile {
     }
 }
 
+const REPLACES_USED: &str = "choose another name; if neither the image nor one that it lies over is this file, end the \
+                             program that has it open, and run this again";
+
 /// Pieces of zeros of this size are left out of a new file, in bytes.
 const HOLE: usize = 4096;
 
@@ -256,7 +264,8 @@ const COPY: usize = 16 << 20;
 
 fn temporary_name(name: &OsStr) -> OsString {
     let mut temporary = OsString::from(".");
-    temporary.push(name);
+    // With what is added it has to be a name too.
+    temporary.push(OsStr::from_bytes(&name.as_bytes()[..name.len().min(200)]));
     temporary.push(format!(".{:016x}.imgraft-new", RandomState::new().hash_one(0)));
     temporary
 }
