@@ -35,3 +35,22 @@ fn an_image_that_qemu_has_open_is_in_use() {
     assert!(qemu.wait().expect("it ends").success());
     assert!(imgraft().args(items.on(&copy, &["-q"])).status().expect("runs").success());
 }
+
+/// A mounted filesystem looks like one that was powered off, and the kernel takes no locks.
+#[test]
+fn an_image_on_a_loop_device_is_in_use() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let attached = Command::new("losetup").args(["-f", "--show", text(&copy)]).output();
+    let Some(attached) = attached.ok().filter(|attached| attached.status.success()) else {
+        return oracle::skip("no loop device");
+    };
+    let device = String::from_utf8_lossy(&attached.stdout).trim().to_owned();
+    let before = oracle::sha256(&copy);
+    let output = run(&["inject", text(&copy), "--write", "/etc/motd:hello"]);
+    oracle::succeed("losetup", &["-d", &device]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains(&device), "{said}");
+    assert_eq!(oracle::sha256(&copy), before);
+}

@@ -9,7 +9,11 @@ use crate::error::{Error, ErrorKind, Layer, Result};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 const USED: i64 = 100;
 const NOT_SHARED: i64 = 200;
@@ -48,6 +52,13 @@ impl Access {
 ///
 /// On a filesystem that has no such locks, `Write` is `Unsupported` and `Read` goes on without.
 pub(super) fn lock(file: &File, access: Access) -> Result<()> {
+    if access == Access::Write
+        && let Some(device) = loop_device(file)
+    {
+        let error =
+            Error::new(ErrorKind::InUse, Layer::Host, format!("the image is in use: the host has it as {device}"));
+        return Err(error.with_hint(format!("unmount what is mounted from it, then `losetup -d {device}`")));
+    }
     match try_lock(file, access).inspect_err(|_| unlock(file)) {
         Err(error) if error.kind() == ErrorKind::Unsupported && access == Access::Read => {
             tracing::warn!("the image's filesystem has no locks: nothing tells whether somebody writes to the image");
@@ -55,6 +66,19 @@ pub(super) fn lock(file: &File, access: Access) -> Result<()> {
         }
         result => result,
     }
+}
+
+/// The loop device that writes to the file, as far as this process can see: the kernel locks nothing.
+fn loop_device(file: &File) -> Option<String> {
+    let own = file.metadata().ok()?;
+    fs::read_dir("/sys/block").ok()?.flatten().find_map(|entry| {
+        let name = entry.file_name().into_string().ok().filter(|name| name.starts_with("loop"))?;
+        let backing = fs::read(entry.path().join("loop/backing_file")).ok()?;
+        let backing = backing.strip_suffix(b"\n").unwrap_or(&backing);
+        let metadata = fs::metadata(Path::new(OsStr::from_bytes(backing))).ok()?;
+        let writes = fs::read(entry.path().join("ro")).is_ok_and(|ro| ro.starts_with(b"0"));
+        (writes && (metadata.dev(), metadata.ino()) == (own.dev(), own.ino())).then(|| format!("/dev/{name}"))
+    })
 }
 
 /// Gives up all locks.
