@@ -225,7 +225,11 @@ fn damage_in_the_journal_only_makes_a_run_fail() {
         places.extend(records(&sound, &journal).into_iter().map(|(at, ..)| at));
         let mut random = Random(23);
         let mut failed = 0;
-        for _ in 0..150 {
+        // How much of the log is alive depends on when the kernel wrote what: where it is little, more is tried.
+        for tried in 0..600 {
+            if tried >= 150 && failed > 20 {
+                break;
+            }
             let mut bytes = sound.clone();
             for _ in 0..=random.below(2) {
                 let block = journal[places[random.below(places.len() as u64) as usize]];
@@ -245,8 +249,7 @@ fn damage_in_the_journal_only_makes_a_run_fail() {
             }
             failed += u32::from(!live_with(&bytes));
         }
-        // How much of the log is alive depends on when the kernel wrote what; without checksums most damage is content.
-        assert!(failed > 5, "{features}: damage was noticed only {failed} times");
+        assert!(failed > 20, "{features}: damage was noticed only {failed} times");
     }
 }
 
