@@ -53,6 +53,8 @@ pub enum Layer {
     Path,
     /// The stage of changes, and their verification.
     Stage,
+    /// An image that is built from a tree, or read back into one.
+    Master,
 }
 
 /// An error with its kind, layer, context and cause.

@@ -8,6 +8,7 @@ pub mod block;
 pub mod error;
 pub mod fs;
 pub mod image;
+pub mod master;
 pub mod path;
 pub mod resolve;
 pub mod stage;

@@ -114,6 +114,16 @@ impl NewFile {
         self.put(overlay, &[whole])
     }
 
+    /// Gives the file a size; what it grows by is zero.
+    pub fn set_size(&self, size: u64) -> Result<()> {
+        self.file.set_len(size).map_err(|e| self.failed("set the size of the file", e))
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.file.write_all_at(bytes, offset).map_err(|e| self.failed("write the file", e))
+    }
+
     /// Writes these ranges, but for what is zero anyway, and gives the file the overlay's size.
     fn put(&self, overlay: &Overlay, ranges: &[Range<u64>]) -> Result<IoCounts> {
         let mut counts = IoCounts::default();
