@@ -3,11 +3,13 @@
 
 pub mod cli;
 pub mod commands;
+pub mod config_drive;
 pub mod crypt;
 pub mod diff;
 pub mod failure;
 pub mod guest;
 pub mod inject;
+pub mod net;
 #[cfg(test)]
 mod oracle;
 pub mod plan;

@@ -1,0 +1,46 @@
+//! What is wrong with an instance document, and where.
+
+use std::fmt;
+
+/// What is wrong with an instance document: the JSON path, and what was expected there. Values are not repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentError {
+    at: String,
+    reason: String,
+    hint: Option<String>,
+}
+
+impl DocumentError {
+    /// Something is wrong at a path (`instance.uuid`; empty for the whole document).
+    pub fn new(at: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { at: at.into(), reason: reason.into(), hint: None }
+    }
+
+    /// The operating system gave no random bytes.
+    pub(super) fn seed(error: &getrandom::Error) -> Self {
+        Self::new("", format!("no random seed from the operating system: {error}"))
+    }
+
+    /// Adds what can be done about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What can be done about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for DocumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.at.as_str() {
+            "" => f.write_str(&self.reason),
+            at => write!(f, "{at}: {}", self.reason),
+        }
+    }
+}
+
+impl std::error::Error for DocumentError {}
