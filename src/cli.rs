@@ -28,6 +28,9 @@ pub enum Command {
     /// Put items into an image: all of them, or nothing
     Inject(Box<Inject>),
     /// Show format, partitions, filesystems and guest of an image
+    ///
+    /// Of an image that is refused: what it is, what other files it names, and the command that converts it; the exit
+    /// status is 3 then.
     Inspect(Inspect),
     /// List a directory, or a file, of the guest
     Ls(Look),

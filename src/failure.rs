@@ -27,7 +27,7 @@ pub enum Exit {
 }
 
 /// Why a run failed: one line, its causes and hints.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     /// The exit status.
     pub exit: Exit,
@@ -59,9 +59,11 @@ impl Failure {
         }
     }
 
-    /// Names the image, unless the message begins with it already.
+    /// Names the image, unless the message begins with it already, and puts its name into the commands of the hints.
     #[must_use]
     pub fn about(mut self, image: &Path) -> Self {
+        let name = quoted(&image.display().to_string());
+        self.hints = self.hints.iter().map(|hint| with_image(hint, &name)).collect();
         let image = printable(&image.display().to_string());
         if !self.message.starts_with(&image) {
             self.message = format!("{image}: {}", self.message);
@@ -130,9 +132,45 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
+/// A hint whose commands, which stand between backquotes, name this file where they say IMAGE.
+fn with_image(hint: &str, name: &str) -> String {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let put = |command: &str| {
+        let mut text = String::new();
+        let mut rest = command;
+        while let Some((before, after)) = rest.split_once("IMAGE") {
+            let whole = !before.ends_with(is_word) && !after.starts_with(is_word);
+            text.extend([before, if whole { name } else { "IMAGE" }]);
+            rest = after;
+        }
+        text + rest
+    };
+    let parts = hint.split('`').zip([false, true].into_iter().cycle());
+    parts.map(|(part, command)| if command { put(part) } else { part.to_owned() }).collect::<Vec<_>>().join("`")
+}
+
+/// A path as a word for a shell.
+fn quoted(path: &str) -> String {
+    let path = if path.starts_with('-') { format!("./{path}") } else { path.to_owned() };
+    if path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+:@%=".contains(c)) {
+        return path;
+    }
+    format!("'{}'", path.replace('\'', r"'\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_name_the_image() {
+        let hint = "IMAGE: `check IMAGE`, `-o file=IMAGE NEW.qcow2` or `IMAGES`";
+        let about = |path: &str| Failure::usage("x").with_hint(hint).about(Path::new(path)).hints.remove(0);
+        assert_eq!(about("a/b.img"), "IMAGE: `check a/b.img`, `-o file=a/b.img NEW.qcow2` or `IMAGES`");
+        assert_eq!(about("it's $x"), r"IMAGE: `check 'it'\''s $x'`, `-o file='it'\''s $x' NEW.qcow2` or `IMAGES`");
+        assert!(about("-rf").contains("`check ./-rf`"));
+        assert!(about("IMAGE").contains("`check IMAGE`"));
+    }
 
     #[test]
     fn lines_are_lines_and_drive_no_terminal() {

@@ -3,28 +3,48 @@
 use super::print;
 use crate::failure::{Exit, Failure, printable};
 use crate::guest::{self, Guest};
-use crate::plan::{Inspect, Output};
+use crate::plan::{Inspect, Output, Target};
 use crate::report::Replayed;
 use imgraft_vfs::block::{BlockDevice, SliceDevice};
 use imgraft_vfs::fs::{self, Features, Mode};
+use imgraft_vfs::image::inspect::Finding;
 use imgraft_vfs::image::{self, Source};
 use imgraft_vfs::transaction::{Access, Transaction};
 use imgraft_vfs::volume::{self, Scheme, Selector, VolumeInfo};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 #[derive(Debug, Serialize)]
 struct Inspection {
     image: String,
     format: String,
-    virtual_size: u64,
+    /// The marks that the file carries: of formats, and of a partition table.
+    marks: Vec<String>,
+    findings: Vec<FindingReport>,
+    virtual_size: Option<u64>,
     facts: BTreeMap<&'static str, String>,
-    partition_table: &'static str,
-    sector_size: u32,
+    partition_table: Option<&'static str>,
+    sector_size: Option<u32>,
     notes: Vec<String>,
     volumes: Vec<VolumeReport>,
+    /// Why the image was refused; what is known of it until then is in the report all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<Refused>,
+}
+
+#[derive(Debug, Serialize)]
+struct FindingReport {
+    name: &'static str,
+    text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Refused {
+    reason: String,
+    hints: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,46 +79,24 @@ struct Usage {
 }
 
 pub(super) fn run(plan: &Inspect) -> Result<Exit, Failure> {
-    let Source { image, format, backing } = &plan.target.source;
+    let Source { image, format, .. } = &plan.target.source;
     let txn = Transaction::begin(image, Access::Read)?;
-    let disk = image::open_chain(txn.overlay(), image, *format, backing)?;
-    let format = disk.format().to_string();
-    let facts = disk.facts().into_iter().collect();
-    let disk: Arc<dyn BlockDevice> = disk;
-    let table = match plan.target.volume {
-        Selector::Whole => volume::undivided(&disk)?,
-        _ => volume::list(&disk)?,
-    };
-    let chosen = match &plan.target.volume {
-        Selector::Auto | Selector::Whole => None,
-        selector => volume::select(&disk, selector, &guest::is_root)?.info.index,
-    };
-    let volumes = table
-        .volumes
-        .into_iter()
-        .filter(|info| chosen.is_none() || info.index == chosen)
-        .map(|info| volume_report(&disk, info))
-        .collect();
-    let inspection = Inspection {
-        image: image.display().to_string(),
-        format,
-        virtual_size: disk.size(),
-        facts,
-        partition_table: match table.scheme {
-            Scheme::Whole => "none",
-            Scheme::Mbr => "mbr",
-            Scheme::Gpt => "gpt",
-        },
-        sector_size: table.sector_size,
-        notes: table.notes,
-        volumes,
-    };
+    let mut inspection = Inspection::of_file(image, image::inspect::inspect(&*txn.overlay(), *format)?);
+    let outcome = inspection.look_inside(&txn, &plan.target);
+    if let Err(failure) = &outcome {
+        // What the host does is not the image's fault, and nothing to report of it.
+        if failure.exit != Exit::Refused {
+            return outcome.map(|()| Exit::Done);
+        }
+        let Failure { message, hints, .. } = failure.clone().about(image);
+        inspection.refused = Some(Refused { reason: message, hints });
+    }
     let text = match plan.output {
         Output::Json => inspection.to_json(),
         Output::Text | Output::Quiet => inspection.to_text(),
     };
     print(text.as_bytes())?;
-    Ok(Exit::Done)
+    outcome.map(|()| Exit::Done)
 }
 
 /// What is known of a volume; what cannot be read of it is told as its problem, and no failure of the whole.
@@ -148,6 +146,50 @@ fn look(disk: &Arc<dyn BlockDevice>, start: u64, size: u64) -> Result<(Features,
 }
 
 impl Inspection {
+    fn of_file(image: &Path, file: image::inspect::Inspection) -> Self {
+        let finding = |finding: &Finding| FindingReport { name: finding.name, text: finding.text.clone() };
+        Self {
+            image: image.display().to_string(),
+            format: file.to_string(),
+            marks: file.marks.iter().map(ToString::to_string).collect(),
+            findings: file.findings.iter().map(finding).collect(),
+            virtual_size: None,
+            facts: BTreeMap::new(),
+            partition_table: None,
+            sector_size: None,
+            notes: Vec::new(),
+            volumes: Vec::new(),
+            refused: None,
+        }
+    }
+
+    /// Opens the image and adds what is in it, as far as it comes.
+    fn look_inside(&mut self, txn: &Transaction, target: &Target) -> Result<(), Failure> {
+        let Source { image, format, backing } = &target.source;
+        let disk = image::open_chain(txn.overlay(), image, *format, backing)?;
+        self.facts = disk.facts().into_iter().collect();
+        self.virtual_size = Some(disk.size());
+        let disk: Arc<dyn BlockDevice> = disk;
+        let table = match target.volume {
+            Selector::Whole => volume::undivided(&disk)?,
+            _ => volume::list(&disk)?,
+        };
+        self.partition_table = Some(match table.scheme {
+            Scheme::Whole => "none",
+            Scheme::Mbr => "mbr",
+            Scheme::Gpt => "gpt",
+        });
+        self.sector_size = Some(table.sector_size);
+        self.notes = table.notes;
+        let chosen = match &target.volume {
+            Selector::Auto | Selector::Whole => None,
+            selector => volume::select(&disk, selector, &guest::is_root)?.info.index,
+        };
+        let shown = table.volumes.into_iter().filter(|info| chosen.is_none() || info.index == chosen);
+        self.volumes = shown.map(|info| volume_report(&disk, info)).collect();
+        Ok(())
+    }
+
     fn to_json(&self) -> String {
         let mut text = serde_json::to_string_pretty(self).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"));
         text.push('\n');
@@ -158,16 +200,26 @@ impl Inspection {
         let mut text = String::new();
         let _ = writeln!(text, "image            {}", printable(&self.image));
         let _ = writeln!(text, "format           {}", self.format);
-        let _ = writeln!(text, "virtual size     {}", bytes(self.virtual_size));
+        for FindingReport { name, text: said } in &self.findings {
+            let _ = writeln!(text, "finding          {name}: {}", printable(said));
+        }
+        if let Some(size) = self.virtual_size {
+            let _ = writeln!(text, "virtual size     {}", bytes(size));
+        }
         for (name, value) in &self.facts {
             let _ = writeln!(text, "{name:<16} {}", printable(value));
         }
-        let _ = writeln!(text, "partition table  {} ({}-byte sectors)", self.partition_table, self.sector_size);
+        if let (Some(table), Some(sectors)) = (self.partition_table, self.sector_size) {
+            let _ = writeln!(text, "partition table  {table} ({sectors}-byte sectors)");
+        }
         for note in &self.notes {
             let _ = writeln!(text, "note             {}", printable(note));
         }
         for volume in &self.volumes {
             volume.to_text(&mut text);
+        }
+        if let Some(refused) = &self.refused {
+            let _ = writeln!(text, "refused          {}", refused.reason);
         }
         text
     }

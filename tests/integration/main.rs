@@ -4,6 +4,7 @@ mod backing;
 mod compat;
 mod destination;
 mod flips;
+mod formats;
 mod idempotence;
 mod inspect;
 mod interrupted;

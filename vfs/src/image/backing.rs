@@ -1,6 +1,6 @@
 //! Other files that an image names: refused, unless the caller allows the directories that they lie in.
 
-use super::{Format, ImageFormat, detect, qcow2, raw};
+use super::{Format, ImageFormat, inspect, qcow2, raw};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::transaction::{Access, FileHost, Overlay, Transaction};
@@ -87,7 +87,7 @@ pub fn open_chain(
     declared: Option<Format>,
     backing: &Backing,
 ) -> Result<Arc<dyn ImageFormat>> {
-    let format = declared.map_or_else(|| detect::detect(&*host), Ok)?;
+    let format = inspect::format(&*host, declared)?;
     match (format, backing) {
         (Format::Raw, _) => Ok(Arc::new(raw::Raw::new(host))),
         (Format::Qcow2, Backing::Deny) => Ok(Arc::new(qcow2::Qcow2::open(host)?)),

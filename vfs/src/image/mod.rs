@@ -1,8 +1,8 @@
 //! Image formats: the guest's disk in a host file.
 
 mod backing;
-mod detect;
 mod edit;
+pub mod inspect;
 pub mod qcow2;
 pub mod raw;
 
@@ -52,10 +52,11 @@ pub trait ImageFormat: BlockDevice {
 /// Opens the image in `host`.
 ///
 /// A declared format is believed: a file declared raw is never probed, one declared qcow2 must be qcow2. Without a
-/// declaration the format is detected by its magic, and raw only where no other known format's magic is there; formats
-/// that are known and not supported are refused by name.
+/// declaration the format is detected by its marks, and raw only where those of no other known format are there; formats
+/// that are known and not supported, and files with the marks of several, are refused by name (`Unsupported`, with the
+/// command that converts them as the hint).
 pub fn open(host: Arc<Overlay>, declared: Option<Format>) -> Result<Arc<dyn ImageFormat>> {
-    match declared.map_or_else(|| detect::detect(&*host), Ok)? {
+    match inspect::format(&*host, declared)? {
         Format::Raw => Ok(Arc::new(raw::Raw::new(host))),
         Format::Qcow2 => Ok(Arc::new(qcow2::Qcow2::open(host)?)),
     }

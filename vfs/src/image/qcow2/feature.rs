@@ -1,11 +1,12 @@
 //! Feature bits: which are known, what they are called, which are refused and what helps.
 
+use super::header::{SECTOR, u64_at};
 use crate::error::{Error, Layer, Result};
 
 /// Incompatible: refcounts may be stale.
 pub(super) const DIRTY: u32 = 0;
 /// Incompatible: some structure may be damaged.
-const DAMAGED: u32 = 1;
+pub(super) const DAMAGED: u32 = 1;
 /// Incompatible: guest data lies in another file.
 pub(super) const DATA_FILE: u32 = 2;
 /// Incompatible: compressed clusters use another method than deflate.
@@ -80,6 +81,11 @@ impl Names {
 }
 
 impl Features {
+    /// Those of a version 3 header.
+    pub(super) fn parse(sector: &[u8; SECTOR]) -> Self {
+        Self { incompatible: u64_at(sector, 72), compatible: u64_at(sector, 80), autoclear: u64_at(sector, 88) }
+    }
+
     /// Whether a bit of a set is on.
     pub(super) fn has(self, set: Set, bit: u32) -> bool {
         let bits = match set {

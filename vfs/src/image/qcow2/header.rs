@@ -24,8 +24,8 @@ const MAX_SNAPSHOTS: u32 = 65_536;
 /// The format's limit for the backing file's name, in bytes.
 const MAX_BACKING_NAME: u32 = 1023;
 /// The header of version 2, and the shortest of version 3.
-const V2_LEN: u64 = 72;
-const V3_LEN: u64 = 104;
+pub(super) const V2_LEN: u64 = 72;
+pub(super) const V3_LEN: u64 = 104;
 
 /// A header that has been checked, and says nothing that is not supported.
 #[derive(Clone, Debug)]
@@ -86,11 +86,7 @@ impl Header {
         let header_len = header_len(&sector, version, geometry)?;
         let features = match version {
             Version::V2 => Features::default(),
-            Version::V3 => Features {
-                incompatible: u64_at(&sector, 72),
-                compatible: u64_at(&sector, 80),
-                autoclear: u64_at(&sector, 88),
-            },
+            Version::V3 => Features::parse(&sector),
         };
         let backing = backing_name(&cluster)?;
         let area_end = backing.as_ref().map_or(geometry.cluster_size(), |(at, _)| *at);
@@ -252,7 +248,8 @@ fn layout(host: &Overlay, sector: &[u8; SECTOR], geometry: Geometry) -> Result<L
     Ok(layout)
 }
 
-fn header_len(sector: &[u8; SECTOR], version: Version, geometry: Geometry) -> Result<u64> {
+/// The length of the header in bytes; `Corrupt` where it cannot be.
+pub(super) fn header_len(sector: &[u8; SECTOR], version: Version, geometry: Geometry) -> Result<u64> {
     let len = match version {
         Version::V2 => V2_LEN,
         Version::V3 => u64::from(u32_at(sector, 100)),
@@ -264,8 +261,8 @@ fn header_len(sector: &[u8; SECTOR], version: Version, geometry: Geometry) -> Re
     Ok(len)
 }
 
-/// The place and the name of the backing file.
-fn backing_name(cluster: &[u8]) -> Result<Option<(u64, Vec<u8>)>> {
+/// The place and the name of the backing file; `Corrupt` where it does not fit into the header's cluster.
+pub(super) fn backing_name(cluster: &[u8]) -> Result<Option<(u64, Vec<u8>)>> {
     let (offset, len) = (u64_at(cluster, 8), u32_at(cluster, 16));
     if offset == 0 {
         return Ok(None);
@@ -289,15 +286,22 @@ fn compression(features: Features, kind: u8) -> Result<Method> {
 }
 
 fn refuse_encryption(method: u32) -> Result<()> {
-    let name = match method {
-        0 => return Ok(()),
-        1 => "AES".to_owned(),
-        2 => "LUKS".to_owned(),
-        other => format!("by method {other}"),
-    };
+    if method == 0 {
+        return Ok(());
+    }
+    let name = encryption(method);
     Err(Error::unsupported(Layer::Image, format!("qcow2: the image is encrypted ({name})")).with_hint(
         "decrypt it with `qemu-img convert --object secret,... --image-opts driver=qcow2,... -O qcow2 NEW.qcow2`",
     ))
+}
+
+/// What an encryption method other than 0 is called.
+pub(super) fn encryption(method: u32) -> String {
+    match method {
+        1 => "AES".to_owned(),
+        2 => "LUKS".to_owned(),
+        other => format!("by method {other}"),
+    }
 }
 
 fn aligned(geometry: Geometry, name: &str, offset: u64) -> Result<()> {
@@ -312,17 +316,19 @@ fn bad(message: String) -> Error {
 }
 
 /// The big-endian number at `at`; 0 where the bytes end before (the callers' places are constants inside a sector).
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
+pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let end = at.saturating_add(ENTRY);
     bytes.get(at..end).unwrap_or_default().iter().fold(0, |value, byte| (value << 8) | u64::from(*byte))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+/// As [`u64_at`], of four bytes.
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let end = at.saturating_add(4);
     bytes.get(at..end).unwrap_or_default().iter().fold(0, |value, byte| (value << 8) | u32::from(*byte))
 }
 
-fn slice(bytes: &[u8], start: u64, end: u64) -> &[u8] {
+/// A range of bytes, empty where it does not lie in them.
+pub(super) fn slice(bytes: &[u8], start: u64, end: u64) -> &[u8] {
     let (Ok(start), Ok(end)) = (usize::try_from(start), usize::try_from(end)) else { return &[] };
     bytes.get(start..end).unwrap_or_default()
 }

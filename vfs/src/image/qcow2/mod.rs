@@ -49,10 +49,12 @@ mod refcount;
 mod shadow;
 mod space;
 mod subclusters;
+mod survey;
 mod width;
 mod zstd;
 
 pub(super) use header::MAGIC;
+pub(super) use survey::survey;
 
 use super::{Closed, Format, Gate, ImageFormat, Named};
 use crate::block::{BlockDevice, check_range};
