@@ -160,7 +160,7 @@ PLAIN = [
     ("backing-name-far", 3, "backing", patch((8, ">Q", 1 << 40), (16, ">I", 11))),
     ("backing-name-huge", 3, "backing", patch((8, ">Q", 600), (16, ">I", 0xFFFFFFFF))),
     ("data-file", 3, "data file", data_file),
-    ("dirty", 3, "dirty", patch((72, ">Q", 1))),
+    ("dirty", 0, "", patch((72, ">Q", 1))),
     ("corrupt", 3, "corrupt", patch((72, ">Q", 2))),
     ("compression-bit-alone", 3, "compression", patch((72, ">Q", 1 << 3))),
     ("compression-unknown", 3, "compression", patch((72, ">Q", 1 << 3), (104, ">B", 9))),

@@ -88,6 +88,11 @@ impl Bitmap {
         Ok(true)
     }
 
+    /// The length of its table in bytes.
+    fn table_len(&self) -> u64 {
+        u64::from(self.entries).saturating_mul(u64::try_from(ENTRY).unwrap_or(u64::MAX))
+    }
+
     /// The entries that its table must have for a disk of `size` bytes.
     fn entries_for(&self, size: u64, geometry: Geometry) -> Option<u64> {
         let granule = 1u64.checked_shl(self.granularity_bits)?;
@@ -114,12 +119,7 @@ impl Disk {
     pub(super) fn mark_bitmaps(&mut self) -> Result<Option<u64>> {
         let Some(Bitmaps { count, directory, len, .. }) = self.header.consistent_bitmaps() else { return Ok(None) };
         let geometry = self.header.geometry;
-        if !geometry.is_aligned(directory) || directory & !OFFSET_MASK != 0 || len > DIRECTORY_LIMIT {
-            return Err(bad("the directory", format!("{len} bytes at byte {directory} cannot be")));
-        }
-        self.header.layout.check(geometry, "the bitmap directory", directory, len)?;
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-        read_padded(&*self.host, &mut bytes, directory)?;
+        let mut bytes = self.bitmap_directory(directory, len)?;
         let written = self.own_tables();
         let mut changed = Changed::No;
         let mut budget = TABLES_LIMIT;
@@ -147,6 +147,63 @@ impl Disk {
         Ok(Some(new))
     }
 
+    fn bitmap_directory(&self, directory: u64, len: u64) -> Result<Vec<u8>> {
+        let geometry = self.header.geometry;
+        if !geometry.is_aligned(directory) || directory & !OFFSET_MASK != 0 || len > DIRECTORY_LIMIT {
+            return Err(bad("the directory", format!("{len} bytes at byte {directory} cannot be")));
+        }
+        self.header.layout.check(geometry, "the bitmap directory", directory, len)?;
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        read_padded(&*self.host, &mut bytes, directory)?;
+        Ok(bytes)
+    }
+
+    /// Tells `each` the place and the length of everything that the bitmaps of the old image take: the directory, the
+    /// tables and their clusters. `Unsupported` where there are bitmaps that are not to be believed.
+    pub(super) fn each_bitmap_range(&self, each: &mut dyn FnMut(u64, u64) -> Result<()>) -> Result<()> {
+        let Some(Bitmaps { count, directory, len, .. }) = self.header.extensions.bitmaps else { return Ok(()) };
+        if self.header.consistent_bitmaps().is_none() {
+            let message = "qcow2: the image is marked dirty, and has bitmaps that are stale";
+            return Err(
+                Error::unsupported(Layer::Image, message).with_hint("repair it with `qemu-img check -r all IMAGE`")
+            );
+        }
+        let geometry = self.header.geometry;
+        let bytes = self.bitmap_directory(directory, len)?;
+        each(directory, len)?;
+        let mut at = 0usize;
+        let mut budget = TABLES_LIMIT;
+        for _ in 0..count {
+            let bitmap = Bitmap::parse(bytes.get(at..).unwrap_or_default())?;
+            at = at.saturating_add(bitmap.len);
+            let table = self.bitmap_table(&bitmap, &mut budget)?;
+            each(bitmap.table, bitmap.table_len())?;
+            for offset in table.iter().map(|entry| entry & OFFSET_MASK).filter(|offset| *offset != 0) {
+                self.header.layout.check(geometry, "a cluster of a bitmap", offset, geometry.cluster_size())?;
+                each(offset, 1)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn bitmap_table(&self, bitmap: &Bitmap, budget: &mut u64) -> Result<Vec<u64>> {
+        let geometry = self.header.geometry;
+        let len = bitmap.table_len();
+        *budget = budget.checked_sub(len.max(TABLE_LEAST)).ok_or_else(|| {
+            Error::unsupported(
+                Layer::Image,
+                "qcow2: there are more than 1,024 bitmaps, or their tables take more than 64 MiB",
+            )
+            .with_hint("remove bitmaps with `qemu-img bitmap --remove IMAGE NAME`")
+        })?;
+        if !geometry.is_aligned(bitmap.table) || bitmap.table & !OFFSET_MASK != 0 {
+            return Err(bad(&format!("\"{}\"", bitmap.name), "its table lies on no cluster"));
+        }
+        self.header.layout.check(geometry, "the table of a bitmap", bitmap.table, len)?;
+        let count = usize::try_from(bitmap.entries).unwrap_or(usize::MAX);
+        pointers::load(&self.host, "table of a bitmap", bitmap.table, count)
+    }
+
     /// Sets the bits of one bitmap for what was written under these L1 entries; gives the place of its new table, or `None` where all of them were set.
     fn mark(&mut self, bitmap: &Bitmap, written: &[u64], budget: &mut u64) -> Result<Option<u64>> {
         let geometry = self.header.geometry;
@@ -157,20 +214,8 @@ impl Disk {
         {
             return Err(bad(&what, "its table does not fit the disk"));
         }
-        let table_len = entries.saturating_mul(u64::try_from(ENTRY).unwrap_or(u64::MAX));
-        *budget = budget.checked_sub(table_len.max(TABLE_LEAST)).ok_or_else(|| {
-            Error::unsupported(
-                Layer::Image,
-                "qcow2: there are more than 1,024 enabled bitmaps, or their tables take more than 64 MiB",
-            )
-            .with_hint("remove bitmaps with `qemu-img bitmap --remove IMAGE NAME`")
-        })?;
-        if !geometry.is_aligned(bitmap.table) || bitmap.table & !OFFSET_MASK != 0 {
-            return Err(bad(&what, "its table lies on no cluster"));
-        }
-        self.header.layout.check(geometry, "the table of a bitmap", bitmap.table, table_len)?;
-        let count = usize::try_from(entries).unwrap_or(usize::MAX);
-        let mut table = pointers::load(&self.host, "table of a bitmap", bitmap.table, count)?;
+        let mut table = self.bitmap_table(bitmap, budget)?;
+        let table_len = bitmap.table_len();
         let old = table.clone();
         let mut piece: Option<Piece> = None;
         for &l1_index in written {

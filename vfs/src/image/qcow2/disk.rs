@@ -3,7 +3,7 @@
 use super::cache::TableCache;
 use super::compressed::Inflated;
 use super::entry::{Entry, past_table};
-use super::geometry::{COPIED, Geometry, OFFSET_MASK};
+use super::geometry::{Geometry, OFFSET_MASK};
 use super::header::Header;
 use super::layout::read_padded;
 use super::mapping::{Mapping, Storage};
@@ -79,20 +79,7 @@ impl Disk {
         let data = header.data_file().map(|named| gate.data_file(&named)).transpose()?;
         let (geometry, layout) = (header.geometry, &header.layout);
         let l1 = pointers::load(&host, "L1 table", layout.l1.start, header.l1_entries)?;
-        for &entry in &l1 {
-            let offset = entry & OFFSET_MASK;
-            if entry & !(OFFSET_MASK | COPIED) != 0 || !geometry.is_aligned(offset) || (offset == 0 && entry != 0) {
-                return Err(Error::corrupt(
-                    Layer::Image,
-                    format!(
-                        "qcow2 L1 entry {entry:#018x}: reserved bits are set, or the offset is not that of a cluster"
-                    ),
-                ));
-            }
-            if offset != 0 {
-                layout.check(geometry, "an L2 table", offset, geometry.cluster_size())?;
-            }
-        }
+        layout.check_l1(geometry, &l1)?;
         let mut refcounts = Refcounts::load(&host, geometry, layout)?;
         if !header.is_dirty() {
             refcounts.check_tail(&host, layout)?;

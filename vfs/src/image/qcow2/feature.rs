@@ -96,6 +96,11 @@ impl Features {
         bits.checked_shr(bit).unwrap_or(0) & 1 == 1
     }
 
+    /// Takes back that refcounts may be stale.
+    pub(super) fn set_closed(&mut self) {
+        self.incompatible &= !(1 << DIRTY);
+    }
+
     /// Fails with `Unsupported`, by name, where an unknown bit forbids to read the image.
     pub(super) fn refuse_unknown(self, names: &Names) -> Result<()> {
         let known = [DIRTY, DAMAGED, DATA_FILE, COMPRESSION, EXTENDED_L2];
@@ -114,10 +119,6 @@ impl Features {
     /// that nothing could switch from the one to the other.
     pub(super) fn refuse_writes(self, data_file: Option<&str>) -> Result<()> {
         let is_on = |bit| self.has(Set::Incompatible, bit);
-        if is_on(DIRTY) {
-            let message = "the image is marked dirty: its refcounts may be stale";
-            return Err(refusal(message.to_owned(), "repair it with `qemu-img check -r all IMAGE`"));
-        }
         if is_on(DAMAGED) {
             return Err(refusal(
                 "the image is marked corrupt".to_owned(),

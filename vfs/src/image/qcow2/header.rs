@@ -42,6 +42,8 @@ pub(super) struct Header {
     pub(super) layout: Layout,
     /// How many internal snapshots there are, at most 65,536.
     pub(super) snapshots: u32,
+    /// The first byte of the snapshot table, where there are some.
+    pub(super) snapshot_table: u64,
     /// The feature bits.
     pub(super) features: Features,
     /// How compressed clusters are compressed.
@@ -107,6 +109,7 @@ impl Header {
             l1_entries: usize::try_from(u32_at(&sector, 36)).unwrap_or(usize::MAX),
             layout: layout(host, &sector, geometry)?,
             snapshots: u32_at(&sector, 60),
+            snapshot_table: u64_at(&sector, 64),
             features,
             compression,
             extensions,
@@ -114,7 +117,7 @@ impl Header {
             extension_area: header_len..area_end,
         };
         header.check_l1()?;
-        header.check_snapshots(u64_at(&sector, 64))?;
+        header.check_snapshots()?;
         Ok(header)
     }
 
@@ -160,13 +163,13 @@ impl Header {
         Ok(())
     }
 
-    fn check_snapshots(&self, offset: u64) -> Result<()> {
+    fn check_snapshots(&self) -> Result<()> {
         if self.snapshots > MAX_SNAPSHOTS {
             return Err(bad(format!("nb_snapshots is {}, and at most {MAX_SNAPSHOTS} can be", self.snapshots)));
         }
         if self.snapshots > 0 {
-            aligned(self.geometry, "snapshots_offset", offset)?;
-            self.layout.check(self.geometry, "the snapshot table", offset, 1)?;
+            aligned(self.geometry, "snapshots_offset", self.snapshot_table)?;
+            self.layout.check(self.geometry, "the snapshot table", self.snapshot_table, 1)?;
         }
         Ok(())
     }
@@ -196,6 +199,7 @@ pub(super) fn switch(host: &Overlay, header: &Header, new: Places) -> Result<()>
     sector[48..56].copy_from_slice(&new.refcount_table.to_be_bytes());
     sector[56..60].copy_from_slice(&clusters.to_be_bytes());
     if header.version == Version::V3 {
+        sector[72..80].copy_from_slice(&header.features.incompatible.to_be_bytes());
         let kept: u64 = header.consistent_bitmaps().map_or(0, |_| 1 << BITMAPS);
         sector[88..96].copy_from_slice(&kept.to_be_bytes());
     }

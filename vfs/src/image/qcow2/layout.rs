@@ -1,6 +1,6 @@
 //! Where the fixed parts of the old image lie, and so where nothing else can.
 
-use super::geometry::Geometry;
+use super::geometry::{COPIED, Geometry, OFFSET_MASK};
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
 use std::ops::Range;
@@ -34,6 +34,21 @@ impl Layout {
                 return Err(
                     Error::corrupt(Layer::Image, format!("qcow2: {what} lies on the {name}")).with_offset(offset)
                 );
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails with `Corrupt` unless every entry of an L1 table is one, and names a table that can be one.
+    pub(super) fn check_l1(&self, geometry: Geometry, entries: &[u64]) -> Result<()> {
+        for &entry in entries {
+            let offset = entry & OFFSET_MASK;
+            if entry & !(OFFSET_MASK | COPIED) != 0 || !geometry.is_aligned(offset) || (offset == 0 && entry != 0) {
+                let why = "reserved bits are set, or the offset is not that of a cluster";
+                return Err(Error::corrupt(Layer::Image, format!("qcow2 L1 entry {entry:#018x}: {why}")));
+            }
+            if offset != 0 {
+                self.check(geometry, "an L2 table", offset, geometry.cluster_size())?;
             }
         }
         Ok(())

@@ -87,6 +87,39 @@ impl Refcounts {
         Ok(())
     }
 
+    /// The blocks that the table names, by their first byte.
+    pub(super) fn old_blocks(&self) -> impl Iterator<Item = u64> {
+        self.table.iter().copied().filter(|offset| *offset != 0)
+    }
+
+    /// Replaces every block, before anything was changed, by new ones that say what `counts` does of the old file's
+    /// clusters. The old blocks have to be free in it.
+    pub(super) fn replace(&mut self, host: &Overlay, space: &mut Space, counts: &[u32]) -> Result<()> {
+        let per_block = usize::try_from(self.geometry.first_of_block(1)).unwrap_or(usize::MAX).max(1);
+        let entries = self.table.len().max(counts.len().div_ceil(per_block));
+        let old = std::mem::replace(&mut self.table, vec![0; entries]);
+        self.blocks = TableCache::new(self.geometry);
+        for (block, (entry, counts)) in (0..).zip(self.table.iter_mut().zip(counts.chunks(per_block))) {
+            if counts.iter().all(|count| *count == 0) {
+                continue;
+            }
+            *entry = space.allocate(1)?;
+            self.blocks.create(host, block, *entry)?;
+            let bytes = self.blocks.change(host, block, *entry)?;
+            for (index, count) in (0..).zip(counts).filter(|(_, count)| **count != 0) {
+                width::set(bytes, self.geometry.refcount_order(), index, u64::from(*count))
+                    .ok_or_else(|| wrong(index, "has a refcount of no possible value"))?;
+            }
+        }
+        for offset in self.table.iter().filter(|offset| **offset != 0) {
+            self.waiting.push_back((Change::Take, self.geometry.cluster_of(*offset)));
+        }
+        for offset in old.into_iter().filter(|offset| *offset != 0) {
+            self.note_freed(self.geometry.cluster_of(offset), space);
+        }
+        self.settle(host, space)
+    }
+
     /// Counts the first use of new clusters, from byte `offset` on.
     pub(super) fn take(&mut self, offset: u64, clusters: u64) {
         self.wait(Change::Take, offset, clusters);

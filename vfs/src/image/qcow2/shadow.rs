@@ -47,6 +47,10 @@ impl Disk {
         if self.reads_zero(old) && is_zero(data) {
             return Ok(());
         }
+        // Not before something changes: a run that changes nothing leaves the image as it is, dirty or not.
+        if self.header.is_dirty() {
+            self.rebuild_refcounts()?;
+        }
         self.phase = Phase::Changed;
         let (l1_index, l2_index) = self.header.geometry.l1_l2(part.cluster);
         let table = self.own_l2(l1_index)?;
