@@ -45,6 +45,7 @@ mkfs.ntfs          ntfs-3g           a filesystem to be told apart
 mksquashfs         squashfs-tools    a filesystem to be told apart
 mkfs.erofs         erofs-utils       a filesystem to be told apart
 isoinfo            genisoimage       config drives: judged by
+xorriso            xorriso           config drives: judged by
 ssh-keygen         openssh-client    keys: judged by
 mkpasswd           whois             hashes: judged by (libcrypt)
 openssl            openssl           hashes: judged by

@@ -34,7 +34,6 @@ impl Piece {
     }
 }
 
-#[expect(dead_code, reason = "the writers come next")]
 impl Image {
     /// An image of `size` zero bytes.
     pub(super) fn new(size: u64) -> Self {

@@ -4,8 +4,10 @@
 //! an [`Image`]: the plan of all bytes, of which nothing is written yet. [`Image::write_to`] writes it into a new file.
 //! The same tree and the same options give the same bytes.
 
+mod flat;
 mod image;
 pub mod iso9660;
+mod time;
 mod tree;
 pub mod vfat;
 
