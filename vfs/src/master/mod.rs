@@ -2,8 +2,10 @@
 //!
 //! A [`Tree`] is laid out by [`iso9660::image`] or [`vfat::image`]. Both check everything (names, sizes, room) and give
 //! an [`Image`]: the plan of all bytes, of which nothing is written yet. [`Image::write_to`] writes it into a new file.
-//! The same tree and the same options give the same bytes.
+//! The same tree and the same options give the same bytes. [`Drive::open`] reads either format, hostile images included.
 
+mod drive;
+mod field;
 mod flat;
 mod image;
 pub mod iso9660;
@@ -11,6 +13,7 @@ mod time;
 mod tree;
 pub mod vfat;
 
+pub use drive::{About, Drive, DriveFormat, Entry, MAX_DEPTH, MAX_ENTRIES, View};
 pub use image::Image;
 pub use tree::{Directory, Node, Tree};
 

@@ -49,7 +49,6 @@ impl Civil {
         }
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "the readers come next"))]
     /// The timestamp of a date; `None` where there is no such date or time.
     pub(super) fn timestamp(self) -> Option<Timestamp> {
         let in_range = (1..=12).contains(&self.month) && (1..=31).contains(&self.day);

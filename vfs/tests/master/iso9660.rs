@@ -14,7 +14,7 @@ use std::process::Command;
 pub fn options() -> Options {
     Options {
         volume_id: "config-2".into(),
-        publisher: "imgraft 1.0".into(),
+        publisher: "IMGRAFT 1.0".into(),
         time: Timestamp { seconds: TIME, nanoseconds: 0 },
     }
 }
@@ -83,7 +83,7 @@ fn judge(tree: &Tree, context: &str) {
 }
 
 /// Whether a path is the same in Joliet.
-fn joliet_keeps(path: &[u8]) -> bool {
+pub fn joliet_keeps(path: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(path) else { return false };
     let fits = |name: &str| {
         name.encode_utf16().count() <= 64 && !name.contains(|c: char| c.is_control() || "*:;?\\".contains(c))
@@ -92,7 +92,7 @@ fn joliet_keeps(path: &[u8]) -> bool {
 }
 
 /// A view that cannot keep every name has to hold every file, under its name where `keeps` says so.
-fn lossy(ours: &Seen, theirs: &Seen, keeps: impl Fn(&[u8]) -> bool, context: &str) {
+pub fn lossy(ours: &Seen, theirs: &Seen, keeps: impl Fn(&[u8]) -> bool, context: &str) {
     let contents = |seen: &Seen| {
         let mut all: Vec<_> = seen.values().map(|file| (file.mode & 0o170_000, file.size, file.sum)).collect();
         all.sort();

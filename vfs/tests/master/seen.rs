@@ -120,3 +120,24 @@ pub fn blkid(image: &Path, tag: &str) -> String {
 pub fn bytes(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
+/// Writes the files of a tree into a directory of the host.
+pub fn spread(tree: &Tree, root: &Path) {
+    std::fs::create_dir_all(root).unwrap();
+    spread_directory(tree.root(), root);
+}
+
+fn spread_directory(directory: &Directory, at: &Path) {
+    for (name, node) in directory {
+        let path = at.join(std::ffi::OsStr::from_bytes(name));
+        match node {
+            Node::Directory(below) => {
+                std::fs::create_dir(&path).unwrap();
+                spread_directory(below, &path);
+            }
+            Node::File(Content::Bytes(bytes)) => std::fs::write(&path, bytes).unwrap(),
+            Node::File(Content::HostFile { path: from, .. }) => {
+                std::fs::copy(from, &path).unwrap();
+            }
+        }
+    }
+}

@@ -9,6 +9,8 @@ mod continuation;
 mod descriptor;
 mod field;
 mod name;
+mod read;
+mod read_system_use;
 mod record;
 mod system_use;
 mod view;
@@ -20,6 +22,7 @@ use crate::fs::{Content, Timestamp};
 use continuation::Continuation;
 use descriptor::Volume;
 use name::Names;
+pub(super) use read::read;
 use record::Extent;
 use view::View;
 

@@ -7,6 +7,8 @@ mod boot;
 mod entry;
 mod geometry;
 mod name;
+mod read;
+mod read_volume;
 mod table;
 
 use super::flat::{Flat, Numbered};
@@ -15,6 +17,7 @@ use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{Content, Timestamp};
 use entry::{ARCHIVE, DIRECTORY, VOLUME, entry};
 use geometry::{ENTRY, FIRST_CLUSTER, Geometry, Kind, SECTOR, TABLES};
+pub(super) use read::read;
 use table::Table;
 
 /// The size of an image that nothing else is said of, in bytes: 64 MiB.

@@ -1,0 +1,195 @@
+//! Damaged and hostile images: reading them may fail, and nothing else.
+
+use super::iso9660::options as iso_options;
+use super::oracle::Random;
+use super::sample;
+use super::vfat::options as fat_options;
+use imgraft_vfs::ErrorKind;
+use imgraft_vfs::block::{BlockDevice, MemDevice};
+use imgraft_vfs::fs::{Content, FileType};
+use imgraft_vfs::master::{Drive, Tree, View, iso9660, vfat};
+use std::sync::Arc;
+
+const VIEWS: [View; 3] = [View::Best, View::Joliet, View::Plain];
+
+fn small() -> Tree {
+    let mut tree = sample::drive();
+    tree.put("n".repeat(200) + "/x", Content::bytes(*b"x")).unwrap();
+    tree.put("two clusters", Content::bytes(vec![7; 9000])).unwrap();
+    tree
+}
+
+/// The bytes of an image up to the padding.
+fn bytes(image: &dyn BlockDevice, most: usize) -> Vec<u8> {
+    let mut bytes = vec![0; (image.size() as usize).min(most)];
+    image.read_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+fn iso() -> Vec<u8> {
+    bytes(&iso9660::image(&small(), &iso_options()).unwrap(), usize::MAX)
+}
+
+fn fat(size: u64) -> Vec<u8> {
+    bytes(&vfat::image(&small(), &fat_options(size)).unwrap(), usize::MAX)
+}
+
+/// Lists and reads everything that can be read; the kinds of failure are those that an image can cause.
+fn look(image: Vec<u8>, view: View) -> Result<usize, imgraft_vfs::Error> {
+    let size = image.len() as u64;
+    let drive = Drive::open(Arc::new(MemDevice::new(image)), view)?;
+    for entry in drive.entries() {
+        for name in entry.path.split(|byte| *byte == b'/') {
+            assert!((1..=255).contains(&name.len()) && name != b"." && name != b".." && !name.contains(&0));
+        }
+        if entry.file_type == FileType::Regular {
+            assert!(entry.size <= size * 1024, "{} bytes", entry.size);
+            drive
+                .read(entry, 1 << 20)
+                .map(|bytes| assert_eq!(bytes.len() as u64, entry.size))
+                .or_else(|error| if error.kind() == ErrorKind::Unsupported { Ok(()) } else { Err(error) })?;
+        }
+    }
+    Ok(drive.entries().len())
+}
+
+fn survives(image: Vec<u8>, view: View) -> bool {
+    match look(image, view) {
+        Ok(_) => true,
+        Err(error) => {
+            assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported), "{error:?}");
+            false
+        }
+    }
+}
+
+#[test]
+fn flipped_bytes() {
+    let rounds = std::env::var("IMGRAFT_FLIPS").ok().and_then(|text| text.parse().ok()).unwrap_or(2000);
+    let iso = iso();
+    let fat12 = fat(1 << 20);
+    let fat16 = fat(9 << 20);
+    // The boot sector, the tables, the directories; past the descriptors, the path tables and directories.
+    let parts = [(&iso, 0x8000..0x20000_usize, rounds), (&fat12, 0..0x9000, rounds), (&fat16, 0..0x15000, rounds / 4)];
+    for (image, range, rounds) in parts {
+        let mut random = Random(7);
+        let mut failed = 0;
+        for _ in 0..rounds {
+            let mut damaged = image.clone();
+            for _ in 0..=random.below(4) {
+                let at = range.start + random.below(range.len() as u64) as usize;
+                damaged[at] = random.next() as u8;
+            }
+            let view = VIEWS[random.below(3) as usize];
+            failed += usize::from(!survives(damaged, if image.len() == iso.len() { view } else { View::Best }));
+        }
+        assert!(failed > rounds / 100, "the damage was noticed {failed} times in {rounds}");
+    }
+}
+
+#[test]
+fn truncated_images() {
+    for image in [iso(), fat(1 << 20)] {
+        let mut cuts: Vec<usize> = (0..image.len()).step_by(4099).collect();
+        cuts.extend([0, 1, 511, 512, 0x8000, 0x87ff, 0x8800]);
+        for cut in cuts {
+            for view in VIEWS {
+                survives(image[..cut.min(image.len())].to_vec(), view);
+            }
+        }
+        assert!(!survives(image[..image.len() / 10].to_vec(), View::Best));
+    }
+}
+
+/// The message of the refusal.
+fn refused(image: Vec<u8>, view: View) -> String {
+    let error = look(image, view).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+    error.to_string()
+}
+
+/// Where the record of a directory begins in an ISO 9660 image, found by its identifier.
+fn record(image: &[u8], identifier: &[u8]) -> usize {
+    let places = image.windows(identifier.len()).enumerate().filter(|(_, window)| *window == identifier);
+    let mut records = places.filter_map(|(at, _)| {
+        let start = at.checked_sub(33)?;
+        (usize::from(image[at - 1]) == identifier.len() && image[start + 25] == 2 && image[start] > 33).then_some(start)
+    });
+    records.next().unwrap()
+}
+
+#[test]
+fn iso_directories_that_lead_back_and_extents_that_lead_out() {
+    let image = iso();
+    let at = record(&image, b"openstack");
+    let root: [u8; 16] = image[0x8000 + 156 + 2..0x8000 + 156 + 18].try_into().unwrap();
+
+    let mut circle = image.clone();
+    circle[at + 2..at + 18].copy_from_slice(&root);
+    assert!(refused(circle, View::Best).contains("lies in itself"));
+
+    let mut outside = image.clone();
+    outside[at + 2..at + 6].copy_from_slice(&0x00ff_ffff_u32.to_le_bytes());
+    assert!(refused(outside, View::Best).contains("past the end"));
+
+    let mut huge = image.clone();
+    huge[at + 10..at + 14].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(refused(huge, View::Best).contains("too large"));
+
+    let mut interleaved = image.clone();
+    interleaved[at + 26] = 1;
+    assert!(refused(interleaved, View::Best).contains("damaged"));
+
+    // A name that would lead out of the directory that it is extracted to.
+    let name = image.windows(14).position(|window| window == b"NM\x0e\x01\x00openstack").unwrap();
+    for evil in [b"../../etc", b"/etc/shad", b"open\0tack"] {
+        let mut named = image.clone();
+        named[name + 5..name + 14].copy_from_slice(evil);
+        assert!(refused(named, View::Best).contains("a name that is none"));
+    }
+
+    // A continuation that continues in itself.
+    let pointer = image.windows(4).rposition(|window| window == b"CE\x1c\x01").unwrap();
+    let number = |at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap()) as usize;
+    let area = number(pointer + 4) * 2048 + number(pointer + 12);
+    let mut endless = image.clone();
+    endless.copy_within(pointer..pointer + 28, area);
+    assert!(refused(endless, View::Best).contains("does not end"));
+}
+
+#[test]
+fn fat_chains_that_run_in_circles_and_out() {
+    let image = fat(9 << 20);
+    let table = usize::from(u16::from_le_bytes([image[14], image[15]])) * 512;
+    let short = image.windows(11).position(|window| window == b"TWOCLU~1   ").unwrap();
+    let first = u16::from_le_bytes([image[short + 26], image[short + 27]]);
+    let entry = table + usize::from(first) * 2;
+    let with = |at: usize, bytes: &[u8]| {
+        let mut damaged = image.clone();
+        damaged[at..at + bytes.len()].copy_from_slice(bytes);
+        damaged
+    };
+    assert!(look(image.clone(), View::Best).is_ok());
+    // A file's chain ends where its size says, so a circle shows when the size is large.
+    let mut circle = with(entry, &first.to_le_bytes());
+    circle[short + 28..short + 32].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(refused(circle, View::Best).contains("in a circle"));
+    assert!(refused(with(entry, &[0xff, 0xff]), View::Best).contains("ends before"));
+    assert!(refused(with(entry, &[0, 0]), View::Best).contains("free or bad"));
+    assert!(refused(with(short + 26, &[0xf0, 0xfe]), View::Best).contains("out of the filesystem"));
+
+    let directory = image.windows(11).position(|window| window == b"OPENST~1   ").unwrap();
+    let first = u16::from_le_bytes([image[directory + 26], image[directory + 27]]);
+    let circle = refused(with(table + usize::from(first) * 2, &first.to_le_bytes()), View::Best);
+    assert!(circle.contains("too long") || circle.contains("in a circle"), "{circle}");
+
+    // A directory in itself.
+    let at = usize::from(u16::from_le_bytes([image[22], image[23]])) * 1024 + table + 512 * 32;
+    let cluster = usize::from(image[13]) * 512;
+    let inside = at + (usize::from(first) - 2) * cluster;
+    let latest = image[inside..].windows(11).position(|window| window == b"LATEST     ").unwrap() + inside;
+    assert!(refused(with(latest + 26, &first.to_le_bytes()), View::Best).contains("lies in itself"));
+
+    // More sectors than there are.
+    assert!(refused(with(19, &[0xff, 0xff]), View::Best).contains("the image"));
+}
