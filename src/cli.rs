@@ -1,5 +1,9 @@
 //! What was typed: clap's types and nothing else.
 
+mod config_drive;
+
+pub use config_drive::{ConfigDrive, ConfigDriveCommand, Create, DriveCompat, DriveFormat, DriveLayout, Facts};
+
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -38,6 +42,8 @@ pub enum Command {
     Cat(Look),
     /// Finish or discard what an interrupted run left beside a raw image
     Recover(Recover),
+    /// Make config drives for cloud-init and its like
+    ConfigDrive(ConfigDrive),
 }
 
 /// The image and the volume in it.
@@ -86,6 +92,13 @@ pub struct Inject {
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]
     pub target: Target,
+
+    /// Put in what an instance document has: root's key and password, the network, metadata and files
+    ///
+    /// The same document makes a config drive (imgraft config-drive create); as in Nova an instance with config_drive: true
+    /// gets nothing into its image. Options of the same items add to it.
+    #[arg(long, value_name = "INSTANCE.json|yaml")]
+    pub instance: Option<PathBuf>,
 
     /// Add a public key to USER's authorized_keys (item "key"; repeatable)
     ///

@@ -1,7 +1,12 @@
 //! What will be done: validated, complete, secrets wrapped. Nothing past it parses a user's string.
 
+mod config_drive;
+mod injected;
+mod instance;
 mod items;
 mod selector;
+
+pub use config_drive::{CreateDrives, Drives, Format as DriveFormat, JsonLines, Manner, Name};
 
 use crate::cli;
 use crate::failure::Failure;
@@ -100,7 +105,7 @@ impl Inject {
         let injectors = items::injectors(&typed, order, compat)?;
         if injectors.is_empty() {
             return Err(Failure::usage("nothing to inject").with_hint(
-                "name at least one item, --ssh-inject root:file:key.pub say; imgraft inject --help lists them",
+                "name at least one item, --ssh-inject root:file:key.pub say, or an --instance; imgraft inject --help lists them",
             ));
         }
         let optional = |item: Item| {

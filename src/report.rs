@@ -1,5 +1,9 @@
 //! What a run did, or would do: one structure, as text and as JSON.
 
+mod drive;
+
+pub use drive::{DriveFile, DriveReport};
+
 use crate::failure::printable;
 use crate::inject::Item;
 use imgraft_vfs::fs::Recovered;

@@ -60,9 +60,18 @@ insmod             kmod              its modules
 repquota           quota             quotas: set and judged by
 '
 # file, of a package without a command
-files='
+py=/usr/lib/python3/dist-packages
+files="
 /etc/selinux/default/contexts/files/file_contexts  selinux-policy-default  the reference policy, to be labelled by
-'
+$py/jsonschema/__init__.py    python3-jsonschema  schemas: judged by
+$py/yaml/__init__.py          python3-yaml        cloud-init needs it
+$py/jinja2/__init__.py        python3-jinja2      cloud-init needs it
+$py/configobj/__init__.py     python3-configobj   cloud-init needs it
+$py/oauthlib/__init__.py      python3-oauthlib    cloud-init needs it
+$py/requests/__init__.py      python3-requests    cloud-init needs it
+$py/jsonpatch.py              python3-jsonpatch   cloud-init needs it
+$py/serial/__init__.py        python3-serial      cloud-init needs it
+"
 missing_tools() {
   while read -r tool package _; do [[ -z $tool ]] || command -v "$tool" >/dev/null || echo "$tool $package"; done <<<"$tools"
   while read -r file package _; do [[ -z $file || -e $file ]] || echo "$file $package"; done <<<"$files"
@@ -87,6 +96,19 @@ if ((lint)) && ! command -v cargo-deny >/dev/null; then
     cargo install --quiet --locked cargo-deny || missing+=$'\ncargo-deny (cargo install --locked cargo-deny)'
   fi
 fi
+
+# cloud-init judges config drives. It is unpacked and never installed: installed, it would take this machine in hand at its next boot.
+built=${IMGRAFT_TESTDATA:-$(cd "$(dirname "$0")" && pwd)/built}
+cloud_init() { [[ -d $built/cloud-init/usr/lib/python3/dist-packages/cloudinit ]]; }
+if ! cloud_init && ((!check)) && command -v apt-get dpkg-deb >/dev/null; then
+  echo "unpacking: cloud-init"
+  work=$(mktemp -d)
+  (cd "$work" && { apt-get download -qq cloud-init || { ((EUID == 0)) && apt-get update -qq && apt-get download -qq cloud-init; }; } &&
+    dpkg-deb -x cloud-init_*.deb new) >/dev/null 2>&1 && mkdir -p "$built" && rm -rf "$built/cloud-init" && mv "$work/new" "$built/cloud-init" ||
+    echo "cloud-init could not be unpacked" >&2
+  rm -rf "$work"
+fi
+cloud_init || missing+=$'\ncloud-init cloud-init (unpacked into testdata/built)'
 
 missing=$(sed '/^$/d' <<<"$missing")
 if [[ -n $missing ]]; then

@@ -1,10 +1,9 @@
 //! `imgraft inject`: the corridor, from the image's path to the commit.
 
-use super::print;
 use super::progress::Copying;
-use crate::failure::{Exit, Failure, printable};
+use super::{print, reveal};
+use crate::failure::{Exit, Failure};
 use crate::guest::{self, Guest};
-use crate::inject::Revealed;
 use crate::inject::staging::{Show, Staged, stage_all};
 use crate::plan::{Inject, Output, Run};
 use crate::report::{Io, Replayed, Report, Status, Verified, Volume, recovery_name};
@@ -14,9 +13,7 @@ use imgraft_vfs::image::{Destination, Edit};
 use imgraft_vfs::transaction::Access;
 use imgraft_vfs::verify::{Verdict, verify};
 use imgraft_vfs::volume::{self, VolumeInfo};
-use std::io::Write;
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     let (access, show) = match plan.run {
@@ -105,16 +102,4 @@ fn show_result(report: &Report, diff: &str, output: Output) -> Result<(), Failur
         Output::Quiet => diff.to_owned(),
     };
     print(text.as_bytes()).map(drop)
-}
-
-/// Shows made-up passwords once, on standard error, so that no report ever holds one.
-fn reveal(revealed: &[Revealed]) {
-    let mut stderr = std::io::stderr().lock();
-    for Revealed { user, password } in revealed {
-        let mut line = Zeroizing::new(format!("password of {}: ", printable(user)).into_bytes());
-        line.extend_from_slice(password.expose());
-        line.push(b'\n');
-        // Who has closed standard error does not want to be told.
-        let _ = stderr.write_all(&line);
-    }
 }

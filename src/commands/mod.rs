@@ -1,6 +1,7 @@
 //! One file per subcommand; the only rooms that print.
 
 mod cat;
+mod config_drive;
 mod inject;
 mod inspect;
 mod ls;
@@ -8,8 +9,9 @@ mod progress;
 mod recover;
 
 use crate::cli::{Cli, Command, Ordered};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, printable};
 use crate::guest;
+use crate::inject::Revealed;
 use crate::plan::{self, Target};
 use imgraft_vfs::block::BlockDevice;
 use imgraft_vfs::fs::{GuestFs, Mode};
@@ -18,6 +20,7 @@ use imgraft_vfs::transaction::{Access, Transaction};
 use imgraft_vfs::{fs, volume};
 use std::io::{self, Write};
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// Runs what was typed.
 pub fn run(cli: Cli, order: &[Ordered]) -> Result<Exit, Failure> {
@@ -39,6 +42,7 @@ pub fn run(cli: Cli, order: &[Ordered]) -> Result<Exit, Failure> {
             let plan = plan::Look::new(typed)?;
             cat::run(&plan).map_err(|failure| failure.about(&plan.target.source.image))
         }
+        Command::ConfigDrive(typed) => config_drive::run(typed.command),
         Command::Recover(typed) => recover::run(&typed.image).map_err(|failure| failure.about(&typed.image)),
     }
 }
@@ -62,6 +66,18 @@ fn print(bytes: &[u8]) -> Result<Audience, Failure> {
             message: format!("cannot write to standard output: {error}"),
             hints: Vec::new(),
         }),
+    }
+}
+
+/// Shows made-up passwords once, on standard error, so that no report ever holds one.
+fn reveal(revealed: &[Revealed]) {
+    let mut stderr = std::io::stderr().lock();
+    for Revealed { user, password } in revealed {
+        let mut line = Zeroizing::new(format!("password of {}: ", printable(user)).into_bytes());
+        line.extend_from_slice(password.expose());
+        line.push(b'\n');
+        // Who has closed standard error does not want to be told.
+        let _ = stderr.write_all(&line);
     }
 }
 

@@ -1,6 +1,8 @@
 //! `network-config` of a NoCloud drive: cloud-init's networking configuration, version 2 (a subset of netplan's YAML).
 //!
-//! Interfaces are matched by their MAC addresses. The document is JSON, which is YAML too.
+//! Interfaces are matched by their MAC addresses and called `eth0`, `eth1`, …, as in the [interfaces](super::interfaces)
+//! text: without a name to set, cloud-init's renderers for networkd and ifupdown take the entry's key for a name that the
+//! interface has already. The document is JSON, which is YAML too.
 
 use super::{Subnet, Vif};
 use serde_json::{Map, Value, json};
@@ -10,9 +12,10 @@ pub fn render(vifs: &[Vif]) -> Value {
     let mut ethernets = Map::new();
     for vif in vifs {
         let Some(network) = vif.network.as_ref().filter(|network| !network.subnets.is_empty()) else { continue };
-        let name = format!("interface{}", ethernets.len());
+        let name = format!("eth{}", ethernets.len());
         let mut entry = Map::new();
         entry.insert("match".into(), json!({ "macaddress": vif.address.as_ref().map(|mac| mac.to_ascii_lowercase()) }));
+        entry.insert("set-name".into(), name.clone().into());
         if let Some(mtu) = network.mtu() {
             entry.insert("mtu".into(), mtu.into());
         }

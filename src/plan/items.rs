@@ -1,10 +1,11 @@
 //! From the options typed to the injectors.
 
+use super::injected::Injected;
 use super::selector;
 use crate::cli::{self, Ordered};
 use crate::failure::Failure;
 use crate::inject::authorized_keys;
-use crate::inject::{Compat, FileOperation, Files, Injector, Keys, Metadata, Net, Passwords};
+use crate::inject::{Compat, FileOperation, Files, Injector, Keys, Metadata, Net, Passwords, Selector};
 use imgraft_vfs::fs::Content;
 use imgraft_vfs::path::GuestPath;
 use std::collections::BTreeMap;
@@ -21,23 +22,32 @@ pub(super) fn injectors(
     order: &[Ordered],
     compat: Compat,
 ) -> Result<Vec<Box<dyn Injector>>, Failure> {
+    let instance = typed.instance.as_deref().map(|path| Injected::new(path, compat)).transpose()?.unwrap_or_default();
     let mut injectors: Vec<Box<dyn Injector>> = Vec::new();
-    if !typed.ssh_inject.is_empty() {
-        let mut keys = Vec::new();
+    let mut keys: Vec<(String, String)> = instance.key.map(|key| ("root".to_owned(), key)).into_iter().collect();
+    if !keys.is_empty() || !typed.ssh_inject.is_empty() {
         for value in &typed.ssh_inject {
             let (user, lines) = key(value)?;
             keys.extend(lines.into_iter().map(|line| (user.clone(), line)));
         }
         injectors.push(Box::new(Keys { keys, compat }));
     }
-    if let Some(path) = &typed.network {
-        injectors.push(Box::new(Net { text: read("--network", path)?, compat }));
+    match (&typed.network, instance.network) {
+        (Some(path), None) => injectors.push(Box::new(Net { text: read("--network", path)?, compat })),
+        (None, Some(text)) => injectors.push(Box::new(Net { text, compat })),
+        (None, None) => {}
+        (Some(_), Some(_)) => {
+            return Err(Failure::usage("--network: the instance document says what the network is")
+                .with_hint("leave --network out, or network_info in the document"));
+        }
     }
-    let pairs = metadata(typed)?;
+    let mut pairs = instance.metadata;
+    pairs.extend(metadata(typed)?);
     if !pairs.is_empty() {
         injectors.push(Box::new(Metadata { pairs, compat }));
     }
-    let mut users = Vec::new();
+    let mut users: Vec<(String, Selector)> =
+        instance.password.map(|password| ("root".to_owned(), Selector::Password(password))).into_iter().collect();
     if let Some(typed) = &typed.root_password {
         users.push(("root".to_owned(), selector::parse("--root-password", typed)?));
     }
@@ -50,7 +60,8 @@ pub(super) fn injectors(
     if !users.is_empty() {
         injectors.push(Box::new(Passwords { users, compat }));
     }
-    let operations = operations(typed, order)?;
+    let mut operations = instance.files;
+    operations.extend(self::operations(typed, order)?);
     if !operations.is_empty() {
         injectors.push(Box::new(Files { operations, compat }));
     }
@@ -113,15 +124,7 @@ fn default_key() -> Option<PathBuf> {
 
 fn metadata(typed: &cli::Inject) -> Result<Vec<(String, String)>, Failure> {
     let Some(path) = &typed.metadata_file else {
-        return typed
-            .metadata
-            .iter()
-            .map(|pair| match pair.split_once('=') {
-                Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-                // What was typed is not repeated: it may be a value.
-                _ => Err(Failure::usage("--metadata: not KEY=VALUE")),
-            })
-            .collect();
+        return typed.metadata.iter().map(|typed| pair("--metadata", typed)).collect();
     };
     let usage = |reason: String| Failure::usage(format!("--metadata-file {}: {reason}", path.display()));
     let bytes = read("--metadata-file", path)?;
@@ -137,6 +140,15 @@ fn metadata(typed: &cli::Inject) -> Result<Vec<(String, String)>, Failure> {
         .collect()
 }
 
+/// A key and its value.
+pub(super) fn pair(option: &str, typed: &str) -> Result<(String, String), Failure> {
+    match typed.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        // What was typed is not repeated: it may be a value.
+        _ => Err(Failure::usage(format!("{option}: not KEY=VALUE"))),
+    }
+}
+
 fn operations(typed: &cli::Inject, order: &[Ordered]) -> Result<Vec<FileOperation>, Failure> {
     let (mut uploads, mut writes) = (typed.upload.iter(), typed.write.iter());
     let (mut chowns, mut chmods) = (typed.chown.iter(), typed.chmod.iter());
@@ -150,12 +162,7 @@ fn operations(typed: &cli::Inject, order: &[Ordered]) -> Result<Vec<FileOperatio
 }
 
 fn upload(typed: &str) -> Result<FileOperation, Failure> {
-    // The last colon that is followed by a slash: host names with colons stay whole.
-    let (file, destination) = typed
-        .rfind(":/")
-        .map(|colon| (&typed[..colon], &typed[colon + 1..]))
-        .filter(|(file, _)| !file.is_empty())
-        .ok_or_else(|| Failure::usage(format!("--upload {typed}: not FILE:DEST with an absolute DEST")))?;
+    let (file, destination) = source_and_destination("--upload", typed)?;
     let content = Content::open(Path::new(file))?;
     let mode = match &content {
         // Set-user-ID and the like are not carried into a guest unasked; --chmod sets them.
@@ -164,7 +171,18 @@ fn upload(typed: &str) -> Result<FileOperation, Failure> {
         }
         Content::Bytes(_) => 0o644,
     };
-    Ok(FileOperation::Put { destination: guest_path(file_destination(file, destination).as_bytes())?, content, mode })
+    Ok(FileOperation::Put { destination: guest_path(destination.as_bytes())?, content, mode })
+}
+
+/// A file of the host, and where it goes in the guest.
+pub(super) fn source_and_destination<'a>(option: &str, typed: &'a str) -> Result<(&'a str, String), Failure> {
+    // The last colon that is followed by a slash: host names with colons stay whole.
+    typed
+        .rfind(":/")
+        .map(|colon| (&typed[..colon], &typed[colon + 1..]))
+        .filter(|(file, _)| !file.is_empty())
+        .map(|(file, destination)| (file, file_destination(file, destination)))
+        .ok_or_else(|| Failure::usage(format!("{option} {typed}: not FILE:DEST with an absolute DEST")))
 }
 
 /// A destination that ends with a slash is the directory that the file goes into, as for cp(1).

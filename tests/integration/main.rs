@@ -2,6 +2,8 @@
 
 mod backing;
 mod compat;
+mod config_drive_create;
+mod config_drive_readers;
 mod destination;
 mod flips;
 mod formats;

@@ -1,5 +1,6 @@
 //! Running the binary, finding images, asking oracles.
 
+pub mod drive;
 pub mod image;
 pub mod oracle;
 
