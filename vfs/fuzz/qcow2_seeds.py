@@ -27,6 +27,9 @@ KINDS = [
     ("bitmaps", 4096, "compat=1.1", ["bitmap"]),
     ("bitmaps-512", 512, "compat=1.1", ["bitmap", "snapshot"]),
     ("metadata", 4096, "preallocation=metadata", []),
+    ("dirty", 512, "lazy_refcounts=on", ["snapshot", "zero", "dirty"]),
+    ("dirty-4k", 4096, "lazy_refcounts=on", ["compressed", "snapshot", "bitmap", "dirty"]),
+    ("dirty-extended", 16384, "lazy_refcounts=on,extended_l2=on", ["zero", "dirty"]),
 ]
 
 
@@ -56,6 +59,10 @@ def make(name, cluster, options, deeds, directory, corpus):
         run("qemu-io", "-f", "qcow2", "-c", "write -z 4k 1k", "-c", "write -z 20k 20k", "-c", "discard 8k 1k", path)
     if "bitmap" in deeds:
         run("qemu-io", "-f", "qcow2", "-c", "write -P 5 12k 1k", path)
+    if "dirty" in deeds:
+        with open(path, "r+b") as file:
+            file.seek(79)
+            file.write(b"\x01")
     os.rename(path, os.path.join(corpus, name))
 
 

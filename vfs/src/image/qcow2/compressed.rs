@@ -117,7 +117,7 @@ impl Inflated {
                 bytes.resize(len, 0);
                 zstd.inflate(&data, &mut bytes).map_err(|failure| match failure {
                     Failure::TooLong => bad(run, "is too long"),
-                    Failure::Damaged(error) => bad(run, "cannot be inflated").with_source(error),
+                    Failure::Damaged => bad(run, "cannot be inflated"),
                 })?;
                 Ok(Cluster { run, bytes, len, rest: None })
             }
