@@ -19,6 +19,7 @@ sys.dont_write_bytecode = True
 
 import guest  # noqa: E402
 import peers  # noqa: E402
+import qcow2  # noqa: E402
 from guest import GIB, say  # noqa: E402
 from measure import Copy, Cost, Failed, fdatasync_cost, ms, peak_rss, timed  # noqa: E402
 
@@ -337,7 +338,7 @@ def main():
     parser.add_argument("--runs", type=int, default=15, help="runs of each contestant (15)")
     parser.add_argument("--slow-runs", type=int, default=3, help="runs of a virtual machine, and runs with a cold cache (3)")
     parser.add_argument("--work", help="where the working copies lie (beside the images)")
-    parser.add_argument("--only", choices=["compare", "independence", "memory"], help="this part alone")
+    parser.add_argument("--only", choices=["compare", "independence", "memory", "qcow2"], help="this part alone")
     parser.add_argument("--install-peers", action="store_true", help="put virt-customize into a Debian of its own beside the images first (root, mmdebstrap)")
     options = parser.parse_args()
     missing = [tool for tool in ("mke2fs", "sfdisk", "qemu-img", "tar") if not shutil.which(tool)]
@@ -368,6 +369,8 @@ def main():
             independence(options, options.binary, items, cache)
         if options.only in (None, "memory"):
             memory(options, options.binary, items, images)
+        if options.only in (None, "qcow2"):
+            qcow2.tables(options, target.raw, cache, scratch, table)
         print(f"\nLoad at the end {os.getloadavg()[0]:.2f}; fdatasync of 4 KiB {fdatasync_cost(scratch):.1f} ms.")
 
 
