@@ -44,8 +44,11 @@ fn yaml(text: &[u8]) -> Result<Value, DocumentError> {
     let text = std::str::from_utf8(text).map_err(|_| failed("not a text in UTF-8".to_owned()))?;
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_nodes: NODES_MAX, max_depth: DEPTH_MAX },
+        // It would show the lines, and there may be a secret in them.
+        with_snippet: false,
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| failed(error.to_string()))
+    let first_line = |error: String| error.lines().next().unwrap_or_default().to_owned();
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| failed(first_line(error.to_string())))
 }
 
 fn located<E: std::fmt::Display>(error: &serde_path_to_error::Error<E>) -> DocumentError {
