@@ -4,11 +4,13 @@ use crate::commands::progress::Making;
 use crate::commands::{Audience, print, reveal};
 use crate::config_drive::{DocumentError, Documents, Flavour, Instance};
 use crate::failure::{Exit, Failure};
-use crate::plan::{CreateDrives, DriveFormat, Drives, Manner, Output};
+use crate::plan::{CreateDrives, DriveFormat, Drives, JsonLines, Manner, Name, Output};
 use crate::report::{DriveFile, DriveReport};
 use imgraft_vfs::master::{Image, Tree, iso9660, vfat};
 use imgraft_vfs::transaction::NewFile;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 
 /// The mode of a drive: it may hold a password.
 const MODE: u32 = 0o600;
@@ -27,29 +29,52 @@ pub(super) fn run(plan: CreateDrives) -> Result<Exit, Failure> {
                 Output::Quiet => Audience::Listening,
             };
         }
-        Drives::Many { lines, count, name } => {
-            let progress = Making::new(count);
-            let mut bytes = 0_u64;
-            let mut listening = Audience::Listening;
-            for (done, line) in lines.instances()?.enumerate() {
-                let (number, instance) = line?;
-                let path = name.of(&instance)?;
-                let made = Made::new(&instance, &path, manner).map_err(|failure| lines.at(number, failure))?;
-                let report = made.publish(&path)?;
-                bytes = bytes.saturating_add(report.size);
-                if output == Output::Json && listening == Audience::Listening {
-                    listening = print(report.to_json_line().as_bytes())?;
-                }
-                progress.tell(done + 1);
-            }
-            drop(progress);
-            if output == Output::Text {
-                print(format!("{count} drives made, {} MiB\n", bytes >> 20).as_bytes())?;
-            }
-        }
+        Drives::Many { lines, count, name } => many(&lines, count, &name, manner, output)?,
     }
     Ok(Exit::Done)
 }
+
+/// Makes a drive of each line. Some are made at once, since most of the time goes by waiting for the disk.
+fn many(lines: &JsonLines, count: usize, name: &Name, manner: Manner, output: Output) -> Result<(), Failure> {
+    let progress = Making::new(count);
+    let mut bytes = 0_u64;
+    let mut done = 0;
+    let mut listening = Audience::Listening;
+    let mut instances = lines.instances()?;
+    loop {
+        let some = instances.by_ref().take(AT_ONCE).collect::<Result<Vec<_>, _>>()?;
+        if some.is_empty() {
+            break;
+        }
+        let make = |(number, instance): &(usize, Instance)| {
+            let path = name.of(instance)?;
+            Made::new(instance, &path, manner)
+                .and_then(|made| made.publish(&path))
+                .map_err(|failure| lines.at(*number, failure))
+        };
+        let reports: Vec<Result<DriveReport, Failure>> = thread::scope(|scope| {
+            let makers: Vec<_> = some.iter().map(|instance| scope.spawn(|| make(instance))).collect();
+            makers.into_iter().map(|maker| maker.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        for report in reports {
+            let report = report?;
+            bytes = bytes.saturating_add(report.size);
+            done += 1;
+            progress.tell(done);
+            if output == Output::Json && listening == Audience::Listening {
+                listening = print(report.to_json_line().as_bytes())?;
+            }
+        }
+    }
+    drop(progress);
+    if output == Output::Text {
+        print(format!("{count} drives made, {} MiB\n", bytes >> 20).as_bytes())?;
+    }
+    Ok(())
+}
+
+/// How many drives are made at once.
+const AT_ONCE: usize = 16;
 
 /// A drive whose every byte is known.
 struct Made {
