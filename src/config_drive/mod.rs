@@ -8,6 +8,7 @@ mod complete;
 pub mod document;
 mod ec2;
 mod error;
+mod limits;
 mod nocloud;
 mod openstack;
 mod python2_dict;
@@ -97,6 +98,9 @@ impl Documents {
     }
 
     fn openstack(&mut self, instance: &Instance, flavour: Flavour) -> Result<(), DocumentError> {
+        if flavour != Flavour::Imgraft {
+            self.notes.extend(limits::exceeded(instance));
+        }
         let order = if flavour == Flavour::NovaGrizzly { Order::Python2 } else { Order::Insertion };
         let json = |value: &Value| python_json::write(value, order);
         let interfaces = interfaces_text(instance, flavour)?;

@@ -353,6 +353,53 @@ fn yaml_is_as_good_and_bombs_are_not() {
 }
 
 #[test]
+fn a_drive_of_novas_says_what_nova_would_not_have_taken() {
+    let file = |number: usize| json!({ "path": format!("/{number}"), "contents": "x".repeat(number) });
+    let files: Vec<Value> = [1, 2, 3, 4, 7680, 7681].into_iter().map(file).collect();
+    let document = json!({
+        "instance": { "uuid": "u", "hostname": "h", "user_data": "x".repeat(49_150) }, "files": files,
+    });
+    let instance = from_json(&document).unwrap();
+    assert!(Documents::new(&instance, Flavour::Imgraft, Layout::OpenStack).unwrap().notes.is_empty());
+    let notes = Documents::new(&instance, Flavour::Nova, Layout::OpenStack).unwrap().notes;
+    let expected = [
+        "6 files: Nova's API takes 5 by default",
+        "files[5] has 10244 characters in base64: Nova's API takes 10240 by default",
+        "user data have 65536 characters in base64: Nova's API takes 65535 by default",
+    ];
+    assert_eq!(notes, expected);
+}
+
+#[test]
+fn an_x509_key_pair_keeps_its_kind() {
+    let pair = json!({ "name": "k", "type": "x509", "data": "-----BEGIN CERTIFICATE-----" });
+    let document = json!({ "instance": { "uuid": "u", "hostname": "h", "key_name": "k", "keypairs": [pair] } });
+    let documents = Documents::new(&from_json(&document).unwrap(), Flavour::Nova, Layout::OpenStack).unwrap();
+    let data = parsed(&documents, "openstack/2012-08-10/meta_data.json");
+    assert_eq!((&data["keys"][0], &data["public_keys"]["k"]), (&pair, &pair["data"]));
+    // The key pair is gone, its name is not: EC2's documents have the key nevertheless.
+    let document =
+        json!({ "instance": { "uuid": "u", "hostname": "h", "key_name": "k", "key_data": "x", "keypairs": [] } });
+    let documents = Documents::new(&from_json(&document).unwrap(), Flavour::Nova, Layout::OpenStack).unwrap();
+    assert_eq!(parsed(&documents, "openstack/latest/meta_data.json").get("keys"), None);
+    assert_eq!(parsed(&documents, "ec2/latest/meta-data.json")["public-keys"]["0"]["openssh-key"], "x");
+}
+
+#[test]
+fn what_is_no_yaml_is_named_without_a_line_of_it() {
+    for rest in [
+        "{admin_pass: hunter2",
+        "\n  admin_pass: \"hunter2\n   x: [",
+        "\n  admin_pass: !!int hunter2",
+        "\n  hunter2\n  a: b",
+    ] {
+        let text = format!("instance: {{uuid: u, hostname: h}}\nextra_md: {rest}\n");
+        let error = read(text.as_bytes(), Spelling::Yaml).unwrap_err().to_string();
+        assert!(error.starts_with("not YAML: ") && !error.contains("hunter2") && !error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
 fn secrets_do_not_show() {
     let document = json!({
         "instance": { "uuid": "u", "hostname": "h", "user_data": "hunter2" },
