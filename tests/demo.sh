@@ -64,3 +64,9 @@ if have perl; then
     "$(cat "$work/secret")" "$hash"
 fi
 say "All of it holds."
+
+say "A config drive for an instance whose image is left alone"
+cp testdata/instances/web.yaml "$work/web.yaml"
+show "$imgraft" config-drive create web.yaml -o disk.config
+if have isoinfo; then show isoinfo -R -f -i disk.config | grep -E '^/openstack/(latest|content)'; fi
+if have blkid; then show blkid -p -o export disk.config | grep -E 'LABEL|TYPE'; fi
