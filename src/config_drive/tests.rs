@@ -1,3 +1,5 @@
+mod refused;
+
 use super::document::Provider;
 use super::*;
 use std::path::{Path, PathBuf};
@@ -19,10 +21,6 @@ fn instance(name: &str, flavour: Flavour) -> Instance {
 fn from_json(document: &Value) -> Result<Instance, DocumentError> {
     let document = read(document.to_string().as_bytes(), Spelling::Json)?;
     Instance::new(document, Flavour::Imgraft, &Place::Nowhere)
-}
-
-fn refusal(document: &Value) -> String {
-    from_json(document).map(|_| ()).unwrap_err().to_string()
 }
 
 fn bytes_of(content: &Content) -> Vec<u8> {
@@ -202,156 +200,6 @@ fn nocloud_says_the_same_in_its_words() {
     assert_eq!(error.to_string(), "files: a NoCloud drive has no place for files");
 }
 
-fn with(pointer: &str, value: Value) -> Value {
-    let text = std::fs::read_to_string(goldens().join("full/scenario.json")).unwrap();
-    let mut document: Value = serde_json::from_str(&text).unwrap();
-    let (parent, key) = pointer.rsplit_once('/').unwrap();
-    match document.pointer_mut(parent).unwrap() {
-        Value::Object(members) => _ = members.insert(key.to_owned(), value),
-        Value::Array(values) => values[key.parse::<usize>().unwrap()] = value,
-        other => panic!("{other}"),
-    }
-    document
-}
-
-#[test]
-fn what_is_wrong_is_named_by_its_path() {
-    let mut wrong = Vec::new();
-    for (pointer, value, expected) in [
-        ("/unknown", json!(1), "unknown: unknown field `unknown`, expected one of `conf`, `instance`"),
-        ("/conf/api.dhcp", json!("x"), "conf.api.dhcp: unknown field `api.dhcp`, expected one of"),
-        (
-            "/conf/config_drive_format",
-            json!("udf"),
-            "conf.config_drive_format: unknown variant `udf`, expected `iso9660` or `vfat`",
-        ),
-        ("/instance/flavour", json!("x"), "instance.flavour: unknown field `flavour`"),
-        ("/instance/uuid", json!(5), "instance.uuid: invalid type: integer, expected a string at line"),
-        ("/instance/uuid", json!(""), "instance.uuid: expected a text of one line"),
-        ("/instance/launch_index", json!(-1), "instance.launch_index: invalid value: integer, expected u32"),
-        ("/instance/metadata", json!({ "a": 1 }), "instance.metadata.a: invalid type: integer, expected a string"),
-        (
-            "/instance/metadata",
-            json!("hunter2"),
-            "instance.metadata: invalid type: string, expected an object of strings",
-        ),
-        ("/instance/user_data", json!(["hunter2"]), "instance.user_data: invalid type: sequence, expected a string"),
-        ("/instance/user_data_b64", json!("hunter2"), "instance.user_data_b64: not base64"),
-        ("/instance/user_data_b64", json!("aHVudGVyMg=="), "instance: expected one of user_data, user_data_b64"),
-        (
-            "/instance/keypairs/0/type",
-            json!("pgp"),
-            "instance.keypairs[0].type: unknown variant `pgp`, expected `ssh` or `x509`",
-        ),
-        ("/instance/devices/1/vlna", json!(1), "instance.devices[1]: unknown field `vlna`"),
-        (
-            "/instance/devices/1/bus",
-            json!("virtio"),
-            "instance.devices[1]: unknown variant `virtio`, expected one of `pci`",
-        ),
-        ("/files/1/contents_b64", json!("hunter2!"), "files[1].contents_b64: not base64"),
-        ("/files/1/contents", json!("hunter2"), "files[1]: expected exactly one of contents"),
-        ("/files/1/contents_file", json!("x"), "files[1]: expected exactly one of contents"),
-        ("/files/1/path", json!("/etc/my.conf"), "files[1].path: a file before it has the same path"),
-        ("/files/1/path", json!("etc//./my.conf"), "files[1].path: a file before it has the same path"),
-        ("/files/1/path", json!("/etc/../my.conf"), "files[1].path: it leads up"),
-        ("/files/1/path", json!("/etc/"), "files[1].path: expected the path of a file"),
-        ("/files/1/path", json!(""), "files[1].path: expected the path of a file"),
-        ("/files/1/path", json!("/a\0"), "files[1].path: no file can have this path"),
-        (
-            "/network_info/0/network/subnets/0/cidr",
-            json!("10.0.0.0"),
-            "network_info[0].network.subnets[0].cidr: invalid range",
-        ),
-        (
-            "/network_info/0/network/subnets/0/version",
-            json!(6),
-            "network_info[0].network.subnets[0].version: expected 4, as cidr is",
-        ),
-        (
-            "/network_info/0/network/subnets/0/ips/0/address",
-            json!("fd00::9"),
-            "network_info[0].network.subnets[0].ips[0].address: expected an IPv4",
-        ),
-        (
-            "/network_info/0/network/subnets/0/dns/1/address",
-            json!("1.2.3"),
-            "network_info[0].network.subnets[0].dns[1].address: invalid IP address",
-        ),
-        ("/network_info/0/address", json!(null), "network_info[0].address: expected a MAC address"),
-        ("/network_info/1/network/meta/mtu", json!("big"), "network_info[1].network.meta"),
-        ("/random_seed_hex", json!("0"), "random_seed_hex: not hexadecimal"),
-        ("/extra_md", json!("hunter2"), "extra_md: invalid type: string, expected a map"),
-    ] {
-        let message = refusal(&with(pointer, value));
-        assert!(!message.contains("hunter2"), "{message}");
-        if !message.starts_with(expected) {
-            wrong.push(format!("{pointer}: {message}"));
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(refusal(&json!({ "instance": { "uuid": "x" } })).starts_with("instance: missing field `hostname`"));
-    let error = read(b"{\"instance\": {\"uuid\": \"x\"", Spelling::Json).unwrap_err().to_string();
-    assert!(error.contains("EOF while parsing"), "{error}");
-    let error = read(b"{\"instance\": {\"uuid\": \"x\", \"hostname\": \"h\"}} {}", Spelling::Json).unwrap_err();
-    assert!(error.to_string().starts_with("after the document: "), "{error}");
-}
-
-#[test]
-fn files_that_a_document_names_lie_beside_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let place = Place::Below(directory.path().to_path_buf());
-    std::fs::write(directory.path().join("inside"), "hello").unwrap();
-    std::os::unix::fs::symlink("/etc/hostname", directory.path().join("link")).unwrap();
-    let complete = |path: &str| {
-        let mut document = Document::new("u".into(), "h".into());
-        document.files.push(serde_json::from_value(json!({ "path": "/f", "contents_file": path })).unwrap());
-        Instance::new(document, Flavour::Imgraft, &place)
-    };
-    assert_eq!(bytes_of(&complete("./inside").unwrap().files[0].1), b"hello");
-    for (path, expected) in [
-        ("/etc/passwd", "files[0].contents_file: \"/etc/passwd\": expected a relative path without '..'"),
-        ("../x", "files[0].contents_file: \"../x\": expected a relative path"),
-        ("", "files[0].contents_file: \"\": expected a relative path"),
-        ("link", "a link leads out of the document's directory"),
-        ("missing", "/missing: No such file or directory"),
-        (".", "a directory"),
-    ] {
-        let message = complete(path).map(|_| ()).unwrap_err().to_string();
-        assert!(message.contains(expected), "{path}: {message}");
-    }
-    let mut document = Document::new("u".into(), "h".into());
-    document.conf.vendordata_jsonfile_path = Some("inside".into());
-    let message = Instance::new(document, Flavour::Imgraft, &place).map(|_| ()).unwrap_err().to_string();
-    assert_eq!(message, "conf.api.vendordata_jsonfile_path: expected a JSON object; it is none at line 1 column 1");
-}
-
-#[test]
-fn yaml_is_as_good_and_bombs_are_not() {
-    let text = "# an instance\ninstance:\n  uuid: &u 0b1c\n  hostname: web\n  display_name: *u\n  metadata: {role: web}\n\
-                network_info:\n- address: 52:54:00:12:34:56\n  network:\n    subnets:\n    - {cidr: 10.0.0.0/8}\n";
-    let document = read(text.as_bytes(), Spelling::Yaml).unwrap();
-    assert_eq!(document.instance.display_name.as_deref(), Some("0b1c"));
-    assert_eq!(document.network_info.unwrap()[0].address.as_deref(), Some("52:54:00:12:34:56"));
-    let error = read(b"instance:\n  uuid: 12345\n  hostname: h\n", Spelling::Yaml).unwrap_err();
-    assert!(error.to_string().starts_with("instance.uuid: invalid type: integer, expected a string"), "{error}");
-    assert!(error.hint().unwrap().contains("quotes"));
-
-    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
-    for level in 1..12 {
-        let before = format!("*a{}, ", level - 1).repeat(10);
-        bomb.push_str(&format!("a{level}: &a{level} [{}]\n", before.trim_end_matches(", ")));
-    }
-    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    let twice = "instance: {uuid: a, uuid: b, hostname: h}\n".to_owned();
-    for text in [bomb, deep, "a: *b\n".into(), twice, "a: [\n".into(), "\u{0}".into(), "&a [*a]".into()] {
-        let error = read(text.as_bytes(), Spelling::Yaml).unwrap_err().to_string();
-        assert!(error.starts_with("not YAML: "), "{error}");
-    }
-    let deep = format!("{{\"instance\": {}", "[".repeat(100_000));
-    assert!(read(deep.as_bytes(), Spelling::Json).is_err());
-}
-
 #[test]
 fn a_drive_of_novas_says_what_nova_would_not_have_taken() {
     let file = |number: usize| json!({ "path": format!("/{number}"), "contents": "x".repeat(number) });
@@ -383,20 +231,6 @@ fn an_x509_key_pair_keeps_its_kind() {
     let documents = Documents::new(&from_json(&document).unwrap(), Flavour::Nova, Layout::OpenStack).unwrap();
     assert_eq!(parsed(&documents, "openstack/latest/meta_data.json").get("keys"), None);
     assert_eq!(parsed(&documents, "ec2/latest/meta-data.json")["public-keys"]["0"]["openssh-key"], "x");
-}
-
-#[test]
-fn what_is_no_yaml_is_named_without_a_line_of_it() {
-    for rest in [
-        "{admin_pass: hunter2",
-        "\n  admin_pass: \"hunter2\n   x: [",
-        "\n  admin_pass: !!int hunter2",
-        "\n  hunter2\n  a: b",
-    ] {
-        let text = format!("instance: {{uuid: u, hostname: h}}\nextra_md: {rest}\n");
-        let error = read(text.as_bytes(), Spelling::Yaml).unwrap_err().to_string();
-        assert!(error.starts_with("not YAML: ") && !error.contains("hunter2") && !error.contains('\n'), "{error}");
-    }
 }
 
 #[test]

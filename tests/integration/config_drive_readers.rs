@@ -15,7 +15,7 @@ fn base64(text: &Value) -> Option<Vec<u8>> {
 fn agrees(name: &str, asked: &Value, read: &Value) {
     let facts = &asked["instance"];
     assert_eq!(read["found"], true, "{name}");
-    // The newest version that this cloud-init knows, which is not the newest there is.
+    // The layout that cloud-init calls the second; the first has its files in the root.
     assert_eq!(read["version"], 2, "{name}");
     assert_eq!(read["instance_id"], facts["uuid"], "{name}");
     let hostname = format!("{}.novalocal", facts["hostname"].as_str().expect("a host name"));
