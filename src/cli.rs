@@ -40,8 +40,13 @@ pub enum Command {
     Ls(Look),
     /// Print a file of the guest
     Cat(Look),
-    /// Finish or discard what an interrupted run left beside a raw image
+    /// Finish or discard what an interrupted run left of a commit to a raw image
     Recover(Recover),
+    /// Take a run of inject back by the file that its --keep-undo has written
+    ///
+    /// The image is then as it was before that run, to the byte. It is refused, and nothing is written, where somebody has
+    /// written to the image since: a guest, another run of inject that was not undone first.
+    Undo(Undo),
     /// Make config drives for cloud-init and its like
     ConfigDrive(ConfigDrive),
 }
@@ -49,7 +54,7 @@ pub enum Command {
 /// The image and the volume in it.
 #[derive(Debug, Args)]
 pub struct Target {
-    /// The disk image
+    /// The disk image: a file, or a block device that nobody uses
     pub image: PathBuf,
 
     /// The image's format; a file declared raw is never probed [default: detected]
@@ -68,6 +73,22 @@ pub struct Target {
     /// read; what is written goes to the image itself.
     #[arg(long, value_name = "DIR,...", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
     pub backing_chain: Option<Vec<PathBuf>>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub journal: Journal,
+}
+
+/// Where the journal of a raw image lies.
+#[derive(Debug, Args)]
+pub struct Journal {
+    /// The directory for the journal of a raw image, which is beside the image otherwise
+    ///
+    /// It has to survive a power loss, and is made where it is missing; if a run is interrupted, the next one and `imgraft
+    /// recover` have to be told the same. [default for a block device: /var/lib/imgraft of root, else imgraft in
+    /// $XDG_STATE_HOME or ~/.local/state]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
 }
 
 /// The image formats.
@@ -170,6 +191,14 @@ pub struct Inject {
     #[arg(long, value_name = "NEW.qcow2")]
     pub overlay: Option<PathBuf>,
 
+    /// Write a file first by which `imgraft undo` takes this run back, as long as nobody else has written to the image
+    ///
+    /// It must not be there yet, and gets the mode 0600: of a raw image it holds what was there before, old password
+    /// hashes included. Of a qcow2 image the room of what the run replaces is not given back to the host. If nothing is
+    /// changed, there is no file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "overlay", "dry_run"])]
+    pub keep_undo: Option<PathBuf>,
+
     /// Let --output or --overlay replace a file that is there and that nobody uses
     #[arg(long)]
     pub force: bool,
@@ -238,6 +267,30 @@ pub struct Look {
 pub struct Recover {
     /// The disk image
     pub image: PathBuf,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub journal: Journal,
+}
+
+/// Arguments of `undo`.
+#[derive(Debug, Args)]
+pub struct Undo {
+    /// The disk image
+    pub image: PathBuf,
+
+    /// The undo file; it stays, is of no use after it, and may hold old password hashes
+    pub file: PathBuf,
+
+    /// Take your word that the image was not written to since, and not the time of its last write
+    ///
+    /// For a copy of the image, or where a crash interrupted the run. What the run has written must be there all the same.
+    #[arg(long)]
+    pub unchanged: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub journal: Journal,
 }
 
 /// One of the options that apply in the order given.

@@ -14,7 +14,7 @@ use crate::inject::{Compat, Item, Request};
 use imgraft_vfs::fs::Timestamp;
 use imgraft_vfs::image::{Backing, Destination, Format, Source};
 use imgraft_vfs::path::GuestPath;
-use imgraft_vfs::transaction::Existing;
+use imgraft_vfs::transaction::{Existing, Proof, StateDir};
 use imgraft_vfs::volume::Selector;
 use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
@@ -59,10 +59,34 @@ pub struct Inject {
     pub run: Run,
     /// Where to.
     pub destination: Destination,
+    /// The undo file to be made.
+    pub keep_undo: Option<PathBuf>,
     /// How to report.
     pub output: Output,
     /// The time that every change gets.
     pub now: Timestamp,
+}
+
+/// A run of `undo`.
+#[derive(Debug)]
+pub struct Undo {
+    /// The image file.
+    pub image: PathBuf,
+    /// The undo file.
+    pub file: PathBuf,
+    /// Whether the image has to show that it was not written to since.
+    pub proof: Proof,
+    /// Where the image's journal lies, if not beside it.
+    pub state: StateDir,
+}
+
+/// A run of `recover`.
+#[derive(Debug)]
+pub struct Recover {
+    /// The image file.
+    pub image: PathBuf,
+    /// Where its journal lies, if not beside it.
+    pub state: StateDir,
 }
 
 /// A run of `ls` or `cat`.
@@ -90,7 +114,7 @@ impl Target {
             cli::ImageFormat::Qcow2 => Format::Qcow2,
         });
         let backing = typed.backing_chain.map_or(Backing::Deny, Backing::Within);
-        let source = Source { image: typed.image, format, backing };
+        let source = Source { image: typed.image, format, backing, state: state(typed.journal) };
         Ok(Self { source, volume: volume(&typed.partition)? })
     }
 }
@@ -123,7 +147,23 @@ impl Inject {
         };
         let run = if typed.dry_run { Run::Dry } else { Run::Commit };
         let destination = destination(typed.output, typed.overlay, typed.force)?;
-        Ok(Self { target: Target::new(typed.target)?, requests, run, destination, output, now: now()? })
+        let (target, keep_undo) = (Target::new(typed.target)?, typed.keep_undo);
+        Ok(Self { target, requests, run, destination, keep_undo, output, now: now()? })
+    }
+}
+
+impl Undo {
+    /// What was typed.
+    pub fn new(typed: cli::Undo) -> Self {
+        let proof = if typed.unchanged { Proof::Waived } else { Proof::Required };
+        Self { image: typed.image, file: typed.file, proof, state: state(typed.journal) }
+    }
+}
+
+impl Recover {
+    /// What was typed.
+    pub fn new(typed: cli::Recover) -> Self {
+        Self { image: typed.image, state: state(typed.journal) }
     }
 }
 
@@ -152,6 +192,18 @@ fn destination(output: Option<PathBuf>, overlay: Option<PathBuf>, force: bool) -
         }
         (None, None) => Ok(Destination::InPlace),
     }
+}
+
+/// The state directory that was typed, and the one that is usual (basedir-spec of freedesktop.org).
+fn state(typed: cli::Journal) -> StateDir {
+    let directory = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let usual = if nix::unistd::geteuid().is_root() {
+        Some(PathBuf::from("/var/lib/imgraft"))
+    } else {
+        let state = directory("XDG_STATE_HOME").or_else(|| Some(directory("HOME")?.join(".local/state")));
+        state.map(|state| state.join("imgraft"))
+    };
+    StateDir { chosen: typed.state_dir, usual }
 }
 
 fn item_of(name: cli::ItemName) -> Item {

@@ -8,10 +8,10 @@ use crate::failure::printable;
 use crate::inject::Item;
 use imgraft_vfs::fs::Recovered;
 use imgraft_vfs::stage::Change;
-use imgraft_vfs::transaction::IoCounts;
-use imgraft_vfs::transaction::Recovery;
+use imgraft_vfs::transaction::{IoCounts, Kept, Recovery};
 use serde::Serialize;
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// The size of a block in the counts of a report, in bytes.
 const BLOCK: u64 = 4096;
@@ -23,6 +23,8 @@ pub struct Report {
     pub image: String,
     /// The new file that the result is in; null where that is the image.
     pub output: Option<String>,
+    /// The file by which the run can be taken back; null where there is none.
+    pub undo: Option<Undo>,
     /// The image's format.
     pub format: String,
     /// The volume that was changed.
@@ -45,6 +47,27 @@ pub struct Report {
     pub items: Vec<ItemReport>,
     /// What the run cost on the host.
     pub io: Io,
+}
+
+/// The undo file of a run.
+#[derive(Debug, Serialize)]
+pub struct Undo {
+    /// The file.
+    pub file: String,
+    /// Whether it tells when the image was written to last; else `imgraft undo` needs the user's word for it.
+    pub sealed: bool,
+}
+
+impl Undo {
+    /// What there is at `path`.
+    pub fn of(path: &Path, kept: Kept) -> Option<Self> {
+        let file = path.display().to_string();
+        match kept {
+            Kept::Nothing => None,
+            Kept::Sealed => Some(Self { file, sealed: true }),
+            Kept::Unsealed => Some(Self { file, sealed: false }),
+        }
+    }
 }
 
 /// A volume.
@@ -262,6 +285,11 @@ impl Report {
             (false, false) => writeln!(text, "unchanged: everything is in place already ({cost})"),
             (false, true) => writeln!(text, "changed; {}; {cost}", self.verified.to_text()),
         };
+        if let Some(Undo { file, sealed }) = &self.undo {
+            let (image, file) = (printable(&self.image), printable(file));
+            let unchanged = if *sealed { "" } else { " --unchanged" };
+            let _ = writeln!(text, "to go back: imgraft undo{unchanged} {image} {file}");
+        }
         if let (Some(output), false) = (&self.output, self.dry_run) {
             let _ = writeln!(text, "written to {}; the image is as it was", printable(output));
         }

@@ -6,11 +6,11 @@ use crate::failure::{Exit, Failure};
 use crate::guest::{self, Guest};
 use crate::inject::staging::{Show, Staged, stage_all};
 use crate::plan::{Inject, Output, Run};
-use crate::report::{Io, Replayed, Report, Status, Verified, Volume, recovery_name};
+use crate::report::{Io, Replayed, Report, Status, Undo, Verified, Volume, recovery_name};
 use imgraft_vfs::block::{BlockDevice, SliceDevice};
 use imgraft_vfs::fs::{self, Features, Mode};
 use imgraft_vfs::image::{Destination, Edit};
-use imgraft_vfs::transaction::Access;
+use imgraft_vfs::transaction::{Access, Kept};
 use imgraft_vfs::verify::{Verdict, verify};
 use imgraft_vfs::volume::{self, VolumeInfo};
 use std::sync::Arc;
@@ -20,7 +20,10 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
         Run::Dry => (Access::Read, Show::Diff),
         Run::Commit => (Access::Write, Show::Nothing),
     };
-    let edit = Edit::begin(&plan.target.source, &plan.destination, access)?;
+    let mut edit = Edit::begin(&plan.target.source, &plan.destination, access)?;
+    if let Some(path) = &plan.keep_undo {
+        edit.keep_undo(path)?;
+    }
     let disk = edit.disk();
     let format = edit.format();
     tracing::debug!(%format, size = disk.size(), recovered = recovery_name(edit.recovered()), "opened and locked the image");
@@ -44,19 +47,20 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
         Destination::InPlace => None,
         Destination::Output(path, _) | Destination::Overlay(path, _) => Some(path.display().to_string()),
     };
-    let io = match plan.run {
+    let (io, kept) = match plan.run {
         Run::Commit if !staged.changes.is_empty() || output.is_some() => {
             // Before the commit: a run that ends between the two must not leave a password that nobody knows.
             reveal(&staged.revealed);
             let progress = Copying::new();
             edit.commit(commit, &mut |done, size| progress.tell(done, size))?
         }
-        _ => edit.counts(),
+        _ => (edit.counts(), Kept::Nothing),
     };
 
     let report = Report {
         image: plan.target.source.image.display().to_string(),
         output,
+        undo: plan.keep_undo.as_deref().and_then(|path| Undo::of(path, kept)),
         format: format.to_string(),
         replayed: features.recovered.map(Replayed::from),
         volume: volume_report(&volume.info, features),

@@ -79,8 +79,8 @@ struct Usage {
 }
 
 pub(super) fn run(plan: &Inspect) -> Result<Exit, Failure> {
-    let Source { image, format, .. } = &plan.target.source;
-    let txn = Transaction::begin(image, Access::Read)?;
+    let Source { image, format, state, .. } = &plan.target.source;
+    let txn = Transaction::begin_with(image, Access::Read, state)?;
     let mut inspection = Inspection::of_file(image, image::inspect::inspect(&*txn.overlay(), *format)?);
     let outcome = inspection.look_inside(&txn, &plan.target);
     if let Err(failure) = &outcome {
@@ -165,7 +165,7 @@ impl Inspection {
 
     /// Opens the image and adds what is in it, as far as it comes.
     fn look_inside(&mut self, txn: &Transaction, target: &Target) -> Result<(), Failure> {
-        let Source { image, format, backing } = &target.source;
+        let Source { image, format, backing, .. } = &target.source;
         let disk = image::open_chain(txn.overlay(), image, *format, backing)?;
         self.facts = disk.facts().into_iter().collect();
         self.virtual_size = Some(disk.size());

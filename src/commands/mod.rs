@@ -7,6 +7,7 @@ mod inspect;
 mod ls;
 mod progress;
 mod recover;
+mod undo;
 
 use crate::cli::{Cli, Command, Ordered};
 use crate::failure::{Exit, Failure, printable};
@@ -42,8 +43,15 @@ pub fn run(cli: Cli, order: &[Ordered]) -> Result<Exit, Failure> {
             let plan = plan::Look::new(typed)?;
             cat::run(&plan).map_err(|failure| failure.about(&plan.target.source.image))
         }
+        Command::Recover(typed) => {
+            let plan = plan::Recover::new(typed);
+            recover::run(&plan).map_err(|failure| failure.about(&plan.image))
+        }
+        Command::Undo(typed) => {
+            let plan = plan::Undo::new(typed);
+            undo::run(&plan).map_err(|failure| failure.about(&plan.image))
+        }
         Command::ConfigDrive(typed) => config_drive::run(typed.command),
-        Command::Recover(typed) => recover::run(&typed.image).map_err(|failure| failure.about(&typed.image)),
     }
 }
 
@@ -83,8 +91,8 @@ fn reveal(revealed: &[Revealed]) {
 
 /// Opens the guest filesystem of an image for reading, under a shared lock that lives as long as the transaction.
 fn look(target: &Target) -> Result<(Transaction, Box<dyn GuestFs>), Failure> {
-    let Source { image, format, backing } = &target.source;
-    let txn = Transaction::begin(image, Access::Read)?;
+    let Source { image, format, backing, state } = &target.source;
+    let txn = Transaction::begin_with(image, Access::Read, state)?;
     let disk: Arc<dyn BlockDevice> = image::open_chain(txn.overlay(), image, *format, backing)?;
     let volume = volume::select(&disk, &target.volume, &guest::is_root)?;
     let fs = fs::open(volume.device, Mode::ReadOnly)?;

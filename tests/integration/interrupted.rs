@@ -6,7 +6,10 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const KILLS: u32 = 60;
+/// How often a run is killed: `few` times, or as often as `IMGRAFT_KILLS` says in a long run.
+pub fn kills(few: u32) -> u32 {
+    std::env::var("IMGRAFT_KILLS").ok().and_then(|number| number.parse().ok()).unwrap_or(few)
+}
 
 #[test]
 fn killed_runs_leave_the_old_or_the_new_image() {
@@ -21,10 +24,11 @@ fn killed_runs_leave_the_old_or_the_new_image() {
         let (old, new) = (content(&from), content(&whole));
         assert_ne!(old, new);
         let mut seen = HashSet::new();
-        for kill in 0..KILLS {
+        let kills = kills(60);
+        for kill in 0..kills {
             let copy = scratch.copy(&from, name);
             let mut child = run(&items, &copy);
-            std::thread::sleep(length * kill / KILLS + Duration::from_micros(u64::from(kill) * 7 % 1000));
+            std::thread::sleep(length * kill / kills + Duration::from_micros(u64::from(kill) * 7 % 1000));
             let _ = child.kill();
             let _ = child.wait();
             expect(0, &["recover", text(&copy)]);
@@ -44,7 +48,7 @@ fn run(items: &FiveItems, image: &Path) -> std::process::Child {
 }
 
 /// A digest of what a guest would see: the tree of the root filesystem.
-fn content(image: &Path) -> String {
+pub fn content(image: &Path) -> String {
     let opened = image::open(image, 1);
     format!("{:?}", crate::support::tree::tree(&*opened.fs))
 }

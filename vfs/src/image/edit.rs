@@ -5,9 +5,12 @@ use super::qcow2::{self, Qcow2};
 use super::{Format, ImageFormat};
 use crate::block::{BlockDevice, MemDevice};
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::transaction::{Access, CommitPlan, Existing, IoCounts, NewFile, Overlay, Progress, Recovery, Transaction};
+use crate::transaction::{
+    Access, CommitPlan, Existing, IoCounts, Kept, NewFile, Overlay, Progress, Recovery, StateDir, Transaction,
+};
 use std::fs;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,6 +26,8 @@ pub struct Source {
     pub format: Option<Format>,
     /// Which backing files it may bring along.
     pub backing: Backing,
+    /// Where its journal lies, if not beside it.
+    pub state: StateDir,
 }
 
 /// Where the result of an edit goes.
@@ -44,6 +49,7 @@ pub struct Edit {
     disk: Arc<dyn ImageFormat>,
     source: Source,
     target: Target,
+    undo: Option<NewFile>,
 }
 
 #[derive(Debug)]
@@ -61,15 +67,15 @@ impl Edit {
     /// `Invalid` where the new file is the image.
     pub fn begin(source: &Source, destination: &Destination, access: Access) -> Result<Self> {
         let access = if *destination == Destination::InPlace { access } else { Access::Read };
-        let txn = Transaction::begin(&source.image, access)?;
+        let txn = Transaction::begin_with(&source.image, access, &source.state)?;
         let disk = open_chain(txn.overlay(), &source.image, source.format, &source.backing)?;
         let source = Source { format: Some(disk.format()), ..source.clone() };
         match destination {
-            Destination::InPlace => Ok(Self { txn, disk, source, target: Target::InPlace }),
+            Destination::InPlace => Ok(Self { txn, disk, source, target: Target::InPlace, undo: None }),
             Destination::Output(path, existing) => {
                 let new = new_file(&source.image, path, *existing)?;
                 stands_alone(&*disk, &source.image, path)?;
-                Ok(Self { txn, disk, source, target: Target::Copy(new) })
+                Ok(Self { txn, disk, source, target: Target::Copy(new), undo: None })
             }
             Destination::Overlay(path, existing) => {
                 let new = new_file(&source.image, path, *existing)?;
@@ -80,9 +86,26 @@ impl Edit {
                 let host = Arc::new(Overlay::new(Arc::new(MemDevice::new(seed))));
                 let thin = Qcow2::open_through(Arc::clone(&host), &Over(Arc::clone(&disk)))?;
                 let target = Target::Thin { new, host, base: disk };
-                Ok(Self { txn, disk: Arc::new(thin), source, target })
+                Ok(Self { txn, disk: Arc::new(thin), source, target, undo: None })
             }
         }
+    }
+
+    /// Has the commit make the file at `path` first, by which it can be taken back ([`Transaction::undo`]).
+    ///
+    /// The errors are those of [`NewFile::create`], which refuses a name that is taken; `Invalid` where the result does not
+    /// go into the image.
+    pub fn keep_undo(&mut self, path: &Path) -> Result<()> {
+        let Target::InPlace = self.target else {
+            let error =
+                Error::new(ErrorKind::Invalid, Layer::Host, "the image stays as it is: there is nothing to undo");
+            return Err(error.with_host_path(path));
+        };
+        self.undo = Some(NewFile::create(path, Existing::Refuse).map_err(|error| match error.kind() {
+            ErrorKind::Denied if path.exists() => error.with_hint(UNDO_TAKEN),
+            _ => error,
+        })?);
+        Ok(())
     }
 
     /// The guest's disk.
@@ -117,7 +140,7 @@ impl Edit {
     pub fn reopen(&self) -> Result<Arc<dyn BlockDevice>> {
         match &self.target {
             Target::InPlace | Target::Copy(_) => {
-                let Source { image, format, backing } = &self.source;
+                let Source { image, format, backing, .. } = &self.source;
                 Ok(open_chain(self.txn.overlay(), image, *format, backing)?)
             }
             Target::Thin { host, base, .. } => {
@@ -127,12 +150,16 @@ impl Edit {
     }
 
     /// Makes the result durable where it goes, as `plan` of [`ImageFormat::finish`] says where that is the image; a new
-    /// file appears whole or not at all. `progress` hears how far a copy is.
-    pub fn commit(self, plan: CommitPlan, progress: Progress<'_>) -> Result<IoCounts> {
-        let Self { txn, disk, target, .. } = self;
+    /// file appears whole or not at all. `progress` hears how far a copy is. Beside the cost it says what became of the
+    /// undo file.
+    pub fn commit(self, plan: CommitPlan, progress: Progress<'_>) -> Result<(IoCounts, Kept)> {
+        let Self { txn, disk, target, undo, .. } = self;
         drop(disk);
-        match target {
-            Target::InPlace => txn.commit(plan),
+        let counts: Result<IoCounts> = match target {
+            Target::InPlace => match undo {
+                Some(undo) => return txn.commit_undoable(plan, undo),
+                None => txn.commit(plan),
+            },
             Target::Copy(new) => {
                 let counts = txn.copy_to(&new, progress)?;
                 new.publish(MODE)?;
@@ -143,9 +170,13 @@ impl Edit {
                 new.publish(MODE)?;
                 Ok(counts)
             }
-        }
+        };
+        counts.map(|counts| (counts, Kept::Nothing))
     }
 }
+
+const UNDO_TAKEN: &str =
+    "choose another name; if an earlier run has left the file, its changes cannot be taken back without it";
 
 /// Gives an overlay the image that it is made over.
 #[derive(Debug)]
@@ -191,6 +222,11 @@ fn stands_alone(disk: &dyn ImageFormat, image: &Path, path: &Path) -> Result<()>
 fn backing_name(image: &Path, path: &Path) -> Result<Vec<u8>> {
     let real =
         fs::canonicalize(image).map_err(|e| Error::io(Layer::Host, "find the image", e).with_host_path(image))?;
+    if fs::metadata(&real).is_ok_and(|metadata| metadata.file_type().is_block_device()) {
+        // What /dev/mapper or /dev/disk calls it stays; what is behind that may be another one after the next boot.
+        let named = std::path::absolute(image).map_err(|e| Error::io(Layer::Host, "find the image", e))?;
+        return Ok(named.into_os_string().into_vec());
+    }
     let directory = directory(path)?;
     Ok(match real.strip_prefix(&directory) {
         // A colon would make a protocol of what stands before it.

@@ -1,7 +1,8 @@
 //! The host file as the layers above see it: calls counted, errors named.
 
 use super::IoCounts;
-use super::host::{Host, Stamp};
+use super::host::{Growth, Host, Place, Stamp, Time};
+use super::sidecar::PRIVATE;
 use crate::block::{BlockDevice, check_range};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use std::fs::File;
@@ -101,12 +102,25 @@ impl Base {
         self.host.journal().path().display().to_string()
     }
 
-    pub(super) fn name(&self) -> String {
-        self.host.path().display().to_string()
+    /// The command that brings an interrupted commit to its end.
+    pub(super) fn recover_command(&self) -> String {
+        let image = self.host.path().display();
+        match self.host.journal().place() {
+            Place::Beside | Place::Usual => format!("imgraft recover {image}"),
+            Place::Chosen(directory) => format!("imgraft recover --state-dir {} {image}", directory.display()),
+        }
+    }
+
+    pub(super) fn growth(&self) -> Growth {
+        self.host.growth()
     }
 
     pub(super) fn stamp(&self) -> Result<Stamp> {
         self.host.stamp().map_err(|e| self.failed("read the times of the image", e))
+    }
+
+    pub(super) fn set_modified(&self, time: Time) -> Result<()> {
+        self.host.set_modified(time).map_err(|e| self.failed("set the time of the image", e))
     }
 
     /// Writes into the image; past its end too.
@@ -150,7 +164,21 @@ impl Base {
     }
 
     pub(super) fn create_journal(&self) -> Result<()> {
-        self.host.journal().create().map_err(|e| self.journal_failed("create the journal", e))
+        self.host.journal().create().map_err(|e| {
+            let hint = match (self.host.journal().place(), e.kind()) {
+                (Place::Beside, io::ErrorKind::InvalidFilename) => {
+                    "the image's name leaves no room for the journal's: give the image a shorter one, or the journal \
+                     another place by --state-dir DIR"
+                }
+                (Place::Beside, _) => {
+                    "the directory of the image must be writable, for the journal that makes the commit safe; \
+                     --state-dir DIR gives it another place"
+                }
+                (Place::Usual | Place::Chosen(_), _) => PRIVATE,
+            };
+            let error = self.journal_failed("create the journal", e);
+            if error.hint().is_some() { error } else { error.with_hint(hint) }
+        })
     }
 
     pub(super) fn append_journal(&self, buf: &[u8]) -> Result<()> {

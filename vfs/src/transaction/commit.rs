@@ -2,21 +2,35 @@
 
 use super::base::Base;
 use super::changes::{self, SECTOR};
+use super::host::Growth;
 use super::journal::{self, Journal, Record};
 use super::overlay::Overlay;
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Result};
 use std::ops::Range;
 
+/// Whether the bytes that a commit overwrites have their room on the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// They may be holes, or shared with a copy: room is reserved before anything is written.
+    ToReserve,
+    /// A commit has just written them. To reserve it again would count as a write, and change the file's time.
+    Taken,
+}
+
 /// Writes everything past the old end, makes it durable, and then switches with the one write of `sector`.
 ///
 /// The old image reaches nothing past its end, and the sector is written whole or not at all: at every instant the image
 /// is the old one or the new one. Once it is the new one, the room of what only the old one used is given back.
-pub(super) fn switch(base: &Base, overlay: &Overlay, sector: u64, freed: &[Range<u64>]) -> Result<()> {
+pub(super) fn switch(base: &Base, overlay: &Overlay, sector: u64, freed: &[Range<u64>], room: Room) -> Result<()> {
     let old_end = base.size();
     let sector_end = sector.saturating_add(SECTOR as u64);
     if !sector.is_multiple_of(SECTOR as u64) || sector_end > old_end {
         return Err(base.error(ErrorKind::Invalid, "the switch is not a sector of the image").with_offset(sector));
+    }
+    if overlay.size() > old_end && base.growth() == Growth::Impossible {
+        let error = base.error(ErrorKind::Unsupported, "the image would have to grow, and a block device does not");
+        return Err(error.with_hint("copy it into a file with `qemu-img convert`, and work on that"));
     }
     let mut tail: Vec<Range<u64>> = Vec::new();
     let mut switches = false;
@@ -38,7 +52,7 @@ pub(super) fn switch(base: &Base, overlay: &Overlay, sector: u64, freed: &[Range
     let mut new = [0; SECTOR];
     overlay.read_at(&mut new, sector)?;
     // Where the sector shares its block with a reflinked copy, its write takes room.
-    if switches {
+    if switches && room == Room::ToReserve {
         base.reserve(&(sector..sector_end))
             .map_err(|error| base.wrap("the commit failed before it began; the image is as it was", error))?;
     }
@@ -135,7 +149,7 @@ fn restore(base: &Base, old: &[u8], offset: u64, trace: Trace) -> Result<Restore
 ///
 /// Until the journal is durable the image is the old one; from then on a crash leaves what the next run completes. Where
 /// the host fails while it is applied, it is taken back.
-pub(super) fn journal(base: &Base, overlay: &Overlay) -> Result<()> {
+pub(super) fn journal(base: &Base, overlay: &Overlay, room: Room) -> Result<()> {
     if overlay.size() != base.size() {
         return Err(base.error(ErrorKind::Invalid, "this image cannot grow; nothing was written"));
     }
@@ -144,7 +158,7 @@ pub(super) fn journal(base: &Base, overlay: &Overlay) -> Result<()> {
         return Ok(());
     }
     // A sparse image may need room for what replaces its holes: better to hear now that there is none.
-    for range in &changed {
+    for range in changed.iter().filter(|_| room == Room::ToReserve) {
         base.reserve(range)
             .map_err(|error| base.wrap("the commit failed before it began; the image is as it was", error))?;
     }
@@ -184,8 +198,7 @@ pub(super) fn roll_back(base: &Base, journal: Journal, written: u64, trace: Trac
                  has been applied",
                 base.journal_name()
             );
-            let hint =
-                format!("keep the journal beside the image, see to the host, and run: imgraft recover {}", base.name());
+            let hint = format!("keep the journal where it is, see to the host, and run: {}", base.recover_command());
             base.unfinished(message, error).with_hint(hint)
         }
     }

@@ -1,6 +1,6 @@
 //! A host for tests that records a commit, fails where it is told to, and builds what a crash could leave of it.
 
-use super::host::{Host, Sidecar, Stamp};
+use super::host::{Growth, Host, Place, Sidecar, Stamp, Time};
 use crate::error::Result;
 use crc32c::crc32c;
 use std::collections::HashSet;
@@ -78,6 +78,15 @@ struct Inner {
     calls: usize,
     fault: Option<Fault>,
     failed: bool,
+    clock: Clock,
+}
+
+/// Whether the host keeps the time of the last write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    Kept,
+    /// As of a block device.
+    Missing,
 }
 
 /// Which calls fail, and how.
@@ -102,7 +111,12 @@ pub(crate) enum Lasts {
 
 impl CrashHost {
     pub(crate) fn new(disk: Disk) -> Self {
-        let inner = Inner { before: disk.clone(), now: disk, log: Vec::new(), calls: 0, fault: None, failed: false };
+        Self::with_clock(disk, Clock::Kept)
+    }
+
+    pub(crate) fn with_clock(disk: Disk, clock: Clock) -> Self {
+        let (before, log) = (disk.clone(), Vec::new());
+        let inner = Inner { before, now: disk, log, calls: 0, fault: None, failed: false, clock };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -284,8 +298,13 @@ impl Host for CrashHost {
     fn size(&self) -> io::Result<u64> {
         Ok(self.inner().now.image.len() as u64)
     }
+    fn growth(&self) -> Growth {
+        Growth::Possible
+    }
     fn stamp(&self) -> io::Result<Stamp> {
-        Ok(Stamp { inode: 1, modified: self.inner().now.modified, modified_nanos: 0 })
+        let inner = self.inner();
+        let time = Time { seconds: inner.now.modified, nanos: 0 };
+        Ok(Stamp { inode: 1, time: (inner.clock == Clock::Kept).then_some(time) })
     }
     fn file(&self) -> Option<&std::fs::File> {
         None
@@ -311,6 +330,10 @@ impl Host for CrashHost {
     fn sync(&self) -> io::Result<()> {
         self.act(Op::Sync)
     }
+    fn set_modified(&self, time: Time) -> io::Result<()> {
+        self.inner().now.modified = time.seconds;
+        Ok(())
+    }
     fn journal(&self) -> &dyn Sidecar {
         self
     }
@@ -319,6 +342,9 @@ impl Host for CrashHost {
 impl Sidecar for CrashHost {
     fn path(&self) -> &Path {
         Path::new(".disk.img.imgraft-journal")
+    }
+    fn place(&self) -> Place<'_> {
+        Place::Beside
     }
     fn open(&self) -> Result<Option<u64>> {
         Ok(self.inner().now.journal.as_ref().map(|journal| journal.len() as u64))

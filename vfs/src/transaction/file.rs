@@ -1,69 +1,90 @@
-//! The image as a regular file of the host.
+//! The image as a regular file of the host, or a block device.
 
-use super::host::{Host, Sidecar, Stamp};
-use super::{Access, lock};
+use super::host::{Growth, Host, Place, Sidecar, Stamp, Time};
+use super::sidecar::{Chosen, FileSidecar, StateDir, number};
+use super::{Access, device, lock};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FallocateFlags, OFlag, OpenHow, ResolveFlag, fallocate, open, openat, openat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
-use std::ffi::{OsStr, OsString};
+use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// An image in a regular file, opened and locked.
+/// An image in a regular file or on a block device, opened and locked.
 #[derive(Debug)]
 pub struct FileHost {
     path: PathBuf,
     file: File,
+    kind: Kind,
+    /// The directory that the image lies in; none that anything could be put into, of a device.
+    directory: Option<PathBuf>,
     journal: FileSidecar,
 }
 
-/// The journal `.NAME.imgraft-journal` in the directory of the image.
-///
-/// It holds what was going to be written into the guest, secrets included: its mode is 0600.
-#[derive(Debug)]
-pub struct FileSidecar {
-    path: PathBuf,
-    name: OsString,
-    directory: File,
-    image_owner: u32,
-    file: Mutex<Option<File>>,
+/// What holds the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Regular,
+    /// Its size is what it is, and nothing tells when it was written to last.
+    Device {
+        /// Stands for the device, whatever it is called.
+        number: u64,
+    },
 }
 
 impl FileHost {
-    /// Opens and locks the regular file at `path`, which may be a symlink to it.
+    /// Opens and locks the regular file or block device at `path`, which may be a symlink to it.
     ///
-    /// `NotFound`, `WrongType` (a directory, a pipe), `Unsupported` (a device, a filesystem without locks), `Denied` (no
-    /// permission) and `InUse`.
-    pub fn open(path: &Path, access: Access) -> Result<Self> {
+    /// A device is opened exclusively: one that is mounted, or that is a part of something, is `InUse`. The journal lies
+    /// where `state` says. `NotFound`, `WrongType` (a directory, a pipe), `Unsupported` (a character device, a filesystem
+    /// without locks, a block device without a state directory), `Denied` (no permission) and `InUse`, also where a
+    /// journal of the image lies in another place.
+    pub fn open(path: &Path, access: Access, state: &StateDir) -> Result<Self> {
         let real = fs::canonicalize(path).map_err(|e| cannot("open the image", path, e))?;
         let (Some(parent), Some(name)) = (real.parent(), real.file_name()) else {
             return Err(wrong_type(path, "a directory"));
         };
         // The kind is looked at before the open, which alone can wake a device or wait for a pipe's other end.
         let found = fs::symlink_metadata(&real).map_err(|e| cannot("open the image", path, e))?;
-        regular(path, found.mode())?;
+        let flags = match acceptable(path, found.mode())? {
+            SFlag::S_IFBLK => OFlag::O_EXCL,
+            _ => OFlag::empty(),
+        };
         // A place to stand on: images often lie in directories that their users may enter and not list.
         let directory = open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|errno| cannot("open the directory of the image", path, errno.into()))?;
-        let flags = match access {
-            Access::Read => OFlag::O_RDONLY,
-            Access::Write => OFlag::O_RDWR,
-        };
+        let flags = flags
+            | match access {
+                Access::Read => OFlag::O_RDONLY,
+                Access::Write => OFlag::O_RDWR,
+            };
         let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
         let file = openat(&directory, name, flags, Mode::empty()).map_err(|errno| {
             denied(path, access, errno).unwrap_or_else(|| cannot("open the image", path, errno.into()))
         })?;
         let stat = fstat(&file).map_err(|e| cannot("open the image", path, e.into()))?;
-        regular(path, stat.st_mode)?;
+        let block = acceptable(path, stat.st_mode)? == SFlag::S_IFBLK;
         let file = File::from(file);
         lock::lock(&file, access).map_err(|error| error.with_host_path(path))?;
-        let journal = FileSidecar::new(parent, name, File::from(directory), stat.st_uid);
-        Ok(Self { path: path.to_path_buf(), file, journal })
+        let path = path.to_path_buf();
+        if block {
+            let identity = device::identity(stat.st_rdev, &real);
+            let journal = of_device(&path, state, &identity)?;
+            return Ok(Self { path, file, kind: Kind::Device { number: number(&identity) }, directory: None, journal });
+        }
+        let beside = FileSidecar::beside(parent, name, File::from(directory), stat.st_uid);
+        let in_state = |directory, chosen| FileSidecar::state(directory, chosen, name, real.as_os_str().as_bytes());
+        let (journal, other) = match (&state.chosen, &state.usual) {
+            (Some(chosen), _) => (in_state(chosen, Chosen::ByCaller), Some(beside)),
+            (None, Some(usual)) => (beside, Some(in_state(usual, Chosen::AsUsual))),
+            (None, None) => (beside, None),
+        };
+        nothing_elsewhere(&path, other)?;
+        Ok(Self { path, file, kind: Kind::Regular, directory: Some(parent.to_path_buf()), journal })
     }
 
     /// Opens for reading, and locks, the regular file at `below` in the directory `root`: no link is followed on the way
@@ -89,8 +110,10 @@ impl FileHost {
         regular(shown, stat.st_mode)?;
         let file = File::from(file);
         lock::lock(&file, Access::Read).map_err(|error| error.with_host_path(shown))?;
-        let journal = FileSidecar::new(&root.join(parent), name, File::from(directory), stat.st_uid);
-        Ok(Self { path: shown.to_path_buf(), file, journal })
+        let directory_path = root.join(parent);
+        let journal = FileSidecar::beside(&directory_path, name, File::from(directory), stat.st_uid);
+        let directory = Some(directory_path);
+        Ok(Self { path: shown.to_path_buf(), file, kind: Kind::Regular, directory, journal })
     }
 
     /// Device and inode number: what no two files share.
@@ -99,10 +122,40 @@ impl FileHost {
         Ok((metadata.dev(), metadata.ino()))
     }
 
-    /// The directory in which the image lies.
+    /// The directory in which the image lies, where it is a file.
     pub fn directory(&self) -> Option<&Path> {
-        self.journal.path.parent()
+        self.directory.as_deref()
     }
+}
+
+/// The journal of the block device at `path`.
+fn of_device(path: &Path, state: &StateDir, identity: &[u8]) -> Result<FileSidecar> {
+    let name = OsStr::new("device");
+    let usual = state.usual.as_deref().map(|usual| FileSidecar::state(usual, Chosen::AsUsual, name, identity));
+    match &state.chosen {
+        Some(chosen) => {
+            nothing_elsewhere(path, usual.filter(|_| state.usual != state.chosen))?;
+            Ok(FileSidecar::state(chosen, Chosen::ByCaller, name, identity))
+        }
+        None => usual.ok_or_else(|| {
+            let message = "beside a block device there is no place for the journal that makes a commit safe";
+            Error::unsupported(Layer::Host, message).with_host_path(path).with_hint("name one: --state-dir DIR")
+        }),
+    }
+}
+
+/// Fails where a journal of the image at `path` lies in a place where this run does not look.
+fn nothing_elsewhere(path: &Path, other: Option<FileSidecar>) -> Result<()> {
+    let Some(other) = other.filter(|other| fs::symlink_metadata(other.path()).is_ok()) else { return Ok(()) };
+    let journal = other.path().display().to_string();
+    let message = format!("an interrupted run has left the journal {journal}, and this run looks in another place");
+    let option = match (other.place(), other.path().parent()) {
+        (Place::Beside, _) | (_, None) => String::new(),
+        (_, Some(directory)) => format!(" --state-dir {}", directory.display()),
+    };
+    Err(Error::new(ErrorKind::InUse, Layer::Transaction, message)
+        .with_host_path(path)
+        .with_hint(format!("run: imgraft recover{option} {}", path.display())))
 }
 
 fn cannot(operation: &str, path: &Path, source: io::Error) -> Error {
@@ -128,6 +181,11 @@ fn denied(path: &Path, access: Access, errno: Errno) -> Option<Error> {
             ("no permission to read the image", "give this user read permission, or work on a copy")
         }
         (Errno::EROFS, _) => ("the image lies on a filesystem that is mounted read-only", "work on a copy"),
+        (Errno::EBUSY, _) => {
+            let message = "the image is in use: the host has mounted the device, or it is a part of another one";
+            let error = Error::new(ErrorKind::InUse, Layer::Host, message).with_host_path(path);
+            return Some(error.with_hint("unmount it, or end what uses it (lsblk shows what), and run this again"));
+        }
         (Errno::ETXTBSY, _) => ("the host has the file in use", "work on a copy"),
         _ => return None,
     };
@@ -142,14 +200,23 @@ fn wrong_type(path: &Path, what: &str) -> Error {
 
 /// Fails unless the mode is that of a regular file.
 fn regular(path: &Path, mode: u32) -> Result<()> {
-    let device = |what| {
-        let message = format!("the image is a {what} device, and only images in files are supported");
-        Err(Error::unsupported(Layer::Host, message).with_host_path(path))
-    };
+    match acceptable(path, mode)? {
+        SFlag::S_IFBLK => {
+            let message = "a block device is not taken here";
+            Err(Error::unsupported(Layer::Host, message).with_host_path(path).with_hint("name a regular file"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The type in a mode: a regular file or a block device; anything else fails.
+fn acceptable(path: &Path, mode: u32) -> Result<SFlag> {
     match SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits()) {
-        SFlag::S_IFREG => Ok(()),
-        SFlag::S_IFBLK => device("block"),
-        SFlag::S_IFCHR => device("character"),
+        kind @ (SFlag::S_IFREG | SFlag::S_IFBLK) => Ok(kind),
+        SFlag::S_IFCHR => {
+            let message = "the image is a character device; files and block devices are supported";
+            Err(Error::unsupported(Layer::Host, message).with_host_path(path))
+        }
         SFlag::S_IFDIR => Err(wrong_type(path, "a directory")),
         SFlag::S_IFIFO => Err(wrong_type(path, "a named pipe")),
         SFlag::S_IFSOCK => Err(wrong_type(path, "a socket")),
@@ -163,16 +230,26 @@ impl Host for FileHost {
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(self.file.metadata()?.len())
+        match self.kind {
+            Kind::Regular => Ok(self.file.metadata()?.len()),
+            Kind::Device { .. } => (&self.file).seek(SeekFrom::End(0)),
+        }
+    }
+
+    fn growth(&self) -> Growth {
+        match self.kind {
+            Kind::Regular => Growth::Possible,
+            Kind::Device { .. } => Growth::Impossible,
+        }
     }
 
     fn stamp(&self) -> io::Result<Stamp> {
+        if let Kind::Device { number } = self.kind {
+            return Ok(Stamp { inode: number, time: None });
+        }
         let metadata = self.file.metadata()?;
-        Ok(Stamp {
-            inode: metadata.ino(),
-            modified: metadata.mtime(),
-            modified_nanos: u32::try_from(metadata.mtime_nsec()).unwrap_or_default(),
-        })
+        let nanos = u32::try_from(metadata.mtime_nsec()).unwrap_or_default();
+        Ok(Stamp { inode: metadata.ino(), time: Some(Time { seconds: metadata.mtime(), nanos }) })
     }
 
     fn file(&self) -> Option<&File> {
@@ -212,6 +289,10 @@ impl Host for FileHost {
         self.file.sync_data()
     }
 
+    fn set_modified(&self, time: Time) -> io::Result<()> {
+        self.file.set_modified(time.into())
+    }
+
     fn journal(&self) -> &dyn Sidecar {
         &self.journal
     }
@@ -227,102 +308,5 @@ fn signed(offset: u64, len: u64) -> io::Result<(i64, i64)> {
 impl Drop for FileHost {
     fn drop(&mut self) {
         lock::unlock(&self.file);
-    }
-}
-
-impl FileSidecar {
-    fn new(parent: &Path, image: &OsStr, directory: File, image_owner: u32) -> Self {
-        let mut name = OsString::from(".");
-        name.push(image);
-        name.push(".imgraft-journal");
-        Self { path: parent.join(&name), name, directory, image_owner, file: Mutex::new(None) }
-    }
-
-    fn opened(&self) -> MutexGuard<'_, Option<File>> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
-        self.opened().as_mut().map_or_else(|| Err(io::ErrorKind::NotFound.into()), act)
-    }
-
-    fn denied(&self, message: &str) -> Error {
-        Error::new(ErrorKind::Denied, Layer::Transaction, message)
-            .with_host_path(&self.path)
-            .with_hint("nothing of it was used: find out who made it, and remove it")
-    }
-
-    /// Only what this tool makes, made by somebody who can write to the image anyway, may change the image.
-    fn trust(&self, stat: &FileStat) -> Result<()> {
-        if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFREG {
-            return Err(self.denied("this has the name of the image's journal and is not a regular file"));
-        }
-        if stat.st_uid != self.image_owner && stat.st_uid != geteuid().as_raw() {
-            return Err(self.denied("the journal belongs neither to the owner of the image nor to this user"));
-        }
-        if stat.st_mode & 0o022 != 0 || stat.st_nlink != 1 {
-            return Err(self.denied("others can write to the journal"));
-        }
-        Ok(())
-    }
-}
-
-impl Sidecar for FileSidecar {
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn open(&self) -> Result<Option<u64>> {
-        let failed = |errno: Errno| cannot("open the journal", &self.path, errno.into());
-        let name = self.name.as_os_str();
-        match fstatat(&self.directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => self.trust(&stat)?,
-            Err(Errno::ENOENT) => return Ok(None),
-            // No journal has a name that is too long for the filesystem.
-            Err(Errno::ENAMETOOLONG) => return Ok(None),
-            Err(errno) => return Err(failed(errno)),
-        }
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
-        let file = openat(&self.directory, name, flags, Mode::empty()).map_err(failed)?;
-        let stat = fstat(&file).map_err(failed)?;
-        self.trust(&stat)?;
-        *self.opened() = Some(File::from(file));
-        Ok(Some(u64::try_from(stat.st_size).unwrap_or_default()))
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.with(|file| file.read_exact_at(buf, offset))
-    }
-
-    fn create(&self) -> io::Result<()> {
-        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = openat(&self.directory, self.name.as_os_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
-        *self.opened() = Some(File::from(file));
-        Ok(())
-    }
-
-    fn append(&self, buf: &[u8]) -> io::Result<()> {
-        self.with(|file| file.write_all(buf))
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.with(|file| file.sync_all())
-    }
-
-    fn clear(&self) -> io::Result<()> {
-        // What recovery has open is open for reading.
-        let flags = OFlag::O_WRONLY | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        File::from(openat(&self.directory, self.name.as_os_str(), flags, Mode::empty())?).sync_all()
-    }
-
-    fn remove(&self) -> io::Result<()> {
-        unlinkat(&self.directory, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)?;
-        *self.opened() = None;
-        Ok(())
-    }
-
-    fn sync_dir(&self) -> io::Result<()> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        File::from(openat(&self.directory, ".", flags, Mode::empty())?).sync_all()
     }
 }

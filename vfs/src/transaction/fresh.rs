@@ -177,7 +177,10 @@ impl NewFile {
                     ) => {
                         let mut buf = vec![0; len.min(CHUNK)];
                         from.read_exact_at(&mut buf, read).map_err(|e| self.failed("read the image", e))?;
-                        self.file.write_all_at(&buf, write).map_err(|e| self.failed("write the file", e))?;
+                        // A block device does not say where it holds nothing but zeros.
+                        if buf.iter().any(|&byte| byte != 0) {
+                            self.file.write_all_at(&buf, write).map_err(|e| self.failed("write the file", e))?;
+                        }
                         read += buf.len() as u64;
                         write += buf.len() as u64;
                         buf.len()
@@ -199,10 +202,33 @@ impl NewFile {
     ///
     /// `mode` is its permission bits; `Denied` where the name has been taken meanwhile.
     pub fn publish(mut self, mode: u32) -> Result<()> {
+        self.give_name(mode)
+    }
+
+    /// The same, for a file that more is to be written to.
+    pub(super) fn publish_and_keep(mut self, mode: u32) -> Result<Self> {
+        self.give_name(mode)?;
+        Ok(self)
+    }
+
+    /// Takes the name of a published file away again, durably.
+    pub(super) fn unpublish(self) -> Result<()> {
+        let name = self.name.as_os_str();
+        unlinkat(&self.directory, name, UnlinkatFlags::NoRemoveDir)
+            .map_err(|errno| self.failed("remove the file", errno.into()))?;
+        self.sync_name()
+    }
+
+    /// Makes what was written durable.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.file.sync_all().map_err(|e| self.failed("make the file durable", e))
+    }
+
+    fn give_name(&mut self, mode: u32) -> Result<()> {
         use std::os::unix::fs::PermissionsExt;
         let permissions = fs::Permissions::from_mode(mode & 0o777);
         self.file.set_permissions(permissions).map_err(|e| self.failed("set the mode of the file", e))?;
-        self.file.sync_all().map_err(|e| self.failed("make the file durable", e))?;
+        self.sync()?;
         let temporary = match self.temporary.take() {
             Some(temporary) => temporary,
             None if self.existing == Existing::Refuse => {

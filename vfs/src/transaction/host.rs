@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 /// The file that holds the image, as a transaction uses it.
 ///
@@ -16,6 +17,9 @@ pub trait Host: Debug + Send + Sync {
 
     /// The size of the image in bytes.
     fn size(&self) -> io::Result<u64>;
+
+    /// Whether it can become larger.
+    fn growth(&self) -> Growth;
 
     /// What tells this file from another one of the same name.
     fn stamp(&self) -> io::Result<Stamp>;
@@ -42,14 +46,40 @@ pub trait Host: Debug + Send + Sync {
     /// Makes what was written durable, and the size.
     fn sync(&self) -> io::Result<()>;
 
+    /// Gives the file another time of its last write.
+    fn set_modified(&self, time: Time) -> io::Result<()>;
+
     /// The journal's place beside the image.
     fn journal(&self) -> &dyn Sidecar;
+}
+
+/// Whether what holds an image can become larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Growth {
+    Possible,
+    /// As of a block device.
+    Impossible,
+}
+
+/// Where a journal lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place<'a> {
+    /// In the directory of the image.
+    Beside,
+    /// In the state directory that is taken where the caller names none.
+    Usual,
+    /// In the state directory that the caller has named, and has to name again.
+    Chosen(&'a Path),
 }
 
 /// The journal file beside the image, and the directory that names it.
 pub trait Sidecar: Debug + Send + Sync {
     /// The path of the file, for messages.
     fn path(&self) -> &Path;
+
+    /// Where it lies.
+    fn place(&self) -> Place<'_>;
 
     /// Opens the file for reading and gives its size in bytes, or `None` where there is none. `Denied` where it is not a
     /// plain file that only the image's owner or this user can have made.
@@ -82,8 +112,25 @@ pub trait Sidecar: Debug + Send + Sync {
 pub struct Stamp {
     /// The inode number.
     pub inode: u64,
-    /// The time of the last write, in seconds since 1970.
-    pub modified: i64,
-    /// The nanoseconds of that time.
-    pub modified_nanos: u32,
+    /// The time of the last write; `None` where the host does not keep it (a block device).
+    pub time: Option<Time>,
+}
+
+/// A moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time {
+    /// Seconds since 1970.
+    pub seconds: i64,
+    /// Nanoseconds of that second, less than 1,000,000,000.
+    pub nanos: u32,
+}
+
+impl From<Time> for SystemTime {
+    fn from(time: Time) -> Self {
+        let whole = Duration::from_secs(time.seconds.unsigned_abs());
+        let second =
+            if time.seconds < 0 { Self::UNIX_EPOCH.checked_sub(whole) } else { Self::UNIX_EPOCH.checked_add(whole) };
+        let nanos = Duration::from_nanos(u64::from(time.nanos));
+        second.and_then(|second| second.checked_add(nanos)).unwrap_or(Self::UNIX_EPOCH)
+    }
 }

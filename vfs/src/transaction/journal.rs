@@ -14,11 +14,8 @@ use std::ops::Range;
 ///
 /// On an error the image is untouched, and no journal is left if the host lets it be removed.
 pub(super) fn write(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> Result<Journal> {
-    base.create_journal().map_err(|error| {
-        let error = base.wrap("the commit failed before it began; the image is as it was", error);
-        let hint = "the directory of the image must be writable, for the journal that makes the commit safe";
-        if error.hint().is_some() { error } else { error.with_hint(hint) }
-    })?;
+    base.create_journal()
+        .map_err(|error| base.wrap("the commit failed before it began; the image is as it was", error))?;
     let written = fill(base, overlay, changed).and_then(|header| {
         base.sync_journal()?;
         base.sync_dir()?;
@@ -101,7 +98,7 @@ pub(super) fn remove_applied(base: &Base) -> Result<()> {
 }
 
 /// A random number without a dependency: the standard library seeds its hashers from the system's generator.
-fn random_id() -> [u8; 16] {
+pub(super) fn random_id() -> [u8; 16] {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&RandomState::new().hash_one(0).to_le_bytes());
     id[8..].copy_from_slice(&RandomState::new().hash_one(1).to_le_bytes());
@@ -142,7 +139,7 @@ pub(super) fn find(base: &Base) -> Result<Found> {
         Opening::Version(version) => {
             let message = format!("this journal has version {version}, which this imgraft does not know");
             let error = base.journal_error(ErrorKind::Unsupported, message);
-            return Err(error.with_hint(format!("use the imgraft that wrote it: imgraft recover {}", base.name())));
+            return Err(error.with_hint(format!("use the imgraft that wrote it: {}", base.recover_command())));
         }
         Opening::Foreign => {
             let error =

@@ -13,6 +13,7 @@ pub(crate) mod crash;
 mod crash_ext4;
 #[cfg(test)]
 mod crash_tests;
+mod device;
 mod file;
 mod fresh;
 mod host;
@@ -25,16 +26,23 @@ mod record;
 mod recover;
 #[cfg(test)]
 mod recover_tests;
+mod sidecar;
 mod spill;
+mod undo;
+#[cfg(test)]
+mod undo_tests;
 
 pub use file::FileHost;
 pub use fresh::{Existing, NewFile, Progress};
-pub use host::{Host, Sidecar, Stamp};
+pub use host::{Growth, Host, Place, Sidecar, Stamp, Time};
 pub use overlay::Overlay;
 pub use recover::Recovery;
+pub use sidecar::{FileSidecar, StateDir};
+pub use undo::{Kept, Proof, UndoFile, Undone};
 
 use crate::error::{Error, ErrorKind, Layer, Result};
 use base::Base;
+use commit::Room;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -92,7 +100,7 @@ impl std::ops::Add for IoCounts {
     }
 }
 
-/// An image file, opened and locked, whose changes are held until [`commit`](Self::commit).
+/// An image, opened and locked, whose changes are held until [`commit`](Self::commit).
 ///
 /// The lock lasts as long as the transaction and every [`Overlay`] taken from it.
 #[derive(Debug)]
@@ -109,7 +117,12 @@ impl Transaction {
     /// `NotFound`, `WrongType`, `Unsupported` (a device), `Denied` (no permission, or a journal that does not fit the
     /// image), `Corrupt` (empty), `InUse` (locked by somebody, or for `Read` an interrupted commit to finish first).
     pub fn begin(image: &Path, access: Access) -> Result<Self> {
-        let host = FileHost::open(image, access)?;
+        Self::begin_with(image, access, &StateDir::default())
+    }
+
+    /// The same, for an image whose journal lies where `state` says; a block device is taken too.
+    pub fn begin_with(image: &Path, access: Access, state: &StateDir) -> Result<Self> {
+        let host = FileHost::open(image, access, state)?;
         let directory = host.directory().map(Path::to_path_buf);
         Self::start(Box::new(host), access, directory)
     }
@@ -162,21 +175,76 @@ impl Transaction {
     /// been taken back. Where that failed too the kind is `Unfinished`, and the message says what the image is and what to
     /// do: the switch may be done, or a journal is there to be finished.
     pub fn commit(self, plan: CommitPlan) -> Result<IoCounts> {
-        if self.access == Access::Read {
-            let message = "a transaction that was begun for reading cannot commit";
-            return Err(Error::new(ErrorKind::Invalid, Layer::Transaction, message));
-        }
-        match plan {
-            CommitPlan::Switch { sector, freed } => commit::switch(&self.base, &self.overlay, sector, &freed)?,
-            CommitPlan::Journal => commit::journal(&self.base, &self.overlay)?,
-        }
+        self.writable()?;
+        self.apply(&plan)?;
         Ok(self.base.counts())
+    }
+
+    /// The same, after `undo` has been made a file by which the commit can be taken back ([`undo`](Self::undo)).
+    ///
+    /// The file is durable, with its name and mode 0600, before the image is written to; where the commit fails and the
+    /// image is the old one, it is removed. Where nothing is to be written, there is none. Of a qcow2 image the room that
+    /// the commit frees is not given back to the host. On a host without times (a block device) all of it is read.
+    pub fn commit_undoable(self, plan: CommitPlan, undo: NewFile) -> Result<(IoCounts, Kept)> {
+        self.writable()?;
+        let Some(pending) = undo::write(&self.base, &self.overlay, &plan, undo)? else {
+            return Ok((self.base.counts(), Kept::Nothing));
+        };
+        let plan = match plan {
+            // An undo has the old image's clusters still where they are.
+            CommitPlan::Switch { sector, .. } => CommitPlan::Switch { sector, freed: Vec::new() },
+            CommitPlan::Journal => CommitPlan::Journal,
+        };
+        match self.apply(&plan) {
+            Ok(()) => {
+                let (kept, counts) = pending.seal(&self.base);
+                Ok((self.base.counts() + counts, kept))
+            }
+            Err(error) if error.kind() == ErrorKind::Unfinished => {
+                pending.leave();
+                Err(error)
+            }
+            Err(error) => {
+                pending.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a commit back by its undo file: the image is as it was before it.
+    ///
+    /// `Denied`, and nothing is written, where the image is not the one of the file or has been written to since;
+    /// `Corrupt` where the file contradicts itself; else the errors of [`commit`](Self::commit), with the image as it is
+    /// in the place of the old one.
+    pub fn undo(self, file: &UndoFile, proof: Proof) -> Result<(IoCounts, Undone)> {
+        self.writable()?;
+        let undone = file.apply(&self.base, &self.overlay, proof)?;
+        Ok((self.base.counts(), undone))
+    }
+
+    fn writable(&self) -> Result<()> {
+        match self.access {
+            Access::Write => Ok(()),
+            Access::Read => {
+                let message = "a transaction that was begun for reading cannot commit";
+                Err(Error::new(ErrorKind::Invalid, Layer::Transaction, message))
+            }
+        }
+    }
+
+    fn apply(&self, plan: &CommitPlan) -> Result<()> {
+        match plan {
+            CommitPlan::Switch { sector, freed } => {
+                commit::switch(&self.base, &self.overlay, *sector, freed, Room::ToReserve)
+            }
+            CommitPlan::Journal => commit::journal(&self.base, &self.overlay, Room::ToReserve),
+        }
     }
 }
 
 /// Finishes or discards what an interrupted run left of a commit to this image.
 ///
-/// The errors are those of [`Transaction::begin`] for writing.
-pub fn recover(image: &Path) -> Result<Recovery> {
-    Ok(Transaction::begin(image, Access::Write)?.recovered())
+/// The errors are those of [`Transaction::begin_with`] for writing.
+pub fn recover(image: &Path, state: &StateDir) -> Result<Recovery> {
+    Ok(Transaction::begin_with(image, Access::Write, state)?.recovered())
 }

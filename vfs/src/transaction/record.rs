@@ -8,7 +8,7 @@
 //! The journal holds what goes into the guest, password hashes and keys included; its file has mode 0600.
 
 use super::changes::{CHUNK, SECTOR};
-use super::host::Stamp;
+use super::host::{Stamp, Time};
 use crc32c::crc32c;
 
 pub(super) const HEADER: usize = 512;
@@ -18,6 +18,9 @@ pub(super) const RECORD_HEADER: usize = 16;
 const MAGIC: &[u8; 8] = b"IMGRAFTJ";
 const TRAILER_MAGIC: &[u8; 8] = b"IMGRAFTE";
 const VERSION: u32 = 2;
+
+/// In a header: the image's host keeps no time of its last write.
+const TIMELESS: u32 = 1;
 
 /// Where the header's own checksum lies.
 const CHECKSUM: std::ops::Range<usize> = 12..16;
@@ -58,8 +61,13 @@ impl Header {
         bytes[16..32].copy_from_slice(&self.id);
         bytes[32..40].copy_from_slice(&self.image_size.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.stamp.inode.to_le_bytes());
-        bytes[48..56].copy_from_slice(&self.stamp.modified.to_le_bytes());
-        bytes[56..60].copy_from_slice(&self.stamp.modified_nanos.to_le_bytes());
+        match self.stamp.time {
+            Some(time) => {
+                bytes[48..56].copy_from_slice(&time.seconds.to_le_bytes());
+                bytes[56..60].copy_from_slice(&time.nanos.to_le_bytes());
+            }
+            None => bytes[60..64].copy_from_slice(&TIMELESS.to_le_bytes()),
+        }
         bytes[64..72].copy_from_slice(&self.records.to_le_bytes());
         bytes[72..80].copy_from_slice(&self.journal_size.to_le_bytes());
         let checksum = crc32c(&bytes);
@@ -91,8 +99,8 @@ impl Header {
             image_size: u64_at(bytes, 32),
             stamp: Stamp {
                 inode: u64_at(bytes, 40),
-                modified: u64_at(bytes, 48).cast_signed(),
-                modified_nanos: u32_at(bytes, 56),
+                time: (u32_at(bytes, 60) != TIMELESS)
+                    .then(|| Time { seconds: u64_at(bytes, 48).cast_signed(), nanos: u32_at(bytes, 56) }),
             },
             records: u64_at(bytes, 64),
             journal_size: u64_at(bytes, 72),
@@ -216,7 +224,7 @@ mod tests {
         Header {
             id: *b"0123456789abcdef",
             image_size: 1 << 40,
-            stamp: Stamp { inode: 7, modified: -3, modified_nanos: 999_999_999 },
+            stamp: Stamp { inode: 7, time: Some(Time { seconds: -3, nanos: 999_999_999 }) },
             records: 2,
             journal_size: 4096,
         }
@@ -224,7 +232,10 @@ mod tests {
 
     #[test]
     fn a_header_reads_back() {
-        assert_eq!(Header::decode(&header().encode()), Opening::Header(header()));
+        let timeless = Header { stamp: Stamp { inode: 7, time: None }, ..header() };
+        for header in [header(), timeless] {
+            assert_eq!(Header::decode(&header.encode()), Opening::Header(header));
+        }
     }
 
     #[test]

@@ -43,8 +43,9 @@ pub(super) fn recover(base: &Base) -> Result<Recovery> {
     }
     match judge(base, journal.clone())? {
         // Not one sector proves that this is the journal's image, and the image is whole as it is. It is finished only
-        // if nobody has touched the file since: else other blocks may have changed that the new ones do not fit to.
-        State::Old if base.stamp()? != journal.header.stamp => discard(base),
+        // if nobody has touched the file since (of a block device nothing tells): else other blocks may have changed that
+        // the new ones do not fit to.
+        State::Old if journal.header.stamp.time.is_none() || base.stamp()? != journal.header.stamp => discard(base),
         State::Old | State::Begun => {
             if let Err(error) = apply(base, journal.clone()) {
                 // What the interrupted run has written may be anywhere between the page cache and the disk: all of it is
@@ -64,7 +65,7 @@ pub(super) fn refuse_pending(base: &Base) -> Result<()> {
         Found::Nothing | Found::Torn => Ok(()),
         Found::Complete(_) => {
             let error = base.error(ErrorKind::InUse, "an interrupted run has left a commit to finish");
-            Err(error.with_hint(format!("run: imgraft recover {}", base.name())))
+            Err(error.with_hint(format!("run: {}", base.recover_command())))
         }
     }
 }

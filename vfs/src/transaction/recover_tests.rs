@@ -3,7 +3,7 @@
 use super::base::Base;
 use super::file::FileHost;
 use super::overlay::Overlay;
-use super::{Access, CommitPlan, Recovery, Transaction, changes, journal, recover};
+use super::{Access, CommitPlan, Recovery, StateDir, Transaction, changes, journal, recover};
 use crate::block::BlockDevice;
 use crate::error::ErrorKind;
 use std::fs::{self, OpenOptions, Permissions};
@@ -30,7 +30,8 @@ fn interrupted() -> Interrupted {
     new[5000..5009].copy_from_slice(b"a new one");
     new[50_000..60_000].fill(7);
 
-    let base = Arc::new(Base::new(Box::new(FileHost::open(&image, Access::Write).unwrap())).unwrap());
+    let base =
+        Arc::new(Base::new(Box::new(FileHost::open(&image, Access::Write, &StateDir::default()).unwrap())).unwrap());
     let overlay = Overlay::new(Arc::clone(&base) as _);
     overlay.write_at(&new, 0).unwrap();
     let changed = changes::in_pages(&changes::changed(&overlay).unwrap(), base.size());
@@ -54,7 +55,7 @@ impl Interrupted {
     fn refused(&self, kind: ErrorKind) {
         let before = self.image();
         for _ in 0..2 {
-            let error = recover(&self.image).unwrap_err();
+            let error = recover(&self.image, &StateDir::default()).unwrap_err();
             assert_eq!(error.kind(), kind, "{error:?}");
             assert!(format!("{error:?}").contains("journal"), "{error:?}");
             assert!(error.hint().is_some(), "{error:?}");
@@ -64,10 +65,10 @@ impl Interrupted {
     }
 
     fn recovers(&self, expected: Recovery, bytes: &[u8]) {
-        assert_eq!(recover(&self.image).unwrap(), expected);
+        assert_eq!(recover(&self.image, &StateDir::default()).unwrap(), expected);
         assert!(self.image() == bytes);
         assert!(fs::symlink_metadata(&self.journal).is_err(), "the journal is still there");
-        assert_eq!(recover(&self.image).unwrap(), Recovery::Nothing);
+        assert_eq!(recover(&self.image, &StateDir::default()).unwrap(), Recovery::Nothing);
         Transaction::begin(&self.image, Access::Read).unwrap();
     }
 }

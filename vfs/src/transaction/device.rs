@@ -1,0 +1,36 @@
+//! What a block device is called for ever: its name in /dev may be another one after the next boot.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Bytes that tell this device from every other one, as the kernel knows it (sysfs-block(5), sysfs-block-dm,
+/// sysfs-block-loop of the kernel's ABI documentation).
+///
+/// In this order: the UUID of a device-mapper device (an LV's is its own and its group's), of an array; the file behind a
+/// loop device; the worldwide name or serial number of a disk; a partition's number with what its disk is called. A device
+/// that has none of them is called what it is in /dev.
+pub(super) fn identity(number: u64, path: &Path) -> Vec<u8> {
+    let device = format!("/sys/dev/block/{}:{}", nix::sys::stat::major(number), nix::sys::stat::minor(number));
+    let directory = fs::canonicalize(&device).unwrap_or(PathBuf::from(device));
+    of(&directory).unwrap_or_else(|| [b"path ", path.as_os_str().as_bytes()].concat())
+}
+
+fn of(directory: &Path) -> Option<Vec<u8>> {
+    let read = |name: &str| {
+        let text = fs::read(directory.join(name)).ok()?;
+        let text = text.trim_ascii();
+        (!text.is_empty()).then(|| text.to_vec())
+    };
+    if let Some(partition) = read("partition") {
+        let disk = of(directory.parent()?)?;
+        return Some([&b"partition "[..], &partition, b" of ", &disk].concat());
+    }
+    if let Some(backing) = read("loop/backing_file") {
+        let offset = read("loop/offset").unwrap_or_default();
+        return Some([&b"loop "[..], &offset, b" ", &backing].concat());
+    }
+    ["dm/uuid", "md/uuid", "wwid", "device/wwid", "serial", "device/serial"]
+        .into_iter()
+        .find_map(|name| Some([name.as_bytes(), b" ", &read(name)?].concat()))
+}

@@ -1,0 +1,235 @@
+//! The journal as a file of the host: beside its image, or in a state directory.
+
+use super::host::{Place, Sidecar};
+use crate::error::{Error, ErrorKind, Layer, Result};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
+use std::ffi::{OsStr, OsString};
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Where journals lie that have no place beside their image.
+///
+/// The directory has to survive a power loss, and belongs to this user (or root) alone; it is made where it is missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateDir {
+    /// The directory that the caller has chosen: the journal of every image lies there.
+    pub chosen: Option<PathBuf>,
+    /// The directory for the journals of block devices, where none is chosen.
+    pub usual: Option<PathBuf>,
+}
+
+/// The most bytes of an image's name that the name of its journal in a state directory repeats.
+const NAME_MAX: usize = 150;
+
+const SUFFIX: &str = "imgraft-journal";
+
+/// The journal's file, which holds what is going to be written into the guest, secrets included: its mode is 0600.
+#[derive(Debug)]
+pub struct FileSidecar {
+    path: PathBuf,
+    name: OsString,
+    home: Home,
+    image_owner: u32,
+    file: Mutex<Option<File>>,
+}
+
+/// The directory of the journal.
+#[derive(Debug)]
+enum Home {
+    /// That of the image, open.
+    Beside(File),
+    /// A state directory, open once it is there.
+    State { directory: PathBuf, open: OnceLock<File>, chosen: Chosen },
+}
+
+/// Who has named a state directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chosen {
+    /// The caller: the next run has to be told too.
+    ByCaller,
+    /// Nobody: it is the usual one.
+    AsUsual,
+}
+
+impl FileSidecar {
+    /// `.NAME.imgraft-journal` in the image's directory `parent`, which is open as `directory`.
+    pub(super) fn beside(parent: &Path, image: &OsStr, directory: File, image_owner: u32) -> Self {
+        let mut name = OsString::from(".");
+        name.push(image);
+        name.push(".");
+        name.push(SUFFIX);
+        let path = parent.join(&name);
+        Self { path, name, home: Home::Beside(directory), image_owner, file: Mutex::new(None) }
+    }
+
+    /// `NAME-NUMBER.imgraft-journal` in a state directory, where the number stands for `identity`.
+    pub(super) fn state(directory: &Path, chosen: Chosen, image: &OsStr, identity: &[u8]) -> Self {
+        let mut name = OsString::from(OsStr::from_bytes(&image.as_bytes()[..image.len().min(NAME_MAX)]));
+        name.push(format!("-{:016x}.{SUFFIX}", number(identity)));
+        let home = Home::State { directory: directory.to_path_buf(), open: OnceLock::new(), chosen };
+        let path = directory.join(&name);
+        Self { path, name, home, image_owner: geteuid().as_raw(), file: Mutex::new(None) }
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Option<File>> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
+        self.opened().as_mut().map_or_else(|| Err(io::ErrorKind::NotFound.into()), act)
+    }
+
+    /// The directory; `NotFound` where it is not there.
+    fn directory(&self) -> io::Result<&File> {
+        let (directory, open) = match &self.home {
+            Home::Beside(directory) => return Ok(directory),
+            Home::State { directory, open, .. } => (directory, open),
+        };
+        match open.get() {
+            Some(directory) => Ok(directory),
+            None => {
+                let opened = open_private(directory)?;
+                Ok(open.get_or_init(|| opened))
+            }
+        }
+    }
+
+    fn denied(&self, message: &str) -> Error {
+        Error::new(ErrorKind::Denied, Layer::Transaction, message)
+            .with_host_path(&self.path)
+            .with_hint("nothing of it was used: find out who made it, and remove it")
+    }
+
+    /// Only what this tool makes, made by somebody who can write to the image anyway, may change the image.
+    fn trust(&self, stat: &FileStat) -> Result<()> {
+        if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFREG {
+            return Err(self.denied("this has the name of the image's journal and is not a regular file"));
+        }
+        if stat.st_uid != self.image_owner && stat.st_uid != geteuid().as_raw() {
+            return Err(self.denied("the journal belongs neither to the owner of the image nor to this user"));
+        }
+        if stat.st_mode & 0o022 != 0 || stat.st_nlink != 1 {
+            return Err(self.denied("others can write to the journal"));
+        }
+        Ok(())
+    }
+}
+
+/// A number that is the same for the same bytes in every run (FNV-1a, 64 bits).
+pub(super) fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Opens a state directory, in which nobody but its owner, who is this user or root, can put a file.
+fn open_private(directory: &Path) -> io::Result<File> {
+    let opened = open(directory, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let stat = fstat(&opened)?;
+    let own = stat.st_uid == geteuid().as_raw() || stat.st_uid == 0;
+    if !own || stat.st_mode & 0o022 != 0 {
+        let message = "others can put files into the state directory";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+    }
+    Ok(File::from(opened))
+}
+
+/// Makes a directory and those above it that are missing, durably, for this user alone.
+fn make_private(directory: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> =
+        directory.ancestors().take_while(|at| !at.as_os_str().is_empty() && !at.exists()).collect();
+    for at in missing.into_iter().rev() {
+        match DirBuilder::new().mode(0o700).create(at) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            result => result?,
+        }
+        let parent = at.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
+}
+
+impl Sidecar for FileSidecar {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn place(&self) -> Place<'_> {
+        match &self.home {
+            Home::Beside(_) => Place::Beside,
+            Home::State { directory, chosen: Chosen::ByCaller, .. } => Place::Chosen(directory),
+            Home::State { chosen: Chosen::AsUsual, .. } => Place::Usual,
+        }
+    }
+
+    fn open(&self) -> Result<Option<u64>> {
+        let failed =
+            |source: io::Error| Error::io(Layer::Transaction, "open the journal", source).with_host_path(&self.path);
+        let name = self.name.as_os_str();
+        let directory = match self.directory() {
+            Ok(directory) => directory,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed(error).with_hint(PRIVATE)),
+        };
+        match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => self.trust(&stat)?,
+            Err(Errno::ENOENT) => return Ok(None),
+            // No journal has a name that is too long for the filesystem.
+            Err(Errno::ENAMETOOLONG) => return Ok(None),
+            Err(errno) => return Err(failed(errno.into())),
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
+        let file = openat(directory, name, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+        let stat = fstat(&file).map_err(|errno| failed(errno.into()))?;
+        self.trust(&stat)?;
+        *self.opened() = Some(File::from(file));
+        Ok(Some(u64::try_from(stat.st_size).unwrap_or_default()))
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.with(|file| file.read_exact_at(buf, offset))
+    }
+
+    fn create(&self) -> io::Result<()> {
+        if let Home::State { directory, .. } = &self.home {
+            make_private(directory)?;
+        }
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(self.directory()?, self.name.as_os_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;
+        *self.opened() = Some(File::from(file));
+        Ok(())
+    }
+
+    fn append(&self, buf: &[u8]) -> io::Result<()> {
+        self.with(|file| file.write_all(buf))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.with(|file| file.sync_all())
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        // What recovery has open is open for reading.
+        let flags = OFlag::O_WRONLY | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        File::from(openat(self.directory()?, self.name.as_os_str(), flags, Mode::empty())?).sync_all()
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        unlinkat(self.directory()?, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir)?;
+        *self.opened() = None;
+        Ok(())
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        File::from(openat(self.directory()?, ".", flags, Mode::empty())?).sync_all()
+    }
+}
+
+/// What a state directory has to be.
+pub(super) const PRIVATE: &str = "the state directory must be this user's or root's, and writable by its owner alone; --state-dir DIR names another one";
