@@ -2,7 +2,9 @@
 
 mod config_drive;
 
-pub use config_drive::{ConfigDrive, ConfigDriveCommand, Create, DriveCompat, DriveFormat, DriveLayout, Facts};
+pub use config_drive::{
+    ConfigDrive, ConfigDriveCommand, Create, Diff, DriveCompat, DriveFormat, DriveLayout, Extract, Facts, Show, Verify,
+};
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;

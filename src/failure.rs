@@ -12,7 +12,7 @@ use std::path::Path;
 pub enum Exit {
     /// Done, or nothing to do.
     Done = 0,
-    /// Failed, and the image is untouched.
+    /// Failed, and the image is untouched; of two drives that are compared, that they differ.
     Failed = 1,
     /// The command line makes no sense, or names a host file that is not there.
     Usage = 2,

@@ -18,6 +18,14 @@ pub enum ConfigDriveCommand {
     Create(Box<Create>),
     /// Print the JSON Schema of instance documents
     Schema,
+    /// Show what is in a drive: the files, and the documents that cloud-init reads
+    Show(Show),
+    /// Say what cloud-init makes of a drive: which version it reads, and what is broken (exit status 3)
+    Verify(Verify),
+    /// Put the files of a drive into a directory
+    Extract(Extract),
+    /// Compare two drives by document and key: exit status 0 where they are the same, 1 where they differ, as diff(1)
+    Diff(Diff),
 }
 
 /// Arguments of `config-drive create`.
@@ -161,4 +169,62 @@ pub enum DriveCompat {
     Nova,
     /// OpenStack Nova of the Grizzly release (2013.1)
     NovaGrizzly,
+}
+
+/// Arguments of `config-drive show`.
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The drive: an ISO 9660 or FAT image, whoever made it
+    pub drive: PathBuf,
+
+    /// Show the documents of all versions, not only of the one that cloud-init reads
+    #[arg(long)]
+    pub all: bool,
+
+    /// Show admin_pass, random_seed, user data, injected files and damaged documents too, which may hold secrets
+    #[arg(long)]
+    pub show_secrets: bool,
+
+    /// All documents in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `config-drive verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The drive: an ISO 9660 or FAT image, whoever made it
+    pub drive: PathBuf,
+
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `config-drive extract`.
+#[derive(Debug, Args)]
+pub struct Extract {
+    /// The drive: an ISO 9660 or FAT image, whoever made it
+    pub drive: PathBuf,
+
+    /// Where to: a directory that is not there, or empty. Files get mode 0600, directories 0700
+    pub directory: PathBuf,
+}
+
+/// Arguments of `config-drive diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// One drive
+    pub a: PathBuf,
+
+    /// The other drive; the format, modes and times need not be the same
+    pub b: PathBuf,
+
+    /// Show the values of admin_pass and random_seed, and what differs in user data and injected files
+    #[arg(long)]
+    pub show_secrets: bool,
+
+    /// Report in JSON
+    #[arg(long)]
+    pub json: bool,
 }

@@ -8,6 +8,7 @@ mod complete;
 pub mod document;
 mod ec2;
 mod error;
+pub mod existing;
 mod limits;
 mod nocloud;
 mod openstack;

@@ -39,7 +39,7 @@ pub fn read(text: &[u8], spelling: Spelling) -> Result<Document, DocumentError> 
 }
 
 /// The value of a YAML document; aliases are followed within bounds.
-fn yaml(text: &[u8]) -> Result<Value, DocumentError> {
+pub(super) fn yaml(text: &[u8]) -> Result<Value, DocumentError> {
     let failed = |error: String| DocumentError::new("", format!("not YAML: {}", without_values(&error)));
     let text = std::str::from_utf8(text).map_err(|_| failed("not a text in UTF-8".to_owned()))?;
     let options = serde_saphyr::options! {
