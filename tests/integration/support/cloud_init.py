@@ -8,6 +8,7 @@ import base64
 import copy
 import json
 import os
+import pathlib
 import sys
 import tempfile
 
@@ -76,8 +77,7 @@ def rendered(network, kind, job, renderer):
             net_convert.handle_args("net-convert", argparse.Namespace(
                 network_data=data, kind=kind, directory=target, distro="debian", output_kind=renderer, debug=False,
                 mac=["%s,%s" % (name, mac) for mac, name in job["names"].items()]))
-        return {os.path.relpath(os.path.join(at, name), target): util.load_file(os.path.join(at, name))
-                for at, _, names in os.walk(target) for name in names}
+        return {str(path.relative_to(target)): path.read_text() for path in pathlib.Path(target).rglob("*") if path.is_file()}
 
 
 def read(job):
