@@ -147,3 +147,82 @@ fn grizzly(text: &mut String, number: usize, network: &Network, use_ipv6: bool) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn vif(subnets: Value) -> Vif {
+        let network = json!({ "meta": { "injected": true }, "subnets": subnets });
+        serde_json::from_value(json!({ "address": "aa:aa:aa:aa:aa:aa", "network": network })).unwrap()
+    }
+
+    fn v4(meta: Value) -> Value {
+        json!({ "cidr": "10.10.0.0/24", "gateway": { "address": "10.10.0.1" }, "ips": [{ "address": "10.10.0.2" }],
+                "dns": [{ "address": "1.2.3.4" }, { "address": "2.3.4.5" }], "meta": meta })
+    }
+
+    fn v6() -> Value {
+        json!({ "cidr": "fd00::/64", "gateway": { "address": "fd00::1" }, "ips": [{ "address": "fd00::2" }] })
+    }
+
+    fn text(vifs: &[Vif], style: Style) -> Option<String> {
+        render(vifs, style).unwrap()
+    }
+
+    #[test]
+    fn grizzlys_words() {
+        let expected = "# Injected by Nova on instance boot
+# This file describes the network interfaces available on your system
+# and how to activate them. For more information, see interfaces(5).
+
+# The loopback network interface
+auto lo
+iface lo inet loopback
+
+auto eth0
+iface eth0 inet static
+        address 10.10.0.2
+        netmask 255.255.255.0
+        broadcast 10.10.0.255
+        gateway 10.10.0.1
+        dns-nameservers 1.2.3.4 2.3.4.5
+
+iface eth0 inet6 static
+    address fd00::2
+    netmask 64
+    gateway fd00::1
+
+";
+        let both = [vif(json!([v4(json!({})), v6()]))];
+        assert_eq!(text(&both, Style::Grizzly { use_ipv6: true }).unwrap(), expected);
+        let without = expected.split("iface eth0 inet6").next().unwrap();
+        assert_eq!(text(&both, Style::Grizzly { use_ipv6: false }).unwrap(), without);
+        // It takes what DHCP gives for static, and fails without an address.
+        let dhcp = [vif(json!([v4(json!({ "dhcp_server": "10.10.0.9" }))]))];
+        assert_eq!(text(&dhcp, Style::Grizzly { use_ipv6: false }).unwrap(), without);
+        let missing = render(&[vif(json!([v6()]))], Style::Grizzly { use_ipv6: false }).unwrap_err();
+        assert_eq!(missing, Missing { vif: 0, what: "an IPv4 address" });
+    }
+
+    #[test]
+    fn dhcp_however_the_model_says_it() {
+        let server = vif(json!([v4(json!({ "dhcp_server": "10.10.0.9" }))]));
+        let enabled = vif(json!([v4(json!({ "enable_dhcp": true }))]));
+        // Nova of today looks for a server only.
+        assert_eq!(text(std::slice::from_ref(&server), Style::Nova), None);
+        assert!(text(std::slice::from_ref(&enabled), Style::Nova).unwrap().contains("inet static"));
+        assert_eq!(text(&[server.clone(), enabled], Style::Imgraft), None);
+        // One that is left out has its number all the same.
+        let text = text(&[server, vif(json!([v6()]))], Style::Nova).unwrap();
+        assert!(text.contains("auto eth1\niface eth1 inet6 static\n") && !text.contains("eth0"), "{text}");
+    }
+
+    #[test]
+    fn a_range_of_two_addresses_has_no_broadcast() {
+        let two = [vif(json!([{ "cidr": "10.0.0.0/31", "ips": [{ "address": "10.0.0.1" }] }]))];
+        assert!(text(&two, Style::Nova).unwrap().contains("    broadcast None\n"));
+        assert!(!text(&two, Style::Imgraft).unwrap().contains("broadcast"));
+    }
+}
