@@ -48,12 +48,12 @@ impl<'a> Backward<'a> {
 
     /// Takes `count` bits, at most 32 and no more than are ready.
     #[inline(always)]
-    pub(super) fn take(&mut self, count: u32) -> u32 {
+    pub(super) fn take(&mut self, count: u32) -> u64 {
         let count = count & 63;
         let value = (self.word >> 1) >> (63 - count);
         self.word <<= count;
         self.left -= i64::from(count);
-        u32::try_from(value).unwrap_or(u32::MAX)
+        value
     }
 
     /// The next 11 bits, which stay.

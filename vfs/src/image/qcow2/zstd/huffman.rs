@@ -169,7 +169,7 @@ fn weights_of(data: &[u8], weights: &mut [u8; 256]) -> Option<usize> {
     bits.refill();
     // The two states take turns.
     let (mut one, mut other) = (bits.take(counts.log), bits.take(counts.log));
-    let at = |state: u32| table.get(usize::try_from(state).ok()?).copied();
+    let at = |state: u64| table.get(usize::try_from(state).ok()?).copied();
     let mut count = 0;
     // The last weight follows from the others, so that there are 255 at most.
     let mut places = weights.iter_mut().take(255);
@@ -185,7 +185,7 @@ fn weights_of(data: &[u8], weights: &mut [u8; 256]) -> Option<usize> {
             return Some(count + 1);
         }
         bits.refill();
-        one = u32::from(base) + bits.take(u32::from(width));
+        one = u64::from(base) + bits.take(u32::from(width));
         (one, other) = (other, one);
     }
 }

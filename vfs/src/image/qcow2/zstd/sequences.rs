@@ -231,6 +231,8 @@ pub(super) struct Output<'a> {
 
 /// Bytes that are copied at once where there is room for so many.
 const STEP: usize = 16;
+/// The same where what is repeated is as short as this.
+const HALF: usize = 8;
 
 impl Output<'_> {
     /// Adds all of these.
@@ -268,6 +270,14 @@ impl Output<'_> {
                 *self.bytes.get_mut(to..)?.first_chunk_mut::<STEP>()? = piece;
                 from += STEP;
                 to += STEP;
+            }
+        } else if offset >= HALF && end + STEP <= self.bytes.len() {
+            let (mut from, mut to) = (from, self.at);
+            while to < end {
+                let piece = *self.bytes.get(from..)?.first_chunk::<HALF>()?;
+                *self.bytes.get_mut(to..)?.first_chunk_mut::<HALF>()? = piece;
+                from += HALF;
+                to += HALF;
             }
         } else if offset == 1 {
             let byte = *self.bytes.get(from)?;
@@ -321,50 +331,50 @@ impl Sequences {
         let rest = self.literals.read(modes >> 6, rest, &LITERALS)?;
         let rest = self.offsets.read(modes >> 4, rest, &OFFSETS)?;
         let rest = self.matches.read(modes >> 2, rest, &MATCHES)?;
-        let mut bits = Backward::new(rest)?;
-        self.carry_out(&mut bits, count, literals, out)
+        self.carry_out(Backward::new(rest)?, count, literals, out)
     }
 
-    fn carry_out(
-        &mut self,
-        bits: &mut Backward<'_>,
-        count: usize,
-        literals: &[u8],
-        out: &mut Output<'_>,
-    ) -> Option<()> {
+    fn carry_out(&mut self, bits: Backward<'_>, count: usize, literals: &[u8], out: &mut Output<'_>) -> Option<()> {
         let Self { literals: lengths, offsets, matches, recent } = self;
-        bits.refill();
-        let mut states = (lengths.first(bits), offsets.first(bits), matches.first(bits));
+        // What changes with every sequence is kept apart, so that it can stay in registers.
+        let mut bits = bits;
+        let mut last = *recent;
         let mut literals = literals;
+        let mut now = Output { bytes: &mut *out.bytes, ..*out };
+        bits.refill();
+        let mut states = (lengths.first(&mut bits), offsets.first(&mut bits), matches.first(&mut bits));
         for left in (0..count).rev() {
             let (length, offset, again) = (lengths.at(states.0), offsets.at(states.1), matches.at(states.2));
             let extra = u32::from(length.extra) + u32::from(offset.extra) + u32::from(again.extra);
             bits.refill();
             // At most 31 bits, or 57 with the others and the states.
-            let value = offset.value + bits.take(u32::from(offset.extra));
+            let value = u64::from(offset.value) + bits.take(u32::from(offset.extra));
             if extra > READY_FOR_STATES {
                 bits.refill();
             }
-            let again_len = again.value + bits.take(u32::from(again.extra));
-            let length_len = length.value + bits.take(u32::from(length.extra));
+            let again_len = u64::from(again.value) + bits.take(u32::from(again.extra));
+            let length_len = u64::from(length.value) + bits.take(u32::from(length.extra));
             if left > 0 {
                 if extra > READY_FOR_STATES {
                     bits.refill();
                 }
-                states.0 = length.follow(bits);
-                states.2 = again.follow(bits);
-                states.1 = offset.follow(bits);
+                states.0 = length.follow(&mut bits);
+                states.2 = again.follow(&mut bits);
+                states.1 = offset.follow(&mut bits);
             }
             let length = usize::try_from(length_len).ok()?;
-            let distance = recall(recent, usize::try_from(value).ok()?, length)?;
-            out.add_some(literals, length)?;
+            let distance = recall(&mut last, usize::try_from(value).ok()?, length)?;
+            now.add_some(literals, length)?;
             literals = literals.get(length..)?;
-            out.repeat(distance, usize::try_from(again_len).ok()?)?;
+            now.repeat(distance, usize::try_from(again_len).ok()?)?;
         }
         if !bits.is_spent() {
             return None;
         }
-        out.add(literals)
+        now.add(literals)?;
+        out.at = now.at;
+        *recent = last;
+        Some(())
     }
 }
 
