@@ -200,6 +200,9 @@ impl Inspection {
         let mut text = String::new();
         let _ = writeln!(text, "image            {}", printable(&self.image));
         let _ = writeln!(text, "format           {}", self.format);
+        if self.marks.len() > 1 {
+            let _ = writeln!(text, "marks            {}", self.marks.join(", "));
+        }
         for FindingReport { name, text: said } in &self.findings {
             let _ = writeln!(text, "finding          {name}: {}", printable(said));
         }

@@ -161,6 +161,8 @@ fn polyglots() {
         assert_eq!(output.status.code(), Some(3), "{said}");
         assert!(said.contains("the marks of several formats: qcow2, iso"), "{said}");
     }
+    let shown = expect(0, &["inspect", text(&image), "--format", "qcow2"]);
+    assert!(shown.contains("\nmarks            qcow2, iso\n"), "{shown}");
     let format = |declared: &str| {
         let report = expect(0, &["inspect", text(&image), "--json", "--format", declared]);
         let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
