@@ -53,7 +53,9 @@ getfattr           attr              xattrs of a mounted tree
 getfacl            acl               ACLs of a mounted tree
 selabel_lookup     selinux-utils     labels: judged by
 python3            python3           generators of hostile images
-zstd               zstd              compressed fixtures
+zstd               zstd              compressed fixtures; clusters: packed by
+xz                 xz-utils          images to be unpacked
+bzip2              bzip2             images to be unpacked
 losetup            mount             loop mounts, as root
 linux.uml          user-mode-linux   a kernel with quotas
 insmod             kmod              its modules
