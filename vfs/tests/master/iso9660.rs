@@ -1,5 +1,6 @@
 //! ISO 9660 images, by isoinfo, xorriso, blkid and genisoimage.
 
+use super::ecma119::{self, Order};
 use super::oracle::{Scratch, have, run};
 use super::sample::{self, TIME};
 use super::seen::{self, Seen};
@@ -45,6 +46,7 @@ fn judge(tree: &Tree, context: &str) {
     let scratch = Scratch::new();
     let path = seen::write(&image(tree, &options()).unwrap(), &scratch, "drive.iso");
     let ours = seen::of_tree(tree);
+    ecma119::check(&seen::bytes(&path), Order::Checked);
     if have(&["blkid"]) {
         assert_eq!(seen::blkid(&path, "TYPE"), "iso9660", "{context}");
         assert_eq!(seen::blkid(&path, "LABEL"), "config-2", "{context}");
