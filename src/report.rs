@@ -39,6 +39,8 @@ pub struct Report {
     pub dry_run: bool,
     /// What was done first about an earlier, interrupted run: nothing, finished or discarded.
     pub recovered: &'static str,
+    /// Whether the image had not been closed, so that its refcounts were counted anew.
+    pub recounted: bool,
     /// What opening the filesystem had to do first; null where it had been unmounted cleanly.
     pub replayed: Option<Replayed>,
     /// What the second reader said.
@@ -267,6 +269,9 @@ impl Report {
         );
         if self.recovered != recovery_name(Recovery::Nothing) {
             let _ = writeln!(text, "  {} an interrupted earlier run first", self.recovered);
+        }
+        if self.recounted {
+            let _ = writeln!(text, "  the image was not closed: its refcounts are counted anew");
         }
         if let Some(replayed) = self.replayed {
             let _ = writeln!(text, "  the filesystem was not unmounted cleanly: {}", replayed.to_text());

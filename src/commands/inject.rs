@@ -39,6 +39,7 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     fs.close()?;
     tracing::debug!("applied the changes in memory; the image is untouched so far");
     let commit = edit.finish()?;
+    let recounted = disk.facts().iter().any(|(name, _)| *name == "refcounts");
     drop(disk);
     let verified = second_reader(&edit, &volume.info, &staged)?;
     tracing::debug!("the second reader has read the changes");
@@ -62,6 +63,7 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
         output,
         undo: plan.keep_undo.as_deref().and_then(|path| Undo::of(path, kept)),
         format: format.to_string(),
+        recounted,
         replayed: features.recovered.map(Replayed::from),
         volume: volume_report(&volume.info, features),
         access: "userspace",

@@ -1,6 +1,6 @@
 //! Images of every format, as QEMU makes them: told by name, refused with a command that works.
 
-use crate::support::{Scratch, expect, imgraft, oracle, run, text};
+use crate::support::{Scratch, expect, image, imgraft, oracle, run, text};
 use std::path::Path;
 use std::process::Command;
 
@@ -170,4 +170,26 @@ fn polyglots() {
     };
     assert_eq!(format("qcow2"), ("\"qcow2\"".to_owned(), Some(8 << 20)));
     assert_eq!(format("raw"), ("\"raw\"".to_owned(), Some(bytes.len() as u64)));
+}
+
+/// An image that was not closed is taken, and the report says what was done about it.
+#[test]
+fn an_image_that_was_not_closed() {
+    if !oracle::have("qemu-img") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let mut bytes = std::fs::read(&copy).expect("an image");
+    assert_eq!(bytes[7], 3, "version 2 has no such mark");
+    bytes[79] |= 1;
+    std::fs::write(&copy, bytes).expect("written");
+    assert!(expect(0, &["inspect", text(&copy)]).contains("finding          dirty: "));
+    let words = ["inject", text(&copy), "--write", "/etc/motd:x", "--json"];
+    for recounted in [true, false] {
+        let report: serde_json::Value = serde_json::from_str(&expect(0, &words)).expect("JSON");
+        assert_eq!((&report["recounted"], &report["changed"]), (&recounted.into(), &recounted.into()));
+        oracle::succeed("qemu-img", &["check", "-q", text(&copy)]);
+    }
+    assert!(!expect(0, &["inspect", text(&copy)]).contains("dirty"));
 }

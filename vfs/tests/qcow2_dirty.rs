@@ -50,6 +50,8 @@ fn write(image: &Path, model: &mut [u8], rng: &mut Rng) {
         rng.fill(&mut model[range.clone()]);
         disk.write_at(&model[range], at as u64).unwrap();
     }
+    let counted = disk.facts().contains(&("refcounts", "counted anew".to_owned()));
+    assert_eq!(counted, is_dirty(image), "the facts are to say it");
     let plan = disk.finish().unwrap();
     txn.commit(plan).unwrap();
 }

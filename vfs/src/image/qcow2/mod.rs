@@ -73,7 +73,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Qcow2 {
     size: u64,
     facts: Vec<(&'static str, String)>,
+    /// As it was opened.
+    closing: Closing,
     disk: Mutex<Disk>,
+}
+
+/// Whether the last one who wrote to an image closed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    Closed,
+    LeftOpen,
 }
 
 impl Qcow2 {
@@ -123,7 +132,8 @@ impl Qcow2 {
         if !features.is_empty() {
             facts.push(("features", features));
         }
-        Ok(Self { size: header.size, facts, disk: Mutex::new(disk) })
+        let closing = if header.is_dirty() { Closing::LeftOpen } else { Closing::Closed };
+        Ok(Self { size: header.size, facts, closing, disk: Mutex::new(disk) })
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -158,7 +168,11 @@ impl ImageFormat for Qcow2 {
     }
 
     fn facts(&self) -> Vec<(&'static str, String)> {
-        self.facts.clone()
+        let mut facts = self.facts.clone();
+        if self.closing == Closing::LeftOpen && !self.disk().header.is_dirty() {
+            facts.push(("refcounts", "counted anew".to_owned()));
+        }
+        facts
     }
 
     fn other_files(&self) -> Vec<Named> {
