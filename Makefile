@@ -25,7 +25,7 @@ testdata:       ## install the oracles where possible and build the guest images
 	bash testdata/install-oracles.sh
 	bash testdata/build.sh
 
-bench: build    ## imgraft beside debugfs, a loop mount and virt-customize
+bench: build    ## imgraft beside debugfs, a loop mount, virt-customize, genisoimage and mkfs.vfat
 	python3 tests/bench/bench.py
 
 lint:           ## formatting, clippy, licences

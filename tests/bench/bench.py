@@ -17,6 +17,7 @@ import tempfile
 
 sys.dont_write_bytecode = True
 
+import drive  # noqa: E402
 import guest  # noqa: E402
 import peers  # noqa: E402
 import qcow2  # noqa: E402
@@ -338,7 +339,7 @@ def main():
     parser.add_argument("--runs", type=int, default=15, help="runs of each contestant (15)")
     parser.add_argument("--slow-runs", type=int, default=3, help="runs of a virtual machine, and runs with a cold cache (3)")
     parser.add_argument("--work", help="where the working copies lie (beside the images)")
-    parser.add_argument("--only", choices=["compare", "independence", "memory", "qcow2"], help="this part alone")
+    parser.add_argument("--only", choices=["compare", "independence", "memory", "qcow2", "drive"], help="this part alone")
     parser.add_argument("--install-peers", action="store_true", help="put virt-customize into a Debian of its own beside the images first (root, mmdebstrap)")
     options = parser.parse_args()
     missing = [tool for tool in ("mke2fs", "sfdisk", "qemu-img", "tar") if not shutil.which(tool)]
@@ -371,6 +372,8 @@ def main():
             memory(options, options.binary, items, images)
         if options.only in (None, "qcow2"):
             qcow2.tables(options, target.raw, cache, scratch, table)
+        if options.only in (None, "drive"):
+            drive.tables(options, scratch, table)
         print(f"\nLoad at the end {os.getloadavg()[0]:.2f}; fdatasync of 4 KiB {fdatasync_cost(scratch):.1f} ms.")
 
 
