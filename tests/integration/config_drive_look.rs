@@ -344,6 +344,24 @@ fn extract_overwrites_nothing_and_stays_inside() {
 }
 
 #[test]
+fn what_a_drive_says_cannot_drive_a_terminal() {
+    let scratch = Scratch::new();
+    let meta = "{\"uuid\": \"1\u{9b}2J\", \"hostname\": \"h\\u001b[2J\u{7f}\"}";
+    let files =
+        [("openstack/latest/meta_data.json", meta), ("openstack/latest/user_data", "a\u{1b}[2Jb\n"), ("x\u{1b}y", "")];
+    let a = drive(&scratch, "a.iso", "config-2", &files);
+    let b = drive(&scratch, "b.iso", "config-2", &[("openstack/latest/meta_data.json", META)]);
+    for words in [
+        ["config-drive", "show", text(&a), "--show-secrets"],
+        ["config-drive", "verify", text(&a), "-v"],
+        ["config-drive", "diff", text(&a), text(&b)],
+    ] {
+        let said = String::from_utf8(run(&words).stdout).unwrap();
+        assert!(said.contains("2J") && !said.contains(|c: char| c.is_control() && c != '\n'), "{words:?}: {said:?}");
+    }
+}
+
+#[test]
 fn what_is_no_drive_is_refused() {
     let scratch = Scratch::new();
     let noise = scratch.file("noise", vec![0x5a; 1 << 20]);

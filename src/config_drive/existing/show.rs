@@ -99,14 +99,8 @@ impl Shown {
                 Value::Null => {
                     text.push_str("(not shown: it may hold secrets, and --show-secrets shows it; or it is no text)\n")
                 }
-                Value::String(content) if !path.ends_with(".json") => {
-                    for line in content.lines() {
-                        let _ = writeln!(text, "{}", printable(line));
-                    }
-                }
-                value => {
-                    let _ = writeln!(text, "{}", serde_json::to_string_pretty(value).unwrap_or_default());
-                }
+                Value::String(content) if !path.ends_with(".json") => lines(&mut text, content),
+                value => lines(&mut text, &serde_json::to_string_pretty(value).unwrap_or_default()),
             }
         }
         text
@@ -123,6 +117,13 @@ impl Shown {
     /// For machines.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).map(|json| json + "\n").unwrap_or_default()
+    }
+}
+
+/// Adds lines, none of which can drive a terminal.
+fn lines(text: &mut String, content: &str) {
+    for line in content.lines() {
+        let _ = writeln!(text, "{}", printable(line));
     }
 }
 
