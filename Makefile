@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 N ?= 20000
 SECONDS_MAX ?= 3600
 
-.PHONY: help build demo test test-root testdata bench lint fmt fuzz fuzz-ext4 fuzz-walk fuzz-qcow2 install dist clean
+.PHONY: help build demo test test-root testdata bench lint fmt fuzz kills fuzz-ext4 fuzz-walk fuzz-qcow2 install dist clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  \1\t/' | expand -t 14
@@ -39,6 +39,9 @@ fmt:            ## format the sources
 fuzz:           ## the long runs, N samples each: crash states of a commit, damaged images
 	CRASH_SAMPLES=$(N) cargo test --release --locked -p imgraft-vfs --lib -- --nocapture crash
 	IMGRAFT_FLIPS=$(N) cargo test --release --locked --test integration -- --nocapture flips
+
+kills:          ## N kills of the release binary at random moments: commits, undos, a block device; as root
+	IMGRAFT_KILLS=$(N) cargo test --release --locked --test integration -- --nocapture kill
 
 fuzz-ext4:      ## N random sequences by imgraft and by the kernel on twin images; as root
 	FUZZ_EXT4=$(N) cargo test --release --locked -p imgraft-vfs --test ext4_fuzz -- --nocapture

@@ -1,8 +1,131 @@
 //! An image that QEMU holds is refused, and QEMU is refused an image that imgraft holds.
 
+use crate::idempotence::raw_phony;
 use crate::support::{FiveItems, Scratch, image, imgraft, oracle, run, text};
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use imgraft_vfs::transaction::{Access, Transaction};
+use imgraft_vfs::{Error, ErrorKind};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// The phony guest in both formats.
+fn images(scratch: &Scratch) -> [(PathBuf, &'static str); 2] {
+    [(scratch.copy(&image::phony(), "disk.qcow2"), "qcow2"), (scratch.copy(&raw_phony(scratch), "disk.raw"), "raw")]
+}
+
+/// Waits until `there`, for ten seconds at most.
+fn until(what: &str, mut there: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if there() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{what} did not come");
+}
+
+/// A storage daemon that exports the image, as QEMU has it open for a guest.
+fn daemon(scratch: &Scratch, disk: &Path, format: &str, writable: &str) -> Child {
+    let (pid, socket) = (scratch.path().join("pid"), scratch.path().join("nbd"));
+    for path in [&pid, &socket] {
+        let _ = std::fs::remove_file(path);
+    }
+    let read_only = if writable == "on" { "off" } else { "on" };
+    Command::new("qemu-storage-daemon")
+        .args(["--blockdev", &format!("file,node-name=file,filename={},read-only={read_only}", text(disk))])
+        .args(["--blockdev", &format!("{format},node-name=disk,file=file,read-only={read_only}")])
+        .args(["--nbd-server", &format!("addr.type=unix,addr.path={}", text(&socket))])
+        .args(["--export", &format!("nbd,id=export,node-name=disk,writable={writable}")])
+        .args(["--pidfile", text(&pid)])
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("qemu-storage-daemon starts")
+}
+
+#[test]
+fn an_image_that_the_storage_daemon_exports_is_in_use() {
+    if !oracle::have("qemu-storage-daemon") {
+        return;
+    }
+    let scratch = Scratch::new();
+    for (disk, format) in images(&scratch) {
+        let before = oracle::sha256(&disk);
+        let (new, undo) = (scratch.path().join("new"), scratch.path().join("undo"));
+        let inject = ["inject", text(&disk), "--write", "/etc/motd:hello"];
+        let with = |more: &[&'static str], path: &Path| {
+            inject.iter().chain(more).map(|word| (*word).to_owned()).chain([text(path).to_owned()]).collect::<Vec<_>>()
+        };
+        for (writable, reading) in [("on", 4), ("off", 0)] {
+            let mut holder = daemon(&scratch, &disk, format, writable);
+            // Its pid file is there when all of the above is.
+            until("the daemon", || scratch.path().join("pid").exists());
+            for (words, status) in [
+                (with(&[], Path::new("--quiet")), 4),
+                (with(&["--keep-undo"], &undo), 4),
+                (with(&["--output"], &new), reading),
+                (vec!["inspect".into(), text(&disk).into()], reading),
+                (vec!["recover".into(), text(&disk).into()], 4),
+            ] {
+                let output = imgraft().args(&words).output().expect("the binary starts");
+                let error = String::from_utf8_lossy(&output.stderr);
+                assert_eq!(output.status.code(), Some(status), "{format}, writable={writable}, {words:?}: {error}");
+                assert!(status == 0 || error.contains("in use"), "{error}");
+            }
+            holder.kill().expect("it runs");
+            holder.wait().expect("it ends");
+            assert!(!undo.exists() && new.exists() == (reading == 0));
+        }
+        std::fs::remove_file(&new).expect("it is there");
+        assert_eq!(oracle::sha256(&disk), before);
+        until("the lock's end", || run(&inject).status.success());
+    }
+}
+
+/// A run that has locked the image, and waits before it says so: its standard error takes no more.
+fn held(disk: &Path) -> (Child, std::io::PipeReader) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let flags = rustix::fs::fcntl_getfl(&writer).expect("flags");
+    rustix::fs::fcntl_setfl(&writer, flags | rustix::fs::OFlags::NONBLOCK).expect("flags");
+    for size in [4096, 1] {
+        while writer.write(&vec![b'\n'; size]).is_ok() {}
+    }
+    rustix::fs::fcntl_setfl(&writer, flags).expect("flags");
+    let words = ["-v", "inject", text(disk), "--write", "/etc/motd:held\n"];
+    let child = imgraft().args(words).stdout(Stdio::null()).stderr(writer).spawn().expect("the binary starts");
+    until("the lock", || Transaction::begin(disk, Access::Read).is_err_and(|e: Error| e.kind() == ErrorKind::InUse));
+    (child, reader)
+}
+
+#[test]
+fn qemu_may_not_have_an_image_that_imgraft_holds() {
+    if !["qemu-storage-daemon", "qemu-io"].into_iter().all(oracle::have) {
+        return;
+    }
+    let scratch = Scratch::new();
+    for (disk, format) in images(&scratch) {
+        let before = oracle::sha256(&disk);
+        let (mut child, mut stderr) = held(&disk);
+        for words in [&["-c", "write 0 512"][..], &["-r", "-c", "read 0 512"]] {
+            let output = oracle::tool("qemu-io", &[&["-f", format], words, &[text(&disk)]].concat());
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(!output.status.success() && said.contains("lock"), "{format}: {said}");
+        }
+        for writable in ["on", "off"] {
+            let daemon = daemon(&scratch, &disk, format, writable).wait_with_output().expect("it ends by itself");
+            let said = String::from_utf8_lossy(&daemon.stderr);
+            assert!(!daemon.status.success() && said.contains("lock"), "{format}: {said}");
+        }
+        assert_eq!(oracle::sha256(&disk), before);
+        assert!(child.try_wait().expect("it can be asked").is_none(), "it has not waited");
+        let drain = std::thread::spawn(move || stderr.read_to_end(&mut Vec::new()));
+        assert!(child.wait().expect("it ends").success());
+        drain.join().expect("it ends").expect("it reads");
+        oracle::succeed("qemu-io", &["-f", format, "-c", "read 0 512", text(&disk)]);
+        assert_ne!(oracle::sha256(&disk), before);
+    }
+}
 
 #[test]
 fn an_image_that_qemu_has_open_is_in_use() {

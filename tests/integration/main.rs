@@ -14,6 +14,7 @@ mod inspect;
 mod interrupted;
 mod locks;
 mod main_job;
+mod order;
 mod powered_off;
 mod refusals;
 mod report;

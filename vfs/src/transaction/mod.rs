@@ -12,6 +12,8 @@ pub(crate) mod crash;
 #[cfg(test)]
 mod crash_ext4;
 #[cfg(test)]
+mod crash_kinds;
+#[cfg(test)]
 mod crash_tests;
 mod device;
 mod file;
