@@ -183,6 +183,12 @@ impl Look {
 }
 
 fn destination(output: Option<PathBuf>, overlay: Option<PathBuf>, force: bool) -> Result<Destination, Failure> {
+    for (option, path) in [("--output", &output), ("--overlay", &overlay)] {
+        if path.as_deref() == Some(std::path::Path::new("-")) {
+            return Err(Failure::usage(format!("{option} -: an image is not written to standard output"))
+                .with_hint(format!("name a file; one of this name is {option} ./-")));
+        }
+    }
     let existing = if force { Existing::Replace } else { Existing::Refuse };
     match (output, overlay) {
         (Some(path), _) => Ok(Destination::Output(path, existing)),

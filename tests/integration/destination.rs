@@ -197,6 +197,7 @@ fn a_name_that_is_no_file_is_refused() {
         (text(&directory).to_owned(), 3, "hint: choose another name\n"),
         (format!("{}/", text(&absent)), 2, "hint: name a file, not a directory\n"),
         (format!("{}/.", text(&absent)), 2, "hint: name a file, not a directory\n"),
+        ("-".to_owned(), 2, "hint: name a file; one of this name is --"),
         (text(&twin).to_owned(), 4, "hint: choose another name; if neither the image nor"),
     ] {
         for option in ["--output", "--overlay"] {
