@@ -86,5 +86,5 @@ def tables(options, scratch, table):
     for name, _, path, cost in racers:
         rows.append([name, str(len(cost)), *cost.row(), f"{rss[name]:.1f}", str(os.stat(path).st_blocks // 2)])
     rows += many(options.binary, scratch, log, options.slow_runs)
-    print("\n### A config drive: 54 files; imgraft makes the documents too, and makes the drive durable (fsync)\n")
+    print("\n### A config drive (imgraft makes the documents too, and makes the drive durable)\n")
     table(["", "N", "median ms", "min", "max", "user+sys ms", "peak RSS MiB", "KiB on disk"], rows)
