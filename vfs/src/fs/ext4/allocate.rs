@@ -94,11 +94,8 @@ impl Store {
             if !bitmap.all_set(run) {
                 return Err(group.damaged("blocks of a file are marked as free in it"));
             }
-            if self
-                .own_clusters(&group)
-                .iter()
-                .any(|own| own.start < run.start + run.len && run.start < own.start + own.len)
-            {
+            let metadata = self.metadata_clusters(number)?;
+            if metadata.iter().any(|own| own.start < run.start + run.len && run.start < own.start + own.len) {
                 return Err(group.damaged("blocks of a file are the filesystem's own"));
             }
             bitmap.clear(run);
@@ -137,7 +134,7 @@ impl Store {
             }
             Bitmap::new(bytes.to_vec(), len)
         };
-        if !self.own_clusters(group).into_iter().all(|own| bitmap.all_set(own)) {
+        if !self.metadata_clusters(group.number)?.into_iter().all(|own| bitmap.all_set(own)) {
             return Err(group.damaged("its block bitmap has the filesystem's own blocks as free"));
         }
         if bitmap.count_clear() != group.free_clusters() {
@@ -169,6 +166,15 @@ impl Store {
         }
         let bitmap = self.block_bitmap(&group)?;
         self.put_block_bitmap(&mut group, bitmap)
+    }
+
+    /// The clusters of a group that hold metadata: its own, and that of other groups as far as their descriptors are in
+    /// the same block, as those of a flexible group are, or were looked at.
+    fn metadata_clusters(&self, number: u32) -> Result<Vec<BitRun>> {
+        self.know_neighbours(number)?;
+        let start = self.superblock.group_start(number);
+        let end = start + u64::from(self.superblock.group_len(number));
+        Ok(self.places.within(start, end).into_iter().map(|(from, until)| self.clusters(start, from, until)).collect())
     }
 
     /// The clusters of a group that hold its own metadata, and superblocks and descriptors.

@@ -108,6 +108,12 @@ impl Store {
             .ok_or_else(|| Error::new(ErrorKind::NoSpace, Layer::Filesystem, "the guest filesystem has no free inodes"))
     }
 
+    /// Whether an inode lies where its group says that none ever was.
+    pub(super) fn was_never_used(&self, number: u32) -> Result<bool> {
+        let (group, index) = self.inode_place(number)?;
+        Ok(index >= self.used_table(&self.group(group)?))
+    }
+
     /// How many inodes at the start of a group's table were ever used.
     fn used_table(&self, group: &Group) -> u32 {
         let all = self.superblock.inodes_per_group;

@@ -14,6 +14,7 @@ pub(super) const BLOCK_UNINIT: u16 = 0x2;
 /// The unused part of the inode table holds zeros.
 pub(super) const INODE_ZEROED: u16 = 0x4;
 
+const FLAGS: usize = 0x12;
 const CHECKSUM: usize = 0x1e;
 
 /// A group's descriptor.
@@ -30,6 +31,10 @@ impl Group {
         let group = Self { raw: raw.to_vec(), number };
         if superblock.group_checksum != GroupChecksum::None && group.sum(superblock) != group.u16_at(CHECKSUM) {
             return Err(group.damaged("its checksum is wrong"));
+        }
+        if superblock.group_checksum == GroupChecksum::None && group.u16_at(FLAGS) & (INODE_UNINIT | BLOCK_UNINIT) != 0
+        {
+            return Err(group.damaged("it has no checksum and says that its bitmaps were never written"));
         }
         superblock.check_blocks(group.block_bitmap(), 1)?;
         superblock.check_blocks(group.inode_bitmap(), 1)?;
@@ -163,13 +168,13 @@ impl Group {
 
     /// Whether a flag is set; without group checksums none is.
     pub(super) fn has_flag(&self, flag: u16, superblock: &Superblock) -> bool {
-        superblock.group_checksum != GroupChecksum::None && self.u16_at(0x12) & flag != 0
+        superblock.group_checksum != GroupChecksum::None && self.u16_at(FLAGS) & flag != 0
     }
 
     /// Clears a flag.
     pub(super) fn clear_flag(&mut self, flag: u16) {
-        let flags = self.u16_at(0x12) & !flag;
-        self.store(0x12, &flags.to_le_bytes());
+        let flags = self.u16_at(FLAGS) & !flag;
+        self.store(FLAGS, &flags.to_le_bytes());
     }
 
     /// Whether `sum` is the block bitmap's checksum, as far as it is stored.

@@ -101,6 +101,15 @@ impl Descent {
         Ok(true)
     }
 
+    /// Whether a hash may be in the leaf: it is not before its entry of the index, and not past the next one.
+    fn may_hold(&self, hash: u32) -> bool {
+        let entry = |frame: &Frame, at: usize| frame.block.entries().get(at).map(|entry| entry.hash);
+        let next = self.frames.iter().rev().find_map(|frame| entry(frame, frame.at.saturating_add(1)));
+        // Of a node's first entry the hash is in the node above.
+        let own = self.frames.iter().rev().find(|frame| frame.at > 0).and_then(|frame| entry(frame, frame.at));
+        own.is_none_or(|own| own & !1 <= hash) && next.is_none_or(|next| hash < next)
+    }
+
     fn innermost(&mut self) -> Result<&mut Frame> {
         self.frames.last_mut().ok_or_else(|| corrupt("a directory index without a root"))
     }
@@ -163,6 +172,9 @@ fn split(context: &DirContext, store: &mut impl DirStore, mut descent: Descent, 
     let size = store.block_size();
     let hasher = descent.hasher;
     let mut entries: Vec<(u32, Entry)> = leaf.entries().map(|slot| (hasher.of(slot.name), Entry::from(slot))).collect();
+    if entries.iter().any(|(hash, _)| !descent.may_hold(*hash)) {
+        return Err(corrupt("a name is in the wrong leaf of a directory index"));
+    }
     entries.sort_by_key(|(hash, _)| *hash);
     let Some(middle) = middle(&entries, size) else {
         // One entry, and gaps too small on either side of it: moving it to the front makes room.

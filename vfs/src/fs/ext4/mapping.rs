@@ -20,10 +20,7 @@ impl Store {
 
     /// Makes a file have no blocks, without freeing any: they belong to whoever holds a copy of the inode.
     pub(super) fn clear_mapping(&self, inode: &mut Inode) -> Result<()> {
-        inode.set_sectors(0, self.superblock.block_size, self.huge_files())?;
-        // What its attributes take stays counted.
-        let (values, _) = self.value_charge(inode)?;
-        self.add_blocks(inode, values.saturating_add(i64::from(inode.xattr_block() != 0)))?;
+        *inode = self.empty(inode)?;
         if inode.has_flag(flag::EXTENTS) {
             return self.clear_extents(inode);
         }
@@ -90,12 +87,31 @@ impl Store {
     }
 
     /// Frees all blocks of a file from its block `from` on, and the metadata that describes nothing any more.
+    ///
+    /// Errors: `Corrupt` where it had counted more blocks than it had, as far as that shows: its owner's quota would be
+    /// relieved of all of them.
     pub(super) fn cut(&mut self, inode: &mut Inode, from: u64) -> Result<()> {
         self.check_mapping(inode)?;
         if inode.has_flag(flag::EXTENTS) {
-            return self.cut_extents(inode, from);
+            self.cut_extents(inode, from)?;
+        } else {
+            self.cut_map(inode, from)?;
         }
-        self.cut_map(inode, from)
+        let block_size = self.superblock.block_size;
+        if from == 0 && inode.sectors(block_size) != self.empty(inode)?.sectors(block_size) {
+            return Err(inode.damaged("it counts more blocks than it has"));
+        }
+        Ok(())
+    }
+
+    /// The inode as it is without a block of content: what its attributes take stays counted.
+    fn empty(&self, inode: &Inode) -> Result<Inode> {
+        let mut empty = inode.clone();
+        empty.set_sectors(0, self.superblock.block_size, self.huge_files())?;
+        let (values, _) = self.value_charge(&empty)?;
+        let clusters = values.saturating_add(i64::from(empty.xattr_block() != 0));
+        self.add_blocks(&mut empty, clusters)?;
+        Ok(empty)
     }
 
     /// Fails with `Unsupported` where a file cannot have this size, in bytes.

@@ -15,6 +15,8 @@ pub(super) struct Places(RefCell<Taken>);
 #[derive(Debug, Default)]
 struct Taken {
     groups: BTreeSet<u32>,
+    /// The blocks of descriptors of which every group was looked at.
+    complete: BTreeSet<u64>,
     /// By the first block of a range: the block after it.
     ranges: BTreeMap<u64, u64>,
 }
@@ -39,6 +41,24 @@ impl Places {
         }
         taken.groups.insert(group.number);
         Ok(())
+    }
+
+    /// What is known to be metadata of the blocks from `start` up to `end`: ranges, by the first block and the one after
+    /// the last.
+    pub(super) fn within(&self, start: u64, end: u64) -> Vec<(u64, u64)> {
+        let taken = self.0.borrow();
+        // Ranges do not overlap, so that of those before `start` only the last can reach it.
+        let before = taken.ranges.range(..start).next_back();
+        let ranges = before.into_iter().chain(taken.ranges.range(start..end));
+        ranges
+            .map(|(from, until)| ((*from).max(start), (*until).min(end)))
+            .filter(|(from, until)| from < until)
+            .collect()
+    }
+
+    /// Whether all the groups that have their descriptors in a block were looked at; from now on they count as such.
+    pub(super) fn complete(&self, descriptor_block: u64) -> bool {
+        !self.0.borrow_mut().complete.insert(descriptor_block)
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct Store {
     pub(super) superblock: Superblock,
     mode: Mode,
     state: State,
-    places: Places,
+    pub(super) places: Places,
     /// What was used more or less since the quota files were written.
     pub(super) quotas: Ledger,
     /// What was done first because the filesystem had not been unmounted cleanly.
@@ -174,6 +174,17 @@ impl Store {
         Ok(group)
     }
 
+    /// Looks at all the groups that have their descriptors in one block with that of this group.
+    pub(super) fn know_neighbours(&self, number: u32) -> Result<()> {
+        let per_block = self.superblock.descriptors_per_block().max(1);
+        if !self.places.complete(self.superblock.descriptor_block(number)) {
+            let first = number - number % per_block;
+            (first..self.superblock.groups.min(first.saturating_add(per_block)))
+                .try_for_each(|number| self.group(number).map(drop))?;
+        }
+        Ok(())
+    }
+
     /// Writes a group's descriptor.
     pub(super) fn put_group(&mut self, group: &mut Group) -> Result<()> {
         self.state = State::Changed;
@@ -230,6 +241,9 @@ impl Store {
         }
         if inode.has_flag(flag::EA_INODE) {
             return Err(inode.damaged("a name leads to it, and it is the value of an extended attribute"));
+        }
+        if self.mode != Mode::ReadOnly && self.was_never_used(number)? {
+            return Err(inode.damaged("a name leads to it, and its group says that it was never used"));
         }
         inode.file_type()?;
         Ok(inode)

@@ -10,6 +10,7 @@ use super::super::le;
 use super::Kind;
 use super::entry::{self, Change, Entry, Grace};
 use crate::error::{Error, Layer, Result};
+use std::collections::BTreeSet;
 
 /// The size of a block of a quota file, in bytes.
 pub(super) const BLOCK: usize = 1024;
@@ -17,6 +18,8 @@ pub(super) const BLOCK: usize = 1024;
 const BLOCKS_MAX: u32 = 1 << 21;
 
 const ROOT: u32 = 1;
+/// How many levels of nodes there are. The last refers to blocks with the entries of many, and so often to one of them.
+const LEVELS: usize = 4;
 const VERSION: u32 = 1;
 /// Where the header's information begins.
 const INFO: usize = 8;
@@ -91,10 +94,13 @@ impl<B: QuotaBlocks> Tree<B> {
         };
         let mut block = self.blocks.read(number)?;
         let mut slots = block.get_mut(HEADER..).unwrap_or_default().chunks_exact_mut(entry::LENGTH);
-        let found =
-            slots.find_map(|slot| Entry::parse(slot).filter(|entry| entry.id() == id).map(|entry| (slot, entry)));
+        let mut find =
+            || slots.find_map(|slot| Entry::parse(slot).filter(|entry| entry.id() == id).map(|entry| (slot, entry)));
         let (slot, mut entry) =
-            found.ok_or_else(|| corrupt(format!("its block {number} has no entry of {id}, to whom it belongs")))?;
+            find().ok_or_else(|| corrupt(format!("its block {number} has no entry of {id}, to whom it belongs")))?;
+        if find().is_some() {
+            return Err(corrupt(format!("its block {number} has two entries of {id}")));
+        }
         entry.apply(change, grace);
         slot.copy_from_slice(&entry.encode());
         self.blocks.write(number, &block)
@@ -126,13 +132,31 @@ impl<B: QuotaBlocks> Tree<B> {
     /// The block that has the entry of an id.
     fn find_block(&self, id: u32) -> Result<Option<u32>> {
         let mut number = ROOT;
+        let mut above = Vec::new();
         for place in places(id) {
-            match self.check(reference(&self.blocks.read(number)?, place))? {
+            let node = self.blocks.read(number)?;
+            above.push(number);
+            self.check_node(&node, &above)?;
+            match self.check(reference(&node, place))? {
                 Some(next) => number = next,
                 None => return Ok(None),
             }
         }
         Ok(Some(number))
+    }
+
+    /// Fails where a node refers to a block twice, or to itself or a node above it: others would find entries there that
+    /// are none.
+    fn check_node(&self, node: &[u8], above: &[u32]) -> Result<()> {
+        let mut seen = BTreeSet::new();
+        for place in (0..BLOCK).step_by(4) {
+            if let Some(number) = self.check(reference(node, place))?
+                && (above.contains(&number) || !seen.insert(number) && above.len() < LEVELS)
+            {
+                return Err(corrupt(format!("it refers to its block {number} twice")));
+            }
+        }
+        Ok(())
     }
 
     /// Makes an entry for an id that has none, and gives its block.
@@ -241,7 +265,7 @@ impl Field {
 }
 
 /// Where the references of an id are in the blocks of the four levels, in bytes.
-fn places(id: u32) -> [usize; 4] {
+fn places(id: u32) -> [usize; LEVELS] {
     id.to_be_bytes().map(|byte| usize::from(byte).saturating_mul(4))
 }
 
