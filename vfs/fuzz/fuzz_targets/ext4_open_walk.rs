@@ -34,7 +34,8 @@ static BASES: LazyLock<Vec<Base>> = LazyLock::new(|| {
     let list = std::fs::read_to_string(directory.join("bases.tsv")).expect("run bases.py first");
     list.lines()
         .map(|line| {
-            let (name, places) = line.split_once('\t').expect("two columns");
+            let mut columns = line.split('\t');
+            let [name, places] = [(); 2].map(|()| columns.next().expect("two columns and more"));
             let bytes = std::fs::read(directory.join(format!("{name}.img"))).expect("listed and missing");
             let places = places.split(',').map(|place| place.parse().expect("a number")).collect();
             Base { device: Arc::new(MemDevice::new(bytes)), places }
