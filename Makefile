@@ -25,7 +25,8 @@ testdata:       ## install the oracles where possible and build the guest images
 	bash testdata/install-oracles.sh
 	bash testdata/build.sh
 
-bench: build    ## imgraft beside debugfs, a loop mount, virt-customize, genisoimage and mkfs.vfat
+bench: build    ## imgraft beside debugfs, a loop mount, fuse2fs, virt-customize, genisoimage and mkfs.vfat
+	cargo build --release --locked -p imgraft-vfs --example list
 	python3 tests/bench/bench.py
 
 lint:           ## formatting, clippy, licences
@@ -36,9 +37,10 @@ lint:           ## formatting, clippy, licences
 fmt:            ## format the sources
 	cargo fmt --all
 
-fuzz:           ## the long runs, N samples each: crash states of a commit, damaged images
+fuzz:           ## the long runs, N samples each: crash states of a commit, damaged images; N/1000 wrong bits in every block of ext4
 	CRASH_SAMPLES=$(N) cargo test --release --locked -p imgraft-vfs --lib -- --nocapture crash
 	IMGRAFT_FLIPS=$(N) cargo test --release --locked --test integration -- --nocapture flips
+	IMGRAFT_SWEEP=$$(($(N) / 1000)) cargo test --release --locked -p imgraft-vfs --test ext4_sweep -- --nocapture
 
 kills:          ## N kills of the release binary at random moments: commits, undos, a block device; as root
 	IMGRAFT_KILLS=$(N) cargo test --release --locked --test integration -- --nocapture kill

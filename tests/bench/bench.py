@@ -18,6 +18,7 @@ import tempfile
 sys.dont_write_bytecode = True
 
 import drive  # noqa: E402
+import ext4  # noqa: E402
 import guest  # noqa: E402
 import peers  # noqa: E402
 import qcow2  # noqa: E402
@@ -336,12 +337,15 @@ def table(head, rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", default=os.path.join(ROOT, "target/release/imgraft"))
+    parser.add_argument("--lister", default=os.path.join(ROOT, "target/release/examples/list"), help="what lists a whole filesystem (vfs/examples/list.rs)")
     parser.add_argument("--runs", type=int, default=15, help="runs of each contestant (15)")
     parser.add_argument("--slow-runs", type=int, default=3, help="runs of a virtual machine, and runs with a cold cache (3)")
     parser.add_argument("--work", help="where the working copies lie (beside the images)")
-    parser.add_argument("--only", choices=["compare", "independence", "memory", "qcow2", "drive"], help="this part alone")
+    parser.add_argument("--only", choices=["compare", "independence", "memory", "qcow2", "drive", "ext4"], help="this part alone")
     parser.add_argument("--install-peers", action="store_true", help="put virt-customize into a Debian of its own beside the images first (root, mmdebstrap)")
     options = parser.parse_args()
+    if not os.path.exists(options.lister):
+        options.lister = None
     missing = [tool for tool in ("mke2fs", "sfdisk", "qemu-img", "tar") if not shutil.which(tool)]
     if missing or not os.path.exists(options.binary):
         sys.exit(f"bench: missing: {', '.join(missing) or options.binary + ' (cargo build --release)'}")
@@ -351,6 +355,8 @@ def main():
     os.makedirs(cache, exist_ok=True)
     if options.install_peers:
         peers.install(cache)
+        if not shutil.which("fuse2fs"):
+            subprocess.run(["apt-get", "install", "-y", "-qq", "fuse2fs", "fuse3"], stdout=sys.stderr)
     target = guest.find(built, cache)
     images = {
         "raw": target.raw,
@@ -374,6 +380,8 @@ def main():
             qcow2.tables(options, target.raw, cache, scratch, table)
         if options.only in (None, "drive"):
             drive.tables(options, scratch, table)
+        if options.only in (None, "ext4"):
+            ext4.report(options.binary, options.lister, cache, scratch, options.runs, table)
         print(f"\nLoad at the end {os.getloadavg()[0]:.2f}; fdatasync of 4 KiB {fdatasync_cost(scratch):.1f} ms.")
 
 
