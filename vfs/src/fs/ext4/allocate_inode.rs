@@ -84,6 +84,10 @@ impl Store {
     }
 
     /// The group for a new inode: its directory's own; a directory goes elsewhere where that is fuller than most.
+    ///
+    /// Simpler than the kernel's (Orlov), which strews the directories at the top over the whole disk so that each has
+    /// room to grow for years. An injection adds a few files beside those they belong to, and every further group is a
+    /// descriptor, two bitmaps and a piece of a table more to read, to check and to write.
     fn choose_group(&self, parent: u32, file_type: FileType) -> Result<u32> {
         let (first, _) = self.inode_place(parent)?;
         let groups = self.superblock.groups;
