@@ -1,11 +1,8 @@
 //! `config-drive show`, `verify`, `extract` and `diff`, on drives of our own, of genisoimage and of mkfs.vfat with mcopy,
 //! and on broken ones.
 
-use crate::support::drive::{cloud_init, create, goldens, python, unpack};
+use crate::support::drive::{cloud_init, create, drive, goldens, python, unpack};
 use crate::support::{Scratch, expect, imgraft, oracle, root, run, text};
-use imgraft_vfs::fs::{Content, Timestamp};
-use imgraft_vfs::master::{Tree, iso9660};
-use imgraft_vfs::transaction::{Existing, NewFile};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -35,24 +32,6 @@ fn files(directory: &Path) -> BTreeMap<String, Vec<u8>> {
 
 fn json_of(words: &[&str], status: i32) -> Value {
     serde_json::from_str(&expect(status, words)).expect("the report is JSON")
-}
-
-/// A drive of these files, whatever they are.
-fn drive(scratch: &Scratch, name: &str, label: &str, files: &[(&str, &str)]) -> PathBuf {
-    let mut tree = Tree::new();
-    for (path, content) in files {
-        tree.put(path, Content::bytes(content.as_bytes().to_vec())).expect("a path");
-    }
-    let options = iso9660::Options {
-        volume_id: label.into(),
-        publisher: String::new(),
-        time: Timestamp { seconds: 1_767_323_046, nanoseconds: 0 },
-    };
-    let path = scratch.path().join(name);
-    let file = NewFile::create(&path, Existing::Refuse).expect("it can be made");
-    iso9660::image(&tree, &options).expect("it can be laid out").write_to(&file).expect("it can be written");
-    file.publish(0o600).expect("it can be published");
-    path
 }
 
 /// The same tree by us, by genisoimage, and by mkfs.vfat and mcopy; the tree itself, as xorriso has unpacked it.

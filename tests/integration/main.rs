@@ -3,6 +3,7 @@
 mod backing;
 mod compat;
 mod config_drive_create;
+mod config_drive_limits;
 mod config_drive_look;
 mod config_drive_readers;
 mod destination;

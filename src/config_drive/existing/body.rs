@@ -34,11 +34,8 @@ pub enum Body {
 impl Existing {
     /// The content of a file, as it may be shown.
     pub fn body(&self, entry: &Entry, secrets: Secrets) -> Result<Body> {
-        if entry.size > DOCUMENT_MAX {
-            return Ok(Body::Opaque);
-        }
-        if secrets == Secrets::Hidden && is_private(&entry.path) {
-            return Ok(Body::Hidden);
+        if !is_read(entry, secrets) {
+            return Ok(if entry.size > DOCUMENT_MAX { Body::Opaque } else { Body::Hidden });
         }
         let bytes = self.drive().read(entry, DOCUMENT_MAX)?;
         if entry.path.ends_with(b".json") {
@@ -58,6 +55,11 @@ impl Existing {
             _ => Body::Opaque,
         })
     }
+}
+
+/// Whether the content of a file is read at all.
+pub(super) fn is_read(entry: &Entry, secrets: Secrets) -> bool {
+    entry.size <= DOCUMENT_MAX && (secrets == Secrets::Shown || !is_private(&entry.path))
 }
 
 /// Whether a file is the user's own, which may have a password in it.

@@ -14,6 +14,12 @@ use std::fmt::Write as _;
 
 /// The largest text that is shown as a diff, in bytes.
 const DIFF_MAX: u64 = 256 << 10;
+/// The most pairs of lines of two texts that are shown as a diff: the work grows with them.
+const DIFF_PAIRS: usize = 16 << 20;
+/// The most bytes of all documents that are compared by key or line; of those after them it is said that they differ.
+const DETAIL_MAX: u64 = 64 << 20;
+/// How many changes are listed.
+const CHANGES_MAX: usize = 10_000;
 /// What is compared at once, in bytes.
 const PIECE: u64 = 1 << 20;
 
@@ -28,8 +34,10 @@ pub struct Difference {
     pub same: bool,
     /// The labels, where they differ.
     pub label: Option<[String; 2]>,
-    /// What differs, by path and key.
+    /// What differs, by path and key: the first 10,000 changes.
     pub changes: Vec<Changed>,
+    /// How many more there are.
+    pub more: usize,
 }
 
 /// A file or a key that differs.
@@ -58,7 +66,7 @@ impl Difference {
         let label = (one != other).then(|| [one.clone(), other.clone()]);
         let paths: BTreeSet<&[u8]> =
             [a, b].iter().flat_map(|drive| drive.drive().entries()).map(|entry| entry.path.as_slice()).collect();
-        let mut changes = Vec::new();
+        let mut changes = Changes::default();
         for path in paths {
             match (a.drive().find(path), b.drive().find(path)) {
                 (Some(_), None) => changes.push(Changed::of_file(path, "removed")),
@@ -75,8 +83,9 @@ impl Difference {
                 _ => {}
             }
         }
-        let same = label.is_none() && changes.is_empty();
-        Ok(Self { a: a.name(), b: b.name(), same, label, changes })
+        let Changes { list, more, .. } = changes;
+        let same = label.is_none() && list.is_empty();
+        Ok(Self { a: a.name(), b: b.name(), same, label, changes: list, more })
     }
 
     /// For people; nothing where nothing differs.
@@ -102,6 +111,9 @@ impl Difference {
                 let _ = writeln!(text, "  {}", printable(line));
             }
         }
+        if self.more > 0 {
+            let _ = writeln!(text, "and {} more", self.more);
+        }
         text
     }
 
@@ -114,6 +126,35 @@ impl Difference {
 impl Changed {
     fn of_file(path: &[u8], what: &'static str) -> Self {
         Self { path: text(path), key: None, what, before: None, after: None, diff: None, hidden: false }
+    }
+}
+
+/// The changes as they are found, within the limits.
+#[derive(Debug, Default)]
+struct Changes {
+    list: Vec<Changed>,
+    more: usize,
+    /// How many bytes of documents have been compared by key or line.
+    detailed: u64,
+}
+
+impl Changes {
+    fn push(&mut self, change: Changed) {
+        if self.list.len() < CHANGES_MAX {
+            self.list.push(change);
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+
+    /// Whether documents of so many bytes may be compared by key or line; counts them.
+    fn admit(&mut self, bytes: u64) -> bool {
+        let total = self.detailed.saturating_add(bytes);
+        let admitted = total <= DETAIL_MAX && self.list.len() < CHANGES_MAX;
+        if admitted {
+            self.detailed = total;
+        }
+        admitted
     }
 }
 
@@ -136,17 +177,11 @@ fn same(a: &Existing, one: &Entry, b: &Existing, other: &Entry) -> Result<bool> 
     Ok(true)
 }
 
-fn file(
-    a: &Existing,
-    one: &Entry,
-    b: &Existing,
-    other: &Entry,
-    secrets: Secrets,
-    changes: &mut Vec<Changed>,
-) -> Result<()> {
+fn file(a: &Existing, one: &Entry, b: &Existing, other: &Entry, secrets: Secrets, changes: &mut Changes) -> Result<()> {
     let mut change = Changed::of_file(&one.path, "changed");
     change.hidden = secrets == Secrets::Hidden && is_private(&one.path);
-    if change.hidden || one.size.max(other.size) > DOCUMENT_MAX {
+    let is_large = one.size.max(other.size) > DOCUMENT_MAX;
+    if change.hidden || is_large || !changes.admit(one.size.saturating_add(other.size)) {
         changes.push(change);
         return Ok(());
     }
@@ -155,7 +190,9 @@ fn file(
         (Body::Json(before), Body::Json(after)) => {
             values(&text(&one.path), "", Some(&before), Some(&after), secrets, changes);
         }
-        (Body::Text(before), Body::Text(after)) if one.size.max(other.size) <= DIFF_MAX => {
+        (Body::Text(before), Body::Text(after))
+            if one.size.max(other.size) <= DIFF_MAX && is_short(&before, &after) =>
+        {
             // A document that is damaged may hold anything.
             if secrets == Secrets::Hidden && one.path.ends_with(b".json") {
                 change.hidden = true;
@@ -169,6 +206,11 @@ fn file(
     Ok(())
 }
 
+/// Whether two texts have few enough lines for a diff.
+fn is_short(before: &str, after: &str) -> bool {
+    before.lines().count().saturating_mul(after.lines().count()) <= DIFF_PAIRS
+}
+
 /// Compares two values key by key; the depth is bounded by that of serde_json's reader.
 fn values(
     path: &str,
@@ -176,7 +218,7 @@ fn values(
     before: Option<&Value>,
     after: Option<&Value>,
     secrets: Secrets,
-    changes: &mut Vec<Changed>,
+    changes: &mut Changes,
 ) {
     if before == after {
         return;
@@ -236,16 +278,16 @@ mod tests {
         let before =
             json!({"uuid": "1", "meta": {"a": "x", "b": "y"}, "files": [{"path": "/a"}], "admin_pass": "old", "k": 1});
         let after = json!({"meta": {"b": "y", "a": "z"}, "uuid": "1", "files": [{"path": "/a"}, {"path": "/b"}], "admin_pass": "new"});
-        let mut changes = Vec::new();
+        let mut changes = Changes::default();
         values("m", "", Some(&before), Some(&after), Secrets::Hidden, &mut changes);
-        let all = Difference { a: "a".into(), b: "b".into(), same: false, label: None, changes };
+        let all = Difference { a: "a".into(), b: "b".into(), same: false, label: None, changes: changes.list, more: 0 };
         assert_eq!(
             all.to_text(),
             "m: meta.a: \"x\" -> \"z\"\nm: files[1]: added, {\"path\":\"/b\"}\nm: admin_pass: changed (hidden; --show-secrets shows it)\nm: k: removed, was 1\n"
         );
         assert!(!all.to_json().contains("old") && !all.to_json().contains("new"));
-        let mut changes = Vec::new();
+        let mut changes = Changes::default();
         values("m", "", Some(&json!([{"admin_pass": "old"}])), Some(&json!([])), Secrets::Hidden, &mut changes);
-        assert!(changes.iter().all(|change| change.hidden && change.before.is_none()));
+        assert!(changes.list.iter().all(|change| change.hidden && change.before.is_none()));
     }
 }

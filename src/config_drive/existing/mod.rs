@@ -9,18 +9,24 @@ mod verify;
 pub use body::{Body, Secrets};
 pub use difference::Difference;
 pub use extract::{Extracted, extract};
-pub use show::{Documents as ShownDocuments, Shown};
+pub use show::{Documents as ShownDocuments, Shown, document};
 pub use verify::{Problem, Verdict};
 
 use super::Layout;
-use imgraft_vfs::Result;
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::master::{Drive, Entry, View};
 use imgraft_vfs::transaction::{Access, Transaction};
+use imgraft_vfs::{Error, ErrorKind, Layer, Result};
 use std::path::{Path, PathBuf};
 
 /// The largest document that is read, in bytes.
 const DOCUMENT_MAX: u64 = 16 << 20;
+/// How many times the size of the drive its files may take: they may share their content, as genisoimage has it of hard
+/// links, and a hostile drive would have all of them share it.
+const EXPANSION: u64 = 8;
+/// The most bytes that all files take, however large the drive, which may be sparse. Nova's drives have 64 MiB, those of
+/// `create` 2 GiB at most as vfat, and one file of ISO 9660 less than 4 GiB; this is read in a minute or less.
+const FILES_MAX: u64 = 16 << 30;
 
 /// The OpenStack versions that cloud-init knows, oldest first (`OS_VERSIONS` in its `sources/helpers/openstack.py`).
 const KNOWN: [&str; 8] = [
@@ -44,10 +50,21 @@ pub struct Existing {
 
 impl Existing {
     /// Opens a drive: a raw image of an ISO 9660 or FAT filesystem.
+    ///
+    /// `Denied` where its files take more than [`EXPANSION`] times its size, or [`FILES_MAX`].
     pub fn open(path: &Path) -> Result<Self> {
         let txn = Transaction::begin(path, Access::Read)?;
         let drive = Drive::open(txn.overlay(), View::Best)?;
-        Ok(Self { path: path.to_path_buf(), drive, _txn: txn })
+        let existing = Self { path: path.to_path_buf(), drive, _txn: txn };
+        let total = existing.files().fold(0_u64, |sum, entry| sum.saturating_add(entry.size));
+        let size = existing.drive.size();
+        if total > size.saturating_mul(EXPANSION).min(FILES_MAX) {
+            let message = format!("its files hold {total} bytes, and the drive has {size}");
+            return Err(Error::new(ErrorKind::Denied, Layer::Master, message).with_hint(
+                "a drive like this one is made to exhaust whoever reads it; look at it with isoinfo or mdir",
+            ));
+        }
+        Ok(existing)
     }
 
     /// What is in it.

@@ -1,12 +1,19 @@
 //! A drive as it is shown.
 
+use super::body::is_read;
 use super::{Body, Existing, Secrets, text};
 use crate::failure::printable;
-use imgraft_vfs::Result;
 use imgraft_vfs::fs::FileType;
+use imgraft_vfs::master::Entry;
+use imgraft_vfs::{Error, ErrorKind, Layer, Result};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fmt::Write as _;
+
+/// The most bytes of all documents that are held at once, for JSON.
+const TOTAL_MAX: u64 = 16 << 20;
+/// The most bytes of JSON that is indented: an indented value may take more than a hundred times its size.
+const INDENT_MAX: u64 = 1 << 20;
 
 /// What a drive is, and what is in it.
 #[derive(Debug, Serialize)]
@@ -29,8 +36,12 @@ pub struct Shown {
     pub reads: Option<String>,
     /// Everything in it, by path.
     pub files: Vec<ShownFile>,
-    /// JSON documents as they are, other texts as strings, by path; null for what is hidden or no text.
+    /// JSON documents as they are, other texts as strings, by path; null for what is hidden or no text. Empty where they
+    /// have not been read.
     pub documents: Map<String, Value>,
+    /// How many bytes the documents have that were read.
+    #[serde(skip)]
+    read: u64,
 }
 
 /// A file or directory.
@@ -47,25 +58,39 @@ pub struct ShownFile {
 }
 
 impl Shown {
-    /// Reads all documents of a drive.
-    pub fn new(existing: &Existing, secrets: Secrets) -> Result<Self> {
-        let about = existing.drive().about();
-        let mut documents = Map::new();
+    /// What a drive is, and what is in it, with all its documents.
+    ///
+    /// `Denied` where these have more than 16 MiB.
+    pub fn with_documents(existing: &Existing, secrets: Secrets) -> Result<Self> {
+        let mut shown = Self::new(existing);
+        let sizes = existing.files().filter(|entry| is_read(entry, secrets)).map(|entry| entry.size);
+        shown.read = sizes.fold(0, u64::saturating_add);
+        if shown.read > TOTAL_MAX {
+            let message = format!("its documents have {} bytes, and {TOTAL_MAX} are shown in JSON", shown.read);
+            return Err(Error::new(ErrorKind::Denied, Layer::Master, message)
+                .with_hint("without --json they are shown one by one, and extract gives them as files"));
+        }
         for entry in existing.files() {
             let value = match existing.body(entry, secrets)? {
                 Body::Json(value) => value,
                 Body::Text(text) => Value::String(text),
                 Body::Hidden | Body::Opaque => Value::Null,
             };
-            documents.insert(text(&entry.path), value);
+            shown.documents.insert(text(&entry.path), value);
         }
+        Ok(shown)
+    }
+
+    /// What a drive is, and what is in it, without the documents.
+    pub fn new(existing: &Existing) -> Self {
+        let about = existing.drive().about();
         let files = existing.drive().entries().iter().map(|entry| ShownFile {
             path: text(&entry.path),
             kind: kind(entry.file_type),
             size: entry.size,
             mode: entry.attrs.map(|attrs| attrs.mode),
         });
-        Ok(Self {
+        Self {
             drive: existing.name(),
             format: about.format.name(),
             names: about.view,
@@ -75,12 +100,13 @@ impl Shown {
             layout: existing.layout().map(super::Layout::name),
             reads: existing.read_directory(),
             files: files.collect(),
-            documents,
-        })
+            documents: Map::new(),
+            read: 0,
+        }
     }
 
-    /// For people: the tree, and the documents that cloud-init reads, or all where `which` says so.
-    pub fn to_text(&self, which: Documents) -> String {
+    /// For people: the drive and its tree; [`document`] gives the documents.
+    pub fn to_text(&self) -> String {
         let mut text = format!("{}: {} ({}), label {}", printable(&self.drive), self.format, self.names, self.label);
         if let Some(publisher) = &self.publisher {
             let _ = write!(text, ", by {publisher}");
@@ -93,31 +119,45 @@ impl Shown {
                 if file.kind == "directory" { (String::new(), "/") } else { (file.size.to_string(), "") };
             let _ = writeln!(text, "{mode} {size:>10} {}{slash}", printable(&file.path));
         }
-        for (path, value) in self.documents.iter().filter(|(path, _)| which == Documents::All || self.is_read(path)) {
-            let _ = writeln!(text, "\n== {}", printable(path));
-            match value {
-                Value::Null => {
-                    text.push_str("(not shown: it may hold secrets, and --show-secrets shows it; or it is no text)\n")
-                }
-                Value::String(content) if !path.ends_with(".json") => lines(&mut text, content),
-                value => lines(&mut text, &serde_json::to_string_pretty(value).unwrap_or_default()),
-            }
-        }
         text
     }
 
-    fn is_read(&self, path: &str) -> bool {
+    /// The documents that are shown to people: those that cloud-init reads, or all where `which` says so.
+    pub fn documents<'e>(&self, existing: &'e Existing, which: Documents) -> impl Iterator<Item = &'e Entry> {
+        existing.files().filter(move |entry| which == Documents::All || self.is_read(&entry.path))
+    }
+
+    fn is_read(&self, path: &[u8]) -> bool {
         match self.reads.as_deref() {
-            Some("") => !path.contains('/'),
-            Some(directory) => path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/')),
+            Some("") => !path.contains(&b'/'),
+            Some(directory) => path.strip_prefix(directory.as_bytes()).is_some_and(|rest| rest.starts_with(b"/")),
             None => true,
         }
     }
 
     /// For machines.
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).map(|json| json + "\n").unwrap_or_default()
+        json(self, self.read) + "\n"
     }
+}
+
+/// A document for people, under its path.
+pub fn document(existing: &Existing, entry: &Entry, secrets: Secrets) -> Result<String> {
+    let mut shown = format!("\n== {}\n", printable(&text(&entry.path)));
+    match existing.body(entry, secrets)? {
+        Body::Hidden | Body::Opaque => {
+            shown.push_str("(not shown: it may hold secrets, and --show-secrets shows it; or it is no text)\n");
+        }
+        Body::Text(content) => lines(&mut shown, &content),
+        Body::Json(value) => lines(&mut shown, &json(&value, entry.size)),
+    }
+    Ok(shown)
+}
+
+/// JSON, indented unless `size`, that of the documents in it, makes it too large.
+fn json(value: &impl Serialize, size: u64) -> String {
+    let json = if size > INDENT_MAX { serde_json::to_string(value) } else { serde_json::to_string_pretty(value) };
+    json.unwrap_or_default()
 }
 
 /// Adds lines, none of which can drive a terminal.

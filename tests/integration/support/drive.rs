@@ -1,6 +1,9 @@
 //! Drives: made by the binary, unpacked and read by tools that are not ours.
 
 use super::{Scratch, expect, oracle, root, text};
+use imgraft_vfs::fs::{Content, Timestamp};
+use imgraft_vfs::master::{Tree, iso9660};
+use imgraft_vfs::transaction::{Existing, NewFile};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,6 +32,24 @@ pub fn create(scratch: &Scratch, instance: &Path, name: &str, more: &[&str]) -> 
     let words = ["config-drive", "create", text(instance), "-o", text(&drive)];
     expect(0, &[&words, more].concat());
     drive
+}
+
+/// A drive of these files, whatever they are.
+pub fn drive(scratch: &Scratch, name: &str, label: &str, files: &[(&str, &str)]) -> PathBuf {
+    let mut tree = Tree::new();
+    for (path, content) in files {
+        tree.put(path, Content::bytes(content.as_bytes().to_vec())).expect("a path");
+    }
+    let options = iso9660::Options {
+        volume_id: label.into(),
+        publisher: String::new(),
+        time: Timestamp { seconds: 1_767_323_046, nanoseconds: 0 },
+    };
+    let path = scratch.path().join(name);
+    let file = NewFile::create(&path, Existing::Refuse).expect("it can be made");
+    iso9660::image(&tree, &options).expect("it can be laid out").write_to(&file).expect("it can be written");
+    file.publish(0o600).expect("it can be published");
+    path
 }
 
 /// Unpacks a drive beside it by xorriso or mtools; `None` where these are not here.
