@@ -14,10 +14,12 @@ use std::sync::Arc;
 
 /// The most files and directories of an image.
 pub const MAX_ENTRIES: usize = 200_000;
-/// The most bytes of all their paths.
+/// The most bytes of all their paths, and of what symbolic links lead to.
 const MAX_PATH_BYTES: usize = 64 << 20;
 /// The most pieces that all their contents lie in.
 const MAX_EXTENTS: usize = 2_000_000;
+/// How often all fields of Rock Ridge continue elsewhere: a long name or link takes one continuation or two.
+const MAX_CONTINUATIONS: usize = 2 * MAX_ENTRIES;
 /// How deep directories lie in each other.
 pub const MAX_DEPTH: usize = super::tree::MAX_DEPTH;
 
@@ -189,10 +191,15 @@ impl Drive {
     }
 }
 
+const FULL: &str = "there are more files than are read here";
+
 /// The entries as they are found, within the limits.
 #[derive(Debug, Default)]
 pub(super) struct List {
     entries: Vec<Entry>,
+    /// How many records have been looked at, those too that give no entry of their own.
+    records: usize,
+    continuations: usize,
     path_bytes: usize,
     extents: usize,
     directories: BTreeSet<u64>,
@@ -200,13 +207,29 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn add(&mut self, entry: Entry) -> Result<()> {
-        self.path_bytes = self.path_bytes.saturating_add(entry.path.len());
+        let target = entry.target.as_ref().map_or(0, Vec::len);
+        self.path_bytes = self.path_bytes.saturating_add(entry.path.len()).saturating_add(target);
         self.extents = self.extents.saturating_add(entry.extents.len());
         let full = self.entries.len() >= MAX_ENTRIES || self.path_bytes > MAX_PATH_BYTES || self.extents > MAX_EXTENTS;
         if full {
-            return Err(corrupt("there are more files than are read here").with_guest_path(&entry.path));
+            return Err(corrupt(FULL).with_guest_path(&entry.path));
         }
         self.entries.push(entry);
+        Ok(())
+    }
+
+    /// Counts a record of the directory `path`, whatever comes of it.
+    pub(super) fn record(&mut self, path: &[u8]) -> Result<()> {
+        self.records = self.records.saturating_add(1);
+        if self.records > MAX_ENTRIES { Err(corrupt(FULL).with_guest_path(path)) } else { Ok(()) }
+    }
+
+    /// Counts a continuation of what is said of a file in the directory `path`.
+    pub(super) fn continuation(&mut self, path: &[u8]) -> Result<()> {
+        self.continuations = self.continuations.saturating_add(1);
+        if self.continuations > MAX_CONTINUATIONS {
+            return Err(corrupt("what is said of the files continues too often").with_guest_path(path));
+        }
         Ok(())
     }
 

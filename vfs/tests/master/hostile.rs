@@ -157,6 +157,67 @@ fn iso_directories_that_lead_back_and_extents_that_lead_out() {
     assert!(refused(endless, View::Best).contains("does not end"));
 }
 
+/// An image whose directory `openstack` has `count` records of this tail: flags, and fields of Rock Ridge. What a field
+/// points to lies in the sector that is given to `tail`, and begins with `area`.
+fn records(count: usize, flags: u8, area: &[u8], tail: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
+    let mut image = iso();
+    image.resize(image.len().next_multiple_of(2048), 0);
+    let place = (image.len() / 2048) as u32;
+    image.extend(area);
+    image.resize(image.len().next_multiple_of(2048), 0);
+    let first = (image.len() / 2048) as u32;
+    let fields = tail(place);
+    let mut record = vec![0; 33];
+    record[0] = (34 + fields.len()) as u8;
+    (record[25], record[32]) = (flags, 1);
+    record.push(b'A');
+    record.extend(fields);
+    let mut sector = record.repeat(2048 / record.len());
+    let each = 2048 / record.len();
+    sector.resize(2048, 0);
+    let sectors = count.div_ceil(each);
+    image.extend(sector.repeat(sectors));
+    let at = self::record(&image, b"openstack");
+    image[at + 2..at + 6].copy_from_slice(&first.to_le_bytes());
+    image[at + 10..at + 14].copy_from_slice(&(sectors as u32 * 2048).to_le_bytes());
+    image
+}
+
+/// A "CE" field: what is said goes on at a sector, an offset, for so many bytes.
+fn continues(sector: u32, offset: u32, len: u32) -> Vec<u8> {
+    let mut field = vec![b'C', b'E', 28, 1];
+    for number in [sector, offset, len] {
+        field.extend(number.to_le_bytes());
+        field.extend(number.to_be_bytes());
+    }
+    field
+}
+
+#[test]
+fn iso_records_are_counted_whatever_comes_of_them() {
+    const FULL: &str = "more files than are read here";
+    let moved = b"RE\x04\x01".to_vec();
+    assert!(refused(records(200_100, 0, &[], |_| moved.clone()), View::Best).contains(FULL));
+    assert!(refused(records(200_100, 0x80, &[], |_| Vec::new()), View::Best).contains(FULL));
+
+    // 32 continuations for each record, and the last one says that it is none. The sector is known beforehand.
+    let sector = (iso().len().div_ceil(2048)) as u32;
+    let mut chain: Vec<u8> = (1..32).flat_map(|next| continues(sector, next * 28, 28)).collect();
+    chain.extend(&moved);
+    let image = records(12_600, 0, &chain, |place| {
+        assert_eq!(place, sector);
+        continues(place, 0, 28)
+    });
+    assert!(refused(image, View::Best).contains("continues too often"));
+
+    // Links of more than 64 MiB in all: eight times 250 bytes each, where a record has hardly any.
+    let mut link = vec![b'S', b'L', 255, 1, 0, 0, 248];
+    link.extend([b'x'; 248]);
+    let area = link.repeat(8);
+    let image = records(34_000, 0, &area, |place| continues(place, 0, area.len() as u32));
+    assert!(refused(image, View::Best).contains(FULL));
+}
+
 #[test]
 fn fat_chains_that_run_in_circles_and_out() {
     let image = fat(9 << 20);

@@ -17,7 +17,7 @@ const FIRST_DESCRIPTOR: u64 = 16;
 const MAX_DESCRIPTORS: u64 = 64;
 /// The most bytes of all directories.
 const MAX_DIRECTORY_BYTES: u64 = 128 << 20;
-/// The longest record before its system use field: 33 bytes and the identifier.
+/// The bytes of a record before its identifier (ECMA-119, 9.1).
 const FIXED: usize = 33;
 
 const HIDDEN_ROOT: &[u8] = b"\0";
@@ -180,9 +180,10 @@ fn entry(
     list: &mut List,
     waiting: &mut Vec<Waiting>,
 ) -> Result<()> {
+    list.record(&this.path)?;
     let rock_ridge = match tree {
         Tree::RockRidge { skip } => {
-            system_use::parse(device, record.system_use.get(skip..).unwrap_or_default(), &this.path)?
+            system_use::parse(device, record.system_use.get(skip..).unwrap_or_default(), &this.path, list)?
         }
         Tree::Joliet | Tree::Plain => RockRidge::default(),
     };

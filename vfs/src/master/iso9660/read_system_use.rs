@@ -6,7 +6,7 @@ use super::read::SECTOR;
 use crate::block::BlockDevice;
 use crate::error::Result;
 use crate::fs::{Attrs, FileType};
-use crate::master::drive::{self, corrupt};
+use crate::master::drive::{self, List, corrupt};
 use crate::master::field::{array, byte, le32, part};
 use crate::path::{NAME_MAX, PATH_MAX};
 
@@ -41,8 +41,8 @@ pub(super) fn shared(field: &[u8]) -> Option<usize> {
     })
 }
 
-/// Reads the fields of a file, wherever they continue.
-pub(super) fn parse(device: &dyn BlockDevice, field: &[u8], directory: &[u8]) -> Result<RockRidge> {
+/// Reads the fields of a file, wherever they continue; the image's continuations are counted in `list`.
+pub(super) fn parse(device: &dyn BlockDevice, field: &[u8], directory: &[u8], list: &mut List) -> Result<RockRidge> {
     let mut found = RockRidge::default();
     let mut link = Link::default();
     let mut here = field.to_vec();
@@ -80,6 +80,7 @@ pub(super) fn parse(device: &dyn BlockDevice, field: &[u8], directory: &[u8]) ->
         if continuations > MAX_CONTINUATIONS {
             return Err(corrupt("what is said of a file in it does not end").with_guest_path(directory));
         }
+        list.continuation(directory)?;
         let at = u64::from(sector).saturating_mul(SECTOR).saturating_add(u64::from(offset));
         here = drive::read(device, at, len, directory)?;
     }
