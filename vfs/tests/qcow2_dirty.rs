@@ -203,3 +203,36 @@ fn contradictions_are_refused() {
         }
     }
 }
+
+/// However often one table is named, it is read once.
+#[test]
+fn a_table_with_many_names() {
+    if !qemu::available() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("disk.qcow2");
+    let options = "lazy_refcounts=on,cluster_size=4096,refcount_bits=64";
+    qemu::img(&["create", "-q", "-f", "qcow2", "-o", options, text(&image), "256G"]);
+    leave_open(&image, &["write -P 1 0 4k"]);
+    let mut bytes = fs::read(&image).unwrap();
+    let word = |at: usize, bytes: &[u8]| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
+    let l1 = word(40, &bytes) as usize;
+    let shared = word(l1, &bytes) & !(1 << 63);
+    let entry = word(shared as usize, &bytes) & !(1 << 63);
+    let entries = (256 << 30) / (512 * 4096);
+    for at in (l1..).step_by(8).take(entries) {
+        bytes[at..at + 8].copy_from_slice(&shared.to_be_bytes());
+    }
+    bytes[shared as usize..shared as usize + 8].copy_from_slice(&entry.to_be_bytes());
+    fs::write(&image, &bytes).unwrap();
+
+    let txn = qemu::begin(&image, Access::Write);
+    let disk = open(&txn);
+    disk.write_at(b"x", 1000).unwrap();
+    let plan = disk.finish().unwrap();
+    let counts = txn.commit(plan).unwrap();
+    assert!(counts.bytes_read < 4 * bytes.len() as u64, "{counts:?} of {} bytes", bytes.len());
+    drop(disk);
+    qemu::check(&image, "one table for every place");
+}

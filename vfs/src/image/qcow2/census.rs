@@ -95,10 +95,15 @@ impl Census {
         self.counts.get(at).copied().unwrap_or(0)
     }
 
-    fn tables(&self) -> impl Iterator<Item = (u64, u32)> + use<> {
+    /// Where each L2 table lies and how often it is used; fails where all of them are more than is read.
+    fn tables(&self) -> Result<Vec<(u64, u32)>> {
         let size = self.geometry.cluster_size();
-        let found = (0u64..).zip(self.kinds.iter().zip(&self.counts)).filter(|(_, (kind, _))| **kind == Kind::Table);
-        found.map(|(cluster, (_, count))| (cluster.saturating_mul(size), *count)).collect::<Vec<_>>().into_iter()
+        let found = || (0u64..).zip(self.kinds.iter().zip(&self.counts)).filter(|(_, (kind, _))| **kind == Kind::Table);
+        let tables = u64::try_from(found().count()).unwrap_or(u64::MAX);
+        if tables.checked_mul(size).is_none_or(|bytes| bytes > L2_BUDGET) {
+            return Err(refused("it has too many L2 tables"));
+        }
+        Ok(found().map(|(cluster, (_, count))| (cluster.saturating_mul(size), *count)).collect())
     }
 }
 
@@ -128,9 +133,7 @@ impl Disk {
         add_tables(&mut census, &self.l1)?;
         self.count_snapshots(&mut census)?;
         self.each_bitmap_range(&mut |offset, len| census.add(Kind::Alone, offset, len, 1))?;
-        let mut budget = L2_BUDGET;
-        for (table, times) in census.tables() {
-            budget = budget.checked_sub(geometry.cluster_size()).ok_or_else(|| refused("it has too many L2 tables"))?;
+        for (table, times) in census.tables()? {
             self.count_table(&mut census, table, times)?;
         }
         self.check_flags(&census)?;
@@ -196,11 +199,18 @@ impl Disk {
     fn check_flags(&self, census: &Census) -> Result<()> {
         let geometry = self.header.geometry;
         let fits = |word: u64, offset: u64| (word & COPIED != 0) == (census.count(offset) == 1);
+        let mut tables = Vec::new();
         for word in self.l1.iter().filter(|word| **word & OFFSET_MASK != 0) {
             let table = *word & OFFSET_MASK;
             if !fits(*word, table) {
                 return Err(refused("an L1 entry's flag says something else than its table's count").with_offset(table));
             }
+            tables.push(table);
+        }
+        // Many L1 entries may name one table: it is read once.
+        tables.sort_unstable();
+        tables.dedup();
+        for table in tables {
             for entry in Entry::all(geometry, &self.l2_table(table)?) {
                 let mapping = Mapping::parse(entry, geometry, self.header.version, Storage::Image)?;
                 let (Mapping::Standard(offset) | Mapping::ZeroAllocated(offset) | Mapping::Mixed { offset, .. }) =

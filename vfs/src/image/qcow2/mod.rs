@@ -24,7 +24,7 @@
 //! The L1 table (32 MiB at most, 8 bytes for 512 MiB of disk with the usual clusters) and the refcount table (8 MiB at
 //! most) are held; L2 tables, refcount blocks (4 MiB each, or two tables where those are larger) and inflated clusters
 //! (1 MiB, or one cluster) are cached. Changed tables that leave a cache wait in the overlay. Counting refcounts anew
-//! takes 5 bytes for a cluster of the file, 40 MiB at most.
+//! takes 5 bytes for a cluster of the file (40 MiB at most), and 24 for an L2 table (48 MiB at most).
 
 #![deny(
     clippy::arithmetic_side_effects,
