@@ -175,6 +175,12 @@ impl JsonLines {
     /// The instances, one after the other, with the numbers of their lines.
     pub fn instances(&self) -> Result<impl Iterator<Item = Result<(usize, Instance), Failure>> + use<'_>, Failure> {
         let failed = |error| Failure::usage(format!("--instances: {}: {error}", self.path.display()));
+        // It is read twice, and opening a pipe waits.
+        if !std::fs::metadata(&self.path).map_err(failed)?.is_file() {
+            return Err(Failure::usage(format!("--instances: {}: no regular file", self.path.display())).with_hint(
+                "save what comes from a pipe into a file first: all of it is looked at before the first drive",
+            ));
+        }
         let mut reader = BufReader::new(File::open(&self.path).map_err(failed)?);
         let mut number = 0;
         Ok(std::iter::from_fn(move || {

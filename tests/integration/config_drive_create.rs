@@ -216,6 +216,9 @@ fn many_drives_in_one_run() {
         assert!(message.contains(expected), "{message}");
         assert_eq!(files_below(&empty).len(), 0);
     }
+    // What can be read only once cannot be looked at first.
+    let message = message(&["config-drive", "create", "--instances", "/dev/null", "-o", &pattern]);
+    assert!(message.contains("/dev/null: no regular file"), "{message}");
 }
 
 #[test]

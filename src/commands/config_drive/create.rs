@@ -68,7 +68,10 @@ fn many(lines: &JsonLines, count: usize, name: &Name, manner: Manner, output: Ou
     }
     drop(progress);
     if output == Output::Text {
-        print(format!("{count} drives made, {} MiB\n", bytes >> 20).as_bytes())?;
+        print(format!("{done} drives made, {} MiB\n", bytes >> 20).as_bytes())?;
+    }
+    if done != count {
+        return Err(Failure::usage(format!("--instances: the file was changed: {done} of {count} drives were made")));
     }
     Ok(())
 }
