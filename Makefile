@@ -53,13 +53,10 @@ fuzz-walk:      ## an hour of coverage-guided damage to ext4 (needs cargo-fuzz; 
 	cd vfs && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none ext4_open_walk -- -max_total_time=$(SECONDS_MAX) \
 		-max_len=130 -len_control=0 -timeout=10 -rss_limit_mb=2048
 
-fuzz-qcow2:     ## the same with hostile qcow2 files; a quarter as long with zstd clusters, and with files of every format
+fuzz-qcow2:     ## the same with hostile qcow2 files; a quarter as long with files of every format
 	python3 vfs/fuzz/qcow2_seeds.py vfs/fuzz/corpus/qcow2_open_read
 	cd vfs && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none qcow2_open_read -- -max_total_time=$(SECONDS_MAX) \
 		-max_len=400000 -len_control=0 -timeout=20 -rss_limit_mb=2048
-	python3 vfs/fuzz/zstd_seeds.py vfs/fuzz/corpus/qcow2_zstd
-	cd vfs && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none qcow2_zstd -- -max_total_time=$$(($(SECONDS_MAX) / 4)) \
-		-max_len=32768 -len_control=0 -timeout=20 -rss_limit_mb=2048
 	python3 vfs/fuzz/inspect_seeds.py vfs/fuzz/corpus/image_inspect
 	cd vfs && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none image_inspect -- -max_total_time=$$(($(SECONDS_MAX) / 4)) \
 		-max_len=80000 -len_control=0 -timeout=20 -rss_limit_mb=2048

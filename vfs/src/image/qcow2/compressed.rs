@@ -4,7 +4,7 @@ use super::deflate::Deflate;
 use super::geometry::Geometry;
 use super::layout::read_padded;
 use super::mapping::Run;
-use super::zstd::{Failure, Zstd};
+use super::zstd::Zstd;
 use crate::error::{Error, Layer, Result};
 use crate::transaction::Overlay;
 use fdeflate::DecompressionError;
@@ -115,10 +115,8 @@ impl Inflated {
             Decoder::Deflate => Ok(Cluster { run, bytes, len, rest: Some(Deflate::new(data)) }),
             Decoder::Zstd(zstd) => {
                 bytes.resize(len, 0);
-                zstd.inflate(&data, &mut bytes).map_err(|failure| match failure {
-                    Failure::TooLong => bad(run, "is too long"),
-                    Failure::Damaged => bad(run, "cannot be inflated"),
-                })?;
+                zstd.inflate(&data, &mut bytes)
+                    .map_err(|why| bad(run, "cannot be inflated").with_source(format!("zstd: {why}")))?;
                 Ok(Cluster { run, bytes, len, rest: None })
             }
         }
