@@ -1,9 +1,11 @@
 //! Drives that would exhaust whoever looks at them: what is read, held and said of them is bounded.
 
 use crate::support::drive::drive;
-use crate::support::{Scratch, expect, run, text};
-use serde_json::Value;
+use crate::support::{Scratch, expect, imgraft, run, text};
+use serde_json::{Value, json};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 /// A drive of 300 files, all of which lie where its largest one does.
 fn shared(scratch: &Scratch) -> PathBuf {
@@ -86,4 +88,60 @@ fn a_comparison_lists_so_many_changes_and_no_more() {
     let json = expect(1, &["config-drive", "diff", text(&a), text(&b), "--json"]);
     let json: Value = serde_json::from_str(&json).unwrap();
     assert!(json["more"] == 2001 && json["same"] == false);
+}
+
+#[test]
+fn verify_says_a_hundred_problems_and_how_many_more() {
+    let scratch = Scratch::new();
+    let long = "x".repeat(5_000);
+    let files: Vec<Value> =
+        (0..100_000).map(|_| json!({"path": "/a", "content_path": "/content/0"})).chain([json!({})]).collect();
+    let meta = json!({"uuid": "1", "files": files, "network_config": {"content_path": long}}).to_string();
+    let small = json!({"uuid": "1", "files": [{"path": long}]}).to_string();
+    let unknown: Vec<String> = (0..500).map(|number| format!("openstack/{number}/meta_data.json")).collect();
+    let mut files = vec![("openstack/latest/meta_data.json", meta.as_str())];
+    files.extend([("openstack/2012-08-10/meta_data.json", small.as_str())]);
+    files.extend(unknown.iter().map(|path| (path.as_str(), "{")));
+    let drive = drive(&scratch, "verify.iso", "config-2", &files);
+    let said = expect(3, &["config-drive", "verify", text(&drive)]);
+    assert_eq!(said.lines().filter(|line| line.starts_with("  problem: ")).count(), 100);
+    assert!(
+        said.contains("  and 99902 more problems\n") && said.ends_with("  2 documents, 100002 problems\n"),
+        "{said}"
+    );
+    assert!(said.contains("xxx ...\n") && said.contains("  note: ") && said.len() < 20_000, "{said}");
+    let json: Value = serde_json::from_str(&expect(3, &["config-drive", "verify", text(&drive), "--json"])).unwrap();
+    assert!(json["more_problems"] == 99_902 && json["more_notes"] == 0 && json["ok"] == false);
+}
+
+#[test]
+fn an_extraction_that_fails_leaves_nothing() {
+    let scratch = Scratch::new();
+    let large = "0".repeat(1 << 20);
+    let files = [("a", "small"), ("b/c", large.as_str())];
+    let drive = drive(&scratch, "drive.iso", "config-2", &files);
+    let (new, empty) = (scratch.path().join("new"), scratch.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
+    for to in [&new, &empty] {
+        // No file may have more than 64 KiB; a signal that says so would end the program.
+        let script = "trap '' XFSZ; ulimit -f 64; exec \"$@\"";
+        let mut words = Command::new("bash");
+        words.args(["-c", script, "bash"]).arg(imgraft().get_program());
+        let output = words.args(["config-drive", "extract", text(&drive), text(to)]).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && error.contains("b/c"), "{error}");
+        let mut left: Vec<_> =
+            std::fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["drive.iso", "empty"], "{error}");
+        assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 0);
+    }
+    for to in [&new, &empty] {
+        expect(0, &["config-drive", "extract", text(&drive), text(to)]);
+        assert_eq!(std::fs::read_to_string(to.join("b/c")).unwrap(), large);
+        assert_eq!(to.metadata().unwrap().mode() & 0o7777, 0o700);
+    }
+    let mut here = imgraft();
+    let output = here.current_dir(&empty).args(["config-drive", "extract", text(&drive), "."]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
 }

@@ -4,7 +4,7 @@
 //! ds-identify (22.4 and later).
 
 use super::super::Layout;
-use super::{DOCUMENT_MAX, Existing, KNOWN, text};
+use super::{DOCUMENT_MAX, Existing, KNOWN};
 use crate::failure::printable;
 use base64ct::{Base64, Encoding};
 use imgraft_vfs::Result;
@@ -12,6 +12,13 @@ use imgraft_vfs::fs::FileType;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write as _;
+
+/// How many problems are listed, and how many notes.
+const LISTED_MAX: usize = 100;
+/// The most characters of a message, which may name what stands in a document.
+const MESSAGE_MAX: usize = 1000;
+/// The documents of EC2 that are looked at: Nova writes both, and cloud-init reads the last one.
+const EC2: [&str; 2] = ["ec2/2009-04-04/meta-data.json", "ec2/latest/meta-data.json"];
 
 /// What cloud-init finds.
 #[derive(Debug, Serialize)]
@@ -34,10 +41,14 @@ pub struct Verdict {
     pub hostname: Option<String>,
     /// How many documents were looked at.
     pub documents: usize,
-    /// What is broken.
+    /// What is broken: the first hundred.
     pub problems: Vec<Problem>,
-    /// What is odd, and does no harm.
+    /// How many problems there are beyond these.
+    pub more_problems: usize,
+    /// What is odd, and does no harm: the first hundred.
     pub notes: Vec<Problem>,
+    /// How many notes there are beyond these.
+    pub more_notes: usize,
 }
 
 /// Something to be said of a file.
@@ -64,7 +75,9 @@ impl Verdict {
             hostname: None,
             documents: 0,
             problems: Vec::new(),
+            more_problems: 0,
             notes: Vec::new(),
+            more_notes: 0,
         };
         verdict.label(existing);
         match existing.layout() {
@@ -81,11 +94,11 @@ impl Verdict {
     }
 
     fn problem(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.problems.push(Problem { path: path.into(), message: message.into() });
+        add(&mut self.problems, &mut self.more_problems, path.into(), message.into());
     }
 
     fn note(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.notes.push(Problem { path: path.into(), message: message.into() });
+        add(&mut self.notes, &mut self.more_notes, path.into(), message.into());
     }
 
     fn label(&mut self, existing: &Existing) {
@@ -101,21 +114,18 @@ impl Verdict {
         if let Some(boot) = about.boot_label.as_ref().filter(|boot| **boot != about.label) {
             self.note(
                 "",
-                format!("the label is {:?} in the boot sector and {:?} in the root directory", boot, about.label),
+                format!("the label is {:?} in the boot record and {:?} in the root directory", boot, about.label),
             );
         }
     }
 
     fn openstack(&mut self, existing: &Existing) -> Result<()> {
         let read = existing.read_directory().unwrap_or_default();
-        let versions: Vec<String> = existing
-            .drive()
-            .entries()
-            .iter()
-            .filter(|entry| entry.file_type == FileType::Directory)
-            .map(|entry| text(&entry.path))
-            .filter(|path| path.strip_prefix("openstack/").is_some_and(|name| name != "content" && !name.contains('/')))
-            .collect();
+        // What is in versions of other names nobody reads.
+        let is_directory =
+            |path: &String| existing.drive().find(path).is_some_and(|entry| entry.file_type == FileType::Directory);
+        let known = KNOWN.iter().chain(&["latest"]).map(|version| format!("openstack/{version}"));
+        let versions: Vec<String> = known.filter(is_directory).collect();
         if !versions.contains(&read) {
             let known = KNOWN.join(", ");
             self.problem("openstack", format!("there is none of the versions that cloud-init knows ({known}, latest)"));
@@ -150,9 +160,7 @@ impl Verdict {
                 }
             }
         }
-        let ec2: Vec<String> =
-            existing.files().map(|entry| text(&entry.path)).filter(|path| path.starts_with("ec2/")).collect();
-        for path in ec2.iter().filter(|path| path.ends_with("/meta-data.json")) {
+        for path in EC2 {
             self.json(existing, path)?;
         }
         Ok(())
@@ -160,8 +168,7 @@ impl Verdict {
 
     /// What of meta_data.json names other files.
     fn contents(&mut self, existing: &Existing, at: &str, data: &Value) {
-        let files = data.get("files").and_then(Value::as_array).cloned().unwrap_or_default();
-        for file in &files {
+        for file in data.get("files").and_then(Value::as_array).into_iter().flatten() {
             // cloud-init skips those without a path.
             let Some(path) = file.get("path").and_then(Value::as_str) else {
                 self.note(at, "an entry of files has no path: cloud-init skips it");
@@ -286,13 +293,17 @@ impl Verdict {
                 let _ = writeln!(text, "  {what} {}", printable(value));
             }
         }
-        for (what, said) in [("problem", &self.problems), ("note", &self.notes)] {
+        let said = [("problem", &self.problems, self.more_problems), ("note", &self.notes, self.more_notes)];
+        for (what, said, more) in said {
             for Problem { path, message } in said {
                 let colon = if path.is_empty() { "" } else { ": " };
                 let _ = writeln!(text, "  {what}: {}{colon}{}", printable(path), printable(message));
             }
+            if more > 0 {
+                let _ = writeln!(text, "  and {more} more {what}s");
+            }
         }
-        let _ = match self.problems.len() {
+        let _ = match self.problems.len().saturating_add(self.more_problems) {
             0 => writeln!(text, "  {} documents, no problem", self.documents),
             problems => writeln!(text, "  {} documents, {problems} problems", self.documents),
         };
@@ -303,6 +314,19 @@ impl Verdict {
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(self).map(|json| json + "\n").unwrap_or_default()
     }
+}
+
+/// Adds to what is said of a drive, or to the number of what is not.
+fn add(said: &mut Vec<Problem>, more: &mut usize, path: String, mut message: String) {
+    if said.len() >= LISTED_MAX {
+        *more = more.saturating_add(1);
+        return;
+    }
+    if let Some((end, _)) = message.char_indices().nth(MESSAGE_MAX) {
+        message.truncate(end);
+        message.push_str(" ...");
+    }
+    said.push(Problem { path, message });
 }
 
 /// What there is of a JSON document.
