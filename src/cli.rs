@@ -118,8 +118,8 @@ pub struct Inject {
 
     /// Put in what an instance document has: root's key and password, the network, metadata and files
     ///
-    /// The same document makes a config drive (imgraft config-drive create); as in Nova an instance with config_drive: true
-    /// gets nothing into its image. Options of the same items add to it.
+    /// The same document makes a config drive (imgraft config-drive create); an instance with config_drive: true is
+    /// refused here, as its data goes onto the drive. Options of the same items add to it.
     #[arg(long, value_name = "INSTANCE.json|yaml")]
     pub instance: Option<PathBuf>,
 

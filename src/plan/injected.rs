@@ -26,7 +26,7 @@ pub(super) struct Injected {
 impl Injected {
     /// Reads the document.
     ///
-    /// As Nova chooses between the two: an instance with a config drive gets nothing into its image. With Nova's behaviour
+    /// As Nova chooses between the two: an instance with a config drive is refused, since it gets nothing into its image. With Nova's behaviour
     /// key and password need its options, which are off by default.
     pub(super) fn new(path: &Path, compat: Compat) -> Result<Self, Failure> {
         let flavour = match compat {
@@ -42,18 +42,18 @@ impl Injected {
                 .with_hint("imgraft config-drive create makes its drive; or say config_drive: false"));
         }
         let conf = &instance.document().conf;
-        let wanted = |option: &str, set: Option<bool>, there: bool| {
+        let wanted = |option: &str, set: Option<bool>| {
             let wanted = compat == Compat::Imgraft || set == Some(true);
-            if there && !wanted {
+            if !wanted {
                 tracing::warn!("{option} is not set in the document: Nova does not inject it");
             }
-            there && wanted
+            wanted
         };
         let key = instance.key_data().filter(|key| !key.is_empty());
-        let key = key.filter(|_| wanted("libvirt.inject_key", conf.inject_key, true));
+        let key = key.filter(|_| wanted("libvirt.inject_key", conf.inject_key));
         let key = key.map(|key| checked_key(path, key)).transpose()?;
         let password = instance.admin_password().filter(|password| !password.is_empty());
-        let password = password.filter(|_| wanted("libvirt.inject_password", conf.inject_password, true));
+        let password = password.filter(|_| wanted("libvirt.inject_password", conf.inject_password));
         let network = interfaces_text(&instance, flavour).map_err(failed)?;
         let files = instance.files.iter().map(|(to, content)| {
             let absolute = if to.starts_with('/') { to.clone() } else { format!("/{to}") };
