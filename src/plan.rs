@@ -1,12 +1,14 @@
 //! What will be done: validated, complete, secrets wrapped. Nothing past it parses a user's string.
 
 mod config_drive;
+mod existing_drive;
 mod injected;
 mod instance;
 mod items;
 mod selector;
 
 pub use config_drive::{CreateDrives, Drives, Format as DriveFormat, JsonLines, Manner, Name};
+pub use existing_drive::{CompareDrives, ExtractDrive, Form, ShowDrive, VerifyDrive};
 
 use crate::cli;
 use crate::failure::Failure;

@@ -360,6 +360,7 @@ fn what_is_no_drive_is_refused() {
             let error = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(status), "{command} {}: {error}", path.display());
             assert!(error.contains(text(path)), "{command}: {error}");
+            assert_eq!(error.contains("hint: a config drive is an ISO 9660 or FAT"), *path == noise, "{error}");
         }
     }
     assert!(!scratch.path().join("to").exists());

@@ -1,28 +1,26 @@
 //! `imgraft config-drive show`: what is in a drive.
 
 use super::open;
-use crate::cli;
 use crate::commands::{Audience, print};
-use crate::config_drive::existing::{Secrets, Shown, ShownDocuments, document};
+use crate::config_drive::existing::{Shown, document};
 use crate::failure::{Exit, Failure};
+use crate::plan::{Form, ShowDrive};
 
-pub(super) fn run(typed: &cli::Show) -> Result<Exit, Failure> {
-    let secrets = if typed.show_secrets { Secrets::Shown } else { Secrets::Hidden };
-    let existing = open(&typed.drive)?;
-    let failed = |error| Failure::from(error).about(&typed.drive);
-    if typed.json {
-        print(Shown::with_documents(&existing, secrets).map_err(failed)?.to_json().as_bytes())?;
+pub(super) fn run(plan: &ShowDrive) -> Result<Exit, Failure> {
+    let existing = open(&plan.drive)?;
+    let failed = |error| Failure::from(error).about(&plan.drive);
+    if plan.form == Form::Json {
+        print(Shown::with_documents(&existing, plan.secrets).map_err(failed)?.to_json().as_bytes())?;
         return Ok(Exit::Done);
     }
-    let which = if typed.all { ShownDocuments::All } else { ShownDocuments::Read };
     let shown = Shown::new(&existing);
     let mut audience = print(shown.to_text().as_bytes())?;
     // One at a time: together they may be as large as the drive, and larger.
-    for entry in shown.documents(&existing, which) {
+    for entry in shown.documents(&existing, plan.documents) {
         if audience == Audience::Gone {
             break;
         }
-        audience = print(document(&existing, entry, secrets).map_err(failed)?.as_bytes())?;
+        audience = print(document(&existing, entry, plan.secrets).map_err(failed)?.as_bytes())?;
     }
     Ok(Exit::Done)
 }

@@ -113,10 +113,8 @@ impl Drive {
         let mut list = List::default();
         let about = match iso9660::read(&*device, view, &mut list)? {
             Some(about) => about,
-            None => vfat::read(&*device, &mut list)?.ok_or_else(|| {
-                Error::unsupported(Layer::Master, "neither an ISO 9660 nor a FAT filesystem")
-                    .with_hint("a config drive has one of them, without a partition table")
-            })?,
+            None => vfat::read(&*device, &mut list)?
+                .ok_or_else(|| Error::unsupported(Layer::Master, "neither an ISO 9660 nor a FAT filesystem"))?,
         };
         let mut entries = list.entries;
         entries.sort_by(|a, b| a.path.cmp(&b.path));

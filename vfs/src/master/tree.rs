@@ -36,7 +36,7 @@ impl Tree {
         Self::default()
     }
 
-    /// Puts a file at a relative path (`openstack/latest/user_data`) and makes the directories before it; a file that
+    /// Puts a file at a relative path (`etc/motd`) and makes the directories before it; a file that
     /// is there is replaced.
     ///
     /// `Invalid` where the path is absolute, empty, or has an empty component, `.`, `..`, NUL or a component of more
