@@ -3,7 +3,7 @@
 #![allow(clippy::print_stderr, reason = "a test that cannot run says so")]
 
 use imgraft_vfs::ErrorKind;
-use imgraft_vfs::transaction::{Access, Transaction};
+use imgraft_vfs::transaction::{Access, Existing, NewFile, Transaction};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -150,4 +150,29 @@ fn an_image_that_the_storage_daemon_exports_is_in_use() {
     }
     let error = Transaction::begin(&path, Access::Write).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse, "{error:?}");
+}
+
+/// Whoever begins to use the old file while the new one is written would lose what it writes.
+#[test]
+fn a_file_that_is_being_replaced_is_in_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk.raw");
+    let held = |path: &Path| {
+        for access in [Access::Read, Access::Write] {
+            assert_eq!(Transaction::begin(path, access).unwrap_err().kind(), ErrorKind::InUse, "{access:?}");
+        }
+        assert_eq!(NewFile::create(path, Existing::Replace).unwrap_err().kind(), ErrorKind::InUse);
+    };
+    std::fs::write(&path, [1; 4096]).unwrap();
+    let new = NewFile::create(&path, Existing::Replace).unwrap();
+    new.write_at(&[2; 4096], 0).unwrap();
+    held(&path);
+    drop(new);
+    Transaction::begin(&path, Access::Write).unwrap();
+    let new = NewFile::create(&path, Existing::Replace).unwrap();
+    new.write_at(&[3; 4096], 0).unwrap();
+    held(&path);
+    new.publish(0o600).unwrap();
+    Transaction::begin(&path, Access::Write).unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), [3; 4096]);
 }

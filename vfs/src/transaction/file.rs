@@ -69,7 +69,9 @@ impl FileHost {
         let stat = fstat(&file).map_err(|e| cannot("open the image", path, e.into()))?;
         let block = acceptable(path, stat.st_mode)? == SFlag::S_IFBLK;
         let file = File::from(file);
-        lock::lock(&file, access).map_err(|error| error.with_host_path(path))?;
+        lock::lock(&file, access)
+            .and_then(|()| lock::still_named(&file, &directory, name))
+            .map_err(|error| error.with_host_path(path))?;
         let path = path.to_path_buf();
         if block {
             let identity = device::identity(stat.st_rdev, &real);
@@ -109,7 +111,9 @@ impl FileHost {
         let stat = fstat(&file).map_err(failed)?;
         regular(shown, stat.st_mode)?;
         let file = File::from(file);
-        lock::lock(&file, Access::Read).map_err(|error| error.with_host_path(shown))?;
+        lock::lock(&file, Access::Read)
+            .and_then(|()| lock::still_named(&file, &directory, name))
+            .map_err(|error| error.with_host_path(shown))?;
         let directory_path = root.join(parent);
         let journal = FileSidecar::beside(&directory_path, name, File::from(directory), stat.st_uid);
         let directory = Some(directory_path);

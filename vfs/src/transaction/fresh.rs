@@ -41,13 +41,16 @@ pub struct NewFile {
     /// The temporary name, on a filesystem without nameless files.
     temporary: Option<OsString>,
     existing: Existing,
+    /// The file that it replaces, locked, so that nobody begins to use that one meanwhile.
+    replaced: Option<File>,
 }
 
 impl NewFile {
     /// Begins the file that is to be `path`; its mode is 0600 until it is published.
     ///
-    /// `Denied` where there is one and `existing` refuses it, or no permission to write to the directory; `NotFound`
-    /// where there is no such directory; `WrongType` where the name is that of something other than a regular file.
+    /// A file that it replaces is locked until this one has its name. `Denied` where there is one and `existing` refuses
+    /// it, or no permission to write to the directory; `InUse` where somebody uses that one; `NotFound` where there is no
+    /// such directory; `WrongType` where the name is that of something other than a regular file.
     pub fn create(path: &Path, existing: Existing) -> Result<Self> {
         let failed = |errno: Errno| cannot("create the file", path, errno.into());
         // "new/" and "new/." have a last component, but are names of a directory.
@@ -59,8 +62,8 @@ impl NewFile {
         let directory = File::from(
             open(parent, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).map_err(failed)?,
         );
-        match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        let replaced = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(cannot("create the file", path, error)),
             Ok(metadata) if !metadata.is_file() => {
                 let error = Error::new(ErrorKind::WrongType, Layer::Host, "this is there, and is not a regular file");
@@ -74,9 +77,10 @@ impl NewFile {
                     ErrorKind::InUse => error.with_host_path(path).with_hint(REPLACES_USED),
                     _ => error.with_host_path(path),
                 })?;
-                lock::unlock(&there);
+                lock::still_named(&there, &directory, name).map_err(|error| error.with_host_path(path))?;
+                Some(there)
             }
-        }
+        };
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         let flags = OFlag::O_RDWR | OFlag::O_TMPFILE | OFlag::O_CLOEXEC;
         let (file, temporary) = match openat(&directory, ".", flags, mode) {
@@ -89,7 +93,7 @@ impl NewFile {
             Err(errno) => return Err(failed(errno)),
         };
         let file = File::from(file);
-        Ok(Self { path: path.to_path_buf(), name: name.to_owned(), directory, file, temporary, existing })
+        Ok(Self { path: path.to_path_buf(), name: name.to_owned(), directory, file, temporary, existing, replaced })
     }
 
     /// The path that the file is to have.
@@ -233,7 +237,7 @@ impl NewFile {
             Some(temporary) => temporary,
             None if self.existing == Existing::Refuse => {
                 self.link(&self.name.clone())?;
-                return self.sync_name();
+                return self.keep_name();
             }
             None => {
                 let temporary = temporary_name(&self.name);
@@ -245,8 +249,10 @@ impl NewFile {
         let renamed = match self.existing {
             Existing::Refuse => {
                 // A second name, which fails where it is taken, and then the first one goes.
-                linkat(&self.directory, from, &self.directory, to, AtFlags::empty())
-                    .and_then(|()| unlinkat(&self.directory, from, UnlinkatFlags::NoRemoveDir))
+                linkat(&self.directory, from, &self.directory, to, AtFlags::empty()).and_then(|()| {
+                    let gone = unlinkat(&self.directory, from, UnlinkatFlags::NoRemoveDir);
+                    gone.inspect_err(|_| self.withdraw())
+                })
             }
             Existing::Replace => renameat(&self.directory, from, &self.directory, to),
         };
@@ -257,7 +263,22 @@ impl NewFile {
                 errno => self.failed("give the file its name", errno.into()),
             });
         }
-        self.sync_name()
+        match self.existing {
+            Existing::Refuse => self.keep_name(),
+            // The old file is gone: without the new one there would be none.
+            Existing::Replace => self.sync_name(),
+        }
+    }
+
+    /// Makes the name durable, or takes it away: after an error there is no file.
+    fn keep_name(&self) -> Result<()> {
+        self.sync_name().inspect_err(|_| self.withdraw())
+    }
+
+    fn withdraw(&self) {
+        if let Err(error) = unlinkat(&self.directory, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+            tracing::warn!(%error, path = %self.path.display(), "a new file that is not to be could not be removed");
+        }
     }
 
     fn link(&self, name: &OsStr) -> Result<()> {
@@ -285,6 +306,9 @@ impl Drop for NewFile {
             && let Err(error) = unlinkat(&self.directory, temporary.as_os_str(), UnlinkatFlags::NoRemoveDir)
         {
             tracing::warn!(%error, name = %temporary.display(), "a temporary file could not be removed");
+        }
+        if let Some(replaced) = &self.replaced {
+            lock::unlock(replaced);
         }
     }
 }
@@ -323,4 +347,36 @@ fn cannot(operation: &str, path: &Path, source: io::Error) -> Error {
         _ => Error::io(Layer::Host, operation, source),
     };
     error.with_host_path(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_cannot_be_made_durable_is_taken_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new");
+        let place = || {
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            // Names can be made in it, and it cannot be synced.
+            File::from(open(dir.path(), flags, Mode::empty()).unwrap())
+        };
+        for temporary in [None, Some(OsString::from("temporary"))] {
+            let mut new = NewFile::create(&path, Existing::Refuse).unwrap();
+            new.directory = place();
+            if let Some(name) = &temporary {
+                new.link(name).unwrap();
+            }
+            new.temporary = temporary;
+            new.publish(0o600).unwrap_err();
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        }
+        // What replaces another file stays.
+        fs::write(&path, "old").unwrap();
+        let mut new = NewFile::create(&path, Existing::Replace).unwrap();
+        new.directory = place();
+        new.publish(0o600).unwrap_err();
+        assert_eq!(fs::read(&path).unwrap(), b"");
+    }
 }

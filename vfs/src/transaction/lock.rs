@@ -7,10 +7,12 @@
 use super::Access;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{AtFlags, FcntlArg, fcntl};
 use nix::libc;
+use nix::sys::stat::{fstat, fstatat};
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -79,6 +81,24 @@ fn loop_device(file: &File) -> Option<String> {
         let writes = fs::read(entry.path().join("ro")).is_ok_and(|ro| ro.starts_with(b"0"));
         (writes && (metadata.dev(), metadata.ino()) == (own.dev(), own.ino())).then(|| format!("/dev/{name}"))
     })
+}
+
+/// Fails with `InUse` where `name` in the directory is not the name of the locked file any more: between the open and the
+/// lock somebody has put another file in its place. The error does not name the file.
+pub(super) fn still_named(file: &File, directory: &impl AsFd, name: &OsStr) -> Result<()> {
+    let failed = |errno: Errno| Error::io(Layer::Host, "look at the file", errno.into());
+    let own = fstat(file).map_err(failed)?;
+    let same = match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(there) => (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino),
+        Err(Errno::ENOENT) => false,
+        Err(errno) => return Err(failed(errno)),
+    };
+    if same {
+        return Ok(());
+    }
+    unlock(file);
+    let error = Error::new(ErrorKind::InUse, Layer::Host, "the file was replaced or removed meanwhile");
+    Err(error.with_hint("run this again"))
 }
 
 /// Gives up all locks.
@@ -163,5 +183,25 @@ fn failed(errno: Errno) -> Error {
                 .with_source(std::io::Error::from(errno))
         }
         errno => Error::io(Layer::Host, "lock the image", errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_replaced_before_its_lock_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (old, new, name) = (dir.path().join("disk"), dir.path().join("new"), OsStr::new("disk"));
+        fs::write(&old, "old").unwrap();
+        let directory = File::open(dir.path()).unwrap();
+        let file = File::open(&old).unwrap();
+        still_named(&file, &directory, name).unwrap();
+        fs::write(&new, "new").unwrap();
+        fs::rename(&new, &old).unwrap();
+        assert_eq!(still_named(&file, &directory, name).unwrap_err().kind(), ErrorKind::InUse);
+        fs::remove_file(&old).unwrap();
+        assert_eq!(still_named(&file, &directory, name).unwrap_err().kind(), ErrorKind::InUse);
     }
 }
