@@ -107,19 +107,24 @@ impl FileSidecar {
             .with_hint("nothing of it was used: find out who made it, and remove it")
     }
 
-    /// Only what this tool makes, made by somebody who can write to the image anyway, may change the image.
     fn trust(&self, stat: &FileStat) -> Result<()> {
-        if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFREG {
-            return Err(self.denied("this has the name of the image's journal and is not a regular file"));
+        match distrust(stat, self.image_owner) {
+            Some(reason) => Err(self.denied(&format!("the journal is not trusted: {reason}"))),
+            None => Ok(()),
         }
-        if stat.st_uid != self.image_owner && stat.st_uid != geteuid().as_raw() {
-            return Err(self.denied("the journal belongs neither to the owner of the image nor to this user"));
-        }
-        if stat.st_mode & 0o022 != 0 || stat.st_nlink != 1 {
-            return Err(self.denied("others can write to the journal"));
-        }
-        Ok(())
     }
+}
+
+/// Why the file may not change an image of this owner; `None` where it may: what this tool makes, made by somebody who can
+/// write to the image anyway.
+pub(super) fn distrust(stat: &FileStat, image_owner: u32) -> Option<&'static str> {
+    if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFREG {
+        return Some("it is not a regular file");
+    }
+    if stat.st_uid != image_owner && stat.st_uid != geteuid().as_raw() {
+        return Some("it belongs neither to the owner of the image nor to this user");
+    }
+    (stat.st_mode & 0o022 != 0 || stat.st_nlink != 1).then_some("others can write to it, or it has a second name")
 }
 
 /// A number that is the same for the same bytes in every run (FNV-1a, 64 bits).

@@ -318,6 +318,56 @@ fn what_was_freed_must_still_be_there() {
     refused(&CrashHost::new(disk), &file, ErrorKind::Denied);
 }
 
+/// The caller's word does not stand for what the commit has written, past the old end of a qcow2 image too.
+#[test]
+fn what_was_written_must_still_be_there() {
+    for case in cases() {
+        let at = if case.old.len() == case.new.len() { 9_100 } else { 35_000 };
+        let (host, _dir, file) = case.committed(Clock::Kept);
+        let mut disk = host.disk();
+        disk.image[at] ^= 1;
+        let host = CrashHost::new(disk);
+        refused(&host, &file, ErrorKind::Denied);
+        assert_eq!(undo(&host, &file, Proof::Waived).unwrap_err().kind(), ErrorKind::Denied, "{}", case.name);
+    }
+}
+
+#[test]
+fn an_undo_file_that_others_can_write_to_is_not_used() {
+    let [case, ..] = cases();
+    let (host, dir, file) = case.committed(Clock::Kept);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o620)).unwrap();
+    refused(&host, &file, ErrorKind::Denied);
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let second = dir.path().join("second");
+    fs::hard_link(&file, &second).unwrap();
+    refused(&host, &file, ErrorKind::Denied);
+    fs::remove_file(&second).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(&file, Some(4711), None).unwrap();
+        refused(&host, &file, ErrorKind::Denied);
+        std::os::unix::fs::chown(&file, Some(0), None).unwrap();
+    }
+    assert_eq!(undo(&host, &file, Proof::Required).unwrap(), Undone::Done);
+}
+
+#[test]
+fn an_undo_file_that_changes_after_it_was_opened_is_not_used() {
+    for case in cases() {
+        let (host, _dir, file) = case.committed(Clock::Kept);
+        let opened = UndoFile::open(&file).unwrap();
+        let whole = fs::read(&file).unwrap();
+        // The last byte of the records: of what was there before, or of a checksum.
+        let at = whole.len() - 64 - 32 - 1;
+        OpenOptions::new().write(true).open(&file).unwrap().write_all_at(&[whole[at] ^ 1], at as u64).unwrap();
+        let before = host.disk();
+        let txn = Transaction::over(Box::new(host.clone()), Access::Write).unwrap();
+        let error = txn.undo(&opened, Proof::Waived).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{}: {error:?}", case.name);
+        assert!(host.disk() == before, "{}", case.name);
+    }
+}
+
 #[test]
 fn undo_files_of_one_run_after_the_other_go_back_one_after_the_other() {
     let dir = tempfile::tempdir().unwrap();

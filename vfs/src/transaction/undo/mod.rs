@@ -14,17 +14,18 @@ use super::changes::{self, CHUNK, SECTOR};
 use super::commit::Room;
 use super::fresh::NewFile;
 use super::overlay::Overlay;
-use super::{CommitPlan, IoCounts, commit, journal};
+use super::{CommitPlan, IoCounts, commit, journal, sidecar};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crc32c::{crc32c, crc32c_append};
 use nix::fcntl::{OFlag, open};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::unistd::geteuid;
 use record::{Extent, HEADER, Header, Opening, RECORD_HEADER, SEAL, Stored, TRAILER, Way, Witness, checksums};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -85,6 +86,8 @@ pub(super) fn write(base: &Base, overlay: &Overlay, plan: &CommitPlan, file: New
             let mut ranges: Vec<Range<u64>> =
                 freed.iter().map(|range| range.start..range.end.min(base.size())).collect();
             ranges.push(*sector..sector.saturating_add(SECTOR as u64));
+            // What is written past the old end; no part of a sector of the old image.
+            ranges.push(base.size().next_multiple_of(SECTOR as u64)..overlay.size());
             ranges.retain(|range| !range.is_empty());
             ranges.sort_unstable_by_key(|range| range.start);
             (Way::Switch(*sector), ranges)
@@ -128,10 +131,13 @@ fn fill(overlay: &Overlay, mut header: Header, ranges: &[Range<u64>], file: NewF
     for (offset, len) in ranges.iter().flat_map(changes::chunks) {
         old.resize(len, 0);
         new.resize(len, 0);
-        overlay.read_base(&mut old, offset)?;
         overlay.read_at(&mut new, offset)?;
+        let kept = matches!(header.way, Way::Switch(sector) if offset != sector);
+        if !kept {
+            overlay.read_base(&mut old, offset)?;
+        }
         let stored = match header.way {
-            Way::Switch(sector) if offset != sector => Stored::Kept,
+            _ if kept => Stored::Kept,
             _ if old.iter().all(|&byte| byte == 0) => Stored::Zeros,
             _ => Stored::Here,
         };
@@ -205,7 +211,11 @@ impl Pending {
 pub struct UndoFile {
     path: PathBuf,
     file: File,
+    /// Whose it is, and who can write to it.
+    stat: FileStat,
     header: Header,
+    /// The CRC-32C of the records, which was right when the file was opened.
+    records: u32,
     sealed: Option<super::host::Time>,
 }
 
@@ -226,6 +236,8 @@ struct Found {
     new: u64,
     /// Sectors that are as they were before it, and not as after it.
     old: u64,
+    /// The first sector past the old end that is not as after the commit, in bytes.
+    lost: Option<u64>,
 }
 
 impl UndoFile {
@@ -244,12 +256,12 @@ impl UndoFile {
         let failed = |source: io::Error| failed(source).with_host_path(path);
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let file = File::from(open(path, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?);
-        let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
+        let stat = fstat(&file).map_err(|errno| failed(errno.into()))?;
+        if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFREG {
             let error = Error::new(ErrorKind::WrongType, Layer::Host, "an undo file is a regular file");
             return Err(error.with_host_path(path));
         }
-        let size = metadata.len();
+        let size = u64::try_from(stat.st_size).unwrap_or_default();
         let mut first = vec![0; usize::try_from(size).map_or(HEADER, |size| size.min(HEADER))];
         file.read_exact_at(&mut first, 0).map_err(failed)?;
         let refused = |kind, message: String| Error::new(kind, Layer::Transaction, message).with_host_path(path);
@@ -279,25 +291,30 @@ impl UndoFile {
         }
         let mut trailer = [0; TRAILER];
         file.read_exact_at(&mut trailer, end).map_err(failed)?;
-        if trailer != header.trailer(crc32c_append(checksum, &first)) {
+        let records = checksum;
+        if trailer != header.trailer(crc32c_append(records, &first)) {
             return Err(damaged(path));
         }
         // At most SEAL bytes.
         let mut seal = vec![0; usize::try_from(size - header.file_size).unwrap_or(0)];
         file.read_exact_at(&mut seal, header.file_size).map_err(failed)?;
         let sealed = header.sealed(&seal);
-        Ok(Self { path: path.to_path_buf(), file, header, sealed })
+        Ok(Self { path: path.to_path_buf(), file, stat, header, records, sealed })
     }
 
-    /// Gives each record in turn to `act`. The checksum is right: what does not fit here was made to be wrong.
+    /// Gives each record in turn to `act`, and fails in the end where the file has changed since it was opened. The checksum
+    /// was right: what does not fit here was made to be wrong.
     fn each(&self, mut act: impl FnMut(&Record) -> Result<()>) -> Result<()> {
         let end = self.header.file_size - TRAILER as u64;
         let (mut at, mut reached) = (HEADER as u64, 0);
-        let mut record = Record::default();
-        let read = |buf: &mut [u8], at: u64| {
-            let read = self.file.read_exact_at(buf, at);
-            read.map_err(|e| Error::io(Layer::Host, "read the undo file", e).with_host_path(&self.path))
+        let (mut record, mut checksum) = (Record::default(), 0);
+        let mut read = |buf: &mut [u8], at: u64| {
+            let failed = |e| Error::io(Layer::Host, "read the undo file", e).with_host_path(&self.path);
+            self.file.read_exact_at(buf, at).map_err(failed)?;
+            checksum = crc32c_append(checksum, buf);
+            Ok::<(), Error>(())
         };
+        let size = self.header.old_size.max(self.header.new_size);
         for _ in 0..self.header.records {
             let mut start = [0; RECORD_HEADER];
             if end - at < RECORD_HEADER as u64 {
@@ -305,7 +322,7 @@ impl UndoFile {
             }
             read(&mut start, at)?;
             at += RECORD_HEADER as u64;
-            let extent = Extent::decode(&start, reached, self.header.old_size)
+            let extent = Extent::decode(&start, reached, size)
                 .filter(|extent| end - at >= extent.body() as u64)
                 .filter(|extent| match self.header.way {
                     Way::Journal => extent.stored != Stored::Kept,
@@ -332,7 +349,7 @@ impl UndoFile {
             reached = extent.offset + extent.len as u64;
             act(&record)?;
         }
-        if at == end { Ok(()) } else { Err(damaged(&self.path)) }
+        if at == end && checksum == self.records { Ok(()) } else { Err(damaged(&self.path)) }
     }
 
     /// Compares every sector with the image, which nobody else may have changed.
@@ -350,6 +367,11 @@ impl UndoFile {
         let mut found = Found::default();
         let mut now = Vec::new();
         self.each(|record| {
+            let past = record.offset >= old_size;
+            if past && base.size() != new_size {
+                found.lost.get_or_insert(record.offset);
+                return Ok(());
+            }
             now.resize(record.len, 0);
             base.read_at(&mut now, record.offset)?;
             let mut old = record.old.chunks(SECTOR);
@@ -360,14 +382,22 @@ impl UndoFile {
                     (false, Some(true)) => found.old += 1,
                     (true, _) => {}
                     (false, _) => {
-                        let error = self.changed_since(base, "it holds other bytes than after the commit");
-                        return Err(error.with_offset(record.offset + (i * SECTOR) as u64));
+                        let at = record.offset + (i * SECTOR) as u64;
+                        if !past {
+                            return Err(self.other_bytes(base, at));
+                        }
+                        // Of no account where the commit has not come to its switch.
+                        found.lost.get_or_insert(at);
                     }
                 }
             }
             Ok(())
         })?;
         Ok(found)
+    }
+
+    fn other_bytes(&self, base: &Base, at: u64) -> Error {
+        self.changed_since(base, "it holds other bytes than after the commit").with_offset(at)
     }
 
     fn changed_since(&self, base: &Base, how: &str) -> Error {
@@ -413,6 +443,16 @@ impl UndoFile {
 
     /// Takes the commit back.
     pub(super) fn apply(&self, base: &Base, overlay: &Overlay, proof: Proof) -> Result<Undone> {
+        let image_owner = match base.file().map(File::metadata).transpose() {
+            Ok(metadata) => metadata.map_or(geteuid().as_raw(), |metadata| metadata.uid()),
+            Err(error) => return Err(Error::io(Layer::Host, "look at the image", error)),
+        };
+        if let Some(reason) = sidecar::distrust(&self.stat, image_owner) {
+            let message = format!("the undo file is not trusted: {reason}; nothing of it was used");
+            return Err(Error::new(ErrorKind::Denied, Layer::Transaction, message)
+                .with_host_path(&self.path)
+                .with_hint("if you know that it is what imgraft wrote: copy it to a file of yours, with mode 0600"));
+        }
         let found = self.judge(base)?;
         if found.new == 0 {
             let uncut = found.old > 0 && base.size() > self.header.old_size;
@@ -422,6 +462,9 @@ impl UndoFile {
         }
         if found.old > 0 {
             return Err(self.changed_since(base, "a part of it is as before the commit, a part as after it"));
+        }
+        if let Some(at) = found.lost {
+            return Err(self.other_bytes(base, at));
         }
         self.witnessed(base, proof)?;
         self.each(|record| match record.old.as_slice() {
