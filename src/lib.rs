@@ -10,6 +10,7 @@ pub mod failure;
 pub mod guest;
 pub mod inject;
 pub mod net;
+mod object;
 #[cfg(test)]
 mod oracle;
 pub mod plan;

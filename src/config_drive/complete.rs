@@ -2,6 +2,7 @@
 
 use super::bytes;
 use super::document::{Document, Facts, File, KeyPair, Provider};
+use super::verbatim::Members;
 use super::{DocumentError, Flavour};
 use crate::net::Vif;
 use crate::secret::Secret;
@@ -290,11 +291,22 @@ fn vendor_data(document: &mut Document, place: &Place) -> Result<Option<Map<Stri
 }
 
 /// A JSON object from its text.
-pub(super) fn object(at: &str, text: &[u8]) -> Result<Map<String, Value>, DocumentError> {
-    serde_json::from_slice(text).map_err(|error| {
+pub(crate) fn object(at: &str, text: &[u8]) -> Result<Map<String, Value>, DocumentError> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let none = |error: &serde_json::Error| {
         let place = format!("line {} column {}", error.line(), error.column());
         DocumentError::new(at, format!("expected a JSON object; it is none at {place}"))
-    })
+    };
+    let members = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let below = error.path().to_string();
+        if !error.inner().is_data() || below == "." {
+            return none(error.inner());
+        }
+        DocumentError::new(at, format!("{below}: {}", error.inner()))
+    });
+    let Members(members) = members?;
+    json.end().map_err(|error| none(&error))?;
+    Ok(members)
 }
 
 fn providers(document: &Document) -> Vec<Provider> {

@@ -1,18 +1,20 @@
 //! The instance document: all that is known of an instance, as JSON or YAML. Its schema is made from these types.
 
 use super::bytes::{self, Base64, Hidden};
+pub use super::extra::ExtraMetadata;
+use super::verbatim::{self, Twice};
 use crate::net::Vif;
+use crate::object::objects;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use zeroize::Zeroize;
 
 /// An instance: what its config drive, or its image, is to tell it.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(title = "imgraft instance document")]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Document", title = "imgraft instance document")]
 pub struct Document {
     /// Nova's options by name. Default: Nova's defaults.
     #[serde(default)]
@@ -36,10 +38,10 @@ pub struct Document {
     #[serde(default)]
     pub extra_md: ExtraMetadata,
     /// The static vendor data, an object. Default that of `conf`, else empty.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "verbatim::optional")]
     pub vendor_data: Option<Map<String, Value>>,
     /// What dynamic vendor data services answered, by the name of the target. Default none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "verbatim::object")]
     pub vendor_data_dynamic: Map<String, Value>,
     /// Bytes in hexadecimal that are repeated to 512 bytes in place of a random seed, for drives that can be compared.
     /// Default null: a fresh seed from the operating system for each version.
@@ -53,7 +55,8 @@ fn default_groups() -> Vec<String> {
 
 /// Options of Nova.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Conf")]
 pub struct Conf {
     /// The drive's format. Default `iso9660`; the command line goes before it.
     #[serde(default)]
@@ -105,7 +108,8 @@ pub enum Provider {
 
 /// Facts of the instance.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Facts")]
 pub struct Facts {
     /// Its UUID: cloud-init's instance-id.
     pub uuid: String,
@@ -183,7 +187,8 @@ pub struct Pairs(pub Vec<(String, String)>);
 
 /// A key pair.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "KeyPair")]
 pub struct KeyPair {
     /// Its name.
     pub name: String,
@@ -217,7 +222,8 @@ impl KeyKind {
 
 /// Ids in EC2's spelling.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Ec2Ids")]
 pub struct Ec2Ids {
     /// Of the instance (`i-0000001a`). Default `i-` and the first eight digits of the UUID.
     #[serde(default)]
@@ -235,7 +241,8 @@ pub struct Ec2Ids {
 
 /// A NUMA cell.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "NumaCell")]
 pub struct NumaCell {
     /// Shared CPUs; taken and not used. Default none.
     #[serde(default)]
@@ -247,7 +254,8 @@ pub struct NumaCell {
 
 /// A device with its place on a bus, and tags.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Device")]
 pub enum Device {
     /// A network interface.
     Nic {
@@ -324,7 +332,8 @@ impl Bus {
 
 /// A block device.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "BlockDevice")]
 pub struct BlockDevice {
     /// `volume` or `local`. Default null.
     #[serde(default)]
@@ -342,7 +351,8 @@ pub struct BlockDevice {
 
 /// A file for the guest: exactly one of `contents`, `contents_b64` and `contents_file`.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "File")]
 pub struct File {
     /// Where it goes in the guest.
     pub path: String,
@@ -357,26 +367,7 @@ pub struct File {
     pub contents_file: Option<String>,
 }
 
-/// What else goes into meta_data.json. `Debug` gives the names only, and strings are zeroed when it is dropped.
-#[derive(Clone, Default, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub struct ExtraMetadata(pub Map<String, Value>);
-
-impl fmt::Debug for ExtraMetadata {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
-    }
-}
-
-impl Drop for ExtraMetadata {
-    fn drop(&mut self) {
-        for value in self.0.values_mut() {
-            if let Value::String(text) = value {
-                text.zeroize();
-            }
-        }
-    }
-}
+objects!(Document, Conf, Facts, KeyPair, Ec2Ids, NumaCell, Device, BlockDevice, File);
 
 impl Document {
     /// The document of an instance of which no more is known.
@@ -396,6 +387,13 @@ impl Document {
     }
 }
 
+impl Pairs {
+    /// As an object.
+    pub(super) fn to_json(&self) -> Value {
+        Value::Object(self.0.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect())
+    }
+}
+
 impl<'de> Deserialize<'de> for Pairs {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
@@ -408,20 +406,12 @@ impl<'de> Deserialize<'de> for Pairs {
 
             fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
                 let mut pairs: Vec<(String, String)> = Vec::new();
-                let mut places = BTreeMap::new();
-                while let Some((key, value)) = map.next_entry::<String, String>()? {
-                    match places.get(&key) {
-                        // As Python's dictionaries: the last value, at the first one's place.
-                        Some(&place) => {
-                            if let Some((_, there)) = pairs.get_mut::<usize>(place) {
-                                *there = value;
-                            }
-                        }
-                        None => {
-                            places.insert(key.clone(), pairs.len());
-                            pairs.push((key, value));
-                        }
+                let mut seen = HashSet::new();
+                while let Some(key) = map.next_key::<String>()? {
+                    if !seen.insert(key.clone()) {
+                        map.next_value_seed(Twice)?;
                     }
+                    pairs.push((key, map.next_value()?));
                 }
                 Ok(Pairs(pairs))
             }

@@ -9,14 +9,17 @@ pub mod document;
 mod ec2;
 mod error;
 pub mod existing;
+mod extra;
 mod limits;
 mod nocloud;
 mod openstack;
 mod python2_dict;
 mod python_json;
 mod read;
+mod verbatim;
 mod version;
 
+pub(crate) use complete::object;
 pub use complete::{Instance, Place, Seed};
 pub use document::Document;
 pub use error::DocumentError;

@@ -27,8 +27,7 @@ pub(super) fn documents(instance: &Instance) -> Result<Documents, DocumentError>
         data.insert("availability-zone".into(), zone.clone().into());
     }
     if !facts.metadata.0.is_empty() {
-        let pairs = facts.metadata.0.iter().map(|(key, value)| (key.clone(), Value::from(value.clone())));
-        data.insert("meta".into(), Value::Object(pairs.collect()));
+        data.insert("meta".into(), facts.metadata.to_json());
     }
     documents.put("meta-data".into(), yaml(&Value::Object(data)).into_bytes());
 

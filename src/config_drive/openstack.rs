@@ -19,8 +19,7 @@ pub(super) fn meta_data(
     let mut put = |key: &str, value: Value| _ = data.insert(key.to_owned(), value);
     put("uuid", facts.uuid.clone().into());
     if !facts.metadata.0.is_empty() {
-        let pairs = facts.metadata.0.iter().map(|(key, value)| (key.clone(), Value::from(value.clone())));
-        put("meta", Value::Object(pairs.collect()));
+        put("meta", facts.metadata.to_json());
     }
     if !numbered.files.is_empty() {
         let files = numbered.files.iter().map(|(path, id)| json!({ "path": path, "content_path": content_path(*id) }));

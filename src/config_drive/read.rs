@@ -1,7 +1,9 @@
 //! An instance document from its text, JSON or YAML.
 
+use super::verbatim::{NUMBER, Verbatim};
 use super::{Document, DocumentError};
 use serde_json::{Deserializer, Value};
+use serde_saphyr::granit_parser::{Event, Parser};
 
 /// How a document is spelt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,7 @@ const DEPTH_MAX: usize = 128;
 ///
 /// The error names the place of what is wrong as a path into the document, and does not repeat values, which may be secret.
 pub fn read(text: &[u8], spelling: Spelling) -> Result<Document, DocumentError> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     match spelling {
         Spelling::Json => {
             let mut json = Deserializer::from_slice(text);
@@ -28,28 +31,83 @@ pub fn read(text: &[u8], spelling: Spelling) -> Result<Document, DocumentError> 
             json.end().map_err(|error| DocumentError::new("", format!("after the document: {error}")))?;
             Ok(document)
         }
-        Spelling::Yaml => serde_path_to_error::deserialize(yaml(text)?).map_err(|error| {
-            let error = located(&error);
-            if error.hint().is_none() && error.to_string().contains("expected a string") {
-                return error.with_hint("in YAML, what looks like a number or a truth value is a text in quotes only");
-            }
-            error
-        }),
+        Spelling::Yaml => {
+            let Verbatim(value) = parsed(text)?;
+            known_tags(text)?;
+            serde_path_to_error::deserialize(value).map_err(|error| {
+                let error = located(&error);
+                if error.hint().is_none() && error.to_string().contains("expected a string") {
+                    return error
+                        .with_hint("in YAML, what looks like a number or a truth value is a text in quotes only");
+                }
+                error
+            })
+        }
     }
 }
 
+/// What some editors put before a text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The value of a YAML document; aliases are followed within bounds.
 pub(super) fn yaml(text: &[u8]) -> Result<Value, DocumentError> {
-    let failed = |error: String| DocumentError::new("", format!("not YAML: {}", without_values(&error)));
-    let text = std::str::from_utf8(text).map_err(|_| failed("not a text in UTF-8".to_owned()))?;
+    parsed(text)
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, DocumentError> {
+    let failed = |error: &str| DocumentError::new("", format!("not YAML: {}", without_values(error)));
+    let text = std::str::from_utf8(text).map_err(|_| failed("not a text in UTF-8"))?;
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_nodes: NODES_MAX, max_depth: DEPTH_MAX },
         // It would show the lines, and there may be a secret in them.
         with_snippet: false,
     };
-    let first_line = |error: String| error.lines().next().unwrap_or_default().to_owned();
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| failed(first_line(error.to_string())))
+    let mut at = String::new();
+    let value = serde_saphyr::with_deserializer_from_str_with_options(text, options, |yaml| {
+        serde_path_to_error::deserialize(yaml).map_err(|error| {
+            at = error.path().to_string();
+            error.into_inner()
+        })
+    });
+    value.map_err(|error| {
+        let error = error.to_string();
+        let line = error.lines().next().unwrap_or_default();
+        if line.contains(NUMBER) {
+            return DocumentError::new(at.as_str(), NUMBER);
+        }
+        // The reader's own words are about its programming interface.
+        if line.contains("budget breached") {
+            let most = format!("more than {NODES_MAX} values (aliases are followed), or deeper than {DEPTH_MAX}");
+            return failed(&most);
+        }
+        failed(line.split(", set DuplicateKeyPolicy").next().unwrap_or_default())
+    })
 }
+
+/// Refuses tags that mean something to another program, `!include` say: here the value would be taken without it.
+fn known_tags(text: &[u8]) -> Result<(), DocumentError> {
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    for event in Parser::new_from_str(text) {
+        let Ok((event, span)) = event else { return Ok(()) };
+        let (Event::Scalar(_, _, _, Some(tag))
+        | Event::SequenceStart(_, _, Some(tag))
+        | Event::MappingStart(_, _, Some(tag))) = event
+        else {
+            continue;
+        };
+        let (handle, suffix) = tag.parts();
+        let is_core = tag.core_suffix().is_some_and(|suffix| CORE.contains(&suffix));
+        if !is_core && (handle, suffix) != ("", "!") && (handle, suffix) != ("!", "") {
+            let line = span.start.line();
+            return Err(DocumentError::new("", format!("line {line}: it has a tag (!…) that means nothing here"))
+                .with_hint("leave the tag out; files are named by user_data_file and contents_file"));
+        }
+    }
+    Ok(())
+}
+
+/// The tags of YAML's own types.
+const CORE: [&str; 8] = ["str", "int", "float", "bool", "null", "seq", "map", "binary"];
 
 fn located<E: std::fmt::Display>(error: &serde_path_to_error::Error<E>) -> DocumentError {
     let at = error.path().to_string();

@@ -9,13 +9,15 @@ pub mod network_data;
 
 pub use address::{Address, Cidr};
 
+use crate::object::objects;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// A virtual network interface as Nova knows it.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Vif")]
 pub struct Vif {
     /// The port's id; it becomes the link's `vif_id`. Default null.
     #[serde(default)]
@@ -66,7 +68,8 @@ pub struct Vif {
 
 /// A network.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Network")]
 pub struct Network {
     /// Its id; it becomes `network_id`. Default null.
     #[serde(default)]
@@ -87,6 +90,8 @@ pub struct Network {
 
 /// What else is known of a network.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+#[schemars(rename = "NetworkMeta")]
 pub struct NetworkMeta {
     /// Whether the interfaces text has this network. Default false.
     #[serde(default)]
@@ -101,7 +106,8 @@ pub struct NetworkMeta {
 
 /// A subnet.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Subnet")]
 pub struct Subnet {
     /// Its addresses: base address and prefix length (`10.0.0.0/24`).
     pub cidr: Cidr,
@@ -127,6 +133,8 @@ pub struct Subnet {
 
 /// What else is known of a subnet.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(remote = "Self")]
+#[schemars(rename = "SubnetMeta")]
 pub struct SubnetMeta {
     /// The address of the DHCP server; its presence says that the subnet has one. Default null.
     #[serde(default)]
@@ -144,7 +152,8 @@ pub struct SubnetMeta {
 
 /// An address of something.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Ip")]
 pub struct Ip {
     /// The address.
     pub address: Address,
@@ -161,7 +170,8 @@ pub struct Ip {
 
 /// A gateway, which may be there without an address.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Gateway")]
 pub struct Gateway {
     /// The address; none is as no gateway. Default null.
     #[serde(default)]
@@ -179,7 +189,8 @@ pub struct Gateway {
 
 /// An address of the interface.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "FixedIp")]
 pub struct FixedIp {
     /// The address.
     pub address: Address,
@@ -199,7 +210,8 @@ pub struct FixedIp {
 
 /// A route.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Route")]
 pub struct Route {
     /// Where to.
     pub cidr: Cidr,
@@ -212,6 +224,8 @@ pub struct Route {
     #[serde(default)]
     pub meta: Option<Map<String, Value>>,
 }
+
+objects!(Vif, Network, NetworkMeta, Subnet, SubnetMeta, Ip, Gateway, FixedIp, Route);
 
 impl Vif {
     /// The addresses of the interface, of all subnets.

@@ -2,13 +2,14 @@
 
 use super::{items, selector};
 use crate::cli;
-use crate::config_drive::{Document, DocumentError, Flavour, Instance, Place, Seed, Spelling, read};
+use crate::config_drive::{self, Document, DocumentError, Flavour, Instance, Place, Seed, Spelling, read};
 use crate::crypt;
 use crate::failure::Failure;
 use crate::inject::{Revealed, Selector, authorized_keys};
 use crate::secret::Secret;
 use imgraft_vfs::fs::Content;
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -94,8 +95,12 @@ fn put(document: &mut Document, typed: cli::Facts) -> Result<Option<Revealed>, F
         *place = option.or_else(|| place.take());
     }
     facts.launch_index = typed.launch_index.unwrap_or(facts.launch_index);
+    let mut seen = HashSet::new();
     for pair in &typed.meta {
         let (key, value) = items::pair("--meta", pair)?;
+        if !seen.insert(key.clone()) {
+            return Err(Failure::usage(format!("--meta: {key} is there twice; expected each key once")));
+        }
         facts.metadata.0.retain(|(there, _)| *there != key);
         facts.metadata.0.push((key, value));
     }
@@ -169,10 +174,8 @@ fn network(path: &Path) -> Result<Vec<crate::net::Vif>, Failure> {
 
 fn object(option: &str, path: &Path) -> Result<Map<String, Value>, Failure> {
     let text = bounded(option, path)?;
-    serde_json::from_slice(&text).map_err(|error| {
-        let place = format!("line {} column {}", error.line(), error.column());
-        Failure::usage(format!("{option}: {}: expected a JSON object; it is none at {place}", path.display()))
-    })
+    config_drive::object(&path.display().to_string(), &text)
+        .map_err(|error| Failure::usage(format!("{option}: {error}")))
 }
 
 fn file(typed: &str) -> Result<(String, Content), Failure> {

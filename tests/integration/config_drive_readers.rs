@@ -259,8 +259,19 @@ fn the_schema_and_a_validator_agree_with_us() {
             Value::Object(_) => continue,
             other => *other = json!({ "not": "fitting" }),
         }
-        // What extra_md holds is anybody's.
-        documents.push((changed, pointer.starts_with("/extra_md/")));
+        documents.push((changed, false));
+    }
+    // What extra_md holds is anybody's, but for what cloud-init knows.
+    for (extra, expected) in [
+        (json!({ "rack": { "not": ["fitting"] }, "random_seed": "x", "uuid": "u", "meta": { "a": "b" } }), true),
+        (json!({ "files": [{ "path": "/x", "content_path": "/content/0000" }] }), true),
+        (json!({ "files": [{ "path": "/x" }] }), false),
+        (json!({ "meta": { "a": 1 } }), false),
+        (json!({ "uuid": "" }), false),
+    ] {
+        let mut changed = full.clone();
+        changed["extra_md"] = extra;
+        documents.push((changed, expected));
     }
     assert!(documents.len() > 100);
     let jobs =

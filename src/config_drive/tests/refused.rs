@@ -85,7 +85,33 @@ fn what_is_wrong_is_named_by_its_path() {
         ("/network_info/0/address", json!(null), "network_info[0].address: expected a MAC address"),
         ("/network_info/1/network/meta/mtu", json!("big"), "network_info[1].network.meta"),
         ("/random_seed_hex", json!("0"), "random_seed_hex: not hexadecimal"),
-        ("/extra_md", json!("hunter2"), "extra_md: invalid type: string, expected a map"),
+        ("/extra_md/admin_pass", json!(123), "extra_md.admin_pass: invalid type: integer, expected a string"),
+        ("/extra_md/admin_pass", json!(null), "extra_md.admin_pass: invalid type: null, expected a string"),
+        (
+            "/extra_md/random_seed",
+            json!(["hunter2"]),
+            "extra_md.random_seed: invalid type: sequence, expected a string",
+        ),
+        ("/extra_md/uuid", json!(""), "extra_md.uuid: expected a text that is not empty"),
+        ("/extra_md/uuid", json!(1), "extra_md.uuid: invalid type: integer, expected a string"),
+        ("/extra_md/meta", json!({ "a": 1 }), "extra_md.meta.a: invalid type: integer, expected a string"),
+        ("/extra_md/files", json!({}), "extra_md.files: invalid type: map, expected a sequence"),
+        ("/extra_md/files", json!(["/etc/x"]), "extra_md.files[0]: invalid type: string, expected an object"),
+        ("/extra_md/files", json!([{ "path": "/x" }]), "extra_md.files[0]: missing field `content_path`"),
+        ("/instance", json!(["u", "h"]), "instance: invalid type: sequence, expected an object at"),
+        ("/instance", json!(null), "instance: invalid type: null, expected an object at"),
+        ("/conf", json!([]), "conf: invalid type: sequence, expected an object at"),
+        ("/instance/ec2_ids", json!(["i"]), "instance.ec2_ids: invalid type: sequence, expected an object at"),
+        ("/instance/devices/1", json!(["disk", {}]), "instance.devices[1]: invalid type: sequence, expected an object"),
+        ("/files/1", json!(["/x", "y"]), "files[1]: invalid type: sequence, expected an object at"),
+        ("/network_info/0", json!([]), "network_info[0]: invalid type: sequence, expected an object at"),
+        (
+            "/network_info/0/network/meta",
+            json!([]),
+            "network_info[0].network.meta: invalid type: sequence, expected an object at",
+        ),
+        ("/vendor_data", json!([]), "vendor_data: invalid type: sequence, expected an object at"),
+        ("/extra_md", json!("hunter2"), "extra_md: invalid type: string, expected an object at"),
     ] {
         let message = refusal(&with(pointer, value));
         assert!(!message.contains("hunter2"), "{message}");
@@ -95,6 +121,12 @@ fn what_is_wrong_is_named_by_its_path() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(refusal(&json!({ "instance": { "uuid": "x" } })).starts_with("instance: missing field `hostname`"));
+    for text in ["[]", "null"] {
+        for spelling in [Spelling::Json, Spelling::Yaml] {
+            let error = read(text.as_bytes(), spelling).unwrap_err().to_string();
+            assert!(error.contains("expected an object"), "{error}");
+        }
+    }
     let error = read(b"{\"instance\": {\"uuid\": \"x\"", Spelling::Json).unwrap_err().to_string();
     assert!(error.contains("EOF while parsing"), "{error}");
     let error = read(b"{\"instance\": {\"uuid\": \"x\", \"hostname\": \"h\"}} {}", Spelling::Json).unwrap_err();
@@ -154,6 +186,66 @@ fn yaml_is_as_good_and_bombs_are_not() {
     }
     let deep = format!("{{\"instance\": {}", "[".repeat(100_000));
     assert!(read(deep.as_bytes(), Spelling::Json).is_err());
+}
+
+#[test]
+fn what_would_be_changed_on_the_way_is_refused() {
+    let document = |rest: &str| format!("{{\"instance\": {{\"uuid\": \"u\", \"hostname\": \"h\"{rest}}}");
+    for (rest, expected) in [
+        (r#", "metadata": {"a": "1", "b": "2", "a": "3"}}"#, "instance.metadata.a: it is there twice"),
+        (r#"}, "extra_md": {"k": 1, "k": 2}"#, "extra_md.k: it is there twice"),
+        (r#"}, "extra_md": {"k": [{"x": 1, "x": 2}]}"#, "extra_md.k[0].x: it is there twice"),
+        (r#"}, "vendor_data": {"k": {"x": 1, "x": 1}}"#, "vendor_data.k.x: it is there twice"),
+        (r#"}, "vendor_data_dynamic": {"k": 1, "k": 1}"#, "vendor_data_dynamic.k: it is there twice"),
+        (r#"}, "vendor_data": {"k": [123456789012345678901234567890]}"#, "vendor_data.k[0]: expected a number that 64"),
+        (r#"}, "extra_md": {"k": -9223372036854775809}"#, "extra_md.k: expected a number that 64"),
+    ] {
+        let text = document(rest);
+        let error = read(text.as_bytes(), Spelling::Json).map(|_| ()).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+        let error = match read(text.as_bytes(), Spelling::Yaml) {
+            Ok(document) => panic!("{text}: {:?} {:?}", document.vendor_data, document.extra_md.0),
+            Err(error) => error.to_string(),
+        };
+        let twice = error.starts_with("not YAML: ") && error.contains("duplicate") && !error.contains("Policy");
+        assert!(twice == expected.contains("twice") && (twice || error.starts_with(expected)), "{error}");
+    }
+    let text = document(r#"}, "extra_md": {"k": [18446744073709551615, -9223372036854775808, 1.5, 1e3]}"#);
+    for spelling in [Spelling::Json, Spelling::Yaml] {
+        let extra = read(text.as_bytes(), spelling).unwrap().extra_md;
+        assert_eq!(extra.0["k"], json!([u64::MAX, i64::MIN, 1.5, 1e3]), "{spelling:?}");
+    }
+    for (value, expected) in [
+        (".inf", "not YAML: "),
+        (".nan", "not YAML: "),
+        ("123456789012345678901234567890", "extra_md.k[0]: expected a number"),
+    ] {
+        let text = format!("instance: {{uuid: u, hostname: h}}\nextra_md: {{k: [{value}]}}\n");
+        let error = read(text.as_bytes(), Spelling::Yaml).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{value}: {error}");
+    }
+    let error = read(b"instance: {uuid: u, hostname: h}\nextra_md: {admin_pass: 0123}\n", Spelling::Yaml).unwrap_err();
+    assert!(error.to_string().starts_with("extra_md.admin_pass: invalid type: "), "{error}");
+    assert!(error.hint().unwrap().contains("quotes"));
+}
+
+#[test]
+fn tags_of_other_programs_are_refused() {
+    let document = |value: &str| format!("instance:\n  uuid: u\n  hostname: h\n  user_data: {value}\n");
+    for value in ["!include /etc/passwd", "!!python/object:os.system x", "!<tag:example.com,2000:x> y", "!x\n    a: b"]
+    {
+        let error = read(document(value).as_bytes(), Spelling::Yaml).unwrap_err().to_string();
+        assert!(
+            error.starts_with("line ") && error.ends_with(": it has a tag (!…) that means nothing here"),
+            "{error}"
+        );
+    }
+    for value in ["!!str 5", "! x", "\"!include x\"", "|\n    !include x"] {
+        assert!(read(document(value).as_bytes(), Spelling::Yaml).is_ok(), "{value}");
+    }
+    let marked = format!("\u{feff}{}", document("x"));
+    assert!(read(marked.as_bytes(), Spelling::Yaml).is_ok());
+    assert!(read("\u{feff}{\"instance\": {\"uuid\": \"u\", \"hostname\": \"h\"}}".as_bytes(), Spelling::Json).is_ok());
 }
 
 #[test]
