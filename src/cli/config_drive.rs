@@ -181,7 +181,7 @@ pub struct Show {
     #[arg(long)]
     pub all: bool,
 
-    /// Show admin_pass, random_seed, user data, injected files and damaged documents too, which may hold secrets
+    /// Show admin_pass, random_seed, password, user data, vendor data, injected files and damaged documents too, which may hold secrets
     #[arg(long)]
     pub show_secrets: bool,
 
@@ -220,7 +220,7 @@ pub struct Diff {
     /// The other drive; the format, modes and times need not be the same
     pub b: PathBuf,
 
-    /// Show the values of admin_pass and random_seed, and what differs in user data and injected files
+    /// Show the values of admin_pass, random_seed and password, and what differs in user data, vendor data and injected files
     #[arg(long)]
     pub show_secrets: bool,
 

@@ -8,8 +8,8 @@ use serde_json::Value;
 /// What stands for a value that is not shown.
 const HIDDEN: &str = "(hidden)";
 
-/// Whether what may be secret is shown: `admin_pass` and `random_seed` wherever they stand, user data, NoCloud's vendor
-/// data, injected files, and documents that are damaged.
+/// Whether what may be secret is shown: `admin_pass` and `random_seed` and `password` wherever they stand, user data,
+/// vendor data (cloud-config as well), injected files, and documents that are damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Secrets {
     /// By its size only.
@@ -69,14 +69,14 @@ pub(super) fn is_private(path: &[u8]) -> bool {
         names.as_slice(),
         [b"user-data" | b"vendor-data"]
             | [b"openstack", b"content", ..]
-            | [b"openstack", _, b"user_data"]
+            | [b"openstack", _, b"user_data" | b"vendor_data.json" | b"vendor_data2.json"]
             | [b"ec2", _, b"user-data"]
     )
 }
 
 /// Whether the value of this key is not shown.
 pub(super) fn is_secret(key: &str) -> bool {
-    matches!(key, "admin_pass" | "random_seed")
+    matches!(key, "admin_pass" | "random_seed" | "password")
 }
 
 fn redact(value: &mut Value) {
@@ -98,17 +98,28 @@ mod tests {
 
     #[test]
     fn what_is_hidden() {
-        for path in
-            ["user-data", "vendor-data", "openstack/latest/user_data", "ec2/1.0/user-data", "openstack/content/0000"]
-        {
+        for path in [
+            "user-data",
+            "vendor-data",
+            "openstack/latest/user_data",
+            "ec2/1.0/user-data",
+            "openstack/content/0000",
+            "openstack/latest/vendor_data.json",
+            "openstack/2016-10-06/vendor_data2.json",
+        ] {
             assert!(is_private(path.as_bytes()), "{path}");
         }
-        for path in ["meta-data", "openstack/latest/meta_data.json", "openstack/latest/vendor_data.json", "x/user-data"]
+        for path in
+            ["meta-data", "openstack/latest/meta_data.json", "openstack/latest/network_data.json", "x/user-data"]
         {
             assert!(!is_private(path.as_bytes()), "{path}");
         }
-        let mut value = json!({"uuid": "1", "admin_pass": "x", "meta": [{"random_seed": {"a": 1}, "b": "c"}]});
+        let mut value =
+            json!({"uuid": "1", "admin_pass": "x", "password": "y", "meta": [{"random_seed": {"a": 1}, "b": "c"}]});
         redact(&mut value);
-        assert_eq!(value, json!({"uuid": "1", "admin_pass": HIDDEN, "meta": [{"random_seed": HIDDEN, "b": "c"}]}));
+        assert_eq!(
+            value,
+            json!({"uuid": "1", "admin_pass": HIDDEN, "password": HIDDEN, "meta": [{"random_seed": HIDDEN, "b": "c"}]})
+        );
     }
 }
