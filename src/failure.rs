@@ -121,15 +121,34 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
     printable(&text)
 }
 
-/// The text with control characters escaped, so that a name from an image cannot drive a terminal.
+/// The text with the characters escaped that drive a terminal, so that a name from an image cannot.
 pub fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            let escaped = if c.is_control() { Some(c.escape_default()) } else { None };
-            let plain = if c.is_control() { None } else { Some(c) };
+            let escaped = if drives_a_terminal(c) { Some(c.escape_default()) } else { None };
+            let plain = if drives_a_terminal(c) { None } else { Some(c) };
             escaped.into_iter().flatten().chain(plain)
         })
         .collect()
+}
+
+/// JSON, of which the same characters are escaped as JSON does; line breaks, which are outside of its texts, stay.
+pub fn inert_json(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut text, c| {
+        // All of them are in the basic plane.
+        let _ = match c {
+            '\n' => text.write_char(c),
+            c if drives_a_terminal(c) => write!(text, "\\u{:04x}", u32::from(c)),
+            c => text.write_char(c),
+        };
+        text
+    })
+}
+
+/// Control characters, and those that turn the direction of what is shown (Unicode Standard Annex 9, Bidi_Control).
+fn drives_a_terminal(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A hint whose commands, which stand between backquotes, name this file where they say IMAGE.
@@ -170,6 +189,14 @@ mod tests {
         assert_eq!(about("it's $x"), r"IMAGE: `check 'it'\''s $x'`, `-o file='it'\''s $x' NEW.qcow2` or `IMAGES`");
         assert!(about("-rf").contains("`check ./-rf`"));
         assert!(about("IMAGE").contains("`check IMAGE`"));
+    }
+
+    #[test]
+    fn json_stays_what_it_was() {
+        let value = serde_json::json!({"a\u{9b}\u{202e}": ["\n\u{7f}", "\u{e9}\u{1f600}"]});
+        let json = inert_json(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(json.contains("a\\u009b\\u202e") && json.contains("\u{e9}\u{1f600}"), "{json}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
     }
 
     #[test]

@@ -157,6 +157,7 @@ type Files = Vec<(&'static str, &'static str)>;
 fn broken() -> Vec<(&'static str, Files, Option<&'static str>)> {
     let old = "openstack/2012-08-10/meta_data.json";
     let latest = "openstack/latest/meta_data.json";
+    let network = "openstack/latest/network_data.json";
     vec![
         ("fine", vec![(latest, META)], None),
         ("no uuid", vec![(latest, "{}")], Some("there is no uuid")),
@@ -220,6 +221,43 @@ fn broken() -> Vec<(&'static str, Files, Option<&'static str>)> {
         ("disabled", vec![(latest, r#"{"uuid": "1", "meta": {"dsmode": "disabled"}}"#)], Some("declines")),
         ("odd mode", vec![(latest, r#"{"uuid": "1", "meta": {"dsmode": "pass"}}"#)], None),
         ("odd seed", vec![(latest, r#"{"uuid": "1", "random_seed": "%%%"}"#)], None),
+        ("cut seed", vec![(latest, r#"{"uuid": "1", "random_seed": "YWI"}"#)], Some("random_seed is not base64")),
+        ("padded seed", vec![(latest, r#"{"uuid": "1", "random_seed": "YW%I="}"#)], None),
+        ("seed", vec![(latest, r#"{"uuid": "1", "random_seed": 5}"#)], Some("random_seed is no text")),
+        ("files", vec![(latest, r#"{"uuid": "1", "files": 5}"#)], Some("files is no list")),
+        ("a file", vec![(latest, r#"{"uuid": "1", "files": [5]}"#)], Some("an entry of files is no object")),
+        ("meta", vec![(latest, r#"{"uuid": "1", "meta": "x"}"#)], Some("meta is no object")),
+        ("network list", vec![(latest, META), (network, "[]")], Some("network_data.json: it is no JSON object")),
+        ("links", vec![(latest, META), (network, r#"{"links": "x"}"#)], Some("links is no list")),
+        ("a link", vec![(latest, META), (network, r#"{"links": [{}]}"#)], Some("a link has no id")),
+        (
+            "a link's address",
+            vec![(latest, META), (network, r#"{"links": [{"id": "a", "type": "phy"}]}"#)],
+            Some("address"),
+        ),
+        (
+            "a network",
+            vec![
+                (latest, META),
+                (network, r#"{"links": [{"id": "a", "type": "phy", "name": "e"}], "networks": [{"type": "ipv4"}]}"#),
+            ],
+            Some("a network has no link"),
+        ),
+        (
+            "a bond",
+            vec![(latest, META), (network, r#"{"links": [{"id": "a", "type": "bond"}]}"#)],
+            Some("a bond has no bond_links"),
+        ),
+        (
+            "a vlan",
+            vec![(latest, META), (network, r#"{"links": [{"id": "a", "type": "vlan", "vlan_id": 1}]}"#)],
+            Some("a vlan has no vlan_link"),
+        ),
+        (
+            "no networks",
+            vec![(latest, META), (network, r#"{"links": [{"id": "a", "type": "phy", "name": "e"}]}"#)],
+            None,
+        ),
     ]
 }
 
@@ -325,7 +363,7 @@ fn extract_overwrites_nothing_and_stays_inside() {
 #[test]
 fn what_a_drive_says_cannot_drive_a_terminal() {
     let scratch = Scratch::new();
-    let meta = "{\"uuid\": \"1\u{9b}2J\", \"hostname\": \"h\\u001b[2J\u{7f}\"}";
+    let meta = "{\"uuid\": \"1\u{9b}2J\", \"hostname\": \"h\\u001b[2J\u{7f}\u{202e}\"}";
     let files =
         [("openstack/latest/meta_data.json", meta), ("openstack/latest/user_data", "a\u{1b}[2Jb\n"), ("x\u{1b}y", "")];
     let a = drive(&scratch, "a.iso", "config-2", &files);
@@ -334,9 +372,12 @@ fn what_a_drive_says_cannot_drive_a_terminal() {
         ["config-drive", "show", text(&a), "--show-secrets"],
         ["config-drive", "verify", text(&a), "-v"],
         ["config-drive", "diff", text(&a), text(&b)],
+        ["config-drive", "show", text(&a), "--json"],
+        ["config-drive", "verify", text(&a), "--json"],
     ] {
         let said = String::from_utf8(run(&words).stdout).unwrap();
-        assert!(said.contains("2J") && !said.contains(|c: char| c.is_control() && c != '\n'), "{words:?}: {said:?}");
+        let drives = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(said.contains("2J") && !said.contains(drives), "{words:?}: {said:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::body::{is_private, is_secret};
 use super::{Body, DOCUMENT_MAX, Existing, Secrets, text};
-use crate::failure::printable;
+use crate::failure::{inert_json, printable};
 use imgraft_vfs::Result;
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::master::Entry;
@@ -119,7 +119,7 @@ impl Difference {
 
     /// For machines.
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).map(|json| json + "\n").unwrap_or_default()
+        serde_json::to_string_pretty(self).map(|json| inert_json(&json) + "\n").unwrap_or_default()
     }
 }
 

@@ -3,6 +3,7 @@
 mod body;
 mod difference;
 mod extract;
+mod shape;
 mod show;
 mod verify;
 

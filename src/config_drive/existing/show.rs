@@ -2,7 +2,7 @@
 
 use super::body::is_read;
 use super::{Body, Existing, Secrets, text};
-use crate::failure::printable;
+use crate::failure::{inert_json, printable};
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::master::Entry;
 use imgraft_vfs::{Error, ErrorKind, Layer, Result};
@@ -157,7 +157,7 @@ pub fn document(existing: &Existing, entry: &Entry, secrets: Secrets) -> Result<
 /// JSON, indented unless `size`, that of the documents in it, makes it too large.
 fn json(value: &impl Serialize, size: u64) -> String {
     let json = if size > INDENT_MAX { serde_json::to_string(value) } else { serde_json::to_string_pretty(value) };
-    json.unwrap_or_default()
+    inert_json(&json.unwrap_or_default())
 }
 
 /// Adds lines, none of which can drive a terminal.

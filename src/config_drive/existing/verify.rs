@@ -4,8 +4,8 @@
 //! ds-identify (22.4 and later).
 
 use super::super::Layout;
-use super::{DOCUMENT_MAX, Existing, KNOWN};
-use crate::failure::printable;
+use super::{DOCUMENT_MAX, Existing, KNOWN, shape};
+use crate::failure::{inert_json, printable};
 use base64ct::{Base64, Encoding};
 use imgraft_vfs::Result;
 use imgraft_vfs::fs::FileType;
@@ -146,18 +146,25 @@ impl Verdict {
                     if data.get("uuid").is_none_or(Value::is_null) {
                         self.problem(&path, "there is no uuid in it");
                     }
+                    shape::metadata(&data, &mut |what| self.problem(&path, format!("{what}: cloud-init fails at it")));
                     self.contents(existing, &path, &Value::Object(data));
                 }
                 Found::Json(_) => self.problem(path, "it is no JSON object"),
                 Found::Broken => {}
             }
-            for name in ["vendor_data.json", "vendor_data2.json", "network_data.json"] {
+            for name in ["vendor_data.json", "vendor_data2.json"] {
                 let path = format!("{version}/{name}");
                 if let Found::Json(value) = self.json(existing, &path)?
                     && !matches!(value, Value::Object(_) | Value::Array(_) | Value::String(_))
                 {
                     self.problem(path, "it is no JSON object, list or text");
                 }
+            }
+            let path = format!("{version}/network_data.json");
+            if let Found::Json(value) = self.json(existing, &path)? {
+                shape::network_data(&value, &mut |what| {
+                    self.problem(&path, format!("{what}: cloud-init fails at it"));
+                });
             }
         }
         for path in EC2 {
@@ -168,11 +175,14 @@ impl Verdict {
 
     /// What of meta_data.json names other files.
     fn contents(&mut self, existing: &Existing, at: &str, data: &Value) {
-        for file in data.get("files").and_then(Value::as_array).into_iter().flatten() {
-            // cloud-init skips those without a path.
-            let Some(path) = file.get("path").and_then(Value::as_str) else {
-                self.note(at, "an entry of files has no path: cloud-init skips it");
-                continue;
+        for file in data.get("files").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_object) {
+            let path = match file.get("path") {
+                Some(Value::String(path)) => path,
+                Some(_) => continue,
+                None => {
+                    self.note(at, "an entry of files has no path: cloud-init skips it");
+                    continue;
+                }
             };
             let content = file.get("content_path").and_then(Value::as_str).unwrap_or_default();
             self.content(existing, at, &format!("the file {path}"), content);
@@ -183,8 +193,9 @@ impl Verdict {
         }
         if let Some(seed) = data.get("random_seed").and_then(Value::as_str)
             && Base64::decode_vec(seed).is_err()
+            && shape::is_decoded(seed)
         {
-            self.note(at, "random_seed is not base64");
+            self.note(at, "random_seed has something in it that is not base64, which cloud-init skips");
         }
         let mode = data.get("meta").and_then(|meta| meta.get("dsmode")).and_then(Value::as_str);
         match mode {
@@ -312,7 +323,7 @@ impl Verdict {
 
     /// For machines.
     pub fn to_json(&self) -> String {
-        serde_json::to_string_pretty(self).map(|json| json + "\n").unwrap_or_default()
+        serde_json::to_string_pretty(self).map(|json| inert_json(&json) + "\n").unwrap_or_default()
     }
 }
 
