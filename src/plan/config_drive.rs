@@ -148,6 +148,10 @@ impl Name {
                 .with_hint("--output 'DIR/{uuid}.iso' gives every instance a drive of its own"));
         };
         let directory = path.parent().unwrap_or(Path::new("")).to_path_buf();
+        if after.contains("{uuid}") || directory.to_string_lossy().contains("{uuid}") {
+            return Err(Failure::usage(format!("--output {}: more than one {{uuid}}", path.display()))
+                .with_hint("it stands once, in the file's name; directories are not made"));
+        }
         Ok(Self { directory, before: before.to_owned(), after: after.to_owned() })
     }
 

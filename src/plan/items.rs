@@ -10,7 +10,7 @@ use imgraft_vfs::fs::Content;
 use imgraft_vfs::path::GuestPath;
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The longest key, network or metadata file that is read, in bytes.
@@ -152,8 +152,9 @@ pub(super) fn pair(option: &str, typed: &str) -> Result<(String, String), Failur
 fn operations(typed: &cli::Inject, order: &[Ordered]) -> Result<Vec<FileOperation>, Failure> {
     let (mut uploads, mut writes) = (typed.upload.iter(), typed.write.iter());
     let (mut chowns, mut chmods) = (typed.chown.iter(), typed.chmod.iter());
+    let result = typed.output.as_deref().or(typed.overlay.as_deref());
     let next = |option| match option {
-        Ordered::Upload => uploads.next().map(|typed| upload(typed)),
+        Ordered::Upload => uploads.next().map(|typed| upload(typed, result)),
         Ordered::Write => writes.next().map(|typed| write(typed)),
         Ordered::Chown => chowns.next().map(|typed| chown(typed)),
         Ordered::Chmod => chmods.next().map(|typed| chmod(typed)),
@@ -161,8 +162,13 @@ fn operations(typed: &cli::Inject, order: &[Ordered]) -> Result<Vec<FileOperatio
     order.iter().copied().filter_map(next).collect()
 }
 
-fn upload(typed: &str) -> Result<FileOperation, Failure> {
+/// `result` is the file that the edited image will be, if it is a new one.
+fn upload(typed: &str, result: Option<&Path>) -> Result<FileOperation, Failure> {
     let (file, destination) = source_and_destination("--upload", typed)?;
+    if let Some(result) = result.filter(|result| is_same_file(result, Path::new(file))) {
+        return Err(Failure::usage(format!("--upload {file}: the result would replace it ({})", result.display()))
+            .with_hint("give the result another name"));
+    }
     let content = Content::open(Path::new(file))?;
     let mode = match &content {
         // Set-user-ID and the like are not carried into a guest unasked; --chmod sets them.
@@ -172,6 +178,11 @@ fn upload(typed: &str) -> Result<FileOperation, Failure> {
         Content::Bytes(_) => 0o644,
     };
     Ok(FileOperation::Put { destination: guest_path(destination.as_bytes())?, content, mode })
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    identity(a).is_some_and(|a| Some(a) == identity(b))
 }
 
 /// A file of the host, and where it goes in the guest.

@@ -216,6 +216,10 @@ fn many_drives_in_one_run() {
         assert!(message.contains(expected), "{message}");
         assert_eq!(files_below(&empty).len(), 0);
     }
+    for twice in [format!("{}/{{uuid}}-{{uuid}}", text(&out)), format!("{}/{{uuid}}/{{uuid}}.iso", text(&out))] {
+        let message = message(&["config-drive", "create", "--instances", text(&lines), "-o", &twice]);
+        assert!(message.contains("more than one {uuid}"), "{message}");
+    }
     // What can be read only once cannot be looked at first.
     let message = message(&["config-drive", "create", "--instances", "/dev/null", "-o", &pattern]);
     assert!(message.contains("/dev/null: no regular file"), "{message}");

@@ -71,6 +71,15 @@ fn a_copy_holds_what_the_image_would() {
             }
         }
         assert_eq!(oracle::sha256(&disk), before);
+
+        // What goes in is not what is written over.
+        let upload = format!("{}:/etc/other", text(&other));
+        let kept = oracle::sha256(&other);
+        let refused = inject(&items, &disk, &["--upload", &upload, "--output", text(&other), "--force"]);
+        let error = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{error}");
+        assert!(error.contains("the result would replace it"), "{error}");
+        assert_eq!(oracle::sha256(&other), kept);
     }
 }
 
