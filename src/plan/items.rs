@@ -290,7 +290,7 @@ mod tests {
             assert_eq!(hint("debian"), "--ssh-inject debian:file:PATH");
             assert_eq!(hint("./id.pub"), "--ssh-inject root:file:./id.pub");
         }
-        let failure = upload("/:/etc/x").unwrap_err();
+        let failure = upload("/:/etc/x", None).unwrap_err();
         assert!(failure.message.contains("a directory"), "{}", failure.message);
         assert!(failure.hints.join("").contains("each file"), "{:?}", failure.hints);
     }
