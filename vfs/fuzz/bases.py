@@ -18,6 +18,8 @@ UUID = "6d616c69-6365-4000-8000-000000000002"
 PLAIN = "none,ext_attr,filetype,sparse_super,large_file,dir_index"
 EXTENT = PLAIN + ",extent,extra_isize,dir_nlink,huge_file,flex_bg"
 FRAGMENTS = 40
+# mke2fs takes files in the order of their directory, which tmpfs has the same everywhere.
+STAGES = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 # name, KiB, features, further words for mke2fs, commands for debugfs
 BASES = [
@@ -37,7 +39,7 @@ BASES = [
     ("quota", 1024, EXTENT + ",quota", [], []),
     ("project", 1024, EXTENT + ",quota,project", [], []),
     ("ea-inode", 512, EXTENT + ",ea_inode", [], []),
-    ("casefold", 512, EXTENT + ",casefold", ["-E", "encoding=utf8"], []),
+    ("casefold", 512, EXTENT + ",casefold", ["-E", f"root_owner=0:0,hash_seed={UUID},encoding=utf8"], []),
     ("large-dir", 512, EXTENT + ",large_dir", [], []),
     ("mmp", 512, EXTENT, [], ["TUNE -O mmp"]),
     ("meta-bg", 1024, EXTENT.replace(",flex_bg", "") + ",meta_bg", ["-g", "256"], []),
@@ -81,7 +83,7 @@ def tree(root):
 
 
 def base(path, kib, features, words, edits):
-    with tempfile.TemporaryDirectory() as stage:
+    with tempfile.TemporaryDirectory(dir=STAGES) as stage:
         root = os.path.join(stage, "root")
         tree(root)
         with open(path, "wb") as file:

@@ -79,6 +79,13 @@ impl DirStore for DirFile<'_> {
         if size > SIZE_MAX {
             return Err(Error::new(ErrorKind::NoSpace, Layer::Filesystem, "the directory cannot grow further"));
         }
+        // Names behind a hole, or behind the end, would be lost: the mapping is damaged, or the size is.
+        self.store.directory_block(self.inode, logical.saturating_sub(1))?;
+        if let Segment::Blocks { start, .. } = self.store.segment(self.inode, u64::from(logical))?
+            && self.store.read(start)?.iter().any(|byte| *byte != 0)
+        {
+            return Err(self.inode.damaged("the directory has blocks behind its end"));
+        }
         // What was set aside behind the end would be in the way.
         self.store.cut(self.inode, u64::from(logical))?;
         let run = self.store.grow(self.inode, logical, 1)?;
