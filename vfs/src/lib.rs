@@ -6,6 +6,7 @@
 
 pub mod block;
 pub mod error;
+mod field;
 pub mod fs;
 pub mod image;
 pub mod master;

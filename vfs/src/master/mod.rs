@@ -5,7 +5,6 @@
 //! The same tree and the same options give the same bytes. [`Drive::open`] reads either format, hostile images included.
 
 mod drive;
-mod field;
 mod flat;
 mod image;
 pub mod iso9660;

@@ -3,10 +3,10 @@
 //! Our own reader: `gptman` 3.1 allocates by the header's entry count before any check and asserts on entries that are
 //! not 128 bytes long, so a table of a stranger ends the process.
 
-use super::field::{array, byte, guid, le32, le64, text16};
 use super::{SECTOR_SIZES, VolumeInfo, layout};
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
+use crate::field::{array, byte, guid, le32, le64, text16};
 use std::num::NonZeroU32;
 
 pub(super) const SIGNATURE: &[u8] = b"EFI PART";

@@ -4,10 +4,10 @@
 //! kernel's `block/partitions/msdos.c` reads it. Our own reader: `mbrman` 0.6 adds the chain's sector numbers in 32 bits
 //! unchecked and follows it without a bound, so a table of a stranger panics or reads for hours.
 
-use super::field::{array, byte, le32};
 use super::{VolumeInfo, layout};
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
+use crate::field::{array, byte, le32};
 use std::num::NonZeroU32;
 
 const SECTOR: usize = 512;

@@ -2,7 +2,6 @@
 
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used)]
 
-mod field;
 mod gpt;
 mod layout;
 mod mbr;

@@ -52,8 +52,10 @@ trait Candidate: Clone {
     fn key(&self) -> Self::Key;
     /// Whether it says the whole name.
     fn is_exact(&self) -> bool;
-    /// The same with a number at its end.
-    fn numbered(&self, number: u32) -> Self;
+    /// Leaves room for so many characters at its end; whether nothing had to go.
+    fn cut(&mut self, room: usize) -> bool;
+    /// Adds digits at its end.
+    fn append(&mut self, digits: &str);
 }
 
 /// Numbers those that are equal to one before. Names that are exact come first: no cut name takes theirs.
@@ -67,7 +69,10 @@ fn unique<C: Candidate>(mut names: Vec<C>) -> Vec<C> {
         if taken.contains(&name.key()) {
             let number = numbers.entry(wanted.key()).or_default();
             while taken.contains(&name.key()) {
-                name = wanted.numbered(*number);
+                let digits = format!("{number:03}");
+                name = wanted.clone();
+                name.cut(digits.len());
+                name.append(&digits);
                 *number += 1;
             }
         }
@@ -91,22 +96,10 @@ impl Plain {
         let allowed = |byte: &u8| if byte.is_ascii_alphanumeric() || *byte == b'.' { *byte } else { b'_' };
         let mapped: Vec<u8> = name.iter().map(allowed).collect();
         let (stem, extension) = split(&mapped);
-        let room = PLAIN_MAX - 1 - stem.len().min(STEM_MIN);
-        let extension = extension[..extension.len().min(room)].to_vec();
-        let mut plain = Self { stem: stem.to_vec(), extension, kind, exact: mapped == name };
+        let (stem, extension) = (stem.to_vec(), extension.to_vec());
+        let mut plain = Self { stem, extension, kind, exact: mapped == name };
         plain.exact &= plain.cut(0);
         plain
-    }
-
-    /// Leaves room for so many digits; whether nothing had to go.
-    fn cut(&mut self, digits: usize) -> bool {
-        // A file always has its dot.
-        let is_file = matches!(self.kind, Numbered::File(_));
-        let dot = usize::from(is_file || !self.extension.is_empty());
-        let room = PLAIN_MAX - dot - self.extension.len() - digits;
-        let fits = self.stem.len() <= room;
-        self.stem.truncate(room);
-        fits
     }
 
     fn into_identifier(self) -> Vec<u8> {
@@ -134,12 +127,19 @@ impl Candidate for Plain {
         self.exact
     }
 
-    fn numbered(&self, number: u32) -> Self {
-        let digits = format!("{number:03}");
-        let mut name = self.clone();
-        name.cut(digits.len());
-        name.stem.extend(digits.as_bytes());
-        name
+    fn cut(&mut self, digits: usize) -> bool {
+        // A file always has its dot.
+        let is_file = matches!(self.kind, Numbered::File(_));
+        let dot = usize::from(is_file || !self.extension.is_empty());
+        let room = PLAIN_MAX - dot - digits;
+        let fits = self.stem.len() + self.extension.len() <= room;
+        self.extension.truncate(room - self.stem.len().min(STEM_MIN));
+        self.stem.truncate(room - self.extension.len());
+        fits
+    }
+
+    fn append(&mut self, digits: &str) {
+        self.stem.extend(digits.as_bytes());
     }
 }
 
@@ -171,17 +171,6 @@ impl Joliet {
         joliet.exact &= joliet.cut(0);
         joliet
     }
-
-    fn cut(&mut self, digits: usize) -> bool {
-        let mut room = JOLIET_MAX - digits;
-        let fits = self.units.len() <= room;
-        // Half a pair is no character.
-        if !fits && self.units.get(room).is_some_and(|unit| (0xdc00..0xe000).contains(unit)) {
-            room -= 1;
-        }
-        self.units.truncate(room);
-        fits
-    }
 }
 
 impl Candidate for Joliet {
@@ -195,12 +184,19 @@ impl Candidate for Joliet {
         self.exact
     }
 
-    fn numbered(&self, number: u32) -> Self {
-        let digits = format!("{number:03}");
-        let mut name = self.clone();
-        name.cut(digits.len());
-        name.units.extend(digits.encode_utf16());
-        name
+    fn cut(&mut self, digits: usize) -> bool {
+        let mut room = JOLIET_MAX - digits;
+        let fits = self.units.len() <= room;
+        // Half a pair is no character.
+        if !fits && self.units.get(room).is_some_and(|unit| (0xdc00..0xe000).contains(unit)) {
+            room -= 1;
+        }
+        self.units.truncate(room);
+        fits
+    }
+
+    fn append(&mut self, digits: &str) {
+        self.units.extend(digits.encode_utf16());
     }
 }
 
@@ -244,6 +240,17 @@ mod tests {
         assert!(made.iter().all(|name| name.len() <= 33 && name.ends_with(".txt;1")), "{:?}", made.first());
         let extension = format!("{}.{}", "s".repeat(200), "e".repeat(50));
         assert_eq!(plain(&[&extension]), [format!("{}.{};1", "s".repeat(8), "e".repeat(22))]);
+        // The number finds room beside a short stem and a long extension; what is cut is not exact.
+        let cut = |n: u32| format!("a.{}{n}", "e".repeat(29));
+        let whole = format!("a.{}", "e".repeat(29));
+        assert_eq!(
+            plain(&[&cut(1), &cut(2), &whole]),
+            [0, 1]
+                .map(|n| format!("a00{n}.{};1", "e".repeat(26)))
+                .into_iter()
+                .chain([whole.clone() + ";1"])
+                .collect::<Vec<_>>()
+        );
     }
 
     fn joliet(names: &[&str]) -> Vec<String> {

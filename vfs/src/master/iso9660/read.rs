@@ -5,9 +5,9 @@
 use super::read_system_use::{self as system_use, RockRidge};
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
+use crate::field::{array, byte, le16, le32, part, text};
 use crate::fs::{FileType, Timestamp};
 use crate::master::drive::{self, About, DriveFormat, Entry, Extent, List, View, corrupt};
-use crate::master::field::{array, byte, le16, le32, part, text};
 use crate::master::time::Civil;
 
 pub(super) const SECTOR: u64 = 2048;

@@ -5,9 +5,9 @@
 use super::read::SECTOR;
 use crate::block::BlockDevice;
 use crate::error::Result;
+use crate::field::{array, byte, le32, part};
 use crate::fs::{Attrs, FileType};
 use crate::master::drive::{self, List, corrupt};
-use crate::master::field::{array, byte, le32, part};
 use crate::path::{NAME_MAX, PATH_MAX};
 
 /// How often the fields of one file continue elsewhere.

@@ -5,9 +5,9 @@
 use super::read_volume::{Root, Volume};
 use crate::block::BlockDevice;
 use crate::error::Result;
+use crate::field::{array, byte, le16, le32, text};
 use crate::fs::{FileType, Timestamp};
 use crate::master::drive::{self, About, DriveFormat, Entry, List, corrupt};
-use crate::master::field::{array, byte, le16, le32, text};
 use crate::master::time::Civil;
 
 const ENTRY: usize = 32;

@@ -4,8 +4,8 @@
 
 use crate::block::BlockDevice;
 use crate::error::Result;
+use crate::field::{byte, le16, le32, part, text};
 use crate::master::drive::{self, Extent, corrupt};
-use crate::master::field::{byte, le16, le32, part, text};
 
 /// How much of the table is read at once, in bytes: a multiple of each entry's size.
 const WINDOW: u64 = 48 << 10;

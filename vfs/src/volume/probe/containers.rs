@@ -1,8 +1,8 @@
 //! What holds volumes of its own: LUKS, LVM physical volumes, Linux software RAID.
 
-use super::super::field::{array, has, le32, le64, text, uuid};
 use super::{Source, signature};
 use crate::error::Result;
+use crate::field::{array, has, le32, le64, text, uuid};
 use crate::volume::Signature;
 
 /// LUKS 1 and 2 (the on-disk format specifications of cryptsetup): big-endian, the UUID as text.

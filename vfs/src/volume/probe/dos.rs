@@ -1,8 +1,8 @@
 //! What begins with a DOS boot sector: FAT, exFAT, NTFS, BitLocker.
 
-use super::super::field::{array, byte, has, le16, le32, le64, text, text16};
 use super::{Source, signature};
 use crate::error::Result;
+use crate::field::{array, byte, has, le16, le32, le64, text, text16};
 use crate::volume::Signature;
 
 const DIR_ENTRY: usize = 32;

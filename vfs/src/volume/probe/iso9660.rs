@@ -1,8 +1,8 @@
 //! ISO 9660: the primary volume descriptor (ECMA-119, section 8.4).
 
-use super::super::field::{has, text};
 use super::{Source, signature};
 use crate::error::Result;
+use crate::field::{has, text};
 use crate::volume::Signature;
 
 /// The descriptor lies in sector 16 of 2048 bytes. The label is the volume identifier (a longer Joliet one is not

@@ -1,8 +1,8 @@
 //! Filesystems that a Linux guest makes, and swap.
 
-use super::super::field::{array, has, le16, le32, text, text16, uuid};
 use super::{Source, signature};
 use crate::error::Result;
+use crate::field::{array, has, le16, le32, text, text16, uuid};
 use crate::volume::Signature;
 
 /// ext2, ext3, ext4 and their external journal, told apart by features as blkid(8) does (`ext4(5)`, kernel

@@ -3,38 +3,43 @@
 use std::fmt::Write;
 
 /// The `N` bytes from `at`, or `None` where the slice ends before.
-pub(super) fn array<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
+pub(crate) fn array<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
     from.get(at..)?.first_chunk().copied()
 }
 
-pub(super) fn byte(from: &[u8], at: usize) -> Option<u8> {
+pub(crate) fn byte(from: &[u8], at: usize) -> Option<u8> {
     from.get(at).copied()
 }
 
-pub(super) fn le16(from: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn le16(from: &[u8], at: usize) -> Option<u16> {
     array(from, at).map(u16::from_le_bytes)
 }
 
-pub(super) fn le32(from: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn le32(from: &[u8], at: usize) -> Option<u32> {
     array(from, at).map(u32::from_le_bytes)
 }
 
-pub(super) fn le64(from: &[u8], at: usize) -> Option<u64> {
+pub(crate) fn le64(from: &[u8], at: usize) -> Option<u64> {
     array(from, at).map(u64::from_le_bytes)
 }
 
+/// So many bytes from `at`.
+pub(crate) fn part(from: &[u8], at: usize, len: usize) -> Option<&[u8]> {
+    from.get(at..)?.get(..len)
+}
+
 /// Whether `magic` stands at `at`.
-pub(super) fn has(from: &[u8], at: usize, magic: &[u8]) -> bool {
+pub(crate) fn has(from: &[u8], at: usize, magic: &[u8]) -> bool {
     from.get(at..).is_some_and(|tail| tail.starts_with(magic))
 }
 
 /// A UUID whose bytes are stored in the order they are printed; empty where it is all zero.
-pub(super) fn uuid(bytes: [u8; 16]) -> String {
+pub(crate) fn uuid(bytes: [u8; 16]) -> String {
     dashed(&bytes, &[4, 6, 8, 10])
 }
 
 /// A GUID of the UEFI specification, appendix A: its first three fields are little-endian; empty where it is all zero.
-pub(super) fn guid(bytes: [u8; 16]) -> String {
+pub(crate) fn guid(bytes: [u8; 16]) -> String {
     let [a, b, c, d, e, f, g, h, tail @ ..] = bytes;
     let [i, j, k, l, m, n, o, p] = tail;
     uuid([d, c, b, a, f, e, h, g, i, j, k, l, m, n, o, p])
@@ -56,14 +61,14 @@ fn dashed(bytes: &[u8], before: &[usize]) -> String {
 }
 
 /// A name that ends at its first NUL or with its field; trailing blanks are padding.
-pub(super) fn text(raw: &[u8]) -> String {
+pub(crate) fn text(raw: &[u8]) -> String {
     let end = raw.iter().position(|byte| *byte == 0).unwrap_or(raw.len());
     let name = raw.get(..end).unwrap_or_default();
     String::from_utf8_lossy(name).trim_end().to_owned()
 }
 
 /// A name in little-endian UTF-16 that ends at its first NUL or with its field.
-pub(super) fn text16(raw: &[u8]) -> String {
+pub(crate) fn text16(raw: &[u8]) -> String {
     let units = raw.chunks_exact(2).filter_map(|pair| le16(pair, 0)).take_while(|unit| *unit != 0);
     char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
