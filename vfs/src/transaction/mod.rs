@@ -28,6 +28,7 @@ mod record;
 mod recover;
 #[cfg(test)]
 mod recover_tests;
+mod sealed;
 mod sidecar;
 mod spill;
 mod undo;

@@ -7,13 +7,11 @@
 //!
 //! The journal holds what goes into the guest, password hashes and keys included; its file has mode 0600.
 
-use super::changes::{CHUNK, SECTOR};
-use super::host::{Stamp, Time};
+use super::changes::SECTOR;
+use super::host::Stamp;
+use super::sealed::{self, put_time, time_at, u32_at, u64_at};
+pub(super) use super::sealed::{HEADER, RECORD_HEADER, TRAILER};
 use crc32c::crc32c;
-
-pub(super) const HEADER: usize = 512;
-pub(super) const TRAILER: usize = 32;
-pub(super) const RECORD_HEADER: usize = 16;
 
 const MAGIC: &[u8; 8] = b"IMGRAFTJ";
 const TRAILER_MAGIC: &[u8; 8] = b"IMGRAFTE";
@@ -21,9 +19,6 @@ const VERSION: u32 = 2;
 
 /// In a header: the image's host keeps no time of its last write.
 const TIMELESS: u32 = 1;
-
-/// Where the header's own checksum lies.
-const CHECKSUM: std::ops::Range<usize> = 12..16;
 
 /// What a journal says of itself, and of the image it was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,23 +50,16 @@ pub(super) enum Opening {
 
 impl Header {
     pub(super) fn encode(&self) -> [u8; HEADER] {
-        let mut bytes = [0; HEADER];
-        bytes[..8].copy_from_slice(MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[16..32].copy_from_slice(&self.id);
+        let mut bytes = sealed::begin(MAGIC, VERSION, self.id);
         bytes[32..40].copy_from_slice(&self.image_size.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.stamp.inode.to_le_bytes());
         match self.stamp.time {
-            Some(time) => {
-                bytes[48..56].copy_from_slice(&time.seconds.to_le_bytes());
-                bytes[56..60].copy_from_slice(&time.nanos.to_le_bytes());
-            }
+            Some(time) => put_time(&mut bytes, 48, time),
             None => bytes[60..64].copy_from_slice(&TIMELESS.to_le_bytes()),
         }
         bytes[64..72].copy_from_slice(&self.records.to_le_bytes());
         bytes[72..80].copy_from_slice(&self.journal_size.to_le_bytes());
-        let checksum = crc32c(&bytes);
-        bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+        sealed::sign(&mut bytes);
         bytes
     }
 
@@ -83,24 +71,19 @@ impl Header {
             return if bytes.iter().all(|&byte| byte == 0) { Opening::Torn } else { Opening::Foreign };
         }
         let Ok(bytes) = <&[u8; HEADER]>::try_from(bytes) else { return Opening::Torn };
-        let mut unsigned = *bytes;
-        unsigned[CHECKSUM].fill(0);
-        if crc32c(&unsigned) != u32_at(bytes, CHECKSUM.start) {
+        if !sealed::is_signed(bytes) {
             return Opening::Torn;
         }
         match u32_at(bytes, 8) {
             VERSION => {}
             version => return Opening::Version(version),
         }
-        let mut id = [0; 16];
-        id.copy_from_slice(&bytes[16..32]);
         Opening::Header(Self {
-            id,
+            id: sealed::id(bytes),
             image_size: u64_at(bytes, 32),
             stamp: Stamp {
                 inode: u64_at(bytes, 40),
-                time: (u32_at(bytes, 60) != TIMELESS)
-                    .then(|| Time { seconds: u64_at(bytes, 48).cast_signed(), nanos: u32_at(bytes, 56) }),
+                time: (u32_at(bytes, 60) != TIMELESS).then(|| time_at(bytes, 48)),
             },
             records: u64_at(bytes, 64),
             journal_size: u64_at(bytes, 72),
@@ -109,15 +92,11 @@ impl Header {
 
     /// The end of the journal, where `checksum` is the CRC-32C of everything before it.
     pub(super) fn trailer(&self, checksum: u32) -> [u8; TRAILER] {
-        let mut bytes = [0; TRAILER];
-        bytes[..8].copy_from_slice(TRAILER_MAGIC);
-        bytes[8..24].copy_from_slice(&self.id);
-        bytes[24..28].copy_from_slice(&checksum.to_le_bytes());
-        bytes
+        sealed::trailer(TRAILER_MAGIC, self.id, checksum)
     }
 }
 
-/// The start of a record: a range of the image, of at most [`CHUNK`] bytes.
+/// The start of a record: a range of the image, of at most [`CHUNK`](super::changes::CHUNK) bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
     pub(super) offset: u64,
@@ -153,19 +132,13 @@ const OLD_ZEROS: u32 = 1;
 const NEW_ZEROS: u32 = 2;
 
 impl Extent {
-    /// The range that `bytes` give, where it is one that this tool writes: in sectors, not empty, not before `from`, and
-    /// inside `image_size`.
+    /// What `bytes` say, where it is such as this tool writes: a [`range`](sealed::range), and flags that are known.
     pub(super) fn decode(bytes: &[u8; RECORD_HEADER], from: u64, image_size: u64) -> Option<Self> {
-        let offset = u64_at(bytes, 0);
-        let len = u32_at(bytes, 8);
+        let (offset, len) = sealed::range(bytes, from, image_size)?;
         let flags = u32_at(bytes, 12);
-        let end = offset.checked_add(u64::from(len))?;
-        let len = usize::try_from(len).ok()?;
         let stored = |zeros| if flags & zeros == 0 { Stored::Here } else { Stored::Zeros };
-        let fits =
-            offset.is_multiple_of(SECTOR as u64) && (1..=CHUNK).contains(&len) && offset >= from && end <= image_size;
         let known = flags & !(OLD_ZEROS | NEW_ZEROS) == 0;
-        (fits && known).then_some(Self { offset, len, old: stored(OLD_ZEROS), new: stored(NEW_ZEROS) })
+        known.then_some(Self { offset, len, old: stored(OLD_ZEROS), new: stored(NEW_ZEROS) })
     }
 
     /// The sectors in it, the last of which may be cut short by the end of the image.
@@ -204,20 +177,10 @@ pub(super) fn checksums(table: &[u8]) -> impl Iterator<Item = (u32, u32)> {
     table.chunks_exact(8).map(|pair| (u32_at(pair, 0), u32_at(pair, 4)))
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut number = [0; 4];
-    number.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(number)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut number = [0; 8];
-    number.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(number)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::changes::CHUNK;
+    use super::super::host::Time;
     use super::*;
 
     fn header() -> Header {
@@ -258,9 +221,7 @@ mod tests {
     fn another_version_is_named() {
         let mut bytes = header().encode();
         bytes[8] = 9;
-        bytes[CHECKSUM].fill(0);
-        let checksum = crc32c(&bytes);
-        bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+        sealed::sign(&mut bytes);
         assert_eq!(Header::decode(&bytes), Opening::Version(9));
     }
 

@@ -147,6 +147,29 @@ fn a_crash_of_an_undo_leaves_the_image_as_it_is_or_as_it_was() {
     assert!(total > 500);
 }
 
+#[test]
+fn a_crash_of_the_commit_is_taken_back_or_has_changed_nothing() {
+    for case in cases().into_iter().filter(|case| case.old.len() < 1 << 20) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("undo");
+        let before = Disk::new(case.old.clone());
+        let host = CrashHost::new(before.clone());
+        case.commit(&host, &file).unwrap();
+        let (_, log) = host.log();
+        let (mut cut, mut news) = (0, 0);
+        states(&before, &log, 200, |disk| {
+            let (host, _) = recovered(disk);
+            let image = host.disk().image;
+            news += usize::from(!case.is_old(&image, "after a crash of a commit"));
+            cut += usize::from(image.len() > case.old.len() && image.len() < case.new.len());
+            undo(&host, &file, Proof::Waived).unwrap();
+            assert!(host.disk().image == case.old, "{}: {} bytes before", case.name, image.len());
+        });
+        assert!(news > 0, "{}: no state was the new image", case.name);
+        assert!(cut > 0 || case.plan == CommitPlan::Journal, "{}: no state had a part of the tail", case.name);
+    }
+}
+
 fn faults() -> impl Iterator<Item = (Lasts, Failure)> {
     [Lasts::Once, Lasts::ForChanges, Lasts::Forever]
         .into_iter()

@@ -132,14 +132,11 @@ fn fill(overlay: &Overlay, mut header: Header, ranges: &[Range<u64>], file: NewF
         old.resize(len, 0);
         new.resize(len, 0);
         overlay.read_at(&mut new, offset)?;
-        let kept = matches!(header.way, Way::Switch(sector) if offset != sector);
-        if !kept {
+        let stored = if matches!(header.way, Way::Switch(sector) if offset != sector) {
+            Stored::Kept
+        } else {
             overlay.read_base(&mut old, offset)?;
-        }
-        let stored = match header.way {
-            _ if kept => Stored::Kept,
-            _ if old.iter().all(|&byte| byte == 0) => Stored::Zeros,
-            _ => Stored::Here,
+            if old.iter().all(|&byte| byte == 0) { Stored::Zeros } else { Stored::Here }
         };
         pending.extend_from_slice(&Extent { offset, len, stored }.encode());
         new.chunks(SECTOR).for_each(|sector| pending.extend_from_slice(&crc32c(sector).to_le_bytes()));
@@ -357,9 +354,8 @@ impl UndoFile {
         let Header { old_size, new_size, way, .. } = self.header;
         let known = match way {
             Way::Journal => old_size == new_size && base.size() == new_size,
-            Way::Switch(sector) => {
-                sector.is_multiple_of(SECTOR as u64) && (base.size() == new_size || base.size() == old_size)
-            }
+            // A commit that was interrupted before its switch has written some of what lies past the old end.
+            Way::Switch(sector) => sector.is_multiple_of(SECTOR as u64) && (old_size..=new_size).contains(&base.size()),
         };
         if !known {
             return Err(self.changed_since(base, "it has another size"));

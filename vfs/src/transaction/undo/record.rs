@@ -2,25 +2,23 @@
 //!
 //! All numbers are little-endian. For every sector of 512 bytes a record has the CRC-32C of what the image holds after the
 //! commit; then follow the bytes that were there before, unless they are all zero, or still are where they were (what a
-//! qcow2 image has freed). The trailer's checksum is over everything before it: an undo file that is cut or damaged counts
+//! qcow2 image has freed). The trailer's checksum is over the records and then the header: an undo file that is cut or damaged counts
 //! for nothing. The seal says when the image was written to last.
 
-use super::super::changes::{CHUNK, SECTOR};
+use super::super::changes::SECTOR;
 use super::super::host::Time;
+use super::super::sealed::{self, put_time, time_at, u32_at, u64_at};
+pub(super) use super::super::sealed::{HEADER, RECORD_HEADER, TRAILER};
 use crc32c::crc32c;
 
-pub(super) const HEADER: usize = 512;
-pub(super) const TRAILER: usize = 32;
 pub(super) const SEAL: usize = 64;
-pub(super) const RECORD_HEADER: usize = 16;
 
 const MAGIC: &[u8; 8] = b"IMGRAFTU";
 const TRAILER_MAGIC: &[u8; 8] = b"IMGRAFTV";
 const SEAL_MAGIC: &[u8; 8] = b"IMGRAFTS";
 const VERSION: u32 = 1;
 
-/// Where the header's and the seal's own checksums lie.
-const CHECKSUM: std::ops::Range<usize> = 12..16;
+/// Where the seal's own checksum lies.
 const SEAL_CHECKSUM: std::ops::Range<usize> = 60..64;
 
 /// How the image goes back.
@@ -71,10 +69,7 @@ pub(super) enum Opening {
 
 impl Header {
     pub(super) fn encode(&self) -> [u8; HEADER] {
-        let mut bytes = [0; HEADER];
-        bytes[..8].copy_from_slice(MAGIC);
-        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        bytes[16..32].copy_from_slice(&self.id);
+        let mut bytes = sealed::begin(MAGIC, VERSION, self.id);
         let (way, sector) = match self.way {
             Way::Journal => (0_u32, 0),
             Way::Switch(sector) => (1, sector),
@@ -90,14 +85,12 @@ impl Header {
         bytes[56..64].copy_from_slice(&self.old_size.to_le_bytes());
         bytes[64..72].copy_from_slice(&self.new_size.to_le_bytes());
         if let Some(time) = self.old_time {
-            bytes[72..80].copy_from_slice(&time.seconds.to_le_bytes());
-            bytes[80..84].copy_from_slice(&time.nanos.to_le_bytes());
+            put_time(&mut bytes, 72, time);
             bytes[84..88].copy_from_slice(&1_u32.to_le_bytes());
         }
         bytes[88..96].copy_from_slice(&self.records.to_le_bytes());
         bytes[96..104].copy_from_slice(&self.file_size.to_le_bytes());
-        let checksum = crc32c(&bytes);
-        bytes[CHECKSUM].copy_from_slice(&checksum.to_le_bytes());
+        sealed::sign(&mut bytes);
         bytes
     }
 
@@ -107,9 +100,7 @@ impl Header {
             return Opening::Foreign;
         }
         let Ok(bytes) = <&[u8; HEADER]>::try_from(bytes) else { return Opening::Damaged };
-        let mut unsigned = *bytes;
-        unsigned[CHECKSUM].fill(0);
-        if crc32c(&unsigned) != u32_at(bytes, CHECKSUM.start) {
+        if !sealed::is_signed(bytes) {
             return Opening::Damaged;
         }
         match u32_at(bytes, 8) {
@@ -126,16 +117,13 @@ impl Header {
             1 => Witness::Content(u32_at(bytes, 48)),
             _ => return Opening::Damaged,
         };
-        let time = Time { seconds: u64_at(bytes, 72).cast_signed(), nanos: u32_at(bytes, 80) };
-        let mut id = [0; 16];
-        id.copy_from_slice(&bytes[16..32]);
         Opening::Header(Self {
-            id,
+            id: sealed::id(bytes),
             way,
             witness,
             old_size: u64_at(bytes, 56),
             new_size: u64_at(bytes, 64),
-            old_time: (u32_at(bytes, 84) == 1).then_some(time),
+            old_time: (u32_at(bytes, 84) == 1).then(|| time_at(bytes, 72)),
             records: u64_at(bytes, 88),
             file_size: u64_at(bytes, 96),
         })
@@ -143,11 +131,7 @@ impl Header {
 
     /// The end of the file, where `checksum` is the CRC-32C of its records and then its header.
     pub(super) fn trailer(&self, checksum: u32) -> [u8; TRAILER] {
-        let mut bytes = [0; TRAILER];
-        bytes[..8].copy_from_slice(TRAILER_MAGIC);
-        bytes[8..24].copy_from_slice(&self.id);
-        bytes[24..28].copy_from_slice(&checksum.to_le_bytes());
-        bytes
+        sealed::trailer(TRAILER_MAGIC, self.id, checksum)
     }
 
     /// What is appended once the commit is done: when the image was written to last.
@@ -156,8 +140,7 @@ impl Header {
         bytes[..8].copy_from_slice(SEAL_MAGIC);
         bytes[8..24].copy_from_slice(&self.id);
         if let Some(time) = time {
-            bytes[24..32].copy_from_slice(&time.seconds.to_le_bytes());
-            bytes[32..36].copy_from_slice(&time.nanos.to_le_bytes());
+            put_time(&mut bytes, 24, time);
             bytes[36..40].copy_from_slice(&1_u32.to_le_bytes());
         }
         let checksum = crc32c(&bytes[..SEAL_CHECKSUM.start]);
@@ -170,7 +153,7 @@ impl Header {
         let bytes = <&[u8; SEAL]>::try_from(bytes).ok()?;
         let whole = crc32c(&bytes[..SEAL_CHECKSUM.start]) == u32_at(bytes, SEAL_CHECKSUM.start);
         let own = &bytes[..8] == SEAL_MAGIC && bytes[8..24] == self.id && u32_at(bytes, 36) == 1;
-        (whole && own).then(|| Time { seconds: u64_at(bytes, 24).cast_signed(), nanos: u32_at(bytes, 32) })
+        (whole && own).then(|| time_at(bytes, 24))
     }
 }
 
@@ -185,7 +168,7 @@ pub(super) enum Stored {
     Kept,
 }
 
-/// The start of a record: a range of the image, of at most [`CHUNK`] bytes.
+/// The start of a record: a range of the image, of at most [`CHUNK`](super::super::changes::CHUNK) bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
     pub(super) offset: u64,
@@ -208,20 +191,16 @@ impl Extent {
         bytes
     }
 
-    /// The range that `bytes` give, where it is one that this tool writes: in sectors, not empty, not before `from`, and
-    /// inside `size`.
+    /// What `bytes` say, where it is such as this tool writes: a [`range`](sealed::range), and where its old bytes are.
     pub(super) fn decode(bytes: &[u8; RECORD_HEADER], from: u64, size: u64) -> Option<Self> {
-        let (offset, len) = (u64_at(bytes, 0), u32_at(bytes, 8));
-        let end = offset.checked_add(u64::from(len))?;
-        let len = usize::try_from(len).ok()?;
+        let (offset, len) = sealed::range(bytes, from, size)?;
         let stored = match u32_at(bytes, 12) {
             0 => Stored::Here,
             1 => Stored::Zeros,
             2 => Stored::Kept,
             _ => return None,
         };
-        let fits = offset.is_multiple_of(SECTOR as u64) && (1..=CHUNK).contains(&len) && offset >= from && end <= size;
-        fits.then_some(Self { offset, len, stored })
+        Some(Self { offset, len, stored })
     }
 
     /// The length of the table of checksums that follows, in bytes.
@@ -238,16 +217,4 @@ impl Extent {
 /// The checksums of a record's table.
 pub(super) fn checksums(table: &[u8]) -> impl Iterator<Item = u32> {
     table.chunks_exact(4).map(|bytes| u32_at(bytes, 0))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    let mut number = [0; 4];
-    number.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(number)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    let mut number = [0; 8];
-    number.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(number)
 }
