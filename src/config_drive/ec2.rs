@@ -6,6 +6,9 @@ use super::{Flavour, Instance};
 use crate::net::Address;
 use serde_json::{Map, Value, json};
 
+/// What Nova says of an image's manifest (`ami-manifest-path`): the word is Nova's own, at every version.
+const NO_MANIFEST: &str = "FIXME";
+
 /// The document, members in Nova's order.
 pub(super) fn meta_data(instance: &Instance, flavour: Flavour, version: Version) -> Value {
     let facts = &instance.document.instance;
@@ -25,7 +28,7 @@ pub(super) fn meta_data(instance: &Instance, flavour: Flavour, version: Version)
     let ami = ids.ami_id.clone().or_else(|| facts.image_ref.as_deref().map(|image| short("ami", image)));
     put("ami-id", ami.into());
     put("ami-launch-index", facts.launch_index.into());
-    put("ami-manifest-path", "FIXME".into());
+    put("ami-manifest-path", NO_MANIFEST.into());
     put("instance-id", ids.instance_id.clone().unwrap_or_else(|| short("i", &facts.uuid)).into());
     put("hostname", hostname.clone().into());
     put("local-ipv4", private.map(Address::as_str).into());

@@ -23,7 +23,7 @@ pub(crate) use complete::object;
 pub use complete::{Instance, Place, Seed};
 pub use document::Document;
 pub use error::DocumentError;
-pub use read::{Spelling, read, schema};
+pub use read::{Spelling, read, read_network, schema};
 
 use crate::net::interfaces::{self, Style};
 use crate::net::network_data;

@@ -1,7 +1,7 @@
 //! JSON as Python's `json.dumps` spells it, which is how Nova's documents are spelt.
 //!
-//! `", "` between members, `": "` after keys, nothing but printable ASCII (`\uXXXX`, surrogate pairs beyond the basic
-//! plane), floating point numbers as `repr` gives them, no newline at the end (Python library reference, `json`).
+//! `", "` between members, `": "` after keys, nothing but printable ASCII (`\u` and four digits, surrogate pairs beyond
+//! the basic plane), floating point numbers as `repr` gives them, no newline at the end (Python library reference, `json`).
 
 use super::python2_dict;
 use serde::Serialize;

@@ -2,6 +2,8 @@
 
 use super::verbatim::{NUMBER, Verbatim};
 use super::{Document, DocumentError};
+use crate::net::Vif;
+use serde::de::DeserializeOwned;
 use serde_json::{Deserializer, Value};
 use serde_saphyr::granit_parser::{Event, Parser};
 
@@ -23,6 +25,15 @@ const DEPTH_MAX: usize = 128;
 ///
 /// The error names the place of what is wrong as a path into the document, and does not repeat values, which may be secret.
 pub fn read(text: &[u8], spelling: Spelling) -> Result<Document, DocumentError> {
+    spelt(text, spelling)
+}
+
+/// The list of a text that stands for `network_info`; errors as those of [`read`].
+pub fn read_network(text: &[u8], spelling: Spelling) -> Result<Vec<Vif>, DocumentError> {
+    spelt(text, spelling)
+}
+
+fn spelt<T: DeserializeOwned>(text: &[u8], spelling: Spelling) -> Result<T, DocumentError> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     match spelling {
         Spelling::Json => {
@@ -54,7 +65,7 @@ pub(super) fn yaml(text: &[u8]) -> Result<Value, DocumentError> {
     parsed(text)
 }
 
-fn parsed<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, DocumentError> {
+fn parsed<T: DeserializeOwned>(text: &[u8]) -> Result<T, DocumentError> {
     let failed = |error: &str| DocumentError::new("", format!("not YAML: {}", without_values(error)));
     let text = std::str::from_utf8(text).map_err(|_| failed("not a text in UTF-8"))?;
     let options = serde_saphyr::options! {

@@ -2,7 +2,9 @@
 
 use super::{items, selector};
 use crate::cli;
-use crate::config_drive::{self, Document, DocumentError, Flavour, Instance, Place, Seed, Spelling, read};
+use crate::config_drive::{
+    self, Document, DocumentError, Flavour, Instance, Place, Seed, Spelling, read, read_network,
+};
 use crate::crypt;
 use crate::failure::Failure;
 use crate::inject::{Revealed, Selector, authorized_keys};
@@ -157,19 +159,8 @@ fn ssh_key(typed: &str) -> Result<(String, String), Failure> {
 
 fn network(path: &Path) -> Result<Vec<crate::net::Vif>, Failure> {
     let list = bounded("--network", path)?;
-    let spelling = spelling(path);
-    let before: &[u8] = b"{\"instance\":{\"uuid\":\"-\",\"hostname\":\"-\"},\"network_info\":";
-    let wrong = |error: &DocumentError| Failure::usage(format!("--network: {}: {error}", path.display()));
-    let text = match spelling {
-        Spelling::Json => [before, &list, b"}"].concat(),
-        Spelling::Yaml => {
-            let indented: Vec<u8> =
-                list.split_inclusive(|b| *b == b'\n').flat_map(|line| [b" ", line].concat()).collect();
-            [b"instance: {uuid: '-', hostname: '-'}\nnetwork_info:\n".as_slice(), &indented].concat()
-        }
-    };
-    let document = read(&text, spelling).map_err(|error| wrong(&error))?;
-    document.network_info.ok_or_else(|| Failure::usage(format!("--network: {}: expected a list", path.display())))
+    read_network(&list, spelling(path))
+        .map_err(|error| Failure::usage(format!("--network: {}: {error}", path.display())))
 }
 
 fn object(option: &str, path: &Path) -> Result<Map<String, Value>, Failure> {

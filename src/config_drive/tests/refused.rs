@@ -311,3 +311,14 @@ fn whatever_a_document_says_a_drive_or_an_error_comes_of_it() {
     }
     assert!(drives > 1000, "{drives}");
 }
+
+#[test]
+fn a_network_by_itself_is_read_as_in_a_document() {
+    for (text, spelling) in [("[]", Spelling::Json), ("--- []\n", Spelling::Yaml), ("---\n[]\n", Spelling::Yaml)] {
+        assert!(read_network(text.as_bytes(), spelling).unwrap().is_empty(), "{text}");
+    }
+    let error = read_network(b"---\n- id: a\n  colour: red\n", Spelling::Yaml).unwrap_err().to_string();
+    assert!(error.starts_with("[0].colour: unknown field `colour`"), "{error}");
+    let error = read_network(b"{}", Spelling::Json).unwrap_err().to_string();
+    assert!(error.contains("expected a sequence"), "{error}");
+}
