@@ -39,8 +39,9 @@ blkid              util-linux        signatures: judged by
 perl               perl              hashes: judged by (libcrypt)
 matchpathcon       selinux-utils     labels: judged by
 qemu-storage-daemon qemu-utils       locks: held by
-mkfs.xfs           xfsprogs          a filesystem to be refused
-mkfs.btrfs         btrfs-progs       a filesystem to be refused
+mkfs.xfs           xfsprogs          XFS: made by
+xfs_repair         xfsprogs          XFS: judged by
+mkfs.btrfs         btrfs-progs       btrfs: made and judged by
 mkfs.f2fs          f2fs-tools        a filesystem to be told apart
 mkfs.exfat         exfatprogs        a filesystem to be told apart
 mkfs.ntfs          ntfs-3g           a filesystem to be told apart

@@ -53,6 +53,8 @@ pub enum Layer {
     Path,
     /// The stage of changes, and their verification.
     Stage,
+    /// A kernel that is borrowed to mount a volume.
+    Kernel,
     /// An image that is built from a tree, or read back into one.
     Master,
 }

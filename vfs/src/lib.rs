@@ -9,6 +9,7 @@ pub mod error;
 mod field;
 pub mod fs;
 pub mod image;
+pub mod kernel;
 pub mod master;
 pub mod path;
 pub mod resolve;

@@ -2,6 +2,7 @@
 
 pub mod ext4;
 pub mod mem;
+pub mod mounted;
 
 use crate::block::BlockDevice;
 use crate::error::Result;
@@ -48,7 +49,7 @@ pub struct Metadata {
     pub gid: u32,
     /// The size in bytes.
     pub size: u64,
-    /// The number of hard links.
+    /// The number of hard links; of a directory on a filesystem that does not count them (btrfs) 1.
     pub links: u32,
     /// The inode number; two paths of one filesystem with the same number are hard links of each other.
     pub inode: u64,
@@ -208,7 +209,7 @@ pub struct Features {
     pub total_bytes: u64,
     /// How many bytes are free (to the superuser).
     pub free_bytes: u64,
-    /// How many inodes are free.
+    /// How many inodes are free; `u64::MAX` where they are made as they are needed.
     pub free_inodes: u64,
     /// The names of the features it was made with, as its own tools print them.
     pub feature_names: Vec<String>,

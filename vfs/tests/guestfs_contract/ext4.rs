@@ -1,6 +1,6 @@
 //! ext4 on images that mke2fs makes, judged by e2fsck.
 
-use crate::ground::Made;
+use crate::ground::{DirectoryLinks, Made};
 use crate::oracle;
 use imgraft_vfs::block::{BlockDevice, MemDevice};
 use imgraft_vfs::fs::{GuestFs, Mode, Timestamp, open};
@@ -56,5 +56,5 @@ fn made(template: &'static Template, arguments: &[&str]) -> Option<Made> {
         oracle::e2fsck(file.path(), "after the case");
         open(device, Mode::ReadOnly).unwrap()
     };
-    Some(Made { fs, judge: Box::new(judge) })
+    Some(Made { fs, judge: Box::new(judge), links: DirectoryLinks::Counted })
 }

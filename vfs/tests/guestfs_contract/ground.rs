@@ -13,8 +13,18 @@ pub const DIR: Attrs = Attrs { mode: 0o755, uid: 0, gid: 0 };
 /// An empty filesystem (a `lost+found` in its root does not count), and its judge.
 pub struct Made {
     pub fs: Box<dyn GuestFs>,
+    pub links: DirectoryLinks,
     /// Closes the filesystem, has it checked, and opens it again.
     pub judge: Judge,
+}
+
+/// How many links a directory has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectoryLinks {
+    /// Two, and one for each directory in it.
+    Counted,
+    /// Always one, as on btrfs.
+    One,
 }
 
 /// Takes a filesystem that a case is done with, and gives it back as it is found again.
@@ -32,11 +42,11 @@ impl Ground {
 
     /// Runs a case, and has its outcome judged: what was there before the filesystem was closed is there after.
     pub fn holds(&self, case: impl FnOnce(&mut Fs)) {
-        let Some(Made { fs, judge }) = (self.make)() else { return };
-        let mut fs = Fs { fs };
+        let Some(Made { fs, judge, links }) = (self.make)() else { return };
+        let mut fs = Fs { fs, links };
         case(&mut fs);
         let before = fs.everything();
-        let after = Fs { fs: judge(fs.fs) }.everything();
+        let after = Fs { fs: judge(fs.fs), links }.everything();
         for (path, file) in &before {
             assert_eq!(Some(file), after.get(path), "{path:?} before and after closing");
         }
@@ -45,8 +55,8 @@ impl Ground {
 
     /// Expects an error of a kind. The filesystem is not used any further, as the trait demands.
     pub fn refuses<T: Debug>(&self, kind: ErrorKind, what: &str, case: impl FnOnce(&mut Fs) -> Result<T>) {
-        let Some(Made { fs, .. }) = (self.make)() else { return };
-        match case(&mut Fs { fs }) {
+        let Some(Made { fs, links, .. }) = (self.make)() else { return };
+        match case(&mut Fs { fs, links }) {
             Ok(given) => panic!("{what}: {given:?}"),
             Err(error) => assert_eq!(error.kind(), kind, "{what}: {error:?}"),
         }
@@ -64,6 +74,7 @@ pub struct Everything {
 /// A filesystem under trial.
 pub struct Fs {
     pub fs: Box<dyn GuestFs>,
+    links: DirectoryLinks,
 }
 
 impl Fs {
@@ -93,6 +104,15 @@ impl Fs {
 
     pub fn meta(&self, at: &Resolved) -> Metadata {
         self.fs.lookup(at).unwrap().unwrap_or_else(|| panic!("{at} is missing"))
+    }
+
+    /// Fails unless a directory with so many directories in it has the links that it has on this filesystem.
+    pub fn assert_directories(&self, at: &Resolved, directories: u32) {
+        let expected = match self.links {
+            DirectoryLinks::Counted => 2 + directories,
+            DirectoryLinks::One => 1,
+        };
+        assert_eq!(self.meta(at).links, expected, "{at} has {directories} directories");
     }
 
     pub fn exists(&self, at: &Resolved) -> bool {

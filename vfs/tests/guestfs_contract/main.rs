@@ -8,6 +8,7 @@ mod attrs;
 mod content;
 mod ext4;
 mod ground;
+mod mounted;
 mod names;
 mod refusal;
 mod rename;
@@ -15,7 +16,7 @@ mod rename;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 
-use ground::{Ground, Made};
+use ground::{DirectoryLinks, Ground, Made};
 
 /// Every case as a test of its own over a driver.
 macro_rules! contract {
@@ -45,7 +46,8 @@ macro_rules! contract {
 }
 
 fn mem() -> Option<Made> {
-    Some(Made { fs: Box::new(imgraft_vfs::fs::mem::MemFs::new()), judge: Box::new(|fs| fs) })
+    let fs = Box::new(imgraft_vfs::fs::mem::MemFs::new());
+    Some(Made { fs, judge: Box::new(|fs| fs), links: DirectoryLinks::Counted })
 }
 
 contract! { mem: crate::mem }
@@ -53,3 +55,6 @@ contract! { ext4_default: crate::ext4::default }
 contract! { ext4_small_blocks: crate::ext4::small_blocks }
 contract! { ext4_without_checksums: crate::ext4::without_checksums }
 contract! { ext4_ungrouped: crate::ext4::ungrouped }
+contract! { mounted_ext4: crate::mounted::ext4 }
+contract! { mounted_xfs: crate::mounted::xfs }
+contract! { mounted_btrfs: crate::mounted::btrfs }

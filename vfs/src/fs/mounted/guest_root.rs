@@ -1,0 +1,123 @@
+//! Which directory of a mounted filesystem is the guest's root: on btrfs it may be a subvolume below the top.
+
+use super::refusal::refused;
+use crate::error::Result;
+use crate::path::Resolved;
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// What installers call the subvolume of the root: Ubuntu and Arch `@`, Fedora `root`, Debian `@rootfs`.
+const NAMES: [&str; 4] = ["@", "@rootfs", "root", "rootfs"];
+
+/// The most of a guest's fstab that is read.
+const FSTAB_MAX: u64 = 64 << 10;
+
+/// The directory that a machine has as its root, of a mounted filesystem whose top is open as `top`, and its name there.
+///
+/// Of anything but btrfs, and of a btrfs whose default subvolume (which is what the kernel mounts) has an `/etc`, that is the
+/// top itself (`None`). Otherwise it is the subvolume of a usual name with an `/etc` whose own fstab(5) says that it is the
+/// root, else the first of a usual name; and where there is none, the top.
+pub fn guest_root(top: OwnedFd, filesystem: &str) -> Result<(OwnedFd, Option<&'static str>)> {
+    if filesystem != "btrfs" || directory(&top, "etc")?.is_some() {
+        return Ok((top, None));
+    }
+    let mut first = None;
+    for name in NAMES {
+        let Some(root) = directory(&top, name)? else { continue };
+        let Some(etc) = directory(&root, "etc")? else { continue };
+        if fstab(&etc).is_some_and(|fstab| names_root(&fstab, name)) {
+            return Ok((root, Some(name)));
+        }
+        first = first.or(Some((root, name)));
+    }
+    Ok(match first {
+        Some((root, name)) => (root, Some(name)),
+        None => (top, None),
+    })
+}
+
+fn open(at: impl AsFd, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let resolve =
+        ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    openat2(at, name, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty(), resolve)
+}
+
+/// The directory of this name; `None` where there is none.
+fn directory(at: impl AsFd, name: &str) -> Result<Option<OwnedFd>> {
+    match open(at, name, OFlags::RDONLY | OFlags::DIRECTORY) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(errno) => Err(refused(&Resolved::root().child(name.as_bytes()), "open the directory", errno)),
+    }
+}
+
+fn fstab(etc: impl AsFd) -> Option<String> {
+    let file = File::from(open(etc, "fstab", OFlags::RDONLY).ok()?);
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.take(FSTAB_MAX).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Whether a table mounts the subvolume `name` as the root (btrfs(5), mount options).
+fn names_root(fstab: &str, name: &str) -> bool {
+    fstab.lines().any(|line| {
+        let mut fields = line.split_whitespace();
+        let (device, at, _type, options) = (fields.next(), fields.next(), fields.next(), fields.next());
+        device.is_some_and(|device| !device.starts_with('#'))
+            && at == Some("/")
+            && options.is_some_and(|options| {
+                let subvolume = options.split(',').find_map(|option| option.strip_prefix("subvol="));
+                subvolume.is_some_and(|subvolume| subvolume.trim_start_matches('/') == name)
+            })
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn tables_that_mount_a_subvolume() {
+        for (table, expected) in [
+            ("UUID=x / btrfs subvol=@,noatime 0 0", true),
+            ("# a comment\nLABEL=r\t/\tbtrfs\tdefaults,subvol=/@ 0 1\n", true),
+            ("#UUID=x / btrfs subvol=@ 0 0", false),
+            ("UUID=x /home btrfs subvol=@ 0 0", false),
+            ("UUID=x / btrfs subvol=@home 0 0", false),
+            ("UUID=x / ext4 defaults 0 1", false),
+            ("/", false),
+            ("", false),
+        ] {
+            assert_eq!(names_root(table, "@"), expected, "{table}");
+        }
+    }
+
+    fn found(at: &Path, filesystem: &str) -> Option<&'static str> {
+        guest_root(fs::File::open(at).unwrap().into(), filesystem).unwrap().1
+    }
+
+    #[test]
+    fn subvolumes_by_their_names_and_tables() {
+        let top = tempfile::tempdir().unwrap();
+        let top = top.path();
+        assert_eq!(found(top, "btrfs"), None);
+        fs::create_dir_all(top.join("@/etc")).unwrap();
+        fs::create_dir_all(top.join("root/etc")).unwrap();
+        std::os::unix::fs::symlink("/", top.join("@rootfs")).unwrap();
+        assert_eq!(found(top, "btrfs"), Some("@"));
+        fs::write(top.join("root/etc/fstab"), "LABEL=x / btrfs subvol=root 0 0\n").unwrap();
+        assert_eq!(found(top, "btrfs"), Some("root"));
+        assert_eq!(found(top, "xfs"), None);
+        fs::create_dir(top.join("etc")).unwrap();
+        assert_eq!(found(top, "btrfs"), None);
+    }
+}

@@ -1,0 +1,154 @@
+//! Filesystems that the host's kernel has mounted, judged by the tools of each.
+
+use crate::ground::{DirectoryLinks, Made};
+use crate::oracle;
+use imgraft_vfs::fs::mounted::Mounted;
+use imgraft_vfs::fs::{GuestFs, Mode, Timestamp};
+use imgraft_vfs::volume::Signature;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+const NOW: Mode = Mode::ReadWrite { now: Timestamp { seconds: 1_750_000_000, nanoseconds: 5 } };
+
+/// Bytes of an empty filesystem's image that are copied at a time, where they are not zero.
+const PIECE: usize = 64 << 10;
+
+/// A filesystem: how it is made, how it is checked.
+pub struct Kind {
+    name: &'static str,
+    size: u64,
+    make: &'static [&'static str],
+    check: &'static [&'static str],
+    options: &'static str,
+    links: DirectoryLinks,
+    template: OnceLock<Vec<(u64, Vec<u8>)>>,
+}
+
+pub static EXT4: Kind = Kind {
+    name: "ext4",
+    size: 64 << 20,
+    make: &["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-N", "8192", "-E", "lazy_itable_init=1"],
+    check: &["e2fsck", "-fn"],
+    options: "",
+    links: DirectoryLinks::Counted,
+    template: OnceLock::new(),
+};
+
+pub static XFS: Kind = Kind {
+    name: "xfs",
+    size: 64 << 20,
+    make: &["mkfs.xfs", "-q", "-f"],
+    check: &["xfs_repair", "-n"],
+    options: ",nouuid",
+    links: DirectoryLinks::Counted,
+    template: OnceLock::new(),
+};
+
+pub static BTRFS: Kind = Kind {
+    name: "btrfs",
+    size: 256 << 20,
+    make: &["mkfs.btrfs", "-q", "-f"],
+    check: &["btrfs", "check", "--readonly"],
+    options: "",
+    links: DirectoryLinks::One,
+    template: OnceLock::new(),
+};
+
+pub fn ext4() -> Option<Made> {
+    made(&EXT4)
+}
+
+pub fn xfs() -> Option<Made> {
+    made(&XFS)
+}
+
+pub fn btrfs() -> Option<Made> {
+    made(&BTRFS)
+}
+
+impl Kind {
+    /// An empty filesystem in a file; `None` where a tool is missing.
+    pub fn image(&self) -> Option<tempfile::NamedTempFile> {
+        if !oracle::can_mount() || !oracle::have(&[self.make[0], self.check[0]]) {
+            return None;
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(self.size).unwrap();
+        for (at, bytes) in self.template.get_or_init(|| self.template()) {
+            file.as_file().write_all_at(bytes, *at).unwrap();
+        }
+        Some(file)
+    }
+
+    fn template(&self) -> Vec<(u64, Vec<u8>)> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(self.size).unwrap();
+        let mut command = Command::new(self.make[0]);
+        // So that mkfs.xfs makes one as small as those of xfstests are.
+        command.env("TEST_DIR", "x").env("TEST_DEV", "x").env("QA_CHECK_FS", "x");
+        oracle::run(command.env("PATH", oracle::path_with_sbin()).args(&self.make[1..]).arg(file.path()));
+        let mut pieces = Vec::new();
+        for at in (0..self.size).step_by(PIECE) {
+            let mut bytes = vec![0; PIECE];
+            file.as_file().read_exact_at(&mut bytes, at).unwrap();
+            if bytes.iter().any(|byte| *byte != 0) {
+                pieces.push((at, bytes));
+            }
+        }
+        pieces
+    }
+
+    pub fn signature(&self) -> Signature {
+        Signature { name: self.name, label: String::new(), uuid: String::new() }
+    }
+
+    pub fn links(&self) -> DirectoryLinks {
+        self.links
+    }
+
+    /// The verdict of the filesystem's own tools.
+    pub fn check(&self, image: &Path) {
+        let mut command = Command::new(self.check[0]);
+        oracle::run(command.env("PATH", oracle::path_with_sbin()).args(&self.check[1..]).arg(image));
+    }
+
+    /// Mounts it; the mount has no place and lives as long as what is opened in it.
+    fn mount(&self, image: &Path, mode: Mode) -> Box<dyn GuestFs> {
+        let at = tempfile::tempdir().unwrap();
+        let access = if mode == Mode::ReadOnly { "ro" } else { "rw" };
+        let options = format!("loop,nosuid,nodev,noexec,noatime,{access}{}", self.options);
+        oracle::run(Command::new("mount").args(["-t", self.name, "-o", &options]).arg(image).arg(at.path()));
+        let root = File::open(at.path()).unwrap();
+        oracle::run(Command::new("umount").arg("-l").arg(at.path()));
+        Box::new(Mounted::new(root.into(), self.signature(), mode).unwrap())
+    }
+}
+
+/// Waits until no loop device has the image. A process that another thread is just starting holds what this one has open
+/// for a moment.
+fn wait_for_detach(image: &Path) {
+    for _ in 0..250 {
+        let output = Command::new("losetup").arg("-j").arg(image).stderr(Stdio::null()).output().unwrap();
+        if output.stdout.is_empty() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("{} stays attached", image.display());
+}
+
+fn made(kind: &'static Kind) -> Option<Made> {
+    let image = kind.image()?;
+    let fs = kind.mount(image.path(), NOW);
+    let judge = move |fs: Box<dyn GuestFs>| {
+        fs.close().unwrap();
+        wait_for_detach(image.path());
+        kind.check(image.path());
+        kind.mount(image.path(), Mode::ReadOnly)
+    };
+    Some(Made { fs, judge: Box::new(judge), links: kind.links() })
+}
