@@ -1,10 +1,13 @@
 //! What was typed: clap's types and nothing else.
 
 mod config_drive;
+mod serve;
 
 pub use config_drive::{
     ConfigDrive, ConfigDriveCommand, Create, Diff, DriveCompat, DriveFormat, DriveLayout, Extract, Facts, Show, Verify,
 };
+
+pub use serve::Serve;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -49,6 +52,11 @@ pub enum Command {
     /// The image is then as it was before that run, to the byte. It is refused, and nothing is written, where somebody has
     /// written to the image since: a guest, another run of inject that was not undone first.
     Undo(Undo),
+    /// Serve an image to other programs over NBD: qemu-img, nbdcopy, a kernel
+    ///
+    /// Unless it is --read-only, what a client writes is held until the last client has gone, and is then committed as a
+    /// whole. If a client goes without saying goodbye, or the server is ended by a signal, nothing is written.
+    Serve(Serve),
     /// Make config drives for cloud-init and its like
     ConfigDrive(ConfigDrive),
 }
@@ -56,18 +64,26 @@ pub enum Command {
 /// The image and the volume in it.
 #[derive(Debug, Args)]
 pub struct Target {
-    /// The disk image: a file, or a block device that nobody uses
-    pub image: PathBuf,
-
-    /// The image's format; a file declared raw is never probed [default: detected]
-    #[arg(long, value_enum)]
-    pub format: Option<ImageFormat>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub file: ImageFile,
 
     /// The volume: auto (the one that holds a guest's root), whole, a partition number, label:NAME or uuid:UUID
     ///
     /// -1 and 0 are taken as auto and whole, as in Nova.
     #[arg(long, value_name = "VOLUME", default_value = "auto", allow_hyphen_values = true)]
     pub partition: String,
+}
+
+/// The image.
+#[derive(Debug, Args)]
+pub struct ImageFile {
+    /// The disk image: a file, or a block device that nobody uses
+    pub image: PathBuf,
+
+    /// The image's format; a file declared raw is never probed [default: detected]
+    #[arg(long, value_enum)]
+    pub format: Option<ImageFormat>,
 
     /// Open the backing files of a qcow2 image, where they lie in one of these directories or below (repeatable)
     ///

@@ -6,9 +6,11 @@ mod injected;
 mod instance;
 mod items;
 mod selector;
+mod serve;
 
 pub use config_drive::{CreateDrives, Drives, Format as DriveFormat, JsonLines, Manner, Name};
 pub use existing_drive::{CompareDrives, ExtractDrive, Form, ShowDrive, VerifyDrive};
+pub use serve::Serve;
 
 use crate::cli;
 use crate::failure::Failure;
@@ -111,13 +113,17 @@ pub struct Inspect {
 
 impl Target {
     fn new(typed: cli::Target) -> Result<Self, Failure> {
+        Self::of(typed.file, &typed.partition)
+    }
+
+    fn of(typed: cli::ImageFile, partition: &str) -> Result<Self, Failure> {
         let format = typed.format.map(|format| match format {
             cli::ImageFormat::Raw => Format::Raw,
             cli::ImageFormat::Qcow2 => Format::Qcow2,
         });
         let backing = typed.backing_chain.map_or(Backing::Deny, Backing::Within);
         let source = Source { image: typed.image, format, backing, state: state(typed.journal) };
-        Ok(Self { source, volume: volume(&typed.partition)? })
+        Ok(Self { source, volume: volume(partition)? })
     }
 }
 

@@ -47,6 +47,8 @@ mkfs.exfat         exfatprogs        a filesystem to be told apart
 mkfs.ntfs          ntfs-3g           a filesystem to be told apart
 mksquashfs         squashfs-tools    a filesystem to be told apart
 mkfs.erofs         erofs-utils       a filesystem to be told apart
+nbdinfo            libnbd-bin        NBD: asked by
+nbdcopy            libnbd-bin        NBD: read and written by
 isoinfo            genisoimage       config drives: judged by
 xorriso            xorriso           config drives: judged by
 ssh-keygen         openssh-client    keys: judged by

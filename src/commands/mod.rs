@@ -7,6 +7,7 @@ mod inspect;
 mod ls;
 mod progress;
 mod recover;
+mod serve;
 mod undo;
 
 use crate::cli::{Cli, Command, Ordered};
@@ -50,6 +51,10 @@ pub fn run(cli: Cli, order: &[Ordered]) -> Result<Exit, Failure> {
         Command::Undo(typed) => {
             let plan = plan::Undo::new(typed);
             undo::run(&plan).map_err(|failure| failure.about(&plan.image))
+        }
+        Command::Serve(typed) => {
+            let plan = plan::Serve::new(typed)?;
+            serve::run(&plan).map_err(|failure| failure.about(&plan.target.source.image))
         }
         Command::ConfigDrive(typed) => config_drive::run(typed.command),
     }

@@ -20,5 +20,6 @@ mod powered_off;
 mod refusals;
 mod report;
 mod selinux;
+mod serve;
 mod support;
 mod undo;

@@ -53,7 +53,7 @@ pub enum Layer {
     Path,
     /// The stage of changes, and their verification.
     Stage,
-    /// A kernel that is borrowed to mount a volume.
+    /// A kernel that is borrowed to mount a volume, or another program that a volume is served to.
     Kernel,
     /// An image that is built from a tree, or read back into one.
     Master,

@@ -4,6 +4,8 @@
 //! before the commit, and all that the way has set up hangs on descriptors of processes that end with this one: when it is
 //! killed, nothing stays attached.
 
+pub mod nbd;
+
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{GuestFs, Mode};
