@@ -9,7 +9,7 @@ use crate::plan::{Inject, Output, Run};
 use crate::report::{Io, Replayed, Report, Status, Undo, Verified, Volume, recovery_name};
 use imgraft_vfs::block::{BlockDevice, SliceDevice};
 use imgraft_vfs::fs::{self, Features, Mode};
-use imgraft_vfs::image::{Destination, Edit};
+use imgraft_vfs::image::{self, Destination, Edit};
 use imgraft_vfs::transaction::{Access, Kept};
 use imgraft_vfs::verify::{Verdict, verify};
 use imgraft_vfs::volume::{self, VolumeInfo};
@@ -27,15 +27,17 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     let disk = edit.disk();
     let format = edit.format();
     tracing::debug!(%format, size = disk.size(), recovered = recovery_name(edit.recovered()), "opened and locked the image");
-    let volume = volume::select(&(Arc::clone(&disk) as Arc<dyn BlockDevice>), &plan.target.volume, &guest::is_root)?;
-    let mut fs = fs::open(volume.device, Mode::ReadWrite { now: plan.now })?;
+    let explained = |error| image::explain(&*disk, error);
+    let volume = volume::select(&(Arc::clone(&disk) as Arc<dyn BlockDevice>), &plan.target.volume, &guest::is_root)
+        .map_err(explained)?;
+    let mut fs = fs::open(volume.device, Mode::ReadWrite { now: plan.now }).map_err(explained)?;
     let features = fs.features();
-    let guest = Guest::inspect(&*fs)?;
+    let guest = Guest::inspect(&*fs).map_err(explained)?;
     tracing::debug!(start = volume.info.start, size = volume.info.size, guest = ?guest.name(), "opened the root filesystem");
     let staged = stage_all(plan.requests, &guest, &*fs, show)?;
 
     // A dry run goes all the way but for the commit: a full filesystem shows now, not later.
-    staged.changes.apply(&mut *fs)?;
+    staged.changes.apply(&mut *fs).map_err(explained)?;
     fs.close()?;
     tracing::debug!("applied the changes in memory; the image is untouched so far");
     let commit = edit.finish()?;

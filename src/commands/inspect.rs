@@ -5,10 +5,11 @@ use crate::failure::{Exit, Failure, printable};
 use crate::guest::{self, Guest};
 use crate::plan::{Inspect, Output, Target};
 use crate::report::Replayed;
+use imgraft_vfs::Error;
 use imgraft_vfs::block::{BlockDevice, SliceDevice};
 use imgraft_vfs::fs::{self, Features, Mode};
 use imgraft_vfs::image::inspect::Finding;
-use imgraft_vfs::image::{self, Source};
+use imgraft_vfs::image::{self, ImageFormat, Source};
 use imgraft_vfs::transaction::{Access, Transaction};
 use imgraft_vfs::volume::{self, Scheme, Selector, VolumeInfo};
 use serde::Serialize;
@@ -27,7 +28,6 @@ struct Inspection {
     virtual_size: Option<u64>,
     facts: BTreeMap<&'static str, String>,
     partition_table: Option<&'static str>,
-    sector_size: Option<u32>,
     notes: Vec<String>,
     volumes: Vec<VolumeReport>,
     /// Why the image was refused; what is known of it until then is in the report all the same.
@@ -100,7 +100,7 @@ pub(super) fn run(plan: &Inspect) -> Result<Exit, Failure> {
 }
 
 /// What is known of a volume; what cannot be read of it is told as its problem, and no failure of the whole.
-fn volume_report(disk: &Arc<dyn BlockDevice>, info: VolumeInfo) -> VolumeReport {
+fn volume_report(disk: &Arc<dyn ImageFormat>, info: VolumeInfo) -> VolumeReport {
     let signature = info.signature;
     let name = signature.as_ref().map(|signature| signature.name);
     let mut report = VolumeReport {
@@ -133,13 +133,13 @@ fn volume_report(disk: &Arc<dyn BlockDevice>, info: VolumeInfo) -> VolumeReport 
             });
             report.guest = facts;
         }
-        Err(failure) => report.problem = Some(failure.message),
+        Err(error) => report.problem = Some(Failure::from(image::explain(&**disk, error)).message),
     }
     report
 }
 
-fn look(disk: &Arc<dyn BlockDevice>, start: u64, size: u64) -> Result<(Features, Option<guest::Facts>), Failure> {
-    let device = SliceDevice::new(Arc::clone(disk), start, size)?;
+fn look(disk: &Arc<dyn ImageFormat>, start: u64, size: u64) -> Result<(Features, Option<guest::Facts>), Error> {
+    let device = SliceDevice::new(Arc::clone(disk) as Arc<dyn BlockDevice>, start, size)?;
     let fs = fs::open(Arc::new(device), Mode::ReadOnly)?;
     let facts = if guest::is_root(&*fs)? { Some(Guest::inspect(&*fs)?.facts()) } else { None };
     Ok((fs.features(), facts))
@@ -156,7 +156,6 @@ impl Inspection {
             virtual_size: None,
             facts: BTreeMap::new(),
             partition_table: None,
-            sector_size: None,
             notes: Vec::new(),
             volumes: Vec::new(),
             refused: None,
@@ -169,21 +168,23 @@ impl Inspection {
         let disk = image::open_chain(txn.overlay(), image, *format, backing)?;
         self.facts = disk.facts().into_iter().collect();
         self.virtual_size = Some(disk.size());
-        let disk: Arc<dyn BlockDevice> = disk;
+        let bytes: Arc<dyn BlockDevice> = Arc::clone(&disk) as _;
+        let explained = |error| image::explain(&*disk, error);
         let table = match target.volume {
-            Selector::Whole => volume::undivided(&disk)?,
-            _ => volume::list(&disk)?,
+            Selector::Whole => volume::undivided(&bytes),
+            _ => volume::list(&bytes),
         };
+        let table = table.map_err(explained)?;
         self.partition_table = Some(match table.scheme {
             Scheme::Whole => "none",
             Scheme::Mbr => "mbr",
             Scheme::Gpt => "gpt",
         });
-        self.sector_size = Some(table.sector_size);
+        self.facts.extend(table.facts());
         self.notes = table.notes;
         let chosen = match &target.volume {
             Selector::Auto | Selector::Whole => None,
-            selector => volume::select(&disk, selector, &guest::is_root)?.info.index,
+            selector => volume::select(&bytes, selector, &guest::is_root).map_err(explained)?.info.index,
         };
         let shown = table.volumes.into_iter().filter(|info| chosen.is_none() || info.index == chosen);
         self.volumes = shown.map(|info| volume_report(&disk, info)).collect();
@@ -212,8 +213,8 @@ impl Inspection {
         for (name, value) in &self.facts {
             let _ = writeln!(text, "{name:<16} {}", printable(value));
         }
-        if let (Some(table), Some(sectors)) = (self.partition_table, self.sector_size) {
-            let _ = writeln!(text, "partition table  {table} ({sectors}-byte sectors)");
+        if let Some(table) = self.partition_table {
+            let _ = writeln!(text, "partition table  {table}");
         }
         for note in &self.notes {
             let _ = writeln!(text, "note             {}", printable(note));

@@ -98,8 +98,10 @@ fn reveal(revealed: &[Revealed]) {
 fn look(target: &Target) -> Result<(Transaction, Box<dyn GuestFs>), Failure> {
     let Source { image, format, backing, state } = &target.source;
     let txn = Transaction::begin_with(image, Access::Read, state)?;
-    let disk: Arc<dyn BlockDevice> = image::open_chain(txn.overlay(), image, *format, backing)?;
-    let volume = volume::select(&disk, &target.volume, &guest::is_root)?;
-    let fs = fs::open(volume.device, Mode::ReadOnly)?;
+    let disk = image::open_chain(txn.overlay(), image, *format, backing)?;
+    let explained = |error| image::explain(&*disk, error);
+    let volume = volume::select(&(Arc::clone(&disk) as Arc<dyn BlockDevice>), &target.volume, &guest::is_root)
+        .map_err(explained)?;
+    let fs = fs::open(volume.device, Mode::ReadOnly).map_err(explained)?;
     Ok((txn, fs))
 }

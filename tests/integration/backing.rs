@@ -1,5 +1,6 @@
 //! Images on backing files.
 
+use crate::idempotence::raw_phony;
 use crate::support::{FiveItems, Scratch, expect, image, oracle, run, text};
 
 #[test]
@@ -53,4 +54,39 @@ fn what_is_allowed_is_a_directory() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(why), "{said}");
     }
+}
+
+/// What is missing at the end of a base is not blamed on the guest.
+#[test]
+fn a_base_that_was_cut_is_named() {
+    let scratch = Scratch::new();
+    let items = FiveItems::new(&scratch);
+    let base = scratch.copy(&raw_phony(&scratch), "base.raw");
+    let (top, thin) = (scratch.path().join("top.qcow2"), scratch.path().join("thin.qcow2"));
+    expect(0, &["inject", text(&base), "--write", "/etc/motd:hello", "--overlay", text(&top)]);
+    let whole = std::fs::metadata(&base).expect("it is there").len();
+    std::fs::OpenOptions::new().write(true).open(&base).and_then(|file| file.set_len(1 << 20)).expect("it is cut");
+    let ends = format!("the backing file \"base.raw\" ends at byte 1048576 of the {whole} bytes of the disk over it");
+    for words in [
+        items.on(&top, &["--backing-chain"]),
+        items.on(&top, &["--backing-chain", "--overlay", text(&thin)]),
+        vec!["ls", text(&top), "/", "--backing-chain"],
+        vec!["cat", text(&top), "/etc/motd", "--backing-chain"],
+    ] {
+        let output = run(&words);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains(&ends) && said.contains("hint: if the backing file was cut"), "{said}");
+    }
+    let shown = expect(0, &["inspect", text(&top), "--backing-chain"]);
+    assert!(shown.contains(&ends), "{shown}");
+    assert!(!thin.exists());
+    // An image that is larger than what it lies over is nothing to speak of.
+    scratch.copy(&raw_phony(&scratch), "base.raw");
+    if oracle::have("qemu-img") {
+        oracle::succeed("qemu-img", &["resize", "-f", "qcow2", text(&top), "+8M"]);
+    }
+    let shown = expect(0, &["inspect", text(&top), "--backing-chain"]);
+    assert!(!shown.contains("ends at byte"), "{shown}");
+    expect(0, &items.on(&top, &["--backing-chain"]));
 }

@@ -47,7 +47,7 @@ impl Named {
 /// Who decides about the files that an image names.
 pub(super) trait Gate {
     /// Opens the backing file, for reading.
-    fn backing(&self, named: &Named) -> Result<Arc<dyn BlockDevice>>;
+    fn backing(&self, named: &Named) -> Result<Arc<dyn ImageFormat>>;
 
     /// Opens the external data file, for reading; its name is empty where the image does not say it.
     fn data_file(&self, named: &Named) -> Result<Arc<dyn BlockDevice>>;
@@ -58,7 +58,7 @@ pub(super) trait Gate {
 pub(super) struct Closed;
 
 impl Gate for Closed {
-    fn backing(&self, named: &Named) -> Result<Arc<dyn BlockDevice>> {
+    fn backing(&self, named: &Named) -> Result<Arc<dyn ImageFormat>> {
         let message = format!("qcow2: the image has the backing file \"{}\"", named.shown());
         Err(Error::unsupported(Layer::Image, message).with_hint(
             "allow it with --backing-chain, if you trust the image, or make the image stand alone with \
@@ -225,7 +225,7 @@ impl Chain {
 }
 
 impl Gate for Chain {
-    fn backing(&self, named: &Named) -> Result<Arc<dyn BlockDevice>> {
+    fn backing(&self, named: &Named) -> Result<Arc<dyn ImageFormat>> {
         let format = self.format(named)?;
         if self.above.len() > MAX_DEPTH {
             let message = format!("the backing chain has more than {MAX_DEPTH} files");

@@ -66,6 +66,16 @@ impl Edit {
     /// whatever the access. The errors are those of [`Transaction::begin`], [`open_chain`] and [`NewFile::create`];
     /// `Invalid` where the new file is the image.
     pub fn begin(source: &Source, destination: &Destination, access: Access) -> Result<Self> {
+        Self::begin_into(source, destination, access, NewFile::create)
+    }
+
+    /// The same, with a new file that `create` makes.
+    pub(crate) fn begin_into(
+        source: &Source,
+        destination: &Destination,
+        access: Access,
+        create: impl FnOnce(&Path, Existing) -> Result<NewFile>,
+    ) -> Result<Self> {
         let access = if *destination == Destination::InPlace { access } else { Access::Read };
         let txn = Transaction::begin_with(&source.image, access, &source.state)?;
         let disk = open_chain(txn.overlay(), &source.image, source.format, &source.backing)?;
@@ -73,12 +83,14 @@ impl Edit {
         match destination {
             Destination::InPlace => Ok(Self { txn, disk, source, target: Target::InPlace, undo: None }),
             Destination::Output(path, existing) => {
-                let new = new_file(&source.image, path, *existing)?;
+                another_file(&source.image, path)?;
+                let new = create(path, *existing)?;
                 stands_alone(&*disk, &source.image, path)?;
                 Ok(Self { txn, disk, source, target: Target::Copy(new), undo: None })
             }
             Destination::Overlay(path, existing) => {
-                let new = new_file(&source.image, path, *existing)?;
+                another_file(&source.image, path)?;
+                let new = create(path, *existing)?;
                 let name = backing_name(&source.image, path)?;
                 let named = Named { name, format: Some(disk.format().to_string().into_bytes()) };
                 // QEMU counts in sectors, and reads zeros behind the end of a file of an odd size.
@@ -183,8 +195,8 @@ const UNDO_TAKEN: &str =
 struct Over(Arc<dyn ImageFormat>);
 
 impl Gate for Over {
-    fn backing(&self, _named: &Named) -> Result<Arc<dyn BlockDevice>> {
-        Ok(Arc::clone(&self.0) as _)
+    fn backing(&self, _named: &Named) -> Result<Arc<dyn ImageFormat>> {
+        Ok(Arc::clone(&self.0))
     }
 
     fn data_file(&self, _named: &Named) -> Result<Arc<dyn BlockDevice>> {
@@ -192,7 +204,8 @@ impl Gate for Over {
     }
 }
 
-fn new_file(image: &Path, path: &Path, existing: Existing) -> Result<NewFile> {
+/// Fails where the new file is the image.
+fn another_file(image: &Path, path: &Path) -> Result<()> {
     let same = fs::canonicalize(path).is_ok_and(|path| fs::canonicalize(image).is_ok_and(|image| image == path));
     if same {
         let error = Error::new(ErrorKind::Invalid, Layer::Host, "the new file is the image itself");
@@ -200,7 +213,7 @@ fn new_file(image: &Path, path: &Path, existing: Existing) -> Result<NewFile> {
             .with_host_path(path)
             .with_hint("choose another name, or leave the option out to change the image"));
     }
-    NewFile::create(path, existing)
+    Ok(())
 }
 
 /// Fails where a copy at `path` would look for the backing file elsewhere.

@@ -5,9 +5,11 @@ mod edit;
 pub mod inspect;
 pub mod qcow2;
 pub mod raw;
+mod short;
 
 pub use backing::{Backing, Named, open_chain};
 pub use edit::{Destination, Edit, Source};
+pub use short::{Short, explain};
 
 use crate::block::BlockDevice;
 use crate::error::Result;
@@ -43,6 +45,9 @@ pub trait ImageFormat: BlockDevice {
 
     /// The other files that the image names: its backing file, its external data file.
     fn other_files(&self) -> Vec<Named>;
+
+    /// The file of the backing chain that was too short for what was read of the disk, where there is one.
+    fn short(&self) -> Option<Short>;
 
     /// Writes what the format holds in memory (tables, the new header) to the transaction, and says how the transaction
     /// is to be committed. Nothing may be written to the image after it.

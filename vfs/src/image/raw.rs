@@ -1,6 +1,6 @@
 //! Raw images: the host file's bytes are the guest's disk.
 
-use super::{Format, ImageFormat, Named};
+use super::{Format, ImageFormat, Named, Short};
 use crate::block::BlockDevice;
 use crate::error::Result;
 use crate::transaction::{CommitPlan, Overlay};
@@ -43,6 +43,9 @@ impl ImageFormat for Raw {
     }
     fn other_files(&self) -> Vec<Named> {
         Vec::new()
+    }
+    fn short(&self) -> Option<Short> {
+        None
     }
     fn finish(&self) -> Result<CommitPlan> {
         Ok(CommitPlan::Journal)

@@ -111,6 +111,13 @@ pub struct Table {
     pub notes: Vec<String>,
 }
 
+impl Table {
+    /// Facts about the table for a report, as pairs of a name and a value.
+    pub fn facts(&self) -> [(&'static str, String); 1] {
+        [("sector-size", self.sector_size.to_string())]
+    }
+}
+
 /// Which volume is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {

@@ -13,9 +13,12 @@ use super::space::Space;
 use super::subclusters::State;
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
-use crate::image::Gate;
+use crate::image::{Gate, ImageFormat, Short};
 use crate::transaction::Overlay;
 use std::sync::Arc;
+
+/// The unit of a disk's size to QEMU, in bytes.
+const SECTOR: u64 = 512;
 
 /// The tables of an open image and what has become of them in this transaction.
 ///
@@ -26,7 +29,9 @@ pub(super) struct Disk {
     pub(super) host: Arc<Overlay>,
     pub(super) header: Header,
     /// What unallocated clusters read as; zeros where there is none.
-    pub(super) backing: Option<Arc<dyn BlockDevice>>,
+    pub(super) backing: Option<Arc<dyn ImageFormat>>,
+    /// How far was read behind the end of the backing file, in bytes of this disk; 0 where nothing was.
+    read_behind: u64,
     /// Where the clusters are; in `host` where there is none.
     data: Option<Arc<dyn BlockDevice>>,
     pub(super) l1: Vec<u64>,
@@ -91,6 +96,7 @@ impl Disk {
             space: Space::new(Arc::clone(&host), geometry)?,
             inflated: Inflated::new(geometry, header.compression),
             phase: Phase::Clean,
+            read_behind: 0,
             header,
             backing,
             data,
@@ -155,7 +161,7 @@ impl Disk {
     }
 
     /// Fills `buf` from the backing file, whose end and this disk's own are followed by zeros.
-    fn read_backing(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+    fn read_backing(&mut self, at: u64, buf: &mut [u8]) -> Result<()> {
         let Some(backing) = &self.backing else {
             buf.fill(0);
             return Ok(());
@@ -164,7 +170,21 @@ impl Disk {
         let there = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX).min(buf.len());
         let (inside, behind) = buf.split_at_mut(there);
         behind.fill(0);
+        if !behind.is_empty() {
+            let reached =
+                at.saturating_add(u64::try_from(inside.len().saturating_add(behind.len())).unwrap_or(u64::MAX));
+            self.read_behind = self.read_behind.max(reached.min(self.header.size));
+        }
         if inside.is_empty() { Ok(()) } else { backing.read_at(inside, at) }
+    }
+
+    /// The backing file that was too short, or one below it.
+    pub(super) fn short(&self) -> Option<Short> {
+        let (backing, named) = (self.backing.as_ref()?, self.header.backing.as_ref()?);
+        let size = backing.size();
+        // QEMU rounds a disk up to sectors: what is behind a file of an odd size is no loss.
+        let own = self.read_behind > size.next_multiple_of(SECTOR);
+        if own { Some(Short { name: named.name.clone(), size, disk: self.header.size }) } else { backing.short() }
     }
 
     /// Fills `buf` from the guest's byte `at`, in a cluster with this mapping. Where it is a standard one, `buf` may go

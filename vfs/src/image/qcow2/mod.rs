@@ -60,7 +60,7 @@ mod zstd;
 pub(super) use header::MAGIC;
 pub(super) use survey::survey;
 
-use super::{Closed, Format, Gate, ImageFormat, Named};
+use super::{Closed, Format, Gate, ImageFormat, Named, Short};
 use crate::block::{BlockDevice, check_range};
 use crate::error::{Layer, Result};
 use crate::transaction::{CommitPlan, Overlay};
@@ -178,6 +178,10 @@ impl ImageFormat for Qcow2 {
     fn other_files(&self) -> Vec<Named> {
         let header = &self.disk().header;
         header.backing.clone().into_iter().chain(header.data_file()).collect()
+    }
+
+    fn short(&self) -> Option<Short> {
+        self.disk().short()
     }
 
     fn finish(&self) -> Result<CommitPlan> {
