@@ -5,17 +5,15 @@
 //! 200 + n for every permission that it does not let others use. Then it looks whether others hold the opposite bytes.
 
 use super::Access;
+use super::attached::Loop;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::stat::{fstat, fstatat};
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 const USED: i64 = 100;
 const NOT_SHARED: i64 = 200;
@@ -52,14 +50,29 @@ impl Access {
 
 /// Locks the file until [`unlock`] or until it is closed, or fails with `InUse`; the error does not name the file.
 ///
-/// On a filesystem that has no such locks, `Write` is `Unsupported` and `Read` goes on without.
+/// On a filesystem that has no such locks, `Write` is `Unsupported` and `Read` goes on without. A loop device of the host
+/// takes no lock, and is looked for by what the kernel tells this process: one that can write to the file is `InUse` for
+/// `Write`, and for `Read` where something is mounted read-write from it, or lies over it. What another mount namespace
+/// has mounted, and a file that the kernel knows by a name of another one, is not seen.
 pub(super) fn lock(file: &File, access: Access) -> Result<()> {
-    if access == Access::Write
-        && let Some(device) = loop_device(file)
-    {
-        let error =
-            Error::new(ErrorKind::InUse, Layer::Host, format!("the image is in use: the host has it as {device}"));
-        return Err(error.with_hint(format!("unmount what is mounted from it, then `losetup -d {device}`")));
+    if let Some(attached) = Loop::writing_to(file) {
+        let (device, used) = (attached.device(), attached.is_used());
+        let (message, hint) = match access {
+            Access::Read if !used => (None, String::new()),
+            Access::Read => (
+                Some(format!(
+                    "the image is in use: the host has it as {device}, and writes to what is mounted from it"
+                )),
+                format!("unmount it, or mount it read-only; `lsblk {device}` shows what uses it"),
+            ),
+            Access::Write => (
+                Some(format!("the image is in use: the host has it as {device}")),
+                format!("unmount what is mounted from it, then `losetup -d {device}`"),
+            ),
+        };
+        if let Some(message) = message {
+            return Err(Error::new(ErrorKind::InUse, Layer::Host, message).with_hint(hint));
+        }
     }
     match try_lock(file, access).inspect_err(|_| unlock(file)) {
         Err(error) if error.kind() == ErrorKind::Unsupported && access == Access::Read => {
@@ -68,19 +81,6 @@ pub(super) fn lock(file: &File, access: Access) -> Result<()> {
         }
         result => result,
     }
-}
-
-/// The loop device that writes to the file, as far as this process can see: the kernel locks nothing.
-fn loop_device(file: &File) -> Option<String> {
-    let own = file.metadata().ok()?;
-    fs::read_dir("/sys/block").ok()?.flatten().find_map(|entry| {
-        let name = entry.file_name().into_string().ok().filter(|name| name.starts_with("loop"))?;
-        let backing = fs::read(entry.path().join("loop/backing_file")).ok()?;
-        let backing = backing.strip_suffix(b"\n").unwrap_or(&backing);
-        let metadata = fs::metadata(Path::new(OsStr::from_bytes(backing))).ok()?;
-        let writes = fs::read(entry.path().join("ro")).is_ok_and(|ro| ro.starts_with(b"0"));
-        (writes && (metadata.dev(), metadata.ino()) == (own.dev(), own.ino())).then(|| format!("/dev/{name}"))
-    })
 }
 
 /// Fails with `InUse` where `name` in the directory is not the name of the locked file any more: between the open and the
@@ -189,6 +189,7 @@ fn failed(errno: Errno) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_file_that_was_replaced_before_its_lock_is_noticed() {

@@ -4,6 +4,7 @@
 //! above read and write the [`Overlay`]. [`Transaction::commit`] makes what it holds the image, in one of the two orders
 //! of [`CommitPlan`], so that a crash at any instant leaves the old image or the new one.
 
+mod attached;
 mod base;
 mod changes;
 mod commit;
@@ -53,7 +54,7 @@ use std::sync::Arc;
 /// What a transaction may do to the image, and so which locks it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Read only: others may read too; a process that may write is `InUse`.
+    /// Read only: others may read too; a process that may write is `InUse`, and so is what the host has mounted.
     Read,
     /// Read and commit: nobody else may use the image.
     Write,
