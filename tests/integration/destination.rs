@@ -1,6 +1,7 @@
 //! `--output` and `--overlay`: the result in a new file, the image as it was.
 
 use crate::idempotence::raw_phony;
+use crate::interrupted::kills;
 use crate::support::{FiveItems, Scratch, expect, image, imgraft, oracle, run, text};
 use std::collections::HashSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -225,7 +226,7 @@ fn a_name_that_is_no_file_is_refused() {
 
 /// Whatever goes wrong, and whenever the run is killed: there is no new file, or it is whole.
 #[test]
-fn a_new_file_is_whole_or_not_there() {
+fn killed_runs_leave_a_whole_new_file_or_none() {
     let scratch = Scratch::new();
     let items = FiveItems::new(&scratch);
     for (disk, format) in images(&scratch) {
@@ -244,7 +245,7 @@ fn a_new_file_is_whole_or_not_there() {
             done(&inject(&items, &disk, &[option, text(&whole), "--force"]));
             let length = started.elapsed();
             let expected = oracle::sha256(&whole);
-            let (mut absent, kills) = (0, 25);
+            let (mut absent, kills) = (0, kills(25));
             for kill in 0..kills {
                 let mut child = imgraft()
                     .env("SOURCE_DATE_EPOCH", "1700000000")
@@ -262,6 +263,25 @@ fn a_new_file_is_whole_or_not_there() {
                 }
             }
             assert!(absent > 0, "no kill came in time to test anything");
+
+            // What is replaced is there until the new file is.
+            let words = items.on(&disk, &["-q", option, text(&new), "--force"]);
+            let mut stayed = 0;
+            for kill in 0..kills {
+                std::fs::write(&new, "what was there").expect("written");
+                let mut child =
+                    imgraft().env("SOURCE_DATE_EPOCH", "1700000000").args(&words).spawn().expect("the binary starts");
+                std::thread::sleep(length * kill / kills + Duration::from_micros(u64::from(kill) * 13));
+                let _ = child.kill();
+                let _ = child.wait();
+                let is_old = std::fs::read(&new).expect("one of the two") == b"what was there";
+                assert!(is_old || oracle::sha256(&new) == expected, "kill {kill} of {option} {format} --force");
+                stayed += u32::from(is_old);
+            }
+            assert!(stayed > 0, "no kill came in time to test anything");
+            // Whatever a kill has left is gone after a whole run.
+            expect(0, &words);
+            std::fs::remove_file(&new).expect("it is there");
             std::fs::remove_file(&whole).expect("it is there");
         }
         assert_eq!(oracle::sha256(&disk), sha);

@@ -151,6 +151,92 @@ fn a_device_in_use_is_refused() {
     }
 }
 
+/// A filesystem of an image, mounted by the host through a loop device, until it is dropped.
+struct Mounted {
+    at: PathBuf,
+}
+
+impl Mounted {
+    fn new(file: &Path, at: &Path) -> Option<Self> {
+        std::fs::create_dir(at).expect("a directory");
+        let offset = format!("loop,offset={}", image::open(file, 1).offset);
+        let mounted = Command::new("mount").args(["-o", &offset, text(file), text(at)]).output();
+        if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+            oracle::skip("no loop mount");
+            return None;
+        }
+        Some(Self { at: at.to_path_buf() })
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        for _ in 0..50 {
+            if oracle::tool("umount", &[text(&self.at)]).status.success() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// What the host writes to is no more copied, or read, than what a guest writes to.
+#[test]
+fn a_mounted_image_is_in_use_for_reading_too() {
+    let scratch = Scratch::new();
+    let items = FiveItems::new(&scratch);
+    let disk = scratch.copy(&raw_phony(&scratch), "disk.raw");
+    let (top, new, undone) =
+        (scratch.path().join("top.qcow2"), scratch.path().join("new"), scratch.path().join("undone"));
+    done(&inject(&items, &disk, &["--overlay", text(&top)]));
+    let Some(mounted) = Mounted::new(&disk, &scratch.path().join("mnt")) else { return };
+    let parts = ["the image is in use: the host has it as /dev/loop", "hint: unmount it"];
+    for option in ["--output", "--overlay"] {
+        refused(&inject(&items, &disk, &[option, text(&new)]), 4, &parts);
+        refused(&inject(&items, &top, &["--backing-chain", option, text(&new)]), 4, &parts);
+    }
+    refused(&run(&["ls", text(&disk), "/"]), 4, &parts);
+    refused(&run(&["inspect", text(&top), "--backing-chain"]), 4, &parts);
+    refused(&inject(&items, &disk, &["--keep-undo", text(&undone)]), 4, &parts[..1]);
+    assert!(!new.exists() && !undone.exists());
+    // What nobody writes to is read.
+    oracle::succeed("mount", &["-o", "remount,ro", text(&mounted.at)]);
+    done(&inject(&items, &disk, &["--overlay", text(&new)]));
+    std::fs::remove_file(&new).expect("it is there");
+    drop(mounted);
+    let Some(_attached) = Loop::new(&disk) else { return };
+    done(&inject(&items, &disk, &["--output", text(&new)]));
+}
+
+/// A directory that takes no file, with the way out, whatever was to be put there.
+#[test]
+fn a_read_only_directory_is_told() {
+    let scratch = Scratch::new();
+    let items = FiveItems::new(&scratch);
+    let disk = scratch.copy(&raw_phony(&scratch), "disk.raw");
+    let at = scratch.path().join("full");
+    std::fs::create_dir(&at).expect("a directory");
+    if !Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "ro,mode=700", "none", text(&at)])
+        .status()
+        .is_ok_and(|s| s.success())
+    {
+        oracle::skip("no mount");
+        return;
+    }
+    let mounted = Mounted { at: at.clone() };
+    let before = oracle::sha256(&disk);
+    let new = at.join("new");
+    for (option, status) in [("--output", 3), ("--overlay", 3), ("--keep-undo", 3), ("--state-dir", 1)] {
+        let output = inject(&items, &disk, &[option, text(&new)]);
+        refused(&output, status, &["ead-only", "hint: ", "write to", text(&at)]);
+        assert_eq!(oracle::sha256(&disk), before);
+    }
+    refused(&inject(&items, &disk, &["--state-dir", text(&at)]), 1, &["ead-only", "--state-dir DIR"]);
+    assert_eq!(oracle::sha256(&disk), before);
+    drop(mounted);
+}
+
 /// The journal of a device is found again under another name of the device.
 #[test]
 fn killed_runs_on_a_device_leave_the_old_or_the_new_image() {

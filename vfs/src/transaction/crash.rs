@@ -229,7 +229,7 @@ fn put(file: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
 }
 
 impl Op {
-    fn apply(&self, disk: &mut Disk) {
+    pub(super) fn apply(&self, disk: &mut Disk) {
         match self {
             Self::Write { offset, bytes } => {
                 put(&mut disk.image, *offset, bytes);
@@ -263,7 +263,7 @@ impl Op {
     }
 
     /// The parts of a write that reach the disk whole or not at all.
-    fn sectors(&self) -> Vec<Op> {
+    pub(super) fn sectors(&self) -> Vec<Op> {
         let pieces = |offset: u64, bytes: &[u8]| {
             let mut pieces = Vec::new();
             let (mut at, mut rest) = (offset, bytes);

@@ -5,6 +5,7 @@
 
 use super::crash::{CrashHost, Disk, Op, Random, states};
 use super::{Access, Existing, NewFile, Proof, Transaction, UndoFile};
+use crate::block::BlockDevice;
 use crate::error::Result;
 use crate::image::{Backing, Format, open_chain};
 use std::fs;
@@ -24,9 +25,9 @@ enum Below {
 }
 
 /// A kind of image: the options of `qemu-img convert` or `create`, and what is done to it afterwards.
-struct Kind {
-    name: &'static str,
-    format: Format,
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    pub(super) format: Format,
     options: &'static [&'static str],
     below: Below,
     then: fn(&Path),
@@ -56,7 +57,7 @@ fn not_closed(image: &Path) {
     fs::write(image, bytes).expect("it can be written");
 }
 
-fn kinds() -> Vec<Kind> {
+pub(super) fn kinds() -> Vec<Kind> {
     let kind = |name, options, below, then| Kind { name, format: Format::Qcow2, options, below, then };
     let raw = Kind { name: "raw", format: Format::Raw, options: &[], below: Below::Nothing, then: untouched };
     vec![
@@ -77,13 +78,13 @@ fn kinds() -> Vec<Kind> {
     ]
 }
 
-fn tool(program: &str, arguments: &[&str]) -> Output {
+pub(super) fn tool(program: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
     command.output().unwrap_or_else(|error| panic!("{program}: {error}"))
 }
 
-fn said(output: &Output) -> String {
+pub(super) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
@@ -92,7 +93,7 @@ fn succeed(program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program} {arguments:?}\n{}", said(&output));
 }
 
-fn available() -> bool {
+pub(super) fn available() -> bool {
     let there = ["qemu-img", "qemu-io"].iter().all(|tool| Command::new(tool).arg("--version").output().is_ok());
     if !there {
         assert!(std::env::var_os("REQUIRE_ORACLES").is_none_or(|value| value != "1"), "qemu-img or qemu-io is missing");
@@ -101,19 +102,34 @@ fn available() -> bool {
     there
 }
 
-fn text(path: &Path) -> &str {
+pub(super) fn text(path: &Path) -> &str {
     path.to_str().expect("a plain path")
 }
 
+/// Writes some bytes in some places of a disk.
+pub(super) fn random_writes(disk: &dyn BlockDevice, seed: u64) -> Result<()> {
+    let mut random = Random(seed);
+    for _ in 0..8 {
+        let len = [1, 512, 5_000, 20_000][random.below(4)];
+        let offset = random.below(SIZE - len) as u64;
+        let bytes: Vec<u8> = match random.below(4) {
+            0 => vec![0; len],
+            _ => (0..len).map(|_| random.next() as u8).collect(),
+        };
+        disk.write_at(&bytes, offset)?;
+    }
+    Ok(())
+}
+
 /// An image of a kind, as qemu-img has made it.
-struct Made {
-    kind: Kind,
-    directory: TempDir,
-    image: PathBuf,
+pub(super) struct Made {
+    pub(super) kind: Kind,
+    pub(super) directory: TempDir,
+    pub(super) image: PathBuf,
 }
 
 impl Made {
-    fn new(kind: Kind, seed: u64) -> Self {
+    pub(super) fn new(kind: Kind, seed: u64) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let (source, image) = (directory.path().join("source"), directory.path().join("image"));
         let mut random = Random(seed);
@@ -148,7 +164,7 @@ impl Made {
         Self { kind, directory, image }
     }
 
-    fn backing(&self) -> Backing {
+    pub(super) fn backing(&self) -> Backing {
         if self.kind.below == Below::Nothing { Backing::Deny } else { Backing::Within(Vec::new()) }
     }
 
@@ -162,16 +178,7 @@ impl Made {
         let new = NewFile::create(undo, Existing::Refuse)?;
         let txn = Transaction::over(Box::new(host.clone()), Access::Write)?;
         let disk = self.disk(&txn);
-        let mut random = Random(seed);
-        for _ in 0..8 {
-            let len = [1, 512, 5_000, 20_000][random.below(4)];
-            let offset = random.below(SIZE - len) as u64;
-            let bytes: Vec<u8> = match random.below(4) {
-                0 => vec![0; len],
-                _ => (0..len).map(|_| random.next() as u8).collect(),
-            };
-            disk.write_at(&bytes, offset)?;
-        }
+        random_writes(&*disk, seed)?;
         txn.commit_undoable(disk.finish()?, new).map(drop)
     }
 

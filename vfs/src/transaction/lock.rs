@@ -113,6 +113,11 @@ pub(super) fn unlock(file: &File) {
     }
 }
 
+/// Locks a file of this tool's own, which no loop device has, as for writing; the errors are those of [`lock`].
+pub(super) fn hold(file: &File) -> Result<()> {
+    try_lock(file, Access::Write).inspect_err(|_| unlock(file))
+}
+
 fn try_lock(file: &File, access: Access) -> Result<()> {
     // First all locks, then all looks: of two that come at once, at least one sees the other.
     for (permission, _) in PERMISSIONS {

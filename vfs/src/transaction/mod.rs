@@ -13,10 +13,13 @@ pub(crate) mod crash;
 #[cfg(test)]
 mod crash_ext4;
 #[cfg(test)]
+mod crash_fresh;
+#[cfg(test)]
 mod crash_kinds;
 #[cfg(test)]
 mod crash_tests;
 mod device;
+mod draft;
 mod file;
 mod fresh;
 mod host;

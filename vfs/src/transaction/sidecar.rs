@@ -237,4 +237,4 @@ impl Sidecar for FileSidecar {
 }
 
 /// What a state directory has to be.
-pub(super) const PRIVATE: &str = "the state directory must be this user's or root's, and writable by its owner alone; --state-dir DIR names another one";
+pub(super) const PRIVATE: &str = "the state directory must be this user's or root's, and its owner, who alone may, must be able to write to it; --state-dir DIR names another one";
