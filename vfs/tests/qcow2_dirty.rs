@@ -8,6 +8,7 @@ use imgraft_vfs::image::{self, Format, ImageFormat};
 use imgraft_vfs::transaction::{Access, Transaction};
 use qemu::{Rng, text};
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -182,6 +183,7 @@ fn contradictions_are_refused() {
         ("on no cluster", set(snapshots, 77)),
         ("behind the end", set(snapshots, 1 << 40)),
         ("used as", set(snapshots, l2 as u64)),
+        ("used as Alone and as Alone", set(word(48) as usize + 8, word(word(48) as usize))),
     ] {
         let mut bad = good.clone();
         bad[at..at + bytes.len()].copy_from_slice(&bytes);
@@ -202,6 +204,68 @@ fn contradictions_are_refused() {
             qemu::check(&image, "after the repair and a write");
         }
     }
+}
+
+/// A file that a header makes gigantic costs no memory.
+#[test]
+fn only_so_many_clusters_are_counted() {
+    if !qemu::available() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("disk.qcow2");
+    qemu::img(&["create", "-q", "-f", "qcow2", "-o", "lazy_refcounts=on,cluster_size=512", text(&image), "8M"]);
+    leave_open(&image, &["write -P 1 0 64k"]);
+    fs::OpenOptions::new().write(true).open(&image).unwrap().set_len((512 * 8) << 20 | 512).unwrap();
+    let txn = qemu::begin(&image, Access::Write);
+    let disk = open(&txn);
+    let error = disk.write_at(b"x", 1000).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("at most 8388608 are counted"), "{error}");
+    drop((disk, txn));
+
+    // 513 L2 tables of 2 MiB, none of which takes room.
+    let options = "lazy_refcounts=on,cluster_size=2M";
+    fs::remove_file(&image).unwrap();
+    qemu::img(&["create", "-q", "-f", "qcow2", "-o", options, text(&image), "257T"]);
+    leave_open(&image, &["write -P 1 0 64k"]);
+    let file = fs::OpenOptions::new().read(true).write(true).open(&image).unwrap();
+    let end = file.metadata().unwrap().len().next_multiple_of(2 << 20);
+    file.set_len(end + (513 << 21)).unwrap();
+    let mut l1 = [0; 8];
+    file.read_exact_at(&mut l1, 40).unwrap();
+    for table in 1..514 {
+        let entry = (end + ((table - 1) << 21)) | 1 << 63;
+        file.write_all_at(&entry.to_be_bytes(), u64::from_be_bytes(l1) + 8 * table).unwrap();
+    }
+    let txn = qemu::begin(&image, Access::Write);
+    let error = open(&txn).write_at(b"x", 1000).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("too many L2 tables"), "{error}");
+}
+
+/// A refcount of one bit cannot say that two places share a cluster.
+#[test]
+fn what_a_refcount_cannot_say_is_refused() {
+    if !qemu::available() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("disk.qcow2");
+    let options = "lazy_refcounts=on,cluster_size=4096,refcount_bits=1";
+    qemu::img(&["create", "-q", "-f", "qcow2", "-o", options, text(&image), "8M"]);
+    leave_open(&image, &["write -P 1 0 4k"]);
+    let mut bytes = fs::read(&image).unwrap();
+    let word = |at: usize, bytes: &[u8]| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
+    let l2 = (word(word(40, &bytes) as usize, &bytes) & !(1 << 63)) as usize;
+    let shared = word(l2, &bytes) & !(1 << 63);
+    for at in [l2, l2 + 8] {
+        bytes[at..at + 8].copy_from_slice(&shared.to_be_bytes());
+    }
+    fs::write(&image, &bytes).unwrap();
+    let txn = qemu::begin(&image, Access::Write);
+    let error = open(&txn).write_at(b"x", 100_000).unwrap_err();
+    assert!(error.to_string().contains("more often than a refcount can say"), "{error}");
 }
 
 /// However often one table is named, it is read once.

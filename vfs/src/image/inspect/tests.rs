@@ -32,6 +32,11 @@ fn refusal(marks: &[(usize, &[u8])]) -> Error {
     look(marks, None).format().unwrap_err()
 }
 
+/// Opens the file, which is another way than to look at it.
+fn open(marks: &[(usize, &[u8])], declared: Option<Format>) -> Result<Format, Error> {
+    image::open(Arc::new(Overlay::new(Arc::new(MemDevice::new(bytes(marks))))), declared).map(|disk| disk.format())
+}
+
 fn names(inspection: &Inspection) -> Vec<&'static str> {
     inspection.findings.iter().map(|finding| finding.name).collect()
 }
@@ -51,6 +56,7 @@ fn what_is_taken() {
     // A filesystem's boot sector is no table: FAT with an entry's bytes, code in the place of the flags.
     assert!(raw(&[MBR[0], MBR[1], (16, &[2]), (21, &[0xf8])]).is_empty());
     assert!(raw(&[(446, b"code"), MBR[1]]).is_empty());
+    assert!(raw(&[(446, b"more code, where a table has entries"), MBR[1]]).is_empty());
     for len in (0..16).chain([511, 512, 513, 0x8001, 0x8005]) {
         assert_eq!(inspect(&MemDevice::new(vec![0; len]), None).unwrap().format().unwrap(), Format::Raw);
     }
@@ -110,6 +116,10 @@ fn refused_by_name_with_the_command_that_helps() {
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains(&format!("format is {name},")), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains(command)), "{error:?}: {:?}", error.hint());
+        for declared in [None, Some(Format::Qcow2)] {
+            let error = open(&[(at, mark)], declared).unwrap_err();
+            assert!(error.to_string().contains(&format!("format is {name},")), "{error}");
+        }
         // Declared qcow2 it is refused as what it is, and declared raw it is a disk.
         let error = look(&[(at, mark)], Some(Format::Qcow2)).format().unwrap_err();
         assert!(error.to_string().contains(&format!("format is {name},")), "{error}");
@@ -135,6 +145,8 @@ fn polyglots_are_refused() {
         let error = refusal(marks);
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().ends_with(name), "{error}");
+        let error = open(marks, None).unwrap_err();
+        assert!(error.to_string().ends_with(name), "opened: {error}");
         // Who says what it is, is believed.
         let declared = look(marks, Some(Format::Qcow2));
         assert_eq!(declared.format().is_ok(), marks.contains(&QCOW2), "{name}");
@@ -176,6 +188,16 @@ fn other_files_are_told() {
     let inspection = look(&[(0, over)], None);
     assert_eq!(names(&inspection), ["backing_file"]);
     assert!(inspection.findings[0].text.contains(r"a\x1b"), "{inspection:?}");
+    // Extents in other files: of a kind that has them, and of one that has none but by a path.
+    for (kind, extent, expected) in [
+        ("twoGbMaxExtentFlat", "disk-f001.vmdk", &["other_files"][..]),
+        ("monolithicSparse", "/dev/sda", &["other_files"]),
+        ("monolithicSparse", "disk.vmdk", &[]),
+        ("streamOptimized", "disk.vmdk", &[]),
+    ] {
+        let text = format!("# Disk DescriptorFile\ncreateType=\"{kind}\"\nRDONLY 9 FLAT \"{extent}\" 0\n");
+        assert_eq!(names(&look(&[(0, text.as_bytes())], None)), expected, "{text}");
+    }
     // Descriptors without an end, without an extent, and in a header that points past the file.
     assert_eq!(names(&look(&[(0, b"# Disk DescriptorFile\n")], None)), ["malformed"]);
     let mut header = [0; 64];
@@ -191,6 +213,21 @@ fn other_files_are_told() {
     assert_eq!(names(&look(&[(0, &qcow), (64, b"base")], None)), ["backing_file"]);
     qcow[16..20].fill(0xff);
     assert_eq!(names(&look(&[(0, &qcow)], None)), ["malformed"]);
+    let mut qcow = [0; 64];
+    qcow[..8].copy_from_slice(b"QFI\xfb\0\0\0\x01");
+    qcow[32..36].fill(1);
+    assert!(names(&look(&[(0, &qcow)], None)).is_empty());
+    qcow[39] = 1;
+    assert_eq!(names(&look(&[(0, &qcow)], None)), ["encryption"]);
+    // Of QED's feature bits the first says that there is a backing file.
+    for (bits, expected) in [(0b01, &["backing_file"][..]), (0b10, &[]), (0b11, &["backing_file"])] {
+        let found = look(&[(0, b"QED\0"), (16, &[bits]), (56, &[64]), (60, &[4]), (64, b"base")], None);
+        assert_eq!(names(&found), expected, "{bits}");
+    }
+    for (kind, expected) in [(2, &[][..]), (3, &["malformed"]), (4, &["malformed"])] {
+        let found = look(&[(LEN - 512, b"conectix"), (LEN - 512 + 63, &[kind])], None);
+        assert_eq!(names(&found), expected, "{kind}");
+    }
     let vhd = [(0, &b"conectix"[..]), (60, &[0, 0, 0, 4])];
     assert_eq!(names(&look(&vhd, None)), ["backing_file"]);
     assert_eq!(names(&look(&[(0x40, b"\x7f\x10\xda\xbe"), (0x4c, &[4])], None)), ["backing_file"]);
