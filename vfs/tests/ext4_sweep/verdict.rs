@@ -1,5 +1,6 @@
 //! What e2fsck says of an image, in a form that can be compared before and after an edit.
 
+use crate::dir;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -18,7 +19,14 @@ const ABORTED: &str = "e2fsck: aborted";
 
 /// The problems of an image, each with how often it is there.
 #[derive(Debug, Default)]
-pub struct Problems(BTreeMap<String, usize>);
+pub struct Problems {
+    found: BTreeMap<String, usize>,
+    /// Blocks that no file had, and that e2fsck gave to the copy of one that shared its own, so that it says of them no
+    /// more than that; where it mended.
+    lent: BTreeSet<u64>,
+    /// The inodes that the blocks name that more than one file has, were they blocks of directories.
+    named: BTreeMap<u64, BTreeSet<u32>>,
+}
 
 /// What e2fsck says of an image before an edit and after it.
 ///
@@ -30,7 +38,18 @@ pub fn compare(scratch: &Path, before: &[u8], after: &[u8]) -> [Problems; 2] {
         std::fs::write(scratch, bytes).unwrap();
         // Without -f, with which it would also check, and mend.
         let replay = if replays { e2fsck(scratch, &["-y", "-E", "journal_only"]) } else { String::new() };
-        parse(&(replay + &e2fsck(scratch, &[how])))
+        let damaged = std::fs::read(scratch).unwrap();
+        let mut problems = parse(&(replay + &e2fsck(scratch, &[how])));
+        for block in problems.shared().into_values().flatten() {
+            problems.named.insert(block, dir::named_inodes(&damaged, block));
+        }
+        if problems.found.contains_key("Clone multiply-claimed blocks? yes") {
+            let inodes: BTreeSet<u32> = problems.shared().into_keys().collect();
+            let after = dir::blocks(scratch, &inodes);
+            std::fs::write(scratch, &damaged).unwrap();
+            problems.lent = &after - &dir::blocks(scratch, &inodes);
+        }
+        problems
     };
     let looked = [before, after].map(|bytes| look(bytes, "-fn"));
     if looked.iter().any(Problems::aborted) { [before, after].map(|bytes| look(bytes, "-fy")) } else { looked }
@@ -61,14 +80,14 @@ fn e2fsck(image: &Path, words: &[&str]) -> String {
 impl Problems {
     /// What is here and not, or not so often, in `before`; a count that was off by more is not counted.
     pub fn beyond(&self, before: &Self) -> Vec<&str> {
-        let known = |problem: &str| before.0.get(problem).copied().unwrap_or(0);
+        let known = |problem: &str| before.found.get(problem).copied().unwrap_or(0);
         let nearer = |problem: &str| {
             off_by(problem).is_some_and(|(what, by)| {
-                let known = before.0.keys().filter_map(|known| off_by(known)).find(|(known, _)| *known == what);
+                let known = before.found.keys().filter_map(|known| off_by(known)).find(|(known, _)| *known == what);
                 known.is_some_and(|(_, known)| by.signum() == known.signum() && by.abs() < known.abs())
             })
         };
-        let worse = self.0.iter().filter(|(problem, count)| **count > known(problem) && !nearer(problem));
+        let worse = self.found.iter().filter(|(problem, count)| **count > known(problem) && !nearer(problem));
         worse.map(|(problem, _)| &**problem).collect()
     }
 
@@ -79,18 +98,24 @@ impl Problems {
     /// * a new file took the inode that a wrong name led to;
     /// * a file lost the last name that there is, and had counted more or fewer of them;
     /// * a damaged file has metadata for its own map, which is another map after every change of that;
-    /// * a quota file that did not agree with what is used does not agree.
+    /// * a quota file that did not agree with what is used does not agree;
+    /// * two directories have one block, of which only one is asked: what changes in it changes in both, and whoever is
+    ///   named there is named twice;
+    /// * blocks that are marked and no file's were so before, and e2fsck, which mends, gave them to a copy the first time.
     ///
     /// Blocks in `own`, where no file has any, are never given away.
     pub fn explain(&self, after: &Self, own: &Range<u64>) -> bool {
-        let knew = |words: &str| self.0.keys().any(|problem| problem.contains(words));
+        let knew = |words: &str| self.found.keys().any(|problem| problem.contains(words));
         if self.aborted() || knew("conflicts with critical metadata") {
             return true;
         }
         let quota = knew("Update quota info");
-        let contested: BTreeSet<u64> = self.0.keys().flat_map(|problem| named_blocks(problem)).collect();
+        let contested: BTreeSet<u64> = self.found.keys().flat_map(|problem| named_blocks(problem)).collect();
         let contested: BTreeSet<u64> = contested.into_iter().filter(|block| !own.contains(block)).collect();
         after.beyond(self).into_iter().all(|problem| {
+            if self.doubles(after, problem) {
+                return true;
+            }
             let blocks = named_blocks(problem);
             if !blocks.is_empty() {
                 return blocks.is_subset(&contested);
@@ -111,6 +136,9 @@ impl Problems {
             if problem.starts_with("[QUOTA WARNING]") || problem.starts_with("[ERROR]") && problem.contains("quota") {
                 return quota;
             }
+            if let Some(block) = problem.strip_prefix("Block bitmap -").and_then(|block| block.parse().ok()) {
+                return self.lent.contains(&block);
+            }
             if let Some((name, _)) = problem.strip_prefix("Duplicate entry '").and_then(|rest| rest.split_once("' ")) {
                 return knew(&format!("'{name}' "));
             }
@@ -118,9 +146,43 @@ impl Problems {
         })
     }
 
+    /// Whether a problem is that an inode is named twice, by one block that was that of two directories before.
+    fn doubles(&self, after: &Self, problem: &str) -> bool {
+        let inode = match problem.strip_prefix("Inode ").and_then(|rest| rest.split_once(" ref count is by -")) {
+            Some((inode, _)) => inode,
+            // Entry 'many' in / (11) is a link to directory / (21).
+            None if problem.starts_with("Entry '") && problem.contains(" is a link to directory ") => {
+                problem.rsplit_once('(').map_or("", |(_, inode)| inode.trim_end_matches(")."))
+            }
+            None => return false,
+        };
+        let Ok(inode) = inode.parse() else { return false };
+        let shared = self.shared();
+        shared.iter().any(|(directory, blocks)| {
+            let other = |block: &u64| shared.iter().any(|(other, blocks)| other != directory && blocks.contains(block));
+            self.found.contains_key(&format!("Invalid inode number for '.' in directory inode {directory}."))
+                && blocks.iter().filter(|block| other(block)).any(|block| {
+                    [self, after].iter().any(|it| it.named.get(block).is_some_and(|named| named.contains(&inode)))
+                })
+        })
+    }
+
+    /// By inode, the blocks that it has and another too.
+    fn shared(&self) -> BTreeMap<u32, BTreeSet<u64>> {
+        let mut shared = BTreeMap::<_, BTreeSet<u64>>::new();
+        for problem in self.found.keys() {
+            let rest =
+                problem.strip_prefix("Multiply-claimed block(s) in inode ").and_then(|rest| rest.split_once(':'));
+            if let Some((inode, list)) = rest.and_then(|(inode, list)| Some((inode.parse().ok()?, list))) {
+                shared.entry(inode).or_default().extend(list.split_whitespace().flat_map(range));
+            }
+        }
+        shared
+    }
+
     /// Whether e2fsck gave up.
     pub fn aborted(&self) -> bool {
-        self.0.contains_key(ABORTED)
+        self.found.contains_key(ABORTED)
     }
 }
 
@@ -128,6 +190,7 @@ impl Problems {
 const CONSEQUENCES: &[&str] = &[
     "(There are ",
     "/ (inode ",
+    "Clear? ",
     "<The journal inode> (inode ",
     "Clone multiply-claimed blocks",
     "Connect to /",
@@ -173,7 +236,7 @@ fn parse(text: &str) -> Problems {
             continue;
         }
         for problem in normal(line) {
-            *problems.0.entry(problem).or_default() += 1;
+            *problems.found.entry(problem).or_default() += 1;
         }
     }
     problems

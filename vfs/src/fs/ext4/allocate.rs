@@ -117,7 +117,7 @@ impl Store {
     }
 
     /// The block bitmap of a group: as stored, or as it has to begin where it never was.
-    fn block_bitmap(&self, group: &Group) -> Result<Bitmap> {
+    pub(super) fn block_bitmap(&self, group: &Group) -> Result<Bitmap> {
         let len = self.superblock.group_clusters(group.number);
         let bitmap = if group.has_flag(BLOCK_UNINIT, &self.superblock) {
             let mut bitmap = Bitmap::empty(self.block_len(), len);

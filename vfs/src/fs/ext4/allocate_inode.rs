@@ -151,7 +151,7 @@ impl Store {
     }
 
     /// The inode bitmap of a group: as stored, or empty where it never was.
-    fn inode_bitmap(&self, group: &Group) -> Result<Bitmap> {
+    pub(super) fn inode_bitmap(&self, group: &Group) -> Result<Bitmap> {
         let len = self.superblock.inodes_per_group;
         let bitmap = if group.has_flag(INODE_UNINIT, &self.superblock) {
             Bitmap::empty(self.block_len(), len)

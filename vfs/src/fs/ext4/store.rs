@@ -8,7 +8,7 @@ use super::mmp;
 use super::names::Names;
 use super::places::Places;
 use super::quota::Ledger;
-use super::superblock::{LENGTH, OFFSET, Superblock};
+use super::superblock::{GroupChecksum, LENGTH, OFFSET, Superblock};
 use super::{feature::ro_compat, superblock};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -89,10 +89,18 @@ impl Store {
     }
 
     /// Counts what is free: the kernel keeps the superblock's counters right only when it unmounts.
+    ///
+    /// Errors: `Corrupt` where a group without a checksum counts other than its bitmaps, and the filesystem is to be
+    /// written: the superblock would get the wrong count.
     fn count_free(&mut self) -> Result<()> {
         let (mut clusters, mut inodes) = (0, 0);
+        let unsure = self.mode != Mode::ReadOnly && self.superblock.group_checksum == GroupChecksum::None;
         for number in 0..self.superblock.groups {
             let group = self.group(number)?;
+            if unsure {
+                let checked = self.block_bitmap(&group).and_then(|_| self.inode_bitmap(&group));
+                checked.map_err(|error| error.with_hint("run e2fsck -fy on the filesystem"))?;
+            }
             clusters += u64::from(group.free_clusters());
             inodes += u64::from(group.free_inodes());
         }
