@@ -149,16 +149,26 @@ fn a_log_that_ends_early_or_is_damaged_is_to_us_what_it_is_to_the_kernel() {
         let mut ends = BTreeMap::new();
         for (number, (at, kind, sequence)) in records.iter().enumerate() {
             let place = journal[*at];
-            let damage: &[(&str, usize, u8)] = match number % 3 {
-                0 => &[("no mark", 0, 0xff)],
-                // Without checksums a wrong tag is replayed, and what comes of that is nobody's to predict.
-                1 if features.starts_with('^') => &[("another transaction", 11, 0x40)],
-                1 => &[("a wrong tag", 14, 0x01), ("a wrong flag", 12 + 7, 0x02)],
-                _ => &[("another kind", 7, 0x10), ("an earlier time", 0x30 + 5, 0x01)],
+            let mut damage: Vec<(&str, usize, u8)> = match number % 3 {
+                0 => vec![("no mark", place, 0xff)],
+                1 => vec![("another transaction", place + 11, 0x40)],
+                _ => vec![("another kind", place + 7, 0x10)],
             };
-            for (what, offset, bits) in damage {
+            match kind {
+                // Without checksums a wrong tag is replayed, and what comes of that is nobody's to predict.
+                1 if !features.starts_with('^') => {
+                    damage.extend([("a wrong tag", place + 14, 0x01), ("a wrong flag", place + 12 + 7, 0x02)]);
+                    damage.push(("a wrong copy", journal[at + 1] + 500, 0x20));
+                }
+                // A checksum of a whole transaction has the copies in it.
+                1 if options.contains("async") => damage.push(("a wrong copy", journal[at + 1] + 500, 0x20)),
+                // By decades, whatever the time is.
+                2 => damage.push(("an earlier time", place + 0x30 + 4, 0x40)),
+                _ => {}
+            }
+            for (what, offset, bits) in &damage {
                 let mut bytes = bytes.clone();
-                bytes[place + offset] ^= bits;
+                bytes[*offset] ^= bits;
                 let context = format!("{features} {options}: {what} in block {at} ({kind}, transaction {sequence})");
                 match (read(&bytes), kernels(&bytes, &scratch)) {
                     (Ok(ours), Some(theirs)) => {

@@ -143,6 +143,81 @@ fn debugfs(image: &Path, command: &str) {
     oracle::run(Command::new("debugfs").args(["-w", "-R", command]).arg(image));
 }
 
+/// The places of a group's metadata: its block bitmap, its inode bitmap and the first block of its inodes.
+fn places(bytes: &[u8], group: usize) -> [usize; 3] {
+    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    [0, 4, 8].map(|field| word(2048 + group * 32 + field))
+}
+
+/// A bitmap that has as many free blocks as its group counts, and a block of metadata among them.
+#[test]
+fn blocks_of_the_filesystem_itself_are_not_given_away() {
+    if !oracle::have(&["mke2fs"]) {
+        return;
+    }
+    const GROUP: usize = 1024;
+    let small = ["-b", "1024", "-g", "1024", "-N", "512", "-I", "128"];
+    for arguments in
+        [&["-t", "ext2"][..], &["-t", "ext4", "-O", "^metadata_csum,^uninit_bg,^64bit,^has_journal,^resize_inode"]]
+    {
+        let sound = image(8, &[arguments, &small].concat());
+        // Its last block of inodes is that of 64 inodes of 128 bytes.
+        let own = |group: usize| {
+            let [blocks, inodes, table] = places(&sound, group);
+            [("block bitmap", blocks), ("inode bitmap", inodes), ("first inodes", table), ("last inodes", table + 7)]
+        };
+        let mut own = [own(0), own(1), own(5)].concat();
+        own.extend([("superblock", 1), ("descriptors", 2), ("copy of the superblock", GROUP + 1)]);
+        for (what, block) in own {
+            let context = format!("{arguments:?}: {what}, block {block}");
+            let group = (block - 1) / GROUP;
+            let [bitmap, ..] = places(&sound, group);
+            let mut bytes = sound.clone();
+            let mut flip = |bit: usize| bytes[bitmap * 1024 + bit / 8] ^= 1 << (bit % 8);
+            // The last group has a block less; all groups end with free ones.
+            [(block - 1) % GROUP, GROUP - 2].into_iter().for_each(&mut flip);
+            let change = |bytes: &[u8]| -> Result<()> {
+                let mut fs = Box::new(open(bytes, READ_WRITE)?);
+                let path = at(&*fs, "/new");
+                fs.create_file(&path, ATTRS)?;
+                fs.put(&path, &Content::bytes(vec![7; 6 << 20]))?;
+                fs.close()
+            };
+            change(&sound).unwrap();
+            let error = change(&bytes).expect_err(&context);
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{context}: {error}");
+            assert!(error.to_string().contains("own blocks as free"), "{context}: {error}");
+        }
+    }
+}
+
+/// A file that names a block of metadata as its content: what the file gives back would be given to another.
+#[test]
+fn blocks_of_the_filesystem_itself_are_not_given_back() {
+    if !oracle::have(&["mke2fs", "debugfs"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let path = scratch.path("image");
+    let source = scratch.path("source");
+    std::fs::write(&source, [7; 3000]).unwrap();
+    oracle::mke2fs(&path, 8, Before::Zeros, &["-t", "ext2", "-b", "1024", "-g", "1024", "-I", "128"]);
+    debugfs(&path, &format!("write {} file", source.display()));
+    let sound = std::fs::read(&path).unwrap();
+    for block in [[2].as_slice(), &places(&sound, 0), &places(&sound, 1), &[1025]].concat() {
+        debugfs(&path, &format!("sif file block[1] {block}"));
+        let mut fs: Box<dyn GuestFs> = Box::new(open(&std::fs::read(&path).unwrap(), READ_WRITE).unwrap());
+        let file = at(&*fs, "/file");
+        for error in [fs.truncate(&file, 0).unwrap_err(), {
+            let mut fs = open(&std::fs::read(&path).unwrap(), READ_WRITE).unwrap();
+            fs.remove(&file).unwrap_err()
+        }] {
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "block {block}: {error}");
+            assert!(error.to_string().contains("filesystem's own"), "block {block}: {error}");
+        }
+    }
+}
+
 /// Reads all there is, and changes things, on a damaged image; only errors may come of it.
 fn live_with(bytes: Vec<u8>) -> (bool, bool) {
     let device = Arc::new(MemDevice::new(bytes));
