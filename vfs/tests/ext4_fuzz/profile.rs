@@ -12,6 +12,8 @@ pub struct Profile {
     pub mebibytes: u64,
     /// Further arguments of mke2fs.
     pub arguments: &'static [&'static str],
+    /// How many blocks of descriptors lie at the start where `meta_bg` puts those that follow into their groups.
+    pub first_meta_bg: u32,
     /// Who does the same.
     pub twin: Twin,
 }
@@ -26,11 +28,11 @@ pub enum Twin {
 }
 
 const fn kernel(name: &'static str, mebibytes: u64, arguments: &'static [&'static str]) -> Profile {
-    Profile { name, mebibytes, arguments, twin: Twin::Kernel }
+    Profile { name, mebibytes, arguments, first_meta_bg: 0, twin: Twin::Kernel }
 }
 
 const fn reference(name: &'static str, mebibytes: u64, arguments: &'static [&'static str]) -> Profile {
-    Profile { name, mebibytes, arguments, twin: Twin::Reference }
+    Profile { name, mebibytes, arguments, first_meta_bg: 0, twin: Twin::Reference }
 }
 
 /// Every profile, in the order of the rounds.
@@ -48,6 +50,9 @@ pub const PROFILES: &[Profile] = &[
     kernel("rhel10", 32, &["-E", "stride=16,stripe_width=32"]),
     kernel("alpine", 32, &[]),
     kernel("android-system", 32, &[]),
+    kernel("android-system", 32, &["-O", "has_journal,^flex_bg"]),
+    kernel("android-system", 32, &["-O", "stable_inodes,verity,encrypt"]),
+    reference("android-data", 32, &[]),
     kernel("b1k", 32, &[]),
     kernel("b1k-ino128", 32, &[]),
     kernel("b1k-orphan", 32, &[]),
@@ -58,7 +63,17 @@ pub const PROFILES: &[Profile] = &[
     kernel("no-csum", 32, &[]),
     kernel("sparse-super2", 32, &["-b", "1024", "-g", "2048"]),
     kernel("no-flex-bg", 32, &["-b", "1024", "-g", "2048"]),
+    kernel("b1k", 32, &["-g", "1024", "-G", "1"]),
+    kernel("b1k", 32, &["-g", "1024", "-G", "64"]),
+    kernel("b1k", 32, &["-g", "1024", "-O", "^resize_inode"]),
+    kernel("b1k", 32, &["-g", "1024", "-E", "packed_meta_blocks=1,nodiscard,lazy_itable_init=1"]),
+    kernel("gdt-csum", 32, &["-b", "1024", "-g", "512", "-G", "4", "-E", "packed_meta_blocks=1,nodiscard"]),
     kernel("meta-bg", 32, &["-b", "1024", "-g", "1024"]),
+    Profile { first_meta_bg: 2, ..kernel("meta-bg", 32, &["-b", "1024", "-g", "512"]) },
+    Profile {
+        first_meta_bg: 1,
+        ..kernel("meta-bg", 32, &["-b", "1024", "-g", "256", "-O", "^64bit,^metadata_csum,^flex_bg"])
+    },
     kernel("no-journal", 32, &[]),
     kernel("no-dir-index", 32, &["-b", "2048"]),
     kernel("large-dir", 32, &["-b", "1024"]),
@@ -89,7 +104,8 @@ pub const PROFILES: &[Profile] = &[
 impl Profile {
     /// The profile's name with its further arguments.
     pub fn label(&self) -> String {
-        std::iter::once(&self.name).chain(self.arguments).copied().collect::<Vec<_>>().join(" ")
+        let label = std::iter::once(&self.name).chain(self.arguments).copied().collect::<Vec<_>>().join(" ");
+        if self.first_meta_bg == 0 { label } else { format!("{label} first_meta_bg={}", self.first_meta_bg) }
     }
 
     /// Makes the filesystem over bytes of something else, where it is not too large for that.
@@ -106,6 +122,7 @@ impl Profile {
         let configuration = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/images/mke2fs.conf");
         let mut command = Command::new("mke2fs");
         command.env("PATH", crate::oracle::path_with_sbin()).env("MKE2FS_CONFIG", configuration);
+        command.env("MKE2FS_FIRST_META_BG", self.first_meta_bg.to_string());
         command.args(["-q", "-F", "-t", "ext4", "-T", self.name, "-E", "nodiscard,lazy_itable_init=1"]);
         crate::oracle::run(command.args(self.arguments).arg(image));
     }
