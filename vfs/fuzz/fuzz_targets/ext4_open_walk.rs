@@ -17,10 +17,14 @@ use libfuzzer_sys::fuzz_target;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-/// How many files of a tree are looked at.
-const FILES: usize = 160;
-/// How many bytes of a file are read: an image may claim any number.
-const BYTES: u64 = 256 << 10;
+/// How many files of a tree are looked at, and of one directory: an input is worth a millisecond or two, and paths are
+/// what takes time.
+const FILES: usize = 20;
+const FILES_EACH: usize = 6;
+/// How many bytes of a file are read from its start on: an image may claim any number.
+const BYTES: u64 = 16 << 10;
+/// How many edits are made, each time that the filesystem is opened.
+const EDITS: u8 = 4;
 const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanoseconds: 0 };
 const ATTRS: Attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
 
@@ -66,46 +70,50 @@ fn below(fs: &dyn GuestFs, at: &Resolved, name: &[u8]) -> Result<Resolved> {
     resolve(fs, &GuestPath::parse(at.as_bytes())?.join(name)?, Follow::ExcludeLast)
 }
 
-/// All that a reader asks, of every file that can be reached.
+/// All that a reader asks, of the first files of each directory and of its last.
 fn walk(fs: &dyn GuestFs) -> Vec<(Resolved, FileType)> {
     let mut found = vec![(Resolved::root(), FileType::Directory)];
     let mut next = 0;
     while let Some((at, file_type)) = found.get(next).cloned() {
         next += 1;
-        let _ = (fs.lookup(&at), fs.xattrs(&at));
+        let _ = fs.xattrs(&at);
         match file_type {
             FileType::Directory => {
-                for entry in fs.read_dir(&at).unwrap_or_default() {
-                    if let (true, Ok(child)) = (found.len() < FILES, below(fs, &at, &entry.name)) {
+                let entries = fs.read_dir(&at).unwrap_or_default();
+                let last = entries.len().saturating_sub(1);
+                for (number, entry) in entries.into_iter().enumerate() {
+                    let wanted = found.len() < FILES && (number < FILES_EACH || number == last);
+                    if let (true, Ok(child)) = (wanted, below(fs, &at, &entry.name)) {
                         found.push((child, entry.file_type));
                     }
                 }
             }
             FileType::Symlink => {
                 let _ = fs.read_link(&at);
-                if let Ok(path) = GuestPath::parse(at.as_bytes()) {
-                    let _ = resolve(fs, &path, Follow::All);
-                }
             }
             FileType::Regular => read(fs, &at),
             _ => {}
         }
     }
+    let links = found.iter().filter(|(_, file_type)| *file_type == FileType::Symlink);
+    for (at, _) in links.take(2) {
+        let _ = GuestPath::parse(at.as_bytes()).and_then(|path| resolve(fs, &path, Follow::All));
+    }
     found
 }
 
 fn read(fs: &dyn GuestFs, at: &Resolved) {
-    let mut buffer = vec![0; 1 << 14];
+    let mut buffer = vec![0; 1 << 13];
     let size = fs.lookup(at).ok().flatten().map_or(0, |metadata| metadata.size);
     let mut offset = 0;
     while let Ok(read) = fs.read_at(at, &mut buffer, offset) {
-        if read == 0 || offset > BYTES {
+        offset += read as u64;
+        if read == 0 || offset >= BYTES {
             break;
         }
-        offset += read as u64;
     }
-    for far in [size.saturating_sub(5000), size / 2, 300 << 10, 70 << 20] {
-        let _ = fs.read_at(at, &mut buffer, far);
+    for far in [size.saturating_sub(2000), size / 2, 300 << 10, 70 << 20].into_iter().filter(|far| *far < size) {
+        let _ = fs.read_at(at, &mut buffer[..2000], far);
     }
 }
 
@@ -129,7 +137,7 @@ fn edit(fs: &mut dyn GuestFs, kind: u8, at: &Resolved, other: &Resolved) -> Resu
         11 => fs.set_xattr(at, &xattr("user.large", 3000)),
         12 => fs.remove_xattr(at, b"user.large"),
         13 => fs.set_attrs(at, SetAttrs { mode: Some(0o600), uid: Some(7), gid: Some(70_000), mtime: Some(NOW) }),
-        14 => (0..40_u8).try_for_each(|n| fs.create_file(&new(fs, &[b'a' + n % 26, b'0' + n / 26])?, ATTRS)),
+        14 => (0..12_u8).try_for_each(|n| fs.create_file(&new(fs, &[b'a' + n % 26, b'0' + n / 26])?, ATTRS)),
         _ => fs.set_xattr(at, &xattr("system.posix_acl_access", 28)),
     }
 }
@@ -141,16 +149,23 @@ fuzz_target!(|input: &[u8]| {
     for change in changes.chunks_exact(8) {
         damage(&device, base, change).expect("inside the image");
     }
-    if let Ok(fs) = Ext4::open(Arc::clone(&device) as Arc<dyn BlockDevice>, Mode::ReadOnly) {
-        walk(&fs);
+    // Half of the inputs are read and the others changed, so that neither waits for the other.
+    if kind % 2 == 1 {
+        if let Ok(fs) = Ext4::open(device, Mode::ReadOnly) {
+            walk(&fs);
+        }
+        return;
     }
-    let mut kind = *kind;
-    for round in 0..3_u8 {
+    let mut kind = *kind / 2;
+    let mut files = Vec::new();
+    for round in 0..2_u8 {
         let open = Ext4::open(Arc::clone(&device) as Arc<dyn BlockDevice>, Mode::ReadWrite { now: NOW });
         let Ok(fs) = open else { return };
         let mut fs: Box<dyn GuestFs> = Box::new(fs);
-        let files = walk(&*fs);
-        let done = (0..6_u8).try_for_each(|step| {
+        if files.is_empty() {
+            files = walk(&*fs);
+        }
+        let done = (0..EDITS).try_for_each(|step| {
             let pick = |n: u8| &files[(usize::from(n).wrapping_mul(31) + usize::from(round)) % files.len()].0;
             kind = kind.wrapping_mul(5).wrapping_add(7);
             edit(&mut *fs, kind >> 2, pick(kind.wrapping_add(step)), pick(step))
