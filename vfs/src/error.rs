@@ -145,6 +145,11 @@ impl Error {
         self.0.kind
     }
 
+    /// What [`Display`](fmt::Display) gives, without the context.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
     /// The layer in which it went wrong.
     pub fn layer(&self) -> Layer {
         self.0.layer

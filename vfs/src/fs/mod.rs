@@ -3,6 +3,7 @@
 pub mod ext4;
 pub mod mem;
 pub mod mounted;
+pub mod remote;
 
 use crate::block::BlockDevice;
 use crate::error::Result;

@@ -11,6 +11,7 @@ mod ground;
 mod mounted;
 mod names;
 mod refusal;
+mod remote;
 mod rename;
 
 #[path = "../oracle/mod.rs"]
@@ -51,6 +52,7 @@ fn mem() -> Option<Made> {
 }
 
 contract! { mem: crate::mem }
+contract! { remote_mem: crate::remote::mem }
 contract! { ext4_default: crate::ext4::default }
 contract! { ext4_small_blocks: crate::ext4::small_blocks }
 contract! { ext4_without_checksums: crate::ext4::without_checksums }
