@@ -357,17 +357,20 @@ def main():
         peers.install(cache)
         if not shutil.which("fuse2fs"):
             subprocess.run(["apt-get", "install", "-y", "-qq", "fuse2fs", "fuse3"], stdout=sys.stderr)
-    target = guest.find(built, cache)
-    images = {
-        "raw": target.raw,
-        "plain": guest.convert(target.raw, os.path.join(cache, "guest.plain.qcow2")),
-        "compressed": guest.convert(target.raw, os.path.join(cache, "guest.compressed.qcow2"), "-c"),
-    }
-    shadow = subprocess.run([options.binary, "cat", target.raw, "/etc/shadow"], check=True, capture_output=True, text=True).stdout
+    needs_guest = options.only not in ("drive", "ext4")
+    if needs_guest:
+        target = guest.find(built, cache)
+        images = {
+            "raw": target.raw,
+            "plain": guest.convert(target.raw, os.path.join(cache, "guest.plain.qcow2")),
+            "compressed": guest.convert(target.raw, os.path.join(cache, "guest.compressed.qcow2"), "-c"),
+        }
+        shadow = subprocess.run([options.binary, "cat", target.raw, "/etc/shadow"], check=True, capture_output=True, text=True).stdout
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.work or cache) as scratch:
-        items = Items(scratch, shadow)
-        options.virt_customize = peers.find(cache, scratch)
-        print(f"Guest: {target.about}; {os.path.getsize(target.raw) // GIB} GiB, ext4 in a GPT.")
+        if needs_guest:
+            items = Items(scratch, shadow)
+            options.virt_customize = peers.find(cache, scratch)
+            print(f"Guest: {target.about}; {os.path.getsize(target.raw) // GIB} GiB, ext4 in a GPT.")
         print(f"Machine: {os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()};", end=" ")
         print(f"load at the start {os.getloadavg()[0]:.2f}; fdatasync of 4 KiB {fdatasync_cost(scratch):.1f} ms.")
         if options.only in (None, "compare"):

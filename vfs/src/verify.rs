@@ -1,15 +1,20 @@
 //! Reading changes back through a reader that shares no code with the writer.
 
+mod crowd;
+mod superblock;
+
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{Content, FileType};
 use crate::path::Resolved;
 use crate::stage::{Change, ChangeSet, State};
-use ext4_view::{Ext4, Ext4Error, Ext4Read, Path};
+use crowd::Crowds;
+use ext4_view::{Ext4, Ext4Error, Ext4Read, Metadata, Path};
 use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use superblock::Facts;
 
 /// How many bytes of a file are compared at a time.
 const PIECE: u64 = 64 * 1024;
@@ -47,35 +52,14 @@ pub fn verify(volume: Arc<dyn BlockDevice>, changes: &ChangeSet) -> Result<Verdi
     }
 }
 
-/// The superblock's place and length in bytes, and where in it are the size of an inode and the read-only compatible
-/// features (the kernel's ext4 documentation, "The Super Block").
-const SUPERBLOCK: (u64, usize) = (1024, 1024);
-const INODE_SIZE_AT: usize = 0x58;
-const RO_COMPAT_AT: usize = 0x64;
-const METADATA_CSUM: u32 = 0x400;
-/// The size of inodes that have no room for what came with ext4.
-const OLD_INODE_SIZE: u16 = 128;
-
-/// Whether inodes are of 128 bytes and have checksums: the reader looks for the half of the checksum that they have no
-/// room for, and takes them for cut off.
-fn has_short_checksums(volume: &dyn BlockDevice) -> Result<bool> {
-    let (offset, len) = SUPERBLOCK;
-    if volume.size() < offset.saturating_add(len as u64) {
-        return Ok(false);
-    }
-    let mut superblock = [0; SUPERBLOCK.1];
-    volume.read_at(&mut superblock, offset)?;
-    let inode_size = u16::from_le_bytes([superblock[INODE_SIZE_AT], superblock[INODE_SIZE_AT + 1]]);
-    let features = superblock.as_chunks::<4>().0[RO_COMPAT_AT / 4];
-    Ok(inode_size == OLD_INODE_SIZE && u32::from_le_bytes(features) & METADATA_CSUM != 0)
-}
-
 fn read_back(volume: Arc<dyn BlockDevice>, changes: &ChangeSet) -> Result<Verdict> {
-    if has_short_checksums(&*volume)? {
+    let facts = Facts::read(&*volume)?;
+    // The reader looks for the half of the checksum that these have no room for, and takes them for cut off.
+    if facts.old_inodes && facts.checksums {
         return Ok(Verdict::Unknown { reason: "it reads no inodes of 128 bytes with checksums".to_owned() });
     }
-    let mut reader = match Ext4::load(Box::new(Volume(volume))) {
-        Ok(fs) => Reader { fs, directories: BTreeSet::new() },
+    let mut reader = match Reader::load(volume, facts, changes.changes()) {
+        Ok(reader) => reader,
         Err(error) => return unreadable(error, &Resolved::root()),
     };
     for change in changes.changes() {
@@ -139,33 +123,52 @@ impl From<Error> for Disagreement {
     }
 }
 
+/// How many blocks a file has at most that has all its extents in its inode, be they of a block each.
+const BLOCKS_IN_INODE: u64 = 4;
+
 struct Reader {
     fs: Ext4,
+    /// The same without checksums, for names in crowded directories.
+    unsealed: Ext4,
+    crowds: Crowds,
+    /// The largest file, in bytes, that has no metadata but its inode.
+    small: u64,
     /// Those already seen to be directories, and no symbolic links.
     directories: BTreeSet<Resolved>,
 }
 
 impl Reader {
+    fn load(volume: Arc<dyn BlockDevice>, facts: Facts, changes: &[Change]) -> Result<Self, Ext4Error> {
+        let crowds = Crowds::of(changes);
+        let fs = Ext4::load(Box::new(Volume(Arc::clone(&volume))))?;
+        let unsealed =
+            if crowds.is_empty() || !facts.checksums { fs.clone() } else { Ext4::load(crowd::unsealed(volume))? };
+        let small = facts.block_size.saturating_mul(BLOCKS_IN_INODE);
+        Ok(Self { fs, unsealed, crowds, small, directories: BTreeSet::new() })
+    }
+
     fn check(&mut self, change: &Change) -> Result<(), Disagreement> {
         let at = &change.path;
         let Some(after) = &change.after else { return self.check_gone(at) };
         self.check_parents(at)?;
-        let found = self.fs.symlink_metadata(path(at)?)?;
-        let expected = &after.metadata;
-        let file_type = FileType::from(found.file_type());
-        compare(at, "type", file_type, expected.file_type, |file_type| format!("{file_type:?}"))?;
-        compare(at, "mode", found.mode(), expected.mode, |mode| format!("{mode:04o}"))?;
-        compare(at, "owner", found.uid(), expected.uid, u32::to_string)?;
-        compare(at, "group", found.gid(), expected.gid, u32::to_string)?;
-        if matches!(expected.file_type, FileType::Regular | FileType::Symlink) {
-            compare(at, "size", found.len(), expected.size, u64::to_string)?;
-        }
+        let listed = self.crowds.find(&self.fs, at)?;
+        let is_listed = listed.is_some();
+        let found = match listed {
+            Some(found) => found,
+            None => self.fs.symlink_metadata(path(at)?)?,
+        };
+        compare_metadata(at, &found, after)?;
         if let Some(target) = &after.target {
             let found = self.fs.read_link(path(at)?)?;
             compare(at, "target", found.as_ref(), target.as_slice(), |target| target.escape_ascii().to_string())?;
         }
         match &after.content {
-            Some(content) => self.check_content(at, content),
+            Some(content) if is_listed && content.len() <= self.small => {
+                check_content(&self.unsealed, at, after, content)
+            }
+            Some(content) => check_content(&self.fs, at, after, content),
+            // That it is found by its name is to be seen, too.
+            None if is_listed => Ok(compare_metadata(at, &self.unsealed.symlink_metadata(path(at)?)?, after)?),
             None => Ok(()),
         }
     }
@@ -188,34 +191,49 @@ impl Reader {
         }
         Ok(())
     }
+}
 
-    fn check_content(&self, at: &Resolved, content: &Content) -> Result<(), Disagreement> {
-        // Follows links, of which there are none: the parents and the file itself were looked at.
-        let mut file = self.fs.open(path(at)?)?;
-        let size = content.len();
-        let mut expected = vec![0; size.min(PIECE) as usize];
-        let mut found = expected.clone();
-        let mut offset = 0;
-        while offset < size {
-            let len = (size - offset).min(PIECE) as usize;
-            let (expected, found) = (&mut expected[..len], &mut found[..len]);
-            content.read_at(expected, offset)?;
-            let mut filled = 0;
-            while filled < len {
-                match file.read_bytes(&mut found[filled..])? {
-                    0 => return Err(differs(at, "it ends before its size").with_offset(offset).into()),
-                    read => filled += read,
-                }
+fn check_content(fs: &Ext4, at: &Resolved, after: &State, content: &Content) -> Result<(), Disagreement> {
+    // Follows links, of which there are none: the parents and the file itself were looked at.
+    let mut file = fs.open(path(at)?)?;
+    compare_metadata(at, file.metadata(), after)?;
+    let size = content.len();
+    let mut expected = vec![0; size.min(PIECE) as usize];
+    let mut found = expected.clone();
+    let mut offset = 0;
+    while offset < size {
+        let len = (size - offset).min(PIECE) as usize;
+        let (expected, found) = (&mut expected[..len], &mut found[..len]);
+        content.read_at(expected, offset)?;
+        let mut filled = 0;
+        while filled < len {
+            match file.read_bytes(&mut found[filled..])? {
+                0 => return Err(differs(at, "it ends before its size").with_offset(offset).into()),
+                read => filled += read,
             }
-            if let Some(wrong) = expected.iter().zip(found.iter()).position(|(expected, found)| expected != found) {
-                return Err(differs(at, "its content is not what was to be written")
-                    .with_offset(offset + wrong as u64)
-                    .into());
-            }
-            offset += len as u64;
         }
-        Ok(())
+        if expected != found {
+            let wrong = expected.iter().zip(found.iter()).position(|(expected, found)| expected != found);
+            return Err(differs(at, "its content is not what was to be written")
+                .with_offset(offset + wrong.unwrap_or(0) as u64)
+                .into());
+        }
+        offset += len as u64;
     }
+    Ok(())
+}
+
+fn compare_metadata(at: &Resolved, found: &Metadata, after: &State) -> Result<()> {
+    let expected = &after.metadata;
+    let file_type = FileType::from(found.file_type());
+    compare(at, "type", file_type, expected.file_type, |file_type| format!("{file_type:?}"))?;
+    compare(at, "mode", found.mode(), expected.mode, |mode| format!("{mode:04o}"))?;
+    compare(at, "owner", found.uid(), expected.uid, u32::to_string)?;
+    compare(at, "group", found.gid(), expected.gid, u32::to_string)?;
+    if matches!(expected.file_type, FileType::Regular | FileType::Symlink) {
+        compare(at, "size", found.len(), expected.size, u64::to_string)?;
+    }
+    Ok(())
 }
 
 fn path(at: &Resolved) -> Result<Path<'_>, Ext4Error> {

@@ -1,9 +1,11 @@
 //! Bytes at offsets.
 
 mod mem;
+mod ranges;
 mod slice;
 
 pub use mem::MemDevice;
+pub(crate) use ranges::Ranges;
 pub use slice::SliceDevice;
 
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -26,6 +28,17 @@ pub trait BlockDevice: Debug + Send + Sync {
 
     /// Hands what this layer holds back to the layer below; it does not make the bytes durable (a commit does).
     fn flush(&self) -> Result<()>;
+
+    /// Whether this is the image as it is, with nothing written over it; where that is not known it is false.
+    fn is_as_found(&self) -> bool {
+        false
+    }
+
+    /// Notes that nothing reaches these bytes in the image as it is: what they become until the commit harms nobody.
+    ///
+    /// Only to be said of bytes of a device that was [as found](Self::is_as_found) when that was looked up, and by which
+    /// a commit can be made cheaper; a layer that has no use for it passes over it.
+    fn note_unused(&self, _offset: u64, _len: u64) {}
 }
 
 /// Fails with `Invalid` unless `len` bytes from `offset` lie inside `size`.

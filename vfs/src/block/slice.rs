@@ -46,4 +46,14 @@ impl BlockDevice for SliceDevice {
     fn flush(&self) -> Result<()> {
         self.parent.flush()
     }
+
+    fn is_as_found(&self) -> bool {
+        self.parent.is_as_found()
+    }
+
+    fn note_unused(&self, offset: u64, len: u64) {
+        if offset.checked_add(len).is_some_and(|end| end <= self.size) {
+            self.parent.note_unused(self.start + offset, len);
+        }
+    }
 }

@@ -32,6 +32,12 @@ impl BlockDevice for Raw {
     fn flush(&self) -> Result<()> {
         self.host.flush()
     }
+    fn is_as_found(&self) -> bool {
+        self.host.is_as_found()
+    }
+    fn note_unused(&self, offset: u64, len: u64) {
+        self.host.note_unused(offset, len);
+    }
 }
 
 impl ImageFormat for Raw {

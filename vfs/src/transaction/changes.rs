@@ -1,7 +1,7 @@
 //! What a commit has to write: the held bytes that differ from the image.
 
 use super::overlay::{Overlay, PAGE};
-use crate::block::BlockDevice;
+use crate::block::{BlockDevice, Ranges};
 use crate::error::Result;
 use std::ops::Range;
 
@@ -11,13 +11,31 @@ pub(super) const SECTOR: usize = 512;
 /// The size of one read or write while a commit streams, in bytes.
 pub(super) const CHUNK: usize = 1 << 20;
 
+/// So many bytes that nothing reaches in the old image are worth the one sync more that they take by themselves. The tests
+/// have little to write.
+const UNUSED_MIN: u64 = if cfg!(test) { 1 } else { 4 << 20 };
+
+/// The ranges that are held and that nothing reaches in the old image, in whole pages, ascending; none where they are few.
+pub(super) fn unused(overlay: &Overlay) -> Vec<Range<u64>> {
+    let unused: Vec<Range<u64>> = overlay.held().iter().flat_map(|range| overlay.unused(range)).collect();
+    let len: u64 = unused.iter().map(|range| range.end - range.start).sum();
+    if len < UNUSED_MIN { Vec::new() } else { unused }
+}
+
 /// The ranges to write, ascending, apart from each other: below the old end, the sectors that differ from the base; past
 /// it, everything held.
 pub(super) fn changed(overlay: &Overlay) -> Result<Vec<Range<u64>>> {
+    changed_beside(overlay, &[])
+}
+
+/// The same, without these ranges.
+pub(super) fn changed_beside(overlay: &Overlay, these: &[Range<u64>]) -> Result<Vec<Range<u64>>> {
+    let mut left_out = Ranges::default();
+    these.iter().for_each(|range| left_out.add(range.clone()));
     let mut changed = Vec::new();
     let base = overlay.base_size();
     let (mut new, mut old) = (Vec::new(), Vec::new());
-    for range in overlay.held() {
+    for range in overlay.held().iter().flat_map(|range| left_out.outside(range)) {
         let mut at = range.start;
         while at < range.end.min(base) {
             let len = clamp(range.end.min(base) - at);

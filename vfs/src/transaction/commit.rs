@@ -18,6 +18,15 @@ pub(super) enum Room {
     Taken,
 }
 
+/// How bytes are written that nothing reaches in the old image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unused {
+    /// Before the journal, where they are many: it is spared them.
+    First,
+    /// As all else is, through the journal.
+    Alike,
+}
+
 /// Writes everything past the old end, makes it durable, and then switches with the one write of `sector`.
 ///
 /// The old image reaches nothing past its end, and the sector is written whole or not at all: at every instant the image
@@ -72,15 +81,19 @@ pub(super) fn switch(base: &Base, overlay: &Overlay, sector: u64, freed: &[Range
     Ok(())
 }
 
-fn write_tail(base: &Base, overlay: &Overlay, tail: &[Range<u64>], new_end: u64) -> Result<()> {
+/// Writes what the overlay has in these ranges.
+fn write_ranges(base: &Base, overlay: &Overlay, ranges: &[Range<u64>]) -> Result<()> {
     let mut buf = Vec::new();
-    for range in tail {
-        for (at, len) in changes::chunks(range) {
-            buf.resize(len, 0);
-            overlay.read_at(&mut buf, at)?;
-            base.write(&buf, at)?;
-        }
+    for (at, len) in ranges.iter().flat_map(changes::chunks) {
+        buf.resize(len, 0);
+        overlay.read_at(&mut buf, at)?;
+        base.write(&buf, at)?;
     }
+    Ok(())
+}
+
+fn write_tail(base: &Base, overlay: &Overlay, tail: &[Range<u64>], new_end: u64) -> Result<()> {
+    write_ranges(base, overlay, tail)?;
     if tail.last().is_none_or(|last| last.end < new_end) {
         base.set_size(new_end)?;
     }
@@ -149,18 +162,28 @@ fn restore(base: &Base, old: &[u8], offset: u64, trace: Trace) -> Result<Restore
 ///
 /// Until the journal is durable the image is the old one; from then on a crash leaves what the next run completes. Where
 /// the host fails while it is applied, it is taken back.
-pub(super) fn journal(base: &Base, overlay: &Overlay, room: Room) -> Result<()> {
+///
+/// What nothing reaches in the old image may be written, and made durable, before there is a journal: until that is
+/// durable nothing in the image leads there, and it is not taken back.
+pub(super) fn journal(base: &Base, overlay: &Overlay, room: Room, unused: Unused) -> Result<()> {
     if overlay.size() != base.size() {
         return Err(base.error(ErrorKind::Invalid, "this image cannot grow; nothing was written"));
     }
-    let changed = changes::in_pages(&changes::changed(overlay)?, base.size());
+    let first = match unused {
+        Unused::First => changes::unused(overlay),
+        Unused::Alike => Vec::new(),
+    };
+    let changed = changes::in_pages(&changes::changed_beside(overlay, &first)?, base.size());
+    let before = |error| base.wrap("the commit failed before it began; the image is as it was", error);
+    // A sparse image may need room for what replaces its holes: better to hear now that there is none.
+    for range in first.iter().chain(&changed).filter(|_| room == Room::ToReserve) {
+        base.reserve(range).map_err(before)?;
+    }
+    if !first.is_empty() {
+        write_ranges(base, overlay, &first).and_then(|()| base.sync()).map_err(before)?;
+    }
     if changed.is_empty() {
         return Ok(());
-    }
-    // A sparse image may need room for what replaces its holes: better to hear now that there is none.
-    for range in changed.iter().filter(|_| room == Room::ToReserve) {
-        base.reserve(range)
-            .map_err(|error| base.wrap("the commit failed before it began; the image is as it was", error))?;
     }
     let journal = journal::write(base, overlay, &changed)?;
     let mut written = 0;

@@ -49,7 +49,7 @@ pub use undo::{Kept, Proof, UndoFile, Undone};
 
 use crate::error::{Error, ErrorKind, Layer, Result};
 use base::Base;
-use commit::Room;
+use commit::{Room, Unused};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -183,7 +183,7 @@ impl Transaction {
     /// do: the switch may be done, or a journal is there to be finished.
     pub fn commit(self, plan: CommitPlan) -> Result<IoCounts> {
         self.writable()?;
-        self.apply(&plan)?;
+        self.apply(&plan, Unused::First)?;
         Ok(self.base.counts())
     }
 
@@ -202,7 +202,8 @@ impl Transaction {
             CommitPlan::Switch { sector, .. } => CommitPlan::Switch { sector, freed: Vec::new() },
             CommitPlan::Journal => CommitPlan::Journal,
         };
-        match self.apply(&plan) {
+        // It has the old bytes of all that is written, and knows no third state of the image.
+        match self.apply(&plan, Unused::Alike) {
             Ok(()) => {
                 let (kept, counts) = pending.seal(&self.base);
                 Ok((self.base.counts() + counts, kept))
@@ -239,12 +240,12 @@ impl Transaction {
         }
     }
 
-    fn apply(&self, plan: &CommitPlan) -> Result<()> {
+    fn apply(&self, plan: &CommitPlan, unused: Unused) -> Result<()> {
         match plan {
             CommitPlan::Switch { sector, freed } => {
                 commit::switch(&self.base, &self.overlay, *sector, freed, Room::ToReserve)
             }
-            CommitPlan::Journal => commit::journal(&self.base, &self.overlay, Room::ToReserve),
+            CommitPlan::Journal => commit::journal(&self.base, &self.overlay, Room::ToReserve, unused),
         }
     }
 }

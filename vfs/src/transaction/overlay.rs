@@ -1,7 +1,7 @@
 //! Writes held over a block device that they do not reach.
 
 use super::spill::Spill;
-use crate::block::{BlockDevice, check_range};
+use crate::block::{BlockDevice, Ranges, check_range};
 use crate::error::{Layer, Result};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +16,10 @@ const ZEROS: [u8; PAGE] = [0; PAGE];
 
 /// Held bytes that stay in memory; more go to a temporary file.
 const MEMORY_LIMIT: usize = 8 << 20;
+
+/// The shortest write, in bytes, that goes to the temporary file at once: that of a large file, which does not stay in
+/// memory anyway.
+const RUN_MIN: usize = 512 << 10;
 
 pub(super) type Page = Box<[u8; PAGE]>;
 
@@ -33,6 +37,8 @@ struct Held {
     size: u64,
     memory: BTreeMap<u64, Page>,
     spill: Spill,
+    /// What nothing reaches in the base.
+    unused: Ranges,
 }
 
 /// Where a page is, and for how many pages from there on the answer is the same.
@@ -51,7 +57,8 @@ impl Overlay {
     /// An overlay on `base` that spills into the directory `beside` where that is writable, else into the one for
     /// temporary files.
     pub(super) fn spilling_to(base: Arc<dyn BlockDevice>, beside: Option<PathBuf>) -> Self {
-        let held = Held { size: base.size(), memory: BTreeMap::new(), spill: Spill::new(beside) };
+        let held =
+            Held { size: base.size(), memory: BTreeMap::new(), spill: Spill::new(beside), unused: Ranges::default() };
         Self { base, held: Mutex::new(held) }
     }
 
@@ -90,6 +97,13 @@ impl Overlay {
         ranges
     }
 
+    /// What nothing reaches in the base of a range of it, as was noted: whole pages, ascending.
+    pub(super) fn unused(&self, range: &Range<u64>) -> Vec<Range<u64>> {
+        let base = range.start..range.end.min(self.base.size());
+        let whole = |part: Range<u64>| part.start.next_multiple_of(PAGE_BYTES)..part.end / PAGE_BYTES * PAGE_BYTES;
+        self.lock().unused.within(&base).into_iter().map(whole).filter(|part| !part.is_empty()).collect()
+    }
+
     /// Fills `buf` from the base alone; bytes past its end are zero.
     pub(super) fn read_base(&self, buf: &mut [u8], offset: u64) -> Result<()> {
         let below = self.base.size().saturating_sub(offset);
@@ -97,6 +111,14 @@ impl Overlay {
         let (old, past) = buf.split_at_mut(below);
         past.fill(0);
         if old.is_empty() { Ok(()) } else { self.base.read_at(old, offset) }
+    }
+
+    /// How many of `len` bytes to write at `at` go to the temporary file at once, because they are many whole pages over
+    /// the base, of `pages` that are not held.
+    fn run(&self, len: usize, pages: u64, at: u64) -> Option<usize> {
+        let len = span(len, pages, 0) / PAGE * PAGE;
+        let inside = at.checked_add(len as u64).is_some_and(|end| end <= self.base.size());
+        (at.is_multiple_of(PAGE_BYTES) && inside && len >= RUN_MIN).then_some(len)
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -181,6 +203,17 @@ impl BlockDevice for Overlay {
         while !rest.is_empty() {
             let (page, within) = (at / PAGE_BYTES, (at % PAGE_BYTES) as usize);
             let place = held.locate(page);
+            let run = match place {
+                Place::Base { pages } => self.run(rest.len(), pages, at),
+                Place::Memory | Place::Spilled { .. } => None,
+            };
+            if let Some(len) = run {
+                let (now, later) = rest.split_at(len);
+                held.spill.take_run(page, now)?;
+                at += now.len() as u64;
+                rest = later;
+                continue;
+            }
             let pages = match place {
                 Place::Spilled { pages, .. } => pages,
                 Place::Memory | Place::Base { .. } => 1,
@@ -212,6 +245,17 @@ impl BlockDevice for Overlay {
 
     fn flush(&self) -> Result<()> {
         Ok(())
+    }
+
+    fn is_as_found(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn note_unused(&self, offset: u64, len: u64) {
+        let mut held = self.lock();
+        if let Some(end) = offset.checked_add(len).filter(|end| *end <= held.size) {
+            held.unused.add(offset..end);
+        }
     }
 }
 

@@ -59,13 +59,10 @@ impl Spill {
 
     /// Appends all of `pages`, none of which may be here yet. On an error nothing has been taken.
     pub(super) fn take(&mut self, pages: &BTreeMap<u64, Page>) -> Result<()> {
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => self.create()?,
-        };
-        let file = &*self.file.insert(file);
+        let at = self.used * PAGE_BYTES;
+        let file = self.opened()?;
         let mut batch = Vec::with_capacity(BATCH.min(pages.len() * PAGE));
-        let mut at = self.used * PAGE_BYTES;
+        let mut at = at;
         for bytes in pages.values() {
             batch.extend_from_slice(&bytes[..]);
             if batch.len() >= BATCH {
@@ -76,16 +73,39 @@ impl Spill {
         }
         file.write_all_at(&batch, at).map_err(failed)?;
         for &page in pages.keys() {
-            let at = self.used;
-            self.used += 1;
-            match self.runs.range_mut(..page).next_back() {
-                Some((first, run)) if first + run.pages == page && run.at + run.pages == at => run.pages += 1,
-                _ => {
-                    self.runs.insert(page, Run { pages: 1, at });
-                }
-            }
+            self.note(page, 1);
         }
         Ok(())
+    }
+
+    /// Appends whole pages that follow each other from `first` on, none of which may be here yet. On an error nothing has
+    /// been taken.
+    pub(super) fn take_run(&mut self, first: u64, bytes: &[u8]) -> Result<()> {
+        let at = self.used * PAGE_BYTES;
+        self.opened()?.write_all_at(bytes, at).map_err(failed)?;
+        self.note(first, (bytes.len() / PAGE) as u64);
+        Ok(())
+    }
+
+    /// Notes pages that were appended to the file.
+    fn note(&mut self, page: u64, pages: u64) {
+        let at = self.used;
+        self.used += pages;
+        match self.runs.range_mut(..page).next_back() {
+            Some((first, run)) if first + run.pages == page && run.at + run.pages == at => run.pages += pages,
+            _ => {
+                self.runs.insert(page, Run { pages, at });
+            }
+        }
+    }
+
+    /// The file, made where there is none.
+    fn opened(&mut self) -> Result<&File> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => self.create()?,
+        };
+        Ok(self.file.insert(file))
     }
 
     pub(super) fn read_at(&self, buf: &mut [u8], at: u64) -> Result<()> {

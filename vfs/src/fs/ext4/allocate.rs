@@ -6,6 +6,7 @@ use super::bitmap::{BitRun, Bitmap};
 use super::checksum::crc32c;
 use super::extent::LENGTH_MAX;
 use super::group::{BLOCK_UNINIT, Group, inode_table_blocks};
+use super::groups::Mark;
 use super::store::Store;
 use crate::error::{Error, ErrorKind, Layer, Result};
 
@@ -45,7 +46,7 @@ impl Store {
             }
             let near = if step == 0 { goal.saturating_sub(self.superblock.group_start(number)) } else { 0 };
             let near = u32::try_from(near >> shift).unwrap_or(0);
-            let Some(run) = self.block_bitmap(&group)?.find(near, want) else {
+            let Some(run) = self.block_bitmap(number)?.find(near, want) else {
                 return Err(group.damaged("it has no free blocks and counts some"));
             };
             if run.len >= acceptable || (step == 0 && run.start == near) {
@@ -62,20 +63,17 @@ impl Store {
         }
         let (number, run) =
             best.ok_or_else(|| Error::new(ErrorKind::NoSpace, Layer::Filesystem, "the guest filesystem is full"))?;
-        let mut group = self.group(number)?;
-        let mut bitmap = self.block_bitmap(&group)?;
-        bitmap.set(run);
-        group.set_free_clusters(group.free_clusters().saturating_sub(run.len));
-        self.put_block_bitmap(&mut group, bitmap)?;
+        self.mark_clusters(number, run, Mark::Used)?;
         let len = u64::from(run.len) << shift;
-        self.superblock.free_blocks = self
-            .superblock
-            .free_blocks
-            .checked_sub(len)
-            .ok_or_else(|| group.damaged("it has more free blocks than the filesystem"))?;
+        self.superblock.free_blocks = match self.superblock.free_blocks.checked_sub(len) {
+            Some(left) => left,
+            None => return Err(self.group(number)?.damaged("it has more free blocks than the filesystem")),
+        };
         let start = self.superblock.group_start(number) + (u64::from(run.start) << shift);
         // The last cluster of the filesystem may be cut short.
-        Ok(BlockRun { start, len: narrow(len.min(self.superblock.blocks.saturating_sub(start))) })
+        let len = len.min(self.superblock.blocks.saturating_sub(start));
+        self.note_taken(start, len)?;
+        Ok(BlockRun { start, len: narrow(len) })
     }
 
     /// Gives back the clusters that have these blocks; `Corrupt` where one is free already, or is the filesystem's own.
@@ -89,18 +87,16 @@ impl Store {
             let group_start = self.superblock.group_start(number);
             let until = end.min(group_start + u64::from(self.superblock.group_len(number)));
             let run = self.clusters(group_start, at, until);
-            let mut group = self.group(number)?;
-            let mut bitmap = self.block_bitmap(&group)?;
-            if !bitmap.all_set(run) {
+            let group = self.group(number)?;
+            if !self.block_bitmap(number)?.all_set(run) {
                 return Err(group.damaged("blocks of a file are marked as free in it"));
             }
             let metadata = self.metadata_clusters(number)?;
             if metadata.iter().any(|own| own.start < run.start + run.len && run.start < own.start + own.len) {
                 return Err(group.damaged("blocks of a file are the filesystem's own"));
             }
-            bitmap.clear(run);
-            group.set_free_clusters(group.free_clusters().saturating_add(run.len));
-            self.put_block_bitmap(&mut group, bitmap)?;
+            self.mark_clusters(number, run, Mark::Free)?;
+            self.note_freed(group_start + (u64::from(run.start) << shift), u64::from(run.len) << shift);
             self.superblock.free_blocks = self.superblock.free_blocks.saturating_add(u64::from(run.len) << shift);
             at = until;
         }
@@ -117,7 +113,7 @@ impl Store {
     }
 
     /// The block bitmap of a group: as stored, or as it has to begin where it never was.
-    pub(super) fn block_bitmap(&self, group: &Group) -> Result<Bitmap> {
+    pub(super) fn read_block_bitmap(&self, group: &Group) -> Result<Bitmap> {
         let len = self.superblock.group_clusters(group.number);
         let bitmap = if group.has_flag(BLOCK_UNINIT, &self.superblock) {
             let mut bitmap = Bitmap::empty(self.block_len(), len);
@@ -134,25 +130,22 @@ impl Store {
             }
             Bitmap::new(bytes.to_vec(), len)
         };
-        if !self.metadata_clusters(group.number)?.into_iter().all(|own| bitmap.all_set(own)) {
-            return Err(group.damaged("its block bitmap has the filesystem's own blocks as free"));
-        }
+        self.check_own_blocks(group, &bitmap)?;
         if bitmap.count_clear() != group.free_clusters() {
             return Err(group.damaged("its block bitmap and its count of free blocks differ"));
         }
         Ok(bitmap)
     }
 
-    fn put_block_bitmap(&mut self, group: &mut Group, bitmap: Bitmap) -> Result<()> {
-        if let Some(sum) = self.block_bitmap_sum(bitmap.bytes()) {
-            group.set_block_bitmap_sum(sum);
+    /// Fails where a bitmap has blocks as free that the filesystem has for itself.
+    pub(super) fn check_own_blocks(&self, group: &Group, bitmap: &Bitmap) -> Result<()> {
+        if self.metadata_clusters(group.number)?.into_iter().all(|own| bitmap.all_set(own)) {
+            return Ok(());
         }
-        group.clear_flag(BLOCK_UNINIT);
-        self.write(group.block_bitmap(), bitmap.into_bytes())?;
-        self.put_group(group)
+        Err(group.damaged("its block bitmap has the filesystem's own blocks as free"))
     }
 
-    fn block_bitmap_sum(&self, bytes: &[u8]) -> Option<u32> {
+    pub(super) fn block_bitmap_sum(&self, bytes: &[u8]) -> Option<u32> {
         let clusters = self.superblock.blocks_per_group >> self.superblock.cluster_shift;
         let len = usize::try_from(clusters / 8).ok()?;
         Some(crc32c(self.superblock.seed?, bytes.get(..len)?))
@@ -160,12 +153,10 @@ impl Store {
 
     /// Writes the block bitmap of a group that has none yet: a group with inodes in use has to have one.
     pub(super) fn settle_block_bitmap(&mut self, number: u32) -> Result<()> {
-        let mut group = self.group(number)?;
-        if !group.has_flag(BLOCK_UNINIT, &self.superblock) {
+        if !self.group(number)?.has_flag(BLOCK_UNINIT, &self.superblock) {
             return Ok(());
         }
-        let bitmap = self.block_bitmap(&group)?;
-        self.put_block_bitmap(&mut group, bitmap)
+        self.mark_clusters(number, BitRun { start: 0, len: 0 }, Mark::Used)
     }
 
     /// The clusters of a group that hold metadata: its own, and that of other groups as far as their descriptors are in

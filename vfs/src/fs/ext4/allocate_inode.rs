@@ -3,9 +3,10 @@
 //! Source: kernel Documentation/filesystems/ext4/bitmaps.rst and group_descr.rst.
 
 use super::allocate::rotate;
-use super::bitmap::{BitRun, Bitmap};
+use super::bitmap::Bitmap;
 use super::checksum::crc32c;
 use super::group::{Group, INODE_UNINIT, INODE_ZEROED};
+use super::groups::Mark;
 use super::inode::Inode;
 use super::store::Store;
 use super::superblock::GroupChecksum;
@@ -19,10 +20,10 @@ impl Store {
     pub(super) fn allocate_inode(&mut self, parent: u32, file_type: FileType) -> Result<Inode> {
         let number = self.choose_group(parent, file_type)?;
         self.settle_block_bitmap(number)?;
-        let mut group = self.group(number)?;
-        let mut bitmap = self.inode_bitmap(&group)?;
         let reserved = if number == 0 { self.superblock.first_inode().saturating_sub(1) } else { 0 };
-        let Some(free) = bitmap.next_clear(reserved, 1) else {
+        let free = self.inode_bitmap(number)?.next_clear(reserved, 1);
+        let group = self.group(number)?;
+        let Some(free) = free else {
             return Err(group.damaged("it has no free inodes and counts some"));
         };
         let index = free.start;
@@ -33,7 +34,8 @@ impl Store {
         let known = self.used_table(&group);
         let old_generation = if index < known { self.inode(inode_number)?.generation() } else { 0 };
 
-        bitmap.set(BitRun { start: index, len: 1 });
+        self.mark_inode(number, index, Mark::Used)?;
+        let mut group = Group::clone(&*self.group(number)?);
         if self.superblock.group_checksum != GroupChecksum::None {
             if index >= known {
                 self.zero_table(&group, known, index)?;
@@ -41,16 +43,13 @@ impl Store {
             }
             group.clear_flag(INODE_UNINIT);
         }
-        group.set_free_inodes(group.free_inodes().saturating_sub(1));
         if file_type == FileType::Directory {
             group.set_used_directories(group.used_directories().saturating_add(1));
         }
-        self.put_inode_bitmap(&mut group, bitmap)?;
-        self.superblock.free_inodes = self
-            .superblock
-            .free_inodes
-            .checked_sub(1)
-            .ok_or_else(|| group.damaged("it has more free inodes than the filesystem"))?;
+        let left = self.superblock.free_inodes.checked_sub(1);
+        self.superblock.free_inodes =
+            left.ok_or_else(|| group.damaged("it has more free inodes than the filesystem"))?;
+        self.put_group(group);
         self.clear_inode(inode_number)?;
         let mut inode = Inode::zeroed(inode_number, self.superblock.inode_size, self.superblock.extra_isize());
         inode.set_generation(old_generation.wrapping_add(1));
@@ -58,27 +57,25 @@ impl Store {
     }
 
     /// Whether an inode is marked as in use.
-    pub(super) fn inode_in_use(&self, number: u32) -> Result<bool> {
+    pub(super) fn inode_in_use(&mut self, number: u32) -> Result<bool> {
         let (group, index) = self.inode_place(number)?;
-        Ok(self.inode_bitmap(&self.group(group)?)?.get(index))
+        Ok(self.inode_bitmap(group)?.get(index))
     }
 
     /// Marks an inode as free; what it has had is the caller's.
     pub(super) fn free_inode(&mut self, inode: &Inode) -> Result<()> {
         let (number, index) = self.inode_place(inode.number)?;
-        let mut group = self.group(number)?;
-        let mut bitmap = self.inode_bitmap(&group)?;
-        if !bitmap.get(index) {
+        if !self.inode_bitmap(number)?.get(index) {
             return Err(inode.damaged("it is in use and marked as free"));
         }
-        bitmap.clear(BitRun { start: index, len: 1 });
-        group.set_free_inodes(group.free_inodes().saturating_add(1));
+        self.mark_inode(number, index, Mark::Free)?;
+        let mut group = Group::clone(&*self.group(number)?);
         if inode.file_type()? == FileType::Directory {
             let directories = group.used_directories().checked_sub(1);
             group.set_used_directories(directories.ok_or_else(|| group.damaged("it counts too few directories"))?);
         }
         self.count_freed(inode);
-        self.put_inode_bitmap(&mut group, bitmap)?;
+        self.put_group(group);
         self.superblock.free_inodes = self.superblock.free_inodes.saturating_add(1).min(self.superblock.inodes);
         Ok(())
     }
@@ -115,7 +112,7 @@ impl Store {
     /// Whether an inode lies where its group says that none ever was.
     pub(super) fn was_never_used(&self, number: u32) -> Result<bool> {
         let (group, index) = self.inode_place(number)?;
-        Ok(index >= self.used_table(&self.group(group)?))
+        Ok(index >= self.used_table(&*self.group(group)?))
     }
 
     /// How many inodes at the start of a group's table were ever used.
@@ -151,7 +148,7 @@ impl Store {
     }
 
     /// The inode bitmap of a group: as stored, or empty where it never was.
-    pub(super) fn inode_bitmap(&self, group: &Group) -> Result<Bitmap> {
+    pub(super) fn read_inode_bitmap(&self, group: &Group) -> Result<Bitmap> {
         let len = self.superblock.inodes_per_group;
         let bitmap = if group.has_flag(INODE_UNINIT, &self.superblock) {
             Bitmap::empty(self.block_len(), len)
@@ -170,15 +167,7 @@ impl Store {
         Ok(bitmap)
     }
 
-    fn put_inode_bitmap(&mut self, group: &mut Group, bitmap: Bitmap) -> Result<()> {
-        if let Some(sum) = self.inode_bitmap_sum(bitmap.bytes()) {
-            group.set_inode_bitmap_sum(sum);
-        }
-        self.write(group.inode_bitmap(), bitmap.into_bytes())?;
-        self.put_group(group)
-    }
-
-    fn inode_bitmap_sum(&self, bytes: &[u8]) -> Option<u32> {
+    pub(super) fn inode_bitmap_sum(&self, bytes: &[u8]) -> Option<u32> {
         let len = usize::try_from(self.superblock.inodes_per_group / 8).ok()?;
         Some(crc32c(self.superblock.seed?, bytes.get(..len)?))
     }

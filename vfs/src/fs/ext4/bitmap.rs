@@ -34,11 +34,6 @@ impl Bitmap {
         &self.bytes
     }
 
-    /// The bytes, padding included.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
-    }
-
     /// Whether a bit is set.
     pub(super) fn get(&self, bit: u32) -> bool {
         if bit >= self.len {
@@ -108,13 +103,15 @@ impl Bitmap {
     fn first_clear(&self, from: u32) -> Option<u32> {
         let mut bit = from;
         while bit < self.len {
-            let byte = usize::try_from(bit / 8).ok().and_then(|index| self.bytes.get(index)).copied();
-            if bit.is_multiple_of(8) && byte == Some(0xff) {
-                bit += 8;
-            } else if self.get(bit) {
-                bit += 1;
-            } else {
+            if !self.get(bit) {
                 return Some(bit);
+            }
+            bit += 1;
+            if bit.is_multiple_of(8) {
+                // A long range in use is passed over byte by byte.
+                let rest = usize::try_from(bit / 8).ok().and_then(|index| self.bytes.get(index..)).unwrap_or_default();
+                let full = rest.iter().position(|byte| *byte != 0xff).unwrap_or(rest.len());
+                bit = bit.saturating_add(u32::try_from(full.saturating_mul(8)).unwrap_or(u32::MAX));
             }
         }
         None

@@ -145,12 +145,12 @@ impl DirContext {
     ) -> Result<Inserted> {
         check_name(name)?;
         let entry = Entry { name: name.to_vec(), inode, file_type: Some(file_type) };
-        if self.find(store, name)?.is_some() {
-            return Err(Error::new(ErrorKind::Invalid, Layer::Filesystem, "the directory has an entry of this name"));
-        }
         if self.layout == DirLayout::Indexed {
             index::insert(self, store, &entry)?;
             return Ok(Inserted { became_indexed: false });
+        }
+        if self.find(store, name)?.is_some() {
+            return Err(taken());
         }
         let blocks = store.blocks()?;
         for number in 0..blocks {
@@ -313,6 +313,11 @@ pub(super) fn read(store: &impl DirStore, number: u32) -> Result<Vec<u8>> {
         true => Ok(bytes),
         false => Err(Error::corrupt(Layer::Filesystem, "a directory block is cut short")),
     }
+}
+
+/// The error of an insertion of a name that is there.
+pub(super) fn taken() -> Error {
+    Error::new(ErrorKind::Invalid, Layer::Filesystem, "the directory has an entry of this name")
 }
 
 fn is_dot(slot: &Slot<'_>) -> bool {

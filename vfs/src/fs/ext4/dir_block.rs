@@ -84,9 +84,14 @@ pub(super) fn check_name(name: &[u8]) -> Result<()> {
         [] => wrong("cannot be empty"),
         b"." | b".." => wrong("cannot be . or .."),
         _ if name.len() > NAME_MAX => wrong("cannot be longer than 255 bytes"),
-        _ if name.contains(&0) || name.contains(&b'/') => wrong("cannot hold a slash or a NUL"),
+        _ if has_forbidden(name) => wrong("cannot hold a slash or a NUL"),
         _ => Ok(()),
     }
+}
+
+/// Whether a name has a byte that none can have. One look at each, however the name goes on: names are short.
+fn has_forbidden(name: &[u8]) -> bool {
+    name.iter().fold(false, |found, byte| found | (*byte == 0) | (*byte == b'/'))
 }
 
 impl DirBlock {
@@ -251,7 +256,7 @@ impl DirBlock {
             Some(_) => {}
         }
         let name = bytes.get(HEADER..HEADER.saturating_add(name_length)).ok_or_else(|| wrong("impossible name"))?;
-        if inode != 0 && (name.is_empty() || name.contains(&0) || name.contains(&b'/')) {
+        if inode != 0 && (name.is_empty() || has_forbidden(name)) {
             return Err(wrong("impossible name"));
         }
         let file_type = match self.format.file_types {

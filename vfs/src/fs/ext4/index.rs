@@ -3,7 +3,7 @@
 //! An index block that comes from an image is not trusted: blocks have to be in the directory, none may be above
 //! itself, and a search visits no more leaves than there are blocks.
 
-use super::dir::{DirContext, DirStore, Entry, IndexDepth, IndexSupport, read};
+use super::dir::{DirContext, DirStore, Entry, IndexDepth, IndexSupport, read, taken};
 use super::dir_block::{DirBlock, Placed};
 use super::htree::{HashFunction, NameHash};
 use super::index_block::{IndexBlock, IndexEntry};
@@ -83,20 +83,22 @@ impl Descent {
         }
     }
 
+    /// The frame at which the way to the next leaf parts, where that continues the same hash.
+    fn continued(&self) -> Option<usize> {
+        let next = |frame: &Frame| frame.block.entries().get(frame.at.saturating_add(1)).copied();
+        let depth = self.frames.iter().rposition(|frame| next(frame).is_some())?;
+        // The lowest bit says that names of this hash may be in the leaf before, too.
+        let continues = self.frames.get(depth).and_then(next)?.hash & !1 == self.hash;
+        continues.then_some(depth)
+    }
+
     /// Goes on to the next leaf where that continues the same hash; gives whether it did.
     fn go_on(&mut self, context: &DirContext, store: &impl DirStore) -> Result<bool> {
         let levels = self.frames.len().saturating_sub(1);
-        let has_next = |frame: &Frame| frame.at.saturating_add(1) < frame.block.entries().len();
-        let Some(depth) = self.frames.iter().rposition(has_next) else { return Ok(false) };
+        let Some(depth) = self.continued() else { return Ok(false) };
         self.frames.truncate(depth.saturating_add(1));
-        let hash = self.hash;
         let frame = self.innermost()?;
         frame.at = frame.at.saturating_add(1);
-        // The lowest bit says that names of this hash may be in the leaf before, too.
-        match frame.block.entries().get(frame.at) {
-            Some(entry) if entry.hash & !1 == hash => {}
-            _ => return Ok(false),
-        }
         self.go_down(context, store, levels, |_| 0)?;
         Ok(true)
     }
@@ -130,11 +132,15 @@ pub(super) fn locate(context: &DirContext, store: &impl DirStore, name: &[u8]) -
     Err(corrupt("a directory index has more leaves than the directory has blocks"))
 }
 
-/// Puts an entry, whose name is not there yet, into the leaf of its hash; splits what is full.
+/// Puts an entry into the leaf of its hash; splits what is full. `Invalid` where the name is there already.
 pub(super) fn insert(context: &DirContext, store: &mut impl DirStore, entry: &Entry) -> Result<()> {
+    let mut descent = Descent::new(context, store, &entry.name)?;
+    let mut leaf = context.block(store, descent.leaf)?;
+    let further = descent.continued().is_some() && locate(context, store, &entry.name)?.is_some();
+    if further || leaf.find(&entry.name).is_some() {
+        return Err(taken());
+    }
     for _ in 0..ATTEMPTS {
-        let descent = Descent::new(context, store, &entry.name)?;
-        let mut leaf = context.block(store, descent.leaf)?;
         if leaf.insert(&entry.name, entry.inode, entry.file_type)? == Placed::Here {
             return store.write(descent.leaf, &leaf.seal()?);
         }
@@ -143,6 +149,8 @@ pub(super) fn insert(context: &DirContext, store: &mut impl DirStore, entry: &En
         } else {
             split(context, store, descent, &leaf)?;
         }
+        descent = Descent::new(context, store, &entry.name)?;
+        leaf = context.block(store, descent.leaf)?;
     }
     Err(corrupt("a directory index does not make room"))
 }

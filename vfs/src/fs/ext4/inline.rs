@@ -102,8 +102,6 @@ impl Store {
         let room = self.inline_room(inode)?;
         let content = room.map(|room| self.packed_directory(inode, block, room)).transpose()?.flatten();
         if let Some(content) = content {
-            // No block is written that would say so.
-            self.names.forget();
             return self.put_inline(inode, &content);
         }
         if inode.has_flag(flag::INLINE_DATA) {

@@ -1,6 +1,6 @@
 //! ext4, read and written in userspace.
 //!
-//! From the bottom up: `cache` has blocks, `store` finds groups and inodes in them, `mapping` knows the blocks of a
+//! From the bottom up: `cache` has blocks, `store` finds inodes in them and `groups` keeps the groups, `mapping` knows the blocks of a
 //! file, `allocate` finds free ones, `directory` and `dir` find names, `tree` and `file` change things; `quota` counts
 //! for whom. This module has the driver's face only.
 //!
@@ -24,6 +24,7 @@ mod extent_write;
 mod feature;
 mod file;
 mod group;
+mod groups;
 mod htree;
 mod index;
 mod index_block;
@@ -34,6 +35,7 @@ mod le;
 mod mapping;
 mod mmp;
 mod names;
+mod new_blocks;
 mod orphan;
 mod orphan_file;
 mod places;

@@ -1,4 +1,4 @@
-//! Names that were looked up, so that the way to a path is found in the blocks of its directories once.
+//! Names that were looked up or made, so that the way to a path is found in the blocks of its directories once.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::fmt;
 /// How many answers are kept; past it all are dropped.
 const CAPACITY: usize = 4096;
 
-/// What the directories said, as long as nothing is written.
+/// What the directories say.
 #[derive(Default)]
 pub(super) struct Names {
     known: RefCell<Known>,
@@ -34,6 +34,14 @@ impl Names {
         }
         known.answers = known.answers.saturating_add(1);
         known.directories.entry(directory).or_default().insert(name.to_vec(), inode);
+    }
+
+    /// Drops the answer for a name, which is about to change.
+    pub(super) fn forget_name(&mut self, directory: u32, name: &[u8]) {
+        let known = self.known.get_mut();
+        if known.directories.get_mut(&directory).and_then(|names| names.remove(name)).is_some() {
+            known.answers = known.answers.saturating_sub(1);
+        }
     }
 
     /// Drops every answer.

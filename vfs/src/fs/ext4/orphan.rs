@@ -49,7 +49,7 @@ impl Store {
     }
 
     /// A file that is listed, if it can be one.
-    pub(super) fn orphan(&self, number: u32) -> Result<Inode> {
+    pub(super) fn orphan(&mut self, number: u32) -> Result<Inode> {
         if number < self.superblock.first_inode() || number > self.superblock.inodes {
             return Err(bad_orphan(number, "cannot be a file"));
         }

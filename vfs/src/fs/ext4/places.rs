@@ -56,6 +56,11 @@ impl Places {
             .collect()
     }
 
+    /// How many groups were looked at.
+    pub(super) fn looked_at(&self) -> usize {
+        self.0.borrow().groups.len()
+    }
+
     /// Whether all the groups that have their descriptors in a block were looked at; from now on they count as such.
     pub(super) fn complete(&self, descriptor_block: u64) -> bool {
         !self.0.borrow_mut().complete.insert(descriptor_block)

@@ -2,10 +2,12 @@
 
 use super::cache::BlockCache;
 use super::group::{Group, inode_table_blocks};
+use super::groups::Groups;
 use super::inode::{BASE_SIZE, HugeFiles, Inode, ROOT, flag};
 use super::journal::{self, Settled};
 use super::mmp;
 use super::names::Names;
+use super::new_blocks::NewBlocks;
 use super::places::Places;
 use super::quota::Ledger;
 use super::superblock::{GroupChecksum, LENGTH, OFFSET, Superblock};
@@ -19,13 +21,15 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Store {
     cache: BlockCache,
-    /// Names looked up since the last change of a block.
+    /// Names that were looked up or made, and are still there.
     pub(super) names: Names,
     /// The superblock; changes of it are written by [`flush`](Self::flush).
     pub(super) superblock: Superblock,
     mode: Mode,
     state: State,
+    pub(super) groups: Groups,
     pub(super) places: Places,
+    new_blocks: NewBlocks,
     /// What was used more or less since the quota files were written.
     pub(super) quotas: Ledger,
     /// What was done first because the filesystem had not been unmounted cleanly.
@@ -69,6 +73,8 @@ impl Store {
         let orphans = if mode == Mode::ReadOnly { 0 } else { store.finish_orphans()? };
         if transactions.is_some() || orphans > 0 {
             store.recovered = Some(Recovered { transactions: transactions.unwrap_or(0), orphans });
+        } else if store.cache.device().is_as_found() {
+            store.new_blocks.begin();
         }
         Ok(store)
     }
@@ -82,7 +88,9 @@ impl Store {
             superblock,
             mode,
             state: State::Unchanged,
+            groups: Groups::default(),
             places: Places::default(),
+            new_blocks: NewBlocks::default(),
             quotas,
             recovered: None,
         }
@@ -98,7 +106,7 @@ impl Store {
         for number in 0..self.superblock.groups {
             let group = self.group(number)?;
             if unsure {
-                let checked = self.block_bitmap(&group).and_then(|_| self.inode_bitmap(&group));
+                let checked = self.block_bitmap(number).map(drop).and_then(|()| self.inode_bitmap(number).map(drop));
                 checked.map_err(|error| error.with_hint("run e2fsck -fy on the filesystem"))?;
             }
             clusters += u64::from(group.free_clusters());
@@ -141,8 +149,18 @@ impl Store {
     pub(super) fn write(&mut self, block: u64, bytes: Vec<u8>) -> Result<()> {
         self.superblock.check_blocks(block, 1)?;
         self.state = State::Changed;
-        self.names.forget();
         self.cache.write(block, bytes)
+    }
+
+    /// Changes a part of a block of metadata.
+    pub(super) fn patch(&mut self, block: u64, offset: usize, part: &[u8]) -> Result<()> {
+        self.state = State::Changed;
+        self.cache.patch(block, offset, part)
+    }
+
+    /// Notes that something is to be written that no block has yet.
+    pub(super) fn note_change(&mut self) {
+        self.state = State::Changed;
     }
 
     /// Fills `buf` with content, from a byte of the volume.
@@ -156,55 +174,28 @@ impl Store {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.superblock.check_blocks(block, count)?;
         self.state = State::Changed;
-        self.names.forget();
         self.cache.forget(block, count);
         self.cache.device().write_at(bytes, self.offset(block)?)
+    }
+
+    /// Notes that blocks are free that were in use.
+    pub(super) fn note_freed(&mut self, start: u64, len: u64) {
+        self.new_blocks.forget(start, len);
+    }
+
+    /// Notes that blocks are in use that were free.
+    pub(super) fn note_taken(&self, start: u64, len: u64) -> Result<()> {
+        for run in self.new_blocks.among(start, len) {
+            let (from, until) = (self.offset(run.start)?, self.offset(run.end)?);
+            self.cache.device().note_unused(from, until.saturating_sub(from));
+        }
+        Ok(())
     }
 
     /// Drops what is held of blocks that are free now.
     pub(super) fn forget(&mut self, start: u64, len: u64) {
         self.state = State::Changed;
-        self.names.forget();
         self.cache.forget(start, len);
-    }
-
-    /// A group's descriptor.
-    pub(super) fn group(&self, number: u32) -> Result<Group> {
-        if number >= self.superblock.groups {
-            return Err(Error::corrupt(Layer::Filesystem, format!("there is no group {number}")));
-        }
-        let (block, offset) = self.descriptor_place(number);
-        let bytes = self.read(block)?;
-        let len = usize::from(self.superblock.descriptor_size);
-        let raw = bytes.get(offset..).and_then(|rest| rest.get(..len)).unwrap_or_default();
-        let group = Group::parse(raw, number, &self.superblock)?;
-        self.places.take(&group, &self.superblock)?;
-        Ok(group)
-    }
-
-    /// Looks at all the groups that have their descriptors in one block with that of this group.
-    pub(super) fn know_neighbours(&self, number: u32) -> Result<()> {
-        let per_block = self.superblock.descriptors_per_block().max(1);
-        if !self.places.complete(self.superblock.descriptor_block(number)) {
-            let first = number - number % per_block;
-            (first..self.superblock.groups.min(first.saturating_add(per_block)))
-                .try_for_each(|number| self.group(number).map(drop))?;
-        }
-        Ok(())
-    }
-
-    /// Writes a group's descriptor.
-    pub(super) fn put_group(&mut self, group: &mut Group) -> Result<()> {
-        self.state = State::Changed;
-        let (block, offset) = self.descriptor_place(group.number);
-        let raw = group.encode(&self.superblock);
-        self.cache.patch(block, offset, raw)
-    }
-
-    fn descriptor_place(&self, number: u32) -> (u64, usize) {
-        let place = number % self.superblock.descriptors_per_block().max(1);
-        let offset = u64::from(place) * u64::from(self.superblock.descriptor_size);
-        (self.superblock.descriptor_block(number), usize::try_from(offset).unwrap_or(usize::MAX))
     }
 
     /// The group of an inode, and its place there; `Corrupt` where the filesystem does not have the inode.
@@ -231,7 +222,7 @@ impl Store {
     /// An inode, in use or not.
     pub(super) fn inode(&self, number: u32) -> Result<Inode> {
         let (group, index) = self.inode_place(number)?;
-        let (block, offset) = self.table_place(&self.group(group)?, index)?;
+        let (block, offset) = self.table_place(&*self.group(group)?, index)?;
         let bytes = self.read(block)?;
         let len = usize::from(self.superblock.inode_size);
         let raw = bytes.get(offset..).and_then(|rest| rest.get(..len)).unwrap_or_default();
@@ -260,20 +251,18 @@ impl Store {
     /// Writes an inode.
     pub(super) fn put_inode(&mut self, inode: &mut Inode) -> Result<()> {
         self.count_stored(inode)?;
-        self.state = State::Changed;
         let (group, index) = self.inode_place(inode.number)?;
-        let (block, offset) = self.table_place(&self.group(group)?, index)?;
+        let (block, offset) = self.table_place(&*self.group(group)?, index)?;
         let raw = inode.encode(self.superblock.seed);
         debug_assert!(raw.len() >= BASE_SIZE);
-        self.cache.patch(block, offset, raw)
+        self.patch(block, offset, raw)
     }
 
     /// Makes an inode's place zeros, whatever a former file has left there.
     pub(super) fn clear_inode(&mut self, number: u32) -> Result<()> {
-        self.state = State::Changed;
         let (group, index) = self.inode_place(number)?;
-        let (block, offset) = self.table_place(&self.group(group)?, index)?;
-        self.cache.patch(block, offset, &vec![0; usize::from(self.superblock.inode_size)])
+        let (block, offset) = self.table_place(&*self.group(group)?, index)?;
+        self.patch(block, offset, &vec![0; usize::from(self.superblock.inode_size)])
     }
 
     /// Whether files may count their room in blocks.
@@ -288,6 +277,7 @@ impl Store {
         }
         let now = self.now()?;
         self.settle_quotas()?;
+        self.store_groups()?;
         let size = u64::from(self.superblock.block_size);
         let offset = usize::try_from(superblock::OFFSET % size).unwrap_or(0);
         let raw = self.superblock.encode(now)?;

@@ -245,9 +245,11 @@ impl Store {
     fn change_names(
         &mut self,
         number: u32,
+        name: &[u8],
         change: impl FnOnce(&mut DirContext, &mut DirFile<'_>) -> Result<()>,
     ) -> Result<Inode> {
         let now = self.now()?;
+        self.names.forget_name(number, name);
         let mut directory = self.inode(number)?;
         let mut context = self.directory_context(&directory)?;
         change(&mut context, &mut DirFile { store: self, inode: &mut directory })?;
@@ -258,7 +260,7 @@ impl Store {
 
     fn add_name(&mut self, directory: u32, name: &[u8], inode: &Inode) -> Result<()> {
         let file_type = inode.file_type()?;
-        let mut directory = self.change_names(directory, |context, file| {
+        let mut directory = self.change_names(directory, name, |context, file| {
             let inserted = context.insert(file, name, inode.number, file_type)?;
             if inserted.became_indexed {
                 file.inode.set_flags(file.inode.flags() | flag::INDEX);
@@ -268,18 +270,20 @@ impl Store {
         if file_type == FileType::Directory {
             self.count_subdirectory(&mut directory)?;
         }
+        self.names.keep(directory.number, name, Some(inode.number));
         self.put_inode(&mut directory)
     }
 
     fn replace_name(&mut self, directory: u32, name: &[u8], inode: &Inode) -> Result<()> {
         let file_type = inode.file_type()?;
-        let mut directory = self
-            .change_names(directory, |context, file| context.replace(file, name, inode.number, file_type).map(drop))?;
+        let mut directory = self.change_names(directory, name, |context, file| {
+            context.replace(file, name, inode.number, file_type).map(drop)
+        })?;
         self.put_inode(&mut directory)
     }
 
     fn remove_name(&mut self, directory: u32, name: &[u8], inode: &Inode) -> Result<()> {
-        let mut directory = self.change_names(directory, |context, file| {
+        let mut directory = self.change_names(directory, name, |context, file| {
             let removed = context.remove(file, name)?;
             if removed.inode == inode.number { Ok(()) } else { Err(file.inode.damaged("it has a name twice")) }
         })?;
@@ -320,6 +324,8 @@ impl Store {
     /// Frees a file that has no name left, and everything it has.
     pub(super) fn delete(&mut self, mut inode: Inode) -> Result<()> {
         let now = self.now()?;
+        // Should another name lead to it all the same, that is to be seen.
+        self.names.forget();
         match inode.file_type()? {
             FileType::Symlink if inode.is_short_link() => inode.set_block_area(&[]),
             _ if inode.has_flag(flag::INLINE_DATA) => {

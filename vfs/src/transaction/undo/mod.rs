@@ -11,7 +11,7 @@ mod record;
 
 use super::base::Base;
 use super::changes::{self, CHUNK, SECTOR};
-use super::commit::Room;
+use super::commit::{Room, Unused};
 use super::fresh::NewFile;
 use super::overlay::Overlay;
 use super::{CommitPlan, IoCounts, commit, journal, sidecar};
@@ -468,7 +468,7 @@ impl UndoFile {
             old => overlay.write_at(old, record.offset),
         })?;
         match self.header.way {
-            Way::Journal => commit::journal(base, overlay, Room::Taken)?,
+            Way::Journal => commit::journal(base, overlay, Room::Taken, Unused::Alike)?,
             Way::Switch(sector) => {
                 commit::switch(base, overlay, sector, &[], Room::Taken)?;
                 if let Err(error) = self.cut(base) {

@@ -1,0 +1,99 @@
+//! Directories in which much changes: read through once, with every checksum, instead of anew for each name in them.
+
+use super::superblock::{METADATA_CSUM, RO_COMPAT_AT, START};
+use super::{Disagreement, Volume, differs, path};
+use crate::block::BlockDevice;
+use crate::error::Result;
+use crate::path::Resolved;
+use crate::stage::Change;
+use ext4_view::{Ext4, Ext4Error, Ext4Read, Metadata};
+use std::collections::BTreeMap;
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+/// From so many changed names on, a directory is read through.
+const CROWD: usize = 32;
+
+/// The names that are to be in a crowded directory, and what was found of each.
+type Names = BTreeMap<Vec<u8>, Option<Metadata>>;
+
+/// The crowded directories.
+#[derive(Debug)]
+pub(super) struct Crowds(BTreeMap<Resolved, Crowd>);
+
+#[derive(Debug)]
+struct Crowd {
+    names: Names,
+    read: bool,
+}
+
+impl Crowds {
+    /// The directories in which many of these changes are.
+    pub(super) fn of(changes: &[Change]) -> Self {
+        let mut crowds: BTreeMap<Resolved, Crowd> = BTreeMap::new();
+        for change in changes.iter().filter(|change| change.after.is_some()) {
+            if let (Some(parent), Some(name)) = (change.path.parent(), change.path.file_name()) {
+                let crowd = crowds.entry(parent).or_insert_with(|| Crowd { names: Names::new(), read: false });
+                crowd.names.insert(name.to_vec(), None);
+            }
+        }
+        crowds.retain(|_, crowd| crowd.names.len() >= CROWD);
+        Self(crowds)
+    }
+
+    /// Whether there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What the directory of a path has of it; `None` where that is not crowded.
+    pub(super) fn find(&mut self, fs: &Ext4, at: &Resolved) -> Result<Option<Metadata>, Disagreement> {
+        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(None) };
+        let Some(crowd) = self.0.get_mut(&parent) else { return Ok(None) };
+        if !crowd.read {
+            crowd.read_through(fs, &parent)?;
+        }
+        match crowd.names.get(name) {
+            Some(Some(metadata)) => Ok(Some(metadata.clone())),
+            _ => Err(Ext4Error::NotFound.into()),
+        }
+    }
+}
+
+impl Crowd {
+    fn read_through(&mut self, fs: &Ext4, directory: &Resolved) -> Result<(), Disagreement> {
+        for entry in fs.read_dir(path(directory)?)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(found) = self.names.get_mut(name.as_ref()) else { continue };
+            if found.is_some() {
+                return Err(differs(&directory.child(name.as_ref()), "it is there twice").into());
+            }
+            *found = Some(entry.metadata()?);
+        }
+        self.read = true;
+        Ok(())
+    }
+}
+
+/// The volume as if its filesystem had no checksums, for names in directories of which every checksum was seen to be
+/// right: the reader computes them anew for each name otherwise, slowly.
+pub(super) fn unsealed(volume: Arc<dyn BlockDevice>) -> Box<dyn Ext4Read> {
+    Box::new(Unsealed(Volume(volume)))
+}
+
+struct Unsealed(Volume);
+
+impl Ext4Read for Unsealed {
+    fn read(&mut self, start: u64, buf: &mut [u8]) -> Result<(), Box<dyn StdError + Send + Sync>> {
+        self.0.read(start, buf)?;
+        for (number, mask) in METADATA_CSUM.to_le_bytes().into_iter().enumerate() {
+            let at = (START + (RO_COMPAT_AT + number) as u64).checked_sub(start);
+            let byte = at.and_then(|at| usize::try_from(at).ok()).and_then(|at| buf.get_mut(at));
+            if let Some(byte) = byte {
+                *byte &= !mask;
+            }
+        }
+        Ok(())
+    }
+}
