@@ -204,8 +204,14 @@ fn a_mounted_image_is_in_use_for_reading_too() {
     done(&inject(&items, &disk, &["--overlay", text(&new)]));
     std::fs::remove_file(&new).expect("it is there");
     drop(mounted);
-    let Some(_attached) = Loop::new(&disk) else { return };
+    let Some(attached) = Loop::new(&disk) else { return };
     done(&inject(&items, &disk, &["--output", text(&new)]));
+    drop(attached);
+    // A loop device that cannot write is no reason to keep from writing.
+    let device = oracle::succeed("losetup", &["-r", "-f", "--show", text(&disk)]);
+    let read_only = Loop { device: PathBuf::from(device.trim()) };
+    done(&inject(&items, &disk, &[]));
+    drop(read_only);
 }
 
 /// A directory that takes no file, with the way out, whatever was to be put there.

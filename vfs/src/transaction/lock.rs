@@ -196,6 +196,24 @@ mod tests {
     use super::*;
     use std::fs;
 
+    /// Who uses nothing of a file may yet not let others use it.
+    #[test]
+    fn what_others_do_not_share_is_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("disk");
+        fs::write(&path, "disk").unwrap();
+        for (permission, reading) in [(CONSISTENT_READ, false), (WRITE, true), (RESIZE, true)] {
+            let (other, file) = (File::open(&path).unwrap(), File::open(&path).unwrap());
+            take(&other, NOT_SHARED + permission).unwrap();
+            assert_eq!(lock(&file, Access::Write).unwrap_err().kind(), ErrorKind::InUse);
+            assert_eq!(lock(&file, Access::Read).is_ok(), reading, "{permission}");
+            unlock(&file);
+            unlock(&other);
+            lock(&file, Access::Write).unwrap();
+            unlock(&file);
+        }
+    }
+
     #[test]
     fn a_file_that_was_replaced_before_its_lock_is_noticed() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 //! Recovery from journals that a file of the host has beside it, honest and hostile ones.
 
 use super::base::Base;
+use super::crash::{Clock, CrashHost, Disk, Op};
 use super::file::FileHost;
 use super::overlay::Overlay;
 use super::{Access, CommitPlan, Recovery, StateDir, Transaction, changes, journal, recover};
@@ -157,6 +158,26 @@ fn a_journal_that_the_image_has_outlived_is_discarded() {
     fs::copy(&run.image, &copy).unwrap();
     fs::rename(&copy, &run.image).unwrap();
     run.recovers(Recovery::Discarded, &run.old);
+}
+
+/// A device keeps no time: where nothing of the commit is on it, nothing tells whether somebody has written to it since.
+#[test]
+fn a_journal_of_a_device_that_holds_nothing_of_it_is_discarded() {
+    let host = CrashHost::with_clock(Disk::new(vec![1; 100_000]), Clock::Missing);
+    let txn = Transaction::over(Box::new(host.clone()), Access::Write).unwrap();
+    txn.overlay().write_at(b"a new one", 5000).unwrap();
+    txn.commit(CommitPlan::Journal).unwrap();
+    let (before, log) = host.log();
+    let interrupted = CrashHost::with_clock(before, Clock::Missing);
+    let named = log.iter().position(|op| *op == Op::SyncDir).unwrap();
+    log.into_iter().take(named + 1).for_each(|op| interrupted.replay(op));
+    // A guest has run since.
+    interrupted.replay(Op::Write { offset: 30_208, bytes: vec![2; 512] });
+    let left = interrupted.disk();
+    assert!(left.journal.is_some());
+    let txn = Transaction::over(Box::new(interrupted.clone()), Access::Write).unwrap();
+    assert_eq!(txn.recovered(), Recovery::Discarded);
+    assert_eq!(interrupted.disk(), Disk { journal: None, ..left });
 }
 
 #[test]

@@ -332,6 +332,22 @@ fn an_image_that_was_written_to_is_left_alone() {
     }
 }
 
+/// A part of the commit taken back by somebody else is no state that this tool leaves, whatever the caller's word.
+#[test]
+fn half_of_a_commit_is_not_undone() {
+    let [case, ..] = cases();
+    let (host, _dir, file) = case.committed(Clock::Kept);
+    let mut disk = host.disk();
+    disk.image[24_064..24_501].copy_from_slice(&case.old[24_064..24_501]);
+    for proof in [Proof::Required, Proof::Waived] {
+        let half = CrashHost::new(disk.clone());
+        let error = undo(&half, &file, proof).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Denied);
+        assert!(error.to_string().contains("a part of it is as before the commit"), "{error}");
+        assert_eq!(half.disk(), disk);
+    }
+}
+
 #[test]
 fn what_was_freed_must_still_be_there() {
     let [.., case] = cases();
