@@ -1,7 +1,8 @@
 //! The same random operations by this driver and by the kernel, on twin images that change hands after each round.
 //!
 //! `FUZZ_EXT4=N cargo test --release --test ext4_fuzz` runs N sequences and says what it ran; `FUZZ_EXT4_ONLY=NAME` keeps
-//! to one profile, `FUZZ_EXT4_SEED=S` begins with another seed. A failure names the profile and the seed.
+//! to one profile, `FUZZ_EXT4_SEED=S` begins with another seed. A failure names the profile and the seed. With
+//! `FUZZ_EXT4_APART=1` no image changes hands: what e2fsck finds on the second one is then the kernel's own doing.
 
 #[path = "../oracle/mod.rs"]
 mod oracle;
@@ -37,26 +38,38 @@ struct Length {
     rounds: usize,
     /// Operations in a round.
     operations: usize,
+    turns: Turns,
+}
+
+/// Who has which image in the next round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turns {
+    /// The other one's.
+    Change,
+    /// The same; the other side is the kernel always.
+    Keep,
 }
 
 /// Has one sequence run, and returns how many operations of it did something.
 fn sequence(profile: &Profile, seed: u64, length: Length) -> u64 {
     let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let images = [directory.path().join("a"), directory.path().join("b")];
-    let twins = if profile.twin == Twin::Kernel { 2 } else { 1 };
+    let other_side = if length.turns == Turns::Keep { Twin::Kernel } else { profile.twin };
+    let twins = if other_side == Twin::Kernel { 2 } else { 1 };
     images[..twins].iter().for_each(|image| profile.make(image));
     let mut reference = MemFs::builder().dir("/lost+found").mode(0o700).mtime(NOW).build().unwrap();
     let mut generator = Generator::new(seed);
     let mut done = 0;
     for round in 0..length.rounds {
         let context = format!("{}, seed {seed}, round {round}", profile.label());
-        let (mine, other) = (&images[round % twins], &images[(round + 1) % twins]);
-        let mut twin: Box<dyn Side> = match profile.twin {
+        let turn = if length.turns == Turns::Keep { 0 } else { round };
+        let (mine, other) = (&images[turn % twins], &images[(turn + 1) % twins]);
+        let mut twin: Box<dyn Side> = match other_side {
             Twin::Kernel => Box::new(Mounted::new(other, "rw")),
             Twin::Reference => Box::new(reference.clone()),
         };
         done += operations(mine, &mut *twin, &mut generator, length.operations, &context);
-        match profile.twin {
+        match other_side {
             Twin::Kernel => {
                 drop(twin);
                 judge_twins(&images, &context);
@@ -178,7 +191,7 @@ fn read(image: &Path) -> Ext4 {
 fn judge_twins(images: &[PathBuf], context: &str) {
     let mut seen = Vec::new();
     for image in images {
-        oracle::e2fsck(image, context);
+        oracle::e2fsck(image, &format!("{context}: {}", image.file_name().unwrap().display()));
         let mounted = Mounted::new(image, "ro,noload");
         let tree = mounted.tree();
         oracle::assert_same(&oracle::tree(&read(image)), &tree, context);
@@ -249,13 +262,16 @@ fn the_kernel_does_the_same() {
         PROFILES.iter().filter(|profile| only.as_ref().is_none_or(|only| *only == profile.label())).collect();
     assert!(!chosen.is_empty(), "no profile of this name");
     let long: Option<u64> = variable("FUZZ_EXT4");
+    let turns = if std::env::var_os("FUZZ_EXT4_APART").is_some() { Turns::Keep } else { Turns::Change };
     let length = match long {
-        Some(_) => Length { rounds: 4, operations: 800 },
-        None => Length { rounds: 2, operations: 150 },
+        Some(_) => Length { rounds: 4, operations: 800, turns },
+        None => Length { rounds: 2, operations: 150, turns },
     };
     let total = long.unwrap_or(chosen.len() as u64);
     let first: u64 = variable("FUZZ_EXT4_SEED").unwrap_or(1);
     let (next, done, failed) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    // Of each profile the sequences, the operations and the failures.
+    let tallies: Vec<[AtomicU64; 3]> = chosen.iter().map(|_| Default::default()).collect();
     let say = |text: String| drop(writeln!(std::io::stderr(), "{text}"));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from).min(4) {
@@ -267,10 +283,16 @@ fn the_kernel_does_the_same() {
                     }
                     let profile = chosen[number as usize % chosen.len()];
                     let seed = first + number;
+                    let [sequences, operated, lost] = &tallies[number as usize % chosen.len()];
+                    sequences.fetch_add(1, Ordering::Relaxed);
                     match catch_unwind(AssertUnwindSafe(|| sequence(profile, seed, length))) {
-                        Ok(operations) => drop(done.fetch_add(operations, Ordering::Relaxed)),
+                        Ok(operations) => {
+                            done.fetch_add(operations, Ordering::Relaxed);
+                            operated.fetch_add(operations, Ordering::Relaxed);
+                        }
                         Err(payload) => {
                             failed.fetch_add(1, Ordering::Relaxed);
+                            lost.fetch_add(1, Ordering::Relaxed);
                             say(payload.downcast_ref::<String>().cloned().unwrap_or_default());
                             say(format!(
                                 "FAILED: FUZZ_EXT4=1 FUZZ_EXT4_ONLY='{}' FUZZ_EXT4_SEED={seed}",
@@ -285,6 +307,10 @@ fn the_kernel_does_the_same() {
             });
         }
     });
+    for (profile, tally) in chosen.iter().zip(tallies) {
+        let [sequences, operations, failures] = tally.map(AtomicU64::into_inner);
+        say(format!("{}: {sequences} sequences, {operations} operations, {failures} failures", profile.label()));
+    }
     let (done, failed) = (done.into_inner(), failed.into_inner());
     say(format!("{total} sequences on {} filesystems, {done} operations, {failed} failures", chosen.len()));
     assert_eq!(failed, 0, "sequences failed; each is named above");
