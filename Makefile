@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 N ?= 20000
 SECONDS_MAX ?= 3600
 
-.PHONY: help build demo test test-root testdata bench lint fmt fuzz kills fuzz-ext4 fuzz-walk fuzz-qcow2 install dist clean
+.PHONY: help build demo test test-root testdata bench lint fmt fuzz kills fuzz-ext4 fuzz-fast-commit fuzz-walk fuzz-qcow2 install dist clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  \1\t/' | expand -t 14
@@ -47,6 +47,9 @@ kills:          ## N kills of the release binary at random moments: commits, und
 
 fuzz-ext4:      ## N random sequences by imgraft and by the kernel on twin images; as root
 	FUZZ_EXT4=$(N) cargo test --release --locked -p imgraft-vfs --test ext4_fuzz -- --nocapture
+
+fuzz-fast-commit: ## N rounds of fast commits by the kernel, cut off and replayed; as root
+	FUZZ_FAST_COMMIT=$(N) cargo test --release --locked -p imgraft-vfs --test ext4_fast_commit -- --nocapture what_was_there
 
 fuzz-walk:      ## an hour of coverage-guided damage to ext4 (needs cargo-fuzz; SECONDS_MAX=N for another time)
 	python3 vfs/fuzz/bases.py vfs/fuzz/bases vfs/fuzz/corpus/ext4_open_walk

@@ -105,7 +105,7 @@ impl Store {
     }
 
     /// The clusters of a group that have the blocks from `from` up to `until`, all of the group.
-    fn clusters(&self, group_start: u64, from: u64, until: u64) -> BitRun {
+    pub(super) fn clusters(&self, group_start: u64, from: u64, until: u64) -> BitRun {
         let shift = self.superblock.cluster_shift;
         let start = narrow((from - group_start) >> shift);
         let end = narrow((until - group_start).div_ceil(1 << shift));

@@ -34,6 +34,21 @@ impl Store {
         let known = self.used_table(&group);
         let old_generation = if index < known { self.inode(inode_number)?.generation() } else { 0 };
 
+        self.take_inode(inode_number, file_type)?;
+        let mut inode = Inode::zeroed(inode_number, self.superblock.inode_size, self.superblock.extra_isize());
+        inode.set_generation(old_generation.wrapping_add(1));
+        Ok(inode)
+    }
+
+    /// Takes an inode that is free, and makes its place zeros; `Corrupt` where it is in use.
+    pub(super) fn take_inode(&mut self, inode_number: u32, file_type: FileType) -> Result<()> {
+        let (number, index) = self.inode_place(inode_number)?;
+        self.settle_block_bitmap(number)?;
+        if self.inode_bitmap(number)?.get(index) {
+            let group = self.group(number)?;
+            return Err(group.damaged(&format!("inode {inode_number} is in use and should not be")));
+        }
+        let known = self.used_table(&*self.group(number)?);
         self.mark_inode(number, index, Mark::Used)?;
         let mut group = Group::clone(&*self.group(number)?);
         if self.superblock.group_checksum != GroupChecksum::None {
@@ -50,10 +65,7 @@ impl Store {
         self.superblock.free_inodes =
             left.ok_or_else(|| group.damaged("it has more free inodes than the filesystem"))?;
         self.put_group(group);
-        self.clear_inode(inode_number)?;
-        let mut inode = Inode::zeroed(inode_number, self.superblock.inode_size, self.superblock.extra_isize());
-        inode.set_generation(old_generation.wrapping_add(1));
-        Ok(inode)
+        self.clear_inode(inode_number)
     }
 
     /// Whether an inode is marked as in use.

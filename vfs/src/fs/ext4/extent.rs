@@ -28,6 +28,16 @@ pub(super) enum Written {
     No,
 }
 
+impl Written {
+    /// The longest extent of this kind, in blocks: of those without content, one block less can be told.
+    pub(super) fn longest(self) -> u32 {
+        match self {
+            Self::Yes => LENGTH_MAX,
+            Self::No => LENGTH_MAX - 1,
+        }
+    }
+}
+
 /// A run of blocks of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {

@@ -1,7 +1,6 @@
 //! Changing the tree of extents: only ever at its end.
 
-use super::allocate::BlockRun;
-use super::extent::{Branch, DEPTH_MAX, Entries, Extent, LENGTH_MAX, Node, ROOT_ROOM, Span, Written};
+use super::extent::{Branch, DEPTH_MAX, Entries, Extent, Node, ROOT_ROOM, Span};
 use super::inode::Inode;
 use super::mapping::too_large;
 use super::store::Store;
@@ -38,11 +37,11 @@ impl Store {
         })
     }
 
-    /// Adds blocks with content to the end of a file, from its block `logical` on. They are counted as the file's already;
-    /// the nodes that it takes to name them are counted here.
-    pub(super) fn append_extent(&mut self, inode: &mut Inode, logical: u32, run: BlockRun) -> Result<()> {
-        let mut extent = Extent { logical, len: run.len, start: run.start, written: Written::Yes };
-        if extent.len == 0 || extent.len > LENGTH_MAX || extent.end() > Span::ALL.until {
+    /// Adds an extent to the end of a file. Its blocks are counted as the file's already; the nodes that it takes to name
+    /// them are counted here.
+    pub(super) fn append_extent(&mut self, inode: &mut Inode, mut extent: Extent) -> Result<()> {
+        let longest = extent.written.longest();
+        if extent.len == 0 || extent.len > longest || extent.end() > Span::ALL.until {
             return Err(too_large());
         }
         let mut steps = self.right_edge(inode)?;
@@ -50,13 +49,13 @@ impl Store {
         let Step { block, mut node } = leaf;
         let Entries::Leaf(extents) = &mut node.entries else { return Err(inode.damaged("its extents have no end")) };
         if let Some(last) = extents.last_mut() {
-            if last.end() > u64::from(logical) {
+            if last.end() > u64::from(extent.logical) {
                 return Err(inode.damaged("its extents reach past its end"));
             }
-            let follows =
-                last.end() == u64::from(logical) && last.start.checked_add(u64::from(last.len)) == Some(run.start);
-            if follows && last.written == Written::Yes {
-                let more = extent.len.min(LENGTH_MAX.saturating_sub(last.len));
+            let follows = last.end() == u64::from(extent.logical)
+                && last.start.checked_add(u64::from(last.len)) == Some(extent.start);
+            if follows && last.written == extent.written {
+                let more = extent.len.min(longest.saturating_sub(last.len));
                 last.len += more;
                 extent.len -= more;
                 extent.logical += more;

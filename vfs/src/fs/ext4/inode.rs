@@ -98,6 +98,17 @@ impl Inode {
         Ok(inode)
     }
 
+    /// This with the bytes of `other` in front, apart from those in `kept`; `Corrupt` where that is no inode.
+    pub(super) fn overlaid(&self, other: &[u8], kept: std::ops::Range<usize>) -> Result<Self> {
+        let mut raw = self.raw.clone();
+        for (at, (to, from)) in raw.iter_mut().zip(other).enumerate() {
+            if !kept.contains(&at) {
+                *to = *from;
+            }
+        }
+        Self::parse(self.number, raw, None)
+    }
+
     /// An inode of zeros but for the size of its extra fields, in bytes.
     pub(super) fn zeroed(number: u32, size: u16, extra_isize: u16) -> Self {
         let mut inode = Self { number, raw: vec![0; usize::from(size)] };

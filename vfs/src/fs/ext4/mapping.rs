@@ -3,7 +3,7 @@
 //! Blocks are only ever added behind the last and taken from the end, because content is replaced and never rewritten.
 
 use super::allocate::BlockRun;
-use super::extent::{LENGTH_MAX, Segment};
+use super::extent::{Extent, LENGTH_MAX, Segment, Written};
 use super::feature::incompat;
 use super::inode::{Inode, flag};
 use super::store::Store;
@@ -58,7 +58,8 @@ impl Store {
             }
         };
         if inode.has_flag(flag::EXTENTS) {
-            self.append_extent(inode, logical, run)?;
+            let extent = Extent { logical, len: run.len, start: run.start, written: Written::Yes };
+            self.append_extent(inode, extent)?;
         } else {
             self.append_to_map(inode, logical, run)?;
         }
@@ -105,7 +106,7 @@ impl Store {
     }
 
     /// The inode as it is without a block of content: what its attributes take stays counted.
-    fn empty(&self, inode: &Inode) -> Result<Inode> {
+    pub(super) fn empty(&self, inode: &Inode) -> Result<Inode> {
         let mut empty = inode.clone();
         empty.set_sectors(0, self.superblock.block_size, self.huge_files())?;
         let (values, _) = self.value_charge(&empty)?;

@@ -16,6 +16,7 @@ mod block_map;
 mod block_map_write;
 mod cache;
 mod checksum;
+mod claim;
 mod dir;
 mod dir_block;
 mod directory;

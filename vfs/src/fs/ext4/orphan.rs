@@ -48,6 +48,24 @@ impl Store {
         Ok(listed.saturating_add(filed))
     }
 
+    /// The files that [`finish_orphans`](Self::finish_orphans) will find; errors as there.
+    pub(super) fn listed_orphans(&mut self) -> Result<BTreeSet<u32>> {
+        let mut seen = BTreeSet::new();
+        let mut next = self.superblock.last_orphan();
+        while next != 0 {
+            if !seen.insert(next) || seen.len() > LIST_MAX {
+                return Err(bad_orphan(next, "is listed twice, or the list has no end"));
+            }
+            next = self.orphan(next)?.deletion_time();
+        }
+        if self.superblock.has_ro_compat(ro_compat::ORPHAN_PRESENT)
+            && let Some(file) = self.superblock.orphan_file()
+        {
+            seen.extend(self.filed_orphans(file)?);
+        }
+        Ok(seen)
+    }
+
     /// A file that is listed, if it can be one.
     pub(super) fn orphan(&mut self, number: u32) -> Result<Inode> {
         if number < self.superblock.first_inode() || number > self.superblock.inodes {

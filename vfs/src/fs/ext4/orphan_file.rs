@@ -21,17 +21,9 @@ const MAGIC: u32 = 0x0b10_ca04;
 impl Store {
     /// Finishes what the orphan file lists, and empties it; gives how many files there were.
     pub(super) fn finish_orphan_file(&mut self, number: u32) -> Result<u32> {
-        let inode = self.inode(number)?;
-        let block_size = u64::from(self.superblock.block_size);
-        if inode.links() == 0
-            || inode.file_type()? != FileType::Regular
-            || inode.size() > SIZE_MAX
-            || !inode.size().is_multiple_of(block_size)
-        {
-            return Err(inode.damaged("it is no orphan file"));
-        }
+        let (inode, blocks) = self.open_orphan_file(number)?;
         let mut seen = BTreeSet::new();
-        for logical in 0..inode.size() / block_size {
+        for logical in 0..blocks {
             let Segment::Blocks { start, .. } = self.segment(&inode, logical)? else {
                 return Err(inode.damaged("the orphan file has a hole"));
             };
@@ -58,6 +50,37 @@ impl Store {
             }
         }
         Ok(u32::try_from(seen.len()).unwrap_or(u32::MAX))
+    }
+
+    /// What the orphan file lists.
+    pub(super) fn filed_orphans(&self, number: u32) -> Result<Vec<u32>> {
+        let (inode, blocks) = self.open_orphan_file(number)?;
+        let mut found = Vec::new();
+        for logical in 0..blocks {
+            let Segment::Blocks { start, .. } = self.segment(&inode, logical)? else {
+                return Err(inode.damaged("the orphan file has a hole"));
+            };
+            let bytes = self.read(start)?;
+            for field in self.orphan_entries(&inode, start, &bytes)?.chunks_exact(4) {
+                found.extend(le::u32_at(field, 0).filter(|number| *number != 0));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The inode of the orphan file, and how many blocks it has.
+    fn open_orphan_file(&self, number: u32) -> Result<(Inode, u64)> {
+        let inode = self.inode(number)?;
+        let block_size = u64::from(self.superblock.block_size);
+        if inode.links() == 0
+            || inode.file_type()? != FileType::Regular
+            || inode.size() > SIZE_MAX
+            || !inode.size().is_multiple_of(block_size)
+        {
+            return Err(inode.damaged("it is no orphan file"));
+        }
+        let blocks = inode.size() / block_size;
+        Ok((inode, blocks))
     }
 
     /// The numbers in a block of the orphan file, checked.

@@ -100,7 +100,7 @@ impl Store {
     ///
     /// Errors: `Corrupt` where a group without a checksum counts other than its bitmaps, and the filesystem is to be
     /// written: the superblock would get the wrong count.
-    fn count_free(&mut self) -> Result<()> {
+    pub(super) fn count_free(&mut self) -> Result<()> {
         let (mut clusters, mut inodes) = (0, 0);
         let unsure = self.mode != Mode::ReadOnly && self.superblock.group_checksum == GroupChecksum::None;
         for number in 0..self.superblock.groups {

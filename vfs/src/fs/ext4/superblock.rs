@@ -214,6 +214,11 @@ impl Superblock {
         le::u32_at(&self.raw, offset).unwrap_or(0)
     }
 
+    /// When it was written last, as far as it says.
+    pub(super) fn written(&self) -> Timestamp {
+        Timestamp { seconds: i64::from(self.u32_at(0x30)), nanoseconds: 0 }
+    }
+
     /// Whether the journal has to be replayed before anything else is true.
     pub(super) fn needs_recovery(&self) -> bool {
         self.has_incompat(incompat::RECOVER)

@@ -114,7 +114,8 @@ impl Store {
         Err(Error::new(ErrorKind::Denied, Layer::Filesystem, what).with_hint("copy the file there instead"))
     }
 
-    fn fill_directory(&mut self, inode: &mut Inode, parent: u32) -> Result<()> {
+    /// Gives a new directory its `.` and `..`.
+    pub(super) fn fill_directory(&mut self, inode: &mut Inode, parent: u32) -> Result<()> {
         inode.set_links(2);
         self.new_mapping(inode)?;
         let block = self.directory_context(inode)?.first_block(self.block_len(), inode.number, parent)?;
@@ -230,7 +231,8 @@ impl Store {
         self.put_inode(&mut inode)
     }
 
-    fn check_empty(&self, inode: &Inode) -> Result<()> {
+    /// `Invalid` where this is a directory that is not empty.
+    pub(super) fn check_empty(&self, inode: &Inode) -> Result<()> {
         if inode.file_type()? != FileType::Directory {
             return Ok(());
         }
@@ -258,7 +260,8 @@ impl Store {
         Ok(directory)
     }
 
-    fn add_name(&mut self, directory: u32, name: &[u8], inode: &Inode) -> Result<()> {
+    /// Adds a name to a directory, and counts a subdirectory.
+    pub(super) fn add_name(&mut self, directory: u32, name: &[u8], inode: &Inode) -> Result<()> {
         let file_type = inode.file_type()?;
         let mut directory = self.change_names(directory, name, |context, file| {
             let inserted = context.insert(file, name, inode.number, file_type)?;
@@ -282,7 +285,8 @@ impl Store {
         self.put_inode(&mut directory)
     }
 
-    fn remove_name(&mut self, directory: u32, name: &[u8], inode: &Inode) -> Result<()> {
+    /// Takes a name of an inode from a directory, which has one subdirectory less if it is one.
+    pub(super) fn remove_name(&mut self, directory: u32, name: &[u8], inode: &Inode) -> Result<()> {
         let mut directory = self.change_names(directory, name, |context, file| {
             let removed = context.remove(file, name)?;
             if removed.inode == inode.number { Ok(()) } else { Err(file.inode.damaged("it has a name twice")) }

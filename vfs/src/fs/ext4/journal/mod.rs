@@ -12,19 +12,20 @@ mod descriptor;
 mod fast_commit;
 mod header;
 mod log;
+mod overlay;
 mod replay;
 mod revoke;
 mod superblock;
 mod view;
 
-use super::le;
 use super::store::{Store, read_superblock};
 use super::superblock::Superblock;
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
 use crate::fs::Mode;
-use fast_commit::FastCommits;
+use fast_commit::Found;
 use log::Log;
+use overlay::Overlay;
 use replay::Replay;
 use std::sync::Arc;
 use superblock::JournalSuperblock;
@@ -41,8 +42,8 @@ pub(super) struct Settled {
 
 /// Replays the journal where the filesystem needs it.
 ///
-/// Errors: `Unsupported`, with the way out, where the journal is elsewhere, has a fast commit, or holds what the
-/// superblock does not know of; `Corrupt` where the kernel would not replay it either.
+/// Errors: `Unsupported`, with the way out, where the journal is elsewhere, or holds what the superblock does not know of;
+/// `Corrupt` where the kernel would not replay it either.
 pub(super) fn settle(device: Arc<dyn BlockDevice>, superblock: Superblock, mode: Mode) -> Result<Settled> {
     let dirty = superblock.needs_recovery();
     let clean = |device, superblock| Settled { device, superblock, transactions: None };
@@ -62,8 +63,9 @@ pub(super) fn settle(device: Arc<dyn BlockDevice>, superblock: Superblock, mode:
         }
         return Ok(clean(device, superblock));
     }
-    let replay = find_changes(&log, &journal, &superblock)?;
+    let (replay, found) = find_changes(&log, &journal, &superblock)?.unzip();
     let transactions = replay.as_ref().map_or(0, |replay| replay.transactions);
+    let found = found.filter(|found| !found.is_empty());
     let device = match (mode, replay) {
         (_, None) => device,
         (Mode::ReadOnly, Some(replay)) => {
@@ -76,20 +78,42 @@ pub(super) fn settle(device: Arc<dyn BlockDevice>, superblock: Superblock, mode:
     };
     let mut replayed = read_superblock(&*device)?;
     replayed.settle(&superblock, mode)?;
-    Ok(Settled { device, superblock: replayed, transactions: Some(transactions) })
+    let (device, superblock) = match found {
+        None => (device, replayed),
+        Some(found) => with_fast_commits(device, replayed, &log, &journal, found, mode)?,
+    };
+    Ok(Settled { device, superblock, transactions: Some(transactions) })
 }
 
-/// What a replay changes; `None` where the log is empty.
-fn find_changes(log: &Log, journal: &JournalSuperblock, filesystem: &Superblock) -> Result<Option<Replay>> {
+/// Replays the fast commits as well, into memory where nothing may be written.
+fn with_fast_commits(
+    device: Arc<dyn BlockDevice>,
+    superblock: Superblock,
+    log: &Log,
+    journal: &JournalSuperblock,
+    found: Found,
+    mode: Mode,
+) -> Result<(Arc<dyn BlockDevice>, Superblock)> {
+    let (device, now) = match mode {
+        Mode::ReadWrite { now } => (device, now),
+        Mode::ReadOnly => {
+            let overlay = Overlay::new(device, superblock.block_size);
+            (Arc::new(overlay) as Arc<dyn BlockDevice>, superblock.written())
+        }
+    };
+    let superblock = fast_commit::replay(Arc::clone(&device), superblock, log, journal, found, now)?;
+    Ok((device, superblock))
+}
+
+/// What a replay changes, and which fast commits come after that; `None` where the log is empty.
+fn find_changes(log: &Log, journal: &JournalSuperblock, filesystem: &Superblock) -> Result<Option<(Replay, Found)>> {
     if journal.start == 0 {
         return Ok(None);
     }
     let blocks = u64::from(filesystem.first_data_block)..filesystem.blocks;
     let replay = replay::replay(log, journal, blocks)?;
-    if fast_commit::find(log, journal, replay.end)? == FastCommits::Some {
-        return Err(refused("the ext4 journal has a fast commit (fast_commit) that would have to be replayed"));
-    }
-    Ok(Some(replay))
+    let found = fast_commit::find(log, journal, replay.end, filesystem.inode_size)?;
+    Ok(Some((replay, found)))
 }
 
 /// Writes what a replay changes, and marks the journal as empty.
