@@ -1,12 +1,14 @@
 //! What was typed: clap's types and nothing else.
 
 mod config_drive;
+mod reach;
 mod serve;
 
 pub use config_drive::{
     ConfigDrive, ConfigDriveCommand, Create, Diff, DriveCompat, DriveFormat, DriveLayout, Extract, Facts, Show, Verify,
 };
 
+pub use reach::{Access, Attach, Reach};
 pub use serve::Serve;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -73,6 +75,10 @@ pub struct Target {
     /// -1 and 0 are taken as auto and whole, as in Nova.
     #[arg(long, value_name = "VOLUME", default_value = "auto", allow_hyphen_values = true)]
     pub partition: String,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub reach: Reach,
 }
 
 /// The image.
@@ -220,6 +226,12 @@ pub struct Inject {
     /// Let --output or --overlay replace a file that is there and that nobody uses
     #[arg(long)]
     pub force: bool,
+
+    /// With --attach loop: let the kernel write into the raw image itself, without a transaction
+    ///
+    /// A run that fails or is interrupted leaves the image as far as it has come.
+    #[arg(long, conflicts_with_all = ["output", "overlay", "keep_undo", "dry_run"])]
+    pub in_place_unsafe: bool,
 
     /// Show what would change, as a diff with modes and owners, and write nothing
     #[arg(short = 'n', long)]

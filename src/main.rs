@@ -1,12 +1,16 @@
 //! The imgraft command: parse, plan, run, exit.
 
 use imgraft::{cli, commands};
+use imgraft_vfs::kernel::host::serve_if_worker;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Some(exit) = serve_if_worker() {
+        return exit;
+    }
     shield();
     let (cli, order) = cli::parse();
     log_to_stderr(cli.verbose);

@@ -5,6 +5,7 @@ mod existing_drive;
 mod injected;
 mod instance;
 mod items;
+mod reach;
 mod selector;
 mod serve;
 
@@ -17,9 +18,11 @@ use crate::failure::Failure;
 use crate::inject::{Compat, Item, Request};
 use imgraft_vfs::fs::Timestamp;
 use imgraft_vfs::image::{Backing, Destination, Format, Source};
+use imgraft_vfs::kernel::Access;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::transaction::{Existing, Proof, StateDir};
 use imgraft_vfs::volume::Selector;
+use reach::InPlace;
 use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -32,6 +35,8 @@ pub struct Target {
     pub source: Source,
     /// The volume.
     pub volume: Selector,
+    /// How its filesystem may be reached.
+    pub access: Access,
 }
 
 /// How a report is given.
@@ -113,17 +118,23 @@ pub struct Inspect {
 
 impl Target {
     fn new(typed: cli::Target) -> Result<Self, Failure> {
-        Self::of(typed.file, &typed.partition)
+        let access = reach::access(&typed.reach, InPlace::Refused)?;
+        Self::of(typed.file, &typed.partition, access)
     }
 
-    fn of(typed: cli::ImageFile, partition: &str) -> Result<Self, Failure> {
+    fn to_change(typed: cli::Target, in_place: InPlace) -> Result<Self, Failure> {
+        let access = reach::access(&typed.reach, in_place)?;
+        Self::of(typed.file, &typed.partition, access)
+    }
+
+    fn of(typed: cli::ImageFile, partition: &str, access: Access) -> Result<Self, Failure> {
         let format = typed.format.map(|format| match format {
             cli::ImageFormat::Raw => Format::Raw,
             cli::ImageFormat::Qcow2 => Format::Qcow2,
         });
         let backing = typed.backing_chain.map_or(Backing::Deny, Backing::Within);
         let source = Source { image: typed.image, format, backing, state: state(typed.journal) };
-        Ok(Self { source, volume: volume(partition)? })
+        Ok(Self { source, volume: volume(partition)?, access })
     }
 }
 
@@ -155,7 +166,8 @@ impl Inject {
         };
         let run = if typed.dry_run { Run::Dry } else { Run::Commit };
         let destination = destination(typed.output, typed.overlay, typed.force)?;
-        let (target, keep_undo) = (Target::new(typed.target)?, typed.keep_undo);
+        let in_place = if typed.in_place_unsafe { InPlace::Allowed } else { InPlace::Refused };
+        let (target, keep_undo) = (Target::to_change(typed.target, in_place)?, typed.keep_undo);
         Ok(Self { target, requests, run, destination, keep_undo, output, now: now()? })
     }
 }

@@ -7,6 +7,7 @@ pub use drive::{DriveFile, DriveReport};
 use crate::failure::printable;
 use crate::inject::Item;
 use imgraft_vfs::fs::Recovered;
+use imgraft_vfs::kernel::Borrowed;
 use imgraft_vfs::stage::Change;
 use imgraft_vfs::transaction::{IoCounts, Kept, Recovery};
 use serde::Serialize;
@@ -29,8 +30,10 @@ pub struct Report {
     pub format: String,
     /// The volume that was changed.
     pub volume: Volume,
-    /// How the filesystem was reached.
+    /// How the filesystem was reached: `userspace` or `kernel`.
     pub access: &'static str,
+    /// The kernel that was borrowed; null where none was.
+    pub kernel: Option<Kernel>,
     /// The guest, as its os-release names it.
     pub guest: String,
     /// Whether the image was changed, or would be.
@@ -85,6 +88,26 @@ pub struct Volume {
     pub uuid: String,
 }
 
+/// A kernel that had the volume mounted.
+#[derive(Debug, Serialize)]
+pub struct Kernel {
+    /// The way in which it was given the volume.
+    pub attach: &'static str,
+    /// Its name and release.
+    pub release: String,
+    /// The subvolume of btrfs that was taken for the guest's root; null for the default one.
+    pub subvolume: Option<String>,
+    /// Why a kernel was used.
+    pub why: String,
+}
+
+impl From<Borrowed> for Kernel {
+    fn from(borrowed: Borrowed) -> Self {
+        let Borrowed { attach, kernel, subvolume, why } = borrowed;
+        Self { attach, release: kernel, subvolume, why }
+    }
+}
+
 /// What was done first about a filesystem that had not been unmounted cleanly; it is written together with the items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Replayed {
@@ -117,7 +140,7 @@ impl Replayed {
 #[serde(rename_all = "snake_case", tag = "verdict")]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Verified {
-    Agrees { paths: usize, xattrs_unverified: usize },
+    Agrees { by: &'static str, paths: usize, xattrs_unverified: usize },
     Unknown { reason: String },
     NothingToVerify,
 }
@@ -267,6 +290,10 @@ impl Report {
             self.access,
             printable(&self.guest)
         );
+        if let Some(Kernel { attach, release, subvolume, why }) = &self.kernel {
+            let subvolume = subvolume.as_ref().map(|name| format!("; the root is its subvolume {}", printable(name)));
+            let _ = writeln!(text, "  by {attach} and {}: {why}{}", printable(release), subvolume.unwrap_or_default());
+        }
         if self.recovered != recovery_name(Recovery::Nothing) {
             let _ = writeln!(text, "  {} an interrupted earlier run first", self.recovered);
         }
@@ -305,10 +332,18 @@ impl Report {
 impl Verified {
     fn to_text(&self) -> String {
         match self {
-            Self::Agrees { paths: 1, xattrs_unverified: 0 } => "a second reader agrees on 1 path".to_owned(),
-            Self::Agrees { paths, xattrs_unverified: 0 } => format!("a second reader agrees on {paths} paths"),
-            Self::Agrees { paths, xattrs_unverified } => {
-                format!("a second reader agrees on {paths} paths ({xattrs_unverified} attributes it cannot read)")
+            Self::Agrees { by, paths, xattrs_unverified } => {
+                let paths = if *paths == 1 { "1 path".to_owned() } else { format!("{paths} paths") };
+                let beside = match xattrs_unverified {
+                    0 => String::new(),
+                    several => format!(" ({several} attributes it cannot read)"),
+                };
+                let again = if *by == "ext4-view" {
+                    "a second reader agrees"
+                } else {
+                    "the kernel, which mounted it anew, agrees"
+                };
+                format!("{again} on {paths}{beside}")
             }
             Self::Unknown { reason } => {
                 format!("not verified, the second reader does not know it: {}", printable(reason))

@@ -6,19 +6,20 @@ use crate::failure::{Exit, Failure};
 use crate::guest::{self, Guest};
 use crate::inject::staging::{Show, Staged, stage_all};
 use crate::plan::{Inject, Output, Run};
-use crate::report::{Io, Replayed, Report, Status, Undo, Verified, Volume, recovery_name};
+use crate::report::{self, Io, Kernel, Replayed, Report, Status, Undo, Verified, recovery_name};
 use imgraft_vfs::block::{BlockDevice, SliceDevice};
 use imgraft_vfs::fs::{self, Features, Mode};
 use imgraft_vfs::image::{self, Destination, Edit};
-use imgraft_vfs::transaction::{Access, Kept};
-use imgraft_vfs::verify::{Verdict, verify};
-use imgraft_vfs::volume::{self, VolumeInfo};
+use imgraft_vfs::kernel::{Access, Opened};
+use imgraft_vfs::transaction::{self, Kept};
+use imgraft_vfs::verify::{Verdict, read_again, verify};
+use imgraft_vfs::volume::{self, Volume, VolumeInfo};
 use std::sync::Arc;
 
 pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     let (access, show) = match plan.run {
-        Run::Dry => (Access::Read, Show::Diff),
-        Run::Commit => (Access::Write, Show::Nothing),
+        Run::Dry => (transaction::Access::Read, Show::Diff),
+        Run::Commit => (transaction::Access::Write, Show::Nothing),
     };
     let mut edit = Edit::begin(&plan.target.source, &plan.destination, access)?;
     if let Some(path) = &plan.keep_undo {
@@ -28,12 +29,14 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     let format = edit.format();
     tracing::debug!(%format, size = disk.size(), recovered = recovery_name(edit.recovered()), "opened and locked the image");
     let explained = |error| image::explain(&*disk, error);
-    let volume = volume::select(&(Arc::clone(&disk) as Arc<dyn BlockDevice>), &plan.target.volume, &guest::is_root)
-        .map_err(explained)?;
-    let mut fs = fs::open(volume.device, Mode::ReadWrite { now: plan.now }).map_err(explained)?;
+    let (any, access) = (Arc::clone(&disk) as Arc<dyn BlockDevice>, &plan.target.access);
+    let volume = volume::select_through(&any, &plan.target.volume, access, &guest::is_root).map_err(explained)?;
+    let Opened { mut fs, kernel } =
+        access.open(&volume, edit.raw_image(), Mode::ReadWrite { now: plan.now }).map_err(explained)?;
+    let Volume { info, .. } = volume;
     let features = fs.features();
     let guest = Guest::inspect(&*fs).map_err(explained)?;
-    tracing::debug!(start = volume.info.start, size = volume.info.size, guest = ?guest.name(), "opened the root filesystem");
+    tracing::debug!(start = info.start, size = info.size, guest = ?guest.name(), "opened the root filesystem");
     let staged = stage_all(plan.requests, &guest, &*fs, show)?;
 
     // A dry run goes all the way but for the commit: a full filesystem shows now, not later.
@@ -42,8 +45,8 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     tracing::debug!("applied the changes in memory; the image is untouched so far");
     let commit = edit.finish()?;
     let recounted = disk.facts().iter().any(|(name, _)| *name == "refcounts");
-    drop(disk);
-    let verified = second_reader(&edit, &volume.info, &staged)?;
+    drop((any, disk));
+    let verified = second_reader(&edit, access, &info, &staged)?;
     tracing::debug!("the second reader has read the changes");
     let recovered = recovery_name(edit.recovered());
     let output = match &plan.destination {
@@ -67,8 +70,9 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
         format: format.to_string(),
         recounted,
         replayed: features.recovered.map(Replayed::from),
-        volume: volume_report(&volume.info, features),
-        access: "userspace",
+        volume: volume_report(&info, features),
+        access: if kernel.is_some() { "kernel" } else { "userspace" },
+        kernel: kernel.map(Kernel::from),
         guest: guest.name(),
         changed: !staged.changes.is_empty(),
         dry_run: plan.run == Run::Dry,
@@ -82,20 +86,28 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     Ok(if partial { Exit::Partial } else { Exit::Done })
 }
 
-/// Reads the changes back as the next user of the image would: a fresh look at the pending bytes, by another reader.
-fn second_reader(edit: &Edit, info: &VolumeInfo, staged: &Staged) -> Result<Verified, Failure> {
+/// Reads the changes back as the next user of the image would: a fresh look at the pending bytes, by another reader where
+/// there is one for the filesystem, else by a kernel that mounts it anew.
+fn second_reader(edit: &Edit, access: &Access, info: &VolumeInfo, staged: &Staged) -> Result<Verified, Failure> {
     if staged.changes.is_empty() {
         return Ok(Verified::NothingToVerify);
     }
-    let device = SliceDevice::new(edit.reopen()?, info.start, info.size)?;
-    Ok(match verify(Arc::new(device), &staged.changes)? {
-        Verdict::Agrees { paths, xattrs_unverified } => Verified::Agrees { paths, xattrs_unverified },
+    let device = Arc::new(SliceDevice::new(edit.reopen()?, info.start, info.size)?);
+    if info.signature.as_ref().is_some_and(|signature| !fs::has_driver(signature.name)) {
+        let volume = Volume { device, info: info.clone() };
+        let opened = access.open(&volume, None, Mode::ReadOnly)?;
+        let paths = read_again(&*opened.fs, &staged.changes)?;
+        opened.fs.close()?;
+        return Ok(Verified::Agrees { by: "the kernel", paths, xattrs_unverified: 0 });
+    }
+    Ok(match verify(device, &staged.changes)? {
+        Verdict::Agrees { paths, xattrs_unverified } => Verified::Agrees { by: "ext4-view", paths, xattrs_unverified },
         Verdict::Unknown { reason } => Verified::Unknown { reason },
     })
 }
 
-fn volume_report(info: &VolumeInfo, features: Features) -> Volume {
-    Volume {
+fn volume_report(info: &VolumeInfo, features: Features) -> report::Volume {
+    report::Volume {
         partition: info.index.map(|index| index.get()),
         filesystem: features.name.to_owned(),
         label: features.label,

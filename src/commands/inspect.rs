@@ -6,12 +6,13 @@ use crate::guest::{self, Guest};
 use crate::plan::{Inspect, Output, Target};
 use crate::report::Replayed;
 use imgraft_vfs::Error;
-use imgraft_vfs::block::{BlockDevice, SliceDevice};
-use imgraft_vfs::fs::{self, Features, Mode};
+use imgraft_vfs::block::BlockDevice;
+use imgraft_vfs::fs::{Features, Mode};
 use imgraft_vfs::image::inspect::Finding;
 use imgraft_vfs::image::{self, ImageFormat, Source};
-use imgraft_vfs::transaction::{Access, Transaction};
-use imgraft_vfs::volume::{self, Scheme, Selector, VolumeInfo};
+use imgraft_vfs::kernel::Access;
+use imgraft_vfs::transaction::{self, Transaction};
+use imgraft_vfs::volume::{self, Scheme, Selector, Volume, VolumeInfo};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -74,13 +75,14 @@ struct Usage {
     block_size: u32,
     total_bytes: u64,
     free_bytes: u64,
-    free_inodes: u64,
+    /// Null where inodes are made as they are needed.
+    free_inodes: Option<u64>,
     features: Vec<String>,
 }
 
 pub(super) fn run(plan: &Inspect) -> Result<Exit, Failure> {
     let Source { image, format, state, .. } = &plan.target.source;
-    let txn = Transaction::begin_with(image, Access::Read, state)?;
+    let txn = Transaction::begin_with(image, transaction::Access::Read, state)?;
     let mut inspection = Inspection::of_file(image, image::inspect::inspect(&*txn.overlay(), *format)?);
     let outcome = inspection.look_inside(&txn, &plan.target);
     if let Err(failure) = &outcome {
@@ -100,7 +102,8 @@ pub(super) fn run(plan: &Inspect) -> Result<Exit, Failure> {
 }
 
 /// What is known of a volume; what cannot be read of it is told as its problem, and no failure of the whole.
-fn volume_report(disk: &Arc<dyn ImageFormat>, info: VolumeInfo) -> VolumeReport {
+fn volume_report(disk: &Arc<dyn ImageFormat>, access: &Access, info: VolumeInfo) -> VolumeReport {
+    let place = info.clone();
     let signature = info.signature;
     let name = signature.as_ref().map(|signature| signature.name);
     let mut report = VolumeReport {
@@ -118,17 +121,17 @@ fn volume_report(disk: &Arc<dyn ImageFormat>, info: VolumeInfo) -> VolumeReport 
         guest: None,
         problem: None,
     };
-    if !matches!(name, Some("ext2" | "ext3" | "ext4")) {
+    if !name.is_some_and(|name| access.reaches(name)) {
         return report;
     }
-    match look(disk, report.start, report.size) {
+    match look(disk, access, place) {
         Ok((features, facts)) => {
             report.replayed = features.recovered.map(Replayed::from);
             report.usage = Some(Usage {
                 block_size: features.block_size,
                 total_bytes: features.total_bytes,
                 free_bytes: features.free_bytes,
-                free_inodes: features.free_inodes,
+                free_inodes: Some(features.free_inodes).filter(|free| *free != u64::MAX),
                 features: features.feature_names,
             });
             report.guest = facts;
@@ -138,9 +141,13 @@ fn volume_report(disk: &Arc<dyn ImageFormat>, info: VolumeInfo) -> VolumeReport 
     report
 }
 
-fn look(disk: &Arc<dyn ImageFormat>, start: u64, size: u64) -> Result<(Features, Option<guest::Facts>), Error> {
-    let device = SliceDevice::new(Arc::clone(disk) as Arc<dyn BlockDevice>, start, size)?;
-    let fs = fs::open(Arc::new(device), Mode::ReadOnly)?;
+fn look(
+    disk: &Arc<dyn ImageFormat>,
+    access: &Access,
+    info: VolumeInfo,
+) -> Result<(Features, Option<guest::Facts>), Error> {
+    let device = info.device(&(Arc::clone(disk) as Arc<dyn BlockDevice>))?;
+    let fs = access.open(&Volume { device, info }, None, Mode::ReadOnly)?.fs;
     let facts = if guest::is_root(&*fs)? { Some(Guest::inspect(&*fs)?.facts()) } else { None };
     Ok((fs.features(), facts))
 }
@@ -184,10 +191,12 @@ impl Inspection {
         self.notes = table.notes;
         let chosen = match &target.volume {
             Selector::Auto | Selector::Whole => None,
-            selector => volume::select(&bytes, selector, &guest::is_root).map_err(explained)?.info.index,
+            selector => {
+                volume::select_through(&bytes, selector, &target.access, &guest::is_root).map_err(explained)?.info.index
+            }
         };
         let shown = table.volumes.into_iter().filter(|info| chosen.is_none() || info.index == chosen);
-        self.volumes = shown.map(|info| volume_report(&disk, info)).collect();
+        self.volumes = shown.map(|info| volume_report(&disk, &target.access, info)).collect();
         Ok(())
     }
 
@@ -246,10 +255,10 @@ impl VolumeReport {
         if let Some(usage) = &self.usage {
             let _ = writeln!(
                 text,
-                "  free           {} of {}, {} inodes; blocks of {} bytes",
+                "  free           {} of {}{}; blocks of {} bytes",
                 bytes(usage.free_bytes),
                 bytes(usage.total_bytes),
-                usage.free_inodes,
+                usage.free_inodes.map(|free| format!(", {free} inodes")).unwrap_or_default(),
                 usage.block_size
             );
         }

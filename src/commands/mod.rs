@@ -19,7 +19,7 @@ use imgraft_vfs::block::BlockDevice;
 use imgraft_vfs::fs::{GuestFs, Mode};
 use imgraft_vfs::image::{self, Source};
 use imgraft_vfs::transaction::{Access, Transaction};
-use imgraft_vfs::{fs, volume};
+use imgraft_vfs::volume;
 use std::io::{self, Write};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -100,8 +100,8 @@ fn look(target: &Target) -> Result<(Transaction, Box<dyn GuestFs>), Failure> {
     let txn = Transaction::begin_with(image, Access::Read, state)?;
     let disk = image::open_chain(txn.overlay(), image, *format, backing)?;
     let explained = |error| image::explain(&*disk, error);
-    let volume = volume::select(&(Arc::clone(&disk) as Arc<dyn BlockDevice>), &target.volume, &guest::is_root)
-        .map_err(explained)?;
-    let fs = fs::open(volume.device, Mode::ReadOnly).map_err(explained)?;
-    Ok((txn, fs))
+    let any: Arc<dyn BlockDevice> = Arc::clone(&disk) as _;
+    let volume = volume::select_through(&any, &target.volume, &target.access, &guest::is_root).map_err(explained)?;
+    let opened = target.access.open(&volume, None, Mode::ReadOnly).map_err(explained)?;
+    Ok((txn, opened.fs))
 }

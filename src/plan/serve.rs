@@ -3,7 +3,8 @@
 use super::Target;
 use crate::cli;
 use crate::failure::Failure;
-use imgraft_vfs::kernel::nbd::{Access, Address, Until};
+use imgraft_vfs::kernel::Access;
+use imgraft_vfs::kernel::nbd::{self, Address, Until};
 use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 
@@ -15,7 +16,7 @@ pub struct Serve {
     /// Where.
     pub address: Address,
     /// Whether clients may write.
-    pub access: Access,
+    pub access: nbd::Access,
     /// How long.
     pub until: Until,
 }
@@ -23,10 +24,10 @@ pub struct Serve {
 impl Serve {
     /// Validates what was typed.
     pub fn new(typed: cli::Serve) -> Result<Self, Failure> {
-        let access = if typed.read_only { Access::ReadOnly } else { Access::ReadWrite };
+        let access = if typed.read_only { nbd::Access::ReadOnly } else { nbd::Access::ReadWrite };
         let until = if typed.persistent { Until::Stopped } else { Until::LastClient };
         let address = address(&typed.nbd)?;
-        Ok(Self { target: Target::of(typed.file, &typed.partition)?, address, access, until })
+        Ok(Self { target: Target::of(typed.file, &typed.partition, Access::userspace())?, address, access, until })
     }
 }
 

@@ -20,6 +20,7 @@ sys.dont_write_bytecode = True
 import drive  # noqa: E402
 import ext4  # noqa: E402
 import guest  # noqa: E402
+import kernel  # noqa: E402
 import peers  # noqa: E402
 import qcow2  # noqa: E402
 from guest import GIB, say  # noqa: E402
@@ -341,7 +342,7 @@ def main():
     parser.add_argument("--runs", type=int, default=15, help="runs of each contestant (15)")
     parser.add_argument("--slow-runs", type=int, default=3, help="runs of a virtual machine, and runs with a cold cache (3)")
     parser.add_argument("--work", help="where the working copies lie (beside the images)")
-    parser.add_argument("--only", choices=["compare", "independence", "memory", "qcow2", "drive", "ext4"], help="this part alone")
+    parser.add_argument("--only", choices=["compare", "independence", "memory", "qcow2", "drive", "ext4", "kernel"], help="this part alone")
     parser.add_argument("--install-peers", action="store_true", help="put virt-customize into a Debian of its own beside the images first (root, mmdebstrap)")
     options = parser.parse_args()
     if not os.path.exists(options.lister):
@@ -383,6 +384,8 @@ def main():
             qcow2.tables(options, target.raw, cache, scratch, table)
         if options.only in (None, "drive"):
             drive.tables(options, scratch, table)
+        if options.only in (None, "kernel"):
+            kernel.tables(options, items, built, table)
         if options.only in (None, "ext4"):
             ext4.report(options.binary, options.lister, cache, scratch, options.runs, table)
         print(f"\nLoad at the end {os.getloadavg()[0]:.2f}; fdatasync of 4 KiB {fdatasync_cost(scratch):.1f} ms.")

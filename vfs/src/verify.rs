@@ -1,7 +1,10 @@
 //! Reading changes back through a reader that shares no code with the writer.
 
+mod again;
 mod crowd;
 mod superblock;
+
+pub use again::read_again;
 
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};

@@ -304,6 +304,11 @@ pub enum Mode {
     },
 }
 
+/// Whether there is a driver for the filesystem of this name (as blkid(8) prints it).
+pub fn has_driver(name: &str) -> bool {
+    matches!(name, "ext2" | "ext3" | "ext4")
+}
+
 /// Opens the filesystem of a volume with the driver that fits; `Unsupported` names a filesystem that has none.
 pub fn open(volume: Arc<dyn BlockDevice>, mode: Mode) -> Result<Box<dyn GuestFs>> {
     Ok(Box::new(ext4::Ext4::open(volume, mode)?))

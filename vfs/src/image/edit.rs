@@ -133,6 +133,14 @@ impl Edit {
         }
     }
 
+    /// The image's file, where the result goes into it and its bytes are the disk's.
+    pub fn raw_image(&self) -> Option<&Path> {
+        match (&self.target, self.disk.format()) {
+            (Target::InPlace, Format::Raw) => Some(&self.source.image),
+            _ => None,
+        }
+    }
+
     /// What an interrupted run had left when this one began.
     pub fn recovered(&self) -> Recovery {
         self.txn.recovered()

@@ -4,7 +4,12 @@
 //! before the commit, and all that the way has set up hangs on descriptors of processes that end with this one: when it is
 //! killed, nothing stays attached.
 
+mod access;
+pub mod host;
 pub mod nbd;
+mod sys;
+
+pub use access::{Access, Borrowed, Choice, Opened};
 
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -17,7 +22,7 @@ use std::sync::Arc;
 ///
 /// A way is a value with its settings in it (a path of a kernel, a deadline); it is used for one volume at a time and may be
 /// used again, for reading the changes back say.
-pub trait Attach: Debug {
+pub trait Attach: Debug + Send + Sync {
     /// The name by which `--attach` and reports call it: `fuse`, `nbd`, `loop`, `uml`.
     fn name(&self) -> &'static str;
 

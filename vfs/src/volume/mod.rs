@@ -9,7 +9,7 @@ mod probe;
 mod select;
 
 pub use probe::probe;
-pub use select::select;
+pub use select::{select, select_through};
 
 use crate::block::{BlockDevice, SliceDevice};
 use crate::error::{Error, Layer, Result};

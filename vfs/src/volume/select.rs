@@ -3,7 +3,8 @@
 use super::{Scheme, Selector, Signature, Table, Volume, VolumeInfo, list, probe};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::fs::{self, GuestFs, Mode};
+use crate::fs::{GuestFs, Mode};
+use crate::kernel::Access;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -17,11 +18,40 @@ pub fn select(
     selector: &Selector,
     is_root: &dyn Fn(&dyn GuestFs) -> Result<bool>,
 ) -> Result<Volume> {
-    select_with(disk, selector, &|device| is_root(&*fs::open(device, Mode::ReadOnly)?))
+    select_through(disk, selector, &Access::userspace(), is_root)
+}
+
+/// The same, where the filesystems may be reached otherwise than by our own drivers.
+pub fn select_through(
+    disk: &Arc<dyn BlockDevice>,
+    selector: &Selector,
+    access: &Access,
+    is_root: &dyn Fn(&dyn GuestFs) -> Result<bool>,
+) -> Result<Volume> {
+    select_with(disk, selector, &|volume| {
+        if !volume.info.signature.as_ref().is_some_and(|signature| access.reaches(signature.name)) {
+            return Ok(Answer::Unreachable(None));
+        }
+        match access.open(volume, None, Mode::ReadOnly) {
+            Ok(opened) => Ok(if is_root(&*opened.fs)? { Answer::Root } else { Answer::NoRoot }),
+            Err(error) if error.layer() == Layer::Kernel && error.kind() == ErrorKind::Unsupported => {
+                Ok(Answer::Unreachable(Some(error)))
+            }
+            Err(error) => Err(error),
+        }
+    })
+}
+
+/// What is found of a filesystem that may be a guest's root.
+enum Answer {
+    Root,
+    NoRoot,
+    /// Nobody here can open it; and what is missing for a kernel to be borrowed.
+    Unreachable(Option<Error>),
 }
 
 /// Opens a volume and says whether it is a guest's root.
-type Opener<'a> = dyn Fn(Arc<dyn BlockDevice>) -> Result<bool> + 'a;
+type Opener<'a> = dyn Fn(&Volume) -> Result<Answer> + 'a;
 
 fn select_with(disk: &Arc<dyn BlockDevice>, selector: &Selector, opener: &Opener<'_>) -> Result<Volume> {
     match selector {
@@ -82,35 +112,52 @@ fn root<'a>(disk: &Arc<dyn BlockDevice>, table: &'a Table, opener: &Opener<'_>) 
     }
     let mut roots = Vec::new();
     let mut failures = Vec::new();
-    let mut is_driverless = false;
+    let mut is_unreachable = false;
+    let mut hint = None;
     let mut clauses = Vec::new();
     for volume in &table.volumes {
-        let why = match volume.signature.as_ref().map_or(Use::Other, use_of) {
-            Use::Readable => match volume.device(disk).and_then(opener) {
-                Ok(true) => {
-                    roots.push(volume);
-                    continue;
-                }
-                Ok(false) => " (no root filesystem)".to_owned(),
-                Err(error) => {
-                    let why = format!(" ({error})");
-                    failures.push((volume, error));
-                    why
-                }
-            },
-            Use::Driverless => {
-                is_driverless = true;
-                " (no driver)".to_owned()
+        let answer = match volume.signature.as_ref().map_or(Use::Other, use_of) {
+            Use::Filesystem => {
+                let opened = volume.device(disk).map(|device| Volume { device, info: volume.clone() });
+                opened.and_then(|volume| opener(&volume))
             }
-            Use::Other => String::new(),
+            Use::Container => Ok(Answer::Unreachable(None)),
+            Use::Other => {
+                clauses.push(describe(volume));
+                continue;
+            }
+        };
+        let why = match answer {
+            Ok(Answer::Root) => {
+                roots.push(volume);
+                continue;
+            }
+            Ok(Answer::NoRoot) => " (no root filesystem)".to_owned(),
+            Ok(Answer::Unreachable(error)) => {
+                is_unreachable = true;
+                let why = error.as_ref().map_or_else(|| " (no driver)".to_owned(), |error| format!(" ({error})"));
+                hint = hint.or(error.and_then(|error| error.hint().map(str::to_owned)));
+                why
+            }
+            Err(error) => {
+                let why = format!(" ({error})");
+                failures.push((volume, error));
+                why
+            }
         };
         clauses.push(format!("{}{why}", describe(volume)));
     }
     let clauses = clauses.join("; ");
-    match (roots.as_slice(), is_driverless) {
+    match (roots.as_slice(), is_unreachable) {
         ([volume], _) => Ok(volume),
         ([], false) => Err(no_root(failures, &clauses)),
-        ([], true) => Err(Error::unsupported(Layer::Volume, format!("no root filesystem can be reached: {clauses}"))),
+        ([], true) => {
+            let error = Error::unsupported(Layer::Volume, format!("no root filesystem can be reached: {clauses}"));
+            Err(match hint {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            })
+        }
         (several, _) => Err(ambiguous(table, "several volumes hold a root filesystem", several)),
     }
 }
@@ -138,19 +185,18 @@ fn no_root(failures: Vec<(&VolumeInfo, Error)>, clauses: &str) -> Error {
 /// What a signature means for the search of a root filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
-    /// There is a driver: look.
-    Readable,
-    /// It could be the root filesystem, or contain it, and there is no driver.
-    Driverless,
+    /// It could be the root filesystem: look.
+    Filesystem,
+    /// It could contain the root filesystem, and nobody can look into it.
+    Container,
     /// No guest has its root there.
     Other,
 }
 
 fn use_of(signature: &Signature) -> Use {
     match signature.name {
-        "ext2" | "ext3" | "ext4" => Use::Readable,
-        "xfs" | "btrfs" | "f2fs" | "erofs" | "squashfs" | "bcachefs" => Use::Driverless,
-        "LVM2_member" | "crypto_LUKS" | "linux_raid_member" => Use::Driverless,
+        "ext2" | "ext3" | "ext4" | "xfs" | "btrfs" | "f2fs" | "erofs" | "squashfs" | "bcachefs" => Use::Filesystem,
+        "LVM2_member" | "crypto_LUKS" | "linux_raid_member" => Use::Container,
         _ => Use::Other,
     }
 }

@@ -8,7 +8,7 @@
     reason = "a test may panic"
 )]
 
-use super::{Opener, Selector, Volume, select_with};
+use super::{Answer, Opener, Selector, Volume, select_with};
 use crate::block::{BlockDevice, MemDevice};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use std::num::NonZeroU32;
@@ -65,12 +65,16 @@ fn id(device: &dyn BlockDevice) -> Result<u8> {
 }
 
 /// Even UUIDs hold a root; those from 100 cannot be opened.
-fn open(device: Arc<dyn BlockDevice>) -> Result<bool> {
-    match id(&*device)? {
+fn open(volume: &Volume) -> Result<Answer> {
+    if volume.info.signature.as_ref().is_some_and(|signature| signature.name == "xfs") {
+        return Ok(Answer::Unreachable(None));
+    }
+    match id(&*volume.device)? {
         100.. => {
             Err(Error::new(ErrorKind::Corrupt, Layer::Filesystem, "the journal is dirty").with_hint("boot it once"))
         }
-        id => Ok(id % 2 == 0),
+        id if id % 2 == 0 => Ok(Answer::Root),
+        _ => Ok(Answer::NoRoot),
     }
 }
 

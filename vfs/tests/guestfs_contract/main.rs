@@ -46,6 +46,12 @@ macro_rules! contract {
     };
 }
 
+#[test]
+#[ignore = "the process that has a volume mounted"]
+fn worker() {
+    imgraft_vfs::kernel::host::serve_if_worker();
+}
+
 fn mem() -> Option<Made> {
     let fs = Box::new(imgraft_vfs::fs::mem::MemFs::new());
     Some(Made { fs, judge: Box::new(|fs| fs), links: DirectoryLinks::Counted })
@@ -57,6 +63,6 @@ contract! { ext4_default: crate::ext4::default }
 contract! { ext4_small_blocks: crate::ext4::small_blocks }
 contract! { ext4_without_checksums: crate::ext4::without_checksums }
 contract! { ext4_ungrouped: crate::ext4::ungrouped }
-contract! { mounted_ext4: crate::mounted::ext4 }
-contract! { mounted_xfs: crate::mounted::xfs }
-contract! { mounted_btrfs: crate::mounted::btrfs }
+contract! { fuse_ext4: crate::mounted::ext4 }
+contract! { fuse_xfs: crate::mounted::xfs }
+contract! { fuse_btrfs: crate::mounted::btrfs }

@@ -1,16 +1,15 @@
-//! Filesystems that the host's kernel has mounted, judged by the tools of each.
+//! Filesystems that the host's kernel has mounted, by FUSE and loop, judged by the tools of each.
 
 use crate::ground::{DirectoryLinks, Made};
 use crate::oracle;
-use imgraft_vfs::fs::mounted::Mounted;
 use imgraft_vfs::fs::{GuestFs, Mode, Timestamp};
+use imgraft_vfs::kernel::host::Fuse;
+use imgraft_vfs::kernel::{Attach, Request};
 use imgraft_vfs::volume::Signature;
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
 
 const NOW: Mode = Mode::ReadWrite { now: Timestamp { seconds: 1_750_000_000, nanoseconds: 5 } };
 
@@ -23,7 +22,6 @@ pub struct Kind {
     size: u64,
     make: &'static [&'static str],
     check: &'static [&'static str],
-    options: &'static str,
     links: DirectoryLinks,
     template: OnceLock<Vec<(u64, Vec<u8>)>>,
 }
@@ -33,7 +31,6 @@ pub static EXT4: Kind = Kind {
     size: 64 << 20,
     make: &["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", "-N", "8192", "-E", "lazy_itable_init=1"],
     check: &["e2fsck", "-fn"],
-    options: "",
     links: DirectoryLinks::Counted,
     template: OnceLock::new(),
 };
@@ -43,7 +40,6 @@ pub static XFS: Kind = Kind {
     size: 64 << 20,
     make: &["mkfs.xfs", "-q", "-f"],
     check: &["xfs_repair", "-n"],
-    options: ",nouuid",
     links: DirectoryLinks::Counted,
     template: OnceLock::new(),
 };
@@ -53,7 +49,6 @@ pub static BTRFS: Kind = Kind {
     size: 256 << 20,
     make: &["mkfs.btrfs", "-q", "-f"],
     check: &["btrfs", "check", "--readonly"],
-    options: "",
     links: DirectoryLinks::One,
     template: OnceLock::new(),
 };
@@ -73,7 +68,7 @@ pub fn btrfs() -> Option<Made> {
 impl Kind {
     /// An empty filesystem in a file; `None` where a tool is missing.
     pub fn image(&self) -> Option<tempfile::NamedTempFile> {
-        if !oracle::can_mount() || !oracle::have(&[self.make[0], self.check[0]]) {
+        if !oracle::can_attach() || !oracle::have(&[self.make[0], self.check[0]]) {
             return None;
         }
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -116,29 +111,12 @@ impl Kind {
         oracle::run(command.env("PATH", oracle::path_with_sbin()).args(&self.check[1..]).arg(image));
     }
 
-    /// Mounts it; the mount has no place and lives as long as what is opened in it.
+    /// Mounts it.
     fn mount(&self, image: &Path, mode: Mode) -> Box<dyn GuestFs> {
-        let at = tempfile::tempdir().unwrap();
-        let access = if mode == Mode::ReadOnly { "ro" } else { "rw" };
-        let options = format!("loop,nosuid,nodev,noexec,noatime,{access}{}", self.options);
-        oracle::run(Command::new("mount").args(["-t", self.name, "-o", &options]).arg(image).arg(at.path()));
-        let root = File::open(at.path()).unwrap();
-        oracle::run(Command::new("umount").arg("-l").arg(at.path()));
-        Box::new(Mounted::new(root.into(), self.signature(), mode).unwrap())
+        let volume = Arc::new(oracle::FileDevice::open(image));
+        let fuse = Fuse::new().with_arguments(["--ignored", "--exact", "worker"]);
+        fuse.attach(&Request { volume, signature: self.signature(), mode }).unwrap().fs
     }
-}
-
-/// Waits until no loop device has the image. A process that another thread is just starting holds what this one has open
-/// for a moment.
-fn wait_for_detach(image: &Path) {
-    for _ in 0..250 {
-        let output = Command::new("losetup").arg("-j").arg(image).stderr(Stdio::null()).output().unwrap();
-        if output.stdout.is_empty() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("{} stays attached", image.display());
 }
 
 fn made(kind: &'static Kind) -> Option<Made> {
@@ -146,7 +124,6 @@ fn made(kind: &'static Kind) -> Option<Made> {
     let fs = kind.mount(image.path(), NOW);
     let judge = move |fs: Box<dyn GuestFs>| {
         fs.close().unwrap();
-        wait_for_detach(image.path());
         kind.check(image.path());
         kind.mount(image.path(), Mode::ReadOnly)
     };

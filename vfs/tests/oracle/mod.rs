@@ -43,6 +43,11 @@ pub fn can_mount() -> bool {
         && (Path::new("/dev/loop-control").exists() || skip("there are no loop devices"))
 }
 
+/// Whether this process may have the host's kernel mount what it serves by FUSE.
+pub fn can_attach() -> bool {
+    can_mount() && (Path::new("/dev/fuse").exists() || skip("there is no /dev/fuse"))
+}
+
 /// The output of a program; it has to succeed.
 pub fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));

@@ -1,0 +1,37 @@
+//! What is typed of how a filesystem is reached.
+
+use clap::{Args, ValueEnum};
+
+/// How the filesystem is reached.
+#[derive(Debug, Args)]
+pub struct Reach {
+    /// Who reads and writes the filesystem
+    #[arg(long, value_enum, value_name = "WHO", default_value = "auto")]
+    pub access: Access,
+
+    /// How a kernel is given the volume; anything but auto also means --access kernel
+    #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
+    pub attach: Attach,
+}
+
+/// Who reads and writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Access {
+    /// imgraft itself where it has a driver (ext2, ext3, ext4), else a kernel (XFS, btrfs)
+    Auto,
+    /// imgraft itself
+    Userspace,
+    /// A kernel that is borrowed
+    Kernel,
+}
+
+/// How a kernel is given the volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Attach {
+    /// The first of these that can be used
+    Auto,
+    /// This host's kernel, as root: by FUSE and a loop device, through the transaction
+    Fuse,
+    /// This host's kernel, as root, straight on a raw image (--in-place-unsafe)
+    Loop,
+}

@@ -1,0 +1,36 @@
+//! How a filesystem may be reached.
+
+use crate::cli;
+use crate::failure::Failure;
+use imgraft_vfs::kernel::host::Fuse;
+use imgraft_vfs::kernel::{Access, Attach, Choice};
+use std::sync::Arc;
+
+/// Whether a kernel may write to the image itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InPlace {
+    Refused,
+    Allowed,
+}
+
+/// What was typed, as something to open filesystems with.
+pub(super) fn access(typed: &cli::Reach, in_place: InPlace) -> Result<Access, Failure> {
+    if typed.attach != cli::Attach::Auto && typed.access == cli::Access::Userspace {
+        return Err(Failure::usage("--attach is about a kernel, and --access userspace uses none")
+            .with_hint("leave one of the two out"));
+    }
+    if (typed.attach == cli::Attach::Loop) != (in_place == InPlace::Allowed) {
+        return Err(Failure::usage("--attach loop and --in-place-unsafe go together, for inject")
+            .with_hint("--attach fuse goes through the transaction: all or nothing"));
+    }
+    let ways: Vec<Arc<dyn Attach>> = match typed.attach {
+        cli::Attach::Auto | cli::Attach::Fuse => vec![Arc::new(Fuse::new())],
+        cli::Attach::Loop => return Ok(Access::in_place()),
+    };
+    let choice = match (typed.access, typed.attach) {
+        (cli::Access::Userspace, _) => return Ok(Access::userspace()),
+        (cli::Access::Auto, cli::Attach::Auto) => Choice::Auto,
+        _ => Choice::Kernel,
+    };
+    Ok(Access::new(choice, ways))
+}

@@ -1,0 +1,84 @@
+"""Five items on XFS and btrfs, through this host's kernel: imgraft beside qemu-storage-daemon's FUSE export with a loop mount."""
+
+import os
+import shutil
+
+from guest import say
+from measure import Copy, Cost, Failed, peak_rss, timed
+
+IMAGES = {"XFS": "bookworm-xfs.v3c.qcow2", "btrfs": "bookworm-btrfs.v3c.qcow2"}
+ROOT_AT = 12 << 20
+"""Where the root's partition starts, as testdata/images/borrowed.gen.sh lays it out."""
+
+
+def by_hand(items):
+    """A script of the same edits: exports the disk, mounts its root by a loop device, puts the finished files in."""
+    put = "\n".join(
+        f"cp --no-preserve=mode,ownership '{items.file(source)}' $M{path}; chmod {mode} $M{path}"
+        for source, path, mode in [
+            ("interfaces", "/etc/network/interfaces", "644"),
+            ("meta.js", "/meta.js", "644"),
+            ("shadow", "/etc/shadow", "640"),
+            ("motd", "/etc/motd", "644"),
+            ("deep", "/srv/imgraft/deep/file", "640"),
+            ("key.pub", "/root/.ssh/authorized_keys", "600"),
+        ]
+    )
+    export, mount_point = items.file("export"), items.file("mnt")
+    os.makedirs(mount_point, exist_ok=True)
+    text = f"""set -e
+M='{mount_point}'
+: >'{export}'
+qemu-storage-daemon --blockdev driver=file,node-name=f,filename="$1" --blockdev driver=qcow2,node-name=q,file=f \
+  --export type=fuse,id=e,node-name=q,mountpoint='{export}',writable=on --pidfile '{export}.pid' --daemonize
+trap 'umount $M 2>/dev/null || :; kill $(cat {export}.pid); while [ -e {export}.pid ]; do sleep 0.001; done' EXIT
+mount -o loop,offset={ROOT_AT} '{export}' $M
+mkdir -p -m 0700 $M/root/.ssh
+mkdir -p $M/srv/imgraft/deep
+{put}
+umount $M
+"""
+    return items.script("by-hand.sh", text)
+
+
+class Racer:
+    def __init__(self, name, copy, argv):
+        self.name = name
+        self.copy = copy
+        self.argv = argv
+        self.cost = Cost()
+        self.rss = None
+
+
+def tables(options, items, built, table):
+    if os.geteuid() != 0:
+        say("left out: only root can have the kernel mount an image")
+        return
+    racers = []
+    for filesystem, name in IMAGES.items():
+        pristine = os.path.join(built, name)
+        if not os.path.exists(pristine):
+            say(f"left out: {name} (testdata/build.sh borrowed)")
+            continue
+
+        def add(who, argv):
+            copy = Copy(pristine, os.path.join(items.scratch, f"{len(racers)}.{name}"))
+            racers.append(Racer(f"{who}, {filesystem}", copy, [word.replace("IMAGE", copy.path) for word in argv]))
+
+        add("imgraft", [options.binary, "inject", "IMAGE", "-q", *items.imgraft()])
+        if shutil.which("qemu-storage-daemon"):
+            add("qemu-storage-daemon and a loop mount", ["sh", by_hand(items), "IMAGE"])
+    log = items.file("log")
+    for racer in list(racers):
+        try:
+            racer.rss = peak_rss(racer.argv, log)
+        except Failed as error:
+            say(f"left out: {error}")
+            racers.remove(racer)
+    for turn in range(options.runs):
+        for racer in racers:
+            racer.copy.put_back()
+            racer.cost.add(*timed(racer.argv, log))
+        say(f"kernel: turn {turn + 1} of {options.runs}")
+    print("\nFive items by this host's kernel, compressed qcow2 of 1.5 GiB; milliseconds, MiB\n")
+    table(["", "median", "min", "max", "CPU", "memory"], [[racer.name, *racer.cost.row(), f"{racer.rss:.1f}"] for racer in racers])

@@ -1,0 +1,228 @@
+//! Guests on XFS and btrfs, by this host's kernel: right by xfs_repair, btrfs check and a mount, and clean after every end.
+
+use crate::support::image::{self, Image};
+use crate::support::{FiveItems, HASH, KEY, Scratch, expect, imgraft, oracle, run, text, tree};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Where the root's partition starts, as the script of these images lays them out, in MiB.
+const ROOT_AT: &str = "12";
+/// Its size in MiB.
+const ROOT_SIZE: &str = "1523";
+
+fn images() -> Vec<Image> {
+    if tree::can_attach() { image::all(&["borrowed"]) } else { Vec::new() }
+}
+
+fn named(name: &str) -> Option<Image> {
+    images().into_iter().find(|image| image.name == name)
+}
+
+fn report(words: &[&str]) -> Value {
+    serde_json::from_str(&expect(0, words)).expect("the report is JSON")
+}
+
+/// The root filesystem of an image in a file of its own, and checked by its own tools.
+fn checked(scratch: &Scratch, disk: &Path, format: &str, filesystem: &str) -> PathBuf {
+    let raw = oracle::raw(scratch, disk, format);
+    let root = scratch.path().join("root");
+    let (from, to) = (format!("if={}", text(&raw)), format!("of={}", text(&root)));
+    let (skip, count) = (format!("skip={ROOT_AT}"), format!("count={ROOT_SIZE}"));
+    oracle::succeed("dd", &[&from, &to, "bs=1M", &skip, &count, "conv=sparse", "status=none"]);
+    match filesystem {
+        "xfs" => oracle::succeed("xfs_repair", &["-n", text(&root)]),
+        _ => oracle::succeed("btrfs", &["check", "--readonly", text(&root)]),
+    };
+    root
+}
+
+#[test]
+fn the_same_report_as_on_ext4() {
+    let Some(ext4) = image::all(&["real"]).into_iter().find(|image| image.name == "bookworm-gpt.v3c") else { return };
+    if images().is_empty() || !["xfs_repair", "btrfs", "qemu-img", "mount"].iter().all(|tool| oracle::have(tool)) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let items = FiveItems::new(&scratch);
+    let copy = scratch.copy(&ext4.path, "ext4.qcow2");
+    let on_ext4 = report(&items.on(&copy, &["--json"]));
+    for image in images() {
+        // The plain ones as qcow2, the one with subvolumes as raw.
+        if (image.format == "raw") != image.name.contains("-sub") {
+            continue;
+        }
+        let disk = scratch.copy(&image.path, &format!("disk.{}", image.format));
+        let filesystem = if image.name.contains("xfs") { "xfs" } else { "btrfs" };
+        let dry = report(&items.on(&disk, &["--dry-run", "--json"]));
+        if image.format == "qcow2" {
+            assert_eq!(oracle::sha256(&disk), oracle::sha256(&image.path), "{}: a dry run writes nothing", image.name);
+        }
+        let found = report(&items.on(&disk, &["--json"]));
+        assert_eq!(found["items"], on_ext4["items"], "{}", image.name);
+        assert_eq!(dry["items"], on_ext4["items"], "{}", image.name);
+        assert_eq!((&found["changed"], &found["guest"]), (&on_ext4["changed"], &on_ext4["guest"]));
+        assert_eq!((&found["access"], &found["kernel"]["attach"]), (&"kernel".into(), &"fuse".into()));
+        assert_eq!(found["volume"]["filesystem"], filesystem);
+        assert_eq!(found["verified"]["verdict"], "agrees");
+        assert_eq!(found["verified"]["paths"], on_ext4["verified"]["paths"]);
+        let subvolume = if image.name.contains("-sub") { "@".into() } else { Value::Null };
+        assert_eq!(found["kernel"]["subvolume"], subvolume);
+        let again = report(&items.on(&disk, &["--json"]));
+        assert_eq!((&again["changed"], &again["io"]["blocks_written"]), (&false.into(), &0.into()), "{}", image.name);
+
+        let root = checked(&scratch, &disk, &image.format, filesystem);
+        let at = tempfile::tempdir().expect("a directory");
+        oracle::succeed("mount", &["-o", "loop,ro", text(&root), text(at.path())]);
+        let top = at.path().join(subvolume.as_str().unwrap_or_default());
+        let read = |path: &str| fs::read_to_string(top.join(path)).expect(path);
+        let seen = [
+            read("root/.ssh/authorized_keys").lines().any(|line| line == KEY),
+            read("etc/network/interfaces") == items.network.1,
+            read("meta.js") == "{\"role\": \"web\"}",
+            read("etc/motd") == "put here by imgraft\n",
+            read("srv/imgraft/deep/file") == "written\n",
+            read("etc/shadow").lines().any(|line| line.starts_with(&format!("root:{HASH}:"))),
+        ];
+        oracle::succeed("umount", &[text(at.path())]);
+        assert_eq!(seen, [true; 6], "{}", image.name);
+        fs::remove_file(root).expect("it is there");
+    }
+}
+
+#[test]
+fn looking_needs_no_item() {
+    let Some(image) = named("bookworm-btrfs-sub.v3c") else { return };
+    let disk = text(&image.path);
+    assert!(expect(0, &["inspect", disk]).contains("Debian GNU/Linux 12"));
+    assert!(expect(0, &["cat", disk, "/etc/fstab"]).contains("subvol=@"));
+    assert!(expect(0, &["ls", disk, "/"]).contains("etc"));
+    let userspace = run(&["cat", disk, "/etc/fstab", "--access", "userspace"]);
+    assert_eq!(userspace.status.code(), Some(3));
+}
+
+#[test]
+fn ext4_by_the_kernel() {
+    if !tree::can_attach() || !["e2fsck", "debugfs", "qemu-img"].iter().all(|tool| oracle::have(tool)) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let items = FiveItems::new(&scratch);
+    let [ours, theirs] = ["ours", "theirs"].map(|name| scratch.copy(&image::phony(), &format!("{name}.qcow2")));
+    let userspace = report(&items.on(&ours, &["--json"]));
+    let kernel = report(&items.on(&theirs, &["--json", "--attach", "fuse"]));
+    assert_eq!(kernel["items"], userspace["items"]);
+    assert_eq!((&kernel["access"], &kernel["verified"]["by"]), (&"kernel".into(), &"ext4-view".into()));
+    let raw = oracle::raw(&scratch, &theirs, "qcow2");
+    let offset = image::open(&theirs, 1).offset;
+    oracle::e2fsck(&raw, offset);
+    assert_eq!(oracle::debugfs(&raw, offset, "cat /etc/motd"), "put here by imgraft\n");
+}
+
+#[test]
+fn in_place_only_where_it_is_asked_for() {
+    let Some(image) = named("bookworm-xfs") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image.path, "disk.raw");
+    let write = ["inject", text(&disk), "--write", "/etc/motd:in place", "--attach", "loop"];
+    assert_eq!(run(&write).status.code(), Some(2));
+    assert_eq!(run(&[&write[..], &["--in-place-unsafe", "--dry-run"]].concat()).status.code(), Some(2));
+    let found = report(&[&write[..], &["--in-place-unsafe", "--json"]].concat());
+    assert_eq!((&found["kernel"]["attach"], &found["verified"]["verdict"]), (&"loop".into(), &"agrees".into()));
+    assert_eq!(expect(0, &["cat", text(&disk), "/etc/motd"]), "in place");
+    checked(&scratch, &disk, "raw", "xfs");
+    let Some(qcow2) = named("bookworm-xfs.v3c") else { return };
+    let disk = scratch.copy(&qcow2.path, "disk.qcow2");
+    let write = ["inject", text(&disk), "--write", "/x:y", "--attach", "loop", "--in-place-unsafe"];
+    assert_eq!(run(&write).status.code(), Some(3));
+}
+
+#[test]
+fn without_root_it_says_what_is_missing() {
+    let Some(image) = named("bookworm-xfs.v3c") else { return };
+    // Where everybody may come.
+    let place = tempfile::tempdir().expect("a directory");
+    let (disk, program) = (place.path().join("disk.qcow2"), place.path().join("imgraft"));
+    fs::copy(&image.path, &disk).expect("it can be copied");
+    fs::copy(env!("CARGO_BIN_EXE_imgraft"), &program).expect("it can be copied");
+    for path in [place.path(), &disk, &program] {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).expect("it is ours");
+    }
+    let output = Command::new(&program)
+        .args(["inject", text(&disk), "--write", "/x:y", "--attach", "fuse"])
+        .uid(65_534)
+        .gid(65_534)
+        .output()
+        .expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("only root may") && said.contains("hint: "), "{said}");
+}
+
+/// Waits until no loop device is on an exported volume.
+fn wait_for_detach() {
+    let end = Instant::now() + Duration::from_secs(60);
+    while oracle::succeed("losetup", &["-l", "-n", "-O", "BACK-FILE"]).lines().any(|file| file.trim() == "/volume") {
+        assert!(Instant::now() < end, "a loop device stays");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn nothing_stays_after_a_signal() {
+    let Some(image) = named("bookworm-xfs.v3c") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image.path, "disk.qcow2");
+    let before = oracle::sha256(&disk);
+    let started = Instant::now();
+    expect(0, &["inject", text(&disk), "--write", "/etc/motd:x", "--dry-run"]);
+    let whole = started.elapsed();
+    let mut caught = 0;
+    let rounds = 24;
+    for round in 0..rounds {
+        let signal = [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP][round as usize % 4];
+        let mut child = imgraft()
+            .args(["inject", text(&disk), "--write", "/etc/motd:x", "--dry-run"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .expect("it starts");
+        std::thread::sleep(whole * round / rounds);
+        let group = Pid::from_raw(child.id() as i32);
+        let _ = kill(group, signal);
+        let status = child.wait().expect("it ends");
+        caught += u32::from(status.code().is_none());
+        let end = Instant::now() + Duration::from_secs(20);
+        // The worker is of the same group.
+        while killpg(group, None).is_ok() {
+            assert!(Instant::now() < end, "round {round}, {signal}: a process stays");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+    wait_for_detach();
+    assert_eq!(oracle::sha256(&disk), before);
+    assert!(caught > rounds / 3, "only {caught} of {rounds} were caught in their work");
+    expect(0, &["inject", text(&disk), "--write", "/etc/motd:x"]);
+}
+
+#[test]
+fn a_filesystem_that_the_kernel_will_not_mount() {
+    let Some(image) = named("bookworm-xfs.v3c") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image.path, "disk.qcow2");
+    // The geometry in the superblock, of which there is a checksum.
+    oracle::succeed("qemu-io", &["-f", "qcow2", "-c", "write -P 0xff 12582928 64", text(&disk)]);
+    let before = oracle::sha256(&disk);
+    let output = run(&["inject", text(&disk), "--partition", "1", "--write", "/x:y"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("the kernel will not mount the xfs filesystem"), "{said}");
+    assert_eq!(oracle::sha256(&disk), before);
+    wait_for_detach();
+}
