@@ -358,7 +358,7 @@ def main():
         peers.install(cache)
         if not shutil.which("fuse2fs"):
             subprocess.run(["apt-get", "install", "-y", "-qq", "fuse2fs", "fuse3"], stdout=sys.stderr)
-    needs_guest = options.only not in ("drive", "ext4")
+    needs_guest = options.only not in ("drive", "ext4", "kernel")
     if needs_guest:
         target = guest.find(built, cache)
         images = {
@@ -385,7 +385,7 @@ def main():
         if options.only in (None, "drive"):
             drive.tables(options, scratch, table)
         if options.only in (None, "kernel"):
-            kernel.tables(options, items, built, table)
+            kernel.tables(options, Items, scratch, built, table)
         if options.only in (None, "ext4"):
             ext4.report(options.binary, options.lister, cache, scratch, options.runs, table)
         print(f"\nLoad at the end {os.getloadavg()[0]:.2f}; fdatasync of 4 KiB {fdatasync_cost(scratch):.1f} ms.")
