@@ -2,12 +2,14 @@
 
 use imgraft::{cli, commands};
 use imgraft_vfs::kernel::host::serve_if_worker;
+use imgraft_vfs::kernel::uml::serve_if_first_process;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    serve_if_first_process();
     if let Some(exit) = serve_if_worker() {
         return exit;
     }

@@ -1,6 +1,7 @@
 //! What is typed of how a filesystem is reached.
 
 use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 
 /// How the filesystem is reached.
 #[derive(Debug, Args)]
@@ -12,6 +13,10 @@ pub struct Reach {
     /// How a kernel is given the volume; anything but auto also means --access kernel
     #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
     pub attach: Attach,
+
+    /// The kernel for --attach uml, where it is not the one of Debian's package user-mode-linux
+    #[arg(long, value_name = "PATH")]
+    pub uml_kernel: Option<PathBuf>,
 }
 
 /// Who reads and writes.
@@ -34,4 +39,6 @@ pub enum Attach {
     Fuse,
     /// This host's kernel, as root, straight on a raw image (--in-place-unsafe)
     Loop,
+    /// A User Mode Linux kernel, without root: through the transaction
+    Uml,
 }

@@ -3,6 +3,7 @@
 use crate::cli;
 use crate::failure::Failure;
 use imgraft_vfs::kernel::host::Fuse;
+use imgraft_vfs::kernel::uml::Uml;
 use imgraft_vfs::kernel::{Access, Attach, Choice};
 use std::sync::Arc;
 
@@ -23,8 +24,15 @@ pub(super) fn access(typed: &cli::Reach, in_place: InPlace) -> Result<Access, Fa
         return Err(Failure::usage("--attach loop and --in-place-unsafe go together, for inject")
             .with_hint("--attach fuse goes through the transaction: all or nothing"));
     }
+    if typed.uml_kernel.is_some() && !matches!(typed.attach, cli::Attach::Auto | cli::Attach::Uml) {
+        return Err(Failure::usage("--uml-kernel is for --attach uml").with_hint("leave one of the two out"));
+    }
+    let uml = || Arc::new(Uml::new(typed.uml_kernel.clone()));
     let ways: Vec<Arc<dyn Attach>> = match typed.attach {
-        cli::Attach::Auto | cli::Attach::Fuse => vec![Arc::new(Fuse::new())],
+        // As root the kernel that is there already; else one of our own.
+        cli::Attach::Auto => vec![Arc::new(Fuse::new()), uml()],
+        cli::Attach::Fuse => vec![Arc::new(Fuse::new())],
+        cli::Attach::Uml => vec![uml()],
         cli::Attach::Loop => return Ok(Access::in_place()),
     };
     let choice = match (typed.access, typed.attach) {

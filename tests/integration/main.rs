@@ -23,4 +23,5 @@ mod report;
 mod selinux;
 mod serve;
 mod support;
+mod uml;
 mod undo;

@@ -8,6 +8,7 @@ mod access;
 pub mod host;
 pub mod nbd;
 mod sys;
+pub mod uml;
 
 pub use access::{Access, Borrowed, Choice, Opened};
 

@@ -2,9 +2,14 @@
 #![allow(unsafe_code)]
 
 use nix::libc;
+use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 use std::fs::File;
+use std::io::Error;
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// Whether a loop device can be written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,3 +97,92 @@ fn last_error() -> Errno {
 }
 
 const _: () = assert!(size_of::<LoopConfig>() == 304, "struct loop_config has 304 bytes");
+
+/// Numbers of the seccomp filter's language: <linux/filter.h>, <linux/seccomp.h>, struct seccomp_data.
+mod filter {
+    pub(super) const LOAD: u16 = 0x20;
+    pub(super) const JUMP_IF_EQUAL: u16 = 0x15;
+    pub(super) const JUMP_UNLESS_LESS: u16 = 0x35;
+    pub(super) const RETURN: u16 = 0x06;
+    pub(super) const NUMBER: u32 = 0;
+    pub(super) const ARCHITECTURE: u32 = 4;
+    pub(super) const FIRST_ARGUMENT: u32 = 16;
+    pub(super) const X86_64: u32 = 0xc000_003e;
+    pub(super) const X32: u32 = 0x4000_0000;
+    pub(super) const FAIL: u32 = 0x0005_0000;
+    pub(super) const ALLOW: u32 = 0x7fff_0000;
+}
+
+const fn step(code: u16, yes: u8, no: u8, value: u32) -> libc::sock_filter {
+    libc::sock_filter { code, jt: yes, jf: no, k: value }
+}
+
+/// What a User Mode Linux process may not do.
+///
+/// PTRACE_GETREGSET and PTRACE_SETREGSET fail, because Linux 6.1 has room for AVX-512 at most and dies on a processor with AMX,
+/// whose state is larger; where they fail it takes the older calls. These leave out the upper halves of AVX registers, so a page
+/// fault costs the program inside these: it must not use them. Sockets are of AF_UNIX: there is no network. The system calls are
+/// those of x86-64, where User Mode Linux is at home.
+static STEPS: [libc::sock_filter; 14] = [
+    step(filter::LOAD, 0, 0, filter::ARCHITECTURE),
+    step(filter::JUMP_IF_EQUAL, 0, 11, filter::X86_64),
+    step(filter::LOAD, 0, 0, filter::NUMBER),
+    step(filter::JUMP_UNLESS_LESS, 9, 0, filter::X32),
+    step(filter::JUMP_IF_EQUAL, 5, 0, libc::SYS_socket as u32),
+    step(filter::JUMP_IF_EQUAL, 0, 3, libc::SYS_ptrace as u32),
+    step(filter::LOAD, 0, 0, filter::FIRST_ARGUMENT),
+    step(filter::JUMP_IF_EQUAL, 5, 0, libc::PTRACE_GETREGSET),
+    step(filter::JUMP_IF_EQUAL, 4, 0, libc::PTRACE_SETREGSET),
+    step(filter::RETURN, 0, 0, filter::ALLOW),
+    step(filter::LOAD, 0, 0, filter::FIRST_ARGUMENT),
+    step(filter::JUMP_IF_EQUAL, 0, 1, libc::AF_UNIX as u32),
+    step(filter::RETURN, 0, 0, filter::ALLOW),
+    step(filter::RETURN, 0, 0, filter::FAIL | libc::EIO as u32),
+];
+
+/// `F_SETSIG` of fcntl(2), which sets the signal that a descriptor sends.
+const F_SETSIG: libc::c_int = 10;
+
+/// Has a command, which is a User Mode Linux kernel, run with [less than it could do](STEPS), at fixed addresses (random ones waste its
+/// memory), without ever gaining privileges, with `lifeline` open, and no longer than the calling thread.
+pub(super) fn confine(command: &mut Command, lifeline: &impl AsFd) {
+    let parent = getpid();
+    let lifeline = lifeline.as_fd().as_raw_fd();
+    let prepare = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        if getppid() != Some(parent) {
+            return Err(Error::from_raw_os_error(libc::ESRCH));
+        }
+        let program = libc::sock_fprog { len: STEPS.len() as u16, filter: STEPS.as_ptr().cast_mut() };
+        // SAFETY: each is a plain system call; `program` and `STEPS`, which the kernel only reads, outlive the call.
+        let done = unsafe {
+            libc::fcntl(lifeline, libc::F_SETFD, 0) != -1
+                && libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) != -1
+                && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != -1
+                && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) != -1
+        };
+        if done { Ok(()) } else { Err(Error::last_os_error()) }
+    };
+    // SAFETY: what runs between fork and exec makes system calls only; it takes no lock and no memory.
+    unsafe {
+        command.pre_exec(prepare);
+    }
+}
+
+/// Has the kernel kill a process group when the other end of a pipe is closed, however that comes about: `end`, which members
+/// of the group have open as well, sends SIGKILL instead of SIGIO (fcntl(2), F_SETSIG). The first process of User Mode Linux has others that
+/// outlive it, one of which goes on with the guest's program as a program of the host.
+pub(super) fn kill_when_closed(end: &impl AsFd, group: Pid) -> std::io::Result<()> {
+    let end = end.as_fd();
+    let flags = rustix::fs::fcntl_getfl(end)?;
+    let group = group.as_raw_nonzero().get();
+    // SAFETY: plain system calls on a descriptor that is open.
+    let done = unsafe {
+        libc::fcntl(end.as_raw_fd(), libc::F_SETOWN, -group) != -1
+            && libc::fcntl(end.as_raw_fd(), F_SETSIG, libc::SIGKILL) != -1
+    };
+    if !done {
+        return Err(Error::last_os_error());
+    }
+    Ok(rustix::fs::fcntl_setfl(end, flags | OFlags::from_bits_retain(libc::O_ASYNC as u32))?)
+}

@@ -13,6 +13,7 @@ mod names;
 mod refusal;
 mod remote;
 mod rename;
+mod uml;
 
 #[path = "../oracle/mod.rs"]
 mod oracle;
@@ -52,6 +53,12 @@ fn worker() {
     imgraft_vfs::kernel::host::serve_if_worker();
 }
 
+#[test]
+#[ignore = "the first process of a borrowed kernel"]
+fn first_process() {
+    imgraft_vfs::kernel::uml::serve_if_first_process();
+}
+
 fn mem() -> Option<Made> {
     let fs = Box::new(imgraft_vfs::fs::mem::MemFs::new());
     Some(Made { fs, judge: Box::new(|fs| fs), links: DirectoryLinks::Counted })
@@ -66,3 +73,6 @@ contract! { ext4_ungrouped: crate::ext4::ungrouped }
 contract! { fuse_ext4: crate::mounted::ext4 }
 contract! { fuse_xfs: crate::mounted::xfs }
 contract! { fuse_btrfs: crate::mounted::btrfs }
+contract! { uml_ext4: crate::uml::ext4 }
+contract! { uml_xfs: crate::uml::xfs }
+contract! { uml_btrfs: crate::uml::btrfs }
