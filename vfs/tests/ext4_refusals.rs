@@ -314,3 +314,42 @@ fn prepare(fs: &mut dyn GuestFs) -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_symbolic_link_that_e2fsck_clears_gets_no_other_name() {
+    if !oracle::have(&["mke2fs", "debugfs"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let image = scratch.path("image");
+    let long = "long/".repeat(20);
+    for (damage, fine) in [
+        ("sif /link size 100", false),
+        ("sif /link size 7", false),
+        ("sif /link size 0", false),
+        ("sif /link flags 0x1000", false),
+        ("sif /link flags 0x10000000", false),
+        ("sif /far size 5000", false),
+        ("sif /link mtime 1700000000", true),
+    ] {
+        oracle::mke2fs(&image, 8, Before::Zeros, &["-t", "ext4", "-b", "1024", "-O", "^metadata_csum"]);
+        let edit = |request: &str| {
+            let mut debugfs = Command::new("debugfs");
+            oracle::run(debugfs.env("PATH", oracle::path_with_sbin()).args(["-w", "-R", request]).arg(&image))
+        };
+        edit("symlink /link a/target");
+        edit(&format!("symlink /far {long}"));
+        oracle::e2fsck(&image, damage);
+        edit(damage);
+        let file = if damage.contains("/far") { "/far" } else { "/link" };
+        let mut fs = open(&std::fs::read(&image).unwrap(), READ_WRITE).unwrap();
+        let (from, to) = (at(&fs, file), at(&fs, "/other"));
+        let results = [fs.hard_link(&from, &to), fs.rename(&from, &at(&fs, "/third"))];
+        for result in results {
+            assert_eq!(result.is_ok(), fine, "{damage}: {result:?}");
+            if let Err(error) = result {
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{damage}: {error}");
+            }
+        }
+    }
+}

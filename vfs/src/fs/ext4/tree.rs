@@ -151,6 +151,7 @@ impl Store {
         if inode.file_type()? == FileType::Directory {
             return Err(Error::new(ErrorKind::WrongType, Layer::Filesystem, "a directory cannot have a second name"));
         }
+        self.check_link(&inode)?;
         let (directory, name) = self.place(at)?;
         if self.child(&directory, name)?.is_some() {
             return Err(exists());
@@ -183,6 +184,7 @@ impl Store {
         let (new_place, new_name) = self.place(to)?;
         let mut inode = self.child(&old_place, old_name)?.ok_or_else(missing)?;
         inode.check_mutable()?;
+        self.check_link(&inode)?;
         let is_directory = inode.file_type()? == FileType::Directory;
         if from == to {
             return Ok(());
