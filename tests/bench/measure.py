@@ -147,6 +147,9 @@ def undo(old, new, at, length):
     after = os.pread(new, length, at)
     if before == after:
         return
+    if before.count(0) == len(before):
+        punch(new, at, len(before))
+        return
     for offset in range(0, length, GRAIN):
         piece = before[offset : offset + GRAIN]
         if piece != after[offset : offset + GRAIN]:
