@@ -17,9 +17,14 @@ const UNUSED_MIN: u64 = if cfg!(test) { 1 } else { 4 << 20 };
 
 /// The ranges that are held and that nothing reaches in the old image, in whole pages, ascending; none where they are few.
 pub(super) fn unused(overlay: &Overlay) -> Vec<Range<u64>> {
+    unused_from(overlay, UNUSED_MIN)
+}
+
+/// The same, where `min` bytes are not few.
+fn unused_from(overlay: &Overlay, min: u64) -> Vec<Range<u64>> {
     let unused: Vec<Range<u64>> = overlay.held().iter().flat_map(|range| overlay.unused(range)).collect();
     let len: u64 = unused.iter().map(|range| range.end - range.start).sum();
-    if len < UNUSED_MIN { Vec::new() } else { unused }
+    if len < min { Vec::new() } else { unused }
 }
 
 /// The ranges to write, ascending, apart from each other: below the old end, the sectors that differ from the base; past
@@ -90,4 +95,24 @@ fn push(ranges: &mut Vec<Range<u64>>, range: Range<u64>) {
 
 fn clamp(len: u64) -> usize {
     usize::try_from(len).map_or(CHUNK, |len| len.min(CHUNK))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::MemDevice;
+    use std::sync::Arc;
+
+    #[test]
+    fn what_is_unused_counts_from_a_size_on_and_in_whole_pages() {
+        let page = PAGE as u64;
+        let overlay = Overlay::new(Arc::new(MemDevice::new(vec![0; 10 * PAGE])));
+        overlay.write_at(&vec![1; 6 * PAGE], page).expect("it fits");
+        assert_eq!(unused_from(&overlay, 1), []);
+        overlay.note_unused(page + 1, 3 * page);
+        overlay.note_unused(6 * page, 3 * page);
+        // Of what was noted, page 1 is in use in part, and pages 7 and 8 are not held.
+        assert_eq!(unused_from(&overlay, 3 * page), [2 * page..4 * page, 6 * page..7 * page]);
+        assert_eq!(unused_from(&overlay, 3 * page + 1), []);
+    }
 }
