@@ -1,9 +1,11 @@
 //! Bytes at offsets.
 
+mod file_part;
 mod mem;
 mod ranges;
 mod slice;
 
+pub use file_part::FilePart;
 pub use mem::MemDevice;
 pub(crate) use ranges::Ranges;
 pub use slice::SliceDevice;
@@ -39,6 +41,14 @@ pub trait BlockDevice: Debug + Send + Sync {
     /// Only to be said of bytes of a device that was [as found](Self::is_as_found) when that was looked up, and by which
     /// a commit can be made cheaper; a layer that has no use for it passes over it.
     fn note_unused(&self, _offset: u64, _len: u64) {}
+
+    /// Writes a part of a host file from `offset` on as far as this layer can do that without a copy of it, which may be
+    /// not at all; gives how many bytes it took, from the first on. The rest is to be written.
+    ///
+    /// Where the file changes afterwards, reading what was taken of it fails.
+    fn lend(&self, _part: &FilePart, _offset: u64) -> Result<u64> {
+        Ok(0)
+    }
 }
 
 /// Fails with `Invalid` unless `len` bytes from `offset` lie inside `size`.

@@ -1,6 +1,6 @@
 //! A range of another block device.
 
-use super::{BlockDevice, check_range};
+use super::{BlockDevice, FilePart, check_range};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use std::sync::Arc;
 
@@ -54,6 +54,13 @@ impl BlockDevice for SliceDevice {
     fn note_unused(&self, offset: u64, len: u64) {
         if offset.checked_add(len).is_some_and(|end| end <= self.size) {
             self.parent.note_unused(self.start + offset, len);
+        }
+    }
+
+    fn lend(&self, part: &FilePart, offset: u64) -> Result<u64> {
+        match offset.checked_add(part.len) {
+            Some(end) if end <= self.size => self.parent.lend(part, self.start + offset),
+            _ => Ok(0),
         }
     }
 }

@@ -5,7 +5,7 @@ pub mod mem;
 pub mod mounted;
 pub mod remote;
 
-use crate::block::BlockDevice;
+use crate::block::{BlockDevice, FilePart};
 use crate::error::Result;
 use crate::path::Resolved;
 use nix::fcntl::OFlag;
@@ -172,6 +172,16 @@ impl Content {
             Self::HostFile { file, path, .. } => file
                 .read_exact_at(buf, offset)
                 .map_err(|error| Error::io(Layer::Host, "read the file to upload", error).with_host_path(path)),
+        }
+    }
+
+    /// The `len` bytes from `offset`, where they are those of a host file.
+    pub(crate) fn part(&self, offset: u64, len: u64) -> Option<FilePart> {
+        match self {
+            Self::Bytes(_) => None,
+            Self::HostFile { file, path, .. } => {
+                Some(FilePart { file: Arc::clone(file), path: path.clone(), start: offset, len })
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Raw images: the host file's bytes are the guest's disk.
 
 use super::{Format, ImageFormat, Named, Short};
-use crate::block::BlockDevice;
+use crate::block::{BlockDevice, FilePart};
 use crate::error::Result;
 use crate::transaction::{CommitPlan, Overlay};
 use std::sync::Arc;
@@ -37,6 +37,9 @@ impl BlockDevice for Raw {
     }
     fn note_unused(&self, offset: u64, len: u64) {
         self.host.note_unused(offset, len);
+    }
+    fn lend(&self, part: &FilePart, offset: u64) -> Result<u64> {
+        self.host.lend(part, offset)
     }
 }
 

@@ -5,8 +5,10 @@ use super::host::{Growth, Host, Place, Stamp, Time};
 use super::sidecar::PRIVATE;
 use crate::block::{BlockDevice, check_range};
 use crate::error::{Error, ErrorKind, Layer, Result};
+use rustix::fs::{Advice, fadvise};
 use std::fs::File;
 use std::io;
+use std::num::NonZero;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -127,6 +129,17 @@ impl Base {
     pub(super) fn write(&self, buf: &[u8], offset: u64) -> Result<()> {
         self.counters.write(buf.len());
         self.host.write_at(buf, offset).map_err(|e| self.failed("write to the image", e).with_offset(offset))
+    }
+
+    /// Lets the host begin to make these bytes durable, so that the sync to come has less to wait for; a hint only.
+    ///
+    /// Source: posix_fadvise(2); of what is not needed Linux first begins to write what has changed (mm/fadvise.c).
+    pub(super) fn begin_sync(&self, range: &Range<u64>) {
+        let Some(file) = self.host.file() else { return };
+        let len = NonZero::new(range.end.saturating_sub(range.start));
+        if let Err(error) = fadvise(file, range.start, len, Advice::DontNeed) {
+            tracing::debug!(%error, "the host was not told what to write");
+        }
     }
 
     /// Makes sure that a write to this range finds room; on a filesystem that cannot tell, it does nothing.

@@ -9,6 +9,9 @@ use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Result};
 use std::ops::Range;
 
+/// How much is written before the host is to begin to make it durable, in bytes.
+const SYNC_EARLY: u64 = 8 << 20;
+
 /// Whether the bytes that a commit overwrites have their room on the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
@@ -84,10 +87,18 @@ pub(super) fn switch(base: &Base, overlay: &Overlay, sector: u64, freed: &[Range
 /// Writes what the overlay has in these ranges.
 fn write_ranges(base: &Base, overlay: &Overlay, ranges: &[Range<u64>]) -> Result<()> {
     let mut buf = Vec::new();
-    for (at, len) in ranges.iter().flat_map(changes::chunks) {
-        buf.resize(len, 0);
-        overlay.read_at(&mut buf, at)?;
-        base.write(&buf, at)?;
+    for range in ranges {
+        let mut begun = range.start;
+        for (at, len) in changes::chunks(range) {
+            buf.resize(len, 0);
+            overlay.read_at(&mut buf, at)?;
+            base.write(&buf, at)?;
+            let end = at.saturating_add(len as u64);
+            if end.saturating_sub(begun) >= SYNC_EARLY {
+                base.begin_sync(&(begun..end));
+                begun = end;
+            }
+        }
     }
     Ok(())
 }

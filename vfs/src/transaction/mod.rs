@@ -24,6 +24,7 @@ mod file;
 mod fresh;
 mod host;
 mod journal;
+mod lent;
 mod lock;
 mod overlay;
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Writes held over a block device that they do not reach.
 
+use super::lent::Lent;
 use super::spill::Spill;
-use crate::block::{BlockDevice, Ranges, check_range};
-use crate::error::{Layer, Result};
+use crate::block::{BlockDevice, FilePart, Ranges, check_range};
+use crate::error::{Error, ErrorKind, Layer, Result};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -11,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The unit in which writes are held, in bytes: most guest filesystems' block.
 pub(super) const PAGE: usize = 4096;
-const PAGE_BYTES: u64 = PAGE as u64;
+pub(super) const PAGE_BYTES: u64 = PAGE as u64;
 const ZEROS: [u8; PAGE] = [0; PAGE];
 
 /// Held bytes that stay in memory; more go to a temporary file.
@@ -26,17 +27,19 @@ pub(super) type Page = Box<[u8; PAGE]>;
 /// A block device whose writes are held, and which can grow.
 ///
 /// Reads see the writes; the base below is never written. Held bytes live in memory up to 8 MiB and then in an unlinked
-/// temporary file that only this user can read, so that the size of what is written costs no memory.
+/// temporary file that only this user can read, so that the size of what is written costs no memory. A large part of a host
+/// file is not copied at all.
 pub struct Overlay {
     base: Arc<dyn BlockDevice>,
     held: Mutex<Held>,
 }
 
-/// The writes held: every page is in memory, or in the temporary file, or (not held) in the base.
+/// The writes held: every page is in memory, or in the temporary file, or in a host file, or (not held) in the base.
 struct Held {
     size: u64,
     memory: BTreeMap<u64, Page>,
     spill: Spill,
+    lent: Lent,
     /// What nothing reaches in the base.
     unused: Ranges,
 }
@@ -44,8 +47,18 @@ struct Held {
 /// Where a page is, and for how many pages from there on the answer is the same.
 enum Place {
     Memory,
-    Spilled { at: u64, pages: u64 },
-    Base { pages: u64 },
+    Spilled {
+        at: u64,
+        pages: u64,
+    },
+    /// In a part of a host file, which starts at the page `first`.
+    Lent {
+        first: u64,
+        pages: u64,
+    },
+    Base {
+        pages: u64,
+    },
 }
 
 impl Overlay {
@@ -57,8 +70,13 @@ impl Overlay {
     /// An overlay on `base` that spills into the directory `beside` where that is writable, else into the one for
     /// temporary files.
     pub(super) fn spilling_to(base: Arc<dyn BlockDevice>, beside: Option<PathBuf>) -> Self {
-        let held =
-            Held { size: base.size(), memory: BTreeMap::new(), spill: Spill::new(beside), unused: Ranges::default() };
+        let held = Held {
+            size: base.size(),
+            memory: BTreeMap::new(),
+            spill: Spill::new(beside),
+            lent: Lent::default(),
+            unused: Ranges::default(),
+        };
         Self { base, held: Mutex::new(held) }
     }
 
@@ -77,7 +95,7 @@ impl Overlay {
     /// The byte ranges that are held, ascending, apart from each other, in whole pages or up to the device's end.
     pub(super) fn held(&self) -> Vec<Range<u64>> {
         let held = self.lock();
-        let mut runs: Vec<Range<u64>> = held.spill.runs().collect();
+        let mut runs: Vec<Range<u64>> = held.spill.runs().chain(held.lent.runs()).collect();
         for &page in held.memory.keys() {
             match runs.last_mut() {
                 // Pages in memory ascend, so a run of them grows at its end.
@@ -128,7 +146,7 @@ impl Overlay {
 
 impl Held {
     fn is_empty(&self) -> bool {
-        self.memory.is_empty() && self.spill.is_empty()
+        self.memory.is_empty() && self.spill.is_empty() && self.lent.is_empty()
     }
 
     fn locate(&self, page: u64) -> Place {
@@ -138,9 +156,18 @@ impl Held {
         if let Some((at, pages)) = self.spill.locate(page) {
             return Place::Spilled { at, pages };
         }
+        if let Some((first, pages)) = self.lent.locate(page) {
+            return Place::Lent { first, pages };
+        }
         let in_memory = self.memory.range(page..).next().map(|(&next, _)| next);
-        let next = in_memory.into_iter().chain(self.spill.next_from(page)).min();
+        let next = in_memory.into_iter().chain(self.spill.next_from(page)).chain(self.lent.next_from(page)).min();
         Place::Base { pages: next.map_or(u64::MAX / PAGE_BYTES, |next| next - page) }
+    }
+
+    /// Copies the part of a host file that starts at the page `first` into the temporary file.
+    fn copy_lent(&mut self, first: u64) -> Result<()> {
+        let Self { lent, spill, .. } = self;
+        lent.give_back(first, |page, bytes| spill.take_run(page, bytes))
     }
 
     /// Holds a page that is not held yet.
@@ -166,7 +193,7 @@ impl BlockDevice for Overlay {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
-        let held = self.lock();
+        let mut held = self.lock();
         check_range(Layer::Transaction, held.size, offset, buf.len())?;
         if held.is_empty() {
             drop(held);
@@ -178,7 +205,7 @@ impl BlockDevice for Overlay {
             let place = held.locate(page);
             let pages = match place {
                 Place::Memory => 1,
-                Place::Spilled { pages, .. } | Place::Base { pages } => pages,
+                Place::Spilled { pages, .. } | Place::Lent { pages, .. } | Place::Base { pages } => pages,
             };
             let (now, later) = rest.split_at_mut(span(rest.len(), pages, within));
             match place {
@@ -188,6 +215,7 @@ impl BlockDevice for Overlay {
                     }
                 }
                 Place::Spilled { at, .. } => held.spill.read_at(now, at + within as u64)?,
+                Place::Lent { first, .. } => held.lent.read_at(now, first, at - first * PAGE_BYTES)?,
                 Place::Base { .. } => self.read_base(now, at)?,
             }
             at += now.len() as u64;
@@ -202,10 +230,14 @@ impl BlockDevice for Overlay {
         let (mut rest, mut at) = (buf, offset);
         while !rest.is_empty() {
             let (page, within) = (at / PAGE_BYTES, (at % PAGE_BYTES) as usize);
-            let place = held.locate(page);
+            let place = match held.locate(page) {
+                // What is written over is copied first.
+                Place::Lent { first, .. } => held.copy_lent(first).map(|()| held.locate(page))?,
+                place => place,
+            };
             let run = match place {
                 Place::Base { pages } => self.run(rest.len(), pages, at),
-                Place::Memory | Place::Spilled { .. } => None,
+                Place::Memory | Place::Spilled { .. } | Place::Lent { .. } => None,
             };
             if let Some(len) = run {
                 let (now, later) = rest.split_at(len);
@@ -216,7 +248,7 @@ impl BlockDevice for Overlay {
             }
             let pages = match place {
                 Place::Spilled { pages, .. } => pages,
-                Place::Memory | Place::Base { .. } => 1,
+                Place::Memory | Place::Lent { .. } | Place::Base { .. } => 1,
             };
             let (now, later) = rest.split_at(span(rest.len(), pages, within));
             match place {
@@ -226,6 +258,10 @@ impl BlockDevice for Overlay {
                     }
                 }
                 Place::Spilled { at, .. } => held.spill.write_at(now, at + within as u64)?,
+                // A copy has just taken its place.
+                Place::Lent { .. } => {
+                    return Err(Error::new(ErrorKind::Invalid, Layer::Transaction, "a page is held twice"));
+                }
                 // Past the base there are zeros until something else is held: a copied cluster need not be held whole.
                 Place::Base { .. } if page * PAGE_BYTES >= self.base.size() && now == &ZEROS[..now.len()] => {}
                 Place::Base { .. } => {
@@ -256,6 +292,16 @@ impl BlockDevice for Overlay {
         if let Some(end) = offset.checked_add(len).filter(|end| *end <= held.size) {
             held.unused.add(offset..end);
         }
+    }
+
+    fn lend(&self, part: &FilePart, offset: u64) -> Result<u64> {
+        let mut held = self.lock();
+        let Place::Base { pages } = held.locate(offset / PAGE_BYTES) else { return Ok(0) };
+        let len = usize::try_from(part.len).unwrap_or(usize::MAX);
+        let Some(len) = self.run(len, pages, offset) else { return Ok(0) };
+        let len = len as u64;
+        held.lent.take(offset / PAGE_BYTES, FilePart { len, ..part.clone() });
+        Ok(len)
     }
 }
 

@@ -2,9 +2,11 @@
 
 use super::crash::Random;
 use super::overlay::Overlay;
-use crate::block::{BlockDevice, MemDevice};
+use crate::block::{BlockDevice, FilePart, MemDevice};
 use crate::error::ErrorKind;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use tempfile::NamedTempFile;
 
 fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut random = Random(seed);
@@ -133,4 +135,65 @@ fn readers_and_writers_share_it() {
             });
         }
     });
+}
+
+/// An overlay over zeros, and a host file of noise.
+fn lending(len: usize) -> (Overlay, NamedTempFile, Vec<u8>) {
+    let (file, bytes) = (NamedTempFile::new().unwrap(), noise(11, len));
+    std::fs::write(file.path(), &bytes).unwrap();
+    (overlay(&vec![0; 8 << 20]), file, bytes)
+}
+
+fn part(file: &NamedTempFile, start: u64, len: usize) -> FilePart {
+    FilePart { file: Arc::new(file.reopen().unwrap()), path: file.path().to_path_buf(), start, len: len as u64 }
+}
+
+#[test]
+fn a_part_of_a_host_file_reads_and_is_written_over_like_any_other_bytes() {
+    for seed in 1..6 {
+        let (overlay, file, bytes) = lending(5 << 20);
+        let mut expected = vec![0; 8 << 20];
+        overlay.write_at(&[9; 100], 4096).unwrap();
+        expected[4096..4196].fill(9);
+        // What is held stays, a part of a page is left over, and few pages are not worth it.
+        assert_eq!(overlay.lend(&part(&file, 3, 4 << 20), 0).unwrap(), 0);
+        assert_eq!(overlay.lend(&part(&file, 3, 4 << 20), 8193).unwrap(), 0);
+        assert_eq!(overlay.lend(&part(&file, 3, 100_000), 8192).unwrap(), 0);
+        assert_eq!(overlay.lend(&part(&file, 3, 5 << 20), 6 << 20).unwrap(), 0, "past the end");
+        let len = (3 << 20) + 8192;
+        assert_eq!(overlay.lend(&part(&file, 3, len + 4095), 8192).unwrap(), len as u64);
+        expected[8192..8192 + len].copy_from_slice(&bytes[3..3 + len]);
+        assert_eq!(overlay.lend(&part(&file, 9, 1 << 20), 4 << 20).unwrap(), 1 << 20);
+        expected[4 << 20..5 << 20].copy_from_slice(&bytes[9..9 + (1 << 20)]);
+        assert_eq!(overlay.held(), [4096..8192 + len as u64, 4 << 20..5 << 20]);
+        let mut random = Random(seed);
+        for _ in 0..100 {
+            let (at, len) = (random.below(5 << 20), random.below(2 << 20));
+            assert!(read(&overlay, at, len) == expected[at..at + len], "{seed}: {len} from {at}");
+            if random.below(10) == 0 {
+                let (at, len) = (random.below(5 << 20), random.below(90_000));
+                let bytes = noise(random.next() | 1, len);
+                overlay.write_at(&bytes, at as u64).unwrap();
+                expected[at..at + len].copy_from_slice(&bytes);
+            }
+        }
+        assert!(read(&overlay, 0, 8 << 20) == expected);
+    }
+}
+
+#[test]
+fn a_host_file_that_changes_after_it_was_read_is_an_error() {
+    for change in ["a byte", "the end"] {
+        let (overlay, file, bytes) = lending(2 << 20);
+        overlay.lend(&part(&file, 0, 2 << 20), 0).unwrap();
+        assert!(read(&overlay, 100, 50) == bytes[100..150]);
+        assert!(read(&overlay, (1 << 20) + 5, 50) == bytes[(1 << 20) + 5..(1 << 20) + 55]);
+        match change {
+            "a byte" => file.as_file().write_all_at(&[!bytes[70_000]], 70_000).unwrap(),
+            _ => file.as_file().set_len(60_000).unwrap(),
+        }
+        let mut buf = vec![0; 1 << 20];
+        assert_eq!(overlay.read_at(&mut buf, 0).unwrap_err().kind(), ErrorKind::Io, "{change}");
+        assert_eq!(overlay.write_at(&[1], 0).unwrap_err().kind(), ErrorKind::Io, "{change}");
+    }
 }

@@ -219,6 +219,14 @@ impl Store {
             let run = self.grow(inode, first, u32::try_from(want).unwrap_or(u32::MAX))?;
             let run_end = total.min(done + u64::from(run.len) * block_size);
             let mut block = run.start;
+            // Of a host file nothing is copied yet.
+            let whole = (run_end - done) / block_size * block_size;
+            let part = done.checked_sub(head_len).filter(|_| whole > 0).and_then(|at| content.part(at, whole));
+            if let Some(part) = part {
+                let taken = self.lend_data(&part, block)?;
+                block += taken / block_size;
+                done += taken;
+            }
             while done < run_end {
                 let len = (run_end - done).min(BUFFER);
                 let padded = usize::try_from(len.next_multiple_of(block_size)).unwrap_or(0);

@@ -12,7 +12,7 @@ use super::places::Places;
 use super::quota::Ledger;
 use super::superblock::{GroupChecksum, LENGTH, OFFSET, Superblock};
 use super::{feature::ro_compat, superblock};
-use crate::block::BlockDevice;
+use crate::block::{BlockDevice, FilePart};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{Mode, Recovered, Timestamp};
 use std::sync::Arc;
@@ -176,6 +176,16 @@ impl Store {
         self.state = State::Changed;
         self.cache.forget(block, count);
         self.cache.device().write_at(bytes, self.offset(block)?)
+    }
+
+    /// Gives whole new blocks, from `block`, a part of a host file, as far as that needs no copy: says how many bytes were
+    /// taken, a multiple of the block size.
+    pub(super) fn lend_data(&mut self, part: &FilePart, block: u64) -> Result<u64> {
+        let count = part.len.div_ceil(u64::from(self.superblock.block_size));
+        self.superblock.check_blocks(block, count)?;
+        self.state = State::Changed;
+        self.cache.forget(block, count);
+        self.cache.device().lend(part, self.offset(block)?)
     }
 
     /// Notes that blocks are free that were in use.
