@@ -12,7 +12,7 @@ use crate::kernel::sys;
 use nix::unistd::{Uid, geteuid};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{StatVfsMountFlags, statvfs};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, set_child_subreaper, waitpgid};
 use std::collections::VecDeque;
 use std::io::{PipeReader, PipeWriter, Read};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -119,6 +119,8 @@ impl Kernel {
             command.uid(NOBODY).gid(NOBODY);
         }
         sys::confine(&mut command, &lifeline_end);
+        // The kernel has more processes than its first one, and not every system has somebody who waits for orphans.
+        let _ = set_child_subreaper(Some(getpid()));
         let child = command.spawn().map_err(|error| failed(error).with_host_path(&found.kernel))?;
         // The kernel is to have the only ends of its console.
         drop(command);
@@ -244,6 +246,10 @@ impl Drop for Kernel {
             let _ = kill_process_group(group, Signal::KILL);
         }
         let _ = self.child.wait();
+        if let Ok(group) = self.group() {
+            // Its processes have come to this one.
+            while let Ok(Some(_)) = waitpgid(group, WaitOptions::empty()) {}
+        }
         self.lifeline = None;
         for thread in self.threads.drain(..) {
             let _ = thread.join();
