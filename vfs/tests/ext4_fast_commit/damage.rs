@@ -174,6 +174,25 @@ fn tags_that_cannot_be_are_refused_by_name() {
     }
 }
 
+/// The kernel passes over a name that leads elsewhere by now.
+#[test]
+fn a_name_that_leads_elsewhere_stays() {
+    if !can_cut() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (mut bytes, area) = sound(&scratch, "metadata_csum");
+    let before = read(&bytes).unwrap();
+    let (_, place) = area.tags.iter().find(|(kind, _)| *kind == 5).unwrap();
+    // `zz` is not the name of `kept`.
+    put(&mut bytes[place.start + 4..place.end], 4, 14);
+    area.seal(&mut bytes);
+    let mut after = read(&bytes).unwrap();
+    assert!(after.remove(&b"/zz"[..]).is_some());
+    oracle::assert_same(&after, &before, "the others");
+    open(&bytes).unwrap();
+}
+
 #[test]
 fn damage_in_the_area_only_makes_a_run_fail() {
     if !can_cut() {

@@ -292,6 +292,7 @@ fn fast_commits_come_to_what_was_there() {
             let steps = if (seed + number as u64).is_multiple_of(2) { Steps::Files } else { Steps::All };
             let mut worker = Worker::new(mounted.path(), steps, Random(seed * 100 + number as u64));
             worker.base();
+            worker.fill_holes();
             for part in 0..2 {
                 for _ in 0..3 + worker.random.below(20) {
                     worker.step();

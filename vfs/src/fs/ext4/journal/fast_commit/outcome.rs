@@ -131,6 +131,12 @@ impl Outcome {
         if i64::try_from(said.size()).is_err() {
             return Err(bad("has an impossible size"));
         }
+        let deleted = file.before.as_ref().filter(|_| file.after.is_none());
+        if said.links() == 0 && deleted.is_some_and(|before| before.generation() == said.generation()) {
+            // It was still open when it had lost its last name.
+            file.early = Ranges::default();
+            return Ok(());
+        }
         let same = match file.after.take() {
             Some(after) if after.inode.generation() == said.generation() => Some(after),
             // Nothing leads to the former file.
