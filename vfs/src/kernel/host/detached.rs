@@ -24,7 +24,7 @@ pub(super) fn mount(device: &Path, filesystem: &str, mode: Mode) -> Result<Owned
     let driver = if matches!(filesystem, "ext2" | "ext3") { "ext4" } else { filesystem };
     let context = fsopen(driver, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|errno| match errno {
         Errno::NODEV => missing(format!("the kernel of this host does not know {filesystem}"), super::OTHER_WAYS),
-        Errno::NOSYS => missing("the kernel of this host is too old: Linux 5.6 is needed", super::OTHER_WAYS),
+        Errno::NOSYS => missing("the kernel of this host is too old: Linux 5.8 is needed", super::OTHER_WAYS),
         Errno::PERM => missing("this process may not mount", super::OTHER_WAYS),
         errno => Error::io(Layer::Kernel, format!("mount {filesystem}"), errno.into()),
     })?;

@@ -37,7 +37,7 @@ const READ_MAX: u32 = 16 << 20;
 /// A volume that is exported.
 #[derive(Debug)]
 pub(super) struct Export {
-    session: BackgroundSession,
+    served: BackgroundSession,
     trouble: Trouble,
 }
 
@@ -66,10 +66,11 @@ impl Export {
         let root = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(failed)?;
         let trouble = Trouble::default();
         let file = VolumeFile { volume, trouble: Arc::clone(&trouble) };
-        let served = |error: io::Error| Error::io(Layer::Kernel, "serve the volume by FUSE", error);
-        let session = Session::from_fd(file, fuse, SessionACL::All, Config::default()).map_err(served)?;
-        let session = session.spawn().map_err(served)?;
-        Ok((Self { session, trouble }, root))
+        let failed = |error: io::Error| Error::io(Layer::Kernel, "serve the volume by FUSE", error);
+        let served = Session::from_fd(file, fuse, SessionACL::All, Config::default())
+            .and_then(Session::spawn)
+            .map_err(failed)?;
+        Ok((Self { served, trouble }, root))
     }
 
     /// Where the first error of the volume is to be found.
@@ -79,7 +80,7 @@ impl Export {
 
     /// Whether the kernel has let go of it.
     pub(super) fn is_over(&self) -> bool {
-        self.session.guard.is_finished()
+        self.served.guard.is_finished()
     }
 }
 

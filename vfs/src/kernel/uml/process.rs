@@ -3,7 +3,7 @@
 use super::initramfs;
 use super::mailbox::Mailbox;
 use super::program::Program;
-use super::vhost::Session;
+use super::vhost::Connection;
 use super::{Uml, find};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -156,7 +156,7 @@ impl Kernel {
                 let Some(stream) = accept(&listener, &ended) else { return };
                 // With the last connection the directory goes: nothing is left of a run that is killed later.
                 drop((listener, place));
-                if let Err(error) = Session::new(stream, device, Arc::clone(&failure)).run() {
+                if let Err(error) = Connection::new(stream, device, Arc::clone(&failure)).run() {
                     lock(&failure).get_or_insert(error);
                 }
             }));

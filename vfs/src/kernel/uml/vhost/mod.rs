@@ -3,19 +3,19 @@
 //!
 //! Of the protocol there is what the driver virtio_uml of Linux asks for. The guest's memory is read and written through its
 //! file descriptor and never mapped: what is in a request is copied once, checked, and used from the copy, so the guest cannot
-//! change it in between. A guest can get wrong bytes, a failed request or an ended session out of a wrong request, and nothing else.
+//! change it in between. A guest can get wrong bytes, a failed request or an ended connection out of a wrong request, and nothing else.
 #![deny(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing))]
 
+mod connection;
 mod disk;
 mod memory;
 mod message;
 mod queue;
-mod session;
 #[cfg(test)]
 mod tests;
 
-pub(super) use session::Session;
+pub(super) use connection::Connection;
 
 use crate::error::{Error, Layer};
 

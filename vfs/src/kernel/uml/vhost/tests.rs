@@ -1,6 +1,6 @@
 //! The back end of a disk before front ends that keep to the protocol, and such that do not.
 
-use super::session::Session;
+use super::connection::Connection;
 use crate::block::{BlockDevice, MemDevice};
 use crate::error::{Error, ErrorKind, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -36,7 +36,7 @@ struct Front {
     call: File,
     volume: Arc<MemDevice>,
     failure: Arc<Mutex<Option<Error>>>,
-    session: JoinHandle<Result<()>>,
+    connection: JoinHandle<Result<()>>,
     made: u16,
 }
 
@@ -54,12 +54,12 @@ impl Front {
         let (stream, far) = UnixStream::pair().unwrap();
         let volume = Arc::new(MemDevice::new((0..1 << 16).map(|at| (at / 512) as u8).collect::<Vec<u8>>()));
         let failure = Arc::default();
-        let session = Session::new(far, Arc::clone(&volume) as Arc<dyn BlockDevice>, Arc::clone(&failure));
+        let connection = Connection::new(far, Arc::clone(&volume) as Arc<dyn BlockDevice>, Arc::clone(&failure));
         let memory = File::from(memfd_create("guest", MemfdFlags::CLOEXEC).unwrap());
         memory.set_len(MEMORY).unwrap();
         let (call, _) = std::io::pipe().unwrap();
         let kick = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
-        let session = std::thread::spawn(move || session.run());
+        let connection = std::thread::spawn(move || connection.run());
         Self {
             stream,
             memory,
@@ -67,7 +67,7 @@ impl Front {
             call: File::from(std::os::fd::OwnedFd::from(call)),
             volume,
             failure,
-            session,
+            connection,
             made: 0,
         }
     }
@@ -104,7 +104,7 @@ impl Front {
         if let Some(files) = &files {
             assert!(control.push(SendAncillaryMessage::ScmRights(files)));
         }
-        // A session that has ended does not listen; the end is what is tested then.
+        // A connection that has ended does not listen; the end is what is tested then.
         let _ = sendmsg(&self.stream, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL);
     }
 
@@ -164,10 +164,10 @@ impl Front {
     }
 
     fn ends(self) -> Result<()> {
-        // What it still says is not read; the session has to end by itself.
+        // What it still says is not read; the connection has to end by itself.
         drop(self.kick);
         let _ = self.stream.shutdown(std::net::Shutdown::Write);
-        self.session.join().unwrap()
+        self.connection.join().unwrap()
     }
 }
 
@@ -215,7 +215,7 @@ fn a_request_that_cannot_be_done_fails_and_is_remembered() {
 }
 
 #[test]
-fn a_queue_that_is_wrong_ends_the_session() {
+fn a_queue_that_is_wrong_ends_the_connection() {
     type Break = fn(&mut Front);
     let breaks: [(&str, Break); 10] = [
         ("a chain that is a circle", |front| front.descriptor(1, DATA, 512, NEXT, 0)),
@@ -243,13 +243,13 @@ fn a_queue_that_is_wrong_ends_the_session() {
             front.kick();
         }
         let mut nothing = [0; 8];
-        assert!(front.call.read_exact(&mut nothing).is_err(), "{what}: the session goes on");
+        assert!(front.call.read_exact(&mut nothing).is_err(), "{what}: the connection goes on");
         assert_eq!(front.ends().expect_err(what).kind(), ErrorKind::Corrupt, "{what}");
     }
 }
 
 #[test]
-fn messages_that_are_wrong_end_the_session() {
+fn messages_that_are_wrong_end_the_connection() {
     let region = |count: u32, start: u64| [words(&[count, 0]), longs(&[start, MEMORY, start, 0])].concat();
     for (what, request, payload) in [
         ("an unknown request", 26, vec![]),
@@ -278,7 +278,7 @@ fn messages_that_are_wrong_end_the_session() {
 }
 
 #[test]
-fn memory_that_is_not_what_it_says_ends_the_session() {
+fn memory_that_is_not_what_it_says_ends_the_connection() {
     // A region that is longer than its file, and one whose numbers overflow.
     for (size, offset) in [(MEMORY, MEMORY), (u64::MAX, u64::MAX - 10)] {
         let mut front = Front::connected();

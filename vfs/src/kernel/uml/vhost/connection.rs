@@ -1,4 +1,4 @@
-//! A session with one disk's driver, from the first message to the end of the kernel.
+//! The connection with one disk's driver, from the first message to the end of the kernel.
 
 use super::disk::{self, Disk};
 use super::memory::{Memory, REGIONS_MAX, Region};
@@ -41,19 +41,19 @@ mod request {
 
 /// The back end of one disk.
 #[derive(Debug)]
-pub(in crate::kernel::uml) struct Session {
+pub(in crate::kernel::uml) struct Connection {
     stream: UnixStream,
     disk: Disk,
     memory: Memory,
     queue: Queue,
     kick: Option<File>,
     call: Option<File>,
-    /// Never written to, and open as long as the session.
+    /// Never written to, and open as long as the connection.
     back: Option<File>,
 }
 
-impl Session {
-    /// A session over a connection. What goes wrong with the device is put into `failure`, the first time.
+impl Connection {
+    /// The back end's side of `stream`. What goes wrong with the device is put into `failure`, the first time.
     pub(in crate::kernel::uml) fn new(
         stream: UnixStream,
         device: Arc<dyn BlockDevice>,
