@@ -9,8 +9,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How many bytes of bitmaps are kept at most; past it what has changed is stored and all are dropped.
-const BITMAPS_MAX: usize = 4 << 20;
+/// How many bytes of bitmaps are kept at most; past it what has changed is stored and all are dropped. The tests have few
+/// groups.
+const BITMAPS_MAX: usize = if cfg!(test) { 1 } else { 4 << 20 };
 /// How many descriptors are kept at most, beside those that have changed.
 const DESCRIPTORS_MAX: usize = 4096;
 
