@@ -78,15 +78,8 @@ impl Store {
 
     /// Gives back the clusters that have these blocks; `Corrupt` where one is free already, or is the filesystem's own.
     pub(super) fn free_blocks(&mut self, start: u64, len: u64) -> Result<()> {
-        self.superblock.check_blocks(start, len)?;
         let shift = self.superblock.cluster_shift;
-        let end = start + len;
-        let mut at = start;
-        while at < end {
-            let number = self.superblock.group_of(at)?;
-            let group_start = self.superblock.group_start(number);
-            let until = end.min(group_start + u64::from(self.superblock.group_len(number)));
-            let run = self.clusters(group_start, at, until);
+        for (number, run) in self.clusters_of(start, len)? {
             let group = self.group(number)?;
             if !self.block_bitmap(number)?.all_set(run) {
                 return Err(group.damaged("blocks of a file are marked as free in it"));
@@ -96,12 +89,28 @@ impl Store {
                 return Err(group.damaged("blocks of a file are the filesystem's own"));
             }
             self.mark_clusters(number, run, Mark::Free)?;
-            self.note_freed(group_start + (u64::from(run.start) << shift), u64::from(run.len) << shift);
+            let first = self.superblock.group_start(number) + (u64::from(run.start) << shift);
+            self.note_freed(first, u64::from(run.len) << shift);
             self.superblock.free_blocks = self.superblock.free_blocks.saturating_add(u64::from(run.len) << shift);
-            at = until;
         }
         self.forget(start, len);
         Ok(())
+    }
+
+    /// The clusters that have these blocks, group by group; `Corrupt` where the filesystem does not have all of them.
+    pub(super) fn clusters_of(&self, start: u64, len: u64) -> Result<Vec<(u32, BitRun)>> {
+        self.superblock.check_blocks(start, len)?;
+        let end = start + len;
+        let mut runs = Vec::new();
+        let mut at = start;
+        while at < end {
+            let number = self.superblock.group_of(at)?;
+            let group_start = self.superblock.group_start(number);
+            let until = end.min(group_start + u64::from(self.superblock.group_len(number)));
+            runs.push((number, self.clusters(group_start, at, until)));
+            at = until;
+        }
+        Ok(runs)
     }
 
     /// The clusters of a group that have the blocks from `from` up to `until`, all of the group.

@@ -7,14 +7,7 @@ use crate::error::{Error, Layer, Result};
 impl Store {
     /// Takes the clusters that have these blocks; `Corrupt` where one is in use.
     pub(super) fn claim_blocks(&mut self, start: u64, len: u64) -> Result<()> {
-        self.superblock.check_blocks(start, len)?;
-        let end = start + len;
-        let mut at = start;
-        while at < end {
-            let number = self.superblock.group_of(at)?;
-            let group_start = self.superblock.group_start(number);
-            let until = end.min(group_start + u64::from(self.superblock.group_len(number)));
-            let run = self.clusters(group_start, at, until);
+        for (number, run) in self.clusters_of(start, len)? {
             let bitmap = self.block_bitmap(number)?;
             if (run.start..run.start.saturating_add(run.len)).any(|bit| bitmap.get(bit)) {
                 return Err(self.group(number)?.damaged("blocks that a file is to have are in use in it"));
@@ -25,7 +18,6 @@ impl Store {
             self.superblock.free_blocks = free.ok_or_else(|| {
                 Error::corrupt(Layer::Filesystem, "the groups have more free blocks than the filesystem")
             })?;
-            at = until;
         }
         Ok(())
     }

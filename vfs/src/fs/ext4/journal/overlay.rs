@@ -51,6 +51,17 @@ impl fmt::Debug for Overlay {
     }
 }
 
+/// Puts into `buf`, which is at byte `offset`, what `block`, which is at byte `start`, has of it.
+pub(super) fn lay_over(buf: &mut [u8], offset: u64, block: &[u8], start: u64) {
+    // One of the two begins inside the other.
+    let skip_buf = usize::try_from(start.saturating_sub(offset)).unwrap_or(usize::MAX);
+    let skip_block = usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX);
+    let target = buf.get_mut(skip_buf..).unwrap_or_default();
+    for (to, from) in target.iter_mut().zip(block.get(skip_block..).unwrap_or_default()) {
+        *to = *from;
+    }
+}
+
 impl BlockDevice for Overlay {
     fn size(&self) -> u64 {
         self.volume.size()
@@ -63,13 +74,7 @@ impl BlockDevice for Overlay {
         let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         for (block, content) in blocks.range(offset / self.block_size..end.div_ceil(self.block_size)) {
             let start = block.saturating_mul(self.block_size);
-            // One of the two begins inside the other.
-            let skip_buf = usize::try_from(start.saturating_sub(offset)).unwrap_or(usize::MAX);
-            let skip_block = usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX);
-            let target = buf.get_mut(skip_buf..).unwrap_or_default();
-            for (to, from) in target.iter_mut().zip(content.get(skip_block..).unwrap_or_default()) {
-                *to = *from;
-            }
+            lay_over(buf, offset, content, start);
         }
         Ok(())
     }

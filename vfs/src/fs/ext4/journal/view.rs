@@ -1,6 +1,7 @@
 //! The volume as it would be after a replay: for reading, without a write.
 
 use super::descriptor::Escaped;
+use super::overlay::lay_over;
 use super::replay::Copy;
 use crate::block::{BlockDevice, check_range};
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -54,13 +55,7 @@ impl BlockDevice for ReplayedView {
         for (block, copy) in self.blocks.range(offset / block_size..end.div_ceil(block_size)) {
             let content = read_copy(&*self.volume, self.block_size, *copy)?;
             let start = block.saturating_mul(block_size);
-            // One of the two begins inside the other.
-            let skip_buf = usize::try_from(start.saturating_sub(offset)).unwrap_or(usize::MAX);
-            let skip_block = usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX);
-            let target = buf.get_mut(skip_buf..).unwrap_or_default();
-            for (to, from) in target.iter_mut().zip(content.get(skip_block..).unwrap_or_default()) {
-                *to = *from;
-            }
+            lay_over(buf, offset, &content, start);
         }
         Ok(())
     }
