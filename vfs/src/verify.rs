@@ -200,6 +200,25 @@ fn check_content(fs: &Ext4, at: &Resolved, after: &State, content: &Content) -> 
     // Follows links, of which there are none: the parents and the file itself were looked at.
     let mut file = fs.open(path(at)?)?;
     compare_metadata(at, file.metadata(), after)?;
+    compare_content(at, content, |part, _| {
+        let mut filled = 0;
+        while filled < part.len() {
+            match file.read_bytes(&mut part[filled..])? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        Ok(filled)
+    })
+}
+
+/// Compares what `read` finds with what was to be written; `read` fills a buffer with what is from a byte on, one piece after
+/// the other, and gives how much there was.
+fn compare_content<E: From<Error>>(
+    at: &Resolved,
+    content: &Content,
+    mut read: impl FnMut(&mut [u8], u64) -> Result<usize, E>,
+) -> Result<(), E> {
     let size = content.len();
     let mut expected = vec![0; size.min(PIECE) as usize];
     let mut found = expected.clone();
@@ -208,12 +227,8 @@ fn check_content(fs: &Ext4, at: &Resolved, after: &State, content: &Content) -> 
         let len = (size - offset).min(PIECE) as usize;
         let (expected, found) = (&mut expected[..len], &mut found[..len]);
         content.read_at(expected, offset)?;
-        let mut filled = 0;
-        while filled < len {
-            match file.read_bytes(&mut found[filled..])? {
-                0 => return Err(differs(at, "it ends before its size").with_offset(offset).into()),
-                read => filled += read,
-            }
+        if read(found, offset)? < len {
+            return Err(differs(at, "it ends before its size").with_offset(offset).into());
         }
         if expected != found {
             let wrong = expected.iter().zip(found.iter()).position(|(expected, found)| expected != found);
@@ -226,15 +241,43 @@ fn check_content(fs: &Ext4, at: &Resolved, after: &State, content: &Content) -> 
     Ok(())
 }
 
-fn compare_metadata(at: &Resolved, found: &Metadata, after: &State) -> Result<()> {
-    let expected = &after.metadata;
-    let file_type = FileType::from(found.file_type());
-    compare(at, "type", file_type, expected.file_type, |file_type| format!("{file_type:?}"))?;
-    compare(at, "mode", found.mode(), expected.mode, |mode| format!("{mode:04o}"))?;
-    compare(at, "owner", found.uid(), expected.uid, u32::to_string)?;
-    compare(at, "group", found.gid(), expected.gid, u32::to_string)?;
+/// What a reader finds out about a file.
+#[derive(Clone, Copy)]
+struct Seen {
+    file_type: FileType,
+    mode: u16,
+    uid: u32,
+    gid: u32,
+    size: u64,
+}
+
+impl From<&Metadata> for Seen {
+    fn from(found: &Metadata) -> Self {
+        Self {
+            file_type: FileType::from(found.file_type()),
+            mode: found.mode(),
+            uid: found.uid(),
+            gid: found.gid(),
+            size: found.len(),
+        }
+    }
+}
+
+impl From<&crate::fs::Metadata> for Seen {
+    fn from(found: &crate::fs::Metadata) -> Self {
+        let crate::fs::Metadata { file_type, mode, uid, gid, size, .. } = *found;
+        Self { file_type, mode, uid, gid, size }
+    }
+}
+
+fn compare_metadata(at: &Resolved, found: impl Into<Seen>, after: &State) -> Result<()> {
+    let (found, expected) = (found.into(), &after.metadata);
+    compare(at, "type", found.file_type, expected.file_type, |file_type| format!("{file_type:?}"))?;
+    compare(at, "mode", found.mode, expected.mode, |mode| format!("{mode:04o}"))?;
+    compare(at, "owner", found.uid, expected.uid, u32::to_string)?;
+    compare(at, "group", found.gid, expected.gid, u32::to_string)?;
     if matches!(expected.file_type, FileType::Regular | FileType::Symlink) {
-        compare(at, "size", found.len(), expected.size, u64::to_string)?;
+        compare(at, "size", found.size, expected.size, u64::to_string)?;
     }
     Ok(())
 }

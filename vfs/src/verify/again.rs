@@ -1,9 +1,8 @@
 //! Reading changes back through a filesystem that was opened anew: what a kernel has written, by a kernel that has forgotten it.
 
-use super::{PIECE, compare, differs};
+use super::{compare, compare_content, compare_metadata, differs};
 use crate::error::{ErrorKind, Layer, Result};
-use crate::fs::{Content, FileType, GuestFs};
-use crate::path::Resolved;
+use crate::fs::GuestFs;
 use crate::stage::{Change, ChangeSet};
 
 /// Reads every changed path back from a filesystem, and gives how many there are.
@@ -30,19 +29,12 @@ fn check(fs: &dyn GuestFs, change: &Change) -> Result<()> {
         (None, Some(_)) => return Err(differs(at, "it is missing after the change")),
         (Some(found), Some(after)) => (found, after),
     };
-    let expected = &after.metadata;
-    compare(at, "type", found.file_type, expected.file_type, |file_type| format!("{file_type:?}"))?;
-    compare(at, "mode", found.mode, expected.mode, |mode| format!("{mode:04o}"))?;
-    compare(at, "owner", found.uid, expected.uid, u32::to_string)?;
-    compare(at, "group", found.gid, expected.gid, u32::to_string)?;
-    if matches!(expected.file_type, FileType::Regular | FileType::Symlink) {
-        compare(at, "size", found.size, expected.size, u64::to_string)?;
-    }
+    compare_metadata(at, &found, after)?;
     if let Some(target) = &after.target {
         compare(at, "target", fs.read_link(at)?, target.clone(), |target| target.escape_ascii().to_string())?;
     }
     if let Some(content) = &after.content {
-        check_content(fs, at, content)?;
+        compare_content(at, content, |part, offset| fs.read_at(at, part, offset))?;
     }
     let found = fs.xattrs(at)?;
     for xattr in &after.xattrs {
@@ -55,27 +47,6 @@ fn check(fs: &dyn GuestFs, change: &Change) -> Result<()> {
         if found.iter().any(|found| found.name == xattr.name) {
             return Err(differs(at, format!("its attribute {} is still there", xattr.name.escape_ascii())));
         }
-    }
-    Ok(())
-}
-
-fn check_content(fs: &dyn GuestFs, at: &Resolved, content: &Content) -> Result<()> {
-    let size = content.len();
-    let mut expected = vec![0; size.min(PIECE) as usize];
-    let mut found = expected.clone();
-    let mut offset = 0;
-    while offset < size {
-        let len = (size - offset).min(PIECE) as usize;
-        let (expected, found) = (&mut expected[..len], &mut found[..len]);
-        content.read_at(expected, offset)?;
-        if fs.read_at(at, found, offset)? < len {
-            return Err(differs(at, "it ends before its size").with_offset(offset));
-        }
-        if let Some(wrong) = expected.iter().zip(found.iter()).position(|(expected, found)| expected != found) {
-            let message = "its content is not what was to be written";
-            return Err(differs(at, message).with_offset(offset + wrong as u64));
-        }
-        offset += len as u64;
     }
     Ok(())
 }
