@@ -54,20 +54,20 @@ pub static BTRFS: Kind = Kind {
 };
 
 pub fn ext4() -> Option<Made> {
-    made(&EXT4)
+    made(&EXT4, fuse())
 }
 
 pub fn xfs() -> Option<Made> {
-    made(&XFS)
+    made(&XFS, fuse())
 }
 
 pub fn btrfs() -> Option<Made> {
-    made(&BTRFS)
+    made(&BTRFS, fuse())
 }
 
 impl Kind {
     /// An empty filesystem in a file; `None` where a tool is missing.
-    pub fn image(&self) -> Option<tempfile::NamedTempFile> {
+    fn image(&self) -> Option<tempfile::NamedTempFile> {
         if !oracle::can_attach() || !oracle::have(&[self.make[0], self.check[0]]) {
             return None;
         }
@@ -97,35 +97,34 @@ impl Kind {
         pieces
     }
 
-    pub fn signature(&self) -> Signature {
+    fn signature(&self) -> Signature {
         Signature { name: self.name, label: String::new(), uuid: String::new() }
     }
 
-    pub fn links(&self) -> DirectoryLinks {
-        self.links
-    }
-
     /// The verdict of the filesystem's own tools.
-    pub fn check(&self, image: &Path) {
+    fn check(&self, image: &Path) {
         let mut command = Command::new(self.check[0]);
         oracle::run(command.env("PATH", oracle::path_with_sbin()).args(&self.check[1..]).arg(image));
     }
 
-    /// Mounts it.
-    fn mount(&self, image: &Path, mode: Mode) -> Box<dyn GuestFs> {
+    fn mount(&self, way: &dyn Attach, image: &Path, mode: Mode) -> Box<dyn GuestFs> {
         let volume = Arc::new(oracle::FileDevice::open(image));
-        let fuse = Fuse::new().with_arguments(["--ignored", "--exact", "worker"]);
-        fuse.attach(&Request { volume, signature: self.signature(), mode }).unwrap().fs
+        way.attach(&Request { volume, signature: self.signature(), mode }).unwrap().fs
     }
 }
 
-fn made(kind: &'static Kind) -> Option<Made> {
+fn fuse() -> Fuse {
+    Fuse::new().with_arguments(["--ignored", "--exact", "worker"])
+}
+
+/// An empty filesystem that a kernel has mounted in this way, and anew for the judge.
+pub fn made(kind: &'static Kind, way: impl Attach + 'static) -> Option<Made> {
     let image = kind.image()?;
-    let fs = kind.mount(image.path(), NOW);
+    let fs = kind.mount(&way, image.path(), NOW);
     let judge = move |fs: Box<dyn GuestFs>| {
         fs.close().unwrap();
         kind.check(image.path());
-        kind.mount(image.path(), Mode::ReadOnly)
+        kind.mount(&way, image.path(), Mode::ReadOnly)
     };
-    Some(Made { fs, judge: Box::new(judge), links: kind.links() })
+    Some(Made { fs, judge: Box::new(judge), links: kind.links })
 }
