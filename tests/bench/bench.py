@@ -89,7 +89,8 @@ class Items:
         put("deep", "/srv/imgraft/deep", "file", "640")
         return self.script("debugfs.script", "\n".join(lines) + "\n")
 
-    def mount(self, offset):
+    def by_hand(self):
+        """Lines of a shell that put the finished files below $M."""
         put = "\n".join(
             f"cp --no-preserve=mode,ownership '{self.file(source)}' $M{path}; chmod {mode} $M{path}"
             for source, path, mode in [
@@ -101,15 +102,16 @@ class Items:
                 ("key.pub", "/root/.ssh/authorized_keys", "600"),
             ]
         )
+        return f"mkdir -p -m 0700 $M/root/.ssh\nmkdir -p $M/srv/imgraft/deep\n{put}"
+
+    def mount(self, offset):
         mount_point = self.file("mnt")
         os.makedirs(mount_point, exist_ok=True)
         text = f"""set -e
 M='{mount_point}'
 mount -t ext4 -o loop,offset={offset} "$1" $M
 trap 'umount $M' EXIT
-mkdir -p -m 0700 $M/root/.ssh
-mkdir -p $M/srv/imgraft/deep
-{put}
+{self.by_hand()}
 sync -f $M
 """
         return self.script("mount.sh", text)

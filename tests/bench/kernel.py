@@ -14,17 +14,6 @@ ROOT_AT = 12 << 20
 
 def by_hand(items):
     """A script of the same edits: exports the disk, mounts its root by a loop device, puts the finished files in."""
-    put = "\n".join(
-        f"cp --no-preserve=mode,ownership '{items.file(source)}' $M{path}; chmod {mode} $M{path}"
-        for source, path, mode in [
-            ("interfaces", "/etc/network/interfaces", "644"),
-            ("meta.js", "/meta.js", "644"),
-            ("shadow", "/etc/shadow", "640"),
-            ("motd", "/etc/motd", "644"),
-            ("deep", "/srv/imgraft/deep/file", "640"),
-            ("key.pub", "/root/.ssh/authorized_keys", "600"),
-        ]
-    )
     export, mount_point = items.file("export"), items.file("mnt")
     os.makedirs(mount_point, exist_ok=True)
     text = f"""set -e
@@ -34,9 +23,7 @@ qemu-storage-daemon --blockdev driver=file,node-name=f,filename="$1" --blockdev 
   --export type=fuse,id=e,node-name=q,mountpoint='{export}',writable=on --pidfile '{export}.pid' --daemonize
 trap 'umount $M 2>/dev/null || :; kill $(cat {export}.pid); while [ -e {export}.pid ]; do sleep 0.001; done' EXIT
 mount -o loop,offset={ROOT_AT} '{export}' $M
-mkdir -p -m 0700 $M/root/.ssh
-mkdir -p $M/srv/imgraft/deep
-{put}
+{items.by_hand()}
 umount $M
 """
     return items.script("by-hand.sh", text)
