@@ -94,7 +94,7 @@ pub struct ImageFile {
     /// Open the backing files of a qcow2 image, where they lie in one of these directories or below (repeatable)
     ///
     /// Without DIR, the directory of the image. The backing files' formats, raw or qcow2, must be recorded. They are only
-    /// read; what is written goes to the image itself.
+    /// read; what is written goes to the image itself, and to its external data file, which has to lie there too.
     #[arg(long, value_name = "DIR,...", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
     pub backing_chain: Option<Vec<PathBuf>>,
 
@@ -297,6 +297,12 @@ pub struct Look {
 pub struct Recover {
     /// The disk image
     pub image: PathBuf,
+
+    /// Recover the external data file of a qcow2 image too, where it lies in one of these directories or below (repeatable)
+    ///
+    /// Without DIR, the directory of the image.
+    #[arg(long, value_name = "DIR,...", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
+    pub backing_chain: Option<Vec<PathBuf>>,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]

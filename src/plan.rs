@@ -92,10 +92,8 @@ pub struct Undo {
 /// A run of `recover`.
 #[derive(Debug)]
 pub struct Recover {
-    /// The image file.
-    pub image: PathBuf,
-    /// Where its journal lies, if not beside it.
-    pub state: StateDir,
+    /// The image, and whether its external data file is looked at too.
+    pub source: Source,
 }
 
 /// A run of `ls` or `cat`.
@@ -183,7 +181,8 @@ impl Undo {
 impl Recover {
     /// What was typed.
     pub fn new(typed: cli::Recover) -> Self {
-        Self { image: typed.image, state: state(typed.journal) }
+        let backing = typed.backing_chain.map_or(Backing::Deny, Backing::Within);
+        Self { source: Source { image: typed.image, format: None, backing, state: state(typed.journal) } }
     }
 }
 

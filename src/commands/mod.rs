@@ -46,7 +46,7 @@ pub fn run(cli: Cli, order: &[Ordered]) -> Result<Exit, Failure> {
         }
         Command::Recover(typed) => {
             let plan = plan::Recover::new(typed);
-            recover::run(&plan).map_err(|failure| failure.about(&plan.image))
+            recover::run(&plan).map_err(|failure| failure.about(&plan.source.image))
         }
         Command::Undo(typed) => {
             let plan = plan::Undo::new(typed);

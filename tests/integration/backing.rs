@@ -36,6 +36,42 @@ fn a_backing_file_is_used_when_allowed_and_stays_as_it_is() {
     assert!(said.contains("outside the allowed directories"), "{said}");
 }
 
+/// The items go into an external data file; the image beside it maps what is new.
+#[test]
+fn a_data_file_takes_the_items_when_allowed() {
+    if !oracle::have("qemu-img") {
+        return;
+    }
+    for kind in ["off", "on"] {
+        let scratch = Scratch::new();
+        let items = FiveItems::new(&scratch);
+        let (top, data) = (scratch.path().join("top.qcow2"), scratch.path().join("disk.data"));
+        let start = raw_phony(&scratch);
+        let options = format!("data_file={},data_file_raw={kind}", text(&data));
+        oracle::succeed("qemu-img", &["convert", "-f", "raw", "-O", "qcow2", "-o", &options, text(&start), text(&top)]);
+        let output = run(&items.on(&top, &[]));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains("disk.data") && said.contains("--backing-chain"), "{said}");
+        let undo = scratch.path().join("undo");
+        let output = run(&items.on(&top, &["--backing-chain", "--keep-undo", text(&undo)]));
+        assert!(output.status.code() == Some(3) && !undo.exists());
+        oracle::succeed("qemu-img", &["compare", "-f", "raw", "-F", "qcow2", text(&start), text(&top)]);
+
+        expect(0, &items.on(&top, &["--backing-chain"]));
+        assert_eq!(expect(0, &["cat", text(&top), "/etc/motd", "--backing-chain"]), "put here by imgraft\n");
+        oracle::succeed("qemu-img", &["check", "-f", "qcow2", text(&top)]);
+        let raw = oracle::raw(&scratch, &top, "qcow2");
+        oracle::e2fsck(&raw, image::open(&raw, 1).offset);
+        if kind == "on" {
+            assert!(std::fs::read(&raw).expect("it is there") == std::fs::read(&data).expect("it is there"));
+        }
+        assert!(expect(0, &items.on(&top, &["--backing-chain"])).contains("unchanged"));
+        assert!(expect(0, &["recover", text(&top)]).contains("was not looked at: allow it with --backing-chain"));
+        assert!(expect(0, &["recover", "--backing-chain", text(&top)]).contains("nothing to recover"));
+    }
+}
+
 #[test]
 fn what_is_allowed_is_a_directory() {
     if !oracle::have("qemu-img") {

@@ -1,7 +1,7 @@
 //! Other files that an image names: refused, unless the caller allows the directories that they lie in.
 
+use super::data_file::{DataFile, HeldDataFile};
 use super::{Format, ImageFormat, inspect, qcow2, raw};
-use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::transaction::{Access, FileHost, Overlay, Transaction};
 use std::ffi::OsStr;
@@ -49,8 +49,8 @@ pub(super) trait Gate {
     /// Opens the backing file, for reading.
     fn backing(&self, named: &Named) -> Result<Arc<dyn ImageFormat>>;
 
-    /// Opens the external data file, for reading; its name is empty where the image does not say it.
-    fn data_file(&self, named: &Named) -> Result<Arc<dyn BlockDevice>>;
+    /// Opens the external data file; its name is empty where the image does not say it.
+    fn data_file(&self, named: &Named) -> Result<DataFile>;
 }
 
 /// Refuses every file.
@@ -66,18 +66,19 @@ impl Gate for Closed {
         ))
     }
 
-    fn data_file(&self, named: &Named) -> Result<Arc<dyn BlockDevice>> {
+    fn data_file(&self, named: &Named) -> Result<DataFile> {
         let message = format!("qcow2: the image keeps its data in the external data file \"{}\"", named.shown());
         Err(Error::unsupported(Layer::Image, message).with_hint(
-            "to read it, allow it with --backing-chain, if you trust the image; to write to it, bring it into one file \
-             with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
+            "allow it with --backing-chain, if you trust the image, or bring it into one file with `qemu-img convert -O \
+             qcow2 IMAGE NEW.qcow2`",
         ))
     }
 }
 
 /// Opens the image in `host`, which lies at `image`, with the backing files that `backing` allows.
 ///
-/// `declared` is as for [`open`](super::open). Writes go to the image alone. Every backing file is opened for reading
+/// `declared` is as for [`open`](super::open). Writes go to the image alone, so that one with an external data file is
+/// only read; [`Edit`](super::Edit) writes to both. Every backing file is opened for reading
 /// and locked as QEMU locks it, for as long as the image is open; it must be a regular file whose format (raw or qcow2)
 /// is recorded in the file above it. `Denied` where one lies outside the allowed directories, `Unsupported` where it
 /// is no file or of no recorded format, `Corrupt` where the chain has no end, and whatever opening it may give.
@@ -87,14 +88,50 @@ pub fn open_chain(
     declared: Option<Format>,
     backing: &Backing,
 ) -> Result<Arc<dyn ImageFormat>> {
+    open_held(host, image, declared, backing, None)
+}
+
+/// The same, with the external data file that [`hold_data_file`] has given.
+pub(crate) fn open_held(
+    host: Arc<Overlay>,
+    image: &Path,
+    declared: Option<Format>,
+    backing: &Backing,
+    held: Option<&HeldDataFile>,
+) -> Result<Arc<dyn ImageFormat>> {
     let format = inspect::format(&*host, declared)?;
     match (format, backing) {
         (Format::Raw, _) => Ok(Arc::new(raw::Raw::new(host))),
         (Format::Qcow2, Backing::Deny) => Ok(Arc::new(qcow2::Qcow2::open(host)?)),
         (Format::Qcow2, Backing::Within(directories)) => {
-            let gate = Chain::start(image, directories)?;
+            let gate = Chain { held: held.map(HeldDataFile::file), ..Chain::start(image, directories)? };
             Ok(Arc::new(qcow2::Qcow2::open_through(host, &gate)?))
         }
+    }
+}
+
+/// Opens and locks the external data file of the image in `host`, to be edited with it; none where the image has none,
+/// or may bring none along.
+///
+/// With `Access::Write` what an interrupted run left beside the data file is finished or discarded.
+pub(super) fn hold_data_file(
+    host: &Overlay,
+    image: &Path,
+    declared: Option<Format>,
+    backing: &Backing,
+    access: Access,
+) -> Result<Option<HeldDataFile>> {
+    let Backing::Within(directories) = backing else { return Ok(None) };
+    let Some(named) = data_file_of(host, declared)? else { return Ok(None) };
+    let (host, _, _) = Chain::start(image, directories)?.open_host(Role::Data, &named, access)?;
+    Ok(Some(HeldDataFile::new(Transaction::over_file(host, access)?)))
+}
+
+/// What the image in `host` says of its external data file, where it has one.
+pub(super) fn data_file_of(host: &Overlay, declared: Option<Format>) -> Result<Option<Named>> {
+    match inspect::format(host, declared)? {
+        Format::Raw => Ok(None),
+        Format::Qcow2 => qcow2::data_file(host),
     }
 }
 
@@ -131,6 +168,8 @@ struct Chain {
     allowed: Vec<PathBuf>,
     /// Device and inode of every file above.
     above: Vec<(u64, u64)>,
+    /// The image's external data file, where it is open already.
+    held: Option<DataFile>,
 }
 
 impl Chain {
@@ -140,7 +179,7 @@ impl Chain {
             directories => directories.iter().map(|directory| allowed(directory)).collect::<Result<_>>()?,
         };
         let metadata = fs::metadata(image).map_err(|e| cannot("look at the image", image, e))?;
-        Ok(Self { naming: image.to_path_buf(), allowed, above: vec![(metadata.dev(), metadata.ino())] })
+        Ok(Self { naming: image.to_path_buf(), allowed, above: vec![(metadata.dev(), metadata.ino())], held: None })
     }
 
     /// The recorded format, where it is one that is supported.
@@ -210,9 +249,20 @@ impl Chain {
 
     /// Opens the file for reading, where it is allowed and not one above; gives its path and its identity too.
     fn open(&self, role: Role, named: &Named) -> Result<(Arc<Overlay>, PathBuf, (u64, u64))> {
+        let (host, path, identity) = self.open_host(role, named, Access::Read)?;
+        Ok((Transaction::over_file(host, Access::Read)?.overlay(), path, identity))
+    }
+
+    fn open_host(&self, role: Role, named: &Named, access: Access) -> Result<(FileHost, PathBuf, (u64, u64))> {
+        if role == Role::Data && named.name.is_empty() {
+            let message = "the image keeps its data in an external data file, and does not say its name";
+            return Err(Error::unsupported(Layer::Image, message)
+                .with_host_path(&self.naming)
+                .with_hint(format!("record it: {}", Role::Data.rename(&self.naming))));
+        }
         let path = self.path(role, named)?;
         let (directory, below) = self.confine(role, named, &path)?;
-        let host = FileHost::open_beneath(&directory, &below, &path)?;
+        let host = FileHost::open_beneath(&directory, &below, &path, access)?;
         let identity = host.identity().map_err(|e| cannot("look at a file of the chain", &path, e))?;
         if self.above.contains(&identity) {
             let message = format!("the backing chain comes back to \"{}\"", named.shown());
@@ -220,7 +270,7 @@ impl Chain {
                 .with_host_path(&self.naming)
                 .with_hint("look at the chain with `qemu-img info --backing-chain -U IMAGE`"));
         }
-        Ok((Transaction::over(Box::new(host), Access::Read)?.overlay(), path, identity))
+        Ok((host, path, identity))
     }
 }
 
@@ -239,7 +289,7 @@ impl Gate for Chain {
             Format::Qcow2 => {
                 let mut above = self.above.clone();
                 above.push(identity);
-                let gate = Self { naming: path.clone(), allowed: self.allowed.clone(), above };
+                let gate = Self { naming: path.clone(), allowed: self.allowed.clone(), above, held: None };
                 let image = qcow2::Qcow2::open_through(overlay, &gate);
                 // An error from further down names its own file.
                 Ok(Arc::new(image.map_err(|error| match error.host_path() {
@@ -250,15 +300,12 @@ impl Gate for Chain {
         }
     }
 
-    fn data_file(&self, named: &Named) -> Result<Arc<dyn BlockDevice>> {
-        if named.name.is_empty() {
-            let message = "the image keeps its data in an external data file, and does not say its name";
-            return Err(Error::unsupported(Layer::Image, message)
-                .with_host_path(&self.naming)
-                .with_hint(format!("record it: {}", Role::Data.rename(&self.naming))));
+    fn data_file(&self, named: &Named) -> Result<DataFile> {
+        if let Some(held) = &self.held {
+            return Ok(held.clone());
         }
         let (overlay, _, _) = self.open(Role::Data, named)?;
-        Ok(Arc::new(raw::Raw::new(overlay)))
+        Ok(DataFile::read_only(overlay))
     }
 }
 

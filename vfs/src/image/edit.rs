@@ -1,6 +1,7 @@
 //! An edit of an image: where its bytes come from, and where the result goes.
 
-use super::backing::{Backing, Gate, Named, open_chain};
+use super::backing::{Backing, Gate, Named, data_file_of, hold_data_file, open_held};
+use super::data_file::{DataFile, HeldDataFile};
 use super::qcow2::{self, Qcow2};
 use super::{Format, ImageFormat};
 use crate::block::{BlockDevice, MemDevice};
@@ -54,7 +55,7 @@ pub struct Edit {
 
 #[derive(Debug)]
 enum Target {
-    InPlace,
+    InPlace(Option<HeldDataFile>),
     Copy(NewFile),
     Thin { new: NewFile, host: Arc<Overlay>, base: Arc<dyn ImageFormat> },
 }
@@ -63,7 +64,7 @@ impl Edit {
     /// Opens and locks the image, and begins the new file where the result goes into one.
     ///
     /// With `Access::Read` nothing can be committed into the image itself. A new file takes a shared lock on the image,
-    /// whatever the access. The errors are those of [`Transaction::begin`], [`open_chain`] and [`NewFile::create`];
+    /// whatever the access. The errors are those of [`Transaction::begin`], [`open_chain`](super::open_chain) and [`NewFile::create`];
     /// `Invalid` where the new file is the image.
     pub fn begin(source: &Source, destination: &Destination, access: Access) -> Result<Self> {
         Self::begin_into(source, destination, access, NewFile::create)
@@ -78,10 +79,15 @@ impl Edit {
     ) -> Result<Self> {
         let access = if *destination == Destination::InPlace { access } else { Access::Read };
         let txn = Transaction::begin_with(&source.image, access, &source.state)?;
-        let disk = open_chain(txn.overlay(), &source.image, source.format, &source.backing)?;
+        let Source { image, format, backing, .. } = source;
+        let held = match destination {
+            Destination::InPlace => hold_data_file(&txn.overlay(), image, *format, backing, access)?,
+            Destination::Output(..) | Destination::Overlay(..) => None,
+        };
+        let disk = open_held(txn.overlay(), image, *format, backing, held.as_ref())?;
         let source = Source { format: Some(disk.format()), ..source.clone() };
         match destination {
-            Destination::InPlace => Ok(Self { txn, disk, source, target: Target::InPlace, undo: None }),
+            Destination::InPlace => Ok(Self { txn, disk, source, target: Target::InPlace(held), undo: None }),
             Destination::Output(path, existing) => {
                 another_file(&source.image, path)?;
                 let new = create(path, *existing)?;
@@ -106,13 +112,19 @@ impl Edit {
     /// Has the commit make the file at `path` first, by which it can be taken back ([`Transaction::undo`]).
     ///
     /// The errors are those of [`NewFile::create`], which refuses a name that is taken; `Invalid` where the result does not
-    /// go into the image.
+    /// go into the image, `Unsupported` where it goes into an external data file.
     pub fn keep_undo(&mut self, path: &Path) -> Result<()> {
-        let Target::InPlace = self.target else {
+        let Target::InPlace(held) = &self.target else {
             let error =
                 Error::new(ErrorKind::Invalid, Layer::Host, "the image stays as it is: there is nothing to undo");
             return Err(error.with_host_path(path));
         };
+        if held.is_some() {
+            let message = "the image keeps its data in an external data file, and an undo file knows one file alone";
+            return Err(Error::unsupported(Layer::Image, message)
+                .with_host_path(&self.source.image)
+                .with_hint("leave --keep-undo out, and copy both files before the run"));
+        }
         self.undo = Some(NewFile::create(path, Existing::Refuse).map_err(|error| match error.kind() {
             ErrorKind::Denied if path.exists() => error.with_hint(UNDO_TAKEN),
             _ => error,
@@ -128,7 +140,7 @@ impl Edit {
     /// The format of the image.
     pub fn format(&self) -> Format {
         match &self.target {
-            Target::InPlace | Target::Copy(_) => self.disk.format(),
+            Target::InPlace(_) | Target::Copy(_) => self.disk.format(),
             Target::Thin { base, .. } => base.format(),
         }
     }
@@ -136,19 +148,29 @@ impl Edit {
     /// The image's file, where the result goes into it and its bytes are the disk's.
     pub fn raw_image(&self) -> Option<&Path> {
         match (&self.target, self.disk.format()) {
-            (Target::InPlace, Format::Raw) => Some(&self.source.image),
+            (Target::InPlace(_), Format::Raw) => Some(&self.source.image),
             _ => None,
         }
     }
 
     /// What an interrupted run had left when this one began.
     pub fn recovered(&self) -> Recovery {
-        self.txn.recovered()
+        match (self.txn.recovered(), self.held()) {
+            (Recovery::Nothing, Some(held)) => held.recovered(),
+            (recovered, _) => recovered,
+        }
     }
 
     /// What the edit has cost so far.
     pub fn counts(&self) -> IoCounts {
-        self.txn.counts()
+        self.held().map_or(self.txn.counts(), |held| self.txn.counts() + held.counts())
+    }
+
+    fn held(&self) -> Option<&HeldDataFile> {
+        match &self.target {
+            Target::InPlace(held) => held.as_ref(),
+            Target::Copy(_) | Target::Thin { .. } => None,
+        }
     }
 
     /// Hands what the disk holds down, and says how it is to be committed; nothing may be written after it.
@@ -159,9 +181,9 @@ impl Edit {
     /// Opens the result afresh, as its next user will.
     pub fn reopen(&self) -> Result<Arc<dyn BlockDevice>> {
         match &self.target {
-            Target::InPlace | Target::Copy(_) => {
+            Target::InPlace(_) | Target::Copy(_) => {
                 let Source { image, format, backing, .. } = &self.source;
-                Ok(open_chain(self.txn.overlay(), image, *format, backing)?)
+                Ok(open_held(self.txn.overlay(), image, *format, backing, self.held())?)
             }
             Target::Thin { host, base, .. } => {
                 Ok(Arc::new(Qcow2::open_through(Arc::clone(host), &Over(Arc::clone(base)))?))
@@ -176,7 +198,8 @@ impl Edit {
         let Self { txn, disk, target, undo, .. } = self;
         drop(disk);
         let counts: Result<IoCounts> = match target {
-            Target::InPlace => match undo {
+            Target::InPlace(Some(held)) => held.commit(txn, plan),
+            Target::InPlace(None) => match undo {
                 Some(undo) => return txn.commit_undoable(plan, undo),
                 None => txn.commit(plan),
             },
@@ -195,6 +218,25 @@ impl Edit {
     }
 }
 
+/// Finishes or discards what an interrupted run left of a commit to the image, or to its external data file where
+/// `source` allows that. Beside what was done it gives the data file's name where that was not looked at.
+///
+/// The errors are those of [`Transaction::begin_with`] for writing, and those of opening the data file.
+pub fn recover(source: &Source) -> Result<(Recovery, Option<Named>)> {
+    let Source { image, format, backing, state } = source;
+    let txn = Transaction::begin_with(image, Access::Write, state)?;
+    let host = txn.overlay();
+    if *backing == Backing::Deny {
+        // Whatever else the image is, it has been recovered.
+        return Ok((txn.recovered(), data_file_of(&host, *format).unwrap_or_default()));
+    }
+    let held = hold_data_file(&host, image, *format, backing, Access::Write)?;
+    Ok(match (txn.recovered(), held) {
+        (Recovery::Nothing, Some(held)) => (held.recovered(), None),
+        (recovered, _) => (recovered, None),
+    })
+}
+
 const UNDO_TAKEN: &str =
     "choose another name; if an earlier run has left the file, its changes cannot be taken back without it";
 
@@ -207,7 +249,7 @@ impl Gate for Over {
         Ok(Arc::clone(&self.0))
     }
 
-    fn data_file(&self, _named: &Named) -> Result<Arc<dyn BlockDevice>> {
+    fn data_file(&self, _named: &Named) -> Result<DataFile> {
         Err(Error::corrupt(Layer::Image, "a new overlay has no data file"))
     }
 }

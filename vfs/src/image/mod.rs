@@ -1,6 +1,7 @@
 //! Image formats: the guest's disk in a host file.
 
 mod backing;
+mod data_file;
 mod edit;
 pub mod inspect;
 pub mod qcow2;
@@ -8,13 +9,16 @@ pub mod raw;
 mod short;
 
 pub use backing::{Backing, Named, open_chain};
-pub use edit::{Destination, Edit, Source};
+pub use edit::{Destination, Edit, Source, recover};
 pub use short::{Short, explain};
+#[cfg(test)]
+pub(crate) use {backing::open_held, data_file::HeldDataFile};
 
 use crate::block::BlockDevice;
 use crate::error::Result;
 use crate::transaction::{CommitPlan, Overlay};
 use backing::{Closed, Gate};
+use data_file::DataFile;
 use std::fmt;
 use std::sync::Arc;
 

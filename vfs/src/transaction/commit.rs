@@ -84,6 +84,19 @@ pub(super) fn switch(base: &Base, overlay: &Overlay, sector: u64, freed: &[Range
     Ok(())
 }
 
+/// Writes what the overlay holds and makes it durable, without a way back: nothing refers to these bytes yet.
+pub(super) fn fill(base: &Base, overlay: &Overlay) -> Result<()> {
+    let changed = changes::changed(overlay)?;
+    let before = |error| base.wrap("the commit failed before it began; the image is as it was", error);
+    for range in &changed {
+        base.reserve(range).map_err(before)?;
+    }
+    if changed.is_empty() {
+        return Ok(());
+    }
+    write_ranges(base, overlay, &changed).and_then(|()| base.sync()).map_err(before)
+}
+
 /// Writes what the overlay has in these ranges.
 fn write_ranges(base: &Base, overlay: &Overlay, ranges: &[Range<u64>]) -> Result<()> {
     let mut buf = Vec::new();

@@ -6,6 +6,7 @@ use crc32c::crc32c;
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 const SECTOR: usize = 512;
@@ -75,6 +76,9 @@ struct Inner {
     before: Disk,
     now: Disk,
     log: Vec<Op>,
+    /// When each call of the log was, by a clock that several hosts may share.
+    times: Vec<usize>,
+    now_is: Arc<AtomicUsize>,
     calls: usize,
     fault: Option<Fault>,
     failed: bool,
@@ -116,8 +120,21 @@ impl CrashHost {
 
     pub(crate) fn with_clock(disk: Disk, clock: Clock) -> Self {
         let (before, log) = (disk.clone(), Vec::new());
-        let inner = Inner { before, now: disk, log, calls: 0, fault: None, failed: false, clock };
+        let (times, now_is) = (Vec::new(), Arc::default());
+        let inner = Inner { before, now: disk, log, times, now_is, calls: 0, fault: None, failed: false, clock };
         Self { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    /// Another host, whose calls are ordered with this one's ([`times`](Self::times)).
+    pub(crate) fn second(&self, disk: Disk) -> Self {
+        let other = Self::new(disk);
+        other.inner().now_is = Arc::clone(&self.inner().now_is);
+        other
+    }
+
+    /// The moment of each call of the log: moments are numbered from 0.
+    pub(crate) fn times(&self) -> Vec<usize> {
+        self.inner().times.clone()
     }
 
     /// Lets the call number `call` from now on, counted from 0, fail.
@@ -145,9 +162,7 @@ impl CrashHost {
 
     /// Does what another host has done.
     pub(crate) fn replay(&self, op: Op) {
-        let mut inner = self.inner();
-        op.apply(&mut inner.now);
-        inner.log.push(op);
+        self.inner().happen(op);
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -184,8 +199,7 @@ impl Inner {
 
     fn act(&mut self, op: Op) -> io::Result<()> {
         let Some((failure, error)) = self.call(Call::Change) else {
-            op.apply(&mut self.now);
-            self.log.push(op);
+            self.happen(op);
             return Ok(());
         };
         let half = |bytes: &[u8]| bytes[..bytes.len() / SECTOR / 2 * SECTOR].to_vec();
@@ -199,10 +213,15 @@ impl Inner {
             (Failure::Done, op) => Some(op),
         };
         if let Some(op) = happened {
-            op.apply(&mut self.now);
-            self.log.push(op);
+            self.happen(op);
         }
         Err(error)
+    }
+
+    fn happen(&mut self, op: Op) {
+        op.apply(&mut self.now);
+        self.log.push(op);
+        self.times.push(self.now_is.fetch_add(1, Ordering::Relaxed));
     }
 
     fn read(&mut self, from: impl FnOnce(&Disk) -> Option<&[u8]>, buf: &mut [u8], offset: u64) -> io::Result<()> {

@@ -14,7 +14,7 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// The guest's disk, in bytes: no multiple of a cluster.
-const SIZE: usize = (768 << 10) + 512;
+pub(super) const SIZE: usize = (768 << 10) + 512;
 
 /// What stands at the end of a chain below the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ pub(super) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-fn succeed(program: &str, arguments: &[&str]) {
+pub(super) fn succeed(program: &str, arguments: &[&str]) {
     let output = tool(program, arguments);
     assert!(output.status.success(), "{program} {arguments:?}\n{}", said(&output));
 }

@@ -89,9 +89,9 @@ impl FileHost {
         Ok(Self { path, file, kind: Kind::Regular, directory: Some(parent.to_path_buf()), journal })
     }
 
-    /// Opens for reading, and locks, the regular file at `below` in the directory `root`: no link is followed on the way
+    /// Opens and locks the regular file at `below` in the directory `root`; its journal lies beside it. No link is followed on the way
     /// from there, and the way does not lead out. Both paths have their links followed already; `shown` is for messages.
-    pub(crate) fn open_beneath(root: &Path, below: &Path, shown: &Path) -> Result<Self> {
+    pub(crate) fn open_beneath(root: &Path, below: &Path, shown: &Path, access: Access) -> Result<Self> {
         let failed = |errno: Errno| cannot("open the file", shown, errno.into());
         let (Some(parent), Some(name)) = (below.parent(), below.file_name()) else {
             return Err(wrong_type(shown, "a directory"));
@@ -105,13 +105,17 @@ impl FileHost {
         let directory = openat2(&root_fd, at, OpenHow::new().flags(flags).resolve(confined)).map_err(failed)?;
         let found = fstatat(&directory, name, AtFlags::AT_SYMLINK_NOFOLLOW).map_err(failed)?;
         regular(shown, found.st_mode)?;
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
+        let flags = match access {
+            Access::Read => OFlag::O_RDONLY,
+            Access::Write => OFlag::O_RDWR,
+        };
+        let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
         let file = openat2(&directory, name, OpenHow::new().flags(flags).resolve(confined))
-            .map_err(|errno| denied(shown, Access::Read, errno).unwrap_or_else(|| failed(errno)))?;
+            .map_err(|errno| denied(shown, access, errno).unwrap_or_else(|| failed(errno)))?;
         let stat = fstat(&file).map_err(failed)?;
         regular(shown, stat.st_mode)?;
         let file = File::from(file);
-        lock::lock(&file, Access::Read)
+        lock::lock(&file, access)
             .and_then(|()| lock::still_named(&file, &directory, name))
             .map_err(|error| error.with_host_path(shown))?;
         let directory_path = root.join(parent);

@@ -11,6 +11,8 @@ mod commit;
 #[cfg(test)]
 pub(crate) mod crash;
 #[cfg(test)]
+mod crash_data_file;
+#[cfg(test)]
 mod crash_ext4;
 #[cfg(test)]
 mod crash_fresh;
@@ -140,6 +142,12 @@ impl Transaction {
         Self::start(host, access, None)
     }
 
+    /// Begins on a file that has been opened and locked with this access.
+    pub(crate) fn over_file(host: FileHost, access: Access) -> Result<Self> {
+        let directory = host.directory().map(Path::to_path_buf);
+        Self::start(Box::new(host), access, directory)
+    }
+
     fn start(host: Box<dyn Host>, access: Access, spill: Option<PathBuf>) -> Result<Self> {
         let base = Arc::new(Base::new(host)?);
         let recovered = match access {
@@ -161,6 +169,18 @@ impl Transaction {
     /// The host file's bytes with the writes held laid over them; the image formats stand on it.
     pub fn overlay(&self) -> Arc<Overlay> {
         Arc::clone(&self.overlay)
+    }
+
+    /// Another overlay on the image, for what [`fill`](Self::fill) is to write.
+    pub(crate) fn second_overlay(&self) -> Arc<Overlay> {
+        Arc::new(Overlay::new(Arc::clone(&self.base) as _))
+    }
+
+    /// Writes what `seed`, a [`second_overlay`](Self::second_overlay) that has not grown, holds and the image does not
+    /// have, where nothing refers to it yet, and makes it durable; the transaction goes on.
+    pub(crate) fn fill(&self, seed: &Overlay) -> Result<()> {
+        self.writable()?;
+        commit::fill(&self.base, seed)
     }
 
     /// What the run has cost so far.

@@ -11,9 +11,8 @@ use super::pointers;
 use super::refcount::Refcounts;
 use super::space::Space;
 use super::subclusters::State;
-use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
-use crate::image::{Gate, ImageFormat, Short};
+use crate::image::{DataFile, Gate, ImageFormat, Short};
 use crate::transaction::Overlay;
 use std::sync::Arc;
 
@@ -33,7 +32,7 @@ pub(super) struct Disk {
     /// How far was read behind the end of the backing file, in bytes of this disk; 0 where nothing was.
     read_behind: u64,
     /// Where the clusters are; in `host` where there is none.
-    data: Option<Arc<dyn BlockDevice>>,
+    pub(super) data: Option<DataFile>,
     pub(super) l1: Vec<u64>,
     pub(super) l2: TableCache,
     pub(super) refcounts: Refcounts,
@@ -47,7 +46,9 @@ pub(super) struct Disk {
 pub(super) enum Phase {
     /// Nothing has been written.
     Clean,
-    /// Something has been written.
+    /// Something has been written into clusters that the external data file had already: the tables are as they were.
+    InPlace,
+    /// Something has been written, and the tables changed.
     Changed,
     /// A write failed half way: the tables in memory are no longer to be trusted with a commit.
     Failed,
@@ -198,7 +199,7 @@ impl Disk {
                 Ok(())
             }
             Mapping::Standard(host) => match &self.data {
-                Some(data) => read_padded(&**data, buf, host.saturating_add(start)),
+                Some(data) => read_padded(&*data.bytes, buf, host.saturating_add(start)),
                 None => read_padded(&*self.host, buf, host.saturating_add(start)),
             },
             Mapping::Mixed { offset, subclusters } => {

@@ -15,6 +15,8 @@ pub(super) const COMPRESSION: u32 = 3;
 pub(super) const EXTENDED_L2: u32 = 4;
 /// Autoclear: the bitmaps are consistent.
 pub(super) const BITMAPS: u32 = 0;
+/// Autoclear: the external data file reads as the disk does.
+pub(super) const RAW_DATA_FILE: u32 = 1;
 
 /// Which of the three sets a feature bit is in, as the feature name table numbers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,24 +116,11 @@ impl Features {
     }
 
     /// Fails with `Unsupported`, by name and with the way out, where a bit forbids to write to an image that can be read.
-    ///
-    /// The data file's clusters lie where the guest's do: there is no place in it for a new version beside the old one, so
-    /// that nothing could switch from the one to the other.
-    pub(super) fn refuse_writes(self, data_file: Option<&str>) -> Result<()> {
-        let is_on = |bit| self.has(Set::Incompatible, bit);
-        if is_on(DAMAGED) {
+    pub(super) fn refuse_writes(self) -> Result<()> {
+        if self.has(Set::Incompatible, DAMAGED) {
             return Err(refusal(
                 "the image is marked corrupt".to_owned(),
                 "look at it with `qemu-img check IMAGE`, repair it with `qemu-img check -r all IMAGE`",
-            ));
-        }
-        if is_on(DATA_FILE) {
-            let name = data_file.map(|name| format!(" \"{name}\"")).unwrap_or_default();
-            return Err(refusal(
-                format!(
-                    "the image keeps its data in an external data file{name}, which cannot be changed all or nothing"
-                ),
-                "bring it into one file with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
             ));
         }
         Ok(())
@@ -145,7 +134,7 @@ impl Features {
         });
         let extended = self.has(Set::Incompatible, EXTENDED_L2).then(|| "extended L2 entries".to_owned());
         let autoclear = bits(self.autoclear)
-            .filter(|bit| *bit != BITMAPS)
+            .filter(|bit| *bit != BITMAPS && !(*bit == RAW_DATA_FILE && self.has(Set::Incompatible, DATA_FILE)))
             .map(|bit| format!("unknown autoclear feature {} (a write clears it)", names.name(Set::Autoclear, bit)));
         let marks = [(DIRTY, "dirty"), (DAMAGED, "corrupt")];
         let marks =

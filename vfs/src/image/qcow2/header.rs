@@ -2,14 +2,14 @@
 
 use super::compressed::Method;
 use super::extension::{self, Bitmaps, Extensions};
-use super::feature::{BITMAPS, COMPRESSION, DATA_FILE, DIRTY, EXTENDED_L2, Features, Set};
+use super::feature::{BITMAPS, COMPRESSION, DATA_FILE, DIRTY, EXTENDED_L2, Features, RAW_DATA_FILE, Set};
 use super::geometry::{ENTRY, Geometry};
 use super::layout::{Layout, read_padded, truncated};
 use super::mapping::{Storage, Version};
 use super::{pointers, refcount};
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
-use crate::image::Named;
+use crate::image::{DataFile, Named};
 use crate::transaction::Overlay;
 use std::ops::Range;
 
@@ -123,8 +123,47 @@ impl Header {
 
     /// Fails with `Unsupported` where the image can be read and not written to.
     pub(super) fn refuse_writes(&self) -> Result<()> {
-        let name = self.extensions.data_file.as_ref().map(|name| name.escape_ascii().to_string());
-        self.features.refuse_writes(name.as_deref())
+        self.features.refuse_writes()
+    }
+
+    /// Fails with `Unsupported` where the clusters in this external data file can be read and not written to.
+    pub(super) fn refuse_data_file(&self, file: &DataFile) -> Result<()> {
+        const CONVERT: &str = "bring it into one file with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`";
+        let size = file.bytes.size();
+        let (why, hint) = if file.seed.is_none() {
+            ("it is written to only where the result goes into the image itself".to_owned(), CONVERT.to_owned())
+        } else if self.snapshots > 0 {
+            ("with internal snapshots, which share clusters, it is only read".to_owned(), CONVERT.to_owned())
+        } else if self.consistent_bitmaps().is_some() {
+            let hint = "remove each bitmap with `qemu-img bitmap --remove IMAGE NAME`";
+            ("with persistent bitmaps it is only read".to_owned(), hint.to_owned())
+        } else if self.is_dirty() {
+            let hint = "repair it with `qemu-img check -r all IMAGE`";
+            ("while the image is marked dirty it is only read".to_owned(), hint.to_owned())
+        } else if size < self.size {
+            let hint = format!("lengthen it with zeros: truncate -s {} FILE", self.size);
+            (format!("it ends at byte {size} of a disk of {} bytes, and is only read", self.size), hint)
+        } else {
+            return Ok(());
+        };
+        let name = self.extensions.data_file.as_deref().unwrap_or_default().escape_ascii();
+        let message = format!("qcow2: the image keeps its data in the external data file \"{name}\": {why}");
+        Err(Error::unsupported(Layer::Image, message).with_hint(hint))
+    }
+
+    /// Whether a write leaves the autoclear bits as they are.
+    pub(super) fn keeps_autoclear(&self) -> bool {
+        self.features.autoclear == self.kept_autoclear()
+    }
+
+    /// The autoclear bits of what this program keeps up to date.
+    fn kept_autoclear(&self) -> u64 {
+        let bitmaps = self.consistent_bitmaps().map_or(0, |_| 1 << BITMAPS);
+        match self.storage() {
+            Storage::Image => bitmaps,
+            // Every cluster that is mapped anew is written whole.
+            Storage::DataFile => bitmaps | self.features.autoclear & (1 << RAW_DATA_FILE),
+        }
     }
 
     /// Where the guest's clusters are.
@@ -200,8 +239,7 @@ pub(super) fn switch(host: &Overlay, header: &Header, new: Places) -> Result<()>
     sector[56..60].copy_from_slice(&clusters.to_be_bytes());
     if header.version == Version::V3 {
         sector[72..80].copy_from_slice(&header.features.incompatible.to_be_bytes());
-        let kept: u64 = header.consistent_bitmaps().map_or(0, |_| 1 << BITMAPS);
-        sector[88..96].copy_from_slice(&kept.to_be_bytes());
+        sector[88..96].copy_from_slice(&header.kept_autoclear().to_be_bytes());
     }
     if let Some(directory) = new.bitmaps {
         let mut cluster = vec![0; header.geometry.cluster_len()];

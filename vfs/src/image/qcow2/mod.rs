@@ -17,8 +17,12 @@
 //! refcounts. The freed clusters stay in the file, for QEMU to use again, and their room is given back to the host once
 //! the commit is durable.
 //!
-//! An image that is marked dirty gets its refcounts counted anew with the first change. One that is marked corrupt, or
-//! has its data in another file, is only read.
+//! Where the guest's clusters are in an external data file, they are written in their places there, through the data
+//! file's own transaction, and only the image's tables are shadowed: a cluster that is not mapped yet is mapped over what
+//! the guest reads there.
+//!
+//! An image that is marked dirty gets its refcounts counted anew with the first change. One that is marked corrupt is
+//! only read.
 //!
 //! # Memory
 //! The L1 table (32 MiB at most, 8 bytes for 512 MiB of disk with the usual clusters) and the refcount table (8 MiB at
@@ -67,6 +71,11 @@ use crate::transaction::{CommitPlan, Overlay};
 use disk::Disk;
 use mapping::Version;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The external data file that the image in `host` names, where it has one; the errors are those of opening the image.
+pub(super) fn data_file(host: &Overlay) -> Result<Option<Named>> {
+    Ok(header::Header::read(host)?.data_file())
+}
 
 /// An open qcow2 image.
 #[derive(Debug)]

@@ -8,13 +8,14 @@ use super::mapping::Mapping;
 use super::pointers;
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::image::DataFile;
 
 impl Disk {
     /// Writes `buf` at the guest's byte `offset`; the range has been checked.
     pub(super) fn write(&mut self, buf: &[u8], offset: u64) -> Result<()> {
         match self.phase {
-            Phase::Clean => self.header.refuse_writes().inspect_err(|_| self.phase = Phase::Failed)?,
-            Phase::Changed => {}
+            Phase::Clean => self.refuse_writes().inspect_err(|_| self.phase = Phase::Failed)?,
+            Phase::InPlace | Phase::Changed => {}
             Phase::Failed => return Err(failed()),
             Phase::Finished => {
                 return Err(Error::new(
@@ -37,8 +38,19 @@ impl Disk {
         Ok(())
     }
 
+    fn refuse_writes(&self) -> Result<()> {
+        self.header.refuse_writes()?;
+        match &self.data {
+            Some(data) => self.header.refuse_data_file(data),
+            None => Ok(()),
+        }
+    }
+
     fn write_part(&mut self, part: Part, data: &[u8]) -> Result<()> {
         let old = self.lookup(part.cluster)?;
+        if let Some(file) = self.data.clone() {
+            return self.write_in_place(&file, part, old, data);
+        }
         if let Mapping::Standard(offset) = old
             && offset >= self.space.floor()
         {
@@ -71,6 +83,37 @@ impl Disk {
         self.refcounts.take(new, 1);
         self.release(old);
         self.refcounts.settle(&self.host, &mut self.space)
+    }
+
+    /// Writes a part into its place in the external data file, and maps its cluster where it is not mapped.
+    ///
+    /// The new mapping leads to bytes that read as the old one does, so that it can be there before what is written is.
+    fn write_in_place(&mut self, file: &DataFile, part: Part, old: Mapping, data: &[u8]) -> Result<()> {
+        let at = self.guest_offset(part);
+        if let Mapping::Standard(_) = old {
+            if self.phase == Phase::Clean {
+                // Autoclear bits of others have to go.
+                self.phase = if self.header.keeps_autoclear() { Phase::InPlace } else { Phase::Changed };
+            }
+            return file.bytes.write_at(data, at);
+        }
+        if self.reads_zero(old) && is_zero(data) {
+            return Ok(());
+        }
+        self.phase = Phase::Changed;
+        let (l1_index, l2_index) = self.header.geometry.l1_l2(part.cluster);
+        let table = self.own_l2(l1_index)?;
+        let place = self.guest_offset(Part { start: 0, ..part });
+        // The file may end inside the disk's last cluster.
+        let there = file.bytes.size().saturating_sub(place).min(self.header.geometry.cluster_size());
+        let mut cluster = vec![0; usize::try_from(there).unwrap_or(usize::MAX)];
+        self.read_mapped(old, place, &mut cluster)?;
+        file.prepare(&cluster, place)?;
+        let start = usize::try_from(part.start).unwrap_or(usize::MAX);
+        cluster.get_mut(start..start.saturating_add(data.len())).ok_or_else(past_table)?.copy_from_slice(data);
+        file.bytes.write_at(&cluster, place)?;
+        let bytes = self.l2.change(&self.host, l1_index, table)?;
+        Entry::own(place).put(self.header.geometry, bytes, l2_index)
     }
 
     /// Whether a part replaces all of its cluster that the guest can see.
@@ -131,7 +174,7 @@ impl Disk {
     /// Writes the tables to new clusters and, last, the header's sector. Nothing where nothing was changed.
     pub(super) fn finish(&mut self) -> Result<()> {
         match self.phase {
-            Phase::Clean | Phase::Finished => {}
+            Phase::Clean | Phase::InPlace | Phase::Finished => {}
             Phase::Failed => return Err(failed()),
             Phase::Changed => {
                 // Failed unless all of it succeeds.

@@ -1,0 +1,81 @@
+//! The external data file of a qcow2 image: read, or edited together with the image.
+//!
+//! Its clusters have one place, the guest's own offset (QEMU's docs/interop/qcow2.rst, "External data file"), so that no
+//! new version can be made beside the old one: what changes goes through a journal of the data file. A cluster that the
+//! image does not map yet is mapped before that, over the bytes that the guest reads there already; so each of the two
+//! files goes from one whole state to another, and what the guest reads changes with the data file's commit alone.
+
+use crate::block::BlockDevice;
+use crate::error::Result;
+use crate::transaction::{CommitPlan, IoCounts, Overlay, Recovery, Transaction};
+use std::sync::Arc;
+
+/// A data file as the image over it uses it.
+#[derive(Clone, Debug)]
+pub(super) struct DataFile {
+    /// Its bytes, as long as the file is.
+    pub(super) bytes: Arc<Overlay>,
+    /// What the file has to hold before the image leads there: what the guest reads in clusters that were not mapped.
+    /// None where the file is only read.
+    pub(super) seed: Option<Arc<Overlay>>,
+}
+
+impl DataFile {
+    /// One that is only read.
+    pub(super) fn read_only(bytes: Arc<Overlay>) -> Self {
+        Self { bytes, seed: None }
+    }
+
+    /// Notes that the file has to have these bytes, at byte `offset`, before the image maps them.
+    pub(super) fn prepare(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        let Some(seed) = &self.seed else { return Ok(()) };
+        let mut there = vec![0; bytes.len()];
+        seed.read_at(&mut there, offset)?;
+        if there == bytes { Ok(()) } else { seed.write_at(bytes, offset) }
+    }
+}
+
+/// A data file that is locked as its image is, and whose changes are held until [`commit`](Self::commit).
+#[derive(Debug)]
+pub(crate) struct HeldDataFile {
+    txn: Transaction,
+    seed: Arc<Overlay>,
+}
+
+impl HeldDataFile {
+    /// The file of this transaction, with nothing changed yet.
+    pub(crate) fn new(txn: Transaction) -> Self {
+        let seed = txn.second_overlay();
+        Self { txn, seed }
+    }
+
+    /// The file for the image over it.
+    pub(super) fn file(&self) -> DataFile {
+        DataFile { bytes: self.txn.overlay(), seed: Some(Arc::clone(&self.seed)) }
+    }
+
+    /// What an interrupted run had left beside the file.
+    pub(super) fn recovered(&self) -> Recovery {
+        self.txn.recovered()
+    }
+
+    /// What the edit has cost so far on the file.
+    pub(super) fn counts(&self) -> IoCounts {
+        self.txn.counts()
+    }
+
+    /// Commits the edit of both files, of which `image` is held as `plan` says.
+    ///
+    /// Three steps, each durable before the next begins: the data file gets what the guest reads in the clusters that
+    /// are to be mapped, which nothing refers to yet; the image maps them; the data file's journal makes the guest's
+    /// disk the new one. On an error the guest's disk is the old one, or the error is of the kind `Unfinished`.
+    pub(crate) fn commit(self, image: Transaction, plan: CommitPlan) -> Result<IoCounts> {
+        // The image stays locked until the last step is done.
+        let lock = image.overlay();
+        self.txn.fill(&self.seed)?;
+        let counts = image.commit(plan)?;
+        let counts = counts + self.txn.commit(CommitPlan::Journal)?;
+        drop(lock);
+        Ok(counts)
+    }
+}
