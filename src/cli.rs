@@ -94,7 +94,7 @@ pub struct ImageFile {
     /// Open the backing files of a qcow2 image, where they lie in one of these directories or below (repeatable)
     ///
     /// Without DIR, the directory of the image. The backing files' formats, raw or qcow2, must be recorded. They are only
-    /// read; what is written goes to the image itself, and to its external data file, which has to lie there too.
+    /// read, and so is an external data file; what is written goes to the image itself.
     #[arg(long, value_name = "DIR,...", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
     pub backing_chain: Option<Vec<PathBuf>>,
 
@@ -223,6 +223,12 @@ pub struct Inject {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "overlay", "dry_run"])]
     pub keep_undo: Option<PathBuf>,
 
+    /// Write to the image's external data file too, which is this one
+    ///
+    /// That the image names it is not enough, as an image could name any file. No other file is opened for that.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "overlay", "keep_undo"])]
+    pub data_file: Option<PathBuf>,
+
     /// Let --output or --overlay replace a file that is there and that nobody uses
     #[arg(long)]
     pub force: bool,
@@ -298,11 +304,9 @@ pub struct Recover {
     /// The disk image
     pub image: PathBuf,
 
-    /// Recover the external data file of a qcow2 image too, where it lies in one of these directories or below (repeatable)
-    ///
-    /// Without DIR, the directory of the image.
-    #[arg(long, value_name = "DIR,...", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
-    pub backing_chain: Option<Vec<PathBuf>>,
+    /// Recover the external data file of a qcow2 image too, which is this one
+    #[arg(long, value_name = "FILE")]
+    pub data_file: Option<PathBuf>,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]

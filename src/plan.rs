@@ -131,7 +131,7 @@ impl Target {
             cli::ImageFormat::Qcow2 => Format::Qcow2,
         });
         let backing = typed.backing_chain.map_or(Backing::Deny, Backing::Within);
-        let source = Source { image: typed.image, format, backing, state: state(typed.journal) };
+        let source = Source { image: typed.image, format, backing, data_file: None, state: state(typed.journal) };
         Ok(Self { source, volume: volume(partition)?, access })
     }
 }
@@ -165,7 +165,8 @@ impl Inject {
         let run = if typed.dry_run { Run::Dry } else { Run::Commit };
         let destination = destination(typed.output, typed.overlay, typed.force)?;
         let in_place = if typed.in_place_unsafe { InPlace::Allowed } else { InPlace::Refused };
-        let (target, keep_undo) = (Target::to_change(typed.target, in_place)?, typed.keep_undo);
+        let (mut target, keep_undo) = (Target::to_change(typed.target, in_place)?, typed.keep_undo);
+        target.source.data_file = typed.data_file;
         Ok(Self { target, requests, run, destination, keep_undo, output, now: now()? })
     }
 }
@@ -181,8 +182,9 @@ impl Undo {
 impl Recover {
     /// What was typed.
     pub fn new(typed: cli::Recover) -> Self {
-        let backing = typed.backing_chain.map_or(Backing::Deny, Backing::Within);
-        Self { source: Source { image: typed.image, format: None, backing, state: state(typed.journal) } }
+        let (image, data_file) = (typed.image, typed.data_file);
+        let source = Source { image, format: None, backing: Backing::Deny, data_file, state: state(typed.journal) };
+        Self { source }
     }
 }
 

@@ -96,7 +96,7 @@ fn reveal(revealed: &[Revealed]) {
 
 /// Opens the guest filesystem of an image for reading, under a shared lock that lives as long as the transaction.
 fn look(target: &Target) -> Result<(Transaction, Box<dyn GuestFs>), Failure> {
-    let Source { image, format, backing, state } = &target.source;
+    let Source { image, format, backing, state, .. } = &target.source;
     let txn = Transaction::begin_with(image, Access::Read, state)?;
     let disk = image::open_chain(txn.overlay(), image, *format, backing)?;
     let explained = |error| image::explain(&*disk, error);

@@ -16,7 +16,7 @@ pub(super) fn run(plan: &Recover) -> Result<Exit, Failure> {
     let mut text = format!("{}: {said}\n", printable(&plan.source.image.display().to_string()));
     if let Some(Named { name, .. }) = unseen {
         let name = name.escape_ascii();
-        text.push_str(&format!("its external data file \"{name}\" was not looked at: allow it with --backing-chain\n"));
+        text.push_str(&format!("its external data file \"{name}\" was not looked at: name it with --data-file FILE\n"));
     }
     print(text.as_bytes())?;
     Ok(Exit::Done)

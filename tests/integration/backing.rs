@@ -52,13 +52,20 @@ fn a_data_file_takes_the_items_when_allowed() {
         let output = run(&items.on(&top, &[]));
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{said}");
-        assert!(said.contains("disk.data") && said.contains("--backing-chain"), "{said}");
+        assert!(said.contains("disk.data") && said.contains("--data-file"), "{said}");
+        // Only what is named is written to, and only where the image has it.
+        let output = run(&items.on(&top, &["--backing-chain"]));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(3) && said.contains("--data-file"), "{said}");
+        let output = run(&items.on(&top, &["--data-file", text(&start)]));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(3) && said.contains("and not this one"), "{said}");
         let undo = scratch.path().join("undo");
-        let output = run(&items.on(&top, &["--backing-chain", "--keep-undo", text(&undo)]));
-        assert!(output.status.code() == Some(3) && !undo.exists());
+        let output = run(&items.on(&top, &["--data-file", text(&data), "--keep-undo", text(&undo)]));
+        assert!(output.status.code() == Some(2) && !undo.exists());
         oracle::succeed("qemu-img", &["compare", "-f", "raw", "-F", "qcow2", text(&start), text(&top)]);
 
-        expect(0, &items.on(&top, &["--backing-chain"]));
+        expect(0, &items.on(&top, &["--data-file", text(&data)]));
         assert_eq!(expect(0, &["cat", text(&top), "/etc/motd", "--backing-chain"]), "put here by imgraft\n");
         oracle::succeed("qemu-img", &["check", "-f", "qcow2", text(&top)]);
         let raw = oracle::raw(&scratch, &top, "qcow2");
@@ -66,9 +73,9 @@ fn a_data_file_takes_the_items_when_allowed() {
         if kind == "on" {
             assert!(std::fs::read(&raw).expect("it is there") == std::fs::read(&data).expect("it is there"));
         }
-        assert!(expect(0, &items.on(&top, &["--backing-chain"])).contains("unchanged"));
-        assert!(expect(0, &["recover", text(&top)]).contains("was not looked at: allow it with --backing-chain"));
-        assert!(expect(0, &["recover", "--backing-chain", text(&top)]).contains("nothing to recover"));
+        assert!(expect(0, &items.on(&top, &["--data-file", text(&data)])).contains("unchanged"));
+        assert!(expect(0, &["recover", text(&top)]).contains("was not looked at: name it with --data-file"));
+        assert!(expect(0, &["recover", "--data-file", text(&data), text(&top)]).contains("nothing to recover"));
     }
 }
 

@@ -140,7 +140,8 @@ fn data_files_are_refused() {
 }
 
 fn source(path: &Path) -> Source {
-    Source { image: path.to_path_buf(), format: None, backing: here(), state: StateDir::default() }
+    let data_file = Some(path.with_file_name("data"));
+    Source { image: path.to_path_buf(), format: None, backing: here(), data_file, state: StateDir::default() }
 }
 
 /// Begins an edit; a tool of another test may hold the lock for a moment.
@@ -242,7 +243,7 @@ fn data_files_that_are_not_written() {
         assert!(error.hint().unwrap().contains(way), "{error:?}");
     };
     let copy = Destination::Output(dir.path().join("copy"), Existing::Refuse);
-    refused(&copy, "only where the result goes into the image itself", "qemu-img convert");
+    refused(&copy, "only where it is named, and the result goes into the image itself", "qemu-img convert");
     // A thin image over it takes all that is written.
     let thin = dir.path().join("thin.qcow2");
     let edit = begin(&path, &Destination::Overlay(thin.clone(), Existing::Refuse));
@@ -269,6 +270,19 @@ fn data_files_that_are_not_written() {
         bytes[at] |= byte;
         fs::write(&path, bytes).unwrap();
     };
+    // What may be written to is the caller's to say, and not the image's.
+    let begin_with = |image: &Path, data_file: &Path| {
+        let source = Source { data_file: Some(data_file.to_path_buf()), ..source(image) };
+        Edit::begin(&source, &Destination::InPlace, Access::Write).unwrap_err()
+    };
+    let other = dir.path().join("other");
+    fs::copy(&data, &other).unwrap();
+    let error = begin_with(&path, &other);
+    assert!(error.kind() == Denied && error.to_string().contains("and not this one"), "{error:?}");
+    let error = begin_with(&thin, &data);
+    assert!(error.kind() == Invalid && error.hint().unwrap().contains("leave --data-file out"), "{error:?}");
+    assert!(sum() == before && fs::read(&other).unwrap() == before.1);
+
     patched(79, 1);
     refused(&Destination::InPlace, "marked dirty", "qemu-img check -r all");
     patched(79, 0);
@@ -374,6 +388,6 @@ fn kills_leave_a_version() {
     let dir = tempfile::tempdir().unwrap();
     let [path, data] = ["disk.qcow2", "data"].map(|name| dir.path().join(name));
     create(&path, &data, "");
-    let (recovery, unseen) = image::recover(&Source { backing: Backing::Deny, ..source(&path) }).unwrap();
+    let (recovery, unseen) = image::recover(&Source { data_file: None, ..source(&path) }).unwrap();
     assert_eq!((recovery, unseen.unwrap().name), (Recovery::Nothing, text(&data).as_bytes().to_vec()));
 }

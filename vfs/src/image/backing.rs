@@ -1,7 +1,7 @@
 //! Other files that an image names: refused, unless the caller allows the directories that they lie in.
 
 use super::data_file::{DataFile, HeldDataFile};
-use super::{Format, ImageFormat, inspect, qcow2, raw};
+use super::{Format, ImageFormat, Source, inspect, qcow2, raw};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::transaction::{Access, FileHost, Overlay, Transaction};
 use std::ffi::OsStr;
@@ -69,9 +69,23 @@ impl Gate for Closed {
     fn data_file(&self, named: &Named) -> Result<DataFile> {
         let message = format!("qcow2: the image keeps its data in the external data file \"{}\"", named.shown());
         Err(Error::unsupported(Layer::Image, message).with_hint(
-            "allow it with --backing-chain, if you trust the image, or bring it into one file with `qemu-img convert -O \
-             qcow2 IMAGE NEW.qcow2`",
+            "if you trust the image, allow reading it with --backing-chain, or writing to it too by its name, --data-file FILE; \
+             or bring it into one file with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
         ))
+    }
+}
+
+/// Lets the external data file pass that is open already, and no other file.
+#[derive(Debug)]
+struct DataFileOnly(DataFile);
+
+impl Gate for DataFileOnly {
+    fn backing(&self, named: &Named) -> Result<Arc<dyn ImageFormat>> {
+        Closed.backing(named)
+    }
+
+    fn data_file(&self, _named: &Named) -> Result<DataFile> {
+        Ok(self.0.clone())
     }
 }
 
@@ -102,7 +116,10 @@ pub(crate) fn open_held(
     let format = inspect::format(&*host, declared)?;
     match (format, backing) {
         (Format::Raw, _) => Ok(Arc::new(raw::Raw::new(host))),
-        (Format::Qcow2, Backing::Deny) => Ok(Arc::new(qcow2::Qcow2::open(host)?)),
+        (Format::Qcow2, Backing::Deny) => Ok(Arc::new(match held {
+            Some(held) => qcow2::Qcow2::open_through(host, &DataFileOnly(held.file()))?,
+            None => qcow2::Qcow2::open(host)?,
+        })),
         (Format::Qcow2, Backing::Within(directories)) => {
             let gate = Chain { held: held.map(HeldDataFile::file), ..Chain::start(image, directories)? };
             Ok(Arc::new(qcow2::Qcow2::open_through(host, &gate)?))
@@ -110,20 +127,38 @@ pub(crate) fn open_held(
     }
 }
 
-/// Opens and locks the external data file of the image in `host`, to be edited with it; none where the image has none,
-/// or may bring none along.
+/// Opens and locks the external data file of the image in `host`, to be edited with it; none where the caller names none.
 ///
-/// With `Access::Write` what an interrupted run left beside the data file is finished or discarded.
-pub(super) fn hold_data_file(
-    host: &Overlay,
-    image: &Path,
-    declared: Option<Format>,
-    backing: &Backing,
-    access: Access,
-) -> Result<Option<HeldDataFile>> {
-    let Backing::Within(directories) = backing else { return Ok(None) };
-    let Some(named) = data_file_of(host, declared)? else { return Ok(None) };
-    let (host, _, _) = Chain::start(image, directories)?.open_host(Role::Data, &named, access)?;
+/// With `Access::Write` what an interrupted run left beside the data file is finished or discarded. `Invalid` where the
+/// image has no data file, `Denied` where it names another one, and whatever opening it may give.
+pub(super) fn hold_data_file(host: &Overlay, source: &Source, access: Access) -> Result<Option<HeldDataFile>> {
+    let Some(path) = &source.data_file else { return Ok(None) };
+    let named = data_file_of(host, source.format)?.ok_or_else(|| {
+        Error::new(ErrorKind::Invalid, Layer::Image, "the image has no external data file")
+            .with_host_path(&source.image)
+            .with_hint("leave --data-file out")
+    })?;
+    let real_path = fs::canonicalize(path).map_err(|e| cannot("find the external data file", path, e))?;
+    let chain = Chain::start(&source.image, &[real_path.parent().unwrap_or(Path::new("/")).to_path_buf()])?;
+    let named = match named.name.is_empty() {
+        // The image does not say its name: the caller does.
+        true => Named { name: real_path.as_os_str().as_bytes().to_vec(), ..named },
+        false => named,
+    };
+    let another = || {
+        let message = format!("the image's external data file is \"{}\", and not this one", named.shown());
+        Error::new(ErrorKind::Denied, Layer::Image, message)
+            .with_host_path(path)
+            .with_hint("name the one that the image has, if you trust the image")
+    };
+    if fs::canonicalize(chain.path(Role::Data, &named)?).is_ok_and(|found| found != real_path) {
+        return Err(another());
+    }
+    let (host, _, identity) = chain.open_host(Role::Data, &named, access)?;
+    let metadata = fs::metadata(path).map_err(|e| cannot("look at the external data file", path, e))?;
+    if identity != (metadata.dev(), metadata.ino()) {
+        return Err(another());
+    }
     Ok(Some(HeldDataFile::new(Transaction::over_file(host, access)?)))
 }
 

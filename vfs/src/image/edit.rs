@@ -27,6 +27,9 @@ pub struct Source {
     pub format: Option<Format>,
     /// Which backing files it may bring along.
     pub backing: Backing,
+    /// The external data file, where the image has one that is to be written to. That the image names it is not enough: it
+    /// could name any file.
+    pub data_file: Option<PathBuf>,
     /// Where its journal lies, if not beside it.
     pub state: StateDir,
 }
@@ -81,7 +84,7 @@ impl Edit {
         let txn = Transaction::begin_with(&source.image, access, &source.state)?;
         let Source { image, format, backing, .. } = source;
         let held = match destination {
-            Destination::InPlace => hold_data_file(&txn.overlay(), image, *format, backing, access)?,
+            Destination::InPlace => hold_data_file(&txn.overlay(), source, access)?,
             Destination::Output(..) | Destination::Overlay(..) => None,
         };
         let disk = open_held(txn.overlay(), image, *format, backing, held.as_ref())?;
@@ -223,14 +226,14 @@ impl Edit {
 ///
 /// The errors are those of [`Transaction::begin_with`] for writing, and those of opening the data file.
 pub fn recover(source: &Source) -> Result<(Recovery, Option<Named>)> {
-    let Source { image, format, backing, state } = source;
+    let Source { image, format, state, .. } = source;
     let txn = Transaction::begin_with(image, Access::Write, state)?;
     let host = txn.overlay();
-    if *backing == Backing::Deny {
+    if source.data_file.is_none() {
         // Whatever else the image is, it has been recovered.
         return Ok((txn.recovered(), data_file_of(&host, *format).unwrap_or_default()));
     }
-    let held = hold_data_file(&host, image, *format, backing, Access::Write)?;
+    let held = hold_data_file(&host, source, Access::Write)?;
     Ok(match (txn.recovered(), held) {
         (Recovery::Nothing, Some(held)) => (held.recovered(), None),
         (recovered, _) => (recovered, None),

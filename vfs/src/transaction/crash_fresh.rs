@@ -226,6 +226,7 @@ impl Case<'_> {
             image: self.made.image.clone(),
             format: Some(self.made.kind.format),
             backing: self.made.backing(),
+            data_file: None,
             state: super::StateDir::default(),
         };
         let edit = Edit::begin_into(&source, &self.destination, Access::Write, |path, existing| {

@@ -131,7 +131,10 @@ impl Header {
         const CONVERT: &str = "bring it into one file with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`";
         let size = file.bytes.size();
         let (why, hint) = if file.seed.is_none() {
-            ("it is written to only where the result goes into the image itself".to_owned(), CONVERT.to_owned())
+            (
+                "it is written to only where it is named, and the result goes into the image itself".to_owned(),
+                format!("if you trust the image, name it with --data-file FILE, or {CONVERT}"),
+            )
         } else if self.snapshots > 0 {
             ("with internal snapshots, which share clusters, it is only read".to_owned(), CONVERT.to_owned())
         } else if self.consistent_bitmaps().is_some() {
