@@ -221,6 +221,16 @@ fn data_files_are_written() {
             assert!(fs::read(&path).unwrap() == image, "{kind}: the image was written to");
         }
         qemu::check(&path, kind);
+        // What another program keeps up to date and this one does not know is called stale all the same.
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[88] |= 0x80;
+        fs::write(&path, bytes).unwrap();
+        let edit = begin(&path, &Destination::InPlace);
+        edit.disk().write_at(&[0x5a; 5_000], 70_001).unwrap();
+        commit(edit);
+        assert_eq!(fs::read(&path).unwrap()[88], 0, "{kind}: an unknown autoclear bit");
+        assert!(qemu::content(&path)[70_001..75_001].iter().all(|&byte| byte == 0x5a), "{kind}");
+        qemu::check(&path, kind);
     }
 }
 
@@ -285,6 +295,14 @@ fn data_files_that_are_not_written() {
 
     patched(79, 1);
     refused(&Destination::InPlace, "marked dirty", "qemu-img check -r all");
+    // QEMU makes none of an image with a data file; this is a header that says so.
+    let end = before.0.len().next_multiple_of(65_536);
+    let mut bytes = before.0.clone();
+    bytes.resize(end + 65_536, 0);
+    bytes[60..64].copy_from_slice(&1_u32.to_be_bytes());
+    bytes[64..72].copy_from_slice(&(end as u64).to_be_bytes());
+    fs::write(&path, bytes).unwrap();
+    refused(&Destination::InPlace, "internal snapshots", "qemu-img convert");
     patched(79, 0);
     let file = fs::OpenOptions::new().write(true).open(&data).unwrap();
     file.set_len(1 << 20).unwrap();
