@@ -1,5 +1,6 @@
 //! Metadata blocks in memory: read once, written once.
 
+use super::block_bytes::BlockBytes;
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
 use std::cell::RefCell;
@@ -20,7 +21,7 @@ pub(super) struct BlockCache {
 }
 
 struct Entry {
-    bytes: Arc<Vec<u8>>,
+    bytes: BlockBytes,
     state: State,
 }
 
@@ -42,24 +43,24 @@ impl BlockCache {
     }
 
     /// The content of a block.
-    pub(super) fn read(&self, block: u64) -> Result<Arc<Vec<u8>>> {
+    pub(super) fn read(&self, block: u64) -> Result<BlockBytes> {
         if let Some(entry) = self.entries.borrow().get(&block) {
-            return Ok(Arc::clone(&entry.bytes));
+            return Ok(entry.bytes.clone());
         }
         let mut bytes = vec![0; self.block_size];
         self.device.read_at(&mut bytes, self.offset(block)?)?;
-        let bytes = Arc::new(bytes);
-        self.insert(block, Entry { bytes: Arc::clone(&bytes), state: State::Clean })?;
+        let bytes = BlockBytes::from(bytes);
+        self.insert(block, Entry { bytes: bytes.clone(), state: State::Clean })?;
         Ok(bytes)
     }
 
     /// Gives a block a whole new content.
-    pub(super) fn write(&self, block: u64, bytes: Vec<u8>) -> Result<()> {
+    pub(super) fn write(&self, block: u64, bytes: BlockBytes) -> Result<()> {
         if bytes.len() != self.block_size {
             return Err(Error::corrupt(Layer::Filesystem, format!("a block of {} bytes", bytes.len())));
         }
         self.offset(block)?;
-        self.insert(block, Entry { bytes: Arc::new(bytes), state: State::Dirty })
+        self.insert(block, Entry { bytes, state: State::Dirty })
     }
 
     /// Changes a part of a block.
@@ -68,7 +69,7 @@ impl BlockCache {
         let mut entries = self.entries.borrow_mut();
         let target = entries.get_mut(&block).and_then(|entry| {
             entry.state = State::Dirty;
-            Arc::make_mut(&mut entry.bytes).get_mut(offset..)?.get_mut(..part.len())
+            entry.bytes.to_mut().get_mut(offset..)?.get_mut(..part.len())
         });
         match target {
             Some(target) => {

@@ -1,5 +1,6 @@
 //! A directory as a whole: linear or indexed, over blocks that somebody else reads and writes.
 
+use super::block_bytes::BlockBytes;
 use super::dir_block::{BlockFormat, DirBlock, FileTypes, Placed, Slot, check_name};
 use super::htree::NameHash;
 use super::index::{self, Located};
@@ -17,10 +18,10 @@ pub(super) trait DirStore {
     fn blocks(&self) -> Result<u32>;
 
     /// Reads a whole block; a hole, as anything else that no directory has, is `Corrupt`.
-    fn read(&self, logical: u32) -> Result<Vec<u8>>;
+    fn read(&self, logical: u32) -> Result<BlockBytes>;
 
     /// Writes a whole block.
-    fn write(&mut self, logical: u32, block: &[u8]) -> Result<()>;
+    fn write(&mut self, logical: u32, block: BlockBytes) -> Result<()>;
 
     /// Adds a block to the end, the directory's size included, and gives its number. Its content does not matter:
     /// a `write` of it always follows.
@@ -98,7 +99,7 @@ impl From<Slot<'_>> for Entry {
 
 impl DirContext {
     /// The first block of a new directory, with `.` and `..`.
-    pub(super) fn first_block(&self, block_size: usize, own: u32, parent: u32) -> Result<Vec<u8>> {
+    pub(super) fn first_block(&self, block_size: usize, own: u32, parent: u32) -> Result<BlockBytes> {
         DirBlock::first(block_size, self.format(), own, parent)?.seal()
     }
 
@@ -156,7 +157,7 @@ impl DirContext {
         for number in 0..blocks {
             let mut block = self.block(store, number)?;
             if block.insert(name, inode, entry.file_type)? == Placed::Here {
-                store.write(number, &block.seal()?)?;
+                store.write(number, block.seal()?)?;
                 return Ok(Inserted { became_indexed: false });
             }
         }
@@ -171,7 +172,7 @@ impl DirContext {
             return Err(Error::corrupt(Layer::Filesystem, "a directory block cannot hold one name"));
         }
         let number = store.append()?;
-        store.write(number, &block.seal()?)?;
+        store.write(number, block.seal()?)?;
         Ok(Inserted { became_indexed: false })
     }
 
@@ -197,14 +198,14 @@ impl DirContext {
             First::Root(mut root) => {
                 let (_, former) = root.dots();
                 root.set_parent(parent)?;
-                store.write(0, &root.seal()?)?;
+                store.write(0, root.seal()?)?;
                 Ok(former)
             }
             First::Entries(mut block) => {
                 let former = block.find(b"..").map(|slot| slot.inode);
                 let former = former.ok_or_else(|| Error::corrupt(Layer::Filesystem, "a directory without .."))?;
                 block.change(b"..", parent, Some(FileType::Directory))?;
-                store.write(0, &block.seal()?)?;
+                store.write(0, block.seal()?)?;
                 Ok(former)
             }
         }
@@ -231,7 +232,7 @@ impl DirContext {
         let (number, mut block) = self.locate(store, name)?.ok_or_else(missing)?;
         let former = block.find(name).map(Entry::from).ok_or_else(missing)?;
         change(&mut block)?;
-        store.write(number, &block.seal()?)?;
+        store.write(number, block.seal()?)?;
         Ok(former)
     }
 
@@ -307,7 +308,7 @@ enum First {
 }
 
 /// Reads a block and makes sure that it is a whole one.
-pub(super) fn read(store: &impl DirStore, number: u32) -> Result<Vec<u8>> {
+pub(super) fn read(store: &impl DirStore, number: u32) -> Result<BlockBytes> {
     let bytes = store.read(number)?;
     match bytes.len() == store.block_size() {
         true => Ok(bytes),

@@ -2,6 +2,7 @@
 //!
 //! Source: kernel Documentation/filesystems/ext4/directory.rst.
 
+use super::block_bytes::{BlockBytes, Found};
 use super::checksum::crc32c;
 use super::le;
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -68,7 +69,7 @@ pub(super) enum Placed {
 /// A block whose entries are all well formed and, on a filesystem with checksums, whose checksum was right.
 #[derive(Clone, Debug)]
 pub(super) struct DirBlock {
-    bytes: Vec<u8>,
+    bytes: BlockBytes,
     format: BlockFormat,
 }
 
@@ -97,7 +98,7 @@ fn has_forbidden(name: &[u8]) -> bool {
 impl DirBlock {
     /// A block without entries.
     pub(super) fn empty(size: usize, format: BlockFormat) -> Result<Self> {
-        let mut block = Self { bytes: vec![0; size], format };
+        let mut block = Self { bytes: vec![0; size].into(), format };
         let length = block.end();
         block.put_length(0, length)?;
         if block.format.checksum_seed.is_some() {
@@ -120,31 +121,43 @@ impl DirBlock {
 
     /// Checks a block as read: every slot a multiple of 4 and large enough for its name, the last one ending where the
     /// block or its checksum begins, names as names can be, and the checksum right. `Corrupt` otherwise.
-    pub(super) fn parse(bytes: Vec<u8>, format: BlockFormat) -> Result<Self> {
-        let block = Self { bytes, format };
+    pub(super) fn parse(bytes: impl Into<BlockBytes>, format: BlockFormat) -> Result<Self> {
+        let block = Self { bytes: bytes.into(), format };
+        if block.bytes.are(Found::Entries(format)) {
+            return Ok(block);
+        }
         if block.format.checksum_seed.is_some() {
             block.check_tail()?;
         }
-        for slot in block.checked_slots() {
-            slot?;
+        let mut offset = 0_usize;
+        while offset < block.end() {
+            // A slot has at least its header, so that this ends.
+            offset = offset.saturating_add(block.checked_slot(offset)?);
         }
+        block.bytes.note(Found::Entries(format));
         Ok(block)
     }
 
     /// The bytes to write, with the checksum of what they are now.
-    pub(super) fn seal(mut self) -> Result<Vec<u8>> {
+    pub(super) fn seal(mut self) -> Result<BlockBytes> {
         if let Some(seed) = self.format.checksum_seed {
             let end = self.end();
             let sum = crc32c(seed, self.bytes.get(..end).unwrap_or_default());
             self.put(end.saturating_add(8), &sum.to_le_bytes())?;
         }
+        self.bytes.note(Found::Entries(self.format));
         Ok(self.bytes)
     }
 
     /// All slots in their order.
     pub(super) fn slots(&self) -> impl Iterator<Item = Slot<'_>> {
         // Parsed blocks have no bad slot, and the methods here keep it so.
-        self.checked_slots().map_while(Result::ok)
+        let mut offset = 0_usize;
+        std::iter::from_fn(move || {
+            let slot = self.slot(offset).filter(|slot| slot.length > 0)?;
+            offset = offset.saturating_add(slot.length);
+            Some(slot)
+        })
     }
 
     /// The slots in use.
@@ -154,7 +167,8 @@ impl DirBlock {
 
     /// The entry of this name.
     pub(super) fn find(&self, name: &[u8]) -> Option<Slot<'_>> {
-        self.entries().find(|slot| slot.name == name)
+        // Many names begin alike.
+        self.entries().find(|slot| slot.name.last() == name.last() && slot.name == name)
     }
 
     /// Puts an entry into the first slot with room; the name is not looked for first. Names that cannot be are
@@ -169,16 +183,15 @@ impl DirBlock {
         let need = entry_length(name.len());
         let found = self.slots().find(|slot| slot.length.saturating_sub(slot.used()) >= need);
         let Some(slot) = found else { return Ok(Placed::Full) };
-        let (mut offset, mut length, used) = (slot.offset, slot.length, slot.used());
+        let (before, length, used) = (slot.offset, slot.length, slot.used());
         if used > 0 {
-            self.put_length(offset, used)?;
-            offset = offset.saturating_add(used);
-            length = length.saturating_sub(used);
+            self.put_length(before, used)?;
         }
         let name_length = u8::try_from(name.len()).map_err(|_| corrupt("a name is too long"))?;
-        self.put(offset, &inode.to_le_bytes())?;
-        self.put_length(offset, length)?;
-        self.put(offset.saturating_add(6), &[name_length, self.type_code(file_type)])?;
+        let [i0, i1, i2, i3] = inode.to_le_bytes();
+        let [l0, l1] = length_field(length.saturating_sub(used), self.bytes.len())?.to_le_bytes();
+        let offset = before.saturating_add(used);
+        self.put(offset, &[i0, i1, i2, i3, l0, l1, name_length, self.type_code(file_type)])?;
         self.put(offset.saturating_add(HEADER), name)?;
         Ok(Placed::Here)
     }
@@ -196,7 +209,7 @@ impl DirBlock {
         }
         let Some((offset, length)) = found else { return Ok(false) };
         let end = offset.saturating_add(length);
-        if let Some(bytes) = self.bytes.get_mut(offset..end) {
+        if let Some(bytes) = self.bytes.to_mut().get_mut(offset..end) {
             bytes.fill(0);
         }
         match before {
@@ -222,30 +235,27 @@ impl DirBlock {
         }
     }
 
-    fn checked_slots(&self) -> impl Iterator<Item = Result<Slot<'_>>> {
-        let mut offset = 0_usize;
-        let mut failed = false;
-        std::iter::from_fn(move || {
-            if failed || offset >= self.end() {
-                return None;
-            }
-            let slot = self.slot(offset);
-            match &slot {
-                // A checked slot has at least its header, so that this ends.
-                Ok(slot) => offset = offset.saturating_add(slot.length),
-                Err(_) => failed = true,
-            }
-            Some(slot)
-        })
+    /// The slot at a byte, without a look at whether it is well formed; `None` where there is none.
+    fn slot(&self, offset: usize) -> Option<Slot<'_>> {
+        let (header, rest) = self.bytes.get(offset..self.end())?.split_first_chunk::<HEADER>()?;
+        let [i0, i1, i2, i3, l0, l1, name_length, kind] = *header;
+        let inode = u32::from_le_bytes([i0, i1, i2, i3]);
+        let length = stored_length(u16::from_le_bytes([l0, l1]), self.bytes.len());
+        let file_type = match self.format.file_types {
+            FileTypes::Stored => type_of(kind),
+            FileTypes::Absent => None,
+        };
+        Some(Slot { offset, length, inode, name: rest.get(..usize::from(name_length))?, file_type })
     }
 
-    fn slot(&self, offset: usize) -> Result<Slot<'_>> {
+    /// Checks the slot at a byte, and gives its length.
+    fn checked_slot(&self, offset: usize) -> Result<usize> {
         let wrong = |what: &str| corrupt(format!("directory entry at byte {offset} of its block: {what}"));
         let bytes = self.bytes.get(offset..self.end()).unwrap_or_default();
-        let header =
-            || Some((le::u32_at(bytes, 0)?, le::u16_at(bytes, 4)?, le::u8_at(bytes, 6)?, le::u8_at(bytes, 7)?));
-        let (inode, length, name_length, kind) = header().ok_or_else(|| wrong("no room for it"))?;
-        let length = stored_length(length, self.bytes.len());
+        let Some([.., l0, l1, name_length, kind]) = bytes.first_chunk::<HEADER>().copied() else {
+            return Err(wrong("no room for it"));
+        };
+        let length = stored_length(u16::from_le_bytes([l0, l1]), self.bytes.len());
         let name_length = usize::from(name_length);
         if !length.is_multiple_of(4) || length < entry_length(name_length.max(1)) {
             return Err(wrong("impossible length"));
@@ -255,17 +265,15 @@ impl DirBlock {
             Some(rest) if rest != 0 && rest < entry_length(1) => return Err(wrong("too near to the end of the block")),
             Some(_) => {}
         }
-        let name = bytes.get(HEADER..HEADER.saturating_add(name_length)).ok_or_else(|| wrong("impossible name"))?;
-        if inode != 0 && (name.is_empty() || has_forbidden(name)) {
+        let Some(slot) = self.slot(offset) else { return Err(wrong("impossible name")) };
+        if slot.inode != 0 && (slot.name.is_empty() || has_forbidden(slot.name)) {
             return Err(wrong("impossible name"));
         }
-        let file_type = match self.format.file_types {
-            FileTypes::Stored => type_of(kind),
+        if self.format.file_types == FileTypes::Absent && kind != 0 && slot.inode != 0 {
             // The byte is then the upper half of the name's length.
-            FileTypes::Absent if kind != 0 && inode != 0 => return Err(wrong("impossible name length")),
-            FileTypes::Absent => None,
-        };
-        Ok(Slot { offset, length, inode, name, file_type })
+            return Err(wrong("impossible name length"));
+        }
+        Ok(length)
     }
 
     fn check_tail(&self) -> Result<()> {
@@ -285,7 +293,7 @@ impl DirBlock {
     }
 
     fn put(&mut self, offset: usize, field: &[u8]) -> Result<()> {
-        le::put(&mut self.bytes, offset, field).ok_or_else(|| corrupt("a directory block is too small"))
+        le::put(self.bytes.to_mut(), offset, field).ok_or_else(|| corrupt("a directory block is too small"))
     }
 
     fn put_length(&mut self, offset: usize, length: usize) -> Result<()> {

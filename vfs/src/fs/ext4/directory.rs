@@ -1,5 +1,6 @@
 //! Directories as files: where their blocks lie, and the way from a path to an inode.
 
+use super::block_bytes::BlockBytes;
 use super::dir::{DirContext, DirLayout, DirStore, IndexDepth, IndexSupport};
 use super::dir_block::FileTypes;
 use super::extent::Segment;
@@ -36,11 +37,11 @@ impl DirStore for DirView<'_> {
         self.store.directory_blocks(self.inode)
     }
 
-    fn read(&self, logical: u32) -> Result<Vec<u8>> {
+    fn read(&self, logical: u32) -> Result<BlockBytes> {
         self.store.read_directory(self.inode, logical)
     }
 
-    fn write(&mut self, _logical: u32, _block: &[u8]) -> Result<()> {
+    fn write(&mut self, _logical: u32, _block: BlockBytes) -> Result<()> {
         Err(Error::new(ErrorKind::Denied, Layer::Filesystem, "the directory is open for reading only"))
     }
 
@@ -58,16 +59,16 @@ impl DirStore for DirFile<'_> {
         self.store.directory_blocks(self.inode)
     }
 
-    fn read(&self, logical: u32) -> Result<Vec<u8>> {
+    fn read(&self, logical: u32) -> Result<BlockBytes> {
         self.store.read_directory(self.inode, logical)
     }
 
-    fn write(&mut self, logical: u32, block: &[u8]) -> Result<()> {
+    fn write(&mut self, logical: u32, block: BlockBytes) -> Result<()> {
         if self.inode.has_flag(flag::INLINE_DATA) {
-            return self.store.put_inline_directory(self.inode, block);
+            return self.store.put_inline_directory(self.inode, &block);
         }
         let number = self.store.directory_block(self.inode, logical)?;
-        self.store.write(number, block.to_vec())
+        self.store.write(number, block)
     }
 
     fn append(&mut self) -> Result<u32> {
@@ -112,12 +113,12 @@ impl Store {
         u32::try_from(size / block_size).map_err(|_| inode.damaged("the size of a directory is impossible"))
     }
 
-    fn read_directory(&self, inode: &Inode, logical: u32) -> Result<Vec<u8>> {
+    fn read_directory(&self, inode: &Inode, logical: u32) -> Result<BlockBytes> {
         if inode.has_flag(flag::INLINE_DATA) {
             return self.inline_directory(inode);
         }
         let block = self.directory_block(inode, logical)?;
-        Ok(self.read(block)?.to_vec())
+        self.read(block)
     }
 
     fn directory_block(&self, inode: &Inode, logical: u32) -> Result<u64> {

@@ -142,7 +142,7 @@ pub(super) fn insert(context: &DirContext, store: &mut impl DirStore, entry: &En
     }
     for _ in 0..ATTEMPTS {
         if leaf.insert(&entry.name, entry.inode, entry.file_type)? == Placed::Here {
-            return store.write(descent.leaf, &leaf.seal()?);
+            return store.write(descent.leaf, leaf.seal()?);
         }
         if descent.frames.last().is_some_and(|frame| frame.block.is_full()) {
             grow(context, store, descent)?;
@@ -171,8 +171,8 @@ pub(super) fn convert(context: &DirContext, store: &mut impl DirStore, function:
     }
     let dots = (own, parent);
     let root = IndexBlock::new_root(size, context.checksum_seed, context.file_types, dots, function, number)?;
-    store.write(number, &leaf.seal()?)?;
-    store.write(0, &root.seal()?)
+    store.write(number, leaf.seal()?)?;
+    store.write(0, root.seal()?)
 }
 
 /// Splits the leaf of a descent, by hash and near the middle of its bytes; the index block above has room.
@@ -187,7 +187,7 @@ fn split(context: &DirContext, store: &mut impl DirStore, mut descent: Descent, 
     let Some(middle) = middle(&entries, size) else {
         // One entry, and gaps too small on either side of it: moving it to the front makes room.
         let packed = filled(context, size, entries.into_iter().map(|(_, entry)| entry))?;
-        return store.write(descent.leaf, &packed.seal()?);
+        return store.write(descent.leaf, packed.seal()?);
     };
     let upper = entries.split_off(middle);
     let (Some((below, _)), Some(&(hash, _))) = (entries.last(), upper.first()) else {
@@ -201,9 +201,9 @@ fn split(context: &DirContext, store: &mut impl DirStore, mut descent: Descent, 
     let frame = descent.innermost()?;
     frame.block.insert_after(frame.at, IndexEntry { hash, block })?;
     let (number, index) = (frame.number, frame.block.clone().seal()?);
-    store.write(block, &upper)?;
-    store.write(leaf, &lower)?;
-    store.write(number, &index)
+    store.write(block, upper)?;
+    store.write(leaf, lower)?;
+    store.write(number, index)
 }
 
 /// Where to split entries sorted by hash: so that neither part is over half full, as far as that can be. `None` where
@@ -241,9 +241,9 @@ fn grow(context: &DirContext, store: &mut impl DirStore, mut descent: Descent) -
         let node = IndexBlock::new_node(size, seed, upper)?.seal()?;
         let block = store.append()?;
         parent.block.insert_after(parent.at, IndexEntry { hash, block })?;
-        store.write(block, &node)?;
-        store.write(full.number, &full.block.clone().seal()?)?;
-        return store.write(parent.number, &parent.block.clone().seal()?);
+        store.write(block, node)?;
+        store.write(full.number, full.block.clone().seal()?)?;
+        return store.write(parent.number, parent.block.clone().seal()?);
     }
     let limit = match context.index {
         IndexSupport::Present { depth, .. } => max_levels(depth),
@@ -255,8 +255,8 @@ fn grow(context: &DirContext, store: &mut impl DirStore, mut descent: Descent) -
     }
     let block = store.append()?;
     let entries = root.block.push_down(block)?;
-    store.write(block, &IndexBlock::new_node(size, seed, entries)?.seal()?)?;
-    store.write(0, &root.block.clone().seal()?)
+    store.write(block, IndexBlock::new_node(size, seed, entries)?.seal()?)?;
+    store.write(0, root.block.clone().seal()?)
 }
 
 /// A leaf with these entries, which came from one block and so have room in one.

@@ -3,6 +3,7 @@
 //! Source: kernel Documentation/filesystems/ext4/directory.rst, "Hash Tree Directories". To a reader that knows no
 //! index both look like empty directory blocks, the root with `.` and `..`.
 
+use super::block_bytes::{BlockBytes, Found};
 use super::checksum::crc32c;
 use super::dir_block::{FileTypes, length_field, stored_length};
 use super::htree::HashFunction;
@@ -52,7 +53,7 @@ pub(super) struct IndexEntry {
 /// An index block that is well formed and whose checksum, where there is one, was right.
 #[derive(Clone, Debug)]
 pub(super) struct IndexBlock {
-    bytes: Vec<u8>,
+    bytes: BlockBytes,
     checksum_seed: Option<u32>,
     role: Role,
     /// At least one, in ascending order of their hashes.
@@ -70,7 +71,7 @@ impl IndexBlock {
         leaf: u32,
     ) -> Result<Self> {
         let entries = vec![IndexEntry { hash: 0, block: leaf }];
-        let mut root = Self { bytes: vec![0; size], checksum_seed, role: Role::Root, entries };
+        let mut root = Self { bytes: vec![0; size].into(), checksum_seed, role: Role::Root, entries };
         let kind = match file_types {
             FileTypes::Stored => 2,
             FileTypes::Absent => 0,
@@ -87,7 +88,7 @@ impl IndexBlock {
 
     /// A node with these entries; the hash of the first is dropped.
     pub(super) fn new_node(size: usize, checksum_seed: Option<u32>, entries: Vec<IndexEntry>) -> Result<Self> {
-        let mut node = Self { bytes: vec![0; size], checksum_seed, role: Role::Node, entries };
+        let mut node = Self { bytes: vec![0; size].into(), checksum_seed, role: Role::Node, entries };
         let whole = length_field(size, size)?;
         node.put(4, &whole.to_le_bytes())?;
         if let Some(first) = node.entries.first_mut() {
@@ -104,7 +105,8 @@ impl IndexBlock {
     }
 
     /// Checks a root as read; says nothing yet of whether its hash and depth are supported.
-    pub(super) fn parse_root(bytes: Vec<u8>, checksum_seed: Option<u32>) -> Result<Self> {
+    pub(super) fn parse_root(bytes: impl Into<BlockBytes>, checksum_seed: Option<u32>) -> Result<Self> {
+        let bytes = bytes.into();
         let rest = bytes.len().checked_sub(ROOT_PARENT);
         let well_formed = le::u32_at(&bytes, 0).is_some_and(|own| own != 0)
             && le::u16_at(&bytes, 4) == Some(12)
@@ -123,14 +125,15 @@ impl IndexBlock {
     }
 
     /// Checks a node as read.
-    pub(super) fn parse_node(bytes: Vec<u8>, checksum_seed: Option<u32>) -> Result<Self> {
+    pub(super) fn parse_node(bytes: impl Into<BlockBytes>, checksum_seed: Option<u32>) -> Result<Self> {
+        let bytes = bytes.into();
         if !Self::looks_like_node(&bytes) {
             return Err(corrupt("a node of a directory index is malformed"));
         }
         Self::parse(bytes, checksum_seed, Role::Node)
     }
 
-    fn parse(bytes: Vec<u8>, checksum_seed: Option<u32>, role: Role) -> Result<Self> {
+    fn parse(bytes: BlockBytes, checksum_seed: Option<u32>, role: Role) -> Result<Self> {
         let mut block = Self { bytes, checksum_seed, role, entries: Vec::new() };
         let at = role.entries_at();
         let (Some(limit), Some(count)) = (le::u16_at(&block.bytes, at), le::u16_at(&block.bytes, at.saturating_add(2)))
@@ -153,16 +156,22 @@ impl IndexBlock {
             return Err(corrupt("a directory index is out of order"));
         }
         block.entries = entries;
+        if block.bytes.are(block.proof()) {
+            return Ok(block);
+        }
         match block.checksum()? {
             Some(sum) if le::u32_at(&block.bytes, block.tail_at().saturating_add(4)) != Some(sum) => {
                 Err(corrupt("the checksum of a directory index block is wrong"))
             }
-            _ => Ok(block),
+            _ => {
+                block.bytes.note(block.proof());
+                Ok(block)
+            }
         }
     }
 
     /// The bytes to write.
-    pub(super) fn seal(mut self) -> Result<Vec<u8>> {
+    pub(super) fn seal(mut self) -> Result<BlockBytes> {
         let at = self.role.entries_at();
         let limit = self.limit();
         let fields = (u16::try_from(limit), u16::try_from(self.entries.len()), self.entries.first());
@@ -172,7 +181,7 @@ impl IndexBlock {
         if self.entries.len() > limit {
             return Err(corrupt("a directory index block cannot hold its entries"));
         }
-        if let Some(bytes) = self.bytes.get_mut(at..) {
+        if let Some(bytes) = self.bytes.to_mut().get_mut(at..) {
             bytes.fill(0);
         }
         self.put(at, &limit_field.to_le_bytes())?;
@@ -187,6 +196,7 @@ impl IndexBlock {
         if let Some(sum) = self.checksum()? {
             self.put(self.tail_at().saturating_add(4), &sum.to_le_bytes())?;
         }
+        self.bytes.note(self.proof());
         Ok(self.bytes)
     }
 
@@ -264,6 +274,11 @@ impl IndexBlock {
         }
     }
 
+    /// What its bytes are once the checksum is right.
+    fn proof(&self) -> Found {
+        Found::Index(self.role, self.checksum_seed)
+    }
+
     /// The checksum: of everything up to the last entry in use, and of the tail with a checksum of zero.
     fn checksum(&self) -> Result<Option<u32>> {
         let Some(seed) = self.checksum_seed else { return Ok(None) };
@@ -276,7 +291,7 @@ impl IndexBlock {
     }
 
     fn put(&mut self, offset: usize, field: &[u8]) -> Result<()> {
-        le::put(&mut self.bytes, offset, field).ok_or_else(|| corrupt("a directory index block is too small"))
+        le::put(self.bytes.to_mut(), offset, field).ok_or_else(|| corrupt("a directory index block is too small"))
     }
 }
 

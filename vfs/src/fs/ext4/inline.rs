@@ -5,6 +5,7 @@
 //!
 //! Source: kernel Documentation/filesystems/ext4/inlinedata.rst.
 
+use super::block_bytes::BlockBytes;
 use super::dir_block::{BlockFormat, DirBlock, Placed, entry_length};
 use super::inode::{BLOCK_AREA_LEN, Inode, flag};
 use super::store::Store;
@@ -75,7 +76,7 @@ impl Store {
     }
 
     /// The block that an inline directory would be.
-    pub(super) fn inline_directory(&self, inode: &Inode) -> Result<Vec<u8>> {
+    pub(super) fn inline_directory(&self, inode: &Inode) -> Result<BlockBytes> {
         let content = self.inline_content(inode)?;
         let damaged = || inode.damaged("its inline directory is malformed");
         let parent = le::u32_at(&content, 0).ok_or_else(damaged)?;
@@ -98,7 +99,7 @@ impl Store {
 
     /// Puts the entries of a directory's only block into its inode, or where they do not fit the block into the
     /// filesystem.
-    pub(super) fn put_inline_directory(&mut self, inode: &mut Inode, block: &[u8]) -> Result<()> {
+    pub(super) fn put_inline_directory(&mut self, inode: &mut Inode, block: &BlockBytes) -> Result<()> {
         let room = self.inline_room(inode)?;
         let content = room.map(|room| self.packed_directory(inode, block, room)).transpose()?.flatten();
         if let Some(content) = content {
@@ -107,7 +108,7 @@ impl Store {
         if inode.has_flag(flag::INLINE_DATA) {
             self.take_inline(inode)?;
         }
-        self.put_first_block(inode, block.to_vec())
+        self.put_first_block(inode, block.clone())
     }
 
     /// Moves the content of a file out of its inode, into blocks.
@@ -121,7 +122,7 @@ impl Store {
         self.add_stored(inode, 0, &content, &Content::bytes([]))
     }
 
-    fn put_first_block(&mut self, inode: &mut Inode, block: Vec<u8>) -> Result<()> {
+    fn put_first_block(&mut self, inode: &mut Inode, block: BlockBytes) -> Result<()> {
         let run = self.grow(inode, 0, 1)?;
         self.write(run.start, block)?;
         inode.set_size(u64::from(self.superblock.block_size));
@@ -129,9 +130,9 @@ impl Store {
     }
 
     /// The inline content for the entries of a block; none where it would be larger than `room`.
-    fn packed_directory(&self, inode: &Inode, block: &[u8], room: usize) -> Result<Option<Vec<u8>>> {
+    fn packed_directory(&self, inode: &Inode, block: &BlockBytes, room: usize) -> Result<Option<Vec<u8>>> {
         let format = self.directory_context(inode)?.format();
-        let block = DirBlock::parse(block.to_vec(), format)?;
+        let block = DirBlock::parse(block.clone(), format)?;
         let parent = block.find(b"..").map(|slot| slot.inode);
         let parent = parent.ok_or_else(|| Error::corrupt(Layer::Filesystem, "a directory without .."))?;
         let mut first = DirBlock::empty(BLOCK_AREA_LEN - PARENT, unsealed(format))?;
@@ -142,7 +143,7 @@ impl Store {
             }
         }
         let mut content = parent.to_le_bytes().to_vec();
-        content.extend(first.seal()?);
+        content.extend_from_slice(&first.seal()?);
         let needed = rest.iter().map(|slot| entry_length(slot.name.len())).sum();
         if content.len().saturating_add(needed) > room {
             return Ok(None);
@@ -154,7 +155,7 @@ impl Store {
                     return Err(inode.damaged("the entries of its inline directory do not fit"));
                 }
             }
-            content.extend(second.seal()?);
+            content.extend_from_slice(&second.seal()?);
         }
         Ok(Some(content))
     }

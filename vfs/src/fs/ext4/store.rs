@@ -1,5 +1,6 @@
 //! The filesystem's own structures, found by number: blocks, groups and inodes.
 
+use super::block_bytes::BlockBytes;
 use super::cache::BlockCache;
 use super::group::{Group, inode_table_blocks};
 use super::groups::Groups;
@@ -140,16 +141,16 @@ impl Store {
     }
 
     /// A block of metadata.
-    pub(super) fn read(&self, block: u64) -> Result<Arc<Vec<u8>>> {
+    pub(super) fn read(&self, block: u64) -> Result<BlockBytes> {
         self.superblock.check_blocks(block, 1)?;
         self.cache.read(block)
     }
 
     /// Gives a block of metadata a whole new content.
-    pub(super) fn write(&mut self, block: u64, bytes: Vec<u8>) -> Result<()> {
+    pub(super) fn write(&mut self, block: u64, bytes: impl Into<BlockBytes>) -> Result<()> {
         self.superblock.check_blocks(block, 1)?;
         self.state = State::Changed;
-        self.cache.write(block, bytes)
+        self.cache.write(block, bytes.into())
     }
 
     /// Changes a part of a block of metadata.

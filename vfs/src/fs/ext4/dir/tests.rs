@@ -20,11 +20,11 @@ impl DirStore for MemStore {
     fn blocks(&self) -> Result<u32> {
         Ok(u32::try_from(self.blocks.len()).unwrap())
     }
-    fn read(&self, logical: u32) -> Result<Vec<u8>> {
+    fn read(&self, logical: u32) -> Result<BlockBytes> {
         let block = self.blocks.get(logical as usize);
-        Ok(block.expect("the block is in the directory").clone())
+        Ok(block.expect("the block is in the directory").clone().into())
     }
-    fn write(&mut self, logical: u32, block: &[u8]) -> Result<()> {
+    fn write(&mut self, logical: u32, block: BlockBytes) -> Result<()> {
         assert_eq!(block.len(), self.size);
         self.blocks[logical as usize] = block.to_vec();
         Ok(())
@@ -52,7 +52,7 @@ pub(in crate::fs::ext4) fn context() -> DirContext {
 }
 
 fn new_dir(context: &DirContext, size: usize) -> MemStore {
-    MemStore { size, blocks: vec![context.first_block(size, 12, 2).unwrap()], room: usize::MAX }
+    MemStore { size, blocks: vec![context.first_block(size, 12, 2).unwrap().to_vec()], room: usize::MAX }
 }
 
 const WITHOUT_INDEX: DirContext = DirContext {
