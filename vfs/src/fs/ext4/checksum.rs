@@ -9,7 +9,9 @@ pub(super) fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
 
 /// The seed for what belongs to one inode (its directory and extent blocks), from the filesystem's seed.
 pub(super) fn inode_seed(filesystem_seed: u32, inode: u32, generation: u32) -> u32 {
-    crc32c(crc32c(filesystem_seed, &inode.to_le_bytes()), &generation.to_le_bytes())
+    let [i0, i1, i2, i3] = inode.to_le_bytes();
+    let [g0, g1, g2, g3] = generation.to_le_bytes();
+    crc32c(filesystem_seed, &[i0, i1, i2, i3, g0, g1, g2, g3])
 }
 
 /// Continues the CRC-16 `seed` over `bytes`; group descriptors have it where there is `uninit_bg` and no

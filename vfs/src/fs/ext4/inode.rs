@@ -77,7 +77,7 @@ impl Inode {
     /// Takes the bytes of an inode, 128 at least; `Corrupt` where the checksum is wrong. `seed` is the filesystem's,
     /// where it has `metadata_csum`.
     pub(super) fn parse(number: u32, raw: Vec<u8>, seed: Option<u32>) -> Result<Self> {
-        let inode = Self { number, raw };
+        let mut inode = Self { number, raw };
         if inode.raw.len() < BASE_SIZE {
             return Err(inode.damaged("it is too short"));
         }
@@ -87,11 +87,12 @@ impl Inode {
             return Err(inode.damaged("its extra fields do not fit"));
         }
         if let Some(seed) = seed {
-            let mask = if inode.has_field(CHECKSUM_HIGH, 2) { !0 } else { 0xffff };
-            let high = if mask == !0 { u32::from(inode.u16_at(CHECKSUM_HIGH)) << 16 } else { 0 };
-            let stored = u32::from(inode.u16_at(CHECKSUM_LOW)) | high;
+            let stored = inode.stored_sum();
+            inode.store_sum(0);
+            let sum = inode.sum(seed);
+            inode.store_sum(stored);
             // An inode that was never used is all zeros, without a checksum.
-            if stored != inode.sum(seed) & mask && inode.raw.iter().any(|byte| *byte != 0) {
+            if stored != sum & inode.sum_mask() && inode.raw.iter().any(|byte| *byte != 0) {
                 return Err(inode.damaged("its checksum is wrong"));
             }
         }
@@ -121,27 +122,32 @@ impl Inode {
     /// The bytes to write, with their checksum.
     pub(super) fn encode(&mut self, seed: Option<u32>) -> &[u8] {
         if let Some(seed) = seed {
-            let [b0, b1, b2, b3] = self.sum(seed).to_le_bytes();
-            self.store(CHECKSUM_LOW, &[b0, b1]);
-            if self.has_field(CHECKSUM_HIGH, 2) {
-                self.store(CHECKSUM_HIGH, &[b2, b3]);
-            }
+            self.store_sum(0);
+            self.store_sum(self.sum(seed));
         }
         &self.raw
     }
 
+    /// The checksum of what there is; its own field counts as zero, and is to be zero.
     fn sum(&self, seed: u32) -> u32 {
-        let part = |from: usize, until: usize| self.raw.get(from..until).unwrap_or_default();
-        let mut sum = self.seed(seed);
-        sum = crc32c(sum, part(0, CHECKSUM_LOW));
-        sum = crc32c(sum, &[0, 0]);
-        sum = crc32c(sum, part(CHECKSUM_LOW + 2, BASE_SIZE));
+        crc32c(self.seed(seed), &self.raw)
+    }
+
+    /// How much of a checksum there is room for.
+    fn sum_mask(&self) -> u32 {
+        if self.has_field(CHECKSUM_HIGH, 2) { !0 } else { 0xffff }
+    }
+
+    fn stored_sum(&self) -> u32 {
+        let high = if self.has_field(CHECKSUM_HIGH, 2) { self.u16_at(CHECKSUM_HIGH) } else { 0 };
+        u32::from(self.u16_at(CHECKSUM_LOW)) | u32::from(high) << 16
+    }
+
+    fn store_sum(&mut self, sum: u32) {
+        let [b0, b1, b2, b3] = sum.to_le_bytes();
+        self.store(CHECKSUM_LOW, &[b0, b1]);
         if self.has_field(CHECKSUM_HIGH, 2) {
-            sum = crc32c(sum, part(BASE_SIZE, CHECKSUM_HIGH));
-            sum = crc32c(sum, &[0, 0]);
-            crc32c(sum, part(CHECKSUM_HIGH + 2, self.raw.len()))
-        } else {
-            crc32c(sum, part(BASE_SIZE, self.raw.len()))
+            self.store(CHECKSUM_HIGH, &[b2, b3]);
         }
     }
 
