@@ -1,6 +1,7 @@
 //! Paths inside a guest: asked for ([`GuestPath`]) and proved ([`Resolved`]).
 
 use crate::error::{Error, ErrorKind, Layer, Result};
+use std::borrow::Borrow;
 use std::fmt;
 
 /// The longest path that is taken, in bytes (PATH_MAX of Linux).
@@ -119,6 +120,25 @@ impl Resolved {
     pub fn file_name(&self) -> Option<&[u8]> {
         file_name(&self.0)
     }
+
+    /// The directories that hold this, by the bytes of their paths, outermost first; none for the root.
+    pub(crate) fn ancestors(&self) -> impl Iterator<Item = &[u8]> {
+        let path = self.0.as_slice();
+        let slashes = path.iter().enumerate().filter(|(at, byte)| **byte == b'/' && path.len() > at + 1);
+        slashes.map(|(at, _)| &path[..at.max(1)])
+    }
+}
+
+impl AsRef<[u8]> for Resolved {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Borrow<[u8]> for Resolved {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl From<&Resolved> for GuestPath {
@@ -175,6 +195,17 @@ mod tests {
         for given in ["", "a", "a/b", "/a/../b", "/..", "/a\0b", &long_name, &long_path] {
             assert_eq!(GuestPath::parse(given).unwrap_err().kind(), ErrorKind::Invalid, "{given}");
         }
+    }
+
+    #[test]
+    fn ancestors_are_the_parents_from_the_outside() {
+        let path = Resolved::root().child(b"a").child(b"bc").child(b"d");
+        let mut parents: Vec<Resolved> = std::iter::successors(path.parent(), Resolved::parent).collect();
+        parents.reverse();
+        assert_eq!(path.ancestors().collect::<Vec<_>>(), [&b"/"[..], b"/a", b"/a/bc"]);
+        assert_eq!(parents.iter().map(Resolved::as_bytes).collect::<Vec<_>>(), path.ancestors().collect::<Vec<_>>());
+        assert_eq!(Resolved::root().child(b"a").ancestors().collect::<Vec<_>>(), [b"/"]);
+        assert_eq!(Resolved::root().ancestors().count(), 0);
     }
 
     #[test]

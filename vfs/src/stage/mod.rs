@@ -331,8 +331,8 @@ impl Lookup for Stage<'_> {
     }
 }
 
-fn failure(kind: ErrorKind, at: &Resolved, message: &str) -> Error {
-    Error::new(kind, Layer::Stage, message).with_guest_path(at.as_bytes())
+fn failure(kind: ErrorKind, at: &(impl AsRef<[u8]> + ?Sized), message: &str) -> Error {
+    Error::new(kind, Layer::Stage, message).with_guest_path(at.as_ref())
 }
 
 /// The bytes of a staged content of at most `limit` bytes; `Unsupported` where there are more.

@@ -69,19 +69,17 @@ impl<'s> View<'s> {
             return Ok(Found::Base);
         }
         let mut origin = Origin::Base;
-        let mut here = Resolved::root();
-        for name in at.components() {
-            match self.nodes.get(&here) {
+        for here in at.ancestors() {
+            match self.nodes.get(here) {
                 Some(Node::Removed) => return Ok(Found::Missing),
                 Some(Node::Present(staged)) if staged.metadata.file_type != FileType::Directory => {
-                    return Err(failure(ErrorKind::WrongType, &here, "not a directory"));
+                    return Err(failure(ErrorKind::WrongType, here, "not a directory"));
                 }
                 Some(Node::Present(staged)) if staged.origin == Origin::Fresh => origin = Origin::Fresh,
                 // What the base has below a directory that is new does not show.
                 None if origin == Origin::Fresh => return Ok(Found::Missing),
                 Some(Node::Present(_)) | None => {}
             }
-            here = here.child(name);
         }
         Ok(match self.nodes.get(at) {
             Some(Node::Present(staged)) => Found::Staged(staged),
