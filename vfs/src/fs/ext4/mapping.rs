@@ -8,6 +8,10 @@ use super::feature::incompat;
 use super::inode::{Inode, flag};
 use super::store::Store;
 use crate::error::{Error, Layer, Result};
+use crate::fs::FileType;
+
+/// From its block of this number on a directory is kept together: three extents fit into the inode before that one.
+const SPREAD_DIRECTORY: u32 = 3;
 
 impl Store {
     /// Gives a new file the kind of mapping that the filesystem has, without blocks.
@@ -51,6 +55,11 @@ impl Store {
             Some(start) => BlockRun { start, len: want.min(cluster - inside) },
             None => {
                 let goal = self.data_goal(inode, logical)?;
+                let goal = if logical >= SPREAD_DIRECTORY && matches!(inode.file_type(), Ok(FileType::Directory)) {
+                    self.directory_goal(goal)?
+                } else {
+                    goal
+                };
                 let run = self.allocate_blocks(goal, want.saturating_add(inside))?;
                 self.add_blocks(inode, i64::from(run.len.div_ceil(cluster)))?;
                 let len = run.len.checked_sub(inside).filter(|len| *len > 0).ok_or_else(too_large)?;
@@ -139,6 +148,18 @@ impl Store {
         }
         let (group, _) = self.inode_place(inode.number)?;
         Ok(self.superblock.group_start(group))
+    }
+
+    /// The same for a directory that grows with the files in it: their content fills a group from its beginning and so
+    /// lies where the directory would go on. It then goes on in the group's last quarter, and has few extents.
+    fn directory_goal(&mut self, goal: u64) -> Result<u64> {
+        let Ok(number) = self.superblock.group_of(goal) else { return Ok(goal) };
+        let start = self.superblock.group_start(number);
+        let wanted = self.clusters(start, goal, goal.saturating_add(1));
+        if !self.block_bitmap(number)?.all_set(wanted) {
+            return Ok(goal);
+        }
+        Ok(start.saturating_add(u64::from(self.superblock.group_len(number)) / 4 * 3))
     }
 
     /// Counts clusters as the file's, or no longer.
