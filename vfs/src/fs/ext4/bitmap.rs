@@ -108,9 +108,12 @@ impl Bitmap {
             }
             bit += 1;
             if bit.is_multiple_of(8) {
-                // A long range in use is passed over byte by byte.
+                // A long range in use is passed over by eight bytes at a time, then byte by byte.
                 let rest = usize::try_from(bit / 8).ok().and_then(|index| self.bytes.get(index..)).unwrap_or_default();
-                let full = rest.iter().position(|byte| *byte != 0xff).unwrap_or(rest.len());
+                let words =
+                    rest.as_chunks().0.iter().take_while(|word| **word == [0xff_u8; 8]).count().saturating_mul(8);
+                let after = rest.get(words..).unwrap_or_default().iter().take_while(|byte| **byte == 0xff).count();
+                let full = words.saturating_add(after);
                 bit = bit.saturating_add(u32::try_from(full.saturating_mul(8)).unwrap_or(u32::MAX));
             }
         }
@@ -163,5 +166,19 @@ mod tests {
         bitmap.clear(BitRun { start: 7, len: 10 });
         assert_eq!(bitmap.find(50, 3), Some(BitRun { start: 7, len: 3 }));
         assert_eq!(bitmap.next_clear(0, 99), Some(BitRun { start: 7, len: 10 }));
+    }
+
+    #[test]
+    fn a_clear_bit_is_found_wherever_it_is() {
+        for len in [1, 8, 63, 64, 65, 200, 512] {
+            for clear in 0..len {
+                let mut bitmap = Bitmap::new(vec![0xff; 64], len);
+                bitmap.clear(BitRun { start: clear, len: 1 });
+                for from in 0..len {
+                    let expected = (from <= clear).then_some(BitRun { start: clear, len: 1 });
+                    assert_eq!(bitmap.next_clear(from, 5), expected, "{clear} of {len} from {from}");
+                }
+            }
+        }
     }
 }
