@@ -6,7 +6,7 @@ use crate::block::BlockDevice;
 use crate::error::Result;
 use crate::path::Resolved;
 use crate::stage::Change;
-use ext4_view::{Ext4, Ext4Error, Ext4Read, Metadata};
+use ext4_view::{DirEntry, Ext4, Ext4Error, Ext4Read, Metadata};
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use std::sync::Arc;
 /// From so many changed names on, a directory is read through.
 const CROWD: usize = 32;
 
-/// The names that are to be in a crowded directory, and what was found of each.
-type Names = BTreeMap<Vec<u8>, Option<Metadata>>;
+/// The names that are to be in a crowded directory, and the entry that was found of each.
+type Names = BTreeMap<Vec<u8>, Option<DirEntry>>;
 
 /// The crowded directories.
 #[derive(Debug)]
@@ -54,7 +54,8 @@ impl Crowds {
             crowd.read_through(fs, &parent)?;
         }
         match crowd.names.get(name) {
-            Some(Some(metadata)) => Ok(Some(metadata.clone())),
+            // Asked for in the order of the changes, the inodes follow each other; in that of the directory they do not.
+            Some(Some(entry)) => Ok(Some(entry.metadata()?)),
             _ => Err(Ext4Error::NotFound.into()),
         }
     }
@@ -64,12 +65,11 @@ impl Crowd {
     fn read_through(&mut self, fs: &Ext4, directory: &Resolved) -> Result<(), Disagreement> {
         for entry in fs.read_dir(path(directory)?)? {
             let entry = entry?;
-            let name = entry.file_name();
-            let Some(found) = self.names.get_mut(name.as_ref()) else { continue };
+            let Some(found) = self.names.get_mut(entry.file_name().as_ref()) else { continue };
             if found.is_some() {
-                return Err(differs(&directory.child(name.as_ref()), "it is there twice").into());
+                return Err(differs(&directory.child(entry.file_name().as_ref()), "it is there twice").into());
             }
-            *found = Some(entry.metadata()?);
+            *found = Some(entry);
         }
         self.read = true;
         Ok(())
