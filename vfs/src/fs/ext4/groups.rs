@@ -239,3 +239,50 @@ impl Store {
 fn missing(number: u32) -> Error {
     Error::corrupt(Layer::Filesystem, format!("the bitmap of group {number} is missing"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::MemDevice;
+    use crate::error::ErrorKind;
+    use crate::fs::ext4::testing::{have, run};
+    use crate::fs::{Mode, Timestamp};
+    use std::process::Command;
+
+    const BLOCK: usize = 1024;
+    /// Its descriptor is in another block than that of group 0, which has 32.
+    const FAR: usize = 35;
+
+    fn open(bytes: &[u8]) -> Store {
+        let now = Timestamp { seconds: 1_700_000_000, nanoseconds: 0 };
+        Store::open(Arc::new(MemDevice::new(bytes.to_vec())), Mode::ReadWrite { now }).unwrap()
+    }
+
+    #[test]
+    fn a_kept_bitmap_is_held_against_groups_that_are_looked_at_later() {
+        if !have(&["mke2fs"]) {
+            return;
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(10 << 20).unwrap();
+        let layout = ["-q", "-F", "-t", "ext2", "-b", "1024", "-g", "256", "-N", "640", "-O", "^resize_inode,^meta_bg"];
+        run(Command::new("mke2fs").args(layout).arg(file.path()));
+        let sound = std::fs::read(file.path()).unwrap();
+        let mut store = open(&sound);
+        let bitmap = store.block_bitmap(0).unwrap().clone();
+        store.group(FAR as u32).unwrap();
+        store.block_bitmap(0).unwrap();
+
+        // The far group has its bitmap of inodes where group 0 has a free block.
+        let free = (0..255).rev().find(|bit| !bitmap.get(*bit)).unwrap();
+        let mut damaged = sound.clone();
+        let field = 2 * BLOCK + FAR * 32 + 4;
+        damaged[field..field + 4].copy_from_slice(&(free + 1).to_le_bytes());
+        let mut store = open(&damaged);
+        store.block_bitmap(0).unwrap();
+        store.group(FAR as u32).unwrap();
+        let error = store.block_bitmap(0).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains("own blocks as free"), "{error}");
+    }
+}
