@@ -369,6 +369,26 @@ fn hostile_indexes_end() {
 }
 
 #[test]
+fn a_block_whose_checksum_is_wrong_is_refused() {
+    let mut context = context();
+    let mut store = new_dir(&context, 1024);
+    let mut random = Random(5);
+    for number in 1..300 {
+        context.insert(&mut store, &random.name(60), number, FileType::Regular).unwrap();
+    }
+    context.insert(&mut store, b"name", 300, FileType::Regular).unwrap();
+    assert_eq!(context.layout, DirLayout::Indexed);
+    for number in 0..store.blocks.len() {
+        let mut bad = store.clone();
+        *bad.blocks[number].last_mut().unwrap() ^= 1;
+        assert_eq!(context.list(&bad).unwrap_err().kind(), ErrorKind::Corrupt, "block {number}");
+        if number == 0 {
+            assert_eq!(context.find(&bad, b"name").unwrap_err().kind(), ErrorKind::Corrupt);
+        }
+    }
+}
+
+#[test]
 fn names_that_cannot_be() {
     let mut context = context();
     let mut store = new_dir(&context, 1024);
