@@ -2,9 +2,14 @@
 //!
 //! Source: kernel Documentation/filesystems/ext4/inodes.rst.
 
+mod permit;
+mod time;
+
+pub(super) use time::Time;
+
 use super::checksum::{crc32c, inode_seed};
 use super::le;
-use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::error::{Error, Layer, Result};
 use crate::fs::{FileType, Metadata, Timestamp};
 
 /// Flags of an inode.
@@ -40,31 +45,6 @@ const PROJECT: usize = 0x9c;
 const BLOCK_AREA: usize = 0x28;
 /// The size of the area that holds the root of the extents, or a short link's target, in bytes.
 pub(super) const BLOCK_AREA_LEN: usize = 60;
-
-/// The times of an inode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Time {
-    /// The last access.
-    Access,
-    /// The last change of the inode.
-    Change,
-    /// The last change of the content.
-    Modification,
-    /// The creation; only where the inode has extra fields.
-    Creation,
-}
-
-impl Time {
-    /// Where the seconds and the extra bits are.
-    fn offsets(self) -> (usize, usize) {
-        match self {
-            Self::Access => (0x8, 0x8c),
-            Self::Change => (0xc, 0x84),
-            Self::Modification => (0x10, 0x88),
-            Self::Creation => (0x90, 0x94),
-        }
-    }
-}
 
 /// An inode as it is stored, and its number.
 #[derive(Clone, Debug)]
@@ -364,42 +344,6 @@ impl Inode {
         Ok(())
     }
 
-    /// A time; one that the inode has no room for is 1970.
-    pub(super) fn time(&self, time: Time) -> Timestamp {
-        let (base, extra) = time.offsets();
-        if base >= BASE_SIZE && !self.has_field(base, 4) {
-            return Timestamp::default();
-        }
-        let seconds = i64::from(self.u32_at(base).cast_signed());
-        if !self.has_field(extra, 4) {
-            return Timestamp { seconds, nanoseconds: 0 };
-        }
-        let extra = self.u32_at(extra);
-        // The two low bits count the times that the 32 bits have overflowed.
-        let seconds = seconds + (i64::from(extra & 3) << 32);
-        Timestamp { seconds, nanoseconds: (extra >> 2).min(999_999_999) }
-    }
-
-    /// Sets a time, as near to it as the inode can tell.
-    pub(super) fn set_time(&mut self, time: Time, value: Timestamp) {
-        let (base, extra) = time.offsets();
-        if base >= BASE_SIZE && !self.has_field(base, 4) {
-            return;
-        }
-        if !self.has_field(extra, 4) {
-            let seconds = value.seconds.clamp(i64::from(i32::MIN), i64::from(i32::MAX));
-            self.store(base, &i32::try_from(seconds).unwrap_or(0).to_le_bytes());
-            return;
-        }
-        let least = i64::from(i32::MIN);
-        let seconds = value.seconds.clamp(least, least + (1 << 34) - 1);
-        let [b0, b1, b2, b3, ..] = seconds.to_le_bytes();
-        let low = i32::from_le_bytes([b0, b1, b2, b3]);
-        let epoch = u32::try_from(seconds.abs_diff(i64::from(low)) >> 32).unwrap_or(0) & 3;
-        self.store(base, &low.to_le_bytes());
-        self.store(extra, &(value.nanoseconds.min(999_999_999) << 2 | epoch).to_le_bytes());
-    }
-
     /// Of an inode with the value of an attribute: the value's hash, which is where others have the time of access.
     pub(super) fn value_hash(&self) -> u32 {
         self.u32_at(0x8)
@@ -452,60 +396,6 @@ impl Inode {
         })
     }
 
-    /// Fails unless the content can be read.
-    pub(super) fn check_readable(&self) -> Result<()> {
-        if self.has_flag(flag::ENCRYPT) {
-            return Err(Error::unsupported(
-                Layer::Filesystem,
-                "cannot read the content of this file: it is encrypted (fscrypt)",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Fails unless the file may be changed at all.
-    pub(super) fn check_mutable(&self) -> Result<()> {
-        let denied = |name: &str, letter: char| {
-            Err(Error::new(ErrorKind::Denied, Layer::Filesystem, format!("the file is {name} (chattr +{letter})"))
-                .with_hint(format!("remove the attribute in the guest: chattr -{letter}")))
-        };
-        match self.flags() {
-            flags if flags & flag::IMMUTABLE != 0 => denied("immutable", 'i'),
-            flags if flags & flag::APPEND != 0 => denied("append-only", 'a'),
-            flags if flags & flag::ENCRYPT != 0 => {
-                Err(Error::unsupported(Layer::Filesystem, "the file is encrypted (fscrypt)"))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Fails unless the content may be changed: that of a sealed file may not, though the file may be moved or removed.
-    pub(super) fn check_unsealed(&self) -> Result<()> {
-        if self.has_flag(flag::VERITY) {
-            return Err(Error::unsupported(Layer::Filesystem, "the file is sealed (fs-verity)"));
-        }
-        Ok(())
-    }
-
-    /// Fails unless the names in this directory can be read.
-    pub(super) fn check_names(&self) -> Result<()> {
-        if self.has_flag(flag::ENCRYPT) {
-            return Err(Error::unsupported(Layer::Filesystem, "the names in this directory are encrypted (fscrypt)"));
-        }
-        Ok(())
-    }
-
-    /// Fails unless names in this directory can be added and taken away.
-    pub(super) fn check_names_mutable(&self) -> Result<()> {
-        self.check_mutable()?;
-        if self.has_flag(flag::CASEFOLD) {
-            let what = "the directory does not tell upper from lower case (casefold): imgraft cannot change its names";
-            return Err(Error::unsupported(Layer::Filesystem, what)
-                .with_hint("the content of files that are there can be changed; what lies elsewhere, too"));
-        }
-        Ok(())
-    }
-
     /// An error that names the inode.
     pub(super) fn damaged(&self, what: &str) -> Error {
         Error::corrupt(Layer::Filesystem, format!("inode {} is damaged: {what}", self.number))
@@ -537,19 +427,6 @@ pub(super) fn type_bits(file_type: FileType) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_survive_where_there_is_room_for_them() {
-        let mut inode = Inode::zeroed(12, 256, 32);
-        for seconds in [0, 1, -1, i64::from(i32::MIN), i64::from(i32::MAX), 1 << 31, 1 << 32, 1 << 33, 15_032_385_535] {
-            let time = Timestamp { seconds, nanoseconds: 999_999_999 };
-            inode.set_time(Time::Modification, time);
-            assert_eq!(inode.time(Time::Modification), time);
-        }
-        let mut inode = Inode::zeroed(12, 128, 0);
-        inode.set_time(Time::Change, Timestamp { seconds: 1 << 40, nanoseconds: 5 });
-        assert_eq!(inode.time(Time::Change), Timestamp { seconds: i64::from(i32::MAX), nanoseconds: 0 });
-    }
 
     #[test]
     fn a_checksum_guards_every_byte() {
