@@ -37,6 +37,8 @@ pub enum Attach {
     Auto,
     /// This host's kernel, as root: by FUSE and a loop device, through the transaction
     Fuse,
+    /// This host's kernel, as root: as a network block device, through the transaction (module nbd)
+    Nbd,
     /// This host's kernel, as root, straight on a raw image (--in-place-unsafe)
     Loop,
     /// A User Mode Linux kernel, without root: through the transaction

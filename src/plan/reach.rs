@@ -2,7 +2,7 @@
 
 use crate::cli;
 use crate::failure::Failure;
-use imgraft_vfs::kernel::host::Fuse;
+use imgraft_vfs::kernel::host::{Fuse, Nbd};
 use imgraft_vfs::kernel::uml::Uml;
 use imgraft_vfs::kernel::{Access, Attach, Choice};
 use std::sync::Arc;
@@ -29,9 +29,11 @@ pub(super) fn access(typed: &cli::Reach, in_place: InPlace) -> Result<Access, Fa
     }
     let uml = || Arc::new(Uml::new(typed.uml_kernel.clone()));
     let ways: Vec<Arc<dyn Attach>> = match typed.attach {
-        // As root the kernel that is there already; else one of our own.
-        cli::Attach::Auto => vec![Arc::new(Fuse::new()), uml()],
+        // As root the kernel that is there already; else one of our own. A loop device is not looked through for partitions, as a
+        // network block device is, by a dozen readers of tables that a hostile volume may have written.
+        cli::Attach::Auto => vec![Arc::new(Fuse::new()), Arc::new(Nbd::new()), uml()],
         cli::Attach::Fuse => vec![Arc::new(Fuse::new())],
+        cli::Attach::Nbd => vec![Arc::new(Nbd::new())],
         cli::Attach::Uml => vec![uml()],
         cli::Attach::Loop => return Ok(Access::in_place()),
     };

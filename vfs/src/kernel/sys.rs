@@ -92,6 +92,35 @@ pub(super) fn configure_loop(
     if result == 0 { Ok(()) } else { Err(last_error()) }
 }
 
+/// Requests to a network block device: <linux/nbd.h>.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NbdCall {
+    /// The connection to its server, a descriptor of a socket. `EBUSY` where it has another one.
+    SetSocket = 0,
+    /// The size of its sectors in bytes.
+    SetBlockSize = 1,
+    /// Its size in bytes.
+    SetSize = 2,
+    /// Begins, and returns when the connection is no more.
+    DoIt = 3,
+    /// Ends the connection.
+    Disconnect = 8,
+    /// How many seconds an answer may take.
+    SetTimeout = 9,
+    /// The transmission flags of its server.
+    SetFlags = 10,
+}
+
+/// Where the numbers of these requests begin.
+const NBD: u32 = 0xab00;
+
+/// Makes a request to a network block device.
+pub(super) fn call_nbd(device: &File, call: NbdCall, value: u64) -> Result<(), Errno> {
+    // SAFETY: the requests take a number, no pointer.
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), (NBD | call as u32) as _, value as libc::c_ulong) };
+    if result == 0 { Ok(()) } else { Err(last_error()) }
+}
+
 fn last_error() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }

@@ -2,6 +2,7 @@
 //!
 //! Source: kernel Documentation/filesystems/fuse.rst, and the crate fuser, which speaks the protocol.
 
+use super::served::{Served, Trouble, keep};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use fuser::{
@@ -15,7 +16,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// The device by which filesystems in userspace talk to the kernel.
@@ -40,9 +41,6 @@ pub(super) struct Export {
     served: BackgroundSession,
     trouble: Trouble,
 }
-
-/// The first error of the volume, of which the kernel is told only a number.
-pub(super) type Trouble = Arc<Mutex<Option<Error>>>;
 
 impl Export {
     /// Exports a volume: gives the root of a mount that has no place in the host's tree, and is gone when it is closed and
@@ -72,21 +70,21 @@ impl Export {
             .map_err(failed)?;
         Ok((Self { served, trouble }, root))
     }
+}
 
-    /// Where the first error of the volume is to be found.
-    pub(super) fn trouble(&self) -> Trouble {
+impl Served for Export {
+    fn trouble(&self) -> Trouble {
         Arc::clone(&self.trouble)
     }
 
-    /// Whether the kernel has let go of it.
-    pub(super) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.served.guard.is_finished()
     }
-}
 
-/// The first error of a volume, once.
-pub(super) fn take(trouble: &Trouble) -> Option<Error> {
-    trouble.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn farewell(&self) -> Result<()> {
+        // It has no word for that: what was written was answered.
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
@@ -130,9 +128,7 @@ impl VolumeFile {
             ErrorKind::Invalid => Errno::EINVAL,
             _ => Errno::EIO,
         };
-        tracing::debug!(%error, "the volume failed");
-        let mut first = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        first.get_or_insert(error);
+        keep(&self.trouble, error);
         number
     }
 }

@@ -1,31 +1,36 @@
 //! The kernel of this host, as root.
 //!
-//! The volume is exported as a file by FUSE ([`Fuse`]), or is a part of a raw image ([`Loop`]). A worker, which is this
-//! program once more, puts a loop device on it and mounts that at no place ([`detached`]); what it has is served to us as a
-//! [remote](crate::fs::remote) filesystem.
+//! The volume is exported as a file by FUSE ([`Fuse`]), or is a part of a raw image ([`Loop`]), or is served on a socket
+//! ([`Nbd`]). A worker, which is this program once more, puts a loop device on the file, or a network block device on the
+//! socket, and mounts that at no place ([`detached`]); what it has is served to us as a [remote](crate::fs::remote) filesystem.
 //!
 //! Who serves the volume and who waits for the mount are two processes, so that neither waits for himself when he is killed.
-//! Everything hangs on descriptors: the loop device goes when nobody has it open, the mount when its descriptor is closed, the
-//! worker with the thread that started it, and the export with `/dev/fuse`. So there is nothing to clean up after a signal, be
+//! Everything hangs on descriptors: either device goes when nobody has it open, the mount when its descriptor is closed, the
+//! worker with the thread that started it, the export with `/dev/fuse`, and the server with its socket. So there is nothing to clean up after a signal, be
 //! it SIGKILL.
 
 mod detached;
 mod export;
 mod loop_device;
+mod network_block;
 mod pipe;
+mod served;
 mod worker;
 
 pub use worker::serve_if_worker;
 
 use super::{Attach, Attached, Request, missing};
+use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::Mode;
 use crate::fs::remote::{Mount, Remote};
 use crate::transaction::Overlay;
-use export::{Export, take};
+use export::Export;
 use loop_device::Extent;
+use network_block::{Interface, Server, is_known};
 use pipe::{Pipe, Worker};
 use rustix::process::{configure_io_flusher_behavior, geteuid};
+use served::{Served, take};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -53,8 +58,14 @@ impl Start {
         Self { arguments: Vec::new(), deadline: DEADLINE }
     }
 
-    /// Starts the worker with `given` as its standard output, has it mount the volume, and gives what it serves.
-    fn mount(&self, given: Given, source: OwnedFd, export: Option<Export>, request: &Request) -> Result<Attached> {
+    /// Starts the worker with `source` as its standard error, has it mount the volume, and gives what it serves.
+    fn mount(
+        &self,
+        given: Given,
+        source: OwnedFd,
+        served: Option<Box<dyn Served>>,
+        request: &Request,
+    ) -> Result<Attached> {
         let failed = |error| Error::io(Layer::Kernel, "start a process to mount the volume", error);
         let (near, far) = UnixStream::pair().map_err(failed)?;
         let child = Command::new("/proc/self/exe")
@@ -62,12 +73,15 @@ impl Start {
             .arg(worker::ARGUMENT)
             .args(given.words())
             .env_clear()
+            // What the C library is to leave alone of the processor, it is to leave alone there too.
+            .envs(std::env::var_os("GLIBC_TUNABLES").map(|value| ("GLIBC_TUNABLES", value)))
             .stdin(Stdio::from(OwnedFd::from(far)))
-            .stdout(Stdio::from(source))
-            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            // Nobody writes to it, as some do to the standard output.
+            .stderr(Stdio::from(source))
             .spawn()
             .map_err(failed)?;
-        let worker = Worker::new(Pipe::new(near, Some(self.deadline))?, child, export);
+        let worker = Worker::new(Pipe::new(near, Some(self.deadline))?, child, served);
         let trouble = worker.trouble();
         let now = match request.mode {
             Mode::ReadOnly => None,
@@ -87,7 +101,7 @@ impl Start {
     }
 }
 
-/// The privilege and the devices that both ways need.
+/// The privilege and the devices that every way needs.
 fn ready(devices: &[&str]) -> Result<()> {
     if !geteuid().is_root() {
         return Err(missing("only root may have this host's kernel mount an image", OTHER_WAYS));
@@ -140,15 +154,77 @@ impl Attach for Fuse {
 
     fn attach(&self, request: &Request) -> Result<Attached> {
         self.ready(request)?;
-        // Memory that a server of a disk needs is not to be had by writing to that disk. It is passed on to threads.
-        let _ = configure_io_flusher_behavior(true);
-        let volume = match request.mode {
-            // What a replay of the journal writes goes nowhere.
-            Mode::ReadOnly => Arc::new(Overlay::new(Arc::clone(&request.volume))) as _,
-            Mode::ReadWrite { .. } => Arc::clone(&request.volume),
-        };
-        let (export, root) = Export::new(volume)?;
-        self.0.mount(Given::Export, root, Some(export), request)
+        let (export, root) = Export::new(to_be_served(request))?;
+        self.0.mount(Given::Export, root, Some(Box::new(export)), request)
+    }
+}
+
+/// The volume of a request as it is served, by a thread of this process that is started after this.
+fn to_be_served(request: &Request) -> Arc<dyn BlockDevice> {
+    // Memory that a server of a disk needs is not to be had by writing to that disk. It is passed on to threads.
+    let _ = configure_io_flusher_behavior(true);
+    match request.mode {
+        // What a replay of the journal writes goes nowhere.
+        Mode::ReadOnly => Arc::new(Overlay::new(Arc::clone(&request.volume))),
+        Mode::ReadWrite { .. } => Arc::clone(&request.volume),
+    }
+}
+
+/// A network block device: the kernel sees the volume as the transaction shows it.
+#[derive(Clone, Debug)]
+pub struct Nbd {
+    start: Start,
+    interface: Interface,
+}
+
+impl Nbd {
+    /// The calling program calls [`serve_if_worker`] before anything else.
+    pub fn new() -> Self {
+        Self { start: Start::new(), interface: Interface::Any }
+    }
+
+    /// As for [`Fuse::with_arguments`].
+    #[must_use]
+    pub fn with_arguments(mut self, arguments: impl IntoIterator<Item = &'static str>) -> Self {
+        self.start.arguments = arguments.into_iter().map(str::to_owned).collect();
+        self
+    }
+
+    /// By ioctl(2), as where the kernel has no netlink interface to these devices.
+    #[must_use]
+    pub fn without_netlink(mut self) -> Self {
+        self.interface = Interface::Ioctl;
+        self
+    }
+}
+
+impl Default for Nbd {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Attach for Nbd {
+    fn name(&self) -> &'static str {
+        "nbd"
+    }
+
+    fn ready(&self, _: &Request) -> Result<()> {
+        ready(&[])?;
+        if !is_known() {
+            let hint = format!("modprobe nbd, or --attach fuse; {OTHER_WAYS}");
+            return Err(missing(
+                "the kernel of this host has no network block devices: its module nbd is not loaded",
+                hint,
+            ));
+        }
+        Ok(())
+    }
+
+    fn attach(&self, request: &Request) -> Result<Attached> {
+        self.ready(request)?;
+        let (server, socket, terms) = Server::new(to_be_served(request))?;
+        self.start.mount(Given::Server(terms, self.interface), socket, Some(Box::new(server)), request)
     }
 }
 

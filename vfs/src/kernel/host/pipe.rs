@@ -1,6 +1,6 @@
 //! The channel to the worker: messages on a socket, each led by its length.
 
-use super::export::{Export, Trouble, take};
+use super::served::{Served, Trouble, take};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::remote::{Channel, MESSAGE_MAX};
 use std::io::{ErrorKind as Kind, Read, Write};
@@ -70,12 +70,12 @@ impl Channel for Pipe {
 pub(super) struct Worker {
     pipe: Pipe,
     child: Child,
-    export: Option<Export>,
+    served: Option<Box<dyn Served>>,
 }
 
 impl Worker {
-    pub(super) fn new(pipe: Pipe, child: Child, export: Option<Export>) -> Self {
-        Self { pipe, child, export }
+    pub(super) fn new(pipe: Pipe, child: Child, served: Option<Box<dyn Served>>) -> Self {
+        Self { pipe, child, served }
     }
 
     /// Waits until the process has ended and the kernel has let go of the volume; gives whether that has come to pass.
@@ -83,7 +83,7 @@ impl Worker {
         let end = Instant::now() + PATIENCE;
         loop {
             let ended = !matches!(self.child.try_wait(), Ok(None));
-            if ended && self.export.as_ref().is_none_or(Export::is_over) {
+            if ended && self.served.as_ref().is_none_or(|served| served.is_over()) {
                 return true;
             }
             if Instant::now() >= end {
@@ -94,7 +94,7 @@ impl Worker {
     }
 
     pub(super) fn trouble(&self) -> Option<Trouble> {
-        self.export.as_ref().map(Export::trouble)
+        self.served.as_ref().map(|served| served.trouble())
     }
 }
 
@@ -115,7 +115,7 @@ impl Channel for Worker {
         match self.trouble().and_then(|trouble| take(&trouble)) {
             // What the volume could not do was perhaps nothing that the filesystem needed; nobody knows.
             Some(error) => Err(error),
-            None => Ok(()),
+            None => self.served.as_ref().map_or(Ok(()), |served| served.farewell()),
         }
     }
 }

@@ -4,6 +4,7 @@
 use super::detached;
 use super::export::VOLUME;
 use super::loop_device::{Extent, LoopDevice};
+use super::network_block::{Interface, NbdDevice, Terms};
 use super::pipe::Pipe;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::mounted::{Mounted, guest_root};
@@ -12,41 +13,49 @@ use crate::fs::{GuestFs, Mode};
 use crate::kernel::sys::LoopAccess;
 use rustix::fs::{OFlags, openat};
 use rustix::process::{Signal, set_parent_process_death_signal};
-use rustix::stdio::{dup2_stdin, dup2_stdout};
+use rustix::stdio::{dup2_stderr, dup2_stdin};
 use rustix::system::uname;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The argument of a program that is to be the worker; what it is to do follows.
 pub(super) const ARGUMENT: &str = "serve-mounted-volume";
 
-/// What the worker is given as its standard output.
+/// What the worker is given as its standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Given {
     /// The root of the mount that has the volume as a file.
     Export,
     /// An image that has the volume as a part of it.
     Image(Extent),
+    /// The kernel's end of a connection to a server of the volume.
+    Server(Terms, Interface),
 }
 
 impl Given {
     /// The words for the worker's command line.
     pub(super) fn words(self) -> [String; 3] {
-        let (name, Extent { start, size }) = match self {
-            Self::Export => ("export", Extent::default()),
-            Self::Image(extent) => ("image", extent),
+        let (name, first, second) = match self {
+            Self::Export => ("export", 0, 0),
+            Self::Image(Extent { start, size }) => ("image", start, size),
+            Self::Server(Terms { size, flags }, Interface::Any) => ("server", size, u64::from(flags)),
+            Self::Server(Terms { size, flags }, Interface::Ioctl) => ("server-by-ioctl", size, u64::from(flags)),
         };
-        [name.to_owned(), start.to_string(), size.to_string()]
+        [name.to_owned(), first.to_string(), second.to_string()]
     }
 
     fn parse(words: &[String]) -> Option<Self> {
-        let [name, start, size] = words else { return None };
-        let extent = Extent { start: start.parse().ok()?, size: size.parse().ok()? };
+        let [name, first, second] = words else { return None };
+        let (first, second): (u64, u64) = (first.parse().ok()?, second.parse().ok()?);
+        let terms = || u16::try_from(second).ok().map(|flags| Terms { size: first, flags });
         match &**name {
             "export" => Some(Self::Export),
-            "image" => Some(Self::Image(extent)),
+            "image" => Some(Self::Image(Extent { start: first, size: second })),
+            "server" => Some(Self::Server(terms()?, Interface::Any)),
+            "server-by-ioctl" => Some(Self::Server(terms()?, Interface::Ioctl)),
             _ => None,
         }
     }
@@ -72,14 +81,14 @@ fn run(given: Given) -> Result<()> {
         from.try_clone_to_owned().map_err(|error| Error::io(Layer::Kernel, "start the worker", error))
     };
     let channel = UnixStream::from(take(std::io::stdin().as_fd())?);
-    let source = take(std::io::stdout().as_fd())?;
+    let source = take(std::io::stderr().as_fd())?;
     let nothing = File::options()
         .read(true)
         .write(true)
         .open("/dev/null")
         .map_err(|error| Error::io(Layer::Kernel, "open /dev/null", error))?;
     dup2_stdin(&nothing).map_err(failed)?;
-    dup2_stdout(&nothing).map_err(failed)?;
+    dup2_stderr(&nothing).map_err(failed)?;
     let mut host = Host { given, source: Some(source), device: None };
     serve(&mut Pipe::new(channel, None)?, &mut host)
 }
@@ -89,11 +98,27 @@ fn run(given: Given) -> Result<()> {
 struct Host {
     given: Given,
     source: Option<OwnedFd>,
-    device: Option<LoopDevice>,
+    device: Option<Device>,
+}
+
+/// A disk of the kernel.
+#[derive(Debug)]
+enum Device {
+    Loop(LoopDevice),
+    Network(NbdDevice),
+}
+
+impl Device {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Loop(device) => device.path(),
+            Self::Network(device) => device.path(),
+        }
+    }
 }
 
 impl Host {
-    fn attach(&mut self, mode: Mode) -> Result<LoopDevice> {
+    fn attach(&mut self, mode: Mode) -> Result<Device> {
         let source = self
             .source
             .take()
@@ -103,12 +128,13 @@ impl Host {
                 let file = openat(&source, VOLUME, OFlags::RDWR | OFlags::CLOEXEC, rustix::fs::Mode::empty())
                     .map_err(|errno| Error::io(Layer::Kernel, "open the exported volume", errno.into()))?;
                 // Also for reading: a journal is replayed, into an overlay.
-                LoopDevice::attach(file, Extent::default(), LoopAccess::ReadWrite)
+                LoopDevice::attach(file, Extent::default(), LoopAccess::ReadWrite).map(Device::Loop)
             }
             Given::Image(extent) => {
                 let access = if mode == Mode::ReadOnly { LoopAccess::ReadOnly } else { LoopAccess::ReadWrite };
-                LoopDevice::attach(source, extent, access)
+                LoopDevice::attach(source, extent, access).map(Device::Loop)
             }
+            Given::Server(terms, interface) => NbdDevice::connect(source, terms, interface).map(Device::Network),
         }
     }
 }
@@ -128,7 +154,9 @@ impl Keeper for Host {
 
     fn close(&mut self, fs: Box<dyn GuestFs>) -> Result<()> {
         fs.close()?;
-        self.device = None;
-        Ok(())
+        match self.device.take() {
+            Some(Device::Network(device)) => device.disconnect(),
+            Some(Device::Loop(_)) | None => Ok(()),
+        }
     }
 }
