@@ -29,7 +29,7 @@ fn report(words: &[&str]) -> Value {
 }
 
 /// The root filesystem of an image in a file of its own, and checked by its own tools.
-fn checked(scratch: &Scratch, disk: &Path, format: &str, filesystem: &str) -> PathBuf {
+pub fn checked(scratch: &Scratch, disk: &Path, format: &str, filesystem: &str) -> PathBuf {
     let raw = oracle::raw(scratch, disk, format);
     let root = scratch.path().join("root");
     let (from, to) = (format!("if={}", text(&raw)), format!("of={}", text(&root)));

@@ -16,6 +16,7 @@ mod inspect;
 mod interrupted;
 mod locks;
 mod main_job;
+mod nbd;
 mod order;
 mod powered_off;
 mod refusals;

@@ -192,9 +192,9 @@ fn quotas_count_large_values() {
 }
 
 fn count_large_values(image: &Path) {
-    if uml::can_boot() {
+    if uml::can_boot_with_quotas() {
         // The kernel shares a value between files, and their block.
-        uml::run(
+        uml::with_quotas(
             image,
             "head -c 9000 /dev/zero | tr '\\0' v >/mnt/value\n\
              for name in a b c; do\n\

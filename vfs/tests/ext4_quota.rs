@@ -119,13 +119,13 @@ fn a_quota_file_grows_for_many_owners() {
 
 #[test]
 fn a_kernel_with_quotas_agrees_and_goes_on() {
-    if !oracle::have(&["mke2fs", "e2fsck", "debugfs"]) || !uml::can_boot() {
+    if !oracle::have(&["mke2fs", "e2fsck", "debugfs"]) || !uml::can_boot_with_quotas() {
         return;
     }
     let scratch = Scratch::new();
     let image = scratch.path("image");
     oracle::mke2fs(&image, 48, Before::Garbage, &["-t", "ext4", "-b", "4096", "-O", "quota,project"]);
-    uml::run(
+    uml::with_quotas(
         &image,
         "setquota -u 7 8 1000 2 100 $GUEST\n\
          setquota -P 42 0 40 0 0 $GUEST\n\
@@ -165,7 +165,7 @@ fn a_kernel_with_quotas_agrees_and_goes_on() {
     fs.close().unwrap();
     oracle::e2fsck(&image, "ours");
     assert_eq!(usage(&image, "project", 42), (4096 + 4096 + 4096 + 53_248, 5));
-    let report = uml::run(
+    let report = uml::with_quotas(
         &image,
         "repquota -unp $GUEST\n\
          lsattr -pd $GUEST/project/sub $GUEST/project/sub/file $GUEST/out $GUEST/outside\n\

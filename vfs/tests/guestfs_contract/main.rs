@@ -10,20 +10,26 @@ mod ext4;
 mod ground;
 mod mounted;
 mod names;
+mod nbd;
 mod refusal;
 mod remote;
 mod rename;
 mod uml;
 
+#[path = "../uml/mod.rs"]
+mod machine;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 
 use ground::{DirectoryLinks, Ground, Made};
 
-/// Every case as a test of its own over a driver.
+/// Every case as a test of its own over a driver, one that is run elsewhere where `ignore` says so.
 macro_rules! contract {
     ($driver:ident: $make:expr) => {
-        contract! { $driver: $make;
+        contract! { $driver: $make, cfg(test) }
+    };
+    ($driver:ident: $make:expr, $when:meta) => {
+        contract! { $driver: $make, $when;
             attrs: modes_and_owners, each_attribute_alone, times, xattrs_come_and_go, xattrs_of_every_type,
                 xattr_values_of_many_sizes, a_new_file_inherits_no_xattr;
             content: put_gives_the_content, put_keeps_what_is_not_content, append_adds, truncate_cuts_and_lengthens,
@@ -36,14 +42,20 @@ macro_rules! contract {
                 a_directory_between_directories, a_directory_over_an_empty_one, keeps_everything, many_there_and_back;
         }
     };
-    ($driver:ident: $make:expr; $($room:ident: $($case:ident),*;)*) => {
+    ($driver:ident: $make:expr, $when:meta; $($room:ident: $($case:ident),*;)*) => {
         mod $driver {
-            $(mod $room {
-                $(#[test] fn $case() {
-                    crate::$room::$case(&crate::Ground::new($make));
-                })*
-            })*
+            contract! { @rooms $make, $when; $($room: [$($case),*])* }
         }
+    };
+    (@rooms $make:expr, $when:meta; $($room:ident: $cases:tt)*) => {
+        $(mod $room {
+            contract! { @cases $room, $make, $when; $cases }
+        })*
+    };
+    (@cases $room:ident, $make:expr, $when:meta; [$($case:ident),*]) => {
+        $(#[test] #[$when] fn $case() {
+            crate::$room::$case(&crate::Ground::new($make));
+        })*
     };
 }
 
@@ -76,3 +88,6 @@ contract! { fuse_btrfs: crate::mounted::btrfs }
 contract! { uml_ext4: crate::uml::ext4 }
 contract! { uml_xfs: crate::uml::xfs }
 contract! { uml_btrfs: crate::uml::btrfs }
+contract! { nbd_ext4: crate::nbd::ext4, ignore = "in a machine with network block devices: nbd::contract" }
+contract! { nbd_xfs: crate::nbd::xfs, ignore = "in a machine with network block devices: nbd::contract" }
+contract! { nbd_btrfs: crate::nbd::btrfs, ignore = "in a machine with network block devices: nbd::contract" }

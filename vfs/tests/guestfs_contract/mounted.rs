@@ -54,21 +54,21 @@ pub static BTRFS: Kind = Kind {
 };
 
 pub fn ext4() -> Option<Made> {
-    made(&EXT4, fuse())
+    by_fuse(&EXT4)
 }
 
 pub fn xfs() -> Option<Made> {
-    made(&XFS, fuse())
+    by_fuse(&XFS)
 }
 
 pub fn btrfs() -> Option<Made> {
-    made(&BTRFS, fuse())
+    by_fuse(&BTRFS)
 }
 
 impl Kind {
     /// An empty filesystem in a file; `None` where a tool is missing.
     fn image(&self) -> Option<tempfile::NamedTempFile> {
-        if !oracle::can_attach() || !oracle::have(&[self.make[0], self.check[0]]) {
+        if !oracle::have(&[self.make[0], self.check[0]]) {
             return None;
         }
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -113,8 +113,11 @@ impl Kind {
     }
 }
 
-fn fuse() -> Fuse {
-    Fuse::new().with_arguments(["--ignored", "--exact", "worker"])
+fn by_fuse(kind: &'static Kind) -> Option<Made> {
+    if !oracle::can_attach() {
+        return None;
+    }
+    made(kind, Fuse::new().with_arguments(["--ignored", "--exact", "worker"]))
 }
 
 /// An empty filesystem that a kernel has mounted in this way, and anew for the judge.
