@@ -5,7 +5,7 @@ use super::program::Program;
 use crate::error::{Error, Layer, Result};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 
 const DIRECTORY: u32 = 0o40755;
@@ -27,9 +27,9 @@ pub(super) fn pack(program: &Program, found: &Found) -> Result<File> {
     }
     archive.entry("dev/console", CHARACTER_DEVICE, (5, 1), b"").map_err(failed)?;
     archive.entry("dev/null", CHARACTER_DEVICE, (1, 3), b"").map_err(failed)?;
-    for (path, content) in &program.files {
+    for (path, loadable) in &program.files {
         archive.parents(path).map_err(failed)?;
-        archive.entry(path, EXECUTABLE, (0, 0), content).map_err(failed)?;
+        loadable.content().and_then(|content| archive.file(path, loadable.len, content)).map_err(failed)?;
     }
     for (release, modules) in &found.modules {
         archive.entry(&format!("{MODULES}/{release}"), DIRECTORY, (0, 0), b"").map_err(failed)?;
@@ -68,9 +68,26 @@ impl<W: Write> Archive<W> {
     }
 
     fn entry(&mut self, path: &str, mode: u32, device: (u32, u32), content: &[u8]) -> std::io::Result<()> {
+        self.head(path, mode, device, u64::try_from(content.len()).unwrap_or(u64::MAX))?;
+        self.write(content)?;
+        self.pad()
+    }
+
+    /// A program of so many bytes.
+    fn file(&mut self, path: &str, size: u64, mut content: impl Read) -> std::io::Result<()> {
+        self.head(path, EXECUTABLE, (0, 0), size)?;
+        let copied = std::io::copy(&mut content, &mut self.to)?;
+        if copied != size {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        self.at = self.at.saturating_add(usize::try_from(copied).unwrap_or(usize::MAX));
+        self.pad()
+    }
+
+    fn head(&mut self, path: &str, mode: u32, device: (u32, u32), size: u64) -> std::io::Result<()> {
         let too_long = |_| std::io::Error::other("a file of more than 4 GiB");
         let name = u32::try_from(path.len()).map_err(too_long)?.saturating_add(1);
-        let size = u32::try_from(content.len()).map_err(too_long)?;
+        let size = u32::try_from(size).map_err(too_long)?;
         self.inode = self.inode.saturating_add(1);
         let links = 1;
         let fields = [self.inode, mode, 0, 0, links, 0, size, 0, 0, device.0, device.1, name, 0];
@@ -81,8 +98,6 @@ impl<W: Write> Archive<W> {
         self.write(head.as_bytes())?;
         self.write(path.as_bytes())?;
         self.write(b"\0")?;
-        self.pad()?;
-        self.write(content)?;
         self.pad()
     }
 

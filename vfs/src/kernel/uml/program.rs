@@ -7,7 +7,7 @@ use crate::error::{Error, Layer, Result};
 use crate::field::{has, le16, le32, le64};
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -28,15 +28,16 @@ const MAPS_MAX: u64 = 4 << 20;
 /// Files by the path that they get, without the leading slash.
 #[derive(Debug)]
 pub(super) struct Program {
-    pub(super) files: Vec<(String, Vec<u8>)>,
+    pub(super) files: Vec<(String, Loadable)>,
 }
 
 impl Program {
     /// The program that runs, as `/init`; its libraries lie in `/lib`.
     pub(super) fn running() -> Result<Self> {
         let executable = loadable(Path::new("/proc/self/exe"))?;
-        let mut files = vec![("init".to_owned(), executable.content)];
-        let Some(interpreter) = executable.interpreter else { return Ok(Self { files }) };
+        let interpreter = executable.interpreter.clone();
+        let mut files = vec![("init".to_owned(), executable)];
+        let Some(interpreter) = interpreter else { return Ok(Self { files }) };
         let loader = std::fs::canonicalize(&interpreter).map_err(|error| {
             Error::io(Layer::Kernel, "find the loader of this program", error).with_host_path(&interpreter)
         })?;
@@ -45,19 +46,34 @@ impl Program {
                 continue;
             }
             if let Some(name) = library.file_name().and_then(|name| name.to_str()) {
-                files.push((format!("lib/{name}"), loadable(&library)?.content));
+                files.push((format!("lib/{name}"), loadable(&library)?));
             }
         }
         let place = interpreter.trim_start_matches('/').to_owned();
-        files.push((place, loadable(&loader)?.content));
+        files.push((place, loadable(&loader)?));
         Ok(Self { files })
     }
 }
 
 /// An executable or a library, cut to what is loaded of it: debugging information comes behind.
-struct Loadable {
-    content: Vec<u8>,
+#[derive(Debug)]
+pub(super) struct Loadable {
+    file: File,
+    /// What it begins with: a header that names no sections.
+    header: [u8; HEADER],
+    /// How many bytes are loaded of it.
+    pub(super) len: u64,
     interpreter: Option<String>,
+}
+
+impl Loadable {
+    /// Its bytes, from the first one; to be read once. Not in memory: together they are larger than what a run takes else.
+    pub(super) fn content(&self) -> std::io::Result<impl Read> {
+        let header = u64::try_from(HEADER).unwrap_or(u64::MAX);
+        let mut rest = &self.file;
+        rest.seek(SeekFrom::Start(header))?;
+        Ok(self.header.chain(rest.take(self.len.saturating_sub(header))))
+    }
 }
 
 fn loadable(path: &Path) -> Result<Loadable> {
@@ -96,14 +112,12 @@ fn loadable(path: &Path) -> Result<Loadable> {
     if end > FILE_MAX {
         return Err(Error::unsupported(Layer::Kernel, "more than 256 MiB of program").with_host_path(path));
     }
-    let mut content = vec![0; usize::try_from(end).map_err(|_| strange())?];
-    file.read_exact_at(&mut content, 0).map_err(failed)?;
     for range in [SECTIONS, SECTION_COUNT] {
-        if let Some(field) = content.get_mut(range) {
+        if let Some(field) = header.get_mut(range) {
             field.fill(0);
         }
     }
-    Ok(Loadable { content, interpreter })
+    Ok(Loadable { file, header, len: end, interpreter })
 }
 
 /// The libraries that this process runs with, its loader among them: what its mappings that can be executed are of.
@@ -130,10 +144,15 @@ mod tests {
     #[test]
     fn what_is_packed_is_this_program_without_its_debugging_information() {
         let program = Program::running().unwrap();
-        let (name, content) = program.files.first().unwrap();
+        let (name, init) = program.files.first().unwrap();
         assert_eq!(name, "init");
-        let whole = std::fs::metadata("/proc/self/exe").unwrap().len();
-        assert!(content.len() as u64 <= whole && has(content, 0, b"\x7fELF"));
+        let whole = std::fs::read("/proc/self/exe").unwrap();
+        for _ in 0..2 {
+            let mut content = Vec::new();
+            init.content().unwrap().read_to_end(&mut content).unwrap();
+            assert!(content.len() <= whole.len() && content.len() as u64 == init.len);
+            assert!(has(&content, 0, b"\x7fELF") && content[HEADER..] == whole[HEADER..content.len()]);
+        }
         let names: Vec<&str> = program.files.iter().map(|(name, _)| name.as_str()).collect();
         assert!(names.iter().any(|name| name.starts_with("lib/libc.so")), "{names:?}");
         assert!(names.iter().any(|name| name.contains("ld-linux") && !name.starts_with("lib/ld")), "{names:?}");
