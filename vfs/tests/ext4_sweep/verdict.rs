@@ -160,7 +160,8 @@ impl Problems {
         let shared = self.shared();
         shared.iter().any(|(directory, blocks)| {
             let other = |block: &u64| shared.iter().any(|(other, blocks)| other != directory && blocks.contains(block));
-            self.found.contains_key(&format!("Invalid inode number for '.' in directory inode {directory}."))
+            let first = ["Invalid inode number for '.'", "Missing '.'"];
+            first.iter().any(|what| self.found.contains_key(&format!("{what} in directory inode {directory}.")))
                 && blocks.iter().filter(|block| other(block)).any(|block| {
                     [self, after].iter().any(|it| it.named.get(block).is_some_and(|named| named.contains(&inode)))
                 })

@@ -66,10 +66,18 @@ impl Store {
         Ok(target)
     }
 
-    /// `Corrupt` where a symbolic link is one that e2fsck clears, by its `e2fsck_pass1_check_symlink`: the kernel follows
-    /// some of these, and another name makes none of them right. Any other file is let pass.
+    /// `Corrupt` where a symbolic link is one that e2fsck clears, by its `e2fsck_pass1_check_symlink`, or a symbolic link
+    /// or special file one that it takes for damaged: the kernel knows of some of this, and another name makes none of it
+    /// right. Any other file is let pass.
     pub(super) fn check_link(&self, inode: &Inode) -> Result<()> {
-        if inode.file_type()? != FileType::Symlink {
+        let file_type = inode.file_type()?;
+        if matches!(file_type, FileType::Regular | FileType::Directory) {
+            return Ok(());
+        }
+        if inode.fragment() != 0 {
+            return Err(inode.damaged("it has the address of a fragment"));
+        }
+        if file_type != FileType::Symlink {
             return Ok(());
         }
         let inline = inode.has_flag(flag::INLINE_DATA);

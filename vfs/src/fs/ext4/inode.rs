@@ -376,6 +376,11 @@ impl Inode {
         self.u32_at(0x10)
     }
 
+    /// The address of a fragment, which no filesystem has.
+    pub(super) fn fragment(&self) -> u32 {
+        self.u32_at(0x70)
+    }
+
     /// Whether this is a symbolic link whose target is in the inode itself.
     pub(super) fn is_short_link(&self) -> bool {
         let in_inode = self.flags() & (flag::EXTENTS | flag::INLINE_DATA | flag::ENCRYPT) == 0;
