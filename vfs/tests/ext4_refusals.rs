@@ -357,3 +357,28 @@ fn what_e2fsck_clears_gets_no_other_name() {
         }
     }
 }
+
+#[test]
+fn a_group_without_a_checksum_was_written_in_full() {
+    if !oracle::have(&["mke2fs"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let image = scratch.path("image");
+    let features = ["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^uninit_bg"];
+    oracle::mke2fs(&image, 8, Before::Zeros, &features);
+    // By e2fsck, "Group descriptor 0 marked uninitialized without feature set": its flags, its unused inodes.
+    let descriptor = 2048;
+    for (at, fine) in [(0x12, false), (0x1c, false), (0x14, true)] {
+        let mut bytes = std::fs::read(&image).unwrap();
+        bytes[descriptor + at] |= 1;
+        let result = open(&bytes, READ_WRITE).and_then(|mut fs| {
+            let new = try_at(&fs, "/new")?;
+            fs.create_file(&new, ATTRS)
+        });
+        assert_eq!(result.is_ok(), fine, "byte {at}: {result:?}");
+        if let Err(error) = result {
+            assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains("never written"), "{error}");
+        }
+    }
+}

@@ -32,9 +32,10 @@ impl Group {
         if superblock.group_checksum != GroupChecksum::None && group.sum(superblock) != group.u16_at(CHECKSUM) {
             return Err(group.damaged("its checksum is wrong"));
         }
-        if superblock.group_checksum == GroupChecksum::None && group.u16_at(FLAGS) & (INODE_UNINIT | BLOCK_UNINIT) != 0
+        if superblock.group_checksum == GroupChecksum::None
+            && (group.u16_at(FLAGS) & (INODE_UNINIT | BLOCK_UNINIT) != 0 || group.itable_unused() != 0)
         {
-            return Err(group.damaged("it has no checksum and says that its bitmaps were never written"));
+            return Err(group.damaged("it has no checksum and says that a part of it was never written"));
         }
         superblock.check_blocks(group.block_bitmap(), 1)?;
         superblock.check_blocks(group.inode_bitmap(), 1)?;
@@ -53,7 +54,7 @@ impl Group {
         if group.free_clusters() > superblock.group_clusters(number)
             || group.free_inodes() > superblock.inodes_per_group
             || group.used_directories() > superblock.inodes_per_group
-            || (superblock.group_checksum != GroupChecksum::None && group.itable_unused() > superblock.inodes_per_group)
+            || group.itable_unused() > superblock.inodes_per_group
         {
             return Err(group.damaged("its counters are impossible"));
         }
