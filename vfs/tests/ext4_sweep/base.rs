@@ -1,7 +1,7 @@
 //! The sound images, one for each kind of structure that ext4 has: those that the fuzz target damages too.
 
 use crate::oracle;
-use std::ops::Range;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -36,10 +36,14 @@ impl Base {
         self.word(RO_COMPAT) & METADATA_CSUM != 0
     }
 
-    /// The blocks at the start that no file can have: up to the end of group 0's inodes.
-    pub fn own(&self) -> Range<u64> {
+    /// The blocks of group 0 that no file can have: what lies before its bitmaps, these, and its inodes. With `flex_bg`
+    /// there may be a file's between them.
+    pub fn own(&self) -> BTreeSet<u64> {
+        let table = self.word(DESCRIPTORS + 8);
         let inodes = self.word(INODES_PER_GROUP) * (self.word(INODE_SIZE) & 0xffff);
-        0..(self.word(DESCRIPTORS + 8) + inodes / 1024) as u64
+        let [first, second] = self.bitmaps();
+        let own = (0..=first).chain([second]).chain(table..table + inodes / 1024);
+        own.map(|block| block as u64).collect()
     }
 
     fn word(&self, at: usize) -> usize {

@@ -104,7 +104,7 @@ impl Problems {
     /// * blocks that are marked and no file's were so before, and e2fsck, which mends, gave them to a copy the first time.
     ///
     /// Blocks in `own`, where no file has any, are never given away.
-    pub fn explain(&self, after: &Self, own: &Range<u64>) -> bool {
+    pub fn explain(&self, after: &Self, own: &BTreeSet<u64>) -> bool {
         let knew = |words: &str| self.found.keys().any(|problem| problem.contains(words));
         if self.aborted() || knew("conflicts with critical metadata") {
             return true;
