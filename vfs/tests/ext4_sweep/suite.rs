@@ -11,6 +11,7 @@ use imgraft_vfs::fs::ext4::Ext4;
 use imgraft_vfs::fs::{Attrs, Content, FileType, GuestFs, Lookup, Mode, SetAttrs};
 use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::resolve::{Follow, resolve};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -208,7 +209,7 @@ fn one(path: &Path, scratch: &Path, seen: &Seen) -> std::result::Result<(), Stri
     let mut worse = after.beyond(&before);
     worse.retain(|problem| !(is(FICKLE.0) && problem.starts_with(FICKLE.1)));
     let known = KNOWN.iter().any(|name| is(name));
-    if worse.is_empty() || before.explain(&after, &(0..0)) || known {
+    if worse.is_empty() || before.explain(&after, &BTreeSet::new()) || known {
         return Ok(());
     }
     let made: Vec<&str> = outcome.made.iter().map(|step| EDITS[*step].0).collect();
