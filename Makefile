@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 N ?= 20000
 SECONDS_MAX ?= 3600
 
-.PHONY: help build demo test test-root test-vm testdata bench lint fmt fuzz kills fuzz-ext4 fuzz-fast-commit fuzz-walk fuzz-qcow2 install dist clean
+.PHONY: help build demo test test-root test-vm testdata bench lint fmt fuzz kills fuzz-ext4 fuzz-fast-commit fuzz-walk fuzz-qcow2 fuzz-volumes install dist clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  \1\t/' | expand -t 14
@@ -67,6 +67,13 @@ fuzz-qcow2:     ## the same with hostile qcow2 files; a quarter as long with fil
 	python3 vfs/fuzz/inspect_seeds.py vfs/fuzz/corpus/image_inspect
 	cd vfs && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none image_inspect -- -max_total_time=$$(($(SECONDS_MAX) / 4)) \
 		-max_len=80000 -len_control=0 -timeout=20 -rss_limit_mb=2048
+
+fuzz-volumes:   ## the same with hostile metadata of LVM2 and hostile LUKS headers, half of the time each
+	python3 vfs/fuzz/volume_seeds.py vfs/fuzz/corpus/lvm_metadata vfs/fuzz/corpus/luks_header
+	cd vfs && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none lvm_metadata -- -max_total_time=$$(($(SECONDS_MAX) / 2)) \
+		-max_len=20000 -timeout=20 -rss_limit_mb=2048
+	cd vfs && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none luks_header -- -max_total_time=$$(($(SECONDS_MAX) / 2)) \
+		-max_len=12000 -timeout=60 -rss_limit_mb=2048
 
 install: build  ## put the binary into $(PREFIX)/bin
 	install -D -m 0755 target/release/imgraft $(DESTDIR)$(PREFIX)/bin/imgraft

@@ -1,6 +1,7 @@
 //! What was typed: clap's types and nothing else.
 
 mod config_drive;
+mod keys;
 mod reach;
 mod serve;
 
@@ -8,6 +9,7 @@ pub use config_drive::{
     ConfigDrive, ConfigDriveCommand, Create, Diff, DriveCompat, DriveFormat, DriveLayout, Extract, Facts, Show, Verify,
 };
 
+pub use keys::Keys;
 pub use reach::{Access, Attach, Reach};
 pub use serve::Serve;
 
@@ -70,9 +72,11 @@ pub struct Target {
     #[allow(missing_docs, reason = "documented at the type")]
     pub file: ImageFile,
 
-    /// The volume: auto (the one that holds a guest's root), whole, a partition number, label:NAME or uuid:UUID
+    /// The volume: auto (the one that holds a guest's root), whole, a partition number, GROUP/VOLUME of LVM2, label:NAME or
+    /// uuid:UUID
     ///
-    /// -1 and 0 are taken as auto and whole, as in Nova.
+    /// A logical volume may also be spelled /dev/GROUP/VOLUME or /dev/mapper/GROUP-VOLUME. Of an encrypted (LUKS) volume it is
+    /// what is in it, by --key. -1 and 0 are taken as auto and whole, as in Nova.
     #[arg(long, value_name = "VOLUME", default_value = "auto", allow_hyphen_values = true)]
     pub partition: String,
 
@@ -97,6 +101,10 @@ pub struct ImageFile {
     /// read, and so is an external data file; what is written goes to the image itself.
     #[arg(long, value_name = "DIR,...", num_args = 0..=1, require_equals = true, value_delimiter = ',')]
     pub backing_chain: Option<Vec<PathBuf>>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub keys: Keys,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]

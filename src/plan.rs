@@ -5,6 +5,7 @@ mod existing_drive;
 mod injected;
 mod instance;
 mod items;
+mod keys;
 mod reach;
 mod selector;
 mod serve;
@@ -21,7 +22,7 @@ use imgraft_vfs::image::{Backing, Destination, Format, Source};
 use imgraft_vfs::kernel::Access;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::transaction::{Existing, Proof, StateDir};
-use imgraft_vfs::volume::Selector;
+use imgraft_vfs::volume::{Keys, Selector};
 use reach::InPlace;
 use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
@@ -35,6 +36,8 @@ pub struct Target {
     pub source: Source,
     /// The volume.
     pub volume: Selector,
+    /// The passphrases of encrypted volumes.
+    pub keys: Keys,
     /// How its filesystem may be reached.
     pub access: Access,
 }
@@ -131,8 +134,9 @@ impl Target {
             cli::ImageFormat::Qcow2 => Format::Qcow2,
         });
         let backing = typed.backing_chain.map_or(Backing::Deny, Backing::Within);
+        let keys = keys::keys(&typed.keys)?;
         let source = Source { image: typed.image, format, backing, data_file: None, state: state(typed.journal) };
-        Ok(Self { source, volume: volume(partition)?, access })
+        Ok(Self { source, volume: volume(partition)?, keys, access })
     }
 }
 
@@ -255,10 +259,33 @@ fn volume(typed: &str) -> Result<Selector, Failure> {
         "whole" | "0" => return Ok(Selector::Whole),
         _ => {}
     }
+    if let Some(name) = logical(typed) {
+        return Ok(Selector::Logical(name));
+    }
     typed.parse::<NonZeroU32>().map(Selector::Index).map_err(|_| {
-        Failure::usage(format!("--partition {typed}: not auto, whole, a number, label:NAME or uuid:UUID"))
+        Failure::usage(format!("--partition {typed}: not auto, whole, a number, GROUP/VOLUME, label:NAME or uuid:UUID"))
             .with_hint("imgraft inspect IMAGE lists the partitions")
     })
+}
+
+/// The logical volume that `vg/lv`, `/dev/vg/lv` or `/dev/mapper/vg-lv` (a hyphen of a name doubled) names, as `vg/lv`.
+fn logical(typed: &str) -> Option<String> {
+    if let Some(mapped) = typed.strip_prefix("/dev/mapper/") {
+        // The one hyphen that is not doubled stands between the names.
+        let mut names = mapped.split("--").collect::<Vec<_>>().join("\0");
+        let hyphen = names.find('-')?;
+        names.replace_range(hyphen..=hyphen, "/");
+        let names = names.replace('\0', "-");
+        return Some(names).filter(|names| is_pair(names));
+    }
+    let names = typed.strip_prefix("/dev/").unwrap_or(typed);
+    is_pair(names).then(|| names.to_owned())
+}
+
+fn is_pair(names: &str) -> bool {
+    names
+        .split_once('/')
+        .is_some_and(|(group, volume)| !group.is_empty() && !volume.is_empty() && !volume.contains('/'))
 }
 
 /// The time of all changes: SOURCE_DATE_EPOCH where it is set (reproducible-builds.org/specs/source-date-epoch), else now.
@@ -287,7 +314,16 @@ mod tests {
         assert_eq!(volume("3").unwrap(), Selector::Index(NonZeroU32::new(3).unwrap()));
         assert_eq!(volume("label:root").unwrap(), Selector::Label("root".into()));
         assert_eq!(volume("uuid:ab").unwrap(), Selector::Uuid("ab".into()));
-        for typed in ["", "-2", "label:", "sda1", "1x"] {
+        for (typed, name) in [
+            ("vg/root", "vg/root"),
+            ("/dev/vg0/root", "vg0/root"),
+            ("/dev/mapper/vg-root", "vg/root"),
+            ("/dev/mapper/debian--vg-swap_1--a", "debian-vg/swap_1-a"),
+            ("/dev/mapper/a----b-c", "a--b/c"),
+        ] {
+            assert_eq!(volume(typed).unwrap(), Selector::Logical(name.into()));
+        }
+        for typed in ["", "-2", "label:", "sda1", "1x", "/dev/sda1", "/dev/mapper/a--b", "a/", "/b", "a/b/c"] {
             assert!(volume(typed).is_err(), "{typed}");
         }
     }

@@ -78,7 +78,11 @@ impl Undo {
 /// A volume.
 #[derive(Debug, Serialize)]
 pub struct Volume {
-    /// The partition's number; null for the whole disk.
+    /// What chooses it: a partition's number, `whole`, or a logical volume's name with its group's.
+    pub name: String,
+    /// Whether it is what is in the LUKS volume of this name.
+    pub unlocked: bool,
+    /// The partition's number; null for what is no partition.
     pub partition: Option<u32>,
     /// The filesystem.
     pub filesystem: String,
@@ -277,9 +281,11 @@ impl Report {
     /// The report for people.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
-        let volume = match self.volume.partition {
-            Some(number) => format!("partition {number}"),
-            None => "whole disk".to_owned(),
+        let volume = match (self.volume.partition, &*self.volume.name) {
+            (Some(number), _) => format!("partition {number}"),
+            (None, name) if self.volume.unlocked => format!("{name} unlocked"),
+            (None, "whole") => "whole disk".to_owned(),
+            (None, name) => name.to_owned(),
         };
         let _ = writeln!(
             text,

@@ -35,6 +35,8 @@ qemu-io            qemu-utils        qcow2: written by
 fallocate          util-linux        full disks
 parted             parted            partition tables
 cryptsetup         cryptsetup-bin    LUKS: made by
+lvm                lvm2              LVM2: made and judged by
+dmsetup            dmsetup           LVM2 and LUKS: mapped by a kernel
 blkid              util-linux        signatures: judged by
 perl               perl              hashes: judged by (libcrypt)
 matchpathcon       selinux-utils     labels: judged by
@@ -71,6 +73,7 @@ repquota           quota             quotas: set and judged by
 py=/usr/lib/python3/dist-packages
 files="
 /etc/selinux/default/contexts/files/file_contexts  selinux-policy-default  the reference policy, to be labelled by
+$py/cryptography/__init__.py  python3-cryptography  LUKS: filled and read by
 $py/jsonschema/__init__.py    python3-jsonschema  schemas: judged by
 $py/yaml/__init__.py          python3-yaml        cloud-init needs it
 $py/jinja2/__init__.py        python3-jinja2      cloud-init needs it

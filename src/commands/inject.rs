@@ -7,13 +7,13 @@ use crate::guest::{self, Guest};
 use crate::inject::staging::{Show, Staged, stage_all};
 use crate::plan::{Inject, Output, Run};
 use crate::report::{self, Io, Kernel, Replayed, Report, Status, Undo, Verified, recovery_name};
-use imgraft_vfs::block::{BlockDevice, SliceDevice};
+use imgraft_vfs::block::BlockDevice;
 use imgraft_vfs::fs::{self, Features, Mode};
 use imgraft_vfs::image::{self, Destination, Edit};
 use imgraft_vfs::kernel::{Access, Opened};
 use imgraft_vfs::transaction::{self, Kept};
 use imgraft_vfs::verify::{Verdict, read_again, verify};
-use imgraft_vfs::volume::{self, Volume, VolumeInfo};
+use imgraft_vfs::volume::{self, Base, Volume, VolumeInfo};
 use std::sync::Arc;
 
 pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
@@ -30,13 +30,14 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     tracing::debug!(%format, size = disk.size(), recovered = recovery_name(edit.recovered()), "opened and locked the image");
     let explained = |error| image::explain(&*disk, error);
     let (any, access) = (Arc::clone(&disk) as Arc<dyn BlockDevice>, &plan.target.access);
-    let volume = volume::select_through(&any, &plan.target.volume, access, &guest::is_root).map_err(explained)?;
+    let volume = volume::select_through(&any, &plan.target.volume, &plan.target.keys, access, &guest::is_root)
+        .map_err(explained)?;
     let Opened { mut fs, kernel } =
         access.open(&volume, edit.raw_image(), Mode::ReadWrite { now: plan.now }).map_err(explained)?;
     let Volume { info, .. } = volume;
     let features = fs.features();
     let guest = Guest::inspect(&*fs).map_err(explained)?;
-    tracing::debug!(start = info.start, size = info.size, guest = ?guest.name(), "opened the root filesystem");
+    tracing::debug!(volume = %info, size = info.size, guest = ?guest.name(), "opened the root filesystem");
     let staged = stage_all(plan.requests, &guest, &*fs, show)?;
 
     // A dry run goes all the way but for the commit: a full filesystem shows now, not later.
@@ -92,7 +93,7 @@ fn second_reader(edit: &Edit, access: &Access, info: &VolumeInfo, staged: &Stage
     if staged.changes.is_empty() {
         return Ok(Verified::NothingToVerify);
     }
-    let device = Arc::new(SliceDevice::new(edit.reopen()?, info.start, info.size)?);
+    let device = info.device(&edit.reopen()?)?;
     if info.signature.as_ref().is_some_and(|signature| !fs::has_driver(signature.name)) {
         let volume = Volume { device, info: info.clone() };
         let opened = access.open(&volume, None, Mode::ReadOnly)?;
@@ -108,6 +109,8 @@ fn second_reader(edit: &Edit, access: &Access, info: &VolumeInfo, staged: &Stage
 
 fn volume_report(info: &VolumeInfo, features: Features) -> report::Volume {
     report::Volume {
+        name: info.name(),
+        unlocked: matches!(info.base, Base::Unlocked(_)),
         partition: info.index.map(|index| index.get()),
         filesystem: features.name.to_owned(),
         label: features.label,

@@ -12,7 +12,7 @@ use imgraft_vfs::image::inspect::Finding;
 use imgraft_vfs::image::{self, ImageFormat, Source};
 use imgraft_vfs::kernel::Access;
 use imgraft_vfs::transaction::{self, Transaction};
-use imgraft_vfs::volume::{self, Scheme, Selector, Volume, VolumeInfo};
+use imgraft_vfs::volume::{self, Base, Scheme, Selector, Survey, Volume, VolumeInfo};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -50,12 +50,19 @@ struct Refused {
 
 #[derive(Debug, Serialize)]
 struct VolumeReport {
+    name: String,
+    /// Whether it is what is in the LUKS volume of this name.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    unlocked: bool,
     partition: Option<u32>,
-    start: u64,
+    /// Null for what does not lie on the disk in one piece.
+    start: Option<u64>,
     size: u64,
     part_type: String,
     part_label: String,
     part_uuid: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    facts: BTreeMap<&'static str, String>,
     filesystem: Option<String>,
     label: String,
     uuid: String,
@@ -102,17 +109,27 @@ pub(super) fn run(plan: &Inspect) -> Result<Exit, Failure> {
 }
 
 /// What is known of a volume; what cannot be read of it is told as its problem, and no failure of the whole.
-fn volume_report(disk: &Arc<dyn ImageFormat>, access: &Access, info: VolumeInfo) -> VolumeReport {
+fn volume_report(
+    disk: &Arc<dyn ImageFormat>,
+    access: &Access,
+    info: &VolumeInfo,
+    wrong_key: Option<Error>,
+) -> VolumeReport {
+    let info = info.clone();
     let place = info.clone();
+    let volume_name = info.name();
     let signature = info.signature;
     let name = signature.as_ref().map(|signature| signature.name);
     let mut report = VolumeReport {
+        name: volume_name,
+        unlocked: matches!(info.base, Base::Unlocked(_)),
         partition: info.index.map(|index| index.get()),
-        start: info.start,
+        start: matches!(info.base, Base::Disk).then_some(info.start),
         size: info.size,
         part_type: info.part_type,
         part_label: info.part_label,
         part_uuid: info.part_uuid,
+        facts: info.facts.into_iter().collect(),
         filesystem: name.map(str::to_owned),
         label: signature.as_ref().map(|signature| signature.label.clone()).unwrap_or_default(),
         uuid: signature.map(|signature| signature.uuid).unwrap_or_default(),
@@ -121,6 +138,15 @@ fn volume_report(disk: &Arc<dyn ImageFormat>, access: &Access, info: VolumeInfo)
         guest: None,
         problem: None,
     };
+    let refusal = match (&place.base, wrong_key) {
+        (Base::Refused { why, .. }, _) => Some(why.to_string()),
+        (_, Some(error)) => Some(error.to_string()),
+        (_, None) => place.problem.as_ref().map(ToString::to_string),
+    };
+    if let Some(refusal) = refusal {
+        report.problem = Some(printable(&refusal));
+        return report;
+    }
     if !name.is_some_and(|name| access.reaches(name)) {
         return report;
     }
@@ -181,22 +207,26 @@ impl Inspection {
             Selector::Whole => volume::undivided(&bytes),
             _ => volume::list(&bytes),
         };
-        let table = table.map_err(explained)?;
+        let mut survey = table.and_then(|table| Survey::new(&bytes, table)).map_err(explained)?;
+        survey.unlock(&target.keys).map_err(explained)?;
+        let table = survey.table();
         self.partition_table = Some(match table.scheme {
             Scheme::Whole => "none",
             Scheme::Mbr => "mbr",
             Scheme::Gpt => "gpt",
         });
         self.facts.extend(table.facts());
-        self.notes = table.notes;
+        self.notes = survey.notes().collect();
         let chosen = match &target.volume {
             Selector::Auto | Selector::Whole => None,
             selector => {
-                volume::select_through(&bytes, selector, &target.access, &guest::is_root).map_err(explained)?.info.index
+                let keys = &target.keys;
+                let volume = volume::select_bytes(&bytes, selector, keys, &guest::is_root).map_err(explained)?;
+                Some(volume.info.name())
             }
         };
-        let shown = table.volumes.into_iter().filter(|info| chosen.is_none() || info.index == chosen);
-        self.volumes = shown.map(|info| volume_report(&disk, &target.access, info)).collect();
+        let shown = survey.volumes().iter().filter(|info| chosen.as_ref().is_none_or(|name| info.name() == *name));
+        self.volumes = shown.map(|info| volume_report(&disk, &target.access, info, survey.wrong_key(info))).collect();
         Ok(())
     }
 
@@ -240,11 +270,16 @@ impl Inspection {
 
 impl VolumeReport {
     fn to_text(&self, text: &mut String) {
-        let name = match self.partition {
-            Some(number) => format!("partition {number}"),
-            None => "whole disk".to_owned(),
+        let name = match (self.partition, &*self.name, self.unlocked) {
+            (Some(number), _, _) => format!("partition {number}"),
+            (None, "whole", false) => "whole disk".to_owned(),
+            (None, "whole", true) => "whole disk, unlocked".to_owned(),
+            (None, name, true) if name.contains('/') => format!("volume {name}, unlocked"),
+            (None, name, true) => format!("partition {name}, unlocked"),
+            (None, name, false) => format!("volume {name}"),
         };
-        let filesystem = self.filesystem.as_deref().unwrap_or("no known filesystem");
+        let unknown = if self.problem.is_some() { "cannot be used" } else { "no known filesystem" };
+        let filesystem = self.filesystem.as_deref().unwrap_or(unknown);
         let _ = write!(text, "\n{name}: {filesystem}, {}", bytes(self.size));
         for (what, value) in [("label", &self.label), ("uuid", &self.uuid), ("partition label", &self.part_label)] {
             if !value.is_empty() {
@@ -252,6 +287,9 @@ impl VolumeReport {
             }
         }
         text.push('\n');
+        for (name, value) in &self.facts {
+            let _ = writeln!(text, "  {name:<14} {}", printable(value));
+        }
         if let Some(usage) = &self.usage {
             let _ = writeln!(
                 text,

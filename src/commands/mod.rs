@@ -101,7 +101,8 @@ fn look(target: &Target) -> Result<(Transaction, Box<dyn GuestFs>), Failure> {
     let disk = image::open_chain(txn.overlay(), image, *format, backing)?;
     let explained = |error| image::explain(&*disk, error);
     let any: Arc<dyn BlockDevice> = Arc::clone(&disk) as _;
-    let volume = volume::select_through(&any, &target.volume, &target.access, &guest::is_root).map_err(explained)?;
+    let volume = volume::select_through(&any, &target.volume, &target.keys, &target.access, &guest::is_root)
+        .map_err(explained)?;
     let opened = target.access.open(&volume, None, Mode::ReadOnly).map_err(explained)?;
     Ok((txn, opened.fs))
 }

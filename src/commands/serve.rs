@@ -21,7 +21,7 @@ pub(super) fn run(plan: &Serve) -> Result<Exit, Failure> {
     let source = &plan.target.source;
     let edit = Edit::begin(source, &Destination::InPlace, access)?;
     let disk: Arc<dyn BlockDevice> = edit.disk();
-    let volume = volume::select(&disk, &plan.target.volume, &guest::is_root)?;
+    let volume = volume::select_bytes(&disk, &plan.target.volume, &plan.target.keys, &guest::is_root)?;
     let name = printable(&source.image.display().to_string());
     let description = format!("{} of {name}", volume.info);
     let listener = Arc::new(Listener::bind(&plan.address)?);

@@ -23,6 +23,7 @@ mod refusals;
 mod report;
 mod selinux;
 mod serve;
+mod stacked;
 mod support;
 mod uml;
 mod undo;

@@ -61,7 +61,7 @@ fn five_items(image: &Image, more: &[&str]) {
 }
 
 /// What debugfs finds in the filesystem.
-fn content(raw: &Path, offset: u64, network: (&str, &str)) {
+pub fn content(raw: &Path, offset: u64, network: (&str, &str)) {
     let cat = |path: &str| oracle::debugfs(raw, offset, &format!("cat {path}"));
     assert!(cat("/root/.ssh/authorized_keys").lines().any(|line| line == KEY));
     assert_eq!(cat(network.0), network.1);

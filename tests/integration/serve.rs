@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// A server, and the URI that it has printed.
-struct Server {
+pub struct Server {
     child: Child,
     stdout: BufReader<std::process::ChildStdout>,
-    uri: String,
+    pub uri: String,
 }
 
 impl Server {
-    fn start(image: &Path, more: &[&str]) -> Self {
+    pub fn start(image: &Path, more: &[&str]) -> Self {
         let mut child = imgraft()
             .args(["serve", text(image)])
             .args(more)
@@ -35,7 +35,7 @@ impl Server {
     }
 
     /// Waits for the end; gives the status and what was printed after the URI, on both ways.
-    fn end(mut self) -> (Option<i32>, String) {
+    pub fn end(mut self) -> (Option<i32>, String) {
         let mut said = String::new();
         self.stdout.read_to_string(&mut said).expect("text");
         said += &errors(&mut self.child);

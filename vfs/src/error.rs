@@ -105,6 +105,20 @@ impl Error {
         Self::new(ErrorKind::Unsupported, layer, message)
     }
 
+    /// The same once more, its causes in the message: an error is not cloned, as what caused it may be anything.
+    pub(crate) fn repeated(&self) -> Self {
+        let mut message = self.message().to_owned();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            message = format!("{message}: {error}");
+            cause = error.source();
+        }
+        let Inner { kind, layer, host_path, guest_path, offset, hint, .. } = &*self.0;
+        let (host_path, guest_path, hint) = (host_path.clone(), guest_path.clone(), hint.clone());
+        let (kind, layer, offset) = (*kind, *layer, *offset);
+        Self(Box::new(Inner { kind, layer, message, host_path, guest_path, offset, hint, source: None }))
+    }
+
     /// Names the host file that this is about.
     #[must_use]
     pub fn with_host_path(mut self, path: impl AsRef<Path>) -> Self {

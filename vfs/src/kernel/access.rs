@@ -4,7 +4,7 @@ use super::host::{Fuse, Loop};
 use super::{Attach, Request, missing};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{self, GuestFs, Mode};
-use crate::volume::{Signature, Volume};
+use crate::volume::{Base, Signature, Volume};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -93,6 +93,9 @@ impl Access {
     /// missing.
     pub fn open(&self, volume: &Volume, raw_image: Option<&Path>, mode: Mode) -> Result<Opened> {
         let signature = volume.info.signature.as_ref();
+        if let Some(error) = container(volume) {
+            return Err(error);
+        }
         let why = match (self.choice, signature) {
             (Choice::Userspace, _) | (Choice::Auto, None) => None,
             (Choice::Auto, Some(Signature { name, .. })) if !self.reaches(name) || fs::has_driver(name) => None,
@@ -113,11 +116,36 @@ impl Access {
                 let message = "only a raw image can be changed in place";
                 Error::unsupported(Layer::Image, message).with_hint("--attach fuse goes through the transaction")
             })?;
+            if !matches!(volume.info.base, Base::Disk) {
+                let message = format!("{} cannot be changed in place, only a partition or the whole disk", volume.info);
+                return Err(
+                    Error::unsupported(Layer::Volume, message).with_hint("--attach fuse goes through the transaction")
+                );
+            }
             let way = Loop::in_place(image.to_path_buf(), volume.info.start, volume.info.size);
             return borrow(&[Arc::new(way)], &request, &why);
         }
         borrow(&self.ways, &request, &why)
     }
+}
+
+/// The error where a volume holds others and no filesystem.
+fn container(volume: &Volume) -> Option<Error> {
+    if let Some(problem) = &volume.info.problem {
+        return Some(problem.repeated());
+    }
+    let message = match volume.info.signature.as_ref()?.name {
+        "LVM2_member" => {
+            let group = volume.info.facts.iter().find(|(name, _)| *name == "volume-group");
+            let group = group.map(|(_, group)| format!(" of the volume group {group}")).unwrap_or_default();
+            format!("{} is a physical volume{group}, and no filesystem", volume.info)
+        }
+        _ => return None,
+    };
+    Some(
+        Error::unsupported(Layer::Volume, message)
+            .with_hint("--partition GROUP/VOLUME chooses a logical volume; `imgraft inspect IMAGE` lists them"),
+    )
 }
 
 /// Has the first kernel that can be had mount the volume.

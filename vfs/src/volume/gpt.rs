@@ -3,7 +3,7 @@
 //! Our own reader: `gptman` 3.1 allocates by the header's entry count before any check and asserts on entries that are
 //! not 128 bytes long, so a table of a stranger ends the process.
 
-use super::{SECTOR_SIZES, VolumeInfo, layout};
+use super::{Base, SECTOR_SIZES, VolumeInfo, layout};
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
 use crate::field::{array, byte, guid, le32, le64, text16};
@@ -189,12 +189,15 @@ impl Sectors<'_> {
             };
             volumes.push(VolumeInfo {
                 index: NonZeroU32::new(number),
+                base: Base::Disk,
                 start,
                 size,
                 part_type,
                 part_label: text16(entry.get(56..128).unwrap_or_default()),
                 part_uuid: guid(array(entry, 16).unwrap_or_default()),
                 signature: None,
+                facts: Vec::new(),
+                problem: None,
             });
         }
         layout::check_inside(&volumes, self.disk.size())?;

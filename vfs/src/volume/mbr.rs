@@ -4,7 +4,7 @@
 //! kernel's `block/partitions/msdos.c` reads it. Our own reader: `mbrman` 0.6 adds the chain's sector numbers in 32 bits
 //! unchecked and follows it without a bound, so a table of a stranger panics or reads for hours.
 
-use super::{VolumeInfo, layout};
+use super::{Base, VolumeInfo, layout};
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
 use crate::field::{array, byte, le32};
@@ -139,12 +139,15 @@ impl BootRecord {
         let part_uuid = if self.disk_id == 0 { String::new() } else { format!("{:08x}-{number:02x}", self.disk_id) };
         VolumeInfo {
             index: NonZeroU32::new(number),
+            base: Base::Disk,
             start: base.saturating_add(bytes(entry.start, sector_size)),
             size: bytes(entry.sectors, sector_size),
             part_type: format!("{:02x}", entry.kind),
             part_label: String::new(),
             part_uuid,
             signature: None,
+            facts: Vec::new(),
+            problem: None,
         }
     }
 }

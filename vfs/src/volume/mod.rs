@@ -2,14 +2,23 @@
 
 #![warn(clippy::arithmetic_side_effects, clippy::as_conversions, clippy::indexing_slicing, clippy::unwrap_used)]
 
+mod bsd;
 mod gpt;
+mod keys;
 mod layout;
+mod luks;
+mod lvm;
 mod mbr;
 mod probe;
 mod select;
+mod survey;
 
+pub use keys::{Key, Keys};
+pub use luks::Unlocked;
+pub use lvm::Logical;
 pub use probe::probe;
-pub use select::{select, select_through};
+pub use select::{select, select_bytes, select_through};
+pub use survey::Survey;
 
 use crate::block::{BlockDevice, SliceDevice};
 use crate::error::{Error, Layer, Result};
@@ -37,12 +46,32 @@ pub struct Signature {
     pub uuid: String,
 }
 
+/// What the bytes of a volume lie on.
+#[derive(Clone, Debug)]
+pub enum Base {
+    /// The disk.
+    Disk,
+    /// The physical volumes of an LVM2 volume group.
+    Logical(Arc<Logical>),
+    /// A LUKS volume, of which this is what is in it.
+    Unlocked(Arc<Unlocked>),
+    /// Nothing that can be used: a volume that is known by its name only.
+    Refused {
+        /// The name.
+        name: String,
+        /// Why it cannot be used.
+        why: Arc<Error>,
+    },
+}
+
 /// A volume and what is known of it without opening it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct VolumeInfo {
-    /// The partition's number as the kernel gives it (logical ones from 5); `None` for the whole disk.
+    /// The partition's number as the kernel gives it (logical ones from 5); `None` for what is no partition.
     pub index: Option<NonZeroU32>,
-    /// The first byte on the disk.
+    /// What it lies on.
+    pub base: Base,
+    /// Its first byte on what it lies on.
     pub start: u64,
     /// The size in bytes.
     pub size: u64,
@@ -54,20 +83,68 @@ pub struct VolumeInfo {
     pub part_uuid: String,
     /// What lies in it; `None` where no magic is known. Labels are a stranger's text.
     pub signature: Option<Signature>,
+    /// What is known of what it holds beside the signature, as pairs of a name and a value.
+    pub facts: Vec<(&'static str, String)>,
+    /// Why the volumes in it cannot be used.
+    pub problem: Option<Arc<Error>>,
 }
 
 impl VolumeInfo {
     /// The whole of a disk as a volume.
     fn whole(disk: &dyn BlockDevice, signature: Option<Signature>) -> Self {
+        Self { size: disk.size(), signature, ..Self::stacked(Base::Disk, disk.size(), Vec::new()) }
+    }
+
+    /// A volume that lies on others.
+    fn stacked(base: Base, size: u64, facts: Vec<(&'static str, String)>) -> Self {
         Self {
             index: None,
+            base,
             start: 0,
-            size: disk.size(),
+            size,
             part_type: String::new(),
             part_label: String::new(),
             part_uuid: String::new(),
-            signature,
+            signature: None,
+            facts,
+            problem: None,
         }
+    }
+
+    /// The word that chooses it: a partition's number, `whole`, or `GROUP/VOLUME`. What is in a LUKS volume has its name.
+    pub fn name(&self) -> String {
+        match (&self.base, self.index) {
+            (Base::Disk, Some(index)) => index.to_string(),
+            (Base::Disk, None) => "whole".to_owned(),
+            (Base::Logical(logical), _) => logical.name().to_owned(),
+            (Base::Unlocked(unlocked), _) => unlocked.container().name(),
+            (Base::Refused { name, .. }, _) => name.clone(),
+        }
+    }
+
+    /// Whether there is a logical volume below it, or it is one.
+    fn lies_on_lvm(&self) -> bool {
+        match &self.base {
+            Base::Disk => false,
+            Base::Unlocked(unlocked) => unlocked.container().lies_on_lvm(),
+            Base::Logical(_) | Base::Refused { .. } => true,
+        }
+    }
+
+    /// How many LUKS volumes it lies in. No more than a few: each is counted before it is unlocked.
+    fn depth(&self) -> usize {
+        match &self.base {
+            Base::Disk | Base::Refused { .. } => 0,
+            Base::Logical(logical) => logical.members().iter().map(Self::depth).max().unwrap_or(0),
+            Base::Unlocked(unlocked) => unlocked.container().depth().saturating_add(1),
+        }
+    }
+
+    /// Whether it is this volume of the same disk.
+    fn is_same(&self, other: &Self) -> bool {
+        std::mem::discriminant(&self.base) == std::mem::discriminant(&other.base)
+            && self.depth() == other.depth()
+            && self.name() == other.name()
     }
 
     /// The first byte after it.
@@ -75,8 +152,15 @@ impl VolumeInfo {
         self.start.saturating_add(self.size)
     }
 
-    /// Its bytes on the disk it was found on; `Corrupt` where they do not lie there.
+    /// Its bytes on the disk it was found on, or on another one that holds the same; `Corrupt` where they do not lie
+    /// there, and the reason where it cannot be used.
     pub fn device(&self, disk: &Arc<dyn BlockDevice>) -> Result<Arc<dyn BlockDevice>> {
+        match &self.base {
+            Base::Disk => {}
+            Base::Logical(logical) => return logical.device(disk),
+            Base::Unlocked(unlocked) => return unlocked.device(disk),
+            Base::Refused { why, .. } => return Err(why.repeated()),
+        }
         if self.start == 0 && self.size == disk.size() {
             return Ok(Arc::clone(disk));
         }
@@ -91,15 +175,17 @@ impl VolumeInfo {
 
 impl fmt::Display for VolumeInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.index {
-            Some(index) => write!(f, "partition {index}"),
-            None => f.write_str("the whole disk"),
+        match (&self.base, self.index) {
+            (Base::Disk, Some(index)) => write!(f, "partition {index}"),
+            (Base::Disk, None) => f.write_str("the whole disk"),
+            (Base::Unlocked(unlocked), _) => write!(f, "{}, unlocked", unlocked.container()),
+            (Base::Logical(_) | Base::Refused { .. }, _) => write!(f, "logical volume {}", self.name()),
         }
     }
 }
 
 /// The partition table of a disk and the volumes in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Table {
     /// How the disk is divided.
     pub scheme: Scheme,
@@ -131,9 +217,13 @@ pub enum Selector {
     Label(String),
     /// The one whose filesystem or partition has this UUID, in any case.
     Uuid(String),
+    /// The logical volume that has this name, `GROUP/VOLUME`.
+    Logical(String),
 }
 
 /// A chosen volume.
+///
+/// Several of one disk may be open at once, in one transaction: each is a view of the disk's bytes.
 #[derive(Debug)]
 pub struct Volume {
     /// Its bytes.
@@ -152,6 +242,9 @@ const SECTOR_SIZES: [u32; 2] = [512, 4096];
 /// without a backup are `Corrupt`.
 pub fn list(disk: &Arc<dyn BlockDevice>) -> Result<Table> {
     let disk_signature = probe(&**disk)?;
+    if disk_signature.is_none() && bsd::is_labelled(&**disk)? {
+        return Err(bsd::refusal("the disk"));
+    }
     let Some(record) = mbr::BootRecord::read(&**disk, 0)? else {
         return Ok(whole(disk, disk_signature, stray_gpt(disk)?));
     };
@@ -187,7 +280,11 @@ pub fn list(disk: &Arc<dyn BlockDevice>) -> Result<Table> {
         notes.push(format!("the disk as a whole has a signature too ({})", signature.name));
     }
     for volume in &mut volumes {
-        volume.signature = probe(&*volume.device(disk)?)?;
+        let device = volume.device(disk)?;
+        volume.signature = probe(&*device)?;
+        if bsd::may_hold(volume) && bsd::is_labelled(&*device)? {
+            volume.problem = Some(Arc::new(bsd::refusal(&volume.to_string())));
+        }
     }
     volumes.sort_by_key(|volume| volume.index);
     Ok(Table { scheme, sector_size, volumes, notes })

@@ -1,6 +1,6 @@
 //! The choice of one volume of a disk.
 
-use super::{Scheme, Selector, Signature, Table, Volume, VolumeInfo, list, probe};
+use super::{Base, Keys, Scheme, Selector, Survey, Volume, VolumeInfo, list, undivided};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{GuestFs, Mode};
@@ -8,27 +8,53 @@ use crate::kernel::Access;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-/// Chooses a volume.
+/// Chooses a volume for its filesystem, one of our own drivers at hand and no passphrase.
 ///
 /// `is_root` says of an open filesystem whether it is a guest's root; only [`Selector::Auto`] asks. `Ambiguous` and
 /// `NotFound` list the candidates, and the hint has the words to type. A root that could only be on a filesystem
-/// without a driver is `Unsupported`; one that could not be opened has the kind of the driver's error.
+/// without a driver is `Unsupported`; one that could not be opened has the kind of the driver's error. Of a LUKS volume
+/// that is chosen it is what is in it: `Denied` where there is no passphrase for it, or none fits.
 pub fn select(
     disk: &Arc<dyn BlockDevice>,
     selector: &Selector,
     is_root: &dyn Fn(&dyn GuestFs) -> Result<bool>,
 ) -> Result<Volume> {
-    select_through(disk, selector, &Access::userspace(), is_root)
+    select_through(disk, selector, &Keys::default(), &Access::userspace(), is_root)
 }
 
-/// The same, where the filesystems may be reached otherwise than by our own drivers.
+/// The same with passphrases, where the filesystems may be reached otherwise than by our own drivers.
 pub fn select_through(
     disk: &Arc<dyn BlockDevice>,
     selector: &Selector,
+    keys: &Keys,
     access: &Access,
     is_root: &dyn Fn(&dyn GuestFs) -> Result<bool>,
 ) -> Result<Volume> {
-    select_with(disk, selector, &|volume| {
+    Choice { selector, keys, purpose: Purpose::Filesystem }.make(disk, &opener(access, is_root))
+}
+
+/// Chooses a volume for its bytes: a LUKS volume that there is no passphrase for is taken as it lies.
+pub fn select_bytes(
+    disk: &Arc<dyn BlockDevice>,
+    selector: &Selector,
+    keys: &Keys,
+    is_root: &dyn Fn(&dyn GuestFs) -> Result<bool>,
+) -> Result<Volume> {
+    Choice { selector, keys, purpose: Purpose::Bytes }.make(disk, &opener(&Access::userspace(), is_root))
+}
+
+/// What a volume is chosen for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Filesystem,
+    Bytes,
+}
+
+fn opener<'a>(
+    access: &'a Access,
+    is_root: &'a dyn Fn(&dyn GuestFs) -> Result<bool>,
+) -> impl Fn(&Volume) -> Result<Answer> + 'a {
+    move |volume| {
         if !volume.info.signature.as_ref().is_some_and(|signature| access.reaches(signature.name)) {
             return Ok(Answer::Unreachable(None));
         }
@@ -39,7 +65,7 @@ pub fn select_through(
             }
             Err(error) => Err(error),
         }
-    })
+    }
 }
 
 /// What is found of a filesystem that may be a guest's root.
@@ -53,41 +79,84 @@ enum Answer {
 /// Opens a volume and says whether it is a guest's root.
 type Opener<'a> = dyn Fn(&Volume) -> Result<Answer> + 'a;
 
-fn select_with(disk: &Arc<dyn BlockDevice>, selector: &Selector, opener: &Opener<'_>) -> Result<Volume> {
-    match selector {
-        Selector::Whole => Ok(Volume { device: Arc::clone(disk), info: VolumeInfo::whole(&**disk, probe(&**disk)?) }),
-        Selector::Auto => choose(disk, |table| root(disk, table, opener)),
-        Selector::Index(index) => choose(disk, |table| by_index(table, *index)),
-        Selector::Label(label) => choose(disk, |table| {
-            by_name(table, "label", label, |volume| [&volume.part_label, label_of(volume)].contains(&label))
-        }),
-        Selector::Uuid(uuid) => choose(disk, |table| {
-            let is_it = |other: &String| uuid.eq_ignore_ascii_case(other);
-            by_name(table, "UUID", uuid, |volume| is_it(&volume.part_uuid) || is_it(uuid_of(volume)))
-        }),
+/// Which volume is wanted, and what for.
+struct Choice<'a> {
+    selector: &'a Selector,
+    keys: &'a Keys,
+    purpose: Purpose,
+}
+
+impl Choice<'_> {
+    fn make(&self, disk: &Arc<dyn BlockDevice>, opener: &Opener<'_>) -> Result<Volume> {
+        let table = if *self.selector == Selector::Whole { undivided(disk) } else { list(disk) };
+        let mut survey = Survey::new(disk, table?)?;
+        // What is in a LUKS volume is looked at where it may be what is wanted, as that takes a second or more.
+        if *self.selector == Selector::Auto {
+            survey.unlock(self.keys)?;
+        }
+        let info = match self.find(&survey, opener) {
+            Err(error) if error.kind() == ErrorKind::NotFound && *self.selector != Selector::Auto => {
+                survey.unlock(self.keys)?;
+                self.find(&survey, opener).map_err(|error| and_locked(&survey, error))?
+            }
+            found => found?,
+        };
+        let is_left_alone = self.purpose == Purpose::Bytes && !self.keys.has_one_for(&info);
+        let info = if is_left_alone { info } else { survey.through(&info, self.keys)? };
+        survey.open(&info)
+    }
+
+    fn find(&self, survey: &Survey, opener: &Opener<'_>) -> Result<VolumeInfo> {
+        let found = match self.selector {
+            Selector::Auto => root(survey, opener),
+            Selector::Whole => survey.volumes().first().ok_or_else(empty),
+            Selector::Index(index) => by_index(survey, *index),
+            Selector::Label(label) => {
+                by_name(survey, "label", label, |volume| [&volume.part_label, label_of(volume)].contains(&label))
+            }
+            Selector::Uuid(uuid) => {
+                let is_it = |other: &String| uuid.eq_ignore_ascii_case(other);
+                by_name(survey, "UUID", uuid, |volume| is_it(&volume.part_uuid) || is_it(uuid_of(volume)))
+            }
+            Selector::Logical(name) => {
+                let is_logical = |volume: &VolumeInfo| matches!(volume.base, Base::Logical(_) | Base::Refused { .. });
+                by_name(survey, "name", name, |volume| is_logical(volume) && volume.name() == *name)
+            }
+        };
+        found.cloned()
     }
 }
 
-fn choose(disk: &Arc<dyn BlockDevice>, choice: impl FnOnce(&Table) -> Result<&VolumeInfo>) -> Result<Volume> {
-    let table = list(disk)?;
-    let info = choice(&table)?;
-    Ok(Volume { device: info.device(disk)?, info: info.clone() })
+/// Adds to the error of a volume that was not found what it may lie in.
+fn and_locked(survey: &Survey, error: Error) -> Error {
+    let locked = survey.volumes().iter().filter_map(|volume| survey.locked(volume)).next();
+    match locked {
+        Some(locked) if error.kind() == ErrorKind::NotFound => {
+            let told = not_found(format!("{error}; {locked}"));
+            match locked.hint() {
+                Some(hint) => told.with_hint(hint),
+                None => told,
+            }
+        }
+        _ => error,
+    }
 }
 
-fn by_index(table: &Table, index: NonZeroU32) -> Result<&VolumeInfo> {
-    if let Some(volume) = table.volumes.iter().find(|volume| volume.index == Some(index)) {
+fn by_index(survey: &Survey, index: NonZeroU32) -> Result<&VolumeInfo> {
+    let is_it = |volume: &&VolumeInfo| matches!(volume.base, Base::Disk) && volume.index == Some(index);
+    if let Some(volume) = survey.volumes().iter().find(is_it) {
         return Ok(volume);
     }
-    let message = match table.scheme {
+    let message = match survey.table().scheme {
         Scheme::Whole => format!("there is no partition {index}: the disk has no partition table"),
-        _ if table.volumes.is_empty() => return Err(empty()),
-        _ => format!("there is no partition {index}; there are {}", list_of(&table.volumes)),
+        _ if survey.volumes().is_empty() => return Err(empty()),
+        _ => format!("there is no partition {index}; there are {}", list_of(survey.volumes())),
     };
-    Err(not_found(message).with_hint(format!("type one of: {}", words(table, table.volumes.iter()))))
+    Err(not_found(message).with_hint(format!("type one of: {}", words(survey, survey.volumes().iter()))))
 }
 
 fn by_name<'a>(
-    table: &'a Table,
+    survey: &'a Survey,
     what: &str,
     name: &str,
     is_it: impl Fn(&VolumeInfo) -> bool,
@@ -95,19 +164,21 @@ fn by_name<'a>(
     if name.is_empty() {
         return Err(Error::new(ErrorKind::Invalid, Layer::Volume, format!("the {what} to look for is empty")));
     }
-    let found: Vec<&VolumeInfo> = table.volumes.iter().filter(|volume| is_it(volume)).collect();
+    let found: Vec<&VolumeInfo> = survey.volumes().iter().filter(|volume| is_it(volume)).collect();
     match found.as_slice() {
         [volume] => Ok(volume),
-        [] if table.volumes.is_empty() => Err(empty()),
-        [] => Err(not_found(format!("no volume has the {what} {name:?}; there are {}", list_of(&table.volumes)))
-            .with_hint(format!("type one of: {}", words(table, table.volumes.iter())))),
-        several => Err(ambiguous(table, &format!("several volumes have the {what} {name:?}"), several)),
+        [] if survey.volumes().is_empty() => Err(empty()),
+        [] => Err(not_found(format!("no volume has the {what} {name:?}; there are {}", list_of(survey.volumes())))
+            .with_hint(format!("type one of: {}", words(survey, survey.volumes().iter())))),
+        // A name that is there twice has the reason with it.
+        [refused, ..] if matches!(refused.base, Base::Refused { .. }) => Ok(refused),
+        several => Err(ambiguous(survey, &format!("several volumes have the {what} {name:?}"), several)),
     }
 }
 
 /// The one volume that holds a guest's root filesystem.
-fn root<'a>(disk: &Arc<dyn BlockDevice>, table: &'a Table, opener: &Opener<'_>) -> Result<&'a VolumeInfo> {
-    if table.volumes.is_empty() {
+fn root<'a>(survey: &'a Survey, opener: &Opener<'_>) -> Result<&'a VolumeInfo> {
+    if survey.volumes().is_empty() {
         return Err(empty());
     }
     let mut roots = Vec::new();
@@ -115,13 +186,10 @@ fn root<'a>(disk: &Arc<dyn BlockDevice>, table: &'a Table, opener: &Opener<'_>) 
     let mut is_unreachable = false;
     let mut hint = None;
     let mut clauses = Vec::new();
-    for volume in &table.volumes {
-        let answer = match volume.signature.as_ref().map_or(Use::Other, use_of) {
-            Use::Filesystem => {
-                let opened = volume.device(disk).map(|device| Volume { device, info: volume.clone() });
-                opened.and_then(|volume| opener(&volume))
-            }
-            Use::Container => Ok(Answer::Unreachable(None)),
+    for volume in survey.volumes() {
+        let answer = match use_of(survey, volume) {
+            Use::Filesystem => survey.open(volume).and_then(|volume| opener(&volume)),
+            Use::Container(why) => Ok(Answer::Unreachable(why)),
             Use::Other => {
                 clauses.push(describe(volume));
                 continue;
@@ -158,7 +226,7 @@ fn root<'a>(disk: &Arc<dyn BlockDevice>, table: &'a Table, opener: &Opener<'_>) 
                 None => error,
             })
         }
-        (several, _) => Err(ambiguous(table, "several volumes hold a root filesystem", several)),
+        (several, _) => Err(ambiguous(survey, "several volumes hold a root filesystem", several)),
     }
 }
 
@@ -182,21 +250,28 @@ fn no_root(failures: Vec<(&VolumeInfo, Error)>, clauses: &str) -> Error {
     }
 }
 
-/// What a signature means for the search of a root filesystem.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a volume means for the search of a root filesystem.
+#[derive(Debug)]
 enum Use {
     /// It could be the root filesystem: look.
     Filesystem,
-    /// It could contain the root filesystem, and nobody can look into it.
-    Container,
-    /// No guest has its root there.
+    /// It could contain the root filesystem, and nobody can look into it; and why, where that is known.
+    Container(Option<Error>),
+    /// No guest has its root there, or what is in it was found and is a volume of its own.
     Other,
 }
 
-fn use_of(signature: &Signature) -> Use {
-    match signature.name {
+fn use_of(survey: &Survey, volume: &VolumeInfo) -> Use {
+    if let Base::Refused { why, .. } = &volume.base {
+        return Use::Container(Some(why.repeated()));
+    }
+    if let Some(problem) = &volume.problem {
+        return Use::Container(Some(problem.repeated()));
+    }
+    match volume.signature.as_ref().map_or("", |signature| signature.name) {
         "ext2" | "ext3" | "ext4" | "xfs" | "btrfs" | "f2fs" | "erofs" | "squashfs" | "bcachefs" => Use::Filesystem,
-        "LVM2_member" | "crypto_LUKS" | "linux_raid_member" => Use::Container,
+        "crypto_LUKS" => survey.locked(volume).map_or(Use::Other, |locked| Use::Container(Some(locked))),
+        "linux_raid_member" => Use::Container(None),
         _ => Use::Other,
     }
 }
@@ -217,9 +292,9 @@ fn empty() -> Error {
     not_found("the partition table is empty".to_owned()).with_hint("--partition whole takes the disk as one filesystem")
 }
 
-fn ambiguous(table: &Table, message: &str, several: &[&VolumeInfo]) -> Error {
+fn ambiguous(survey: &Survey, message: &str, several: &[&VolumeInfo]) -> Error {
     Error::new(ErrorKind::Ambiguous, Layer::Volume, format!("{message}: {}", list_of(several.iter().copied())))
-        .with_hint(format!("type one of: {}", words(table, several.iter().copied())))
+        .with_hint(format!("type one of: {}", words(survey, several.iter().copied())))
 }
 
 fn list_of<'a>(volumes: impl IntoIterator<Item = &'a VolumeInfo>) -> String {
@@ -228,8 +303,12 @@ fn list_of<'a>(volumes: impl IntoIterator<Item = &'a VolumeInfo>) -> String {
 
 /// `3: ext4 "label"`, safe for a terminal.
 fn describe(volume: &VolumeInfo) -> String {
-    let number = volume.index.map_or_else(|| "whole".to_owned(), |index| index.to_string());
+    let number = match &volume.base {
+        Base::Unlocked(_) => format!("{}, unlocked", volume.name()),
+        _ => volume.name(),
+    };
     match &volume.signature {
+        None if matches!(volume.base, Base::Refused { .. }) => number,
         None => format!("{number}: nothing known"),
         Some(signature) if signature.label.is_empty() => format!("{number}: {}", signature.name),
         Some(signature) => format!("{number}: {} {:?}", signature.name, signature.label),
@@ -237,13 +316,13 @@ fn describe(volume: &VolumeInfo) -> String {
 }
 
 /// The words of the command line that choose each of these volumes, by UUID only where no other volume has the same.
-fn words<'a>(table: &Table, volumes: impl IntoIterator<Item = &'a VolumeInfo>) -> String {
+fn words<'a>(survey: &Survey, volumes: impl IntoIterator<Item = &'a VolumeInfo>) -> String {
     let mut all = Vec::new();
     for volume in volumes {
-        let number = volume.index.map_or_else(|| "whole".to_owned(), |index| index.to_string());
+        let number = volume.name();
         let uuid = uuid_of(volume);
         let is_plain = !uuid.is_empty() && uuid.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
-        let holders = table.volumes.iter().filter(|other| [&other.part_uuid, uuid_of(other)].contains(&uuid));
+        let holders = survey.volumes().iter().filter(|other| [&other.part_uuid, uuid_of(other)].contains(&uuid));
         all.push(if is_plain && holders.count() == 1 {
             format!("--partition {number} (or --partition uuid:{uuid})")
         } else {

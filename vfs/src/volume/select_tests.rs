@@ -8,7 +8,7 @@
     reason = "a test may panic"
 )]
 
-use super::{Answer, Opener, Selector, Volume, select_with};
+use super::{Answer, Choice, Keys, Opener, Purpose, Selector, Volume};
 use crate::block::{BlockDevice, MemDevice};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use std::num::NonZeroU32;
@@ -76,6 +76,10 @@ fn open(volume: &Volume) -> Result<Answer> {
         id if id % 2 == 0 => Ok(Answer::Root),
         _ => Ok(Answer::NoRoot),
     }
+}
+
+fn select_with(disk: &Arc<dyn BlockDevice>, selector: &Selector, opener: &Opener<'_>) -> Result<Volume> {
+    Choice { selector, keys: &Keys::default(), purpose: Purpose::Filesystem }.make(disk, opener)
 }
 
 const NEVER: &Opener<'_> = &|_| panic!("only the search for a root opens volumes");
@@ -146,13 +150,13 @@ fn a_root_without_a_driver_is_unsupported() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert_eq!(
         error.to_string(),
-        "no root filesystem can be reached: 1: ext4 \"boot\" (no root filesystem); 2: crypto_LUKS (no driver); \
-         3: xfs (no driver)"
+        "no root filesystem can be reached: 1: ext4 \"boot\" (no root filesystem); 2: crypto_LUKS (the LUKS volume \
+         partition 2 cannot be used: the cipher \"-\" is not known); 3: xfs (no driver)"
     );
     // It might as well be the one that fails.
     let error = auto(&[Part::Ext4(100, ""), Part::Luks]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    assert!(error.to_string().contains("1: ext4 (the journal is dirty); 2: crypto_LUKS (no driver)"));
+    assert!(error.to_string().contains("1: ext4 (the journal is dirty); 2: crypto_LUKS (the LUKS volume"));
 }
 
 #[test]

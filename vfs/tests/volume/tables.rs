@@ -250,3 +250,50 @@ fn an_empty_table_has_no_volumes() {
         assert_eq!((table.scheme, table.volumes.len()), (scheme, 0));
     }
 }
+
+#[test]
+fn gpt_with_a_hybrid_mbr() {
+    if !have(&["sgdisk", "sfdisk"]) {
+        return;
+    }
+    let image = gpt_image();
+    let wanted = dumped(&image);
+    run("sgdisk", &["-h", "1:15", image.name()], "");
+    let table = list(&image.disk()).unwrap();
+    assert_eq!((table.scheme, listed(&table)), (Scheme::Gpt, wanted));
+    assert_eq!(table.notes, ["the MBR beside the GPT has partitions too; the GPT is used"]);
+}
+
+/// A disklabel has its magic twice in its sector.
+fn disklabel() -> [u8; 512] {
+    let mut label = [0; 512];
+    for place in [0, 132] {
+        label[place..place + 4].copy_from_slice(&0x8256_4557_u32.to_le_bytes());
+    }
+    label
+}
+
+#[test]
+fn bsd_disklabels_are_refused_by_name() {
+    if !have(&["sfdisk", "mke2fs"]) {
+        return;
+    }
+    let image = Image::new(64 * MIB);
+    run("sfdisk", &[image.name()], "label: dos\nsize=16M, type=a5\nsize=16M, type=83\nsize=8M, type=a6\n");
+    image.write(&disklabel(), MIB + 512);
+    let part = Image::new(16 * MIB);
+    run("mke2fs", &["-q", "-t", "ext4", part.name()], "");
+    image.insert(&part, 17 * MIB);
+    let table = list(&image.disk()).unwrap();
+    let problems: Vec<_> =
+        table.volumes.iter().map(|volume| volume.problem.as_ref().map(ToString::to_string)).collect();
+    let told = "partition 1 has a BSD disklabel, whose partitions are not read".to_owned();
+    assert_eq!(problems, [Some(told), None, None]);
+    assert_eq!(table.volumes[1].signature.as_ref().unwrap().name, "ext4");
+
+    let image = Image::new(16 * MIB);
+    image.write(&disklabel(), 512);
+    let error = list(&image.disk()).unwrap_err();
+    assert_eq!(error.kind(), imgraft_vfs::ErrorKind::Unsupported);
+    assert_eq!(error.to_string(), "the disk has a BSD disklabel, whose partitions are not read");
+}

@@ -93,7 +93,8 @@ impl Mark {
             Self::Parallels => WayOut::Convert("parallels"),
             Self::Luks => WayOut::Say(
                 "decrypt it with `qemu-img convert --object secret,id=key,file=PASSPHRASE --image-opts \
-                 driver=luks,key-secret=key,file.filename=IMAGE -O qcow2 NEW.qcow2`, PASSPHRASE being a file that holds it",
+                 driver=luks,key-secret=key,file.filename=IMAGE -O qcow2 NEW.qcow2`, PASSPHRASE being a file that holds it; or if a \
+                 machine has it for a disk, open it with --format raw and --key whole:file:PASSPHRASE",
             ),
             Self::Iso => WayOut::Say(
                 "a CD image is read only; if it is a disk all the same, declare its format raw, or take a copy by \

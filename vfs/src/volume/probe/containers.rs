@@ -20,6 +20,24 @@ pub(super) fn luks(source: &Source<'_>) -> Result<Option<Signature>> {
     })
 }
 
+/// LUKS2 whose first header is gone: the second one, in the places that it may have.
+pub(super) fn luks_backup(source: &Source<'_>) -> Result<Option<Signature>> {
+    for shift in 14..=22_u32 {
+        let place = 1_u64.checked_shl(shift).unwrap_or(0);
+        let found = source.parse(place, 512, |header| {
+            let is_here = array(header, 256).map(u64::from_be_bytes) == Some(place);
+            if !has(header, 0, b"SKUL\xba\xbe\0\x02") || !is_here {
+                return None;
+            }
+            signature("crypto_LUKS", text(header.get(24..72)?), text(header.get(168..208)?))
+        })?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
 /// LVM2: a label in one of the first four sectors (`lib/format_text/layout.h` of LVM2).
 pub(super) fn lvm(source: &Source<'_>) -> Result<Option<Signature>> {
     for sector in [0, 512, 1024, 1536] {

@@ -19,8 +19,9 @@ const LONGEST: usize = 4096;
 type Prober = fn(&Source<'_>) -> Result<Option<Signature>>;
 
 /// In this order the first one wins. What contains volumes comes first: the filesystem seen through it is not to be
-/// written to. FAT comes last, as its oldest form has no magic at all.
-const PROBERS: [Prober; 16] = [
+/// written to. FAT comes late, as its oldest form has no magic at all, and a second header of LUKS2 last: whatever else is there
+/// was made over it.
+const PROBERS: [Prober; 17] = [
     containers::luks,
     containers::lvm,
     containers::raid,
@@ -37,6 +38,7 @@ const PROBERS: [Prober; 16] = [
     dos::exfat,
     iso9660::iso9660,
     dos::fat,
+    containers::luks_backup,
 ];
 
 /// Finds out what lies at the start of a volume; `None` where no magic is known.

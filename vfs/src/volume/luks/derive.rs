@@ -1,0 +1,101 @@
+//! From a passphrase to the key of a keyslot, within bounds; and the digest that tells the right volume key.
+
+use super::hash::Hash;
+use crate::error::{Error, Layer, Result};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use zeroize::{Zeroize, Zeroizing};
+
+/// How much memory argon2 may ask for, in KiB: 1 GiB, the most that cryptsetup chooses of itself.
+pub(super) const MAX_MEMORY: u32 = 1 << 20;
+/// How much memory argon2 may go through, passes times KiB: a minute or so of work.
+const MAX_WORK: u64 = 64 << 20;
+/// How many lanes argon2 may have; cryptsetup makes four at most.
+const MAX_LANES: u32 = 16;
+/// How many rounds PBKDF2 may take: half a minute of SHA-256, and ten times what cryptsetup chooses of itself.
+pub(super) const MAX_ITERATIONS: u32 = 1 << 26;
+
+/// How the key of a keyslot comes from a passphrase.
+#[derive(Debug)]
+pub(super) enum Derivation {
+    Pbkdf2 { hash: Hash, iterations: u32, salt: Vec<u8> },
+    Argon2 { algorithm: Algorithm, passes: u32, memory: u32, lanes: u32, salt: Vec<u8> },
+}
+
+impl Derivation {
+    /// How it is named in a report: `argon2id, 65536 KiB`.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::Pbkdf2 { hash, iterations, .. } => {
+                let hash = format!("{hash:?}").to_lowercase();
+                format!("pbkdf2-{hash}, {iterations} rounds")
+            }
+            Self::Argon2 { algorithm, passes, memory, .. } => {
+                format!("{}, {passes} passes over {memory} KiB", algorithm.as_str())
+            }
+        }
+    }
+
+    /// The key; `Unsupported` where the header asks for more than the bounds allow.
+    pub(super) fn key(&self, passphrase: &[u8], len: usize) -> Result<Zeroizing<Vec<u8>>> {
+        let mut key = Zeroizing::new(vec![0; len]);
+        match self {
+            Self::Pbkdf2 { hash, iterations, salt } => {
+                check_iterations(*iterations)?;
+                hash.pbkdf2(passphrase, salt, *iterations, &mut key);
+            }
+            Self::Argon2 { algorithm, passes, memory, lanes, salt } => {
+                let work = u64::from(*passes).saturating_mul(u64::from(*memory));
+                if *memory > MAX_MEMORY || work > MAX_WORK || *lanes > MAX_LANES {
+                    let message = format!(
+                        "it asks for {passes} passes over {memory} KiB of memory in {lanes} lanes, more than is allowed \
+                         ({MAX_MEMORY} KiB, {MAX_WORK} KiB in all passes, {MAX_LANES} lanes)"
+                    );
+                    return Err(Error::unsupported(Layer::Volume, message)
+                        .with_hint("cryptsetup luksConvertKey --pbkdf-memory 1048576 makes the keyslot smaller"));
+                }
+                let wrong =
+                    |error: argon2::Error| Error::corrupt(Layer::Volume, format!("argon2 cannot do it: {error}"));
+                let params = Params::new(*memory, *passes, *lanes, Some(len)).map_err(wrong)?;
+                let mut blocks = vec![Block::default(); params.block_count()];
+                let derived = Argon2::new(*algorithm, Version::V0x13, params).hash_password_into_with_memory(
+                    passphrase,
+                    salt,
+                    &mut key,
+                    &mut blocks,
+                );
+                blocks.iter_mut().for_each(Zeroize::zeroize);
+                derived.map_err(wrong)?;
+            }
+        }
+        Ok(key)
+    }
+}
+
+/// What tells the right volume key from a wrong one.
+#[derive(Clone, Debug)]
+pub(super) struct Digest {
+    pub(super) hash: Hash,
+    pub(super) iterations: u32,
+    pub(super) salt: Vec<u8>,
+    pub(super) digest: Vec<u8>,
+}
+
+impl Digest {
+    /// Whether this is the volume key.
+    pub(super) fn is_of(&self, key: &[u8]) -> Result<bool> {
+        check_iterations(self.iterations)?;
+        let mut digest = vec![0; self.digest.len()];
+        self.hash.pbkdf2(key, &self.salt, self.iterations, &mut digest);
+        Ok(digest == self.digest)
+    }
+}
+
+fn check_iterations(iterations: u32) -> Result<()> {
+    match iterations {
+        1..=MAX_ITERATIONS => Ok(()),
+        _ => Err(Error::unsupported(
+            Layer::Volume,
+            format!("it asks for {iterations} rounds of PBKDF2, and 1 to {MAX_ITERATIONS} are allowed"),
+        )),
+    }
+}

@@ -1,0 +1,196 @@
+//! LUKS1 and LUKS2: headers, keyslots, and what they protect; all in userspace.
+//!
+//! Headers are read and never written. What a header asks for is bounded: memory and passes of argon2, rounds of PBKDF2,
+//! stripes, keyslots. Keys are zeroed when they are dropped and shown nowhere.
+
+mod cipher;
+mod derive;
+mod device;
+mod hash;
+mod header1;
+mod header2;
+mod json;
+mod split;
+
+pub use device::Unlocked;
+
+use super::VolumeInfo;
+use crate::block::BlockDevice;
+use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::field::array;
+use cipher::{Spec, Way};
+use derive::{Derivation, Digest};
+use hash::Hash;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// The unit of the places in a LUKS1 header, and of the numbers of sectors that a cipher sees.
+const SECTOR: u64 = 512;
+/// How many stripes a key is split into; every LUKS has so many.
+const STRIPES: u32 = 4000;
+
+/// What a LUKS header says.
+#[derive(Debug)]
+pub(super) struct Header {
+    version: u16,
+    segment: Segment,
+    /// In the order in which they are tried.
+    slots: Vec<Slot>,
+    /// What is odd and was tolerated, a clause each.
+    notes: Vec<String>,
+}
+
+/// Where the data lies, and how it is encrypted.
+#[derive(Debug)]
+struct Segment {
+    offset: u64,
+    size: u64,
+    /// The size of a sector in bytes.
+    sector: usize,
+    /// What is added to the number of a sector.
+    first: u64,
+    cipher: Spec,
+}
+
+/// A keyslot that is in use.
+#[derive(Debug)]
+struct Slot {
+    number: u64,
+    derivation: Derivation,
+    /// Its first byte; there is room for all stripes behind it.
+    start: u64,
+    /// The cipher of the stripes.
+    cipher: Spec,
+    /// The hash of the anti-forensic split.
+    split: Hash,
+    /// The length of the volume key in it.
+    key_len: usize,
+    digest: Digest,
+}
+
+impl Header {
+    /// Reads the header of a LUKS volume; `Unsupported` with a name where it uses what is not known.
+    pub(super) fn read(device: &dyn BlockDevice) -> Result<Self> {
+        let mut magic = [0; 8];
+        if device.size() >= 8 {
+            device.read_at(&mut magic, 0)?;
+        }
+        match magic {
+            [b'L', b'U', b'K', b'S', 0xba, 0xbe, 0, 1] => header1::read(device),
+            _ => header2::read(device),
+        }
+    }
+
+    fn new(version: u16, segment: Segment, slots: Vec<Slot>, notes: Vec<String>) -> Result<Self> {
+        if segment.size == 0 {
+            return Err(corrupt("there is no room for its data"));
+        }
+        if slots.iter().any(|slot| slot.key_len != segment.cipher.key_len) {
+            return Err(corrupt("a keyslot has a key of another length than its data needs"));
+        }
+        Ok(Self { version, segment, slots, notes })
+    }
+
+    /// What is odd and was tolerated, a clause each.
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Facts for a report, as pairs of a name and a value.
+    pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
+        let slots: Vec<String> =
+            self.slots.iter().map(|slot| format!("{} ({})", slot.number, slot.derivation.describe())).collect();
+        let Segment { cipher, sector, .. } = &self.segment;
+        vec![
+            ("luks-version", self.version.to_string()),
+            ("cipher", format!("{}, {} bits", cipher.name, cipher.key_len.saturating_mul(8))),
+            ("luks-sector", sector.to_string()),
+            ("keyslots", slots.join(", ")),
+        ]
+    }
+
+    /// Tries a passphrase on every keyslot; `None` where it fits none.
+    ///
+    /// A keyslot that asks for more than is allowed is passed over where another one fits, and an error where none does.
+    pub(super) fn unlock(
+        &self,
+        info: &VolumeInfo,
+        device: &dyn BlockDevice,
+        passphrase: &[u8],
+    ) -> Result<Option<Unlocked>> {
+        let mut refusal = None;
+        for slot in &self.slots {
+            match slot.open(device, passphrase) {
+                Ok(None) => {}
+                Ok(Some(key)) => {
+                    let Segment { offset, size, sector, first, cipher } = &self.segment;
+                    let cipher = cipher.keyed(&key).ok_or_else(|| corrupt("the volume key has a wrong length"))?;
+                    return Ok(Some(Unlocked {
+                        under: info.clone(),
+                        offset: *offset,
+                        size: *size,
+                        sector: *sector,
+                        first: *first,
+                        cipher: Arc::new(cipher),
+                    }));
+                }
+                Err(error) => {
+                    let message = format!("the keyslot {} of {info}: {}", slot.number, error.message());
+                    let mut told = Error::new(error.kind(), error.layer(), message);
+                    if let Some(hint) = error.hint() {
+                        told = told.with_hint(hint);
+                    }
+                    refusal = Some(told);
+                }
+            }
+        }
+        refusal.map_or(Ok(None), Err)
+    }
+}
+
+impl Slot {
+    /// The volume key, where the passphrase is the one of this slot.
+    fn open(&self, device: &dyn BlockDevice, passphrase: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let stripes = usize::try_from(STRIPES).unwrap_or(usize::MAX);
+        let len = self.key_len.saturating_mul(stripes);
+        // The header has checked that it lies before the data.
+        let sector = size_of(SECTOR);
+        let mut material = Zeroizing::new(vec![0; len.checked_next_multiple_of(sector).unwrap_or(len)]);
+        if self
+            .start
+            .checked_add(u64::try_from(material.len()).unwrap_or(u64::MAX))
+            .is_none_or(|end| end > device.size())
+        {
+            return Err(corrupt("its stripes lie past the end of the volume"));
+        }
+        device.read_at(&mut material, self.start)?;
+        let key = self.derivation.key(passphrase, self.cipher.key_len)?;
+        let cipher = self.cipher.keyed(&key).ok_or_else(|| corrupt("its key has a wrong length"))?;
+        cipher.apply(Way::Decrypt, &mut material, sector, 0);
+        let stripes = material.get(..len).unwrap_or_default();
+        let volume_key = split::merge(stripes, self.key_len, self.split).ok_or_else(|| corrupt("it has no stripes"))?;
+        Ok(if self.digest.is_of(&volume_key)? { Some(volume_key) } else { None })
+    }
+}
+
+/// The error of a header whose data is elsewhere.
+fn detached() -> Error {
+    Error::unsupported(Layer::Volume, "it is a detached LUKS header: its data is on another device")
+}
+
+fn corrupt(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::Corrupt, Layer::Volume, message)
+}
+
+fn be32(from: &[u8], at: usize) -> Option<u32> {
+    array(from, at).map(u32::from_be_bytes)
+}
+
+/// A size as one of memory; what does not fit fits nowhere.
+fn size_of(size: u64) -> usize {
+    usize::try_from(size).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
