@@ -1,7 +1,7 @@
 //! A failed run: what is told to the user, and the exit status.
 
 use crate::inject::{InjectError, Item};
-use imgraft_vfs::{Error, ErrorKind, Layer};
+use imgraft_vfs::{Error, ErrorKind, Layer, shell};
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -62,7 +62,7 @@ impl Failure {
     /// Names the image, unless the message begins with it already, and puts its name into the commands of the hints.
     #[must_use]
     pub fn about(mut self, image: &Path) -> Self {
-        let name = quoted(&image.display().to_string());
+        let name = shell::word(image);
         self.hints = self.hints.iter().map(|hint| with_image(hint, &name)).collect();
         let image = printable(&image.display().to_string());
         if !self.message.starts_with(&image) {
@@ -166,15 +166,6 @@ fn with_image(hint: &str, name: &str) -> String {
     };
     let parts = hint.split('`').zip([false, true].into_iter().cycle());
     parts.map(|(part, command)| if command { put(part) } else { part.to_owned() }).collect::<Vec<_>>().join("`")
-}
-
-/// A path as a word for a shell.
-fn quoted(path: &str) -> String {
-    let path = if path.starts_with('-') { format!("./{path}") } else { path.to_owned() };
-    if path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+:@%=".contains(c)) {
-        return path;
-    }
-    format!("'{}'", path.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

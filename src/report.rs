@@ -8,6 +8,7 @@ use crate::failure::printable;
 use crate::inject::Item;
 use imgraft_vfs::fs::Recovered;
 use imgraft_vfs::kernel::Borrowed;
+use imgraft_vfs::shell;
 use imgraft_vfs::stage::Change;
 use imgraft_vfs::transaction::{IoCounts, Kept, Recovery};
 use serde::Serialize;
@@ -324,7 +325,7 @@ impl Report {
             (false, true) => writeln!(text, "changed; {}; {cost}", self.verified.to_text()),
         };
         if let Some(Undo { file, sealed }) = &self.undo {
-            let (image, file) = (printable(&self.image), printable(file));
+            let [image, file] = [&self.image, file].map(|path| printable(&shell::word(Path::new(path))));
             let unchanged = if *sealed { "" } else { " --unchanged" };
             let _ = writeln!(text, "to go back: imgraft undo{unchanged} {image} {file}");
         }

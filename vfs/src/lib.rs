@@ -13,6 +13,7 @@ pub mod kernel;
 pub mod master;
 pub mod path;
 pub mod resolve;
+pub mod shell;
 pub mod stage;
 pub mod transaction;
 pub mod verify;

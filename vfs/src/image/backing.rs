@@ -3,6 +3,7 @@
 use super::data_file::{DataFile, HeldDataFile};
 use super::{Format, ImageFormat, Source, inspect, qcow2, raw};
 use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::shell;
 use crate::transaction::{Access, FileHost, Overlay, Transaction};
 use std::ffi::OsStr;
 use std::fs;
@@ -61,8 +62,8 @@ impl Gate for Closed {
     fn backing(&self, named: &Named) -> Result<Arc<dyn ImageFormat>> {
         let message = format!("qcow2: the image has the backing file \"{}\"", named.shown());
         Err(Error::unsupported(Layer::Image, message).with_hint(
-            "allow it with --backing-chain, if you trust the image, or make the image stand alone with \
-             `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
+            "if you trust the image, which could name any file: allow it with --backing-chain, or make the image stand \
+             alone with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
         ))
     }
 
@@ -188,8 +189,8 @@ impl Role {
     /// The command that gives it another name.
     fn rename(self, naming: &Path) -> String {
         match self {
-            Self::Backing => format!("qemu-img rebase -u -F FORMAT -b FILE {}", naming.display()),
-            Self::Data => format!("qemu-img amend -f qcow2 -o data_file=FILE {}", naming.display()),
+            Self::Backing => format!("qemu-img rebase -u -F FORMAT -b FILE {}", shell::word(naming)),
+            Self::Data => format!("qemu-img amend -f qcow2 -o data_file=FILE {}", shell::word(naming)),
         }
     }
 }
@@ -232,11 +233,8 @@ impl Chain {
             // To look what it is would let a guest choose: it writes its first bytes where the file is raw.
             None => {
                 let message = format!("the format of the backing file \"{}\" is not recorded", named.shown());
-                let hint = format!(
-                    "record it, raw or qcow2: qemu-img rebase -u -F FORMAT -b {} {}",
-                    named.shown(),
-                    self.naming.display()
-                );
+                // The name is the image's word, and no part of a command.
+                let hint = format!("record it, raw or qcow2: {}", Role::Backing.rename(&self.naming));
                 Err(Error::unsupported(Layer::Image, message).with_host_path(&self.naming).with_hint(hint))
             }
         }

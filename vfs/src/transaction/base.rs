@@ -5,6 +5,7 @@ use super::host::{Growth, Host, Place, Stamp, Time};
 use super::sidecar::PRIVATE;
 use crate::block::{BlockDevice, check_range};
 use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::shell;
 use rustix::fs::{Advice, fadvise};
 use std::fs::File;
 use std::io;
@@ -106,10 +107,10 @@ impl Base {
 
     /// The command that brings an interrupted commit to its end.
     pub(super) fn recover_command(&self) -> String {
-        let image = self.host.path().display();
+        let image = shell::word(self.host.path());
         match self.host.journal().place() {
             Place::Beside | Place::Usual => format!("imgraft recover {image}"),
-            Place::Chosen(directory) => format!("imgraft recover --state-dir {} {image}", directory.display()),
+            Place::Chosen(directory) => format!("imgraft recover --state-dir {} {image}", shell::word(directory)),
         }
     }
 

@@ -4,6 +4,7 @@ use super::host::{Growth, Host, Place, Sidecar, Stamp, Time};
 use super::sidecar::{Chosen, FileSidecar, StateDir, number};
 use super::{Access, device, lock};
 use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::shell;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FallocateFlags, OFlag, OpenHow, ResolveFlag, fallocate, open, openat, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
@@ -159,11 +160,11 @@ fn nothing_elsewhere(path: &Path, other: Option<FileSidecar>) -> Result<()> {
     let message = format!("an interrupted run has left the journal {journal}, and this run looks in another place");
     let option = match (other.place(), other.path().parent()) {
         (Place::Beside, _) | (_, None) => String::new(),
-        (_, Some(directory)) => format!(" --state-dir {}", directory.display()),
+        (_, Some(directory)) => format!(" --state-dir {}", shell::word(directory)),
     };
     Err(Error::new(ErrorKind::InUse, Layer::Transaction, message)
         .with_host_path(path)
-        .with_hint(format!("run: imgraft recover{option} {}", path.display())))
+        .with_hint(format!("run: imgraft recover{option} {}", shell::word(path))))
 }
 
 fn cannot(operation: &str, path: &Path, source: io::Error) -> Error {

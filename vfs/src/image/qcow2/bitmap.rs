@@ -83,7 +83,7 @@ impl Bitmap {
             let message =
                 format!("qcow2: the bitmap \"{}\" is of an unknown kind, and a write would make it stale", self.name);
             return Err(Error::unsupported(Layer::Image, message)
-                .with_hint(format!("remove it with `qemu-img bitmap --remove IMAGE {}`", self.name)));
+                .with_hint("remove it with `qemu-img bitmap --remove IMAGE NAME`"));
         }
         Ok(true)
     }
