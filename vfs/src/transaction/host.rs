@@ -82,7 +82,7 @@ pub trait Sidecar: Debug + Send + Sync {
     fn place(&self) -> Place<'_>;
 
     /// Opens the file for reading and gives its size in bytes, or `None` where there is none. `Denied` where it is not a
-    /// plain file that only the image's owner or this user can have made.
+    /// plain file that only the image's owner, this user or root can have made.
     fn open(&self) -> Result<Option<u64>>;
 
     /// Fills `buf` from byte `offset` of the file that was opened or created.

@@ -241,6 +241,8 @@ impl Journal {
     pub(super) fn corrupt(&self, base: &Base) -> Error {
         base.journal_error(ErrorKind::Corrupt, "the journal contradicts itself; nothing of it was used")
             .with_offset(self.at)
-            .with_hint("find out who made it, and remove it")
+            .with_hint(
+                "keep the journal and the image, and find out who made it: to remove it may leave the image half written",
+            )
     }
 }

@@ -211,6 +211,10 @@ fn what_is_no_journal_of_ours_is_neither_used_nor_removed() {
     if nix::unistd::geteuid().is_root() {
         std::os::unix::fs::chown(&run.journal, Some(12_345), None).unwrap();
         run.refused(ErrorKind::Denied);
+        let error = recover(&run.image, &StateDir::default()).unwrap_err();
+        assert!(error.to_string().contains("uid 12345"), "{error:?}");
+        let hint = error.hint().unwrap();
+        assert!(hint.contains("imgraft recover") && hint.contains("half written"), "{error:?}");
         std::os::unix::fs::chown(&run.journal, Some(0), None).unwrap();
     }
     fs::remove_file(&kept).unwrap();

@@ -101,30 +101,73 @@ impl FileSidecar {
         }
     }
 
-    fn denied(&self, message: &str) -> Error {
-        Error::new(ErrorKind::Denied, Layer::Transaction, message)
-            .with_host_path(&self.path)
-            .with_hint("nothing of it was used: find out who made it, and remove it")
+    fn trust(&self, stat: &FileStat) -> Result<()> {
+        let Some(reason) = distrust(stat, self.image_owner) else { return Ok(()) };
+        let error = Error::new(ErrorKind::Denied, Layer::Transaction, format!("the journal is not trusted: {reason}"));
+        Err(error.with_host_path(&self.path).with_hint(reason.way_out()))
     }
 
-    fn trust(&self, stat: &FileStat) -> Result<()> {
-        match distrust(stat, self.image_owner) {
-            Some(reason) => Err(self.denied(&format!("the journal is not trusted: {reason}"))),
-            None => Ok(()),
+    /// The error of a journal that this user may not read.
+    fn unreadable(&self, stat: &FileStat) -> Error {
+        let message = format!("the journal of the user with uid {} cannot be read by this one", stat.st_uid);
+        Error::new(ErrorKind::Denied, Layer::Transaction, message)
+            .with_host_path(&self.path)
+            .with_hint(format!("run `imgraft recover` on the image as that user, or as root; {KEEP}"))
+    }
+}
+
+const KEEP: &str = "to remove the journal may leave the image half written";
+
+/// Why a file may not change an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Distrust {
+    /// It is a directory, a link, a device.
+    NoFile,
+    /// It belongs to this user, who may have no business with the image.
+    Owner(u32),
+    /// Others can write to it, or have it under another name.
+    Open,
+}
+
+impl std::fmt::Display for Distrust {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoFile => f.write_str("it is not a regular file"),
+            Self::Owner(uid) => {
+                write!(f, "it belongs to uid {uid}, who is neither the owner of the image nor this user nor root")
+            }
+            Self::Open => f.write_str("others can write to it, or it has a second name"),
+        }
+    }
+}
+
+impl Distrust {
+    /// What to do about such a journal.
+    fn way_out(self) -> String {
+        match self {
+            Self::NoFile => "nothing of it was used: find out who made it, and move it away".to_owned(),
+            Self::Owner(uid) => format!(
+                "nothing of it was used: if uid {uid} may write to the image, run `imgraft recover` on the image as that \
+                 user; {KEEP}"
+            ),
+            Self::Open => format!(
+                "nothing of it was used: if it is what imgraft wrote, remove its second name or `chmod 0600` it, and run \
+                 `imgraft recover` on the image; {KEEP}"
+            ),
         }
     }
 }
 
 /// Why the file may not change an image of this owner; `None` where it may: what this tool makes, made by somebody who can
-/// write to the image anyway.
-pub(super) fn distrust(stat: &FileStat, image_owner: u32) -> Option<&'static str> {
+/// write to the image anyway, as root can.
+pub(super) fn distrust(stat: &FileStat, image_owner: u32) -> Option<Distrust> {
     if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFREG {
-        return Some("it is not a regular file");
+        return Some(Distrust::NoFile);
     }
-    if stat.st_uid != image_owner && stat.st_uid != geteuid().as_raw() {
-        return Some("it belongs neither to the owner of the image nor to this user");
+    if ![image_owner, geteuid().as_raw(), 0].contains(&stat.st_uid) {
+        return Some(Distrust::Owner(stat.st_uid));
     }
-    (stat.st_mode & 0o022 != 0 || stat.st_nlink != 1).then_some("others can write to it, or it has a second name")
+    (stat.st_mode & 0o022 != 0 || stat.st_nlink != 1).then_some(Distrust::Open)
 }
 
 /// A number that is the same for the same bytes in every run (FNV-1a, 64 bits).
@@ -181,15 +224,21 @@ impl Sidecar for FileSidecar {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(failed(error).with_hint(PRIVATE)),
         };
-        match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => self.trust(&stat)?,
+        let there = match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => {
+                self.trust(&stat)?;
+                stat
+            }
             Err(Errno::ENOENT) => return Ok(None),
             // No journal has a name that is too long for the filesystem.
             Err(Errno::ENAMETOOLONG) => return Ok(None),
             Err(errno) => return Err(failed(errno.into())),
-        }
+        };
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW | OFlag::O_NOCTTY;
-        let file = openat(directory, name, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+        let file = openat(directory, name, flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::EACCES => self.unreadable(&there),
+            _ => failed(errno.into()),
+        })?;
         let stat = fstat(&file).map_err(|errno| failed(errno.into()))?;
         self.trust(&stat)?;
         *self.opened() = Some(File::from(file));
@@ -238,3 +287,30 @@ impl Sidecar for FileSidecar {
 
 /// What a state directory has to be.
 pub(super) const PRIVATE: &str = "the state directory must be this user's or root's, and its owner, who alone may, must be able to write to it; --state-dir DIR names another one";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_and_the_owner_and_this_user_are_trusted_and_no_stranger() {
+        let me = geteuid().as_raw();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let stat = fstat(file.as_file()).unwrap();
+        let (owner, stranger) = (me.wrapping_add(11_111), me.wrapping_add(22_222));
+        let mut made = stat;
+        for maker in [owner, me, 0] {
+            made.st_uid = maker;
+            assert_eq!(distrust(&made, owner), None, "uid {maker}");
+        }
+        made.st_uid = stranger;
+        assert_eq!(distrust(&made, owner), Some(Distrust::Owner(stranger)));
+        assert_eq!(distrust(&made, 0), Some(Distrust::Owner(stranger)));
+        // Root's too counts only where nobody else has a hand on it.
+        made.st_uid = 0;
+        made.st_mode |= 0o020;
+        assert_eq!(distrust(&made, owner), Some(Distrust::Open));
+        (made.st_mode, made.st_nlink) = (stat.st_mode, 2);
+        assert_eq!(distrust(&made, owner), Some(Distrust::Open));
+    }
+}
