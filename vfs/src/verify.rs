@@ -12,12 +12,11 @@ use crate::fs::{Content, FileType};
 use crate::path::Resolved;
 use crate::stage::{Change, ChangeSet, State};
 use crowd::Crowds;
-use ext4_view::{Ext4, Ext4Error, Ext4Read, Metadata, Path};
+use ext4_view::{Ext4, Ext4Error, Metadata, Path};
 use std::collections::BTreeSet;
-use std::error::Error as StdError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use superblock::Facts;
+use superblock::{Facts, Shown};
 
 /// How many bytes of a file are compared at a time.
 const PIECE: u64 = 64 * 1024;
@@ -60,6 +59,10 @@ fn read_back(volume: Arc<dyn BlockDevice>, changes: &ChangeSet) -> Result<Verdic
     // The reader looks for the half of the checksum that these have no room for, and takes them for cut off.
     if facts.old_inodes && facts.checksums {
         return Ok(Verdict::Unknown { reason: "it reads no inodes of 128 bytes with checksums".to_owned() });
+    }
+    // What it is not to see of them, a checksum is of.
+    if facts.stray_halves && facts.checksums {
+        return Ok(Verdict::Unknown { reason: "it reads 64-bit numbers where they are of 32".to_owned() });
     }
     let mut reader = match Reader::load(volume, facts, changes.changes()) {
         Ok(reader) => reader,
@@ -143,9 +146,10 @@ struct Reader {
 impl Reader {
     fn load(volume: Arc<dyn BlockDevice>, facts: Facts, changes: &[Change]) -> Result<Self, Ext4Error> {
         let crowds = Crowds::of(changes);
-        let fs = Ext4::load(Box::new(Volume(Arc::clone(&volume))))?;
+        let shown = || Shown::new(Arc::clone(&volume), facts);
+        let fs = Ext4::load(Box::new(shown()))?;
         let unsealed =
-            if crowds.is_empty() || !facts.checksums { fs.clone() } else { Ext4::load(crowd::unsealed(volume))? };
+            if crowds.is_empty() || !facts.checksums { fs.clone() } else { Ext4::load(Box::new(shown().unsealed()))? };
         let small = facts.block_size.saturating_mul(BLOCKS_IN_INODE);
         Ok(Self { fs, unsealed, crowds, small, directories: BTreeSet::new() })
     }
@@ -304,14 +308,5 @@ impl From<ext4_view::FileType> for FileType {
             ext4_view::FileType::Fifo => Self::Fifo,
             ext4_view::FileType::Socket => Self::Socket,
         }
-    }
-}
-
-/// A block device as the reader wants it.
-struct Volume(Arc<dyn BlockDevice>);
-
-impl Ext4Read for Volume {
-    fn read(&mut self, start: u64, buf: &mut [u8]) -> Result<(), Box<dyn StdError + Send + Sync>> {
-        Ok(self.0.read_at(buf, start)?)
     }
 }

@@ -170,3 +170,19 @@ fn a_damaged_image_is_an_answer_and_no_panic() {
     }
     assert!(disagreed > 0);
 }
+
+#[test]
+fn upper_halves_that_mean_nothing_are_not_read() {
+    // As the kernel and e2fsck have it; a reader that takes them asks for gigabytes, or for what is not there.
+    let numbers = [0x150, 0x154, 0x158].into_iter().flat_map(|at| [1_u32, 0xff, !0].map(|number| (at, number)));
+    for (at, number) in numbers {
+        for (kind, features) in [("ext2", "none,filetype,dir_index"), ("ext4", "^64bit,metadata_csum")] {
+            let Some((mut bytes, uid, gid)) = image(&["-t", kind, "-b", "1024", "-O", features]) else { return };
+            bytes[1024 + at..1028 + at].copy_from_slice(&number.to_le_bytes());
+            let changes = changes(uid, gid, |_| {});
+            let verdict = verify(Arc::new(MemDevice::new(bytes)), &changes).unwrap();
+            let agrees = matches!(verdict, Verdict::Agrees { .. });
+            assert_eq!(agrees, kind == "ext2", "{at:#x} {number:#x} {kind}: {verdict:?}");
+        }
+    }
+}

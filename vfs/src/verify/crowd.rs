@@ -1,15 +1,11 @@
 //! Directories in which much changes: read through once, with every checksum, instead of anew for each name in them.
 
-use super::superblock::{METADATA_CSUM, RO_COMPAT_AT, START};
-use super::{Disagreement, Volume, differs, path};
-use crate::block::BlockDevice;
+use super::{Disagreement, differs, path};
 use crate::error::Result;
 use crate::path::Resolved;
 use crate::stage::Change;
-use ext4_view::{DirEntry, Ext4, Ext4Error, Ext4Read, Metadata};
+use ext4_view::{DirEntry, Ext4, Ext4Error, Metadata};
 use std::collections::BTreeMap;
-use std::error::Error as StdError;
-use std::sync::Arc;
 
 /// From so many changed names on, a directory is read through.
 const CROWD: usize = 32;
@@ -72,28 +68,6 @@ impl Crowd {
             *found = Some(entry);
         }
         self.read = true;
-        Ok(())
-    }
-}
-
-/// The volume as if its filesystem had no checksums, for names in directories of which every checksum was seen to be
-/// right: the reader computes them anew for each name otherwise, slowly.
-pub(super) fn unsealed(volume: Arc<dyn BlockDevice>) -> Box<dyn Ext4Read> {
-    Box::new(Unsealed(Volume(volume)))
-}
-
-struct Unsealed(Volume);
-
-impl Ext4Read for Unsealed {
-    fn read(&mut self, start: u64, buf: &mut [u8]) -> Result<(), Box<dyn StdError + Send + Sync>> {
-        self.0.read(start, buf)?;
-        for (number, mask) in METADATA_CSUM.to_le_bytes().into_iter().enumerate() {
-            let at = (START + (RO_COMPAT_AT + number) as u64).checked_sub(start);
-            let byte = at.and_then(|at| usize::try_from(at).ok()).and_then(|at| buf.get_mut(at));
-            if let Some(byte) = byte {
-                *byte &= !mask;
-            }
-        }
         Ok(())
     }
 }

@@ -4,18 +4,28 @@
 
 use crate::block::BlockDevice;
 use crate::error::Result;
+use ext4_view::Ext4Read;
+use std::error::Error as StdError;
+use std::sync::Arc;
 
 /// Where it is, and its length, in bytes.
-pub(super) const START: u64 = 1024;
+const START: u64 = 1024;
 const LENGTH: usize = 1024;
 /// Where in it the binary logarithm of the block size is, less 10.
 const LOG_BLOCK_SIZE_AT: usize = 0x18;
 /// Where in it the size of an inode is.
 const INODE_SIZE_AT: usize = 0x58;
+/// Where in it the incompatible features are.
+const INCOMPAT_AT: usize = 0x60;
+/// Of these, that there are more than 2^32 blocks, or could be.
+const WIDE: u32 = 0x80;
 /// Where in it the read-only compatible features are.
-pub(super) const RO_COMPAT_AT: usize = 0x64;
+const RO_COMPAT_AT: usize = 0x64;
 /// Of these, that metadata has checksums.
-pub(super) const METADATA_CSUM: u32 = 0x400;
+const METADATA_CSUM: u32 = 0x400;
+/// Where in it the upper halves of the numbers of blocks are, the reserved and the free ones among them. Without `WIDE`
+/// they mean nothing, and the reader takes them all the same.
+const UPPER_HALVES: [usize; 3] = [0x150, 0x154, 0x158];
 /// The size of inodes that have no room for what came with ext4.
 const OLD_INODE_SIZE: u32 = 128;
 
@@ -28,6 +38,8 @@ pub(super) struct Facts {
     pub(super) checksums: bool,
     /// Whether inodes are of 128 bytes.
     pub(super) old_inodes: bool,
+    /// Whether the upper half of a number of blocks is not zero, and means nothing.
+    pub(super) stray_halves: bool,
 }
 
 impl Facts {
@@ -44,6 +56,43 @@ impl Facts {
             block_size: 1024_u64.checked_shl(word(LOG_BLOCK_SIZE_AT)).unwrap_or(0),
             checksums: word(RO_COMPAT_AT) & METADATA_CSUM != 0,
             old_inodes: word(INODE_SIZE_AT) & 0xffff == OLD_INODE_SIZE,
+            stray_halves: word(INCOMPAT_AT) & WIDE == 0 && UPPER_HALVES.iter().any(|at| word(*at) != 0),
         })
+    }
+}
+
+/// A volume as the reader is to see it: with some bits of its superblock cleared.
+pub(super) struct Shown {
+    volume: Arc<dyn BlockDevice>,
+    cleared: Vec<(usize, u32)>,
+}
+
+impl Shown {
+    /// With nothing that would mislead the reader.
+    pub(super) fn new(volume: Arc<dyn BlockDevice>, facts: Facts) -> Self {
+        let cleared = if facts.stray_halves { UPPER_HALVES.map(|at| (at, !0)).to_vec() } else { Vec::new() };
+        Self { volume, cleared }
+    }
+
+    /// As if the filesystem had no checksums, for names in directories of which every checksum was seen to be right: the
+    /// reader computes them anew for each name otherwise, slowly.
+    pub(super) fn unsealed(mut self) -> Self {
+        self.cleared.push((RO_COMPAT_AT, METADATA_CSUM));
+        self
+    }
+}
+
+impl Ext4Read for Shown {
+    fn read(&mut self, start: u64, buf: &mut [u8]) -> Result<(), Box<dyn StdError + Send + Sync>> {
+        self.volume.read_at(buf, start)?;
+        for (word, mask) in &self.cleared {
+            for (at, bits) in (START + *word as u64..).zip(mask.to_le_bytes()) {
+                let at = at.checked_sub(start).and_then(|at| usize::try_from(at).ok());
+                if let Some(byte) = at.and_then(|at| buf.get_mut(at)) {
+                    *byte &= !bits;
+                }
+            }
+        }
+        Ok(())
     }
 }
