@@ -132,7 +132,7 @@ fn a_large_host_file_is_committed_as_it_was_verified_or_not_at_all() {
                 Err(error) if change != "nothing" => {
                     assert_eq!(error.kind(), ErrorKind::Io, "{context}");
                     assert!(error.to_string().contains("the image is as it was"), "{context}: {error}");
-                    assert_eq!(found, [], "{context}");
+                    assert_eq!(found, [0_u8; 0], "{context}");
                 }
                 other => panic!("{context}: {other:?}"),
             }
