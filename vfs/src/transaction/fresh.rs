@@ -6,6 +6,7 @@ use super::overlay::Overlay;
 use super::{Access, IoCounts, lock};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::shell;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use std::ffi::{OsStr, OsString};
@@ -44,7 +45,7 @@ impl NewFile {
     /// Begins the file that is to be `path`; its mode is 0600 until it is published.
     ///
     /// A file that it replaces is locked until this one has its name. `Denied` where there is one and `existing` refuses
-    /// it, or no permission to write to the directory; `InUse` where somebody uses that one; `NotFound` where there is no
+    /// it, or no permission to write to the directory; `InUse` where somebody uses that one, or an interrupted run has left its journal beside it; `NotFound` where there is no
     /// such directory; `WrongType` where the name is that of something other than a regular file.
     pub fn create(path: &Path, existing: Existing) -> Result<Self> {
         // "new/" and "new/." have a last component, but are names of a directory.
@@ -58,7 +59,10 @@ impl NewFile {
                 .map_err(|errno| cannot("create the file", errno.into()).with_host_path(path))?,
         );
         let replaced = match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                no_journal(parent, name, "it was made for a file that is gone: move it away, or choose another name")?;
+                None
+            }
             Err(error) => return Err(cannot("create the file", error).with_host_path(path)),
             Ok(metadata) if !metadata.is_file() => {
                 let error = Error::new(ErrorKind::WrongType, Layer::Host, "this is there, and is not a regular file");
@@ -73,6 +77,8 @@ impl NewFile {
                     _ => error.with_host_path(path),
                 })?;
                 lock::still_named(&there, &directory, name).map_err(|error| error.with_host_path(path))?;
+                let hint = format!("run `imgraft recover {}` first, or choose another name", shell::word(path));
+                no_journal(parent, name, &hint).inspect_err(|_| lock::unlock(&there))?;
                 Some(there)
             }
         };
@@ -313,6 +319,16 @@ fn taken(path: &Path) -> Error {
         .with_hint("choose another name, or say --force to replace it")
 }
 
+/// Fails with `InUse` where a journal lies beside the name: it would be taken for one of the new file.
+fn no_journal(parent: &Path, name: &OsStr, hint: &str) -> Result<()> {
+    let journal = parent.join(super::sidecar::name_beside(name));
+    if fs::symlink_metadata(&journal).is_err() {
+        return Ok(());
+    }
+    let message = "an interrupted run has left a journal beside the file that is to be made";
+    Err(Error::new(ErrorKind::InUse, Layer::Host, message).with_host_path(&journal).with_hint(hint))
+}
+
 /// The error of a call that makes a file; it does not name it.
 pub(super) fn cannot(operation: &str, source: io::Error) -> Error {
     match source.kind() {
@@ -398,6 +414,31 @@ mod tests {
             assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
             fs::remove_file(&path).unwrap();
         }
+    }
+
+    #[test]
+    fn a_name_with_a_journal_beside_it_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new");
+        let journal = dir.path().join(".new.imgraft-journal");
+        fs::write(&journal, "half").unwrap();
+        let refused = |existing| {
+            let error = NewFile::create(&path, existing).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InUse, "{error:?}");
+            assert!(format!("{error:?}").contains(".new.imgraft-journal"), "{error:?}");
+            error.hint().unwrap().to_owned()
+        };
+        assert!(refused(Existing::Refuse).contains("move it away"));
+        fs::write(&path, "old").unwrap();
+        for _ in 0..2 {
+            assert!(refused(Existing::Replace).contains("imgraft recover"));
+        }
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+        // It is not left locked.
+        lock::lock(&File::open(&path).unwrap(), Access::Write).unwrap();
+        fs::remove_file(&journal).unwrap();
+        NewFile::create(&path, Existing::Replace).unwrap().publish(0o600).unwrap();
     }
 
     #[test]

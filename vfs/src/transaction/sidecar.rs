@@ -61,10 +61,7 @@ pub(super) enum Chosen {
 impl FileSidecar {
     /// `.NAME.imgraft-journal` in the image's directory `parent`, which is open as `directory`.
     pub(super) fn beside(parent: &Path, image: &OsStr, directory: File, image_owner: u32) -> Self {
-        let mut name = OsString::from(".");
-        name.push(image);
-        name.push(".");
-        name.push(SUFFIX);
+        let name = name_beside(image);
         let path = parent.join(&name);
         Self { path, name, home: Home::Beside(directory), image_owner, file: Mutex::new(None) }
     }
@@ -117,6 +114,15 @@ impl FileSidecar {
 }
 
 const KEEP: &str = "to remove the journal may leave the image half written";
+
+/// The name that the journal of an image has in the image's directory.
+pub(super) fn name_beside(image: &OsStr) -> OsString {
+    let mut name = OsString::from(".");
+    name.push(image);
+    name.push(".");
+    name.push(SUFFIX);
+    name
+}
 
 /// Why a file may not change an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
