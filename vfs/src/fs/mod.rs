@@ -1,6 +1,7 @@
 //! Guest filesystems: the trait that a driver implements, and the choice of a driver.
 
 pub mod ext4;
+pub mod fat;
 pub mod mem;
 pub mod mounted;
 pub mod remote;
@@ -238,6 +239,20 @@ pub struct Recovered {
     pub orphans: u32,
 }
 
+/// What a filesystem keeps of a file beside its name, its time and its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// Owner, permission bits, extended attributes, and links of both kinds.
+    Kept,
+    /// None of these: every new file is shown with the one, every new directory with the other.
+    Fixed {
+        /// What a file is shown with.
+        file: Attrs,
+        /// What a directory is shown with.
+        directory: Attrs,
+    },
+}
+
 /// A guest filesystem. A driver follows no symbolic link and cannot be handed a path that is not resolved.
 ///
 /// Unless said otherwise a missing path is `NotFound`, an existing one where a new one is made is `Invalid`, a file of
@@ -248,6 +263,9 @@ pub struct Recovered {
 pub trait GuestFs: Lookup + Debug {
     /// What the filesystem is.
     fn features(&self) -> Features;
+
+    /// What is kept of files at this path, which need not be there.
+    fn ownership(&self, at: &Resolved) -> Ownership;
 
     /// Reads from a regular file; returns how many bytes were read, fewer than asked only at the end of the file.
     fn read_at(&self, at: &Resolved, buf: &mut [u8], offset: u64) -> Result<usize>;
@@ -316,12 +334,36 @@ pub enum Mode {
 
 /// Whether there is a driver for the filesystem of this name (as blkid(8) prints it).
 pub fn has_driver(name: &str) -> bool {
-    matches!(name, "ext2" | "ext3" | "ext4")
+    matches!(name, "ext2" | "ext3" | "ext4" | "vfat")
+}
+
+/// Where ext4 has its magic number, and which.
+const EXT4_MAGIC: (u64, [u8; 2]) = (1080, [0x53, 0xef]);
+
+/// A driver of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Driver {
+    Ext4,
+    Fat,
+}
+
+/// The driver that fits a volume; where none does, the one that says so.
+pub(crate) fn driver(volume: &dyn BlockDevice) -> Result<Driver> {
+    // The one that is asked for most is known by two bytes.
+    let mut magic = [0; 2];
+    if volume.size() > EXT4_MAGIC.0 + 1 {
+        volume.read_at(&mut magic, EXT4_MAGIC.0)?;
+    }
+    let is_vfat = || Ok::<_, crate::Error>(crate::volume::probe(volume)?.is_some_and(|found| found.name == "vfat"));
+    Ok(if magic != EXT4_MAGIC.1 && is_vfat()? { Driver::Fat } else { Driver::Ext4 })
 }
 
 /// Opens the filesystem of a volume with the driver that fits; `Unsupported` names a filesystem that has none.
 pub fn open(volume: Arc<dyn BlockDevice>, mode: Mode) -> Result<Box<dyn GuestFs>> {
-    Ok(Box::new(ext4::Ext4::open(volume, mode)?))
+    Ok(match driver(&*volume)? {
+        Driver::Ext4 => Box::new(ext4::Ext4::open(volume, mode)?),
+        Driver::Fat => Box::new(fat::Fat::open(volume, mode)?),
+    })
 }
 
 /// Reads a whole regular file of at most `limit` bytes; `Unsupported` where it is larger.

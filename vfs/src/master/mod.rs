@@ -8,7 +8,7 @@ mod drive;
 mod flat;
 mod image;
 pub mod iso9660;
-mod time;
+pub(crate) mod time;
 mod tree;
 pub mod vfat;
 

@@ -10,23 +10,23 @@ const DAYS_OF_ERA: i64 = 146_097;
 
 /// A date and a time of day, UTC, in the proleptic Gregorian calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Civil {
-    pub(super) year: i64,
+pub(crate) struct Civil {
+    pub(crate) year: i64,
     /// 1 to 12.
-    pub(super) month: u8,
+    pub(crate) month: u8,
     /// 1 to 31.
-    pub(super) day: u8,
+    pub(crate) day: u8,
     /// 0 to 23.
-    pub(super) hour: u8,
+    pub(crate) hour: u8,
     /// 0 to 59.
-    pub(super) minute: u8,
+    pub(crate) minute: u8,
     /// 0 to 59.
-    pub(super) second: u8,
+    pub(crate) second: u8,
 }
 
 impl Civil {
     /// The date of a timestamp; nanoseconds are dropped. Times that four digits do not say become the nearest that they do.
-    pub(super) fn new(time: Timestamp) -> Self {
+    pub(crate) fn new(time: Timestamp) -> Self {
         // 0001-01-01 and 9999-12-31: the sums below stay small.
         let seconds = time.seconds.clamp(-62_135_596_800, 253_402_300_799);
         let of_day = seconds.rem_euclid(SECONDS_OF_DAY);
@@ -50,7 +50,7 @@ impl Civil {
     }
 
     /// The timestamp of a date; `None` where there is no such date or time.
-    pub(super) fn timestamp(self) -> Option<Timestamp> {
+    pub(crate) fn timestamp(self) -> Option<Timestamp> {
         let in_range = (1..=12).contains(&self.month) && (1..=31).contains(&self.day);
         if !in_range || !(0..=9999).contains(&self.year) || self.hour > 23 || self.minute > 59 || self.second > 59 {
             return None;

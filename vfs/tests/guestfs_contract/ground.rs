@@ -1,6 +1,6 @@
 //! An empty filesystem to try a case on, and shorthands for the cases.
 
-use imgraft_vfs::fs::{Attrs, Content, FileType, GuestFs, Metadata, Xattr, read_file};
+use imgraft_vfs::fs::{Attrs, Content, FileType, GuestFs, Metadata, Ownership, Xattr, read_file};
 use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::resolve::{Follow, resolve};
 use imgraft_vfs::{ErrorKind, Result};
@@ -38,6 +38,12 @@ pub struct Ground {
 impl Ground {
     pub fn new(make: fn() -> Option<Made>) -> Self {
         Self { make }
+    }
+
+    /// Whether a path can be there: `/l` is a symbolic link in the cases.
+    pub fn has(&self, path: &str) -> bool {
+        let links = || (self.make)().is_none_or(|made| made.fs.ownership(&Resolved::root()) == Ownership::Kept);
+        !path.starts_with("/l") || links()
     }
 
     /// Runs a case, and has its outcome judged: what was there before the filesystem was closed is there after.

@@ -7,6 +7,7 @@
 mod attrs;
 mod content;
 mod ext4;
+mod fat;
 mod ground;
 mod mounted;
 mod names;
@@ -40,6 +41,16 @@ macro_rules! contract {
             refusal: reading, making, changing, removing, linking, renaming;
             rename: to_a_free_name, over_another_file, two_names_of_one_file, over_one_of_two_names, a_symlink_itself,
                 a_directory_between_directories, a_directory_over_an_empty_one, keeps_everything, many_there_and_back;
+        }
+    };
+    // What FAT can do: no owners, modes, links and extended attributes, and names that are not bytes.
+    (fat $driver:ident: $make:expr) => {
+        contract! { $driver: $make, cfg(test);
+            content: put_gives_the_content, append_adds, truncate_cuts_and_lengthens, what_was_cut_does_not_come_back,
+                a_large_file_in_pieces, read_at_any_offset, many_sizes;
+            names: thousands_of_entries, hundreds_of_directories, deep_directories;
+            refusal: reading, making, changing, removing, linking, renaming;
+            rename: a_directory_between_directories, a_directory_over_an_empty_one, many_there_and_back;
         }
     };
     ($driver:ident: $make:expr, $when:meta; $($room:ident: $($case:ident),*;)*) => {
@@ -82,6 +93,9 @@ contract! { ext4_default: crate::ext4::default }
 contract! { ext4_small_blocks: crate::ext4::small_blocks }
 contract! { ext4_without_checksums: crate::ext4::without_checksums }
 contract! { ext4_ungrouped: crate::ext4::ungrouped }
+contract! { fat fat12: crate::fat::fat12 }
+contract! { fat fat16: crate::fat::fat16 }
+contract! { fat fat32: crate::fat::fat32 }
 contract! { fuse_ext4: crate::mounted::ext4 }
 contract! { fuse_xfs: crate::mounted::xfs }
 contract! { fuse_btrfs: crate::mounted::btrfs }

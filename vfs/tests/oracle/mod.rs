@@ -74,6 +74,22 @@ pub fn mke2fs(image: &Path, mebibytes: u64, before: Before, arguments: &[&str]) 
     run(&mut command);
 }
 
+/// Makes a FAT image of so many bytes over what was there before.
+pub fn mkfs_vfat(image: &Path, size: u64, before: Before, arguments: &[&str]) {
+    let byte = if before == Before::Zeros { 0 } else { 0xa5 };
+    std::fs::write(image, vec![byte; size as usize]).unwrap();
+    run(Command::new("mkfs.vfat").env("PATH", path_with_sbin()).args(arguments).arg(image));
+}
+
+/// Fails unless fsck.vfat finds nothing at all to say about an image.
+pub fn fsck_vfat(image: &Path, context: &str) {
+    let mut command = Command::new("fsck.vfat");
+    let output = command.env("PATH", path_with_sbin()).arg("-n").arg(image).stdin(Stdio::null()).output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    // Its name, and how many files and clusters there are.
+    assert!(output.status.success() && text.lines().count() == 2, "{context}\n{text}");
+}
+
 /// What a volume holds before a filesystem is made on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Before {

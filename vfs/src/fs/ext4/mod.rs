@@ -51,7 +51,9 @@ mod xattr;
 mod xattr_format;
 mod xattr_value;
 
-use super::{Attrs, Content, DirEntry, Features, FileType, GuestFs, Lookup, Metadata, Mode, SetAttrs, Xattr};
+use super::{
+    Attrs, Content, DirEntry, Features, FileType, GuestFs, Lookup, Metadata, Mode, Ownership, SetAttrs, Xattr,
+};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::path::Resolved;
@@ -110,6 +112,10 @@ impl GuestFs for Ext4 {
             feature_names: superblock.features.names(),
             recovered: self.store.recovered,
         }
+    }
+
+    fn ownership(&self, _at: &Resolved) -> Ownership {
+        Ownership::Kept
     }
 
     fn read_at(&self, at: &Resolved, buf: &mut [u8], offset: u64) -> Result<usize> {

@@ -5,7 +5,7 @@ mod inode;
 
 pub use builder::Builder;
 
-use super::{Attrs, Content, DirEntry, Features, GuestFs, Lookup, Metadata, SetAttrs, Timestamp, Xattr};
+use super::{Attrs, Content, DirEntry, Features, GuestFs, Lookup, Metadata, Ownership, SetAttrs, Timestamp, Xattr};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::path::{NAME_MAX, PATH_MAX, Resolved};
 use inode::{Body, Inode};
@@ -262,6 +262,10 @@ impl GuestFs for MemFs {
             feature_names: Vec::new(),
             recovered: None,
         }
+    }
+
+    fn ownership(&self, _at: &Resolved) -> Ownership {
+        Ownership::Kept
     }
 
     fn read_at(&self, at: &Resolved, buf: &mut [u8], offset: u64) -> Result<usize> {

@@ -16,7 +16,8 @@ mod tree;
 pub use guest_root::guest_root;
 
 use super::{
-    Attrs, Content, DirEntry, Features, FileType, GuestFs, Lookup, Metadata, Mode, SetAttrs, Timestamp, Xattr,
+    Attrs, Content, DirEntry, Features, FileType, GuestFs, Lookup, Metadata, Mode, Ownership, SetAttrs, Timestamp,
+    Xattr,
 };
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::path::{PATH_MAX, Resolved};
@@ -170,6 +171,10 @@ impl GuestFs for Mounted {
         }
         let feature_names = Vec::new();
         Features { name, label, uuid, block_size, total_bytes, free_bytes, free_inodes, feature_names, recovered: None }
+    }
+
+    fn ownership(&self, _at: &Resolved) -> Ownership {
+        Ownership::Kept
     }
 
     fn read_at(&self, at: &Resolved, buf: &mut [u8], offset: u64) -> Result<usize> {

@@ -4,7 +4,7 @@
 use super::channel::Channel;
 use super::wire::{Answer, Mount, Place, Request, decode, encode, plain};
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::fs::{Attrs, Content, DirEntry, Features, GuestFs, Lookup, Metadata, SetAttrs, Xattr};
+use crate::fs::{Attrs, Content, DirEntry, Features, GuestFs, Lookup, Metadata, Ownership, SetAttrs, Xattr};
 use crate::path::{NAME_MAX, PATH_MAX, Resolved};
 use std::sync::{Mutex, PoisonError};
 
@@ -104,6 +104,11 @@ impl<C: Channel> Lookup for Remote<C> {
 impl<C: Channel> GuestFs for Remote<C> {
     fn features(&self) -> Features {
         self.features.clone()
+    }
+
+    fn ownership(&self, _at: &Resolved) -> Ownership {
+        // A kernel is borrowed for what guests have their root on.
+        Ownership::Kept
     }
 
     fn read_at(&self, at: &Resolved, buf: &mut [u8], offset: u64) -> Result<usize> {

@@ -1,6 +1,7 @@
 //! The boot sector and what goes with it (Microsoft's FAT specification 1.03, "Boot Sector and BPB").
 
-use super::geometry::{Geometry, Kind, SECTOR, TABLES};
+use super::geometry::{Geometry, SECTOR, TABLES};
+use crate::fs::fat::layout::Kind;
 
 /// Who made the filesystem.
 const MAKER: &[u8; 8] = b"imgraft ";

@@ -1,35 +1,19 @@
 //! How a FAT filesystem of a size is divided (Microsoft's FAT specification 1.03), by the choices of mkfs.fat.
 
 use crate::error::Result;
+use crate::fs::fat::layout::{ENTRY, FAT12_CLUSTERS, FAT16_CLUSTERS, FAT32_CLUSTERS, FIRST_CLUSTER, Kind};
 use crate::master::refuse;
 
 /// The size of a sector in bytes.
 pub(super) const SECTOR: u64 = 512;
-/// The size of a directory entry in bytes.
-pub(super) const ENTRY: u64 = 32;
 /// How many tables there are.
 pub(super) const TABLES: u64 = 2;
 /// The entries that the root directory of FAT12 and FAT16 has at least.
 const ROOT_ENTRIES: u64 = 512;
-/// The first cluster.
-pub(super) const FIRST_CLUSTER: u32 = 2;
 /// The largest size that is not FAT32, unless it has to be, in bytes.
 const FAT16_PREFERRED: u64 = 512 << 20;
-/// The clusters below which a filesystem is FAT12, and below which it is FAT16.
-const FAT12_CLUSTERS: u64 = 4085;
-const FAT16_CLUSTERS: u64 = 65_525;
 /// As many clusters are kept away from these borders, which some readers have wrong.
 const MARGIN: u64 = 16;
-/// The clusters that FAT32 can number.
-const FAT32_CLUSTERS: u64 = 0x0fff_fff5;
-
-/// How wide the entries of the table are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Fat12,
-    Fat16,
-    Fat32,
-}
 
 /// Where the parts of the filesystem lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

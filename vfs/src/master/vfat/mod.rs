@@ -4,9 +4,7 @@
 //! go and what is not used stays a hole.
 
 mod boot;
-mod entry;
 mod geometry;
-mod name;
 mod read;
 mod read_volume;
 mod table;
@@ -14,9 +12,11 @@ mod table;
 use super::flat::{Flat, Numbered};
 use super::{Image, Tree, refuse};
 use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::fs::fat::entry::{ARCHIVE, DIRECTORY, DOT, DOTS, Entry, VOLUME};
+use crate::fs::fat::layout::{ENTRY, FIRST_CLUSTER, Kind};
+use crate::fs::fat::name;
 use crate::fs::{Content, Timestamp};
-use entry::{ARCHIVE, DIRECTORY, VOLUME, entry};
-use geometry::{ENTRY, FIRST_CLUSTER, Geometry, Kind, SECTOR, TABLES};
+use geometry::{Geometry, SECTOR, TABLES};
 pub(super) use read::read;
 use table::Table;
 
@@ -51,7 +51,7 @@ pub fn image(tree: &Tree, options: &Options) -> Result<Image> {
         let names: Vec<&[u8]> = directory.entries.iter().map(|(name, _)| *name).collect();
         check_names(&flat, number, &names)?;
         let short = name::short_names(&names);
-        let long = names.iter().zip(&short).map(|(name, short)| name::long_entries(name, short).len() as u64 + 1);
+        let long = names.iter().zip(&short).map(|(name, short)| long_entries(name, short).len() as u64 + 1);
         // The label, or "." and "..".
         let count = long.sum::<u64>() + if number == 0 { 1 } else { 2 };
         if count > DIRECTORY_MAX {
@@ -113,19 +113,19 @@ pub fn image(tree: &Tree, options: &Options) -> Result<Image> {
         let at = if *first == 0 { geometry.root_at() } else { geometry.cluster_at(*first) };
         let mut bytes = Vec::new();
         if number == 0 {
-            bytes.extend(entry(&label, VOLUME, 0, 0, options.time));
+            bytes.extend(Entry::new(&label, VOLUME, 0, 0, options.time).0);
         } else {
             let parent = flat.directories[number].parent;
             // The root is cluster 0 here, whatever it is.
             let above = if parent == 0 { 0 } else { directories[parent] };
-            bytes.extend(entry(b".          ", DIRECTORY, *first, 0, options.time));
-            bytes.extend(entry(b"..         ", DIRECTORY, above, 0, options.time));
+            bytes.extend(Entry::new(DOT, DIRECTORY, *first, 0, options.time).0);
+            bytes.extend(Entry::new(DOTS, DIRECTORY, above, 0, options.time).0);
         }
         for ((name, what), short) in flat.directories[number].entries.iter().zip(&shorts[number]) {
-            bytes.extend(name::long_entries(name, short).into_iter().flatten());
+            bytes.extend(long_entries(name, short).into_iter().flatten());
             bytes.extend(match *what {
-                Numbered::Directory(below) => entry(short, DIRECTORY, directories[below], 0, options.time),
-                Numbered::File(file) => entry(short, ARCHIVE, files[file].0, files[file].1, options.time),
+                Numbered::Directory(below) => Entry::new(short, DIRECTORY, directories[below], 0, options.time).0,
+                Numbered::File(file) => Entry::new(short, ARCHIVE, files[file].0, files[file].1, options.time).0,
             });
         }
         image.push(at, Content::bytes(bytes))?;
@@ -136,13 +136,18 @@ pub fn image(tree: &Tree, options: &Options) -> Result<Image> {
     Ok(image)
 }
 
+/// The long entries of a name that was looked at.
+fn long_entries(name: &[u8], short: &[u8; 11]) -> Vec<[u8; 32]> {
+    name::long_entries(&String::from_utf8_lossy(name), short)
+}
+
 fn check_names(flat: &Flat<'_>, directory: usize, names: &[&[u8]]) -> Result<()> {
     let mut folded = std::collections::BTreeMap::new();
     for name in names {
         if let Some(reason) = name::refusal(name) {
             return Err(flat.refuse(directory, name, reason).with_hint("rename it, or build an ISO 9660 image"));
         }
-        if let Some(other) = folded.insert(name::folded(name), name) {
+        if let Some(other) = folded.insert(name::folded(&String::from_utf8_lossy(name)), name) {
             let message =
                 format!("FAT does not tell it from {:?} in the same directory", String::from_utf8_lossy(other));
             return Err(flat.refuse(directory, name, message).with_hint("rename it, or build an ISO 9660 image"));

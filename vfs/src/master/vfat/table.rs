@@ -1,7 +1,7 @@
 //! The table: for each cluster the next one.
 
 use super::boot::MEDIA;
-use super::geometry::Kind;
+use crate::fs::fat::layout::Kind;
 
 /// A table as it is filled: chains of clusters that follow each other.
 #[derive(Debug)]

@@ -1,0 +1,249 @@
+//! Damaged filesystems, made of one that the builder of config drives makes: refused, and never followed in a circle.
+
+use super::Fat;
+use super::layout::{BOOT, Kind, Layout};
+use super::table::{Next, Table};
+use crate::block::{BlockDevice, MemDevice};
+use crate::error::{ErrorKind, Result};
+use crate::fs::{Attrs, Content, GuestFs, Lookup, Mode, Timestamp, read_file};
+use crate::master::{Tree, vfat};
+use crate::path::Resolved;
+use std::sync::Arc;
+
+const NOW: Timestamp = Timestamp { seconds: 1_750_000_000, nanoseconds: 0 };
+const WRITE: Mode = Mode::ReadWrite { now: NOW };
+const ANY: Attrs = Attrs { mode: 0o600, uid: 7, gid: 8 };
+
+fn at(path: &str) -> Resolved {
+    path.split('/').filter(|name| !name.is_empty()).fold(Resolved::root(), |at, name| at.child(name.as_bytes()))
+}
+
+/// A filesystem with two files of three clusters (of 2 KiB, or 512 bytes) and a directory, in this order: the directory begins
+/// with cluster 2 (3 where the root takes one), and the files follow it.
+fn image(size: u64) -> Vec<u8> {
+    let mut tree = Tree::new();
+    let bytes = if size > 1 << 29 { 3 * 4096 } else { 3 * 2048 };
+    tree.put("a file", Content::bytes(vec![1; bytes])).unwrap();
+    tree.put("another", Content::bytes(vec![2; bytes])).unwrap();
+    tree.put("dir/inner", Content::bytes(*b"inner")).unwrap();
+    let options = vfat::Options { label: "test".into(), size, time: NOW };
+    let image = vfat::image(&tree, &options).unwrap();
+    let mut bytes = vec![0; usize::try_from(image.size()).unwrap().min(8 << 20)];
+    image.read_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+/// The small one, of FAT12, with entries of its table changed.
+fn with_links(links: &[(u32, Next)]) -> Vec<u8> {
+    let bytes = image(1 << 20);
+    let layout = Layout::parse(&bytes[..BOOT]).unwrap();
+    let device = MemDevice::new(bytes);
+    let mut table = Table::new(&layout);
+    for (cluster, next) in links {
+        table.set(&device, *cluster, *next).unwrap();
+    }
+    table.flush(&device).unwrap();
+    device.into_bytes()
+}
+
+fn open(bytes: Vec<u8>, mode: Mode) -> Result<Fat> {
+    Fat::open(Arc::new(MemDevice::new(bytes)), mode)
+}
+
+fn reads(bytes: &[u8]) -> Fat {
+    open(bytes.to_vec(), Mode::ReadOnly).unwrap()
+}
+
+#[track_caller]
+fn assert_corrupt<T: std::fmt::Debug>(result: Result<T>, part: &str) {
+    let error = result.unwrap_err();
+    assert!(error.kind() == ErrorKind::Corrupt && error.message().contains(part), "{error:?}");
+    assert!(error.hint().unwrap().contains("fsck.vfat"));
+}
+
+#[test]
+fn the_clusters_are_where_the_tests_think() {
+    let fs = reads(&image(1 << 20));
+    let firsts = ["/dir", "/a file", "/another", "/dir/inner"].map(|path| match fs.spot(&at(path)).unwrap() {
+        super::Spot::File(seat) => seat.file.entry.cluster(Kind::Fat12),
+        super::Spot::Root => 0,
+    });
+    assert_eq!(firsts, [2, 3, 6, 9]);
+}
+
+#[test]
+fn chains_that_run_in_a_circle() {
+    let bytes = with_links(&[(5, Next::Cluster(3)), (2, Next::Cluster(2))]);
+    let fs = reads(&bytes);
+    assert_corrupt(read_file(&fs, &at("/a file"), 1 << 20), "in a circle");
+    assert_corrupt(fs.read_dir(&at("/dir")), "in a circle");
+    assert_corrupt(fs.lookup(&at("/dir/inner")), "in a circle");
+    // That no cluster has two before it is seen when it is opened; that a file is a circle when its chain is to be freed.
+    let mut fs = open(bytes, WRITE).unwrap();
+    assert_corrupt(fs.remove(&at("/a file")), "begins inside of another");
+    let mut fs = open(with_links(&[(5, Next::Cluster(4))]), Mode::ReadOnly).unwrap();
+    assert_corrupt(read_file(&fs, &at("/a file"), 1 << 20), "in a circle");
+    assert_eq!(fs.remove(&at("/a file")).unwrap_err().kind(), ErrorKind::Denied);
+}
+
+#[test]
+fn chains_that_lead_where_none_can() {
+    for (link, part, reading) in [
+        (Next::Cluster(7), "run into one", "circle"),
+        (Next::Cluster(4000), "out of the filesystem", "out of the filesystem"),
+        (Next::Cluster(100), "free or bad", "free or bad"),
+        (Next::Free, "free or bad", "free or bad"),
+        (Next::End, "", "ends before the file"),
+    ] {
+        // The second cluster of three.
+        let bytes = with_links(&[(4, link)]);
+        let read = read_file(&reads(&bytes), &at("/a file"), 1 << 20);
+        match link {
+            // Which of the two it belongs to nobody knows; the one that is long enough is read.
+            Next::Cluster(7) => assert_eq!(read.unwrap().len(), 3 * 2048),
+            _ => assert_corrupt(read, reading),
+        }
+        match (open(bytes, WRITE), link) {
+            (Ok(mut fs), Next::End) => assert_corrupt(fs.append(&at("/a file"), &Content::bytes(*b"x")), reading),
+            (opened, _) => assert_corrupt(opened.map(drop), part),
+        }
+    }
+}
+
+#[test]
+fn two_entries_with_one_chain() {
+    let mut bytes = image(1 << 20);
+    // "another" gets the first cluster of "a file".
+    let place = bytes.windows(11).position(|window| window == b"ANOTHER    ").unwrap();
+    bytes[place + 26] = 3;
+    assert_eq!(read_file(&reads(&bytes), &at("/another"), 1 << 20).unwrap()[0], 1);
+    let mut fs = open(bytes.clone(), WRITE).unwrap();
+    assert_corrupt(fs.remove(&at("/another")), "the same chain");
+    // Into the middle of it.
+    bytes[place + 26] = 4;
+    let mut fs = open(bytes.clone(), WRITE).unwrap();
+    assert_corrupt(fs.truncate(&at("/another"), 0), "begins inside of another");
+    // A file where the directory is, a directory that lies in itself, and one that begins nowhere.
+    let inner = bytes.windows(11).position(|window| window == b"INNER      ").unwrap();
+    bytes[inner + 11] = 0x10;
+    bytes[inner + 26] = 2;
+    assert_corrupt(reads(&bytes).read_dir(&at("/dir/inner/inner")).map(drop), "lies in itself");
+    bytes[inner + 26] = 0;
+    assert_corrupt(reads(&bytes).read_dir(&at("/dir/inner")), "begins where none can be");
+}
+
+#[test]
+fn boot_sectors_of_every_kind() {
+    let good = image(1 << 20);
+    let mut refused = 0;
+    for place in (0..64).chain([510, 511]) {
+        for value in [0, 1, 2, 3, 7, 0x20, 0x7f, 0x80, 0xf8, 0xff] {
+            let mut bytes = good.clone();
+            bytes[place] = value;
+            for mode in [Mode::ReadOnly, WRITE] {
+                match open(bytes.clone(), mode) {
+                    Ok(fs) => {
+                        fs.features();
+                        for path in ["/a file", "/dir/inner", "/none"] {
+                            let _ = fs.lookup(&at(path)).map(|_| read_file(&fs, &at(path), 1 << 20));
+                        }
+                    }
+                    Err(error) => {
+                        assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unsupported), "{error:?}");
+                        refused += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(refused > 200, "{refused}");
+    assert_corrupt(open(good[..good.len() - 512].to_vec(), Mode::ReadOnly), "and the volume");
+    assert_corrupt(open(vec![0; 100], Mode::ReadOnly), "too small");
+}
+
+#[test]
+fn one_that_was_not_unmounted_cleanly() {
+    for (size, flags, entry) in
+        [(1 << 20, 0x25, None), (64 << 20, 0x25, Some((3, 0x80))), (600 << 20, 0x41, Some((7, 0x08)))]
+    {
+        let mut bytes = image(size);
+        let layout = Layout::parse(&bytes[..BOOT]).unwrap();
+        // What is behind the files is not needed.
+        let device = |bytes: Vec<u8>| -> Arc<dyn BlockDevice> { Arc::new(Sparse(MemDevice::new(bytes), layout.size)) };
+        assert!(Fat::open(device(bytes.clone()), WRITE).is_ok());
+        bytes[flags] |= 1;
+        let error = Fat::open(device(bytes.clone()), WRITE).unwrap_err();
+        assert!(error.kind() == ErrorKind::Unsupported && error.hint().unwrap().contains("fsck.vfat"), "{error:?}");
+        assert!(Fat::open(device(bytes.clone()), Mode::ReadOnly).is_ok());
+        bytes[flags] &= !1;
+        if let Some((byte, bit)) = entry {
+            bytes[layout.table_at as usize + byte] &= !bit;
+            assert_eq!(Fat::open(device(bytes), WRITE).unwrap_err().kind(), ErrorKind::Unsupported);
+        }
+    }
+}
+
+/// A device that is larger than what is held of it.
+#[derive(Debug)]
+struct Sparse(MemDevice, u64);
+
+impl BlockDevice for Sparse {
+    fn size(&self) -> u64 {
+        self.1
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        if offset >= self.0.size() {
+            buf.fill(0);
+            return Ok(());
+        }
+        self.0.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
+        self.0.write_at(buf, offset)
+    }
+
+    fn flush(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn copies_of_the_table_that_differ() {
+    let mut bytes = image(1 << 20);
+    let layout = Layout::parse(&bytes[..BOOT]).unwrap();
+    bytes[layout.nth_table(1) as usize + 20] ^= 1;
+    let mut fs = open(bytes, WRITE).unwrap();
+    fs.create_file(&at("/new"), ANY).unwrap();
+    fs.put(&at("/new"), &Content::bytes(*b"x")).unwrap();
+    assert_corrupt(Box::new(fs).close(), "copies of the table");
+}
+
+#[test]
+fn names_by_their_cases_and_short_forms() {
+    let mut fs = open(image(1 << 20), WRITE).unwrap();
+    let same = |fs: &Fat, a: &str, b: &str| fs.lookup(&at(a)).unwrap() == fs.lookup(&at(b)).unwrap();
+    assert!(
+        same(&fs, "/A FILE", "/a file") && same(&fs, "/AFILE~1", "/a file") && same(&fs, "/DIR/Inner", "/dir/inner")
+    );
+    fs.create_file(&at("/Größe"), ANY).unwrap();
+    assert!(same(&fs, "/GRÖSSE", "/none") && same(&fs, "/gRÖßE", "/Größe"));
+    let refused = fs.create_file(&at("/GRÖßE"), ANY).unwrap_err();
+    assert!(refused.kind() == ErrorKind::Invalid && refused.message().contains("does not tell it from"), "{refused}");
+    fs.rename(&at("/größe"), &at("/GRÖßE")).unwrap();
+    let names: Vec<_> = fs.read_dir(&at("/")).unwrap().into_iter().map(|entry| entry.name).collect();
+    assert!(names.contains(&"GRÖßE".as_bytes().to_vec()) && !names.contains(&"Größe".as_bytes().to_vec()));
+    for name in ["a:b", "end.", "end ", "tab\t"] {
+        assert_eq!(fs.create_file(&at("/").child(name.as_bytes()), ANY).unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+    assert_eq!(fs.create_file(&at("/").child(b"\xff"), ANY).unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(fs.lookup(&at("/").child(b"\xff")).unwrap(), None);
+}
+
+#[test]
+fn a_root_directory_that_is_full() {
+    let mut fs = open(image(1 << 20), WRITE).unwrap();
+    let error = (0..600).find_map(|number| fs.create_file(&at(&format!("/N{number}")), ANY).err()).unwrap();
+    assert!(error.kind() == ErrorKind::NoSpace && error.message().contains("root directory"), "{error:?}");
+}
