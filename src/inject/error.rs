@@ -79,6 +79,8 @@ pub enum InjectError {
         /// Why, a clause.
         reason: &'static str,
     },
+    /// The filesystem keeps no owners and modes, so that it is no guest's root.
+    NoRoot,
     /// A network configuration in none of the known spellings.
     UnknownNetwork,
     /// A network configuration that lacks what its destination is named after, or is no text.
@@ -130,6 +132,11 @@ impl InjectError {
             Self::NoShadowEntry { .. } => Some("add the user's line to /etc/shadow first (pwconv)".to_owned()),
             Self::PasswordInPasswd { .. } => Some("put 'x' into the second field of its passwd line".to_owned()),
             Self::BadHash { .. } => Some("make one with: mkpasswd -m yescrypt, or openssl passwd -6".to_owned()),
+            Self::NoRoot => Some(
+                "choose the root filesystem with --partition; a boot partition takes files, as --upload user-data:/user-data \
+                 for cloud-init"
+                    .to_owned(),
+            ),
             Self::UnknownNetwork => {
                 let known: Vec<_> = Spelling::ALL.iter().map(|spelling| spelling.name()).collect();
                 Some(format!("known spellings: {}", known.join("; ")))
@@ -170,6 +177,7 @@ impl fmt::Display for InjectError {
             Self::BadHash { user, reason } => {
                 write!(f, "not a password hash, for '{}': {reason}", user.escape_debug())
             }
+            Self::NoRoot => f.write_str("it is for a guest's root filesystem, and this is FAT, which cannot be one"),
             Self::UnknownNetwork => f.write_str("the network configuration is in no known spelling"),
             Self::BadNetwork { spelling: Some(spelling), reason } => {
                 write!(f, "the network configuration ({}) cannot be used: {reason}", spelling.name())

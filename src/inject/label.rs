@@ -3,7 +3,7 @@
 use super::{InjectError, Outcome, READ_LIMIT, rc_local};
 use crate::guest::file_contexts::{FileContexts, Label};
 use crate::guest::{Guest, Selinux};
-use imgraft_vfs::fs::{FileType, Xattr};
+use imgraft_vfs::fs::{FileType, Ownership, Xattr};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::{Savepoint, Stage};
 
@@ -25,6 +25,10 @@ pub(super) fn label_new(
     for change in stage.changes_since(before)? {
         let path = GuestPath::parse(change.path.as_bytes())?;
         let Some(after) = change.after else { continue };
+        if stage.ownership(&path)? != Ownership::Kept {
+            // There is no label there to be given.
+            continue;
+        }
         if !stage.xattrs(&path)?.iter().any(|xattr| xattr.name == XATTR) {
             unlabelled.push((path, after.metadata.file_type));
         }

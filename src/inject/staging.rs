@@ -1,11 +1,11 @@
 //! All requests onto one stage, in order, with a savepoint before each.
 
-use super::{InjectError, Request, Revealed};
+use super::{InjectError, Item, Request, Revealed};
 use crate::diff::{self, Sensitivity};
 use crate::failure::Failure;
 use crate::guest::Guest;
 use crate::report::ItemReport;
-use imgraft_vfs::fs::GuestFs;
+use imgraft_vfs::fs::{GuestFs, Ownership};
 use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::stage::{ChangeSet, Stage};
 use imgraft_vfs::{ErrorKind, Result};
@@ -41,7 +41,8 @@ pub fn stage_all(mut requests: Vec<Request>, guest: &Guest, fs: &dyn GuestFs, sh
     let mut revealed = Vec::new();
     for Request { injector, required } in requests {
         let before = stage.savepoint();
-        match injector.stage(guest, &mut stage) {
+        let outcome = needs_root(injector.item(), fs).and_then(|()| injector.stage(guest, &mut stage));
+        match outcome {
             Ok(outcome) => {
                 let changes = stage.changes_since(&before)?;
                 items.push(ItemReport::staged(injector.item(), required, &changes, outcome.notes));
@@ -68,6 +69,18 @@ pub fn stage_all(mut requests: Vec<Request>, guest: &Guest, fs: &dyn GuestFs, sh
         }
     };
     Ok(Staged { changes, items, diff, revealed })
+}
+
+/// Fails where an item is about users or services of a guest, and the filesystem cannot be the root of one.
+fn needs_root(item: Item, fs: &dyn GuestFs) -> Result<(), InjectError> {
+    let needs = match item {
+        Item::Key | Item::Net | Item::Password => true,
+        Item::Metadata | Item::Files => false,
+    };
+    match fs.ownership(&Resolved::root()) {
+        Ownership::Fixed { .. } if needs => Err(InjectError::NoRoot),
+        _ => Ok(()),
+    }
 }
 
 /// Whether an error says that the image or its host cannot be trusted, which no item can be optional about.

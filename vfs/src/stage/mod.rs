@@ -9,7 +9,9 @@ pub use change::{Action, Change, State};
 pub use set::ChangeSet;
 
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::fs::{Attrs, Content, DirEntry, FileType, GuestFs, Lookup, Metadata, SetAttrs, Timestamp, Xattr, read_file};
+use crate::fs::{
+    Attrs, Content, DirEntry, FileType, GuestFs, Lookup, Metadata, Ownership, SetAttrs, Timestamp, Xattr, read_file,
+};
 use crate::path::{GuestPath, PATH_MAX, Resolved};
 use crate::resolve::{Follow, resolve};
 use node::{Found, Node, Nodes, Origin, Staged, View};
@@ -118,7 +120,13 @@ impl<'a> Stage<'a> {
         Ok(self.view().xattrs(at)?.into_iter().map(|(name, value)| Xattr { name, value }).collect())
     }
 
-    /// Gives a regular file this content: an existing one keeps owner, mode and attributes, a new one gets `attrs`.
+    /// What is kept of files at a path, which need not be there.
+    pub fn ownership(&self, path: &GuestPath) -> Result<Ownership> {
+        Ok(self.base.ownership(&self.resolve(path)?))
+    }
+
+    /// Gives a regular file this content: an existing one keeps owner, mode and attributes, a new one gets `attrs`, or what
+    /// all files have where the filesystem keeps none.
     ///
     /// Errors: `NotFound` naming the directory where that is missing, `WrongType` where something else is in the way.
     pub fn write(&mut self, path: &GuestPath, content: Content, attrs: Attrs) -> Result<()> {
@@ -126,6 +134,10 @@ impl<'a> Stage<'a> {
         let size = content.len();
         let Some(mut staged) = self.view().staged(&at)? else {
             self.check_parent(&at)?;
+            let attrs = match self.base.ownership(&at) {
+                Ownership::Kept => attrs,
+                Ownership::Fixed { file, .. } => file,
+            };
             let metadata = self.new_metadata(FileType::Regular, attrs, size);
             self.put(at, Staged { content: Some(content), ..Staged::fresh(metadata) });
             return Ok(());
@@ -147,7 +159,8 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Makes a directory and those before it that are missing, each with `attrs`; existing ones are left alone. Returns
+    /// Makes a directory and those before it that are missing, each with `attrs` (or what all have where the filesystem keeps
+    /// none); existing ones are left alone. Returns
     /// whether the last one was missing. `WrongType` where something else is in the way.
     pub fn create_dirs(&mut self, path: &GuestPath, attrs: Attrs) -> Result<bool> {
         let at = self.resolve(path)?;
@@ -165,6 +178,10 @@ impl<'a> Stage<'a> {
         }
         let made = !missing.is_empty();
         for here in missing.into_iter().rev() {
+            let attrs = match self.base.ownership(&here) {
+                Ownership::Kept => attrs,
+                Ownership::Fixed { directory, .. } => directory,
+            };
             let metadata = self.new_metadata(FileType::Directory, attrs, 0);
             self.put(here, Staged::fresh(metadata));
         }
@@ -175,12 +192,13 @@ impl<'a> Stage<'a> {
     /// attributes.
     ///
     /// Errors: as for [`write`](Self::write), `WrongType` also where a file or directory is in the way; `Invalid` for a
-    /// target that is empty, too long or holds NUL.
+    /// target that is empty, too long or holds NUL; `Unsupported` where the filesystem has none.
     pub fn symlink(&mut self, path: &GuestPath, target: &[u8], attrs: Attrs) -> Result<()> {
         let at = resolve(self, path, Follow::ExcludeLast)?;
         if target.is_empty() || target.len() >= PATH_MAX || target.contains(&0) {
             return Err(failure(ErrorKind::Invalid, &at, "a symbolic link cannot have this target"));
         }
+        self.check_kept(&at, "symbolic links")?;
         let size = target.len() as u64;
         let staged = match self.view().staged(&at)? {
             None => {
@@ -217,11 +235,17 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Changes attributes of a file that exists.
+    /// Changes attributes of a file that exists; `Unsupported` where the filesystem cannot keep them.
     pub fn set_attrs(&mut self, path: &GuestPath, attrs: SetAttrs) -> Result<()> {
         let at = self.resolve(path)?;
         let mut staged = self.existing(&at)?;
         let metadata = &mut staged.metadata;
+        if attrs.mode.is_some_and(|mode| mode & 0o7777 != metadata.mode) {
+            self.check_kept(&at, "permission bits")?;
+        }
+        if attrs.uid.is_some_and(|uid| uid != metadata.uid) || attrs.gid.is_some_and(|gid| gid != metadata.gid) {
+            self.check_kept(&at, "owners")?;
+        }
         metadata.mode = attrs.mode.map_or(metadata.mode, |mode| mode & 0o7777);
         metadata.uid = attrs.uid.unwrap_or(metadata.uid);
         metadata.gid = attrs.gid.unwrap_or(metadata.gid);
@@ -239,6 +263,7 @@ impl<'a> Stage<'a> {
     /// Sets an extended attribute of a file that exists, of a symbolic link itself.
     pub fn set_xattr_at(&mut self, at: &Resolved, xattr: Xattr) -> Result<()> {
         let mut staged = self.existing(at)?;
+        self.check_kept(at, "extended attributes")?;
         staged.xattrs.insert(xattr.name, Some(xattr.value));
         self.put(at.clone(), staged);
         Ok(())
@@ -287,6 +312,18 @@ impl<'a> Stage<'a> {
         paths.dedup();
         let change = |path| change::between(self.base, path, old, &self.nodes).transpose();
         paths.into_iter().filter_map(change).collect()
+    }
+
+    /// `Unsupported` where the filesystem keeps nothing of a file but its content.
+    fn check_kept(&self, at: &Resolved, what: &str) -> Result<()> {
+        match self.base.ownership(at) {
+            Ownership::Kept => Ok(()),
+            Ownership::Fixed { file, .. } => {
+                let message = format!("a FAT filesystem keeps no {what}");
+                let shown = format!("every file there is shown with mode {:04o}, as root's", file.mode);
+                Err(failure(ErrorKind::Unsupported, at, &message).with_hint(shown))
+            }
+        }
     }
 
     fn existing(&self, at: &Resolved) -> Result<Staged> {

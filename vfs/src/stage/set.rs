@@ -21,7 +21,7 @@ impl ChangeSet {
             let (Some(before), Some(after), Means::Change) = (&change.before, &change.after, change.means) else {
                 continue;
             };
-            if before.metadata.file_type == FileType::Directory || before.metadata.links < 2 {
+            if before.metadata.file_type == FileType::Directory {
                 continue;
             }
             match names.get(&before.metadata.inode) {
@@ -32,7 +32,12 @@ impl ChangeSet {
                     return Err(Error::new(
                         ErrorKind::Ambiguous,
                         Layer::Stage,
-                        format!("it is a hard link of {}, and the two are changed differently", first.path),
+                        match before.metadata.links {
+                            ..2 => {
+                                format!("it is the same file as {}, and the two are changed differently", first.path)
+                            }
+                            _ => format!("it is a hard link of {}, and the two are changed differently", first.path),
+                        },
                     )
                     .with_guest_path(change.path.as_bytes()));
                 }
