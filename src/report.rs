@@ -345,7 +345,7 @@ impl Verified {
                     0 => String::new(),
                     several => format!(" ({several} attributes it cannot read)"),
                 };
-                let again = if *by == "ext4-view" {
+                let again = if matches!(*by, "ext4-view" | "fatfs") {
                     "a second reader agrees"
                 } else {
                     "the kernel, which mounted it anew, agrees"

@@ -102,7 +102,7 @@ fn second_reader(edit: &Edit, access: &Access, info: &VolumeInfo, staged: &Stage
         return Ok(Verified::Agrees { by: "the kernel", paths, xattrs_unverified: 0 });
     }
     Ok(match verify(device, &staged.changes)? {
-        Verdict::Agrees { paths, xattrs_unverified } => Verified::Agrees { by: "ext4-view", paths, xattrs_unverified },
+        Verdict::Agrees { by, paths, xattrs_unverified } => Verified::Agrees { by, paths, xattrs_unverified },
         Verdict::Unknown { reason } => Verified::Unknown { reason },
     })
 }

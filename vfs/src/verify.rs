@@ -2,13 +2,14 @@
 
 mod again;
 mod crowd;
+mod fat;
 mod superblock;
 
 pub use again::read_again;
 
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::fs::{Content, FileType};
+use crate::fs::{Content, Driver, FileType, driver};
 use crate::path::Resolved;
 use crate::stage::{Change, ChangeSet, State};
 use crowd::Crowds;
@@ -27,6 +28,8 @@ pub enum Verdict {
     /// It read every changed path and agrees on type, mode, owner, size, every byte of staged content, and on the absence
     /// of what was removed.
     Agrees {
+        /// The reader's name.
+        by: &'static str,
         /// How many paths were read.
         paths: usize,
         /// How many extended attributes were set or removed, of which this reader can say nothing.
@@ -39,17 +42,23 @@ pub enum Verdict {
     },
 }
 
-/// Reads every changed path back from the ext2, ext3 or ext4 filesystem on `volume`.
+/// Reads every changed path back from the ext2, ext3, ext4 or FAT filesystem on `volume`.
 ///
 /// `Corrupt` names the path and what is different where the reader disagrees with what was to be written, or fails where
 /// it should read. Times and extended attributes are not compared: the reader rounds the first as it likes and has no
 /// access to the second.
 pub fn verify(volume: Arc<dyn BlockDevice>, changes: &ChangeSet) -> Result<Verdict> {
+    let driver = driver(&*volume)?;
+    let read = || match driver {
+        Driver::Ext4 => read_back(volume, changes),
+        Driver::Fat => fat::read_back(volume, changes),
+    };
     // The reader is meant not to panic; if it does all the same, that is one more way of not being able to read.
-    match catch_unwind(AssertUnwindSafe(|| read_back(volume, changes))) {
+    match catch_unwind(AssertUnwindSafe(read)) {
         Ok(verdict) => verdict,
         Err(_) => {
-            Err(Error::corrupt(Layer::Stage, "the second reader (ext4-view) broke down reading the changes back"))
+            let message = format!("the second reader of {driver:?} broke down reading the changes back");
+            Err(Error::corrupt(Layer::Stage, message))
         }
     }
 }
@@ -82,6 +91,7 @@ fn read_back(volume: Arc<dyn BlockDevice>, changes: &ChangeSet) -> Result<Verdic
         if change.after.is_none() { 0 } else { names(&change.before).union(&names(&change.after)).count() }
     };
     Ok(Verdict::Agrees {
+        by: "ext4-view",
         paths: changes.changes().len(),
         xattrs_unverified: changes.changes().iter().map(xattrs).sum(),
     })

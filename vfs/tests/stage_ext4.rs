@@ -70,7 +70,7 @@ fn what_is_staged_is_written_and_confirmed() {
     changes.apply(&mut *fs).unwrap();
     fs.close().unwrap();
     let verdict = verify(Arc::clone(&device), &changes).unwrap();
-    assert_eq!(verdict, Verdict::Agrees { paths: changes.changes().len(), xattrs_unverified: 1 });
+    assert_eq!(verdict, Verdict::Agrees { by: "ext4-view", paths: changes.changes().len(), xattrs_unverified: 1 });
 
     let mut bytes = vec![0; device.size() as usize];
     device.read_at(&mut bytes, 0).unwrap();

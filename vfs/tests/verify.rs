@@ -80,7 +80,7 @@ fn what_is_in_the_image_is_confirmed() {
         let verdict = verify(device(&image), &changes).unwrap();
         let paths = changes.changes().len();
         assert!(paths >= 8);
-        assert_eq!(verdict, Verdict::Agrees { paths, xattrs_unverified: 1 }, "{arguments:?}");
+        assert_eq!(verdict, Verdict::Agrees { by: "ext4-view", paths, xattrs_unverified: 1 }, "{arguments:?}");
     }
 }
 

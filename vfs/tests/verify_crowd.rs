@@ -87,7 +87,10 @@ fn a_crowd_is_confirmed_and_its_damage_is_found() {
     let Some((image, uid, gid)) = image() else { return };
     let changes = changes(uid, gid);
     assert_eq!(changes.changes().len(), FILES);
-    assert_eq!(judge(&image, &changes).unwrap(), Verdict::Agrees { paths: FILES, xattrs_unverified: 0 });
+    assert_eq!(
+        judge(&image, &changes).unwrap(),
+        Verdict::Agrees { by: "ext4-view", paths: FILES, xattrs_unverified: 0 }
+    );
 
     let refused = |image: &[u8], what: &str| {
         let error = judge(image, &changes).unwrap_err();
