@@ -22,7 +22,7 @@ pub struct Reach {
 /// Who reads and writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Access {
-    /// imgraft itself where it has a driver (ext2, ext3, ext4), else a kernel (XFS, btrfs)
+    /// imgraft itself where it has a driver (ext2, ext3, ext4, FAT), else a kernel (XFS, btrfs)
     Auto,
     /// imgraft itself
     Userspace,

@@ -9,6 +9,7 @@ mod config_drive_look;
 mod config_drive_readers;
 mod destination;
 mod device;
+mod fat;
 mod flips;
 mod formats;
 mod idempotence;
