@@ -252,8 +252,19 @@ fn data_files_that_are_not_written() {
         assert!(error.to_string().contains(part) && error.to_string().contains(text(&data)), "{error}");
         assert!(error.hint().unwrap().contains(way), "{error:?}");
     };
-    let copy = Destination::Output(dir.path().join("copy"), Existing::Refuse);
-    refused(&copy, "only where it is named, and the result goes into the image itself", "qemu-img convert");
+    // A copy would share the data file, also where nothing is written to it.
+    let target = dir.path().join("copy");
+    let copy = Destination::Output(target.clone(), Existing::Refuse);
+    let error = Edit::begin(&source(&path), &copy, Access::Write).unwrap_err();
+    assert_eq!(error.kind(), Unsupported);
+    assert!(error.to_string().contains("only where it is named, and the result goes into the image itself"), "{error}");
+    assert!(error.to_string().contains(text(&data)), "{error}");
+    assert!(error.hint().unwrap().contains("qemu-img convert"), "{error:?}");
+    assert!(!target.exists());
+    // One that is not there.
+    let absent = Source { data_file: Some(dir.path().join("absent")), ..source(&path) };
+    let error = Edit::begin(&absent, &Destination::InPlace, Access::Write).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
     // A thin image over it takes all that is written.
     let thin = dir.path().join("thin.qcow2");
     let edit = begin(&path, &Destination::Overlay(thin.clone(), Existing::Refuse));

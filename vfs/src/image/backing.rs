@@ -36,7 +36,7 @@ pub struct Named {
 }
 
 impl Named {
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         self.name.escape_ascii().to_string()
     }
 
@@ -139,7 +139,12 @@ pub(super) fn hold_data_file(host: &Overlay, source: &Source, access: Access) ->
             .with_host_path(&source.image)
             .with_hint("leave --data-file out")
     })?;
-    let real_path = fs::canonicalize(path).map_err(|e| cannot("find the external data file", path, e))?;
+    let real_path = fs::canonicalize(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::new(ErrorKind::NotFound, Layer::Host, "there is no such data file").with_host_path(path)
+        }
+        _ => cannot("find the external data file", path, e),
+    })?;
     let chain = Chain::start(&source.image, &[real_path.parent().unwrap_or(Path::new("/")).to_path_buf()])?;
     let named = match named.name.is_empty() {
         // The image does not say its name: the caller does.

@@ -68,7 +68,7 @@ impl Edit {
     ///
     /// With `Access::Read` nothing can be committed into the image itself. A new file takes a shared lock on the image,
     /// whatever the access. The errors are those of [`Transaction::begin`], [`open_chain`](super::open_chain) and [`NewFile::create`];
-    /// `Invalid` where the new file is the image.
+    /// `Invalid` where the new file is the image, `Unsupported` where it would be a copy of one with an external data file.
     pub fn begin(source: &Source, destination: &Destination, access: Access) -> Result<Self> {
         Self::begin_into(source, destination, access, NewFile::create)
     }
@@ -93,6 +93,9 @@ impl Edit {
             Destination::InPlace => Ok(Self { txn, disk, source, target: Target::InPlace(held), undo: None }),
             Destination::Output(path, existing) => {
                 another_file(&source.image, path)?;
+                if let Some(named) = data_file_of(&txn.overlay(), source.format)? {
+                    return Err(shared_data_file(&source.image, &named));
+                }
                 let new = create(path, *existing)?;
                 stands_alone(&*disk, &source.image, path)?;
                 Ok(Self { txn, disk, source, target: Target::Copy(new), undo: None })
@@ -267,6 +270,18 @@ fn another_file(image: &Path, path: &Path) -> Result<()> {
             .with_hint("choose another name, or leave the option out to change the image"));
     }
     Ok(())
+}
+
+/// A copy would keep its data in the file that the image keeps its own in, so that a change of one is one of both.
+fn shared_data_file(image: &Path, named: &Named) -> Error {
+    let message = format!(
+        "the external data file \"{}\" would be the copy's too: it is written to only where it is named, and the result \
+         goes into the image itself",
+        named.shown()
+    );
+    Error::unsupported(Layer::Image, message)
+        .with_host_path(image)
+        .with_hint("use --overlay, or bring the image into one file with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`")
 }
 
 /// Fails where a copy at `path` would look for the backing file elsewhere.
