@@ -179,9 +179,15 @@ fn nothing_stays_after_a_signal() {
     let scratch = Scratch::new();
     let disk = scratch.copy(&image.path, "disk.qcow2");
     let before = oracle::sha256(&disk);
-    let started = Instant::now();
-    expect(0, &["inject", text(&disk), "--write", "/etc/motd:x", "--dry-run"]);
-    let whole = started.elapsed();
+    // The shortest of some, as the first run is slower and other tests run beside.
+    let whole = (0..4)
+        .map(|_| {
+            let started = Instant::now();
+            expect(0, &["inject", text(&disk), "--write", "/etc/motd:x", "--dry-run"]);
+            started.elapsed()
+        })
+        .min()
+        .expect("there were some");
     let mut caught = 0;
     let rounds = 24;
     for round in 0..rounds {
