@@ -4,6 +4,7 @@ use imgraft_vfs::fs::{Attrs, Content, FileType, GuestFs, Metadata, Ownership, Xa
 use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::resolve::{Follow, resolve};
 use imgraft_vfs::{ErrorKind, Result};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
@@ -33,17 +34,19 @@ pub type Judge = Box<dyn FnOnce(Box<dyn GuestFs>) -> Box<dyn GuestFs>>;
 /// Where empty filesystems come from; `None` where a tool that makes them is missing.
 pub struct Ground {
     make: fn() -> Option<Made>,
+    /// Whether it has symbolic links, once that was asked: to ask takes a filesystem, or a kernel.
+    links: OnceCell<bool>,
 }
 
 impl Ground {
     pub fn new(make: fn() -> Option<Made>) -> Self {
-        Self { make }
+        Self { make, links: OnceCell::new() }
     }
 
     /// Whether a path can be there: `/l` is a symbolic link in the cases.
     pub fn has(&self, path: &str) -> bool {
-        let links = || (self.make)().is_none_or(|made| made.fs.ownership(&Resolved::root()) == Ownership::Kept);
-        !path.starts_with("/l") || links()
+        let ask = || (self.make)().is_none_or(|made| made.fs.ownership(&Resolved::root()) == Ownership::Kept);
+        !path.starts_with("/l") || *self.links.get_or_init(ask)
     }
 
     /// Runs a case, and has its outcome judged: what was there before the filesystem was closed is there after.

@@ -96,12 +96,12 @@ contract! { ext4_ungrouped: crate::ext4::ungrouped }
 contract! { fat fat12: crate::fat::fat12 }
 contract! { fat fat16: crate::fat::fat16 }
 contract! { fat fat32: crate::fat::fat32 }
-contract! { fuse_ext4: crate::mounted::ext4 }
-contract! { fuse_xfs: crate::mounted::xfs }
-contract! { fuse_btrfs: crate::mounted::btrfs }
-contract! { uml_ext4: crate::uml::ext4 }
-contract! { uml_xfs: crate::uml::xfs }
-contract! { uml_btrfs: crate::uml::btrfs }
-contract! { nbd_ext4: crate::nbd::ext4, ignore = "in a machine with network block devices: nbd::contract" }
-contract! { nbd_xfs: crate::nbd::xfs, ignore = "in a machine with network block devices: nbd::contract" }
-contract! { nbd_btrfs: crate::nbd::btrfs, ignore = "in a machine with network block devices: nbd::contract" }
+contract! { fuse_ext4: || crate::mounted::by_fuse(&crate::mounted::EXT4) }
+contract! { fuse_xfs: || crate::mounted::by_fuse(&crate::mounted::XFS) }
+contract! { fuse_btrfs: || crate::mounted::by_fuse(&crate::mounted::BTRFS) }
+contract! { uml_ext4: || crate::uml::made(&crate::mounted::EXT4) }
+contract! { uml_xfs: || crate::uml::made(&crate::mounted::XFS) }
+contract! { uml_btrfs: || crate::uml::made(&crate::mounted::BTRFS) }
+contract! { nbd_ext4: || crate::nbd::made(&crate::mounted::EXT4), ignore = "in a machine with network block devices: nbd::contract" }
+contract! { nbd_xfs: || crate::nbd::made(&crate::mounted::XFS), ignore = "in a machine with network block devices: nbd::contract" }
+contract! { nbd_btrfs: || crate::nbd::made(&crate::mounted::BTRFS), ignore = "in a machine with network block devices: nbd::contract" }

@@ -53,18 +53,6 @@ pub static BTRFS: Kind = Kind {
     template: OnceLock::new(),
 };
 
-pub fn ext4() -> Option<Made> {
-    by_fuse(&EXT4)
-}
-
-pub fn xfs() -> Option<Made> {
-    by_fuse(&XFS)
-}
-
-pub fn btrfs() -> Option<Made> {
-    by_fuse(&BTRFS)
-}
-
 impl Kind {
     /// An empty filesystem in a file; `None` where a tool is missing.
     fn image(&self) -> Option<tempfile::NamedTempFile> {
@@ -113,7 +101,7 @@ impl Kind {
     }
 }
 
-fn by_fuse(kind: &'static Kind) -> Option<Made> {
+pub fn by_fuse(kind: &'static Kind) -> Option<Made> {
     if !oracle::can_attach() {
         return None;
     }

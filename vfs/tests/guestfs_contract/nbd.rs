@@ -3,22 +3,10 @@
 
 use crate::ground::Made;
 use crate::machine::{self, Machine};
-use crate::mounted::{self, BTRFS, EXT4, Kind, XFS};
+use crate::mounted::{self, Kind};
 use imgraft_vfs::kernel::host::Nbd;
 
-pub fn ext4() -> Option<Made> {
-    made(&EXT4)
-}
-
-pub fn xfs() -> Option<Made> {
-    made(&XFS)
-}
-
-pub fn btrfs() -> Option<Made> {
-    made(&BTRFS)
-}
-
-fn made(kind: &'static Kind) -> Option<Made> {
+pub fn made(kind: &'static Kind) -> Option<Made> {
     mounted::made(kind, Nbd::new().with_arguments(["--ignored", "--exact", "worker"]))
 }
 
