@@ -1,7 +1,7 @@
 //! Damaged filesystems, made of one that the builder of config drives makes: refused, and never followed in a circle.
 
 use super::Fat;
-use super::layout::{BOOT, Kind, Layout};
+use super::layout::{BOOT, Kind, Layout, Root};
 use super::table::{Next, Table};
 use crate::block::{BlockDevice, MemDevice};
 use crate::error::{ErrorKind, Result};
@@ -26,11 +26,26 @@ fn image(size: u64) -> Vec<u8> {
     tree.put("a file", Content::bytes(vec![1; bytes])).unwrap();
     tree.put("another", Content::bytes(vec![2; bytes])).unwrap();
     tree.put("dir/inner", Content::bytes(*b"inner")).unwrap();
-    let options = vfat::Options { label: "test".into(), size, time: NOW };
-    let image = vfat::image(&tree, &options).unwrap();
+    image_of(&tree, size)
+}
+
+/// The first 8 MiB, at most.
+fn image_of(tree: &Tree, size: u64) -> Vec<u8> {
+    let image = vfat::image(tree, &vfat::Options { label: "test".into(), size, time: NOW }).unwrap();
     let mut bytes = vec![0; usize::try_from(image.size()).unwrap().min(8 << 20)];
     image.read_at(&mut bytes, 0).unwrap();
     bytes
+}
+
+/// A small one with "another" in the root, and the first cluster of `/dir/below`.
+fn with_directory_below() -> (Vec<u8>, u8) {
+    let mut tree = Tree::new();
+    tree.put("another", Content::bytes(vec![2; 100])).unwrap();
+    tree.put("dir/below/inner", Content::bytes(*b"inner")).unwrap();
+    let bytes = image_of(&tree, 1 << 20);
+    let below = bytes.windows(11).position(|window| window == b"BELOW      ").unwrap();
+    let cluster = bytes[below + 26];
+    (bytes, cluster)
 }
 
 /// The small one, of FAT12, with entries of its table changed.
@@ -123,7 +138,30 @@ fn two_entries_with_one_chain() {
     bytes[place + 26] = 4;
     let mut fs = open(bytes.clone(), WRITE).unwrap();
     assert_corrupt(fs.truncate(&at("/another"), 0), "begins inside of another");
-    // A file where the directory is, a directory that lies in itself, and one that begins nowhere.
+    // A file where a directory of another place is.
+    let (mut crossed, below) = with_directory_below();
+    let entry = crossed.windows(11).position(|window| window == b"ANOTHER    ").unwrap();
+    crossed[entry + 26] = below;
+    let changes: [fn(&mut Fat, &Resolved) -> Result<()>; 4] = [
+        |fs, at| fs.put(at, &Content::bytes(*b"x")),
+        |fs, at| fs.append(at, &Content::bytes(*b"x")),
+        |fs, at| fs.truncate(at, 0),
+        |fs, at| fs.remove(at),
+    ];
+    for change in changes {
+        assert_corrupt(change(&mut open(crossed.clone(), WRITE).unwrap(), &at("/another")), "where a directory does");
+    }
+    // And in FAT32 where the root is.
+    let mut large = image(1 << 30);
+    let layout = Layout::parse(&large[..BOOT]).unwrap();
+    let Root::Chain(root) = layout.root else { panic!("it is no FAT32") };
+    let far = large.windows(11).position(|window| window == b"ANOTHER    ").unwrap();
+    large[far + 20..far + 22].copy_from_slice(&((root >> 16) as u16).to_le_bytes());
+    large[far + 26..far + 28].copy_from_slice(&(root as u16).to_le_bytes());
+    let device = Sparse(MemDevice::new(large), layout.size);
+    let mut fs = Fat::open(Arc::new(device), WRITE).unwrap();
+    assert_corrupt(fs.put(&at("/another"), &Content::bytes(*b"x")), "where none can be");
+    // A directory that lies in itself, and one that begins nowhere.
     let inner = bytes.windows(11).position(|window| window == b"INNER      ").unwrap();
     bytes[inner + 11] = 0x10;
     bytes[inner + 26] = 2;

@@ -1,7 +1,7 @@
 //! Making, removing and renaming.
 
 use super::entry::{ARCHIVE, DIRECTORY, DOT, DOTS, Entry};
-use super::layout::{ENTRY, Root};
+use super::layout::ENTRY;
 use super::name::refusal;
 use super::volume::{ROOT, Seat, Spot, Volume};
 use super::{corrupt, failure};
@@ -118,10 +118,8 @@ impl Volume {
     }
 
     fn free_content(&mut self, seat: &Seat) -> Result<()> {
+        self.check_begin(seat)?;
         let cluster = seat.file.entry.cluster(self.layout.kind);
-        if cluster != 0 && (!self.layout.holds(cluster) || self.layout.root == Root::Chain(cluster)) {
-            return Err(corrupt("a file begins where none can be"));
-        }
         self.held.get_mut().remove(cluster);
         self.free(cluster)
     }

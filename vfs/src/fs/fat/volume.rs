@@ -2,6 +2,7 @@
 
 use super::counters::Counters;
 use super::directory::{Directory, File};
+use super::entry::{DOT, Entry};
 use super::held::Held;
 use super::layout::{BOOT, Kind, Layout, Root};
 use super::name::folded;
@@ -94,6 +95,9 @@ impl Volume {
             if let Some((targets, free)) = survey(&*volume.device, &volume.layout, &volume.table)? {
                 volume.targets = Some(targets);
                 volume.counters.free = Some(free);
+            } else {
+                // What is stored may be old.
+                volume.counters.free = None;
             }
         }
         Ok(volume)
@@ -242,6 +246,27 @@ impl Volume {
         }
         self.note_change();
         self.table.set(&*self.device, cluster, next)
+    }
+
+    /// Fails where what an entry leads to cannot be its own: where the root, the directory that the entry is in or, for a file,
+    /// any directory begins.
+    pub(super) fn check_begin(&self, seat: &Seat) -> Result<()> {
+        let entry = &seat.file.entry;
+        let first = entry.cluster(self.layout.kind);
+        if first == 0 {
+            return Ok(());
+        }
+        if !self.layout.holds(first) || self.layout.root == Root::Chain(first) || seat.directory == first {
+            return Err(corrupt("a file begins where none can be"));
+        }
+        let mut bytes = [0; 32];
+        self.device.read_at(&mut bytes, self.layout.cluster_at(first))?;
+        let dot = Entry(bytes);
+        let is_itself = &dot.short() == DOT && dot.is_directory() && dot.cluster(self.layout.kind) == first;
+        if is_itself && !entry.is_directory() {
+            return Err(corrupt("a file begins where a directory does"));
+        }
+        Ok(())
     }
 
     /// Frees a chain.
