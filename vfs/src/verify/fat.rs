@@ -27,33 +27,43 @@ pub(super) fn read_back(volume: Arc<dyn BlockDevice>, changes: &ChangeSet) -> Re
     let options = FsOptions::new().update_accessed_date(false).oem_cp_converter(&CodePage);
     let fs = match FileSystem::new(disk, options) {
         Ok(fs) => fs,
-        // The boot sector, which no change writes to, is not to its taste.
-        Err(error) => return Ok(Verdict::Unknown { reason: error.to_string() }),
+        Err(error) => {
+            return match error.downcast::<Error>() {
+                Ok(source) if source.kind() != ErrorKind::Invalid => Err(source),
+                // The boot sector, which no change writes to, is not to its taste.
+                Ok(source) => Ok(Verdict::Unknown { reason: source.to_string() }),
+                Err(error) => Ok(Verdict::Unknown { reason: error.to_string() }),
+            };
+        }
     };
-    let mut listing = None;
+    let mut listings = Vec::new();
     for change in changes.changes() {
         let content = change.after.as_ref().map_or(0, |after| after.metadata.size);
         left.set(content.saturating_mul(2).saturating_add(READ_MAX));
-        check(&fs, &mut listing, change)?;
+        check(&fs, &mut listings, change)?;
     }
     Ok(Verdict::Agrees { by: "fatfs", paths: changes.changes().len(), xattrs_unverified: 0 })
 }
 
-/// A directory that was read: its entries, and their places by their names in upper case.
+/// A directory that was read: its entries, and their places by their [folded] names.
 struct Listing<'f> {
     directory: Resolved,
     entries: Vec<DirEntry<'f, Disk>>,
     names: HashMap<String, usize>,
 }
 
-fn check<'f>(fs: &'f FileSystem<Disk>, listing: &mut Option<Listing<'f>>, change: &Change) -> Result<()> {
+/// Checks a change; the changes come in the order of their paths, so that the directories above the last one are at hand.
+fn check<'f>(fs: &'f FileSystem<Disk>, listings: &mut Vec<Listing<'f>>, change: &Change) -> Result<()> {
     let at = &change.path;
     let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return Ok(()) };
-    if listing.as_ref().is_none_or(|listing| listing.directory != parent) {
-        *listing = list(fs, &parent)?;
+    let is_above = |last: &Listing<'_>| at.ancestors().any(|above| above == last.directory.as_bytes());
+    while listings.pop_if(|last| !is_above(last)).is_some() {}
+    if listings.last().is_none_or(|last| last.directory != parent) {
+        listings.extend(list(fs, &parent)?);
     }
-    let name = upper(&String::from_utf8_lossy(name));
-    let entry = listing.as_ref().and_then(|listing| listing.entries.get(*listing.names.get(&name)?));
+    let listing = listings.last().filter(|last| last.directory == parent);
+    let name = folded(&String::from_utf8_lossy(name));
+    let entry = listing.and_then(|listing| listing.entries.get(*listing.names.get(&name)?));
     let (entry, after) = match (entry, &change.after) {
         (None, None) => return Ok(()),
         (Some(_), None) => return Err(differs(at, "it is still there after it was removed")),
@@ -97,11 +107,11 @@ fn list<'f>(fs: &'f FileSystem<Disk>, at: &Resolved) -> Result<Option<Listing<'f
     let (mut entries, mut names) = (Vec::new(), HashMap::new());
     for entry in directory.iter() {
         let entry = entry.map_err(|error| unreadable(at, error))?;
-        let name = upper(&entry.file_name());
+        let name = folded(&entry.file_name());
         if matches!(name.as_str(), "." | "..") {
             continue;
         }
-        let short = upper(&entry.short_file_name());
+        let short = folded(&entry.short_file_name());
         if names.insert(name.clone(), entries.len()).is_some()
             || (short != name && names.insert(short, entries.len()).is_some())
         {
@@ -112,8 +122,14 @@ fn list<'f>(fs: &'f FileSystem<Disk>, at: &Resolved) -> Result<Option<Listing<'f
     Ok(Some(Listing { directory: at.clone(), entries, names }))
 }
 
-fn upper(name: &str) -> String {
-    name.chars().flat_map(char::to_uppercase).collect()
+/// A name in upper case, as far as a letter has one and is that one's lower case: `ß` and `ı` are letters of their own.
+fn folded(name: &str) -> String {
+    let upper = |letter: char| {
+        let mut upper = letter.to_uppercase();
+        let (Some(upper), None) = (upper.next(), upper.next()) else { return letter };
+        if upper.to_lowercase().eq([letter]) { upper } else { letter }
+    };
+    name.chars().map(upper).collect()
 }
 
 fn unreadable(at: &Resolved, error: io::Error) -> Error {
