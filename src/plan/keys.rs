@@ -21,7 +21,9 @@ const FORMS: &str =
 pub(super) fn keys(typed: &cli::Keys) -> Result<Keys, Failure> {
     let mut keys = typed.key.iter().map(|typed| key(typed)).collect::<Result<Vec<_>, _>>()?;
     if typed.keys_from_stdin {
-        let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
+        // Room for all of it at once, as below.
+        let room = usize::try_from(STDIN_MAX).unwrap_or(0).saturating_add(4096);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
         let read = std::io::stdin().lock().take(STDIN_MAX).read_to_end(&mut bytes);
         read.map_err(|error| Failure::usage(format!("--keys-from-stdin: cannot read standard input: {error}")))?;
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());

@@ -241,12 +241,9 @@ const SECTOR_SIZES: [u32; 2] = [512, 4096];
 /// cannot be partitions is a filesystem's. Overlapping partitions, partitions outside the disk and a damaged table
 /// without a backup are `Corrupt`.
 pub fn list(disk: &Arc<dyn BlockDevice>) -> Result<Table> {
-    let disk_signature = probe(&**disk)?;
-    if disk_signature.is_none() && bsd::is_labelled(&**disk)? {
-        return Err(bsd::refusal("the disk"));
-    }
+    let disk_signature = probe::at_start(&**disk)?;
     let Some(record) = mbr::BootRecord::read(&**disk, 0)? else {
-        return Ok(whole(disk, disk_signature, stray_gpt(disk)?));
+        return unpartitioned(disk, disk_signature);
     };
     let mut notes = Vec::new();
     let (scheme, sector_size, mut volumes) = if let Some(sectors) = record.protected_sectors() {
@@ -257,8 +254,8 @@ pub fn list(disk: &Arc<dyn BlockDevice>) -> Result<Table> {
         }
         (Scheme::Gpt, gpt.sector_size, gpt.volumes)
     } else {
-        if !record.is_table() || (record.is_empty() && disk_signature.is_some()) {
-            return Ok(whole(disk, disk_signature, stray_gpt(disk)?));
+        if !record.is_table() || (record.is_empty() && probe(&**disk)?.is_some()) {
+            return unpartitioned(disk, disk_signature);
         }
         notes.extend(stray_gpt(disk)?);
         match read_mbr(disk, &record) {
@@ -293,6 +290,16 @@ pub fn list(disk: &Arc<dyn BlockDevice>) -> Result<Table> {
 /// The disk as one volume, without a look at any partition table.
 pub fn undivided(disk: &Arc<dyn BlockDevice>) -> Result<Table> {
     Ok(whole(disk, probe(&**disk)?, Vec::new()))
+}
+
+/// The disk as one volume, as it has no partition table.
+fn unpartitioned(disk: &Arc<dyn BlockDevice>, at_start: Option<Signature>) -> Result<Table> {
+    let signature = match at_start {
+        None if bsd::is_labelled(&**disk)? => return Err(bsd::refusal("the disk")),
+        None => probe(&**disk)?,
+        found => found,
+    };
+    Ok(whole(disk, signature, stray_gpt(disk)?))
 }
 
 fn whole(disk: &Arc<dyn BlockDevice>, signature: Option<Signature>, notes: Vec<String>) -> Table {

@@ -1,7 +1,7 @@
 //! Everything that a disk holds: the volumes of its table, and those that are stacked on them.
 
 use super::luks::{self, Unlocked};
-use super::lvm::{self, Member};
+use super::lvm::{self, Assembled, Member};
 use super::{Base, Keys, Signature, Table, Volume, VolumeInfo, probe};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -13,8 +13,6 @@ const MAX_VOLUMES: usize = 8192;
 const MAX_DEPTH: usize = 4;
 /// How many physical volumes are looked at.
 const MAX_MEMBERS: usize = 128;
-/// How much metadata of LVM2 is read, in bytes: all copies of some ten thousand logical volumes.
-const MAX_METADATA: usize = 16 << 20;
 
 /// The volumes of a disk.
 #[derive(Debug)]
@@ -25,7 +23,10 @@ pub struct Survey {
     /// How many of the volumes were looked into.
     looked: usize,
     members: Vec<Member>,
-    metadata: usize,
+    /// How many physical volumes were looked at, sound or not.
+    tried: usize,
+    /// How much LVM2 metadata may still be read, in bytes.
+    room: u64,
     notes: Vec<String>,
     /// The LUKS volumes whose headers are sound.
     locks: Vec<Lock>,
@@ -61,7 +62,8 @@ impl Survey {
             volumes,
             looked: 0,
             members: Vec::new(),
-            metadata: 0,
+            tried: 0,
+            room: lvm::MAX_METADATA,
             notes: Vec::new(),
             locks: Vec::new(),
         };
@@ -162,11 +164,8 @@ impl Survey {
                     opened = Some(unlocked);
                     break;
                 }
-                // The same for every passphrase.
-                Err(error) if error.kind() != ErrorKind::Io => {
-                    refusal = Some(error);
-                    break;
-                }
+                // Of one keyslot; another one may be the next passphrase's.
+                Err(error) if error.kind() != ErrorKind::Io => refusal = Some(error),
                 Err(error) => return Err(error),
             }
         }
@@ -209,9 +208,6 @@ impl Survey {
                 return Ok(());
             }
             self.assemble()?;
-            if self.volumes.len() > MAX_VOLUMES {
-                return Err(Error::unsupported(Layer::Volume, format!("there are more than {MAX_VOLUMES} volumes")));
-            }
         }
     }
 
@@ -220,16 +216,13 @@ impl Survey {
             let message = "a physical volume on a logical one is not looked into, as LVM2 does not by default";
             return Err(Error::unsupported(Layer::Volume, message));
         }
-        if self.members.len() >= MAX_MEMBERS || self.metadata > MAX_METADATA {
-            let message = format!(
-                "it is one of more than {MAX_MEMBERS} physical volumes, or the LVM2 metadata of those before has more \
-                 than {MAX_METADATA} bytes"
-            );
+        if self.tried >= MAX_MEMBERS {
+            let message = format!("it is one of more than {MAX_MEMBERS} physical volumes");
             return Err(Error::unsupported(Layer::Volume, message));
         }
-        let member = Member::read(info, &*info.device(&self.disk)?)?;
-        self.metadata = self.metadata.saturating_add(member.metadata_read());
-        self.members.push(member);
+        self.tried = self.tried.saturating_add(1);
+        let device = info.device(&self.disk)?;
+        self.members.push(Member::read(info, &*device, &mut self.room)?);
         Ok(())
     }
 
@@ -254,10 +247,13 @@ impl Survey {
         Ok(())
     }
 
-    /// Puts the volume groups together; what was known of one of them with fewer physical volumes is replaced.
+    /// Puts the volume groups together; a volume that could not be used with fewer physical volumes is replaced.
+    ///
+    /// `Corrupt` where one that could, and may be open, is another one now.
     fn assemble(&mut self) -> Result<()> {
         self.notes.clear();
         for group in lvm::assemble(&self.members) {
+            self.still_mapped(&group)?;
             self.notes.extend(group.notes);
             for member in group.members.iter().filter_map(|number| self.members.get(*number)) {
                 if let Some(volume) = self.volumes.iter_mut().find(|volume| volume.is_same(member.volume())) {
@@ -265,6 +261,10 @@ impl Survey {
                 }
             }
             for mut found in group.volumes {
+                if self.volumes.len() >= MAX_VOLUMES {
+                    let message = format!("there are more than {MAX_VOLUMES} volumes");
+                    return Err(Error::unsupported(Layer::Volume, message));
+                }
                 if let Base::Logical(_) = found.base {
                     found.signature = self.probed(&found)?;
                 }
@@ -274,6 +274,30 @@ impl Survey {
                     None => self.volumes.push(found),
                     Some(place) => self.replace(place, found),
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails where a volume of this group that was usable is not, is gone, or lies elsewhere.
+    pub(super) fn still_mapped(&self, group: &Assembled) -> Result<()> {
+        let known = self.volumes.iter().filter_map(|volume| match &volume.base {
+            Base::Logical(logical) if logical.group() == group.name => Some(logical),
+            _ => None,
+        });
+        for logical in known {
+            let stays = group.volumes.iter().any(|found| match &found.base {
+                Base::Logical(found) => found.is_mapped_as(logical),
+                _ => false,
+            });
+            if !stays {
+                let message = format!(
+                    "the metadata of the volume group {} in what was unlocked contradicts what was found before: the \
+                     logical volume {} is another one",
+                    group.name,
+                    logical.name()
+                );
+                return Err(Error::corrupt(Layer::Volume, message));
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! From a passphrase to the key of a keyslot, within bounds; and the digest that tells the right volume key.
 
 use super::hash::Hash;
-use crate::error::{Error, Layer, Result};
+use crate::error::{Error, ErrorKind, Layer, Result};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use zeroize::{Zeroize, Zeroizing};
 
@@ -56,7 +56,12 @@ impl Derivation {
                 let wrong =
                     |error: argon2::Error| Error::corrupt(Layer::Volume, format!("argon2 cannot do it: {error}"));
                 let params = Params::new(*memory, *passes, *lanes, Some(len)).map_err(wrong)?;
-                let mut blocks = vec![Block::default(); params.block_count()];
+                let mut blocks = Vec::new();
+                blocks.try_reserve_exact(params.block_count()).map_err(|_| {
+                    let message = format!("there is no room for the {memory} KiB of memory that it asks for");
+                    Error::new(ErrorKind::Io, Layer::Host, message)
+                })?;
+                blocks.resize(params.block_count(), Block::default());
                 let derived = Argon2::new(*algorithm, Version::V0x13, params).hash_password_into_with_memory(
                     passphrase,
                     salt,

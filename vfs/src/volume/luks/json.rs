@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 const MAX_OBJECTS: usize = 32;
 /// How much of a salt or a digest is taken, in bytes.
 const MAX_BYTES: usize = 512;
+/// The longest digest, in bytes: that of SHA-512.
+const MAX_DIGEST: usize = 64;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Metadata {
@@ -262,7 +264,7 @@ fn read_slot(number: u64, slot: &KeyArea, digest: &Digest, keyslots: std::ops::R
             hash: Hash::named(hash)?,
             iterations,
             salt: bytes(&digest.salt)?,
-            digest: bytes(&digest.digest)?,
+            digest: bytes(&digest.digest).and_then(one_hash)?,
         },
     })
 }
@@ -275,6 +277,14 @@ fn decimal(text: &str) -> Result<u64> {
 fn bytes(text: &str) -> Result<Vec<u8>> {
     let decoded = Base64::decode_vec(text).ok().filter(|bytes| !bytes.is_empty() && bytes.len() <= MAX_BYTES);
     decoded.ok_or_else(|| corrupt("a salt or a digest in the LUKS2 header is not base64"))
+}
+
+/// A digest, which is not longer than that of a hash: PBKDF2 does all of its rounds for each of these.
+fn one_hash(digest: Vec<u8>) -> Result<Vec<u8>> {
+    if digest.len() > MAX_DIGEST {
+        return Err(corrupt(format!("a digest in the LUKS2 header has {} bytes", digest.len())));
+    }
+    Ok(digest)
 }
 
 fn unsupported(message: impl Into<String>) -> Error {

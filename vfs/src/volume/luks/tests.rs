@@ -267,6 +267,11 @@ fn what_cannot_be_is_refused_by_name() {
         ("\"key_size\":64,\"af\"", "\"priority\":0,\"key_size\":64,\"af\"", "no keyslot that can be tried"),
         (SALT, "?", "not base64"),
         ("\"config\":", "\"konfig\":", "the JSON of the LUKS2 header: missing field"),
+        (
+            "\"digest\":\"",
+            "\"digest\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "a digest in the LUKS2 header has 65 bytes",
+        ),
         ("{\"keyslots\":{\"0\"", "{\"keyslots\":{\"x\"", "the JSON of the LUKS2 header: invalid"),
     ] {
         let changed = json(512).replacen(from, to, 1);
@@ -294,6 +299,9 @@ fn a_keyslot_that_asks_for_too_much_leaves_the_others() {
         )
         .replace("\"keyslots\":[\"0\"]", "\"keyslots\":[\"0\",\"1\"]");
     open(&disk(volume(&both, &both)), &keys("open sesame")).unwrap();
+    // A wrong passphrase before the right one takes nothing away.
+    let in_turn = ["wrong", "open sesame"].map(|text| Key::new(None, Zeroizing::new(text.as_bytes().to_vec())));
+    open(&disk(volume(&both, &both)), &Keys::new(in_turn.into())).unwrap();
     let error = open(&disk(volume(&both, &both)), &keys("wrong")).unwrap_err();
     assert!(error.to_string().contains("the keyslot 1 of the whole disk: it asks for"), "{error}");
 }

@@ -5,7 +5,7 @@
 use super::label::Area;
 use super::{checksum, corrupt};
 use crate::block::BlockDevice;
-use crate::error::Result;
+use crate::error::{Error, Layer, Result};
 use crate::field::{has, le32, le64};
 
 const HEADER: usize = 512;
@@ -16,9 +16,13 @@ const FIRST_LOCATION: usize = 40;
 const IGNORED: u32 = 1;
 /// The longest text that is read: a group of some ten thousand logical volumes.
 pub(super) const MAX_TEXT: u64 = 8 << 20;
+/// How much metadata is read of a disk, in bytes: all copies of some ten thousand logical volumes.
+pub(in crate::volume) const MAX_METADATA: u64 = 16 << 20;
 
 /// The text in use in a metadata area; `None` where there is none, or this copy is one that is not kept up to date.
-pub(super) fn read(device: &dyn BlockDevice, area: Area) -> Result<Option<String>> {
+///
+/// What is read is taken off `room`, in bytes; `Unsupported` where that does not suffice.
+pub(super) fn read(device: &dyn BlockDevice, area: Area, room: &mut u64) -> Result<Option<String>> {
     let short = || corrupt("the metadata area is cut short").with_offset(area.offset);
     let mut header = [0; HEADER];
     device.read_at(&mut header, area.offset)?;
@@ -39,6 +43,11 @@ pub(super) fn read(device: &dyn BlockDevice, area: Area) -> Result<Option<String
     if offset == 0 || flags & IGNORED != 0 {
         return Ok(None);
     }
+    let Some(left) = room.checked_sub(size) else {
+        let message = format!("there is more LVM2 metadata than is read ({MAX_METADATA} bytes on a disk)");
+        return Err(Error::unsupported(Layer::Volume, message).with_offset(area.offset));
+    };
+    *room = left;
     let Some(bytes) = ring(device, area, offset, size)? else {
         return Err(wrong(&format!("has a text of {size} bytes at byte {offset}, which does not lie in it")));
     };

@@ -50,6 +50,26 @@ impl Logical {
         &self.name
     }
 
+    /// The name of its group.
+    pub(in crate::volume) fn group(&self) -> &str {
+        self.name.split_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// Whether it is the same volume in the same places.
+    pub(in crate::volume) fn is_mapped_as(&self, other: &Self) -> bool {
+        let member = |of: &Self, number: usize| of.members.get(number).map(ToString::to_string);
+        let is_place = |(ours, theirs): (&(usize, u64), &(usize, u64))| {
+            ours.1 == theirs.1 && member(self, ours.0) == member(other, theirs.0)
+        };
+        let is_run = |(ours, theirs): (&Run, &Run)| {
+            (ours.start, ours.len, ours.stripe, ours.places.len())
+                == (theirs.start, theirs.len, theirs.stripe, theirs.places.len())
+                && ours.places.iter().zip(&theirs.places).all(is_place)
+        };
+        (&self.name, self.size, self.segments.len()) == (&other.name, other.size, other.segments.len())
+            && self.segments.iter().zip(&other.segments).all(is_run)
+    }
+
     /// The physical volumes of its group that are there.
     pub(in crate::volume) fn members(&self) -> &[VolumeInfo] {
         &self.members

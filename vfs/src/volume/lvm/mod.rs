@@ -10,6 +10,7 @@ mod label;
 mod layout;
 mod text;
 
+pub(super) use area::MAX_METADATA;
 pub use device::Logical;
 
 use super::{Base, VolumeInfo};
@@ -32,8 +33,6 @@ pub(super) struct Member {
     reserved: Vec<Range<u64>>,
     /// The group that its own metadata describes.
     group: Option<Arc<Group>>,
-    /// How many bytes of metadata were read.
-    metadata_read: usize,
     /// What is odd about it, a clause each.
     notes: Vec<String>,
 }
@@ -51,15 +50,15 @@ pub(super) struct Assembled {
 
 impl Member {
     /// Reads label and metadata of a physical volume.
-    pub(super) fn read(volume: &VolumeInfo, device: &dyn BlockDevice) -> Result<Self> {
+    ///
+    /// The metadata is taken off `room`, which is [`MAX_METADATA`] bytes for a disk.
+    pub(super) fn read(volume: &VolumeInfo, device: &dyn BlockDevice, room: &mut u64) -> Result<Self> {
         let label = Label::read(device)?;
         let mut notes = Vec::new();
         let mut newest: Option<Group> = None;
         let mut failure = None;
-        let mut metadata_read = 0_usize;
         for area in &label.metadata {
-            let text = area::read(device, *area);
-            metadata_read = metadata_read.saturating_add(text.iter().flatten().map(String::len).sum());
+            let text = area::read(device, *area, room);
             match text.and_then(|text| text.as_deref().map(Group::parse).transpose()) {
                 Ok(Some(group)) if newest.as_ref().is_none_or(|known| known.seqno < group.seqno) => {
                     newest = Some(group)
@@ -73,24 +72,12 @@ impl Member {
             (Some(_), Some(error)) => notes.push(format!("one copy of the LVM2 metadata is damaged ({error})")),
             _ => {}
         }
-        Ok(Self {
-            volume: volume.clone(),
-            id: label.id,
-            reserved: label.reserved,
-            group: newest.map(Arc::new),
-            metadata_read,
-            notes,
-        })
+        Ok(Self { volume: volume.clone(), id: label.id, reserved: label.reserved, group: newest.map(Arc::new), notes })
     }
 
     /// What it is.
     pub(super) fn volume(&self) -> &VolumeInfo {
         &self.volume
-    }
-
-    /// How many bytes of metadata were read.
-    pub(super) fn metadata_read(&self) -> usize {
-        self.metadata_read
     }
 }
 

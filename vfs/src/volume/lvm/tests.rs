@@ -8,7 +8,7 @@
     reason = "a test may panic"
 )]
 
-use super::checksum;
+use super::{Assembled, MAX_METADATA, Member, checksum};
 use crate::block::{BlockDevice, MemDevice};
 use crate::error::{Error, ErrorKind};
 use crate::volume::{Base, Survey, VolumeInfo, list};
@@ -147,6 +147,42 @@ fn extents_and_stripes_are_where_they_should_be() {
             assert_eq!(b.write_at(&vec![0; len], offset).unwrap_err().kind(), ErrorKind::Invalid);
         }
     }
+}
+
+#[test]
+fn a_volume_in_use_does_not_become_another_one() {
+    let survey = pair(&text());
+    let as_found = |text: &str| {
+        let volumes = logical(&pair(text)).into_iter().cloned().collect();
+        Assembled { name: "vg".to_owned(), members: Vec::new(), volumes, notes: Vec::new() }
+    };
+    survey.still_mapped(&as_found(&text())).unwrap();
+    for (from, to) in [
+        ("\"pv0\", 2", "\"pv0\", 12"),
+        ("stripe_size = 8", "stripe_size = 16"),
+        ("a { id", "c { id"),
+        ("type = \"striped\" stripe_count = 1", "type = \"thin\" x = 1"),
+    ] {
+        let changed = text().replace(from, to);
+        assert_ne!(changed, text(), "{from}");
+        let error = survey.still_mapped(&as_found(&changed)).unwrap_err();
+        assert!(error.kind() == ErrorKind::Corrupt && error.to_string().contains("contradicts"), "{from}: {error}");
+    }
+    let other = Assembled { name: "other".to_owned(), ..as_found("") };
+    survey.still_mapped(&other).unwrap();
+}
+
+#[test]
+fn metadata_is_read_up_to_a_bound() {
+    let disk = disk(&[(IDS[0], text(), 0)]);
+    let info = survey(&disk).volumes()[0].clone();
+    let device = info.device(&(Arc::clone(&disk) as _)).unwrap();
+    let mut room = MAX_METADATA;
+    Member::read(&info, &*device, &mut room).unwrap();
+    let read = MAX_METADATA - room;
+    assert!(read >= text().len() as u64 && read < 4096, "{read}");
+    let error = Member::read(&info, &*device, &mut (read - 1)).unwrap_err();
+    assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains("than is read"), "{error}");
 }
 
 #[test]

@@ -19,9 +19,8 @@ const LONGEST: usize = 4096;
 type Prober = fn(&Source<'_>) -> Result<Option<Signature>>;
 
 /// In this order the first one wins. What contains volumes comes first: the filesystem seen through it is not to be
-/// written to. FAT comes late, as its oldest form has no magic at all, and a second header of LUKS2 last: whatever else is there
-/// was made over it.
-const PROBERS: [Prober; 17] = [
+/// written to. FAT comes late, as its oldest form has no magic at all.
+const PROBERS: [Prober; 16] = [
     containers::luks,
     containers::lvm,
     containers::raid,
@@ -38,13 +37,21 @@ const PROBERS: [Prober; 17] = [
     dos::exfat,
     iso9660::iso9660,
     dos::fat,
-    containers::luks_backup,
 ];
 
 /// Finds out what lies at the start of a volume; `None` where no magic is known.
 ///
 /// The label and the UUID are a stranger's text: escape them before a terminal sees them.
 pub fn probe(device: &dyn BlockDevice) -> Result<Option<Signature>> {
+    match at_start(device)? {
+        // Whatever else is there was made over this one.
+        None => containers::luks_backup(&Source::new(device)?),
+        found => Ok(found),
+    }
+}
+
+/// The same without the second header of a LUKS2 volume whose first one is gone, which is looked for in many places.
+pub(super) fn at_start(device: &dyn BlockDevice) -> Result<Option<Signature>> {
     let source = Source::new(device)?;
     for prober in PROBERS {
         let found = prober(&source)?;
