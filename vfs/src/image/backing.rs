@@ -278,7 +278,7 @@ impl Chain {
                 return Ok((directory.clone(), below.to_path_buf()));
             }
         }
-        let parent = real_path.parent().unwrap_or(Path::new("/")).display().to_string();
+        let parent = shell::word(real_path.parent().unwrap_or(Path::new("/")));
         let message = format!("the {} \"{}\" lies outside the allowed directories", role.noun(), named.shown());
         Err(Error::new(ErrorKind::Denied, Layer::Image, message)
             .with_host_path(&self.naming)
