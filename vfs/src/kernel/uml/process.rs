@@ -25,8 +25,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The memory of the kernel: enough for the metadata that a few files touch, as the page cache gives way.
-const MEMORY: &str = "mem=64M";
+/// The memory of the kernel in bytes, beside the archive of its root and what is unpacked of that: enough for the metadata that a
+/// few files touch, as the page cache gives way.
+const MEMORY: u64 = 40 << 20;
 /// Whom the kernel runs as where this process is the superuser's: `nobody`.
 const NOBODY: u32 = 65_534;
 /// How much of the console's end is kept, in bytes.
@@ -44,8 +45,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// * `lpj`: a delay loop is not measured, as nothing here waits in one.
 /// * `cryptomgr.notests`, `lsm`: no self-tests, and no security modules in a kernel with one process.
 /// * `GLIBC_TUNABLES` is for the environment of init: see [`sys::confine`].
-const ARGUMENTS: [&str; 14] = [
-    MEMORY,
+const ARGUMENTS: [&str; 13] = [
     "con=null",
     "con0=null,fd:1",
     "pty.legacy_count=0",
@@ -101,7 +101,9 @@ impl Kernel {
         let (console_end, console) = std::io::pipe().map_err(failed)?;
         let (lifeline_end, lifeline) = std::io::pipe().map_err(failed)?;
         let mut command = Command::new(&found.kernel);
-        command.args(ARGUMENTS).args(ENVIRONMENT);
+        let archive = root.metadata().map_err(failed)?.len();
+        let memory = archive.saturating_mul(2).saturating_add(MEMORY).div_ceil(1 << 20);
+        command.arg(format!("mem={memory}M")).args(ARGUMENTS).args(ENVIRONMENT);
         let mut listeners = Vec::new();
         for (path, device) in disks {
             let listener = UnixListener::bind(&path).map_err(failed)?;
