@@ -54,7 +54,7 @@ impl NbdDevice {
 
     /// The kernel chooses the device, and makes one where none is free.
     fn by_netlink(netlink: &Netlink, socket: &OwnedFd, terms: Terms) -> Result<Self> {
-        owner::forget_dead(netlink).map_err(failed)?;
+        owner::forget_dead(netlink);
         let owner = owner::name();
         let index = netlink.connect(socket.as_fd(), terms, &owner).map_err(failed)?;
         // Nobody has it open yet, so that nothing would end the connection but this.
