@@ -126,7 +126,6 @@ impl BlockDevice for Full {
 
 mod machine {
     use super::*;
-    use std::os::unix::process::CommandExt;
     use std::process::{Child, Stdio};
     use std::time::{Duration, Instant};
 
@@ -194,12 +193,12 @@ mod machine {
         }
     }
 
-    /// A process that has an image mounted, in a group of its own.
+    /// A process that has an image mounted.
     fn holder(image: &Path, by_ioctl: Option<&str>) -> Child {
         let ready = image.with_extension("ready");
         let _ = std::fs::remove_file(&ready);
         let mut command = Command::new("/proc/self/exe");
-        command.args(["--ignored", "--exact", "edits"]).env("IMAGE", image).process_group(0);
+        command.args(["--ignored", "--exact", "edits"]).env("IMAGE", image);
         if let Some(word) = by_ioctl {
             command.env("BY_IOCTL", word);
         }
@@ -232,12 +231,13 @@ mod machine {
             for what in ["the server", "the worker", "both"] {
                 let mut child = holder(image.path(), by_ioctl);
                 assert_eq!(connected(), ["nbd0"], "{what}");
-                let target = match what {
-                    "the server" => child.id().to_string(),
-                    "the worker" => child_of(child.id()).to_string(),
-                    _ => format!("-{}", child.id()),
+                let [server, worker] = [child.id(), child_of(child.id())].map(|id| id.to_string());
+                let targets = match what {
+                    "the server" => vec![server],
+                    "the worker" => vec![worker],
+                    _ => vec![server, worker],
                 };
-                oracle::run(Command::new("kill").args(["-9", "--", &target]));
+                oracle::run(Command::new("kill").arg("-9").args(targets));
                 nothing_stays(what);
                 let _ = child.kill();
                 child.wait().unwrap();

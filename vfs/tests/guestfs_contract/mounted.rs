@@ -1,15 +1,19 @@
 //! Filesystems that the host's kernel has mounted, by FUSE and loop, judged by the tools of each.
 
-use crate::ground::{DirectoryLinks, Made};
+use crate::ground::{DirectoryLinks, FILE, Made};
 use crate::oracle;
-use imgraft_vfs::fs::{GuestFs, Mode, Timestamp};
+use imgraft_vfs::block::BlockDevice;
+use imgraft_vfs::fs::{Content, GuestFs, Mode, Timestamp};
 use imgraft_vfs::kernel::host::Fuse;
 use imgraft_vfs::kernel::{Attach, Request};
 use imgraft_vfs::volume::Signature;
+use imgraft_vfs::{Error, ErrorKind, Layer, Result};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 const NOW: Mode = Mode::ReadWrite { now: Timestamp { seconds: 1_750_000_000, nanoseconds: 5 } };
 
@@ -118,4 +122,70 @@ pub fn made(kind: &'static Kind, way: impl Attach + 'static) -> Option<Made> {
         kind.mount(&way, image.path(), Mode::ReadOnly)
     };
     Some(Made { fs, judge: Box::new(judge), links: kind.links })
+}
+
+/// A disk that takes so many writes, and none after them.
+#[derive(Debug)]
+struct Worn {
+    disk: oracle::FileDevice,
+    left: AtomicUsize,
+}
+
+impl BlockDevice for Worn {
+    fn size(&self) -> u64 {
+        self.disk.size()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        self.disk.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
+        let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        left.map_err(|_| Error::new(ErrorKind::Io, Layer::Host, "the disk is worn out"))?;
+        self.disk.write_at(buf, offset)
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.disk.flush()
+    }
+}
+
+/// Writes a few files to a filesystem by FUSE whose disk takes so many writes, and closes it; gives how many it has taken.
+fn written_to_worn(kind: &Kind, writes: usize) -> (Result<()>, usize) {
+    let image = kind.image().expect("the tools are there");
+    let volume = Arc::new(Worn { disk: oracle::FileDevice::open(image.path()), left: AtomicUsize::new(writes) });
+    let request = Request { volume: Arc::clone(&volume) as Arc<_>, signature: kind.signature(), mode: NOW };
+    let way = Fuse::new().with_arguments(["--ignored", "--exact", "worker"]).with_deadline(Duration::from_secs(60));
+    let written = way.attach(&request).and_then(|attached| {
+        let mut fs = attached.fs;
+        for number in 0..20 {
+            let at = oracle::try_at(&*fs, format!("/{number}"))?;
+            fs.create_file(&at, FILE)?;
+            fs.put(&at, &Content::bytes(vec![1; 20_000]))?;
+        }
+        fs.close()
+    });
+    let left = volume.left.load(Ordering::Relaxed);
+    (written, writes - left)
+}
+
+#[test]
+fn a_disk_that_takes_no_more_is_given_up() {
+    if !oracle::can_attach() {
+        return;
+    }
+    for kind in [&XFS, &EXT4, &BTRFS] {
+        let (written, needed) = written_to_worn(kind, usize::MAX);
+        written.expect("nothing is worn");
+        assert!(needed > 5, "{}: {needed}", kind.name);
+        // How the kernel puts writes together is another each time: not the last ones.
+        for writes in [0, 1, needed / 4, needed / 2, needed * 3 / 4] {
+            let (written, _) = written_to_worn(kind, writes);
+            let error = written.expect_err("the disk has not taken all of it");
+            let told = format!("{error:?}");
+            let is_the_disk = !told.contains("too long") && !told.contains("let go");
+            assert!(is_the_disk, "{}, {writes} of {needed} writes: {told}", kind.name);
+        }
+    }
 }

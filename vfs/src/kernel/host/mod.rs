@@ -6,14 +6,16 @@
 //!
 //! Who serves the volume and who waits for the mount are two processes, so that neither waits for himself when he is killed.
 //! Everything hangs on descriptors: either device goes when nobody has it open, the mount when its descriptor is closed, the
-//! worker with the thread that started it, the export with `/dev/fuse`, and the server with its socket. So there is nothing to clean up after a signal, be
-//! it SIGKILL.
+//! export with `/dev/fuse`, and the server with its socket; and the worker ends when its channel does. So there is nothing to
+//! clean up after a signal, be it SIGKILL. The signals of a terminal, and a kill of our process group, do not reach the worker:
+//! of a mount whose disk is gone there has to be somebody to end it ([`retries`]).
 
 mod detached;
 mod export;
 mod loop_device;
 mod network_block;
 mod pipe;
+mod retries;
 mod served;
 mod worker;
 
@@ -34,6 +36,7 @@ use served::{Served, take};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -79,6 +82,7 @@ impl Start {
             .stdout(Stdio::null())
             // Nobody writes to it, as some do to the standard output.
             .stderr(Stdio::from(source))
+            .process_group(0)
             .spawn()
             .map_err(failed)?;
         let worker = Worker::new(Pipe::new(near, Some(self.deadline))?, child, served);

@@ -4,6 +4,8 @@ use super::served::{Served, Trouble, take};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::remote::{Channel, MESSAGE_MAX};
 use std::io::{ErrorKind as Kind, Read, Write};
+use std::net::Shutdown;
+
 use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -123,9 +125,13 @@ impl Channel for Worker {
 impl Drop for Worker {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            let _ = self.child.kill();
-            // Its descriptors are all that holds the mount.
-            self.wait();
+            // It ends with its channel. As long as it is in the middle of a mount nobody else can end that.
+            let _ = self.pipe.stream.shutdown(Shutdown::Both);
+            if !self.wait() {
+                let _ = self.child.kill();
+                // Its descriptors are all that holds the mount.
+                self.wait();
+            }
         }
     }
 }

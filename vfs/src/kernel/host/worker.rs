@@ -6,13 +6,13 @@ use super::export::VOLUME;
 use super::loop_device::{Extent, LoopDevice};
 use super::network_block::{Interface, NbdDevice, Terms};
 use super::pipe::Pipe;
+use super::retries;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::mounted::{Mounted, guest_root};
 use crate::fs::remote::{Keeper, Mount, Place, serve};
 use crate::fs::{GuestFs, Mode};
 use crate::kernel::sys::LoopAccess;
 use rustix::fs::{OFlags, openat};
-use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::stdio::{dup2_stderr, dup2_stdin};
 use rustix::system::uname;
 use std::fs::File;
@@ -75,7 +75,6 @@ pub fn serve_if_worker() -> Option<ExitCode> {
 
 fn run(given: Given) -> Result<()> {
     let failed = |errno: rustix::io::Errno| Error::io(Layer::Kernel, "start the worker", errno.into());
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(failed)?;
     rustix::process::umask(rustix::fs::Mode::empty());
     let take = |from: std::os::fd::BorrowedFd<'_>| {
         from.try_clone_to_owned().map_err(|error| Error::io(Layer::Kernel, "start the worker", error))
@@ -143,7 +142,8 @@ impl Keeper for Host {
     fn open(&mut self, asked: &Mount) -> Result<(Box<dyn GuestFs>, Place)> {
         let mode = asked.now.map_or(Mode::ReadOnly, |now| Mode::ReadWrite { now });
         let device = self.attach(mode)?;
-        let top = detached::mount(device.path(), asked.signature.name, mode)?;
+        let mount = || detached::mount(device.path(), asked.signature.name, mode);
+        let top = if asked.signature.name == "xfs" { retries::without(device.path(), mount) } else { mount() }?;
         self.device = Some(device);
         let (root, subvolume) = guest_root(top, asked.signature.name)?;
         let fs = Mounted::new(root, asked.signature.clone(), mode)?;
