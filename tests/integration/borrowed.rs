@@ -235,6 +235,81 @@ fn nothing_stays_after_a_signal() {
     expect(0, &["inject", text(&disk), "--write", "/etc/motd:x"]);
 }
 
+/// A run that writes, killed at any time: what its image holds is what it held, or all of what it was to hold.
+#[test]
+fn a_run_that_is_killed_leaves_the_old_image_or_the_new() {
+    if !["xfs_repair", "qemu-img"].iter().all(|tool| oracle::have(tool)) {
+        return;
+    }
+    for name in ["bookworm-xfs.v3c", "bookworm-xfs"] {
+        let Some(image) = named(name) else { return };
+        let scratch = Scratch::new();
+        let mut found = [0, 0];
+        // Around the moment of the commit: earlier after a run that had come to it, later after one that had not.
+        let mut delay = Duration::from_millis(400);
+        for _ in 0..6 {
+            let disk = scratch.copy(&image.path, "disk");
+            let write = ["inject", text(&disk), "--write", "/etc/motd:new", "--write", "/srv/deep/file:new"];
+            let mut child =
+                imgraft().args(write).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+            std::thread::sleep(delay);
+            let _ = child.kill();
+            child.wait().expect("it ends");
+            wait_for_detach();
+            expect(0, &["recover", text(&disk)]);
+            let motd = expect(0, &["cat", text(&disk), "/etc/motd"]);
+            let is_new = motd == "new";
+            assert_eq!(run(&["cat", text(&disk), "/srv/deep/file"]).status.code(), Some(if is_new { 0 } else { 3 }));
+            fs::remove_file(checked(&scratch, &disk, &image.format, "xfs")).expect("it is there");
+            found[usize::from(is_new)] += 1;
+            delay = if is_new { delay * 7 / 10 } else { delay * 6 / 5 };
+        }
+        assert!(found[0] > 0 && found[1] > 0, "{name}: {found:?}");
+    }
+}
+
+/// Runs a command where of the devices there are only these.
+fn with_devices(devices: &[(&str, u32, u32)], command: &str, scratch: &Scratch) -> (Option<i32>, String) {
+    let at = scratch.path().join("dev");
+    fs::create_dir_all(&at).expect("a directory");
+    let at = text(&at);
+    let nodes = [("null", 1, 3), ("urandom", 1, 9)];
+    let nodes =
+        nodes.iter().chain(devices).map(|(name, major, minor)| format!("mknod {at}/{name} c {major} {minor}; "));
+    let nodes = nodes.collect::<String>();
+    let script = format!("set -e; mount -t tmpfs devices {at}; {nodes} mount --move {at} /dev; {command}");
+    let output = Command::new("unshare").args(["-m", "sh", "-c", &script]).output().expect("it starts");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn what_the_host_lacks_is_said_and_another_way_is_taken() {
+    const FUSE: (&str, u32, u32) = ("fuse", 10, 229);
+    const LOOP: (&str, u32, u32) = ("loop-control", 10, 237);
+    let Some(image) = named("bookworm-xfs.v3c") else { return };
+    if !oracle::have("linux.uml") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image.path, "disk.qcow2");
+    let inject = format!("{} inject {} --write /etc/motd:x", env!("CARGO_BIN_EXE_imgraft"), text(&disk));
+    let before = oracle::sha256(&disk);
+    for (devices, missing) in [
+        (&[LOOP][..], "/dev/fuse is missing"),
+        (&[FUSE], "/dev/loop-control is missing"),
+        // As where no loop device is left: the kernel has made one that is not to be seen here.
+        (&[FUSE, LOOP], "cannot open the free loop device"),
+    ] {
+        let (code, said) = with_devices(devices, &format!("{inject} --attach fuse"), &scratch);
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains(missing) && said.contains("hint: --attach uml"), "{said}");
+        assert_eq!(oracle::sha256(&disk), before);
+    }
+    let (code, said) = with_devices(&[], &inject, &scratch);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(expect(0, &["cat", text(&disk), "/etc/motd"]), "x");
+}
+
 #[test]
 fn a_filesystem_that_the_kernel_will_not_mount() {
     let Some(image) = named("bookworm-xfs.v3c") else { return };

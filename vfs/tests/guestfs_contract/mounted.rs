@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 const NOW: Mode = Mode::ReadWrite { now: Timestamp { seconds: 1_750_000_000, nanoseconds: 5 } };
@@ -124,11 +124,43 @@ pub fn made(kind: &'static Kind, way: impl Attach + 'static) -> Option<Made> {
     Some(Made { fs, judge: Box::new(judge), links: kind.links })
 }
 
-/// A disk that takes so many writes, and none after them.
+/// What a disk does with the requests that are too many for it.
+#[derive(Debug)]
+enum Then {
+    /// It takes no write any more.
+    Fail,
+    /// It gives no answer until it is let go.
+    Wait(Mutex<bool>, Condvar),
+}
+
+/// A disk that answers so many requests.
 #[derive(Debug)]
 struct Worn {
     disk: oracle::FileDevice,
     left: AtomicUsize,
+    then: Then,
+}
+
+impl Worn {
+    fn take_one(&self) -> Result<()> {
+        if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            return Ok(());
+        }
+        match &self.then {
+            Then::Fail => Err(Error::new(ErrorKind::Io, Layer::Host, "the disk is worn out")),
+            Then::Wait(go, changed) => {
+                drop(changed.wait_while(go.lock().unwrap(), |go| !*go).unwrap());
+                Ok(())
+            }
+        }
+    }
+
+    fn let_go(&self) {
+        if let Then::Wait(go, changed) = &self.then {
+            *go.lock().unwrap() = true;
+            changed.notify_all();
+        }
+    }
 }
 
 impl BlockDevice for Worn {
@@ -137,12 +169,14 @@ impl BlockDevice for Worn {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        if let Then::Wait(..) = self.then {
+            self.take_one()?;
+        }
         self.disk.read_at(buf, offset)
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> Result<()> {
-        let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        left.map_err(|_| Error::new(ErrorKind::Io, Layer::Host, "the disk is worn out"))?;
+        self.take_one()?;
         self.disk.write_at(buf, offset)
     }
 
@@ -151,12 +185,14 @@ impl BlockDevice for Worn {
     }
 }
 
-/// Writes a few files to a filesystem by FUSE whose disk takes so many writes, and closes it; gives how many it has taken.
-fn written_to_worn(kind: &Kind, writes: usize) -> (Result<()>, usize) {
+/// Writes a few files to a filesystem by FUSE whose disk answers so many requests, and closes it; gives how many it has
+/// answered.
+fn written_to_worn(kind: &Kind, answers: usize, then: Then, deadline: Duration) -> (Result<()>, usize) {
     let image = kind.image().expect("the tools are there");
-    let volume = Arc::new(Worn { disk: oracle::FileDevice::open(image.path()), left: AtomicUsize::new(writes) });
+    let disk = oracle::FileDevice::open(image.path());
+    let volume = Arc::new(Worn { disk, left: AtomicUsize::new(answers), then });
     let request = Request { volume: Arc::clone(&volume) as Arc<_>, signature: kind.signature(), mode: NOW };
-    let way = Fuse::new().with_arguments(["--ignored", "--exact", "worker"]).with_deadline(Duration::from_secs(60));
+    let way = Fuse::new().with_arguments(["--ignored", "--exact", "worker"]).with_deadline(deadline);
     let written = way.attach(&request).and_then(|attached| {
         let mut fs = attached.fs;
         for number in 0..20 {
@@ -166,8 +202,9 @@ fn written_to_worn(kind: &Kind, writes: usize) -> (Result<()>, usize) {
         }
         fs.close()
     });
-    let left = volume.left.load(Ordering::Relaxed);
-    (written, writes - left)
+    let answered = answers - volume.left.load(Ordering::Relaxed);
+    volume.let_go();
+    (written, answered)
 }
 
 #[test]
@@ -175,17 +212,35 @@ fn a_disk_that_takes_no_more_is_given_up() {
     if !oracle::can_attach() {
         return;
     }
+    let worn = |kind, writes| written_to_worn(kind, writes, Then::Fail, Duration::from_secs(60));
     for kind in [&XFS, &EXT4, &BTRFS] {
-        let (written, needed) = written_to_worn(kind, usize::MAX);
+        let (written, needed) = worn(kind, usize::MAX);
         written.expect("nothing is worn");
         assert!(needed > 5, "{}: {needed}", kind.name);
         // How the kernel puts writes together is another each time: not the last ones.
         for writes in [0, 1, needed / 4, needed / 2, needed * 3 / 4] {
-            let (written, _) = written_to_worn(kind, writes);
-            let error = written.expect_err("the disk has not taken all of it");
+            let error = worn(kind, writes).0.expect_err("the disk has not taken all of it");
             let told = format!("{error:?}");
             let is_the_disk = !told.contains("too long") && !told.contains("let go");
             assert!(is_the_disk, "{}, {writes} of {needed} writes: {told}", kind.name);
         }
+    }
+}
+
+#[test]
+fn a_kernel_that_gives_no_answer_is_given_up() {
+    if !oracle::can_attach() {
+        return;
+    }
+    let stuck = |answers, deadline| {
+        let then = Then::Wait(Mutex::new(false), Condvar::new());
+        written_to_worn(&XFS, answers, then, Duration::from_secs(deadline))
+    };
+    let (written, needed) = stuck(usize::MAX, 60);
+    written.expect("nothing is stuck");
+    // In the middle of the mount, and after it.
+    for answers in [2, needed * 3 / 4] {
+        let error = stuck(answers, 1).0.expect_err("the disk is stuck");
+        assert!(error.to_string().contains("has not answered for too long"), "{answers} of {needed}: {error:?}");
     }
 }
