@@ -148,6 +148,10 @@ fn container(volume: &Volume) -> Option<Error> {
     )
 }
 
+fn is_this_kernels(error: &Error) -> bool {
+    error.layer() == Layer::Kernel && matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InUse)
+}
+
 /// Has the first kernel that can be had mount the volume.
 fn borrow(ways: &[Arc<dyn Attach>], request: &Request, why: &str) -> Result<Opened> {
     let mut refusals = Vec::new();
@@ -162,15 +166,71 @@ fn borrow(ways: &[Arc<dyn Attach>], request: &Request, why: &str) -> Result<Open
                 };
                 return Ok(Opened { fs: attached.fs, kernel: Some(kernel) });
             }
-            Err(error) if error.kind() == ErrorKind::Unsupported && error.layer() == Layer::Kernel => {
-                refusals.push((way.name(), error));
-            }
+            // Another kernel may have what this one lacks, and knows nothing of what this one has mounted.
+            Err(error) if is_this_kernels(&error) => refusals.push((way.name(), error)),
             Err(error) => return Err(error),
         }
+    }
+    if let Some(at) = refusals.iter().position(|(_, error)| error.kind() == ErrorKind::InUse) {
+        return Err(refusals.swap_remove(at).1);
     }
     let said: Vec<String> = refusals.iter().map(|(name, error)| format!("{name}: {error}")).collect();
     let name = request.signature.name;
     let message = format!("no kernel can be borrowed for {name}: {}", said.join("; "));
     let hint = refusals.last().and_then(|(_, error)| error.hint()).unwrap_or("run it as root").to_owned();
     Err(missing(message, hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::MemDevice;
+    use crate::fs::mem::MemFs;
+    use crate::kernel::Attached;
+
+    /// A way that fails, or succeeds where no error is given.
+    #[derive(Debug)]
+    struct Way(Option<(ErrorKind, Layer)>);
+
+    impl Attach for Way {
+        fn name(&self) -> &'static str {
+            "way"
+        }
+
+        fn ready(&self, _: &Request) -> Result<()> {
+            Ok(())
+        }
+
+        fn attach(&self, _: &Request) -> Result<Attached> {
+            match self.0 {
+                Some((kind, layer)) => Err(Error::new(kind, layer, format!("{kind:?} of a kernel"))),
+                None => Ok(Attached {
+                    fs: Box::new(MemFs::builder().build()?),
+                    kernel: "Linux".to_owned(),
+                    subvolume: None,
+                }),
+            }
+        }
+    }
+
+    #[test]
+    fn another_kernel_where_this_one_cannot() {
+        let signature = Signature { name: "btrfs", label: String::new(), uuid: String::new() };
+        let volume = Arc::new(MemDevice::new(vec![0; 512]));
+        let request = Request { volume, signature, mode: Mode::ReadOnly };
+        let borrow = |ways: &[Option<(ErrorKind, Layer)>]| {
+            let ways: Vec<Arc<dyn Attach>> = ways.iter().map(|way| Arc::new(Way(*way)) as Arc<_>).collect();
+            borrow(&ways, &request, "why").map(drop).map_err(|error| error.kind())
+        };
+        let [lacks, has] = [ErrorKind::Unsupported, ErrorKind::InUse].map(|kind| Some((kind, Layer::Kernel)));
+        assert_eq!(borrow(&[lacks, None]), Ok(()));
+        assert_eq!(borrow(&[has, None]), Ok(()));
+        assert_eq!(borrow(&[has]), Err(ErrorKind::InUse));
+        assert_eq!(borrow(&[has, lacks]), Err(ErrorKind::InUse));
+        assert_eq!(borrow(&[lacks, lacks]), Err(ErrorKind::Unsupported));
+        for kind in [ErrorKind::Corrupt, ErrorKind::Io] {
+            assert_eq!(borrow(&[Some((kind, Layer::Kernel)), None]), Err(kind));
+        }
+        assert_eq!(borrow(&[Some((ErrorKind::InUse, Layer::Image)), None]), Err(ErrorKind::InUse));
+    }
 }

@@ -3,7 +3,7 @@
 use crate::ground::{DirectoryLinks, FILE, Made};
 use crate::oracle;
 use imgraft_vfs::block::BlockDevice;
-use imgraft_vfs::fs::{Content, GuestFs, Mode, Timestamp};
+use imgraft_vfs::fs::{Content, GuestFs, Mode, Timestamp, read_file};
 use imgraft_vfs::kernel::host::Fuse;
 use imgraft_vfs::kernel::{Attach, Request};
 use imgraft_vfs::volume::Signature;
@@ -122,6 +122,40 @@ pub fn made(kind: &'static Kind, way: impl Attach + 'static) -> Option<Made> {
         kind.mount(&way, image.path(), Mode::ReadOnly)
     };
     Some(Made { fs, judge: Box::new(judge), links: kind.links })
+}
+
+#[test]
+fn two_at_once_with_the_same_uuid() {
+    if !oracle::can_attach() {
+        return;
+    }
+    let way = Fuse::new().with_arguments(["--ignored", "--exact", "worker"]);
+    for kind in [&XFS, &EXT4, &BTRFS] {
+        let (Some(first), Some(second)) = (kind.image(), kind.image()) else { return };
+        let mut mounted = kind.mount(&way, first.path(), NOW);
+        let volume = Arc::new(oracle::FileDevice::open(second.path()));
+        let mut other = match way.attach(&Request { volume, signature: kind.signature(), mode: NOW }) {
+            // Linux 6.7 was the first to have two of them.
+            Err(error) if kind.name == "btrfs" && error.kind() == ErrorKind::InUse => {
+                assert!(error.hint().is_some_and(|hint| hint.contains("--attach uml")), "{error:?}");
+                continue;
+            }
+            attached => attached.unwrap().fs,
+        };
+        for (fs, content) in [(&mut mounted, "first"), (&mut other, "second")] {
+            let at = oracle::try_at(&**fs, "/f").unwrap();
+            fs.create_file(&at, FILE).unwrap();
+            fs.put(&at, &Content::bytes(content.as_bytes())).unwrap();
+        }
+        mounted.close().unwrap();
+        other.close().unwrap();
+        for (image, content) in [(first, "first"), (second, "second")] {
+            kind.check(image.path());
+            let fs = kind.mount(&way, image.path(), Mode::ReadOnly);
+            let at = oracle::try_at(&*fs, "/f").unwrap();
+            assert_eq!(read_file(&*fs, &at, 100).unwrap(), content.as_bytes(), "{}", kind.name);
+        }
+    }
 }
 
 /// What a disk does with the requests that are too many for it.
