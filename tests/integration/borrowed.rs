@@ -107,6 +107,33 @@ fn looking_needs_no_item() {
 }
 
 #[test]
+fn subvolumes_that_the_guest_mounts_below_its_root() {
+    let Some(image) = named("bookworm-btrfs-sub") else { return };
+    if !["btrfs", "qemu-img", "mount", "linux.uml"].iter().all(|tool| oracle::have(tool)) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image.path, "disk.raw");
+    for attach in ["fuse", "uml"] {
+        let (file, link) = (format!("/home/{attach}/file:in @home"), format!("/home/{attach}-link:file"));
+        expect(
+            0,
+            &["inject", text(&disk), "--attach", attach, "--write", &file, "--write", &link, "--write", "/srv/x:in @"],
+        );
+        assert_eq!(expect(0, &["cat", text(&disk), &format!("/home/{attach}/file"), "--attach", attach]), "in @home");
+    }
+    let root = checked(&scratch, &disk, &image.format, "btrfs");
+    let at = tempfile::tempdir().expect("a directory");
+    oracle::succeed("mount", &["-o", "loop,ro", text(&root), text(at.path())]);
+    let read = |path: &str| fs::read_to_string(at.path().join(path)).ok();
+    let seen = ["@home/fuse/file", "@home/uml/file", "@home/uml-link", "@/srv/x"].map(read);
+    let hidden = ["@/home/fuse", "@/home/uml"].map(|path| at.path().join(path).exists());
+    oracle::succeed("umount", &[text(at.path())]);
+    let expected = ["in @home", "in @home", "file", "in @"].map(|content| Some(content.to_owned()));
+    assert_eq!((seen, hidden), (expected, [false; 2]));
+}
+
+#[test]
 fn ext4_by_the_kernel() {
     if !tree::can_attach() || !["e2fsck", "debugfs", "qemu-img"].iter().all(|tool| oracle::have(tool)) {
         return;

@@ -8,6 +8,7 @@ pub mod block;
 pub mod error;
 mod field;
 pub mod fs;
+pub mod fstab;
 pub mod image;
 pub mod kernel;
 pub mod master;

@@ -2,12 +2,13 @@
 
 mod oracle;
 
-use imgraft_vfs::ErrorKind;
 use imgraft_vfs::fs::mounted::Mounted;
 use imgraft_vfs::fs::{Attrs, Content, GuestFs, Lookup, Mode, SetAttrs, Timestamp, Xattr};
-use imgraft_vfs::path::Resolved;
+use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::volume::Signature;
+use imgraft_vfs::{Error, ErrorKind, Layer};
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -165,4 +166,55 @@ fn for_reading_only() {
         assert_eq!(result.unwrap_err().kind(), ErrorKind::Denied);
     }
     assert_eq!(fs::read(root.path().join("f")).unwrap(), b"x");
+}
+
+#[test]
+fn directories_mounted_below_the_root() {
+    let Some((root, mut fs)) = ground() else { return };
+    let others = tempfile::tempdir().unwrap();
+    let [top, others] = [root.path(), others.path()];
+    for directory in ["home", "usr/local", "var"].map(|name| top.join(name)) {
+        fs::create_dir_all(directory).unwrap();
+    }
+    for directory in ["home/user", "local", "deep"].map(|name| others.join(name)) {
+        fs::create_dir_all(directory).unwrap();
+    }
+    std::os::unix::fs::symlink("usr/local", top.join("opt")).unwrap();
+    for (path, name) in [("/home", "home"), ("/opt", "local"), ("/opt/deep", "deep")] {
+        let directory = File::open(others.join(name)).unwrap();
+        fs.mount(&GuestPath::parse(path).unwrap(), Ok(directory.into())).unwrap();
+    }
+    let broken = Error::new(ErrorKind::NotFound, Layer::Kernel, "no such subvolume");
+    fs.mount(&GuestPath::parse("/var").unwrap(), Err(broken)).unwrap();
+
+    for (path, file) in [
+        ("/home/user/f", others.join("home/user/f")),
+        ("/usr/local/f", others.join("local/f")),
+        ("/opt/deep/f", others.join("deep/f")),
+        ("/f", top.join("f")),
+    ] {
+        let at = at(&fs, path);
+        fs.create_file(&at, FILE).unwrap();
+        fs.put(&at, &Content::bytes(path.as_bytes())).unwrap();
+        assert_eq!(fs::read_to_string(file).unwrap(), path);
+    }
+    let attrs = SetAttrs { mode: Some(0o711), ..SetAttrs::default() };
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    for (path, directory) in
+        [("/home", others.join("home")), ("/opt/deep", others.join("deep")), ("/usr", top.join("usr"))]
+    {
+        let at = at(&fs, path);
+        fs.set_attrs(&at, attrs).unwrap();
+        assert_eq!((fs.lookup(&at).unwrap().unwrap().mode, mode(&directory)), (0o711, 0o711), "{path}");
+    }
+    assert_ne!(mode(&top.join("home")), 0o711);
+    for path in ["/home", "/usr", "/opt/deep"] {
+        let (from, to) = (at(&fs, path), at(&fs, "/elsewhere"));
+        assert_eq!(fs.rename(&from, &to).unwrap_err().kind(), ErrorKind::InUse, "{path}");
+        assert_eq!(fs.remove(&from).unwrap_err().kind(), ErrorKind::InUse, "{path}");
+    }
+    let home = at(&fs, "/home");
+    assert_eq!(fs.create_file(&home, FILE).unwrap_err().kind(), ErrorKind::Invalid);
+    let error = oracle::try_at(&fs, "/var").unwrap_err();
+    assert!(error.to_string().contains("no such subvolume"), "{error}");
 }

@@ -1,8 +1,11 @@
 //! Which directory of a mounted filesystem is the guest's root: on btrfs it may be a subvolume below the top.
 
 use super::refusal::refused;
+use super::subvolume::{Subvolume, of_table};
 use crate::error::Result;
+use crate::fstab;
 use crate::path::Resolved;
+use crate::volume::Signature;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use std::fs::File;
@@ -54,27 +57,31 @@ fn directory(at: impl AsFd, name: &str) -> Result<Option<OwnedFd>> {
     }
 }
 
-fn fstab(etc: impl AsFd) -> Option<String> {
+/// The subvolumes that the guest mounts below its root, which is open as `root`; none on anything but btrfs.
+pub fn subvolumes(root: impl AsFd, signature: &Signature) -> Result<Vec<Subvolume>> {
+    if signature.name != "btrfs" {
+        return Ok(Vec::new());
+    }
+    let table = directory(root, "etc")?.and_then(fstab).unwrap_or_default();
+    Ok(of_table(&table, signature))
+}
+
+fn fstab(etc: impl AsFd) -> Option<Vec<u8>> {
     let file = File::from(open(etc, "fstab", OFlags::RDONLY).ok()?);
     if !file.metadata().ok()?.is_file() {
         return None;
     }
     let mut bytes = Vec::new();
     file.take(FSTAB_MAX).read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    Some(bytes)
 }
 
 /// Whether a table mounts the subvolume `name` as the root (btrfs(5), mount options).
-fn names_root(fstab: &str, name: &str) -> bool {
-    fstab.lines().any(|line| {
-        let mut fields = line.split_whitespace();
-        let (device, at, _type, options) = (fields.next(), fields.next(), fields.next(), fields.next());
-        device.is_some_and(|device| !device.starts_with('#'))
-            && at == Some("/")
-            && options.is_some_and(|options| {
-                let subvolume = options.split(',').find_map(|option| option.strip_prefix("subvol="));
-                subvolume.is_some_and(|subvolume| subvolume.trim_start_matches('/') == name)
-            })
+fn names_root(table: &[u8], name: &str) -> bool {
+    let (entries, _) = fstab::parse(table);
+    entries.iter().any(|entry| {
+        let subvolume = entry.value("subvol").map(|subvolume| subvolume.trim_start_matches('/'));
+        entry.path.as_bytes() == b"/" && subvolume == Some(name)
     })
 }
 
@@ -97,7 +104,7 @@ mod tests {
             ("/", false),
             ("", false),
         ] {
-            assert_eq!(names_root(table, "@"), expected, "{table}");
+            assert_eq!(names_root(table.as_bytes(), "@"), expected, "{table}");
         }
     }
 

@@ -11,16 +11,19 @@
 mod attribute;
 mod guest_root;
 mod refusal;
+mod subvolume;
 mod tree;
 
-pub use guest_root::guest_root;
+pub use guest_root::{guest_root, subvolumes};
+pub use subvolume::Subvolume;
 
 use super::{
     Attrs, Content, DirEntry, Features, FileType, GuestFs, Lookup, Metadata, Mode, Ownership, SetAttrs, Timestamp,
     Xattr,
 };
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::path::{PATH_MAX, Resolved};
+use crate::path::{GuestPath, PATH_MAX, Resolved};
+use crate::resolve::{Follow, resolve};
 use crate::volume::Signature;
 use refusal::{failure, refused, wrong_type};
 use rustix::fs::{AtFlags, Dir, OFlags, fstatfs, fsync, ftruncate, linkat, mkdirat, openat, readlinkat, renameat};
@@ -62,6 +65,19 @@ impl Mounted {
                 .with_source(error)
                 .with_hint("Linux 5.6 or newer is needed")),
         }
+    }
+
+    /// Mounts a directory of the same filesystem at a place as the guest does: symbolic links in the path are followed. Where the
+    /// directory cannot be had, that is the error of every path that needs it.
+    pub fn mount(&mut self, path: &GuestPath, directory: Result<OwnedFd>) -> Result<()> {
+        match resolve(&*self, path, Follow::All) {
+            Ok(at) if at.file_name().is_some() => self.tree.mount(at, directory),
+            // No place that a machine could mount it at.
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+            Err(error) => tracing::debug!(%path, %error, "a subvolume has no place"),
+        }
+        Ok(())
     }
 
     fn now(&self) -> Result<Timestamp> {
@@ -297,6 +313,7 @@ impl GuestFs for Mounted {
             return Err(failure(ErrorKind::Invalid, at, "the root of the filesystem cannot be removed"));
         }
         let (_, metadata) = self.tree.existing(at)?;
+        self.tree.unmounted(at)?;
         let place = self.tree.place(at)?;
         let is_directory = metadata.file_type == FileType::Directory;
         let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
@@ -307,6 +324,7 @@ impl GuestFs for Mounted {
     fn rename(&mut self, from: &Resolved, to: &Resolved) -> Result<()> {
         let now = self.now()?;
         let (_, old) = self.tree.existing(from)?;
+        self.tree.unmounted(from)?;
         let (old_place, new_place) = (self.tree.place(from)?, self.tree.place(to)?);
         if let Some(file) = self.tree.find(to)?
             && self.tree.metadata(to, &file)?.inode == old.inode

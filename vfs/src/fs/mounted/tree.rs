@@ -1,7 +1,7 @@
 //! Every way from a path to a file: openat2(2), which proves once more what the resolver has proved.
 
 use super::refusal::{failure, refused, wrong_type};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{FileType, Metadata, Timestamp};
 use crate::path::Resolved;
 use rustix::fs::{Mode, OFlags, ResolveFlags, Stat, fstat, openat2};
@@ -11,11 +11,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// How often a lookup is done again that a rename elsewhere on the machine has disturbed (EAGAIN of openat2(2)).
 const TRIES: u32 = 16;
 
-/// A directory of the host as the root of a guest.
+/// A directory of the host as the root of a guest, and others below it.
 #[derive(Debug)]
 pub(super) struct Tree {
     root: OwnedFd,
     device: u64,
+    mounts: Vec<(Resolved, Result<OwnedFd>)>,
 }
 
 /// The directory that holds a file, and the file's name in it.
@@ -28,7 +29,35 @@ pub(super) struct Place<'a> {
 impl Tree {
     pub(super) fn new(root: OwnedFd) -> Result<Self> {
         let stat = fstat(&root).map_err(|errno| refused(&Resolved::root(), "look at the root", errno))?;
-        Ok(Self { root, device: stat.st_dev })
+        Ok(Self { root, device: stat.st_dev, mounts: Vec::new() })
+    }
+
+    /// Puts a directory of the same filesystem at a place of the tree, or the reason why it cannot be had.
+    pub(super) fn mount(&mut self, at: Resolved, directory: Result<OwnedFd>) {
+        self.mounts.push((at, directory));
+    }
+
+    /// The directory from which `at` is reached, and the way from there.
+    fn route<'a>(&'a self, at: &'a Resolved) -> Result<(&'a OwnedFd, &'a [u8])> {
+        let ways = self.mounts.iter().rev().filter_map(|(place, directory)| Some((directory, below(at, place)?)));
+        // The one that lies deepest; the last of those at one place hides the others.
+        let (directory, way) = match ways.min_by_key(|(_, way)| way.len()) {
+            Some((directory, way)) => (directory.as_ref().map_err(Error::repeated)?, way),
+            None => (&self.root, at.as_bytes().strip_prefix(b"/").unwrap_or_default()),
+        };
+        Ok((directory, if way.is_empty() { b"." } else { way }))
+    }
+
+    fn is_mount(&self, at: &Resolved) -> bool {
+        self.mounts.iter().any(|(place, _)| place == at)
+    }
+
+    /// Fails where something is mounted at `at` or below it, so that it can be neither moved nor removed.
+    pub(super) fn unmounted(&self, at: &Resolved) -> Result<()> {
+        match self.mounts.iter().find(|(place, _)| below(place, at).is_some()) {
+            Some((place, _)) => Err(mounted(at, place)),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn root(&self) -> BorrowedFd<'_> {
@@ -37,23 +66,23 @@ impl Tree {
 
     /// Opens the file at `at`. A symbolic link in the last place is opened itself, which only `PATH` can; one before it, a
     /// magic link, another mount or a way out of the root is refused by the kernel.
-    fn open_raw(&self, at: &Resolved, flags: OFlags) -> Result<OwnedFd, Errno> {
-        let path = at.as_bytes().strip_prefix(b"/").filter(|path| !path.is_empty()).unwrap_or(b".");
+    fn open_raw(&self, at: &Resolved, flags: OFlags) -> Result<Result<OwnedFd, Errno>> {
+        let (root, path) = self.route(at)?;
         let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let resolve =
             ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
         let mut tries = 0_u32;
         loop {
-            match openat2(&self.root, path, flags, Mode::empty(), resolve) {
+            match openat2(root, path, flags, Mode::empty(), resolve) {
                 Err(Errno::AGAIN) if tries < TRIES => tries = tries.saturating_add(1),
-                result => return result,
+                result => return Ok(result),
             }
         }
     }
 
     /// The file at `at`, which can be looked at and not read; `None` where it or a directory before it is missing.
     pub(super) fn find(&self, at: &Resolved) -> Result<Option<OwnedFd>> {
-        match self.open_raw(at, OFlags::PATH) {
+        match self.open_raw(at, OFlags::PATH)? {
             Ok(file) => Ok(Some(file)),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(refused(at, "look it up", errno)),
@@ -77,7 +106,7 @@ impl Tree {
                 if file_type == FileType::Directory { "not a directory" } else { "not a regular file" },
             ));
         }
-        self.open_raw(at, flags | OFlags::NONBLOCK | OFlags::NOCTTY).map_err(|errno| refused(at, "open it", errno))
+        self.open_raw(at, flags | OFlags::NONBLOCK | OFlags::NOCTTY)?.map_err(|errno| refused(at, "open it", errno))
     }
 
     /// The directory that holds `at`, whether or not `at` is there; `Invalid` for the root.
@@ -85,13 +114,16 @@ impl Tree {
         let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else {
             return Err(failure(ErrorKind::Invalid, at, "the root of the filesystem cannot be replaced"));
         };
+        if self.is_mount(at) {
+            return Err(mounted(at, at));
+        }
         let directory = self.open(&parent, FileType::Directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
         Ok(Place { directory, name })
     }
 
     /// The same for an operation on what is there, the root included.
     pub(super) fn spot<'a>(&self, at: &'a Resolved) -> Result<Place<'a>> {
-        if at.file_name().is_some() {
+        if at.file_name().is_some() && !self.is_mount(at) {
             return self.place(at);
         }
         let directory = self.open(at, FileType::Directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
@@ -139,6 +171,23 @@ impl Place<'_> {
         path.extend_from_slice(self.name);
         path
     }
+}
+
+fn mounted(at: &Resolved, place: &Resolved) -> Error {
+    failure(
+        ErrorKind::InUse,
+        at,
+        &format!("the guest's fstab mounts a subvolume at {}", place.as_bytes().escape_ascii()),
+    )
+}
+
+/// The way from `place` to `at`, where that is below it; empty where they are the same.
+fn below<'a>(at: &'a Resolved, place: &Resolved) -> Option<&'a [u8]> {
+    if place.file_name().is_none() {
+        return at.as_bytes().strip_prefix(b"/");
+    }
+    let rest = at.as_bytes().strip_prefix(place.as_bytes())?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b"/") }
 }
 
 /// The type in a mode of stat(2).

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::Mode;
+use crate::fs::mounted::Subvolume;
 use crate::kernel::missing;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -20,6 +21,15 @@ const LINE_MAX: usize = 1024;
 
 /// Mounts the filesystem on a block device, and gives its root.
 pub(super) fn mount(device: &Path, filesystem: &str, mode: Mode) -> Result<OwnedFd> {
+    mount_with(device, filesystem, mode, None)
+}
+
+/// Mounts a subvolume of the btrfs on a block device, which is mounted already, and gives its root.
+pub(super) fn mount_subvolume(device: &Path, subvolume: &Subvolume, mode: Mode) -> Result<OwnedFd> {
+    mount_with(device, "btrfs", mode, Some((subvolume.option, &subvolume.value)))
+}
+
+fn mount_with(device: &Path, filesystem: &str, mode: Mode, option: Option<(&str, &str)>) -> Result<OwnedFd> {
     // The driver of ext4 knows its elders too.
     let driver = if matches!(filesystem, "ext2" | "ext3") { "ext4" } else { filesystem };
     let context = fsopen(driver, FsOpenFlags::FSOPEN_CLOEXEC).map_err(|errno| match errno {
@@ -32,6 +42,9 @@ pub(super) fn mount(device: &Path, filesystem: &str, mode: Mode) -> Result<Owned
         fsconfig_set_string(&context, "source", device)?;
         for option in options(driver) {
             fsconfig_set_flag(&context, *option)?;
+        }
+        if let Some((name, value)) = option {
+            fsconfig_set_string(&context, name, value)?;
         }
         if mode == Mode::ReadOnly {
             fsconfig_set_flag(&context, "ro")?;

@@ -8,7 +8,7 @@ use super::network_block::{Interface, NbdDevice, Terms};
 use super::pipe::Pipe;
 use super::retries;
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::fs::mounted::{Mounted, guest_root};
+use crate::fs::mounted::{Mounted, guest_root, subvolumes};
 use crate::fs::remote::{Keeper, Mount, Place, serve};
 use crate::fs::{GuestFs, Mode};
 use crate::kernel::sys::LoopAccess;
@@ -144,9 +144,13 @@ impl Keeper for Host {
         let device = self.attach(mode)?;
         let mount = || detached::mount(device.path(), asked.signature.name, mode);
         let top = if asked.signature.name == "xfs" { retries::without(device.path(), mount) } else { mount() }?;
-        self.device = Some(device);
+        let device = self.device.insert(device).path();
         let (root, subvolume) = guest_root(top, asked.signature.name)?;
-        let fs = Mounted::new(root, asked.signature.clone(), mode)?;
+        let others = subvolumes(&root, &asked.signature)?;
+        let mut fs = Mounted::new(root, asked.signature.clone(), mode)?;
+        for other in others {
+            fs.mount(&other.path, detached::mount_subvolume(device, &other, mode))?;
+        }
         let system = uname();
         let kernel = format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy());
         Ok((Box::new(fs), Place { kernel, subvolume: subvolume.map(str::to_owned) }))

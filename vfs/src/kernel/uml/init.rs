@@ -3,16 +3,17 @@
 use super::initramfs::MODULES;
 use super::mailbox::Slot;
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::fs::mounted::{Mounted, guest_root};
+use crate::fs::mounted::{Mounted, Subvolume, guest_root, subvolumes};
 use crate::fs::remote::{Keeper, Mount, Place, serve};
 use crate::fs::{GuestFs, Mode};
 use rustix::fs::{OFlags, SeekFrom, seek};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::system::{RebootCommand, finit_module, reboot, uname};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -56,7 +57,7 @@ fn serve_volume() -> Result<()> {
         .custom_flags(nix::libc::O_DIRECT)
         .open(CHANNEL)
         .map_err(|error| Error::io(Layer::Kernel, format!("open the channel {CHANNEL}"), error))?;
-    serve(&mut Slot::new(disk), &mut Host)
+    serve(&mut Slot::new(disk), &mut Host::default())
 }
 
 /// Makes sure that a copy to memory that is touched for the first time is one: with AVX a page fault costs bytes here (see
@@ -90,7 +91,11 @@ fn load_modules() -> Result<()> {
 }
 
 /// Has the volume's filesystem.
-struct Host;
+#[derive(Default)]
+struct Host {
+    /// Where subvolumes are mounted.
+    subvolumes: Vec<String>,
+}
 
 impl Keeper for Host {
     fn open(&mut self, asked: &Mount) -> Result<(Box<dyn GuestFs>, Place)> {
@@ -122,20 +127,40 @@ impl Keeper for Host {
         })?;
         let top = File::open(ROOT).map_err(|error| Error::io(Layer::Kernel, "open the root", error))?;
         let (root, subvolume) = guest_root(top.into(), filesystem)?;
+        let others = subvolumes(&root, &asked.signature)?;
         let system = uname();
         let kernel = format!("Linux {} (User Mode Linux)", system.release().to_string_lossy());
-        let fs = Mounted::new(root, asked.signature.clone(), mode)?;
+        let mut fs = Mounted::new(root, asked.signature.clone(), mode)?;
+        for (number, other) in others.into_iter().enumerate() {
+            let at = format!("{ROOT}-{number}");
+            let directory = mount_subvolume(&at, &other, flags);
+            if directory.is_ok() {
+                self.subvolumes.push(at);
+            }
+            fs.mount(&other.path, directory)?;
+        }
         Ok((Box::new(fs), Place { kernel, subvolume: subvolume.map(str::to_owned) }))
     }
 
     fn close(&mut self, fs: Box<dyn GuestFs>) -> Result<()> {
         let log = Log::from_now();
         fs.close()?;
-        unmount(ROOT, UnmountFlags::empty()).map_err(|errno| {
+        let mut places = self.subvolumes.iter().map(String::as_str).chain([ROOT]);
+        places.try_for_each(|at| unmount(at, UnmountFlags::empty())).map_err(|errno| {
             Error::new(ErrorKind::Io, Layer::Kernel, "the borrowed kernel does not unmount it")
                 .with_source(log.reason(errno))
         })
     }
+}
+
+/// Mounts a subvolume at a place that is made for it.
+fn mount_subvolume(at: &str, subvolume: &Subvolume, flags: MountFlags) -> Result<OwnedFd> {
+    let Subvolume { option, value, .. } = subvolume;
+    let failed = |error| Error::io(Layer::Kernel, format!("mount the subvolume {value}"), error);
+    let option = CString::new(format!("{option}={value}")).map_err(|error| failed(error.into()))?;
+    fs::create_dir(at).map_err(failed)?;
+    mount(VOLUME, at, "btrfs", flags, &*option).map_err(|errno| failed(errno.into()))?;
+    File::open(at).map(OwnedFd::from).map_err(failed)
 }
 
 /// The kernel's log from some moment on.

@@ -1,0 +1,138 @@
+//! What a guest says of its filesystems: fstab(5).
+
+use crate::path::GuestPath;
+
+/// A line of fstab that is about something mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The number of the line, from 1.
+    pub line: usize,
+    /// The first field, without escapes; bytes that are not UTF-8 are replaced.
+    pub spec: String,
+    /// Where.
+    pub path: GuestPath,
+    /// The filesystem's name, `auto` where it is not said.
+    pub filesystem: String,
+    options: String,
+}
+
+impl Entry {
+    /// Whether it has this option.
+    pub fn has(&self, option: &str) -> bool {
+        self.options.split(',').any(|word| word == option)
+    }
+
+    /// The value of this option; empty where it has none.
+    pub fn value(&self, option: &str) -> Option<&str> {
+        let named = |word: &'_ str| word.split_once('=').map_or(word == option, |(name, _)| name == option);
+        self.options.split(',').find(|word| named(word)).map(|word| word.split_once('=').map_or("", |(_, value)| value))
+    }
+}
+
+/// The entries of an fstab, and what is odd and left out, a clause each.
+pub fn parse(text: &[u8]) -> (Vec<Entry>, Vec<String>) {
+    let mut entries = Vec::new();
+    let mut notes = Vec::new();
+    for (line, text) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+        let mut fields = text.split(|byte| matches!(byte, b' ' | b'\t' | b'\r')).filter(|field| !field.is_empty());
+        let (Some(spec), path) = (fields.next(), fields.next()) else { continue };
+        if spec.starts_with(b"#") {
+            continue;
+        }
+        let Some(path) = path else {
+            notes.push(format!("line {line} of /etc/fstab has one field, and is left out"));
+            continue;
+        };
+        let [filesystem, options] = [fields.next().unwrap_or(b"auto"), fields.next().unwrap_or(b"defaults")].map(plain);
+        // `none`, and `swap` of old.
+        let path = unescape(path);
+        if filesystem == "swap" || !path.starts_with(b"/") {
+            continue;
+        }
+        match GuestPath::parse(&path) {
+            Ok(path) => entries.push(Entry { line, spec: plain(spec), path, filesystem, options }),
+            Err(error) => notes.push(format!("line {line} of /etc/fstab is left out: {error}")),
+        }
+    }
+    (entries, notes)
+}
+
+fn plain(field: &[u8]) -> String {
+    String::from_utf8_lossy(&unescape(field)).into_owned()
+}
+
+/// A field without its escapes: three octal digits after a backslash.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, after)) = rest.split_first() {
+        let value = match (first, after.get(..3)) {
+            (b'\\', Some(digits)) => std::str::from_utf8(digits).ok().and_then(octal),
+            _ => None,
+        };
+        bytes.push(value.unwrap_or(*first));
+        rest = if value.is_some() { after.get(3..).unwrap_or_default() } else { after };
+    }
+    bytes
+}
+
+fn octal(digits: &str) -> Option<u8> {
+    digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit)).then(|| u8::from_str_radix(digits, 8).ok()).flatten()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_installers_write() {
+        let text = b"# /etc/fstab: static file system information.\n\
+            UUID=6d677261-6674-4000-8000-000000000001 /               ext4    errors=remount-ro 0       1\n\
+            \n\
+            PARTUUID=0000-01\t/boot/efi\tvfat\tumask=0077\t0\t1\n\
+            \t/dev/mapper/vg-home  /home xfs\n\
+            UUID=x none swap sw 0 0\n\
+            /swapfile swap swap defaults 0 0\n\
+            LABEL=a\\040b /srv/mit\\040Leerzeichen auto noauto,x-systemd.automount\n\
+            /dev/sr0 /media/cdrom0 udf,iso9660 user,noauto 0 0\r\n\
+            lonely\n\
+            UUID=y /a/../b ext4\n\
+            UUID=z /data\n";
+        let (entries, notes) = parse(text);
+        let told: Vec<_> = entries.iter().map(|e| (e.line, &*e.spec, e.path.as_bytes(), &*e.filesystem)).collect();
+        let expected: [(usize, &str, &[u8], &str); 6] = [
+            (2, "UUID=6d677261-6674-4000-8000-000000000001", b"/", "ext4"),
+            (4, "PARTUUID=0000-01", b"/boot/efi", "vfat"),
+            (5, "/dev/mapper/vg-home", b"/home", "xfs"),
+            (8, "LABEL=a b", b"/srv/mit Leerzeichen", "auto"),
+            (9, "/dev/sr0", b"/media/cdrom0", "udf,iso9660"),
+            (12, "UUID=z", b"/data", "auto"),
+        ];
+        assert_eq!(told, expected);
+        assert!(entries[3].has("noauto") && entries[3].has("x-systemd.automount") && !entries[3].has("auto"));
+        assert_eq!(entries[1].value("umask"), Some("0077"));
+        assert_eq!((entries[3].value("noauto"), entries[3].value("subvol")), (Some(""), None));
+        assert_eq!(notes.len(), 2);
+        assert!(notes[0].contains("line 10") && notes[1].contains("line 11") && notes[1].contains("'..'"), "{notes:?}");
+    }
+
+    #[test]
+    fn escapes() {
+        for (field, plain) in [
+            (&b"\\040"[..], &b" "[..]),
+            (b"a\\134040", b"a\\040"),
+            (b"\\04", b"\\04"),
+            (b"\\400", b"\\400"),
+            (b"\\xyz\\011", b"\\xyz\t"),
+            (b"\\", b"\\"),
+            (b"\\377\\000", b"\xff\0"),
+            (b"\\08 ", b"\\08 "),
+        ] {
+            assert_eq!(unescape(field), plain, "{}", field.escape_ascii());
+        }
+        // A NUL comes into no path.
+        let (entries, notes) = parse(b"UUID=a /a\\000b ext4\n");
+        assert_eq!((entries.len(), notes.len()), (0, 1));
+    }
+}
