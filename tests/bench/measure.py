@@ -73,10 +73,12 @@ def peak_rss(argv, log):
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
         with open(log, "wb") as out:
-            script = 'exec 3>&1; "$@" >&3 2>&1 & exit 0'
-            shell = subprocess.Popen(["sh", "-c", script, "sh", *argv], stdin=subprocess.DEVNULL, stdout=out, env=environment())
-            shell.wait()
-        _, status, usage = os.wait4(-1, 0)
+            # The number of the command goes to the pipe: it is not the only one that may come to be adopted.
+            script = """sh -c 'echo $$; exec "$@" >&2' sh "$@" & exit 0"""
+            shell = subprocess.run(
+                ["sh", "-c", script, "sh", *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=out, env=environment()
+            )
+        _, status, usage = os.wait4(int(shell.stdout), 0)
     finally:
         libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
     check(argv, status, log)
