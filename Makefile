@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 N ?= 20000
 SECONDS_MAX ?= 3600
 
-.PHONY: help build demo test test-root test-vm testdata bench lint fmt fuzz kills fuzz-ext4 fuzz-fast-commit fuzz-walk fuzz-qcow2 fuzz-volumes install dist clean
+.PHONY: help build demo test test-root test-vm testdata bench lint fmt fuzz kills fuzz-ext4 fuzz-fast-commit fuzz-fat fuzz-walk fuzz-qcow2 fuzz-volumes install dist clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  \1\t/' | expand -t 14
@@ -54,6 +54,11 @@ fuzz-ext4:      ## N random sequences by imgraft and by the kernel on twin image
 
 fuzz-fast-commit: ## N rounds of fast commits by the kernel, cut off and replayed; as root
 	FUZZ_FAST_COMMIT=$(N) cargo test --release --locked -p imgraft-vfs --test ext4_fast_commit -- --nocapture what_was_there
+
+fuzz-fat:       ## N random sequences on FAT, by fsck.vfat and mtools; and coverage-guided damage to it (needs cargo-fuzz)
+	FUZZ_FAT=$(N) cargo test --release --locked -p imgraft-vfs --test fat -- --nocapture sequences
+	cd vfs && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none fat_open_walk -- -max_total_time=$(SECONDS_MAX) \
+		-max_len=130 -len_control=0 -timeout=10 -rss_limit_mb=2048
 
 fuzz-walk:      ## an hour of coverage-guided damage to ext4 (needs cargo-fuzz; SECONDS_MAX=N for another time)
 	python3 vfs/fuzz/bases.py vfs/fuzz/bases vfs/fuzz/corpus/ext4_open_walk

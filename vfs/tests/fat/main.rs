@@ -1,0 +1,11 @@
+//! FAT by random operations and by hand, judged by fsck.vfat, mtools and a kernel.
+//!
+//! `FUZZ_FAT=N` runs N sequences instead of a dozen.
+
+#[path = "../oracle/mod.rs"]
+mod oracle;
+#[path = "../uml/mod.rs"]
+mod uml;
+
+mod names;
+mod random;
