@@ -168,10 +168,9 @@ impl Store {
         self.mark_clusters(number, BitRun { start: 0, len: 0 }, Mark::Used)
     }
 
-    /// The clusters of a group that hold metadata: its own, and that of other groups as far as their descriptors are in
-    /// the same block, as those of a flexible group are, or were looked at.
+    /// The clusters of a group that hold metadata: its own, and that of other groups.
     fn metadata_clusters(&self, number: u32) -> Result<Vec<BitRun>> {
-        self.know_neighbours(number)?;
+        self.know_all()?;
         let start = self.superblock.group_start(number);
         let end = start + u64::from(self.superblock.group_len(number));
         Ok(self.places.within(start, end).into_iter().map(|(from, until)| self.clusters(start, from, until)).collect())

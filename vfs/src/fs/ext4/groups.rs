@@ -14,6 +14,8 @@ use std::sync::Arc;
 const BITMAPS_MAX: usize = if cfg!(test) { 1 } else { 4 << 20 };
 /// How many descriptors are kept at most, beside those that have changed.
 const DESCRIPTORS_MAX: usize = 4096;
+/// The largest number of groups of a filesystem that is changed: 128 TiB of 4 KiB blocks, 64 MiB of descriptors.
+const GROUPS_MAX: u32 = 1 << 20;
 
 /// The groups that are in use just now.
 #[derive(Debug, Default)]
@@ -33,8 +35,6 @@ struct Descriptor {
 struct Kept {
     bitmap: Bitmap,
     state: State,
-    /// How many groups had been looked at when it was verified: of others it is not known what is theirs.
-    looked_at: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,14 +106,21 @@ impl Store {
         Ok(group)
     }
 
-    /// Looks at all the groups that have their descriptors in one block with that of this group.
-    pub(super) fn know_neighbours(&self, number: u32) -> Result<()> {
-        let per_block = self.superblock.descriptors_per_block().max(1);
-        if !self.places.complete(self.superblock.descriptor_block(number)) {
-            let first = number - number % per_block;
-            (first..self.superblock.groups.min(first.saturating_add(per_block)))
-                .try_for_each(|number| self.group(number).map(drop))?;
+    /// Looks at all groups, once, as the kernel does when it mounts: any of them may have its metadata in any other, and
+    /// only then a free block is known to be nobody's.
+    ///
+    /// Errors: `Unsupported` where there are more than [`GROUPS_MAX`]; `Corrupt` where a descriptor is damaged.
+    pub(super) fn know_all(&self) -> Result<()> {
+        if self.places.are_complete() {
+            return Ok(());
         }
+        let groups = self.superblock.groups;
+        if groups > GROUPS_MAX {
+            let what = format!("cannot change an ext4 filesystem of {groups} groups: at most {GROUPS_MAX}");
+            return Err(Error::unsupported(Layer::Filesystem, what));
+        }
+        (0..groups).try_for_each(|number| self.group(number).map(drop))?;
+        self.places.complete();
         Ok(())
     }
 
@@ -126,22 +133,12 @@ impl Store {
 
     /// The block bitmap of a group, verified.
     pub(super) fn block_bitmap(&mut self, number: u32) -> Result<&Bitmap> {
-        self.know_neighbours(number)?;
-        let looked_at = self.places.looked_at();
-        if self.groups.blocks.get(&number).is_none_or(|kept| kept.looked_at != looked_at) {
-            let bitmap = match self.groups.blocks.get(&number) {
-                // What it has is known; what other groups have in it may not have been.
-                Some(kept) => self.check_own_blocks(&*self.group(number)?, &kept.bitmap).map(|()| None)?,
-                None => Some(self.read_block_bitmap(&*self.group(number)?)?),
-            };
-            if let Some(bitmap) = bitmap {
-                self.make_room()?;
-                self.groups.blocks.insert(number, Kept { bitmap, state: State::Stored, looked_at });
-            }
+        if !self.groups.blocks.contains_key(&number) {
+            let bitmap = self.read_block_bitmap(&*self.group(number)?)?;
+            self.make_room()?;
+            self.groups.blocks.insert(number, Kept { bitmap, state: State::Stored });
         }
-        let kept = self.groups.blocks.get_mut(&number).ok_or_else(|| missing(number))?;
-        kept.looked_at = looked_at;
-        Ok(&kept.bitmap)
+        self.groups.blocks.get(&number).map(|kept| &kept.bitmap).ok_or_else(|| missing(number))
     }
 
     /// The inode bitmap of a group, verified.
@@ -149,7 +146,7 @@ impl Store {
         if !self.groups.inodes.contains_key(&number) {
             let bitmap = self.read_inode_bitmap(&*self.group(number)?)?;
             self.make_room()?;
-            self.groups.inodes.insert(number, Kept { bitmap, state: State::Stored, looked_at: 0 });
+            self.groups.inodes.insert(number, Kept { bitmap, state: State::Stored });
         }
         self.groups.inodes.get(&number).map(|kept| &kept.bitmap).ok_or_else(|| missing(number))
     }
@@ -259,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_bitmap_is_held_against_groups_that_are_looked_at_later() {
+    fn a_bitmap_is_held_against_groups_that_nobody_has_looked_at() {
         if !have(&["mke2fs"]) {
             return;
         }
@@ -268,21 +265,19 @@ mod tests {
         let layout = ["-q", "-F", "-t", "ext2", "-b", "1024", "-g", "256", "-N", "640", "-O", "^resize_inode,^meta_bg"];
         run(Command::new("mke2fs").args(layout).arg(file.path()));
         let sound = std::fs::read(file.path()).unwrap();
-        let mut store = open(&sound);
-        let bitmap = store.block_bitmap(0).unwrap().clone();
-        store.group(FAR as u32).unwrap();
-        store.block_bitmap(0).unwrap();
+        let bitmap = open(&sound).block_bitmap(0).unwrap().clone();
+        // As many as the table of inodes has.
+        let free = (0..250).rev().find(|bit| (*bit..bit + 4).all(|bit| !bitmap.get(bit))).unwrap();
 
-        // The far group has its bitmap of inodes where group 0 has a free block.
-        let free = (0..255).rev().find(|bit| !bitmap.get(*bit)).unwrap();
-        let mut damaged = sound.clone();
-        let field = 2 * BLOCK + FAR * 32 + 4;
-        damaged[field..field + 4].copy_from_slice(&(free + 1).to_le_bytes());
-        let mut store = open(&damaged);
-        store.block_bitmap(0).unwrap();
-        store.group(FAR as u32).unwrap();
-        let error = store.block_bitmap(0).map(drop).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
-        assert!(error.to_string().contains("own blocks as free"), "{error}");
+        // The far group has one of its bitmaps, or its inodes, where group 0 has a free block.
+        for field in [0, 4, 8] {
+            let mut damaged = sound.clone();
+            let field = 2 * BLOCK + FAR * 32 + field;
+            damaged[field..field + 4].copy_from_slice(&(free + 1).to_le_bytes());
+            let mut store = open(&damaged);
+            let error = store.allocate_blocks(1, 1).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().contains("own blocks as free"), "{error}");
+        }
     }
 }

@@ -8,15 +8,15 @@ use crate::error::Result;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The metadata of the groups that were looked at so far. Groups that nobody looks at cost nothing, and are not written.
+/// The metadata of the groups that were looked at so far: a few while a filesystem is read, all before a block is taken.
 #[derive(Debug, Default)]
 pub(super) struct Places(RefCell<Taken>);
 
 #[derive(Debug, Default)]
 struct Taken {
     groups: BTreeSet<u32>,
-    /// The blocks of descriptors of which every group was looked at.
-    complete: BTreeSet<u64>,
+    /// Whether these are all.
+    complete: bool,
     /// By the first block of a range: the block after it.
     ranges: BTreeMap<u64, u64>,
 }
@@ -56,14 +56,14 @@ impl Places {
             .collect()
     }
 
-    /// How many groups were looked at.
-    pub(super) fn looked_at(&self) -> usize {
-        self.0.borrow().groups.len()
+    /// Whether every group was looked at.
+    pub(super) fn are_complete(&self) -> bool {
+        self.0.borrow().complete
     }
 
-    /// Whether all the groups that have their descriptors in a block were looked at; from now on they count as such.
-    pub(super) fn complete(&self, descriptor_block: u64) -> bool {
-        !self.0.borrow_mut().complete.insert(descriptor_block)
+    /// Notes that every group was looked at.
+    pub(super) fn complete(&self) {
+        self.0.borrow_mut().complete = true;
     }
 }
 
@@ -73,9 +73,13 @@ impl Taken {
         if start >= end {
             return true;
         }
-        if self.ranges.range(..end).next_back().is_some_and(|(_, other_end)| *other_end > start) {
+        let before = self.ranges.range(..end).next_back().map(|(start, end)| (*start, *end));
+        if before.is_some_and(|(_, other_end)| other_end > start) {
             return false;
         }
+        // Neighbours become one, so that a filesystem of many groups takes little room here.
+        let start = before.filter(|(_, other_end)| *other_end == start).map_or(start, |(other_start, _)| other_start);
+        let end = self.ranges.remove(&end).unwrap_or(end);
         self.ranges.insert(start, end);
         true
     }
@@ -101,5 +105,6 @@ mod tests {
         ] {
             assert_eq!(taken.add(start, end), fits, "{start} to {end}");
         }
+        assert_eq!(taken.ranges.into_iter().collect::<Vec<_>>(), [(5, 31)]);
     }
 }
