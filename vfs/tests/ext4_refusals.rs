@@ -382,3 +382,39 @@ fn a_group_without_a_checksum_was_written_in_full() {
         }
     }
 }
+
+#[test]
+fn an_inode_that_is_marked_as_free_and_counts_names_is_not_taken() {
+    if !oracle::have(&["mke2fs", "debugfs", "e2fsck"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let path = scratch.path("image");
+    // The first inode that is free; of one that is, the other fields may be anything.
+    for (fields, taken) in [
+        (&["links_count 1", "mode 0100644"][..], false),
+        (&["links_count 2", "mode 040755", "dtime 1700000000"], false),
+        (&["links_count 0", "mode 0100644", "dtime 1700000000", "generation 7"], true),
+        (&["mode 0100644", "size 5"], true),
+    ] {
+        oracle::mke2fs(&path, 8, Before::Zeros, &["-t", "ext2"]);
+        for field in fields {
+            debugfs(&path, &format!("sif <12> {field}"));
+        }
+        let bytes = std::fs::read(&path).unwrap();
+        let device = Arc::new(MemDevice::new(bytes));
+        let mut fs = Box::new(Ext4::open(device.clone(), READ_WRITE).unwrap());
+        let new = at(&*fs, "/new");
+        let made = fs.create_file(&new, ATTRS);
+        assert_eq!(made.is_ok(), taken, "{fields:?}: {made:?}");
+        if let Err(error) = made {
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+            assert!(error.to_string().contains("counts names"), "{error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("e2fsck -fy")));
+            continue;
+        }
+        fs.close().unwrap();
+        std::fs::write(&path, Arc::into_inner(device).unwrap().into_bytes()).unwrap();
+        oracle::e2fsck(&path, "taken");
+    }
+}

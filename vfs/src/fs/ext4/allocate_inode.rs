@@ -32,12 +32,23 @@ impl Store {
             .and_then(|first| first.checked_add(index)?.checked_add(1))
             .ok_or_else(|| group.damaged("it has too many inodes"))?;
         let known = self.used_table(&group);
-        let old_generation = if index < known { self.inode(inode_number)?.generation() } else { 0 };
+        let old_generation = if index < known { self.free_inode_generation(inode_number)? } else { 0 };
 
         self.take_inode(inode_number, file_type)?;
         let mut inode = Inode::zeroed(inode_number, self.superblock.inode_size, self.superblock.extra_isize());
         inode.set_generation(old_generation.wrapping_add(1));
         Ok(inode)
+    }
+
+    /// The generation of an inode that is marked as free; `Corrupt` where it counts names: by that, whatever its time of
+    /// deletion, e2fsck takes it for one in use (`e2fsck_pass1`), and it may be the file that a directory names.
+    fn free_inode_generation(&self, number: u32) -> Result<u32> {
+        let inode = self.inode(number)?;
+        if inode.links() == 0 {
+            return Ok(inode.generation());
+        }
+        let error = inode.damaged("it is marked as free, and it counts names as one in use does");
+        Err(error.with_hint("run e2fsck -fy on the filesystem"))
     }
 
     /// Takes an inode that is free, and makes its place zeros; `Corrupt` where it is in use.
