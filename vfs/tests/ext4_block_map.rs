@@ -193,3 +193,56 @@ fn a_map_has_an_end() {
     fs.close().unwrap();
     oracle::e2fsck(&image, "the last block of a map");
 }
+
+#[test]
+fn a_map_that_names_a_table_twice_is_neither_added_to_nor_cut() {
+    if !oracle::have(&["mke2fs", "e2fsck"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let image = scratch.path("image");
+    oracle::mke2fs(&image, 8, Before::Zeros, &["-t", "ext2", "-b", "1024", "-I", "128"]);
+    let mut fs = write(&image);
+    let file = at(&*fs, "/file");
+    fs.create_file(&file, ATTRS).unwrap();
+    // One table in the inode, and two below another.
+    fs.put(&file, &Content::bytes(Random(9).bytes(700_000))).unwrap();
+    fs.close().unwrap();
+    judge(&image, "sound");
+    let sound = std::fs::read(&image).unwrap();
+    let word = |at: usize| u32::from_le_bytes(sound[at..at + 4].try_into().unwrap());
+    // The first inode after lost+found.
+    let area = word(2048 + 8) as usize * 1024 + 11 * 128 + 0x28;
+    let (single, double) = (area + 12 * 4, area + 13 * 4);
+    let tables = word(double) as usize * 1024;
+    let leaf = word(tables + 4) as usize * 1024;
+    let cases: [(&str, usize, u32); 7] = [
+        ("twice", tables + 4, word(tables)),
+        ("twice", tables + 8, word(tables)),
+        ("twice", tables, word(single)),
+        ("twice", single, word(double)),
+        ("as a block of content", leaf, word(tables + 4)),
+        ("as a block of content", area + 4, word(single)),
+        ("outside the filesystem", tables + 12, 8192),
+    ];
+    let append: fn(&mut dyn GuestFs) -> imgraft_vfs::Result<()> =
+        |fs| fs.append(&at(fs, "/file"), &Content::bytes([7; 3000]));
+    let cut = |fs: &mut dyn GuestFs| fs.truncate(&at(fs, "/file"), 699_000);
+    for (words, place, block) in cases {
+        for change in [append, cut] {
+            let mut damaged = sound.clone();
+            damaged[place..place + 4].copy_from_slice(&block.to_le_bytes());
+            std::fs::write(&image, damaged).unwrap();
+            let error = change(&mut *write(&image)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{words}: {error}");
+            assert!(error.to_string().contains(words), "{words}: {error}");
+        }
+    }
+    std::fs::write(&image, &sound).unwrap();
+    for change in [append, cut] {
+        let mut fs = write(&image);
+        change(&mut *fs).unwrap();
+        fs.close().unwrap();
+        judge(&image, "changed");
+    }
+}

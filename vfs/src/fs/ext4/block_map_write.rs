@@ -6,6 +6,8 @@ use super::inode::Inode;
 use super::mapping::too_large;
 use super::store::Store;
 use crate::error::{Error, Layer, Result};
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// What is left of a table of block numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +89,12 @@ impl Store {
     }
 
     /// Frees all blocks of a file from its block `from` on, and the tables that name nothing any more.
+    ///
+    /// Errors: `Corrupt` where a part stays and the map names a table twice.
     pub(super) fn cut_map(&mut self, inode: &mut Inode, from: u64) -> Result<()> {
+        if from > 0 {
+            self.check_tables(inode, from)?;
+        }
         let mut area = inode.block_area().to_vec();
         let mut base = DIRECT;
         let mut reach = self.map_width();
@@ -106,6 +113,57 @@ impl Store {
         }
         inode.set_block_area(&area);
         Ok(())
+    }
+
+    /// Fails where the map of a file names one of its tables twice, as a table or, as far as that is about to be changed, as
+    /// a block of content: what is added to the file in one place would show in the other, and what is cut off in
+    /// the one would be free in the other. `end` is the file's block from which on it is to change.
+    ///
+    /// Only tables that name tables are read, and the one with `end`: a few for a file of any size but the largest.
+    fn check_tables(&self, inode: &Inode, end: u64) -> Result<()> {
+        let area = inode.block_area();
+        let named = |table: &[u8], places: Range<u64>| -> Vec<u64> {
+            places.filter_map(|place| pointer(table, place)).filter(|block| *block != 0).collect()
+        };
+        let mut tables = BTreeSet::new();
+        // How many levels of tables are below each.
+        let mut pending: Vec<(u64, u64)> =
+            ROOTS.filter_map(|slot| Some((pointer(area, slot)?, slot - DIRECT))).collect();
+        pending.retain(|(table, _)| *table != 0);
+        while let Some((table, below)) = pending.pop() {
+            self.superblock.check_blocks(table, 1)?;
+            if !tables.insert(table) {
+                return Err(inode.damaged("its map of blocks has a table twice"));
+            }
+            if below > 0 {
+                let bytes = self.read(table)?;
+                pending.extend(named(&bytes, 0..self.map_width()).into_iter().map(|child| (child, below - 1)));
+            }
+        }
+        let mut content = named(area, 0..DIRECT);
+        if let Some(table) = self.map_leaf(inode, end)? {
+            content.extend(named(&self.read(table)?, 0..self.map_width()));
+        }
+        if content.iter().any(|block| tables.contains(block)) {
+            return Err(inode.damaged("its map of blocks has a table as a block of content"));
+        }
+        Ok(())
+    }
+
+    /// The table that names a block of a file; `None` where there is none, or it is the inode.
+    fn map_leaf(&self, inode: &Inode, logical: u64) -> Result<Option<u64>> {
+        let root = logical.checked_sub(DIRECT).and_then(|rest| self.map_root(rest));
+        let Some((slot, mut rest, mut reach)) = root else { return Ok(None) };
+        let mut table = pointer(inode.block_area(), slot).unwrap_or(0);
+        while table != 0 {
+            reach /= self.map_width();
+            if reach <= 1 {
+                return Ok(Some(table));
+            }
+            table = pointer(&self.read(table)?, rest / reach).unwrap_or(0);
+            rest %= reach;
+        }
+        Ok(None)
     }
 
     /// Frees what a table that describes `reach` blocks names from its block `from` on, and the table where it is empty
