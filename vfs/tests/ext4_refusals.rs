@@ -418,3 +418,49 @@ fn an_inode_that_is_marked_as_free_and_counts_names_is_not_taken() {
         oracle::e2fsck(&path, "taken");
     }
 }
+
+#[test]
+fn attribute_values_that_no_inode_has_are_not_written_over() {
+    if !oracle::have(&["mke2fs", "debugfs"]) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let path = scratch.path("image");
+    oracle::mke2fs(&path, 8, Before::Zeros, &["-t", "ext4", "-O", "inline_data,ea_inode,^metadata_csum,^has_journal"]);
+    let source = scratch.path("source");
+    std::fs::write(&source, [b'c'; 90]).unwrap();
+    debugfs(&path, &format!("write {} file", source.display()));
+    debugfs(&path, "ea_set file user.rare yes");
+    let sound = std::fs::read(&path).unwrap();
+    // Entries: the length of the name, its prefix, where the value is, in which inode, its length and hash, the name.
+    let entry = |prefix: u8, name: &[u8]| {
+        let head = [name.len() as u8, prefix];
+        let found = sound.windows(16 + name.len()).position(|entry| entry.starts_with(&head) && entry.ends_with(name));
+        found.unwrap()
+    };
+    for (place, inode, words) in [
+        (entry(7, b"data"), 12, "inline data are said to be in another inode"),
+        (entry(1, b"rare"), 1 << 28, "is said to be in inode 268435456"),
+        (entry(1, b"rare"), 12, "is said to be in inode 12"),
+        (entry(1, b"rare"), 8, "is said to be in inode 8"),
+    ] {
+        let mut bytes = sound.clone();
+        bytes[place + 4..place + 8].copy_from_slice(&u32::to_le_bytes(inode));
+        let changes: [fn(&mut Ext4) -> Result<()>; 3] = [
+            |fs| fs.put(&at(fs, "/file"), &Content::bytes(&b"new"[..])),
+            |fs| fs.set_xattr(&at(fs, "/file"), &Xattr { name: b"user.new".to_vec(), value: b"x".to_vec() }),
+            |fs| fs.remove(&at(fs, "/file")),
+        ];
+        for change in changes {
+            let error = change(&mut open(&bytes, READ_WRITE).unwrap()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{words}: {error}");
+            assert!(error.to_string().contains(words), "{words}: {error}");
+        }
+    }
+    let mut bytes = sound.clone();
+    let place = entry(1, b"rare") + 4;
+    bytes[place..place + 4].copy_from_slice(&u32::to_le_bytes(1 << 28));
+    let fs = open(&bytes, Mode::ReadOnly).unwrap();
+    let mut content = [0; 100];
+    assert_eq!(fs.read_at(&at(&fs, "/file"), &mut content, 0).unwrap(), 90, "who only reads can read");
+}

@@ -91,6 +91,7 @@ impl Store {
         if !self.superblock.has_incompat(incompat::EA_INODE) && all.any(|one| matches!(one.value, Value::Apart(_))) {
             return Err(inode.damaged("the value of an attribute is in another inode, without ea_inode"));
         }
+        self.check_apart(inode, &xattrs)?;
         Ok(xattrs)
     }
 

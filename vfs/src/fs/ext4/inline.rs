@@ -63,7 +63,9 @@ impl Store {
     }
 
     fn inline_xattrs(&self, inode: &Inode) -> Result<Xattrs> {
-        Xattrs::parse(inode.xattr_area(), None)
+        let xattrs = Xattrs::parse(inode.xattr_area(), None)?;
+        self.check_apart(inode, &xattrs)?;
+        Ok(xattrs)
     }
 
     /// How much room a file has for attributes.

@@ -128,6 +128,11 @@ impl Store {
         }
     }
 
+    /// Whether nothing is to be changed.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.mode == Mode::ReadOnly
+    }
+
     /// The size of a block, as a length in memory.
     pub(super) fn block_len(&self) -> usize {
         self.superblock.block_len()

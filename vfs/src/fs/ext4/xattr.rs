@@ -279,6 +279,12 @@ impl Xattrs {
         })
     }
 
+    /// Whether that part is said to be in another inode, which is nowhere done.
+    pub(super) fn has_inline_data_apart(&self) -> bool {
+        let all = self.in_inode.iter().chain(&self.in_block);
+        all.filter(|stored| stored.is(SYSTEM, INLINE_DATA)).any(|stored| matches!(stored.value, Value::Apart(_)))
+    }
+
     /// Sets the part of a small file's content that is here, or takes it away.
     pub(super) fn set_inline_data(&mut self, value: Option<Vec<u8>>) {
         self.in_inode.retain(|stored| !stored.is(SYSTEM, INLINE_DATA));

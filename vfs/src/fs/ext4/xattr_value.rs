@@ -50,11 +50,34 @@ impl Store {
         Ok(value)
     }
 
+    /// `Corrupt` where the values of a file's attributes are where none can be; asked before anything of them is written.
+    /// e2fsck takes away such an attribute, and of an inode that has its content between them the content too.
+    pub(super) fn check_apart(&self, owner: &Inode, xattrs: &Xattrs) -> Result<()> {
+        if self.is_read_only() {
+            return Ok(());
+        }
+        if xattrs.has_inline_data_apart() {
+            return Err(owner.damaged("its inline data are said to be in another inode"));
+        }
+        for stored in xattrs.in_inode.iter().chain(&xattrs.in_block) {
+            if let Value::Apart(apart) = &stored.value {
+                self.check_apart_number(owner, apart)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_apart_number(&self, owner: &Inode, apart: &Apart) -> Result<()> {
+        let possible = self.superblock.first_inode()..=self.superblock.inodes;
+        if possible.contains(&apart.inode) && apart.inode != owner.number {
+            return Ok(());
+        }
+        Err(owner.damaged(&format!("the value of an attribute is said to be in inode {}", apart.inode)))
+    }
+
     /// The inode with a value, which has to be one and to be the right one.
     fn value_inode(&self, owner: &Inode, stored: &Stored, apart: &Apart) -> Result<(Inode, Style)> {
-        if apart.inode < self.superblock.first_inode() || apart.inode == owner.number {
-            return Err(owner.damaged(&format!("the value of an attribute is said to be in inode {}", apart.inode)));
-        }
+        self.check_apart_number(owner, apart)?;
         let inode = self.inode(apart.inode)?;
         let is_value = inode.has_flag(flag::EA_INODE) && inode.links() > 0 && inode.file_type()? == FileType::Regular;
         if !is_value || inode.size() != u64::from(apart.size) {
