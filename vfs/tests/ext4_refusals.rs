@@ -464,3 +464,21 @@ fn attribute_values_that_no_inode_has_are_not_written_over() {
     let mut content = [0; 100];
     assert_eq!(fs.read_at(&at(&fs, "/file"), &mut content, 0).unwrap(), 90, "who only reads can read");
 }
+
+#[test]
+fn the_boot_block_before_a_bigalloc_filesystem_counts() {
+    if !oracle::have(&["mke2fs"]) {
+        return;
+    }
+    let arguments = ["-t", "ext4", "-b", "1024", "-C", "4096", "-O", "bigalloc,^metadata_csum,^resize_inode"];
+    let mut bytes = image(8, &arguments);
+    let error = |bytes: &[u8]| {
+        let mut fs = open(bytes, READ_WRITE)?;
+        fs.create_file(&at(&fs, "/new"), ATTRS)
+    };
+    error(&bytes).unwrap();
+    // The block bitmap would be the block of the descriptors themselves.
+    bytes[2048..2052].copy_from_slice(&2_u32.to_le_bytes());
+    let error = error(&bytes).unwrap_err();
+    assert!(error.to_string().contains("lie on each other"), "{error}");
+}

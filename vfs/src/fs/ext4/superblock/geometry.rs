@@ -87,7 +87,9 @@ impl Superblock {
     /// How many blocks at the start of a group hold the superblock, descriptors and the room for more of them.
     pub(in super::super) fn base_blocks(&self, group: u32) -> u32 {
         let per_block = self.descriptors_per_block().max(1);
-        let superblock = u32::from(self.has_superblock(group));
+        // With blocks of 1 KiB and bigalloc the first group begins with the boot block, and the superblock comes after it.
+        let boot = u32::from(group == 0 && self.first_data_block == 0 && self.block_size == 1024);
+        let superblock = boot + u32::from(self.has_superblock(group));
         if self.is_meta_group(group / per_block) {
             let place = group % per_block;
             return superblock + u32::from(place == 0 || place == 1 || place == per_block - 1);
