@@ -23,6 +23,7 @@ import guest  # noqa: E402
 import kernel  # noqa: E402
 import peers  # noqa: E402
 import qcow2  # noqa: E402
+import stacked  # noqa: E402
 from guest import GIB, say  # noqa: E402
 from measure import Copy, Cost, Failed, fdatasync_cost, ms, peak_rss, timed  # noqa: E402
 
@@ -232,8 +233,6 @@ def compare(options, binary, items, images, target):
                 racer.cold.add(*timed(racer.argv, log))
     for racer in racers:
         racer.copy.remove()
-    if options.virt_customize:
-        options.virt_customize.remove()
     return racers
 
 
@@ -344,7 +343,7 @@ def main():
     parser.add_argument("--runs", type=int, default=15, help="runs of each contestant (15)")
     parser.add_argument("--slow-runs", type=int, default=3, help="runs of a virtual machine, and runs with a cold cache (3)")
     parser.add_argument("--work", help="where the working copies lie (beside the images)")
-    parser.add_argument("--only", choices=["compare", "independence", "memory", "qcow2", "drive", "ext4", "kernel"], help="this part alone")
+    parser.add_argument("--only", choices=["compare", "independence", "memory", "qcow2", "drive", "ext4", "kernel", "stacked"], help="this part alone")
     parser.add_argument("--install-peers", action="store_true", help="put virt-customize into a Debian of its own beside the images first (root, mmdebstrap)")
     options = parser.parse_args()
     if not os.path.exists(options.lister):
@@ -360,7 +359,7 @@ def main():
         peers.install(cache)
         if not shutil.which("fuse2fs"):
             subprocess.run(["apt-get", "install", "-y", "-qq", "fuse2fs", "fuse3"], stdout=sys.stderr)
-    needs_guest = options.only not in ("drive", "ext4", "kernel")
+    needs_guest = options.only not in ("drive", "ext4", "kernel", "stacked")
     if needs_guest:
         target = guest.find(built, cache)
         images = {
@@ -370,9 +369,9 @@ def main():
         }
         shadow = subprocess.run([options.binary, "cat", target.raw, "/etc/shadow"], check=True, capture_output=True, text=True).stdout
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.work or cache) as scratch:
+        options.virt_customize = peers.find(cache, scratch)
         if needs_guest:
             items = Items(scratch, shadow)
-            options.virt_customize = peers.find(cache, scratch)
             print(f"Guest: {target.about}; {os.path.getsize(target.raw) // GIB} GiB, ext4 in a GPT.")
         print(f"Machine: {os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()};", end=" ")
         print(f"load at the start {os.getloadavg()[0]:.2f}; fdatasync of 4 KiB {fdatasync_cost(scratch):.1f} ms.")
@@ -388,8 +387,12 @@ def main():
             drive.tables(options, scratch, table)
         if options.only in (None, "kernel"):
             kernel.tables(options, Items, scratch, built, table)
+        if options.only in (None, "stacked"):
+            stacked.tables(options, Items, scratch, built, options.virt_customize, table)
         if options.only in (None, "ext4"):
             ext4.report(options.binary, options.lister, cache, scratch, options.runs, table)
+        if options.virt_customize:
+            options.virt_customize.remove()
         print(f"\nLoad at the end {os.getloadavg()[0]:.2f}; fdatasync of 4 KiB {fdatasync_cost(scratch):.1f} ms.")
 
 

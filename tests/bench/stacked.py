@@ -1,0 +1,85 @@
+"""Five items into a root on LVM2 and on LUKS2, and what of that is the derivation of the key, which is meant to be slow."""
+
+import os
+import shutil
+import subprocess
+
+from guest import say
+from measure import Copy, Cost, peak_rss, timed
+
+IMAGES = [("LVM2", "lvm-gpt.raw"), ("LUKS2", "luks2-gpt.raw")]
+PASSPHRASE = "open sesame"
+"""What opens the LUKS volumes, as testdata/images/stacked.gen.sh makes them."""
+
+
+class Racer:
+    def __init__(self, name, copy, argv, log, runs):
+        self.name = name
+        self.copy = copy
+        self.argv = argv
+        self.runs = runs
+        self.cost = Cost()
+        copy.put_back()
+        self.rss = peak_rss(argv, log)
+
+
+def luks_start(image):
+    """Where the LUKS volume of a disk begins, in bytes."""
+    listed = subprocess.run(["sfdisk", "--dump", image], check=True, capture_output=True, text=True).stdout
+    starts = [int(line.split("start=")[1].split(",")[0]) * 512 for line in listed.splitlines() if "start=" in line]
+    with open(image, "rb") as disk:
+        for start in starts:
+            disk.seek(start)
+            if disk.read(6) == b"LUKS\xba\xbe":
+                return start
+    raise SystemExit(f"{image} has no LUKS volume")
+
+
+def tables(options, items_for, scratch, built, virt_customize, table):
+    shadow = None
+    racers = []
+
+    def add(name, copy, argv, runs=options.runs):
+        racers.append(Racer(name, copy, argv, log, runs))
+
+    for what, name in IMAGES:
+        pristine = os.path.join(built, name)
+        if not os.path.exists(pristine):
+            say(f"left out: {name} (testdata/build.sh stacked)")
+            continue
+        copy = Copy(pristine, os.path.join(scratch, name))
+        if shadow is None:
+            shadow = subprocess.run([options.binary, "cat", pristine, "/etc/shadow"], check=True, capture_output=True, text=True)
+            items = items_for(scratch, shadow.stdout)
+            log = items.file("log")
+            with open(items.file("key"), "w") as key:
+                key.write(PASSPHRASE)
+        key = ["--key", f"all:file:{items.file('key')}"] if what == "LUKS2" else []
+        add(f"imgraft inject, {what}", copy, [options.binary, "inject", copy.path, "-q", *items.imgraft(), *key])
+        if virt_customize:
+            reached = Copy(pristine, os.path.join(virt_customize.directory, name))
+            words = ["virt-customize", "-q", "--format", "raw", "-a", virt_customize.file(reached.path), "--no-network"]
+            if key:
+                words += ["--key", f"all:file:{virt_customize.file(items.file('key'))}"]
+            argv = virt_customize.argv([*words, *items.virt_customize(virt_customize.file)])
+            add(f"virt-customize ({virt_customize.accelerator}), {what}", reached, argv, options.slow_runs)
+        if not key:
+            continue
+        add("imgraft inspect without a key, LUKS2", copy, [options.binary, "inspect", copy.path])
+        add("imgraft inspect with the key, LUKS2", copy, [options.binary, "inspect", copy.path, *key])
+        if shutil.which("cryptsetup"):
+            container = items.file("container")
+            with open(pristine, "rb") as disk, open(container, "wb") as out:
+                disk.seek(luks_start(pristine))
+                shutil.copyfileobj(disk, out)
+            test = ["cryptsetup", "open", "--test-passphrase", "--key-file", items.file("key"), container]
+            add("cryptsetup open --test-passphrase", copy, test)
+    if not racers:
+        return
+    for turn in range(options.runs):
+        for racer in (racer for racer in racers if turn < racer.runs):
+            racer.copy.put_back()
+            racer.cost.add(*timed(racer.argv, log))
+        say(f"stacked: turn {turn + 1} of {options.runs}")
+    print("\nA root on LVM2 and on LUKS2 (argon2id); milliseconds, MiB\n")
+    table(["", "median", "min", "max", "CPU", "memory"], [[racer.name, *racer.cost.row(), f"{racer.rss:.1f}"] for racer in racers])
