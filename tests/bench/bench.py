@@ -178,8 +178,7 @@ def contestants(options, binary, items, images, target):
     if virt_customize := options.virt_customize:
         for key, kind in (("compressed", "qcow2"), ("raw", "raw")):
             copy = Copy(images[key], os.path.join(virt_customize.directory, f"{len(found)}.{key}.img"))
-            words = ["virt-customize", "-q", "--format", kind, "-a", virt_customize.file(copy.path), "--no-network"]
-            argv = virt_customize.argv([*words, *items.virt_customize(virt_customize.file)])
+            argv = virt_customize.customize(copy.path, kind, items)
             found.append(Contestant(f"virt-customize ({virt_customize.accelerator}), {names[key]}", copy, argv, options.slow_runs))
     return found
 
@@ -386,7 +385,7 @@ def main():
         if options.only in (None, "drive"):
             drive.tables(options, scratch, table)
         if options.only in (None, "kernel"):
-            kernel.tables(options, Items, scratch, built, table)
+            kernel.tables(options, Items, scratch, built, options.virt_customize, table)
         if options.only in (None, "stacked"):
             stacked.tables(options, Items, scratch, built, options.virt_customize, table)
         if options.only in (None, "ext4"):

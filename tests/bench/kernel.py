@@ -49,8 +49,9 @@ def as_nobody(items, binary):
 
 
 class Racer:
-    def __init__(self, name, copy, argv, memory):
+    def __init__(self, name, copy, argv, memory, runs):
         self.name = name
+        self.runs = runs
         self.copy = copy
         self.argv = argv
         self.memory = memory
@@ -58,7 +59,7 @@ class Racer:
         self.rss = None
 
 
-def tables(options, items_for, scratch, built, table):
+def tables(options, items_for, scratch, built, virt_customize, table):
     if os.geteuid() != 0:
         say("left out: only root can have the kernel mount an image")
         return
@@ -76,7 +77,7 @@ def tables(options, items_for, scratch, built, table):
 
         def add(who, argv, memory=peak_rss):
             copy = Copy(pristine, os.path.join(items.scratch, f"{len(racers)}.{name}"))
-            racers.append(Racer(f"{who}, {filesystem}", copy, [word.replace("IMAGE", copy.path) for word in argv], memory))
+            racers.append(Racer(f"{who}, {filesystem}", copy, [word.replace("IMAGE", copy.path) for word in argv], memory, options.runs))
             return copy
 
         inject = ["inject", "IMAGE", "-q", *items.imgraft()]
@@ -87,6 +88,11 @@ def tables(options, items_for, scratch, built, table):
             # Its memory is that of several processes.
             copy = add("imgraft, User Mode Linux, as nobody", [*as_nobody(items, options.binary), *inject], peak_together)
             os.chown(copy.path, NOBODY, NOBODY)
+        if virt_customize:
+            copy = Copy(pristine, os.path.join(virt_customize.directory, name))
+            argv = virt_customize.customize(copy.path, "qcow2", items)
+            who = f"virt-customize ({virt_customize.accelerator}), {filesystem}"
+            racers.append(Racer(who, copy, argv, peak_rss, options.slow_runs))
     if not racers:
         return
     log = items.file("log")
@@ -97,7 +103,7 @@ def tables(options, items_for, scratch, built, table):
             say(f"left out: {error}")
             racers.remove(racer)
     for turn in range(options.runs):
-        for racer in racers:
+        for racer in (racer for racer in racers if turn < racer.runs):
             racer.copy.put_back()
             racer.cost.add(*timed(racer.argv, log))
         say(f"kernel: turn {turn + 1} of {options.runs}")

@@ -33,6 +33,11 @@ class VirtCustomize:
             words = ["env", "LIBGUESTFS_BACKEND_SETTINGS=force_tcg", *words]
         return self.enter(words)
 
+    def customize(self, image, kind, items, words=()):
+        """The five items into an image that lies in the directory."""
+        base = ["virt-customize", "-q", "--format", kind, "-a", self.file(image), "--no-network", *words]
+        return self.argv([*base, *items.virt_customize(self.file)])
+
     def enter(self, words):
         if self.root is None:
             return words

@@ -58,10 +58,8 @@ def tables(options, items_for, scratch, built, virt_customize, table):
         add(f"imgraft inject, {what}", copy, [options.binary, "inject", copy.path, "-q", *items.imgraft(), *key])
         if virt_customize:
             reached = Copy(pristine, os.path.join(virt_customize.directory, name))
-            words = ["virt-customize", "-q", "--format", "raw", "-a", virt_customize.file(reached.path), "--no-network"]
-            if key:
-                words += ["--key", f"all:file:{virt_customize.file(items.file('key'))}"]
-            argv = virt_customize.argv([*words, *items.virt_customize(virt_customize.file)])
+            words = ["--key", f"all:file:{virt_customize.file(items.file('key'))}"] if key else []
+            argv = virt_customize.customize(reached.path, "raw", items, words)
             add(f"virt-customize ({virt_customize.accelerator}), {what}", reached, argv, options.slow_runs)
         if not key:
             continue
