@@ -78,6 +78,9 @@ fn journalled() -> Vec<String> {
         &format!("write {JOURNAL}"),
         &format!("sync {JOURNAL}"),
         "sync directory",
+        // Its header, when all else of it is durable.
+        &format!("write {JOURNAL}"),
+        &format!("sync {JOURNAL}"),
         "write disk.raw",
         "sync disk.raw",
         &format!("remove {JOURNAL}"),

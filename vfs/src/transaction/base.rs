@@ -200,6 +200,12 @@ impl Base {
         self.host.journal().append(buf).map_err(|e| self.journal_failed("write the journal", e))
     }
 
+    /// Writes the journal's header, over nothing.
+    pub(super) fn seal_journal(&self, buf: &[u8]) -> Result<()> {
+        self.counters.write(buf.len());
+        self.host.journal().seal(buf).map_err(|e| self.journal_failed("write the journal", e))
+    }
+
     pub(super) fn sync_journal(&self) -> Result<()> {
         self.counters.fsync();
         self.host.journal().sync().map_err(|e| self.journal_failed("make the journal durable", e))

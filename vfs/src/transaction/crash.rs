@@ -382,6 +382,9 @@ impl Sidecar for CrashHost {
         let offset = inner.now.journal.as_ref().map_or(0, |journal| journal.len() as u64);
         inner.act(Op::Append { offset, bytes: buf.to_vec() })
     }
+    fn seal(&self, buf: &[u8]) -> io::Result<()> {
+        self.act(Op::Append { offset: 0, bytes: buf.to_vec() })
+    }
     fn sync(&self) -> io::Result<()> {
         self.act(Op::SyncJournal)
     }

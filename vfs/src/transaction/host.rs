@@ -94,6 +94,9 @@ pub trait Sidecar: Debug + Send + Sync {
     /// Appends to the file that was created. On an error any part may have been written.
     fn append(&self, buf: &[u8]) -> io::Result<()>;
 
+    /// Writes over the first bytes of the file that was created, all of them in one sector.
+    fn seal(&self, buf: &[u8]) -> io::Result<()>;
+
     /// Makes the file's contents durable.
     fn sync(&self) -> io::Result<()>;
 

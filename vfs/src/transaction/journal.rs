@@ -2,6 +2,7 @@
 
 use super::base::Base;
 use super::changes::{self, CHUNK};
+use super::damaged::{self, Remains, Start};
 use super::overlay::Overlay;
 use super::record::{Extent, HEADER, Header, Opening, RECORD_HEADER, Stored, TRAILER};
 use crate::block::BlockDevice;
@@ -19,6 +20,9 @@ pub(super) fn write(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> R
     let written = fill(base, overlay, changed).and_then(|header| {
         base.sync_journal()?;
         base.sync_dir()?;
+        // A journal with a header is one that was durable.
+        base.seal_journal(&header.encode())?;
+        base.sync_journal()?;
         Ok(Journal::new(header))
     });
     written.map_err(|error| abandon(base, "the commit failed before it began", error))
@@ -37,7 +41,7 @@ pub(super) fn abandon(base: &Base, what: &str, error: Error) -> Error {
     base.unfinished(message, error).with_hint("remove the journal, or the next run may finish the commit")
 }
 
-/// Streams the journal's bytes to its file.
+/// Streams the journal's bytes to its file, with nothing yet in the place of the header.
 fn fill(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> Result<Header> {
     let (mut old, mut new) = (Vec::new(), Vec::new());
     let mut extents = Vec::new();
@@ -46,6 +50,7 @@ fn fill(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> Result<Header
         image_size: base.size(),
         stamp: base.stamp()?,
         records: 0,
+        extents: 0,
         journal_size: (HEADER + TRAILER) as u64,
     };
     for (offset, len) in changed.iter().flat_map(changes::chunks) {
@@ -55,10 +60,12 @@ fn fill(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> Result<Header
         overlay.read_at(&mut new, offset)?;
         let extent = Extent { offset, len, old: Stored::of(&old), new: Stored::of(&new) };
         header.records += 1;
+        header.extents = crc32c_append(header.extents, &extent.start());
         header.journal_size += (RECORD_HEADER + extent.body()) as u64;
         extents.push(extent);
     }
-    let mut pending = header.encode().to_vec();
+    base.append_journal(&[0; HEADER])?;
+    let mut pending = Vec::new();
     let mut checksum = 0;
     for extent in extents {
         old.resize(extent.len, 0);
@@ -110,8 +117,8 @@ pub(super) fn random_id() -> [u8; 16] {
 pub(super) enum Found {
     /// Nothing.
     Nothing,
-    /// The beginning of a journal: the commit had not touched the image yet.
-    Torn,
+    /// A journal of a commit that had not touched the image yet, or one that was damaged later.
+    Remains(Remains),
     /// A whole journal.
     Complete(Journal),
 }
@@ -135,7 +142,8 @@ pub(super) fn find(base: &Base) -> Result<Found> {
     base.read_journal(&mut first, 0)?;
     let header = match Header::decode(&first) {
         Opening::Header(header) => header,
-        Opening::Torn => return Ok(Found::Torn),
+        Opening::Blank => return Ok(Found::Remains(Remains { start: Start::Blank, size })),
+        Opening::Damaged => return Ok(Found::Remains(Remains { start: Start::Damaged, size })),
         Opening::Version(version) => {
             let message = format!("this journal has version {version}, which this imgraft does not know");
             let error = base.journal_error(ErrorKind::Unsupported, message);
@@ -144,25 +152,22 @@ pub(super) fn find(base: &Base) -> Result<Found> {
         Opening::Foreign => {
             let error =
                 base.journal_error(ErrorKind::Denied, "this has the name of the image's journal and is not one");
-            return Err(error.with_hint("find out what it is, and move it away"));
+            return Err(error.with_hint(
+                "find out what it is before you move it away: if it is a journal that was damaged, the image may be half \
+                 written",
+            ));
         }
     };
-    // The writer counted before it wrote: another size is a journal that was not finished.
+    let damaged = Found::Remains(Remains { start: Start::Header(header), size });
+    // The writer counted before it wrote.
     if size != header.journal_size || size < (HEADER + TRAILER) as u64 {
-        return Ok(Found::Torn);
+        return Ok(damaged);
     }
     let end = size - TRAILER as u64;
-    let mut checksum = 0;
-    let mut buf = Vec::new();
-    for (at, len) in changes::chunks(&(0..end)) {
-        buf.resize(len, 0);
-        base.read_journal(&mut buf, at)?;
-        checksum = crc32c_append(checksum, &buf);
-    }
     let mut trailer = [0; TRAILER];
     base.read_journal(&mut trailer, end)?;
-    if trailer != header.trailer(checksum) {
-        return Ok(Found::Torn);
+    if trailer != header.trailer(damaged::checksum(base, end)?) {
+        return Ok(damaged);
     }
     Ok(Found::Complete(Journal::new(header)))
 }

@@ -20,6 +20,7 @@ mod crash_fresh;
 mod crash_kinds;
 #[cfg(test)]
 mod crash_tests;
+mod damaged;
 mod device;
 mod draft;
 mod file;

@@ -3,7 +3,8 @@
 //! All numbers are little-endian. For every sector of 512 bytes a record has the CRC-32C of what the image held and of
 //! what it shall hold: recovery sees by them, sector by sector, whether the image is the one that the journal was made
 //! for. Then follow the old bytes, by which a commit that fails is taken back, and the new ones; bytes that are all zero
-//! are left out. A journal counts only with its trailer, whose checksum is over everything before it.
+//! are left out. The trailer's checksum is over everything between it and the header. The header is written last, when all
+//! else is durable: a journal without one is of a commit that has not begun.
 //!
 //! The journal holds what goes into the guest, password hashes and keys included; its file has mode 0600.
 
@@ -15,7 +16,7 @@ use crc32c::crc32c;
 
 const MAGIC: &[u8; 8] = b"IMGRAFTJ";
 const TRAILER_MAGIC: &[u8; 8] = b"IMGRAFTE";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// In a header: the image's host keeps no time of its last write.
 const TIMELESS: u32 = 1;
@@ -31,6 +32,8 @@ pub(super) struct Header {
     pub(super) stamp: Stamp,
     /// The number of records.
     pub(super) records: u64,
+    /// The CRC-32C of their beginnings, one after the other: of where they lie.
+    pub(super) extents: u32,
     /// The size of the journal in bytes, from the header to the trailer.
     pub(super) journal_size: u64,
 }
@@ -40,8 +43,10 @@ pub(super) struct Header {
 pub(super) enum Opening {
     /// A journal's header.
     Header(Header),
-    /// What a crash leaves of a header.
-    Torn,
+    /// Nothing: the place of a header that was never written.
+    Blank,
+    /// What was a header; its one sector is written whole or not at all.
+    Damaged,
     /// A journal of another version.
     Version(u32),
     /// Something else: not ours to remove.
@@ -59,20 +64,23 @@ impl Header {
         }
         bytes[64..72].copy_from_slice(&self.records.to_le_bytes());
         bytes[72..80].copy_from_slice(&self.journal_size.to_le_bytes());
+        bytes[80..84].copy_from_slice(&self.extents.to_le_bytes());
         sealed::sign(&mut bytes);
         bytes
     }
 
     /// Judges the first bytes of a file: all of them where it is shorter than a header.
     pub(super) fn decode(bytes: &[u8]) -> Opening {
+        if bytes.iter().all(|&byte| byte == 0) {
+            return Opening::Blank;
+        }
         let magic = bytes.len().min(MAGIC.len());
         if bytes[..magic] != MAGIC[..magic] {
-            // A filesystem may keep the length of a file and lose its bytes.
-            return if bytes.iter().all(|&byte| byte == 0) { Opening::Torn } else { Opening::Foreign };
+            return Opening::Foreign;
         }
-        let Ok(bytes) = <&[u8; HEADER]>::try_from(bytes) else { return Opening::Torn };
+        let Ok(bytes) = <&[u8; HEADER]>::try_from(bytes) else { return Opening::Damaged };
         if !sealed::is_signed(bytes) {
-            return Opening::Torn;
+            return Opening::Damaged;
         }
         match u32_at(bytes, 8) {
             VERSION => {}
@@ -87,13 +95,19 @@ impl Header {
             },
             records: u64_at(bytes, 64),
             journal_size: u64_at(bytes, 72),
+            extents: u32_at(bytes, 80),
         })
     }
 
-    /// The end of the journal, where `checksum` is the CRC-32C of everything before it.
+    /// The end of the journal, where `checksum` is the CRC-32C of everything between the header and it.
     pub(super) fn trailer(&self, checksum: u32) -> [u8; TRAILER] {
         sealed::trailer(TRAILER_MAGIC, self.id, checksum)
     }
+}
+
+/// Whether this is the end of a journal, whatever its header, whose checksum is this one.
+pub(super) fn vouches(trailer: &[u8; TRAILER], checksum: u32) -> bool {
+    *trailer == sealed::trailer(TRAILER_MAGIC, sealed::id_of_trailer(trailer), checksum)
 }
 
 /// The start of a record: a range of the image, of at most [`CHUNK`](super::changes::CHUNK) bytes.
@@ -156,13 +170,20 @@ impl Extent {
         self.sectors() * 8 + self.old.bytes(self.len)
     }
 
+    /// The beginning of its record.
+    pub(super) fn start(&self) -> [u8; RECORD_HEADER] {
+        let mut start = [0; RECORD_HEADER];
+        start[..8].copy_from_slice(&self.offset.to_le_bytes());
+        // At most CHUNK.
+        start[8..12].copy_from_slice(&(self.len as u32).to_le_bytes());
+        let flag = |stored: Stored, zeros| if stored == Stored::Zeros { zeros } else { 0 };
+        start[12..].copy_from_slice(&(flag(self.old, OLD_ZEROS) | flag(self.new, NEW_ZEROS)).to_le_bytes());
+        start
+    }
+
     /// Appends the record that turns `old` into `new`, both of which are as long as this range.
     pub(super) fn encode(&self, old: &[u8], new: &[u8], to: &mut Vec<u8>) {
-        to.extend_from_slice(&self.offset.to_le_bytes());
-        // At most CHUNK.
-        to.extend_from_slice(&(self.len as u32).to_le_bytes());
-        let flag = |stored: Stored, zeros| if stored == Stored::Zeros { zeros } else { 0 };
-        to.extend_from_slice(&(flag(self.old, OLD_ZEROS) | flag(self.new, NEW_ZEROS)).to_le_bytes());
+        to.extend_from_slice(&self.start());
         for (old, new) in old.chunks(SECTOR).zip(new.chunks(SECTOR)) {
             to.extend_from_slice(&crc32c(old).to_le_bytes());
             to.extend_from_slice(&crc32c(new).to_le_bytes());
@@ -189,6 +210,7 @@ mod tests {
             image_size: 1 << 40,
             stamp: Stamp { inode: 7, time: Some(Time { seconds: -3, nanos: 999_999_999 }) },
             records: 2,
+            extents: 0x1234_5678,
             journal_size: 4096,
         }
     }
@@ -204,16 +226,17 @@ mod tests {
     #[test]
     fn every_cut_and_every_flipped_byte_of_a_header_is_seen() {
         let bytes = header().encode();
-        for len in 0..HEADER {
-            assert_eq!(Header::decode(&bytes[..len]), Opening::Torn, "{len} bytes");
+        assert_eq!(Header::decode(&[]), Opening::Blank);
+        for len in 1..HEADER {
+            assert_eq!(Header::decode(&bytes[..len]), Opening::Damaged, "{len} bytes");
         }
         for at in 0..HEADER {
             let mut bytes = bytes;
             bytes[at] ^= 0x10;
-            let expected = if at < 8 { Opening::Foreign } else { Opening::Torn };
+            let expected = if at < 8 { Opening::Foreign } else { Opening::Damaged };
             assert_eq!(Header::decode(&bytes), expected, "byte {at}");
         }
-        assert_eq!(Header::decode(&[0; HEADER]), Opening::Torn);
+        assert_eq!(Header::decode(&[0; HEADER]), Opening::Blank);
         assert_eq!(Header::decode(b"#!/bin/sh\n"), Opening::Foreign);
     }
 

@@ -3,6 +3,7 @@
 use super::base::Base;
 use super::changes::SECTOR;
 use super::commit::{self, Trace};
+use super::damaged::Whole;
 use super::journal::{self, Found, Journal, Record};
 use super::record::checksums;
 use crate::block::BlockDevice;
@@ -31,11 +32,21 @@ enum State {
 
 /// Finishes or discards what an interrupted run left; the image is locked for writing.
 ///
-/// `Denied` where the image is not the one that the journal was made for, and nothing is applied.
+/// `Denied` where the image is not the one that the journal was made for, `Corrupt` where the journal is damaged and the
+/// image may hold a part of it; nothing is applied then, and the journal is kept.
 pub(super) fn recover(base: &Base) -> Result<Recovery> {
     let journal = match journal::find(base)? {
         Found::Nothing => return Ok(Recovery::Nothing),
-        Found::Torn => return discard(base),
+        Found::Remains(remains) => {
+            return match remains.judge(base)? {
+                Whole::Old => discard(base),
+                Whole::New => {
+                    base.sync()?;
+                    journal::remove_applied(base)?;
+                    Ok(Recovery::Finished)
+                }
+            };
+        }
         Found::Complete(journal) => journal,
     };
     if journal.header.image_size != base.size() {
@@ -59,10 +70,12 @@ pub(super) fn recover(base: &Base) -> Result<Recovery> {
     }
 }
 
-/// Fails with `InUse` where a commit has to be finished first; writes nothing.
+/// Fails with `InUse` where a commit has to be finished first, `Corrupt` where its journal is damaged and the image may hold
+/// a part of it; writes nothing.
 pub(super) fn refuse_pending(base: &Base) -> Result<()> {
     match journal::find(base)? {
-        Found::Nothing | Found::Torn => Ok(()),
+        Found::Nothing => Ok(()),
+        Found::Remains(remains) => remains.judge(base).map(drop),
         Found::Complete(_) => {
             let error = base.error(ErrorKind::InUse, "an interrupted run has left a commit to finish");
             Err(error.with_hint(format!("run: {}", base.recover_command())))

@@ -4,6 +4,7 @@ use super::base::Base;
 use super::crash::{Clock, CrashHost, Disk, Op};
 use super::file::FileHost;
 use super::overlay::Overlay;
+use super::record::{HEADER, RECORD_HEADER};
 use super::{Access, CommitPlan, Recovery, StateDir, Transaction, changes, journal, recover};
 use crate::block::BlockDevice;
 use crate::error::ErrorKind;
@@ -46,6 +47,12 @@ fn interrupted() -> Interrupted {
 impl Interrupted {
     fn image(&self) -> Vec<u8> {
         fs::read(&self.image).unwrap()
+    }
+
+    /// Puts a journal beside the image.
+    fn leave(&self, journal: &[u8]) {
+        fs::write(&self.journal, journal).unwrap();
+        fs::set_permissions(&self.journal, Permissions::from_mode(0o600)).unwrap();
     }
 
     fn write(&self, bytes: &[u8], offset: u64) {
@@ -102,29 +109,123 @@ fn a_half_applied_journal_is_finished_even_when_the_image_moved() {
     run.recovers(Recovery::Finished, &run.new);
 }
 
+/// A journal as a crash leaves it before it has its header.
+fn without_header(whole: &[u8]) -> Vec<u8> {
+    [&[0; HEADER], &whole[HEADER..]].concat()
+}
+
 #[test]
-fn every_cut_of_a_journal_is_discarded() {
+fn a_journal_that_was_never_durable_is_discarded() {
     let run = interrupted();
     let whole = fs::read(&run.journal).unwrap();
-    for len in (0..whole.len()).step_by(97).chain([0, 1, 511, 512, 513, whole.len() - 1]) {
-        fs::write(&run.journal, &whole[..len]).unwrap();
-        fs::set_permissions(&run.journal, Permissions::from_mode(0o600)).unwrap();
+    let torn = without_header(&whole);
+    let cuts =
+        (0..whole.len()).step_by(97).chain([0, 1, 511, 512, 513, whole.len() - 1]).map(|len| torn[..len].to_vec());
+    // The length has arrived, and some of the sectors.
+    let holes = (0..whole.len() / 512).map(|sector| {
+        let mut bytes = torn.clone();
+        bytes[sector * 512..][..512].fill(0);
+        bytes
+    });
+    for bytes in cuts.chain(holes).chain([torn.clone(), vec![0; whole.len()]]) {
+        run.leave(&bytes);
         Transaction::begin(&run.image, Access::Read).unwrap();
         run.recovers(Recovery::Discarded, &run.old);
+    }
+    // A guest has run since.
+    run.leave(&torn);
+    run.write(b"guest", 30_000);
+    run.write(b"guest", 5000);
+    let image = run.image();
+    run.recovers(Recovery::Discarded, &image);
+}
+
+#[test]
+fn damage_to_a_journal_matters_where_the_image_cannot_be_shown_to_be_whole() {
+    let run = interrupted();
+    let whole = fs::read(&run.journal).unwrap();
+    // The records are of 4 KiB and of 12 KiB.
+    let first = HEADER..HEADER + RECORD_HEADER;
+    let second = first.end + 8 * 8 + 2 * 4096;
+    let second = second..second + RECORD_HEADER;
+    let places = (0..whole.len()).step_by(61).chain(0..100).chain(first.clone()).chain(second.clone());
+    for at in places.chain(whole.len() - 32..whole.len()) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        run.leave(&bytes);
+        if at < 8 {
+            run.refused(ErrorKind::Denied);
+        } else if first.contains(&at) || second.contains(&at) {
+            run.refused(ErrorKind::Corrupt);
+        } else {
+            Transaction::begin(&run.image, Access::Read).unwrap();
+            run.recovers(Recovery::Discarded, &run.old);
+        }
+    }
+    // What is cut off may be in the image.
+    for len in [1, 511, 512, 513, second.start, second.end, whole.len() - 1] {
+        run.leave(&whole[..len]);
+        run.refused(ErrorKind::Corrupt);
+    }
+    // All of the commit is in the image.
+    run.write(&run.new, 0);
+    for at in [20, first.end + 3, whole.len() - 3] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        run.leave(&bytes);
+        run.recovers(Recovery::Finished, &run.new);
     }
 }
 
 #[test]
-fn every_flipped_byte_of_a_journal_is_seen() {
+fn a_damaged_journal_of_a_half_applied_image_is_kept() {
     let run = interrupted();
     let whole = fs::read(&run.journal).unwrap();
-    for at in (8..whole.len()).step_by(61).chain(8..80) {
-        let mut bytes = whole.clone();
-        bytes[at] ^= 1;
-        fs::write(&run.journal, &bytes).unwrap();
-        fs::set_permissions(&run.journal, Permissions::from_mode(0o600)).unwrap();
-        run.recovers(Recovery::Discarded, &run.old);
+    let made = fs::metadata(&run.image).unwrap().modified().unwrap();
+    for written in [4096..8192, 49_664..50_176, 59_904..60_416] {
+        fs::write(&run.image, &run.old).unwrap();
+        run.write(&run.new[written.clone()], written.start as u64);
+        // A crash may have lost the time of the write.
+        OpenOptions::new().write(true).open(&run.image).unwrap().set_modified(made).unwrap();
+        let image = run.image();
+        let flips = (0..whole.len()).step_by(67).chain(0..100).chain(HEADER..HEADER + 100).map(|at| {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            bytes
+        });
+        let cuts = [1, 511, 512, 700, 9000, whole.len() - 1].map(|len| whole[..len].to_vec());
+        for bytes in flips.chain(cuts).chain([without_header(&whole)]) {
+            run.leave(&bytes);
+            for access in [Access::Read, Access::Write] {
+                let error = Transaction::begin(&run.image, access).unwrap_err();
+                assert!(matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Denied), "{error:?}");
+                let hint = error.hint().unwrap();
+                assert!(hint.contains("half written") || hint.contains("keep both"), "{hint}");
+            }
+            assert!(run.image() == image && fs::read(&run.journal).unwrap() == bytes);
+        }
+        run.leave(&whole);
+        run.recovers(Recovery::Finished, &run.new);
     }
+}
+
+/// A record that was moved by damage compares with other bytes, here with the same ones.
+#[test]
+fn a_record_that_damage_has_moved_proves_nothing() {
+    let host = CrashHost::new(Disk::new(vec![0; 100_000]));
+    let txn = Transaction::over(Box::new(host.clone()), Access::Write).unwrap();
+    txn.overlay().write_at(&[7; 512], 8192).unwrap();
+    txn.commit(CommitPlan::Journal).unwrap();
+    let (before, log) = host.log();
+    let interrupted = CrashHost::new(before);
+    let applied = log.iter().position(|op| matches!(op, Op::Write { .. })).unwrap();
+    log.into_iter().take(applied + 1).for_each(|op| interrupted.replay(op));
+    let mut left = interrupted.disk();
+    // The record begins at byte 8192, and now at 12288.
+    left.journal.as_mut().unwrap()[HEADER + 1] ^= 0x10;
+    let host = CrashHost::new(left.clone());
+    let error = Transaction::over(Box::new(host.clone()), Access::Write).unwrap_err();
+    assert_eq!((error.kind(), host.disk()), (ErrorKind::Corrupt, left));
 }
 
 #[test]
@@ -224,7 +325,7 @@ fn what_is_no_journal_of_ours_is_neither_used_nor_removed() {
 /// A journal with a right checksum whose records lie.
 #[test]
 fn a_hostile_journal_writes_nothing_and_asks_for_no_memory() {
-    use super::record::{HEADER, Header, Opening, TRAILER};
+    use super::record::{Header, Opening, TRAILER};
     let run = interrupted();
     let whole = fs::read(&run.journal).unwrap();
     let Opening::Header(header) = Header::decode(&whole[..HEADER]) else { panic!() };
@@ -234,7 +335,7 @@ fn a_hostile_journal_writes_nothing_and_asks_for_no_memory() {
         change(&mut bytes, &mut header);
         header.journal_size = (bytes.len() + TRAILER) as u64;
         bytes[..HEADER].copy_from_slice(&header.encode());
-        let trailer = header.trailer(crc32c::crc32c(&bytes));
+        let trailer = header.trailer(crc32c::crc32c(&bytes[HEADER..]));
         bytes.extend_from_slice(&trailer);
         fs::write(&run.journal, &bytes).unwrap();
         run.refused(ErrorKind::Corrupt);

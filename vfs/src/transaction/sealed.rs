@@ -54,6 +54,13 @@ pub(super) fn trailer(magic: &[u8; 8], id: [u8; 16], checksum: u32) -> [u8; TRAI
     bytes
 }
 
+/// The random number in the end of a file.
+pub(super) fn id_of_trailer(trailer: &[u8; TRAILER]) -> [u8; 16] {
+    let mut id = [0; 16];
+    id.copy_from_slice(&trailer[8..24]);
+    id
+}
+
 /// Where a record lies: the offset in the image and the length with which it begins, where they are such as this tool
 /// writes: in sectors, not empty, not before `from`, and inside `size`.
 pub(super) fn range(bytes: &[u8; RECORD_HEADER], from: u64, size: u64) -> Option<(u64, usize)> {

@@ -269,6 +269,10 @@ impl Sidecar for FileSidecar {
         self.with(|file| file.write_all(buf))
     }
 
+    fn seal(&self, buf: &[u8]) -> io::Result<()> {
+        self.with(|file| file.write_all_at(buf, 0))
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.with(|file| file.sync_all())
     }
