@@ -133,3 +133,82 @@ fn a_base_that_was_cut_is_named() {
     assert!(!shown.contains("ends at byte"), "{shown}");
     expect(0, &items.on(&top, &["--backing-chain"]));
 }
+
+/// The journal of a data file has its place before either file is written to.
+#[test]
+fn the_journal_of_a_data_file_can_lie_elsewhere() {
+    if !oracle::have("qemu-img") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let items = FiveItems::new(&scratch);
+    // No room for the journal's name.
+    let (top, data) = (scratch.path().join("top.qcow2"), scratch.path().join("d".repeat(250)));
+    let state = scratch.path().join("state");
+    let start = raw_phony(&scratch);
+    let options = format!("data_file={},data_file_raw=off", text(&data));
+    oracle::succeed("qemu-img", &["convert", "-f", "raw", "-O", "qcow2", "-o", &options, text(&start), text(&top)]);
+    let before = [&top, &data].map(|path| oracle::sha256(path));
+    let output = run(&items.on(&top, &["--data-file", text(&data)]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("leaves no room") && said.contains("--state-dir") && said.contains("as it was"), "{said}");
+    assert_eq!([&top, &data].map(|path| oracle::sha256(path)), before);
+    let elsewhere = ["--data-file", text(&data), "--state-dir", text(&state)];
+    expect(0, &items.on(&top, &elsewhere));
+    assert_eq!(std::fs::read_dir(&state).expect("a directory").count(), 0);
+    assert_eq!(expect(0, &["cat", text(&top), "/etc/motd", "--backing-chain"]), "put here by imgraft\n");
+    oracle::succeed("qemu-img", &["check", "-q", text(&top)]);
+    assert!(expect(0, &[&["recover", text(&top)], &elsewhere[..]].concat()).contains("nothing"));
+    // What lies beside the file is not overlooked.
+    let plain = scratch.path().join("disk.data");
+    std::fs::copy(&data, &plain).expect("it copies");
+    oracle::succeed("qemu-img", &["amend", "-f", "qcow2", "-o", "data_file=disk.data", text(&top)]);
+    std::fs::remove_file(&data).expect("it is there");
+    std::fs::write(scratch.path().join(".disk.data.imgraft-journal"), b"").expect("it is written");
+    let output = run(&items.on(&top, &["--data-file", text(&plain), "--state-dir", text(&state)]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(4) && said.contains("looks in another place"), "{said}");
+    expect(0, &items.on(&top, &["--data-file", text(&plain)]));
+}
+
+/// 65 files whose tables are as large as can be, of holes: what a small disk does not need of them takes no memory, and
+/// what a large one needs has a limit.
+#[test]
+fn a_chain_of_large_tables_takes_little_memory() {
+    use std::os::unix::fs::FileExt;
+    if !oracle::have("qemu-img") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let at = |number: usize| scratch.path().join(format!("{number}.qcow2"));
+    for number in 0..65 {
+        let (path, below) = (at(number), at(number.saturating_sub(1)));
+        let backing = if number > 0 { &["-b", text(&below), "-F", "qcow2"][..] } else { &[] };
+        oracle::succeed("qemu-img", &[&["create", "-u", "-q", "-f", "qcow2"], backing, &[text(&path), "64M"]].concat());
+        let bytes = std::fs::read(&path).expect("it is there");
+        let file = std::fs::OpenOptions::new().write(true).open(&path).expect("it opens");
+        let end = (bytes.len() as u64).next_multiple_of(65_536);
+        // 32 MiB of L1 entries, then 8 MiB of refcount table.
+        let (l1, refcounts) = (end, end + (32 << 20));
+        file.set_len(refcounts + (8 << 20)).expect("a hole");
+        file.write_all_at(&(4_u32 << 20).to_be_bytes(), 36).expect("it writes");
+        file.write_all_at(&l1.to_be_bytes(), 40).expect("it writes");
+        let old = u64::from_be_bytes(bytes[48..56].try_into().expect("eight bytes")) as usize;
+        file.write_all_at(&bytes[old..old + 65_536], refcounts).expect("it writes");
+        file.write_all_at(&refcounts.to_be_bytes(), 48).expect("it writes");
+        file.write_all_at(&128_u32.to_be_bytes(), 56).expect("it writes");
+    }
+    let inspect = || {
+        let script = "ulimit -v 500000; exec \"$0\" inspect --backing-chain \"$1\"";
+        let output = oracle::tool("sh", &["-c", script, env!("CARGO_BIN_EXE_imgraft"), text(&at(64))]);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    assert_eq!(inspect(), (Some(0), String::new()));
+    for number in 0..65 {
+        let file = std::fs::OpenOptions::new().write(true).open(at(number)).expect("it opens");
+        file.write_all_at(&(1_u64 << 51).to_be_bytes(), 24).expect("it writes");
+    }
+    let (status, said) = inspect();
+    assert!(status == Some(3) && said.contains("256 MiB of memory") && said.contains("qemu-img rebase"), "{said}");
+}

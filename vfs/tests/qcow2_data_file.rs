@@ -420,3 +420,30 @@ fn kills_leave_a_version() {
     let (recovery, unseen) = image::recover(&Source { data_file: None, ..source(&path) }).unwrap();
     assert_eq!((recovery, unseen.unwrap().name), (Recovery::Nothing, text(&data).as_bytes().to_vec()));
 }
+
+/// A data file that is to be the raw disk and is not: a newer image has written to it, and an edit through an older copy would
+/// put zeros over that.
+#[test]
+fn a_raw_data_file_that_is_not_the_disk_is_not_written() {
+    if !qemu::available() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let [path, data, newer] = ["disk.qcow2", "data", "newer.qcow2"].map(|name| dir.path().join(name));
+    create(&path, &data, ",data_file_raw=on");
+    qemu::io(&path, &["write -P 7 0 512k".to_owned(), "write -z 128k 128k".to_owned()]);
+    fs::copy(&path, &newer).unwrap();
+    qemu::io(&newer, &["write -P 8 128k 64k".to_owned()]);
+    let before = (fs::read(&path).unwrap(), fs::read(&data).unwrap());
+    let edit = begin(&path, &Destination::InPlace);
+    let error = edit.disk().write_at(&[9; 512], 130 << 10).unwrap_err();
+    assert_eq!(error.kind(), Corrupt);
+    assert!(error.to_string().contains("raw disk") && error.hint().unwrap().contains("qemu-img compare"), "{error:?}");
+    assert!(edit.finish().is_err());
+    drop(edit);
+    // The zeros that it has too may be written over.
+    let edit = begin(&path, &Destination::InPlace);
+    edit.disk().write_at(&[9; 512], 200 << 10).unwrap();
+    drop(edit);
+    assert!((fs::read(&path).unwrap(), fs::read(&data).unwrap()) == before);
+}

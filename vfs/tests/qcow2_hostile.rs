@@ -286,3 +286,45 @@ fn the_largest_tables() {
     // The old L1 and refcount tables are not counted.
     assert_eq!(disk.finish().unwrap_err().kind(), ErrorKind::Corrupt);
 }
+
+/// An entry that names what something else uses too, and is counted once: a write there would free it.
+#[test]
+fn clusters_that_are_used_twice_are_not_freed() {
+    if !qemu::available() {
+        return;
+    }
+    const MASK: u64 = 0x00ff_ffff_ffff_fe00;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("disk.qcow2");
+    qemu::img(&["create", "-q", "-f", "qcow2", "-o", "cluster_size=512", text(&path), "200k"]);
+    qemu::io(&path, &["write -P 5 0 150k".to_owned()]);
+    qemu::img(&["snapshot", "-c", "one", text(&path)]);
+    // The clusters of the first table, and itself, are the active disk's alone.
+    qemu::io(&path, &["write -P 6 0 34k".to_owned()]);
+    let image = fs::read(&path).unwrap();
+    let at = |place: u64| u64::from_be_bytes(image[place as usize..][..8].try_into().unwrap());
+    let [l1, refcounts, snapshots] = [at(40), at(48), at(64)];
+    let [first, second] = [0, 8].map(|entry| at(l1 + entry) & MASK);
+    let victims = [
+        ("another L2 table", second),
+        ("a refcount block", at(refcounts)),
+        ("another entry's cluster", at(first + 8 * 9) & MASK),
+        ("the L1 table of a snapshot", at(snapshots)),
+        ("the snapshot table", snapshots),
+    ];
+    let write = |bytes: Vec<u8>| {
+        let disk = Qcow2::open(Arc::new(Overlay::new(Arc::new(MemDevice::new(bytes)))))?;
+        disk.write_at(b"here", 3 * 512)?;
+        disk.finish()
+    };
+    let CommitPlan::Switch { freed, .. } = write(image.clone()).unwrap() else { panic!() };
+    let own = at(first + 8 * 3) & MASK;
+    assert!(freed.iter().any(|range| range.contains(&own)), "{freed:?}");
+    for (what, victim) in victims {
+        let mut bytes = image.clone();
+        bytes[first as usize + 8 * 3..][..8].copy_from_slice(&(victim | 1 << 63).to_be_bytes());
+        let error = write(bytes).expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}: {error:?}");
+        assert!(error.hint().unwrap().contains("qemu-img check"), "{what}: {error:?}");
+    }
+}

@@ -2,9 +2,9 @@
 
 use imgraft_vfs::ErrorKind;
 use imgraft_vfs::block::BlockDevice;
-use imgraft_vfs::transaction::{Access, CommitPlan, IoCounts, Recovery, Transaction};
+use imgraft_vfs::transaction::{Access, CommitPlan, Existing, IoCounts, NewFile, Recovery, Transaction};
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -230,4 +230,51 @@ fn two_writers_conflict_and_two_readers_do_not() {
     assert_eq!(refused(&path, Access::Read).kind(), ErrorKind::InUse, "the overlay keeps the lock");
     drop(overlay);
     assert_eq!(begin(&path).recovered(), Recovery::Nothing);
+}
+
+/// Somebody who asks for no locks replaces the image, cuts it or writes to it: the run has nothing to do with that.
+#[test]
+fn an_image_that_somebody_changed_meanwhile_is_left_alone() {
+    let resize = |path: &Path, len: u64| fs::OpenOptions::new().write(true).open(path).unwrap().set_len(len).unwrap();
+    let replace = |path: &Path| {
+        let other = path.with_file_name("other");
+        fs::copy(path, &other).unwrap();
+        fs::rename(&other, path).unwrap();
+    };
+    let write = |path: &Path| {
+        let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+        file.write_all_at(b"guest", 100).unwrap();
+        file.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(1)).unwrap();
+    };
+    type Meddle<'a> = &'a dyn Fn(&Path);
+    let meddlers: [(&str, Meddle); 5] = [
+        ("replaced", &replace),
+        ("removed", &|path| fs::remove_file(path).unwrap()),
+        ("cut", &|path| resize(path, 5000)),
+        ("lengthened", &|path| resize(path, 30_000)),
+        ("written to", &write),
+    ];
+    for (what, meddle) in meddlers {
+        for plan in [CommitPlan::Journal, CommitPlan::Switch { sector: 1024, freed: Vec::new() }] {
+            let (dir, path, _) = image(10_000);
+            let txn = begin(&path);
+            txn.overlay().write_at(b"new header", 1024).unwrap();
+            let copy = NewFile::create(&dir.path().join("copy"), Existing::Refuse).unwrap();
+            meddle(&path);
+            let left = fs::read(&path).ok();
+            let errors = [txn.copy_to(&copy, &mut |_, _| {}).unwrap_err(), txn.commit(plan).unwrap_err()];
+            for error in errors {
+                assert_eq!(error.kind(), ErrorKind::InUse, "{what}: {error:?}");
+                assert!(error.to_string().contains("nothing was written") && error.hint().is_some(), "{error:?}");
+            }
+            drop(copy);
+            assert!(fs::read(&path).ok() == left, "{what}");
+            assert_eq!(names(&dir).len(), usize::from(left.is_some()), "{what}: {:?}", names(&dir));
+        }
+    }
+    // Where nothing is to be written, there is nothing to protect.
+    let (_dir, path, _) = image(10_000);
+    let txn = begin(&path);
+    write(&path);
+    txn.commit(CommitPlan::Journal).unwrap();
 }

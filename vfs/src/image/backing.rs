@@ -1,19 +1,26 @@
 //! Other files that an image names: refused, unless the caller allows the directories that they lie in.
 
 use super::data_file::{DataFile, HeldDataFile};
+use super::qcow2::Purpose;
 use super::{Format, ImageFormat, Source, inspect, qcow2, raw};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::shell;
-use crate::transaction::{Access, FileHost, Overlay, Transaction};
+use crate::transaction::{Access, FileHost, Overlay, StateDir, Transaction};
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
-/// The most files that a chain has below the image. Each costs the memory of an open image.
+/// The most files that a chain has below the image.
 const MAX_DEPTH: usize = 64;
+
+/// The most bytes of tables and clusters that the files below the image come to hold, all together. With the usual clusters
+/// it is enough for 64 files of some TiB.
+const MEMORY: u64 = 256 << 20;
 
 /// Which other files an image may bring along.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +59,9 @@ pub(super) trait Gate {
 
     /// Opens the external data file; its name is empty where the image does not say it.
     fn data_file(&self, named: &Named) -> Result<DataFile>;
+
+    /// Agrees to these bytes of memory for an image that is only read, or fails with `Unsupported`.
+    fn hold(&self, bytes: u64) -> Result<()>;
 }
 
 /// Refuses every file.
@@ -70,9 +80,14 @@ impl Gate for Closed {
     fn data_file(&self, named: &Named) -> Result<DataFile> {
         let message = format!("qcow2: the image keeps its data in the external data file \"{}\"", named.shown());
         Err(Error::unsupported(Layer::Image, message).with_hint(
-            "if you trust the image, allow reading it with --backing-chain, or writing to it too by its name, --data-file FILE; \
-             or bring it into one file with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
+            "if you trust the image, allow reading it with --backing-chain, or have `imgraft inject` write to it by its name, \
+             --data-file FILE; or bring it into one file with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`",
         ))
+    }
+
+    /// It opens none.
+    fn hold(&self, _bytes: u64) -> Result<()> {
+        Ok(())
     }
 }
 
@@ -87,6 +102,10 @@ impl Gate for DataFileOnly {
 
     fn data_file(&self, _named: &Named) -> Result<DataFile> {
         Ok(self.0.clone())
+    }
+
+    fn hold(&self, bytes: u64) -> Result<()> {
+        Closed.hold(bytes)
     }
 }
 
@@ -118,12 +137,12 @@ pub(crate) fn open_held(
     match (format, backing) {
         (Format::Raw, _) => Ok(Arc::new(raw::Raw::new(host))),
         (Format::Qcow2, Backing::Deny) => Ok(Arc::new(match held {
-            Some(held) => qcow2::Qcow2::open_through(host, &DataFileOnly(held.file()))?,
+            Some(held) => qcow2::Qcow2::open_through(host, &DataFileOnly(held.file()), Purpose::Edit)?,
             None => qcow2::Qcow2::open(host)?,
         })),
         (Format::Qcow2, Backing::Within(directories)) => {
             let gate = Chain { held: held.map(HeldDataFile::file), ..Chain::start(image, directories)? };
-            Ok(Arc::new(qcow2::Qcow2::open_through(host, &gate)?))
+            Ok(Arc::new(qcow2::Qcow2::open_through(host, &gate, Purpose::Edit)?))
         }
     }
 }
@@ -160,7 +179,7 @@ pub(super) fn hold_data_file(host: &Overlay, source: &Source, access: Access) ->
     if fs::canonicalize(chain.path(Role::Data, &named)?).is_ok_and(|found| found != real_path) {
         return Err(another());
     }
-    let (host, _, identity) = chain.open_host(Role::Data, &named, access)?;
+    let (host, _, identity) = chain.open_host(Role::Data, &named, access, &source.state)?;
     let metadata = fs::metadata(path).map_err(|e| cannot("look at the external data file", path, e))?;
     if identity != (metadata.dev(), metadata.ino()) {
         return Err(another());
@@ -211,6 +230,8 @@ struct Chain {
     above: Vec<(u64, u64)>,
     /// The image's external data file, where it is open already.
     held: Option<DataFile>,
+    /// What the files below the image come to hold in memory, in bytes; the whole chain counts in one place.
+    memory: Rc<Cell<u64>>,
 }
 
 impl Chain {
@@ -220,7 +241,13 @@ impl Chain {
             directories => directories.iter().map(|directory| allowed(directory)).collect::<Result<_>>()?,
         };
         let metadata = fs::metadata(image).map_err(|e| cannot("look at the image", image, e))?;
-        Ok(Self { naming: image.to_path_buf(), allowed, above: vec![(metadata.dev(), metadata.ino())], held: None })
+        Ok(Self {
+            naming: image.to_path_buf(),
+            allowed,
+            above: vec![(metadata.dev(), metadata.ino())],
+            held: None,
+            memory: Rc::default(),
+        })
     }
 
     /// The recorded format, where it is one that is supported.
@@ -287,11 +314,17 @@ impl Chain {
 
     /// Opens the file for reading, where it is allowed and not one above; gives its path and its identity too.
     fn open(&self, role: Role, named: &Named) -> Result<(Arc<Overlay>, PathBuf, (u64, u64))> {
-        let (host, path, identity) = self.open_host(role, named, Access::Read)?;
+        let (host, path, identity) = self.open_host(role, named, Access::Read, &StateDir::default())?;
         Ok((Transaction::over_file(host, Access::Read)?.overlay(), path, identity))
     }
 
-    fn open_host(&self, role: Role, named: &Named, access: Access) -> Result<(FileHost, PathBuf, (u64, u64))> {
+    fn open_host(
+        &self,
+        role: Role,
+        named: &Named,
+        access: Access,
+        state: &StateDir,
+    ) -> Result<(FileHost, PathBuf, (u64, u64))> {
         if role == Role::Data && named.name.is_empty() {
             let message = "the image keeps its data in an external data file, and does not say its name";
             return Err(Error::unsupported(Layer::Image, message)
@@ -300,7 +333,7 @@ impl Chain {
         }
         let path = self.path(role, named)?;
         let (directory, below) = self.confine(role, named, &path)?;
-        let host = FileHost::open_beneath(&directory, &below, &path, access)?;
+        let host = FileHost::open_beneath(&directory, &below, &path, access, state)?;
         let identity = host.identity().map_err(|e| cannot("look at a file of the chain", &path, e))?;
         if self.above.contains(&identity) {
             let message = format!("the backing chain comes back to \"{}\"", named.shown());
@@ -327,8 +360,8 @@ impl Gate for Chain {
             Format::Qcow2 => {
                 let mut above = self.above.clone();
                 above.push(identity);
-                let gate = Self { naming: path.clone(), allowed: self.allowed.clone(), above, held: None };
-                let image = qcow2::Qcow2::open_through(overlay, &gate);
+                let gate = Self { naming: path.clone(), above, held: None, ..self.clone() };
+                let image = qcow2::Qcow2::open_through(overlay, &gate, Purpose::ReadBelow);
                 // An error from further down names its own file.
                 Ok(Arc::new(image.map_err(|error| match error.host_path() {
                     Some(_) => error,
@@ -344,6 +377,21 @@ impl Gate for Chain {
         }
         let (overlay, _, _) = self.open(Role::Data, named)?;
         Ok(DataFile::read_only(overlay))
+    }
+
+    fn hold(&self, bytes: u64) -> Result<()> {
+        let memory = self.memory.get().saturating_add(bytes);
+        if memory > MEMORY {
+            let message = format!(
+                "the tables of the backing chain, this file's among them, would take more than {} MiB of memory",
+                MEMORY >> 20
+            );
+            return Err(Error::unsupported(Layer::Image, message)
+                .with_host_path(&self.naming)
+                .with_hint("shorten it with `qemu-img convert` or `qemu-img rebase`"));
+        }
+        self.memory.set(memory);
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@
 //! files goes from one whole state to another, and what the guest reads changes with the data file's commit alone.
 
 use crate::block::BlockDevice;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::transaction::{CommitPlan, IoCounts, Overlay, Recovery, Transaction};
 use std::sync::Arc;
 
@@ -24,6 +24,13 @@ impl DataFile {
     /// One that is only read.
     pub(super) fn read_only(bytes: Arc<Overlay>) -> Self {
         Self { bytes, seed: None }
+    }
+
+    /// Whether the file has these bytes, at byte `offset`, as it is.
+    pub(super) fn holds(&self, bytes: &[u8], offset: u64) -> Result<bool> {
+        let mut there = vec![0; bytes.len()];
+        self.bytes.read_base(&mut there, offset)?;
+        Ok(there == bytes)
     }
 
     /// Notes that the file has to have these bytes, at byte `offset`, before the image maps them.
@@ -68,14 +75,31 @@ impl HeldDataFile {
     ///
     /// Three steps, each durable before the next begins: the data file gets what the guest reads in the clusters that
     /// are to be mapped, which nothing refers to yet; the image maps them; the data file's journal makes the guest's
-    /// disk the new one. On an error the guest's disk is the old one, or the error is of the kind `Unfinished`.
+    /// disk the new one. On an error the guest's disk is the old one, or the error is of the kind `Unfinished`. That the
+    /// journal has a place is seen to before the first of them.
     pub(crate) fn commit(self, image: Transaction, plan: CommitPlan) -> Result<IoCounts> {
         // The image stays locked until the last step is done.
         let lock = image.overlay();
-        self.txn.fill(&self.seed)?;
-        let counts = image.commit(plan)?;
-        let counts = counts + self.txn.commit(CommitPlan::Journal)?;
+        image.check_unchanged()?;
+        self.txn.reserve_journal()?;
+        let mapped = self.txn.fill(&self.seed).and_then(|()| image.commit(plan));
+        let counts = mapped.inspect_err(|_| self.txn.give_up_journal())?;
+        let counts = counts + self.txn.commit(CommitPlan::Journal).map_err(after_the_switch)?;
         drop(lock);
         Ok(counts)
+    }
+}
+
+/// What an error of the last step means, where it does not say so itself.
+fn after_the_switch(error: Error) -> Error {
+    if error.kind() == ErrorKind::Unfinished {
+        return error;
+    }
+    let message =
+        "the guest's disk is as it was; the image may have got tables that map what the guest reads there already";
+    let meaning = Error::new(error.kind(), Layer::Image, message);
+    match error.hint().map(str::to_owned) {
+        Some(hint) => meaning.with_hint(hint).with_source(error),
+        None => meaning.with_source(error),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::backing::{Backing, Gate, Named, data_file_of, hold_data_file, open_held};
 use super::data_file::{DataFile, HeldDataFile};
-use super::qcow2::{self, Qcow2};
+use super::qcow2::{self, Purpose, Qcow2};
 use super::{Format, ImageFormat};
 use crate::block::{BlockDevice, MemDevice};
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -108,7 +108,7 @@ impl Edit {
                 // QEMU counts in sectors, and reads zeros behind the end of a file of an odd size.
                 let seed = qcow2::create::over(&named, disk.size().next_multiple_of(512))?;
                 let host = Arc::new(Overlay::new(Arc::new(MemDevice::new(seed))));
-                let thin = Qcow2::open_through(Arc::clone(&host), &Over(Arc::clone(&disk)))?;
+                let thin = Qcow2::open_through(Arc::clone(&host), &Over(Arc::clone(&disk)), Purpose::Edit)?;
                 let target = Target::Thin { new, host, base: disk };
                 Ok(Self { txn, disk: Arc::new(thin), source, target, undo: None })
             }
@@ -192,7 +192,7 @@ impl Edit {
                 Ok(open_held(self.txn.overlay(), image, *format, backing, self.held())?)
             }
             Target::Thin { host, base, .. } => {
-                Ok(Arc::new(Qcow2::open_through(Arc::clone(host), &Over(Arc::clone(base)))?))
+                Ok(Arc::new(Qcow2::open_through(Arc::clone(host), &Over(Arc::clone(base)), Purpose::Edit)?))
             }
         }
     }
@@ -215,6 +215,7 @@ impl Edit {
                 Ok(counts)
             }
             Target::Thin { new, host, .. } => {
+                txn.check_unchanged()?;
                 let counts = txn.counts() + new.fill_with(&host)?;
                 new.publish(MODE)?;
                 Ok(counts)
@@ -257,6 +258,11 @@ impl Gate for Over {
 
     fn data_file(&self, _named: &Named) -> Result<DataFile> {
         Err(Error::corrupt(Layer::Image, "a new overlay has no data file"))
+    }
+
+    /// No file is opened.
+    fn hold(&self, _bytes: u64) -> Result<()> {
+        Ok(())
     }
 }
 

@@ -11,7 +11,8 @@ use std::fs::File;
 use std::io;
 use std::num::NonZero;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// The image file below the overlay, with its journal.
 #[derive(Debug)]
@@ -19,6 +20,10 @@ pub(super) struct Base {
     host: Box<dyn Host>,
     /// The size in bytes when the transaction began; a commit is what changes it.
     size: u64,
+    /// The image as this run has found it, or left it last.
+    seen: Mutex<Option<Stamp>>,
+    /// Whether this run has made the journal's file.
+    reserved: AtomicBool,
     counters: Counters,
 }
 
@@ -57,7 +62,30 @@ impl Base {
         if size == 0 {
             return Err(Error::corrupt(Layer::Host, "the image is empty").with_host_path(host.path()));
         }
-        Ok(Self { host, size, counters: Counters::default() })
+        Ok(Self { host, size, seen: Mutex::new(None), reserved: AtomicBool::new(false), counters: Counters::default() })
+    }
+
+    /// Notes what the image is now: what follows goes by that.
+    pub(super) fn note_seen(&self) -> Result<()> {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.stamp()?);
+        Ok(())
+    }
+
+    /// Fails with `InUse` where somebody has replaced the image, or written to it, since that was noted.
+    ///
+    /// The locks keep out whoever asks for them; this sees what others have done. What they do while the commit is written,
+    /// or so soon after the last look that the file's time is the same, nobody sees.
+    pub(super) fn check_seen(&self) -> Result<()> {
+        let untouched = |error: Error| self.wrap("nothing was written by this run", error);
+        self.host.still_named().map_err(untouched)?;
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = self.host.size().map_err(|e| self.failed("read the size", e))?;
+        if size != self.size || seen.is_some_and(|seen| self.stamp().is_ok_and(|now| now != seen)) {
+            let error =
+                self.error(ErrorKind::InUse, "somebody has written to the image during this run, without a lock");
+            return Err(untouched(error.with_hint("find out who does that, and run this again when nobody does")));
+        }
+        Ok(())
     }
 
     /// The image's file, where it is one.
@@ -177,7 +205,21 @@ impl Base {
         read.map_err(|e| self.journal_failed("read the journal", e).with_offset(offset))
     }
 
-    pub(super) fn create_journal(&self) -> Result<()> {
+    /// Makes the journal's file, unless this run has made it already.
+    pub(super) fn reserve_journal(&self) -> Result<()> {
+        if !self.reserved.load(Ordering::Relaxed) {
+            self.create_journal()?;
+            self.reserved.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Removes the journal's file, where this run has made it.
+    pub(super) fn unreserve_journal(&self) -> Result<()> {
+        if self.reserved.load(Ordering::Relaxed) { self.remove_journal() } else { Ok(()) }
+    }
+
+    fn create_journal(&self) -> Result<()> {
         self.host.journal().create().map_err(|e| {
             let hint = match (self.host.journal().place(), e.kind()) {
                 (Place::Beside, io::ErrorKind::InvalidFilename) => {
@@ -212,7 +254,9 @@ impl Base {
     }
 
     pub(super) fn remove_journal(&self) -> Result<()> {
-        self.host.journal().remove().map_err(|e| self.journal_failed("remove the journal", e))
+        self.host.journal().remove().map_err(|e| self.journal_failed("remove the journal", e))?;
+        self.reserved.store(false, Ordering::Relaxed);
+        Ok(())
     }
 
     pub(super) fn clear_journal(&self) -> Result<()> {

@@ -198,7 +198,10 @@ pub(super) fn journal(base: &Base, overlay: &Overlay, room: Room, unused: Unused
         Unused::Alike => Vec::new(),
     };
     let changed = changes::in_pages(&changes::changed_beside(overlay, &first)?, base.size());
-    let before = |error| base.wrap("the commit failed before it began; the image is as it was", error);
+    let before = |error| {
+        journal::give_up(base);
+        base.wrap("the commit failed before it began; the image is as it was", error)
+    };
     // A sparse image may need room for what replaces its holes: better to hear now that there is none.
     for range in first.iter().chain(&changed).filter(|_| room == Room::ToReserve) {
         base.reserve(range).map_err(before)?;
@@ -207,6 +210,7 @@ pub(super) fn journal(base: &Base, overlay: &Overlay, room: Room, unused: Unused
         write_ranges(base, overlay, &first).and_then(|()| base.sync()).map_err(before)?;
     }
     if changed.is_empty() {
+        journal::give_up(base);
         return Ok(());
     }
     let journal = journal::write(base, overlay, &changed)?;

@@ -325,6 +325,9 @@ impl Host for CrashHost {
         let time = Time { seconds: inner.now.modified, nanos: 0 };
         Ok(Stamp { inode: 1, time: (inner.clock == Clock::Kept).then_some(time) })
     }
+    fn still_named(&self) -> Result<()> {
+        Ok(())
+    }
     fn file(&self) -> Option<&std::fs::File> {
         None
     }

@@ -1,14 +1,14 @@
 //! The image as a regular file of the host, or a block device.
 
 use super::host::{Growth, Host, Place, Sidecar, Stamp, Time};
-use super::sidecar::{Chosen, FileSidecar, StateDir, number};
+use super::sidecar::{Chosen, FileSidecar, Owner, StateDir, number};
 use super::{Access, device, lock};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::shell;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FallocateFlags, OFlag, OpenHow, ResolveFlag, fallocate, open, openat, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
@@ -23,6 +23,8 @@ pub struct FileHost {
     kind: Kind,
     /// The directory that the image lies in; none that anything could be put into, of a device.
     directory: Option<PathBuf>,
+    /// The image's name in that directory, which is open.
+    named: Option<(File, OsString)>,
     journal: FileSidecar,
 }
 
@@ -77,9 +79,22 @@ impl FileHost {
         if block {
             let identity = device::identity(stat.st_rdev, &real);
             let journal = of_device(&path, state, &identity)?;
-            return Ok(Self { path, file, kind: Kind::Device { number: number(&identity) }, directory: None, journal });
+            let kind = Kind::Device { number: number(&identity) };
+            return Ok(Self { path, file, kind, directory: None, named: None, journal });
         }
-        let beside = FileSidecar::beside(parent, name, File::from(directory), stat.st_uid);
+        Self::regular(path, file, File::from(directory), &real, state)
+    }
+
+    /// A regular file that is open and locked, at `real` in a directory that is open.
+    fn regular(path: PathBuf, file: File, directory: File, real: &Path, state: &StateDir) -> Result<Self> {
+        let failed = |error| cannot("open the image", &path, error);
+        let (Some(parent), Some(name)) = (real.parent(), real.file_name()) else {
+            return Err(wrong_type(&path, "a directory"));
+        };
+        let metadata = file.metadata().map_err(failed)?;
+        let owner = Owner::of(&file, &metadata);
+        let named = Some((directory.try_clone().map_err(failed)?, name.to_os_string()));
+        let beside = FileSidecar::beside(parent, name, directory, owner);
         let in_state = |directory, chosen| FileSidecar::state(directory, chosen, name, real.as_os_str().as_bytes());
         let (journal, other) = match (&state.chosen, &state.usual) {
             (Some(chosen), _) => (in_state(chosen, Chosen::ByCaller), Some(beside)),
@@ -87,12 +102,19 @@ impl FileHost {
             (None, None) => (beside, None),
         };
         nothing_elsewhere(&path, other)?;
-        Ok(Self { path, file, kind: Kind::Regular, directory: Some(parent.to_path_buf()), journal })
+        Ok(Self { path, file, kind: Kind::Regular, directory: Some(parent.to_path_buf()), named, journal })
     }
 
-    /// Opens and locks the regular file at `below` in the directory `root`; its journal lies beside it. No link is followed on the way
-    /// from there, and the way does not lead out. Both paths have their links followed already; `shown` is for messages.
-    pub(crate) fn open_beneath(root: &Path, below: &Path, shown: &Path, access: Access) -> Result<Self> {
+    /// Opens and locks the regular file at `below` in the directory `root`; its journal lies where `state` says. No link is
+    /// followed on the way from there, and the way does not lead out. Both paths have their links followed already; `shown` is
+    /// for messages.
+    pub(crate) fn open_beneath(
+        root: &Path,
+        below: &Path,
+        shown: &Path,
+        access: Access,
+        state: &StateDir,
+    ) -> Result<Self> {
         let failed = |errno: Errno| cannot("open the file", shown, errno.into());
         let (Some(parent), Some(name)) = (below.parent(), below.file_name()) else {
             return Err(wrong_type(shown, "a directory"));
@@ -119,10 +141,7 @@ impl FileHost {
         lock::lock(&file, access)
             .and_then(|()| lock::still_named(&file, &directory, name))
             .map_err(|error| error.with_host_path(shown))?;
-        let directory_path = root.join(parent);
-        let journal = FileSidecar::beside(&directory_path, name, File::from(directory), stat.st_uid);
-        let directory = Some(directory_path);
-        Ok(Self { path: shown.to_path_buf(), file, kind: Kind::Regular, directory, journal })
+        Self::regular(shown.to_path_buf(), file, File::from(directory), &root.join(below), state)
     }
 
     /// Device and inode number: what no two files share.
@@ -259,6 +278,11 @@ impl Host for FileHost {
         let metadata = self.file.metadata()?;
         let nanos = u32::try_from(metadata.mtime_nsec()).unwrap_or_default();
         Ok(Stamp { inode: metadata.ino(), time: Some(Time { seconds: metadata.mtime(), nanos }) })
+    }
+
+    fn still_named(&self) -> Result<()> {
+        let Some((directory, name)) = &self.named else { return Ok(()) };
+        lock::still_named(&self.file, directory, name).map_err(|error| error.with_host_path(&self.path))
     }
 
     fn file(&self) -> Option<&File> {

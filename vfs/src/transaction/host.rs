@@ -24,6 +24,9 @@ pub trait Host: Debug + Send + Sync {
     /// What tells this file from another one of the same name.
     fn stamp(&self) -> io::Result<Stamp>;
 
+    /// Fails with `InUse` where the image's name is that of another file now, or of none.
+    fn still_named(&self) -> Result<()>;
+
     /// The file itself, where there is one: a copy of it can be cheap then.
     fn file(&self) -> Option<&File>;
 

@@ -15,8 +15,7 @@ use std::ops::Range;
 ///
 /// On an error the image is untouched, and no journal is left if the host lets it be removed.
 pub(super) fn write(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> Result<Journal> {
-    base.create_journal()
-        .map_err(|error| base.wrap("the commit failed before it began; the image is as it was", error))?;
+    reserve(base)?;
     let written = fill(base, overlay, changed).and_then(|header| {
         base.sync_journal()?;
         base.sync_dir()?;
@@ -26,6 +25,19 @@ pub(super) fn write(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> R
         Ok(Journal::new(header))
     });
     written.map_err(|error| abandon(base, "the commit failed before it began", error))
+}
+
+/// Makes the journal's file, empty, unless that is done; an empty one says nothing to whoever finds it.
+pub(super) fn reserve(base: &Base) -> Result<()> {
+    base.reserve_journal()
+        .map_err(|error| base.wrap("the commit failed before it began; the image is as it was", error))
+}
+
+/// Removes the journal's file where nothing has been written to it; should that fail, whoever comes next does it.
+pub(super) fn give_up(base: &Base) {
+    if let Err(error) = base.unreserve_journal() {
+        tracing::warn!(%error, "an empty journal is left");
+    }
 }
 
 /// Gives up the journal of a commit of which nothing is in the image, and says what `error` means.

@@ -83,8 +83,8 @@ pub(super) fn lock(file: &File, access: Access) -> Result<()> {
     }
 }
 
-/// Fails with `InUse` where `name` in the directory is not the name of the locked file any more: between the open and the
-/// lock somebody has put another file in its place. The error does not name the file.
+/// Fails with `InUse` where `name` in the directory is not the name of the locked file any more: somebody has put another
+/// file in its place, between the open and the lock or later. The file is unlocked then; the error does not name it.
 pub(super) fn still_named(file: &File, directory: &impl AsFd, name: &OsStr) -> Result<()> {
     let failed = |errno: Errno| Error::io(Layer::Host, "look at the file", errno.into());
     let own = fstat(file).map_err(failed)?;

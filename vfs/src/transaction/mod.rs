@@ -51,6 +51,7 @@ pub use recover::Recovery;
 pub use sidecar::{FileSidecar, StateDir};
 pub use undo::{Kept, Proof, UndoFile, Undone};
 
+use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use base::Base;
 use commit::{Room, Unused};
@@ -158,6 +159,7 @@ impl Transaction {
                 Recovery::Nothing
             }
         };
+        base.note_seen()?;
         let overlay = Arc::new(Overlay::spilling_to(Arc::clone(&base) as _, spill));
         Ok(Self { base, overlay, access, recovered })
     }
@@ -181,7 +183,15 @@ impl Transaction {
     /// have, where nothing refers to it yet, and makes it durable; the transaction goes on.
     pub(crate) fn fill(&self, seed: &Overlay) -> Result<()> {
         self.writable()?;
-        commit::fill(&self.base, seed)
+        self.base.check_seen()?;
+        commit::fill(&self.base, seed)?;
+        self.base.note_seen()
+    }
+
+    /// Fails with `InUse` where somebody who asks for no locks has replaced the image or written to it since this
+    /// transaction began.
+    pub fn check_unchanged(&self) -> Result<()> {
+        self.base.check_seen()
     }
 
     /// What the run has cost so far.
@@ -190,16 +200,21 @@ impl Transaction {
     }
 
     /// Makes a new file the image with the writes held, and leaves the image as it is. The file has still to be published.
+    ///
+    /// `InUse` where somebody has written to the image or replaced it.
     pub fn copy_to(&self, new: &NewFile, progress: Progress<'_>) -> Result<IoCounts> {
+        self.base.check_seen()?;
         let written = match self.base.file() {
             Some(file) => new.fill(file, &self.overlay, progress)?,
             None => new.fill_with(&self.overlay)?,
         };
+        self.base.check_seen()?;
         Ok(self.base.counts() + written)
     }
 
     /// Makes the writes held durable as `plan` says; where they change nothing, nothing is written.
     ///
+    /// `InUse`, and nothing is written, where somebody has replaced the image or written to it since it was opened.
     /// On an error the image is the old one, and the message says so: where the disk failed in the middle, the commit has
     /// been taken back. Where that failed too the kind is `Unfinished`, and the message says what the image is and what to
     /// do: the switch may be done, or a journal is there to be finished.
@@ -209,6 +224,19 @@ impl Transaction {
         Ok(self.base.counts())
     }
 
+    /// Makes the journal's file, with nothing in it, so that it is known before anything is written that its place takes
+    /// one; [`commit`](Self::commit) fills it. None where nothing is held.
+    pub(crate) fn reserve_journal(&self) -> Result<()> {
+        self.writable()?;
+        self.base.check_seen()?;
+        if self.overlay.held().is_empty() { Ok(()) } else { journal::reserve(&self.base) }
+    }
+
+    /// Removes the journal's file again.
+    pub(crate) fn give_up_journal(&self) {
+        journal::give_up(&self.base);
+    }
+
     /// The same, after `undo` has been made a file by which the commit can be taken back ([`undo`](Self::undo)).
     ///
     /// The file is durable, with its name and mode 0600, before the image is written to; where the commit fails and the
@@ -216,6 +244,7 @@ impl Transaction {
     /// the commit frees is not given back to the host. On a host without times (a block device) all of it is read.
     pub fn commit_undoable(self, plan: CommitPlan, undo: NewFile) -> Result<(IoCounts, Kept)> {
         self.writable()?;
+        self.check_before_writing()?;
         let Some(pending) = undo::write(&self.base, &self.overlay, &plan, undo)? else {
             return Ok((self.base.counts(), Kept::Nothing));
         };
@@ -248,6 +277,7 @@ impl Transaction {
     /// in the place of the old one.
     pub fn undo(self, file: &UndoFile, proof: Proof) -> Result<(IoCounts, Undone)> {
         self.writable()?;
+        self.base.check_seen()?;
         let undone = file.apply(&self.base, &self.overlay, proof)?;
         Ok((self.base.counts(), undone))
     }
@@ -262,7 +292,15 @@ impl Transaction {
         }
     }
 
+    /// Fails with `InUse` where there is something to write and somebody has changed the image.
+    fn check_before_writing(&self) -> Result<()> {
+        // A kernel that writes into the image itself leaves nothing to be written here.
+        let changes = !self.overlay.held().is_empty() || self.overlay.size() != self.overlay.base_size();
+        if changes { self.base.check_seen() } else { Ok(()) }
+    }
+
     fn apply(&self, plan: &CommitPlan, unused: Unused) -> Result<()> {
+        self.check_before_writing()?;
         match plan {
             CommitPlan::Switch { sector, freed } => {
                 commit::switch(&self.base, &self.overlay, *sector, freed, Room::ToReserve)

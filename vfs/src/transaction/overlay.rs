@@ -123,7 +123,7 @@ impl Overlay {
     }
 
     /// Fills `buf` from the base alone; bytes past its end are zero.
-    pub(super) fn read_base(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+    pub(crate) fn read_base(&self, buf: &mut [u8], offset: u64) -> Result<()> {
         let below = self.base.size().saturating_sub(offset);
         let below = usize::try_from(below).map_or(buf.len(), |below| below.min(buf.len()));
         let (old, past) = buf.split_at_mut(below);

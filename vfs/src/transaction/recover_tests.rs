@@ -322,6 +322,26 @@ fn what_is_no_journal_of_ours_is_neither_used_nor_removed() {
     run.recovers(Recovery::Finished, &run.new);
 }
 
+/// Whoever can write to an image leaves a journal that anybody else who can finishes.
+#[test]
+fn the_journal_of_a_member_of_the_image_s_group_is_trusted() {
+    use std::os::unix::fs::chown;
+    let Ok(Some(member)) = nix::unistd::User::from_name("daemon") else { return };
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let run = interrupted();
+    chown(&run.journal, Some(member.uid.as_raw()), None).unwrap();
+    chown(&run.image, Some(12_345), Some(member.gid.as_raw())).unwrap();
+    fs::set_permissions(&run.image, Permissions::from_mode(0o640)).unwrap();
+    run.refused(ErrorKind::Denied);
+    fs::set_permissions(&run.image, Permissions::from_mode(0o660)).unwrap();
+    chown(&run.image, None, Some(member.gid.as_raw() + 54_321)).unwrap();
+    run.refused(ErrorKind::Denied);
+    chown(&run.image, None, Some(member.gid.as_raw())).unwrap();
+    run.recovers(Recovery::Finished, &run.new);
+}
+
 /// A journal with a right checksum whose records lie.
 #[test]
 fn a_hostile_journal_writes_nothing_and_asks_for_no_memory() {

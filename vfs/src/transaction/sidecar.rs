@@ -5,12 +5,14 @@ use crate::error::{Error, ErrorKind, Layer, Result};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
-use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
-use std::ffi::{OsStr, OsString};
-use std::fs::{DirBuilder, File};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, User, geteuid, getgrouplist, unlinkat};
+use rustix::fs::fgetxattr;
+use rustix::io::Errno as XattrErrno;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{DirBuilder, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -30,13 +32,63 @@ const NAME_MAX: usize = 150;
 
 const SUFFIX: &str = "imgraft-journal";
 
+/// Who can write to an image anyway, and so may leave a journal that changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    uid: u32,
+    others: Others,
+}
+
+/// Those who can write to an image beside its owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Others {
+    Nobody,
+    /// The members of a group.
+    Group(u32),
+    Everybody,
+}
+
+impl Owner {
+    /// By the mode of an image's file. Where it has an access control list, the mode does not say what its group may.
+    pub(super) fn of(file: &File, metadata: &Metadata) -> Self {
+        let list = fgetxattr(file, "system.posix_acl_access", &mut [0; 1]);
+        let listed = !matches!(list, Err(XattrErrno::NODATA | XattrErrno::OPNOTSUPP));
+        let others = match metadata.mode() {
+            _ if listed => Others::Nobody,
+            mode if mode & 0o002 != 0 => Others::Everybody,
+            mode if mode & 0o020 != 0 => Others::Group(metadata.gid()),
+            _ => Others::Nobody,
+        };
+        Self { uid: metadata.uid(), others }
+    }
+
+    /// This user alone.
+    pub(super) fn only(uid: u32) -> Self {
+        Self { uid, others: Others::Nobody }
+    }
+
+    /// Whether a user can write to the image; of groups it knows what the host's databases say now.
+    fn lets_write(self, uid: u32) -> bool {
+        match self.others {
+            _ if uid == self.uid => true,
+            Others::Nobody => false,
+            Others::Everybody => true,
+            Others::Group(gid) => {
+                let Ok(Some(user)) = User::from_uid(Uid::from_raw(uid)) else { return false };
+                let name = CString::new(user.name);
+                name.is_ok_and(|name| getgrouplist(&name, user.gid).is_ok_and(|of| of.contains(&Gid::from_raw(gid))))
+            }
+        }
+    }
+}
+
 /// The journal's file, which holds what is going to be written into the guest, secrets included: its mode is 0600.
 #[derive(Debug)]
 pub struct FileSidecar {
     path: PathBuf,
     name: OsString,
     home: Home,
-    image_owner: u32,
+    image_owner: Owner,
     file: Mutex<Option<File>>,
 }
 
@@ -60,7 +112,7 @@ pub(super) enum Chosen {
 
 impl FileSidecar {
     /// `.NAME.imgraft-journal` in the image's directory `parent`, which is open as `directory`.
-    pub(super) fn beside(parent: &Path, image: &OsStr, directory: File, image_owner: u32) -> Self {
+    pub(super) fn beside(parent: &Path, image: &OsStr, directory: File, image_owner: Owner) -> Self {
         let name = name_beside(image);
         let path = parent.join(&name);
         Self { path, name, home: Home::Beside(directory), image_owner, file: Mutex::new(None) }
@@ -72,7 +124,7 @@ impl FileSidecar {
         name.push(format!("-{:016x}.{SUFFIX}", number(identity)));
         let home = Home::State { directory: directory.to_path_buf(), open: OnceLock::new(), chosen };
         let path = directory.join(&name);
-        Self { path, name, home, image_owner: geteuid().as_raw(), file: Mutex::new(None) }
+        Self { path, name, home, image_owner: Owner::only(geteuid().as_raw()), file: Mutex::new(None) }
     }
 
     fn opened(&self) -> MutexGuard<'_, Option<File>> {
@@ -102,6 +154,18 @@ impl FileSidecar {
         let Some(reason) = distrust(stat, self.image_owner) else { return Ok(()) };
         let error = Error::new(ErrorKind::Denied, Layer::Transaction, format!("the journal is not trusted: {reason}"));
         Err(error.with_host_path(&self.path).with_hint(reason.way_out()))
+    }
+
+    /// The error of a state directory that cannot be used; one that the caller has named is `Invalid`.
+    fn no_place(&self, source: io::Error) -> Error {
+        let error = match &self.home {
+            Home::State { directory, chosen: Chosen::ByCaller, .. } => {
+                let message = "the state directory cannot be used";
+                Error::new(ErrorKind::Invalid, Layer::Host, message).with_host_path(directory).with_source(source)
+            }
+            _ => Error::io(Layer::Transaction, "open the journal", source).with_host_path(&self.path),
+        };
+        error.with_hint(PRIVATE)
     }
 
     /// The error of a journal that this user may not read.
@@ -140,7 +204,7 @@ impl std::fmt::Display for Distrust {
         match self {
             Self::NoFile => f.write_str("it is not a regular file"),
             Self::Owner(uid) => {
-                write!(f, "it belongs to uid {uid}, who is neither the owner of the image nor this user nor root")
+                write!(f, "it belongs to uid {uid}, who is neither this user nor root, and cannot write to the image")
             }
             Self::Open => f.write_str("others can write to it, or it has a second name"),
         }
@@ -164,13 +228,13 @@ impl Distrust {
     }
 }
 
-/// Why the file may not change an image of this owner; `None` where it may: what this tool makes, made by somebody who can
+/// Why the file may not change an image that these can write to; `None` where it may: what this tool makes, made by somebody who can
 /// write to the image anyway, as root can.
-pub(super) fn distrust(stat: &FileStat, image_owner: u32) -> Option<Distrust> {
+pub(super) fn distrust(stat: &FileStat, image_owner: Owner) -> Option<Distrust> {
     if SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) != SFlag::S_IFREG {
         return Some(Distrust::NoFile);
     }
-    if ![image_owner, geteuid().as_raw(), 0].contains(&stat.st_uid) {
+    if ![geteuid().as_raw(), 0].contains(&stat.st_uid) && !image_owner.lets_write(stat.st_uid) {
         return Some(Distrust::Owner(stat.st_uid));
     }
     (stat.st_mode & 0o022 != 0 || stat.st_nlink != 1).then_some(Distrust::Open)
@@ -228,7 +292,7 @@ impl Sidecar for FileSidecar {
         let directory = match self.directory() {
             Ok(directory) => directory,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(error).with_hint(PRIVATE)),
+            Err(error) => return Err(self.no_place(error)),
         };
         let there = match fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) => {
@@ -274,7 +338,8 @@ impl Sidecar for FileSidecar {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.with(|file| file.sync_all())
+        // With fdatasync a new length is durable as well.
+        self.with(|file| file.sync_data())
     }
 
     fn clear(&self) -> io::Result<()> {
@@ -301,6 +366,8 @@ pub(super) const PRIVATE: &str = "the state directory must be this user's or roo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn root_and_the_owner_and_this_user_are_trusted_and_no_stranger() {
@@ -308,19 +375,51 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let stat = fstat(file.as_file()).unwrap();
         let (owner, stranger) = (me.wrapping_add(11_111), me.wrapping_add(22_222));
+        let (nobody, owner) = (Owner::only(0), Owner::only(owner));
         let mut made = stat;
-        for maker in [owner, me, 0] {
+        for maker in [owner.uid, me, 0] {
             made.st_uid = maker;
             assert_eq!(distrust(&made, owner), None, "uid {maker}");
         }
         made.st_uid = stranger;
         assert_eq!(distrust(&made, owner), Some(Distrust::Owner(stranger)));
-        assert_eq!(distrust(&made, 0), Some(Distrust::Owner(stranger)));
+        assert_eq!(distrust(&made, nobody), Some(Distrust::Owner(stranger)));
         // Root's too counts only where nobody else has a hand on it.
         made.st_uid = 0;
         made.st_mode |= 0o020;
         assert_eq!(distrust(&made, owner), Some(Distrust::Open));
         (made.st_mode, made.st_nlink) = (stat.st_mode, 2);
         assert_eq!(distrust(&made, owner), Some(Distrust::Open));
+    }
+
+    #[test]
+    fn whoever_can_write_to_the_image_is_trusted() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mode = |mode| {
+            file.as_file().set_permissions(Permissions::from_mode(mode)).unwrap();
+            Owner::of(file.as_file(), &file.as_file().metadata().unwrap())
+        };
+        let stranger = geteuid().as_raw().wrapping_add(22_222);
+        assert!(mode(0o600).lets_write(geteuid().as_raw()) && !mode(0o600).lets_write(stranger));
+        assert!(!mode(0o664).lets_write(stranger) && mode(0o602).lets_write(stranger));
+        // A member by his passwd entry, and others.
+        let Some(member) = User::from_name("daemon").unwrap() else { return };
+        let writing = |others| Owner { uid: 0, others }.lets_write(member.uid.as_raw());
+        assert!(writing(Others::Group(member.gid.as_raw())));
+        assert!(!writing(Others::Group(member.gid.as_raw() + 54_321)) && !writing(Others::Nobody));
+        // Where a list says who may write, the mode's bits for the group do not.
+        let entry =
+            |tag: u16, mode: u16, id: u32| [&tag.to_le_bytes()[..], &mode.to_le_bytes(), &id.to_le_bytes()].concat();
+        let none = u32::MAX;
+        let [user, named, group, mask, other] =
+            [(1, 6, none), (2, 6, 1), (4, 4, none), (0x10, 6, none), (0x20, 0, none)]
+                .map(|(tag, mode, id)| entry(tag, mode, id));
+        let list = [&2_u32.to_le_bytes()[..], &user, &named, &group, &mask, &other].concat();
+        let flags = rustix::fs::XattrFlags::empty();
+        if rustix::fs::fsetxattr(file.as_file(), "system.posix_acl_access", &list, flags).is_ok() {
+            let metadata = file.as_file().metadata().unwrap();
+            assert_eq!(metadata.mode() & 0o070, 0o060);
+            assert_eq!(Owner::of(file.as_file(), &metadata).others, Others::Nobody);
+        }
     }
 }

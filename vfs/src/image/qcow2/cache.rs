@@ -8,7 +8,7 @@ use crate::transaction::Overlay;
 use std::collections::{BTreeMap, HashMap};
 
 /// Bytes of tables that one cache keeps; two tables at least, whatever their size (at most 2 MiB each).
-const LIMIT: usize = 4 << 20;
+pub(super) const LIMIT: usize = 4 << 20;
 
 /// Tables by their index in the table above, the least recently used evicted first.
 ///
@@ -38,16 +38,21 @@ enum State {
 }
 
 impl TableCache {
-    /// An empty cache.
-    pub(super) fn new(geometry: Geometry) -> Self {
+    /// An empty cache of `limit` bytes, or two tables.
+    pub(super) fn new(geometry: Geometry, limit: usize) -> Self {
         let table_len = geometry.cluster_len();
         Self {
             table_len,
-            capacity: LIMIT.checked_div(table_len).unwrap_or(0).max(2),
+            capacity: limit.checked_div(table_len).unwrap_or(0).max(2),
             tables: HashMap::new(),
             recency: BTreeMap::new(),
             clock: 0,
         }
+    }
+
+    /// The most bytes that it comes to hold.
+    pub(super) fn most(&self) -> usize {
+        self.capacity.saturating_mul(self.table_len)
     }
 
     /// The table `key`, read from byte `offset` of `host` unless it is here.
@@ -138,7 +143,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::TableCache;
+    use super::{LIMIT, TableCache};
     use crate::block::{BlockDevice, MemDevice};
     use crate::image::qcow2::geometry::Geometry;
     use crate::transaction::Overlay;
@@ -149,7 +154,7 @@ mod tests {
         let geometry = Geometry::new(21, 4).unwrap();
         let cluster = geometry.cluster_size();
         let host = Overlay::new(Arc::new(MemDevice::new(vec![0; geometry.cluster_len()])));
-        let mut cache = TableCache::new(geometry);
+        let mut cache = TableCache::new(geometry, LIMIT);
         // Its place lies past the end of the device, so that the eviction fails.
         cache.create(&host, 0, cluster).unwrap();
         cache.change(&host, 0, cluster).unwrap()[0] = 7;

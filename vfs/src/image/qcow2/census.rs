@@ -7,7 +7,7 @@
 
 use super::disk::{Disk, Owner};
 use super::entry::Entry;
-use super::geometry::{COPIED, Geometry, OFFSET_MASK};
+use super::geometry::{COPIED, ENTRY, Geometry, OFFSET_MASK};
 use super::layout::read_padded;
 use super::mapping::{Mapping, Storage};
 use super::{header, pointers};
@@ -20,6 +20,8 @@ const L1_BUDGET: u64 = 64 << 20;
 const L2_BUDGET: u64 = 1 << 30;
 /// An entry of the snapshot table without its extra data, id and name.
 const SNAPSHOT_HEAD: usize = 40;
+/// Bytes of the snapshot table that are read at once.
+const WINDOW: usize = 4096;
 
 /// What a cluster holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,22 +163,12 @@ impl Disk {
         Ok(())
     }
 
-    /// Counts the snapshot table and the L1 tables that it names (the format's section "Snapshots").
+    /// Counts the snapshot table and the L1 tables that it names.
     fn count_snapshots(&self, census: &mut Census) -> Result<()> {
         let geometry = self.header.geometry;
-        let start = self.header.snapshot_table;
-        let mut at = start;
         let mut budget = L1_BUDGET;
-        for _ in 0..self.header.snapshots {
-            let mut head = [0; SNAPSHOT_HEAD];
-            read_padded(&*self.host, &mut head, at)?;
-            let (l1, entries) = (header::u64_at(&head, 0), header::u32_at(&head, 8));
-            let names = header::u32_at(&head, 12);
-            let tail = [names >> 16, names & 0xffff, header::u32_at(&head, 36)].into_iter().map(u64::from).sum::<u64>();
-            let len = u64::try_from(SNAPSHOT_HEAD).unwrap_or(0).saturating_add(tail).next_multiple_of(8);
-            at = at.saturating_add(len);
-            let count = usize::try_from(entries).unwrap_or(usize::MAX);
-            let len = pointers::bytes(count).unwrap_or(u64::MAX);
+        let table_len = each_snapshot(self, &mut |l1, len| {
+            let count = usize::try_from(len).unwrap_or(usize::MAX) / ENTRY;
             budget = budget.checked_sub(len).ok_or_else(|| refused("the L1 tables of its snapshots are too large"))?;
             if !geometry.is_aligned(l1) {
                 return Err(refused("the L1 table of a snapshot lies on no cluster"));
@@ -188,10 +180,11 @@ impl Disk {
                 census.add(Kind::Alone, l1, len, 1)?;
                 add_tables(census, &l1_entries)?;
             }
-        }
-        match at.saturating_sub(start) {
+            Ok(())
+        })?;
+        match table_len {
             0 => Ok(()),
-            len => census.add(Kind::Alone, start, len, 1),
+            len => census.add(Kind::Alone, self.header.snapshot_table, len, 1),
         }
     }
 
@@ -227,6 +220,30 @@ impl Disk {
         }
         Ok(())
     }
+}
+
+/// Gives the first byte of each snapshot's L1 table, and its length in bytes; returns the length of the snapshot table (the
+/// format's section "Snapshots").
+pub(super) fn each_snapshot(disk: &Disk, each: &mut dyn FnMut(u64, u64) -> Result<()>) -> Result<u64> {
+    let mut window = [0; WINDOW];
+    let mut within = 0..0;
+    let start = disk.header.snapshot_table;
+    let mut at = start;
+    for _ in 0..disk.header.snapshots {
+        let head_len = u64::try_from(SNAPSHOT_HEAD).unwrap_or(0);
+        if at < within.start || at.saturating_add(head_len) > within.end {
+            read_padded(&*disk.host, &mut window, at)?;
+            within = at..at.saturating_add(u64::try_from(WINDOW).unwrap_or(0));
+        }
+        let from = at.saturating_sub(within.start);
+        let head = header::slice(&window, from, from.saturating_add(head_len));
+        let (l1, entries) = (header::u64_at(head, 0), header::u32_at(head, 8));
+        let names = header::u32_at(head, 12);
+        let tail = [names >> 16, names & 0xffff, header::u32_at(head, 36)].into_iter().map(u64::from).sum::<u64>();
+        at = at.saturating_add(head_len.saturating_add(tail).next_multiple_of(8));
+        each(l1, pointers::bytes(usize::try_from(entries).unwrap_or(usize::MAX)).unwrap_or(u64::MAX))?;
+    }
+    Ok(at.saturating_sub(start))
 }
 
 fn add_tables(census: &mut Census, l1: &[u64]) -> Result<()> {

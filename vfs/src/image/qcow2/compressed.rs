@@ -84,6 +84,11 @@ impl Inflated {
         }
     }
 
+    /// The most bytes that it comes to hold, with the cluster that was dropped last.
+    pub(super) fn most(&self) -> usize {
+        self.capacity.saturating_add(1).saturating_mul(self.geometry.cluster_len())
+    }
+
     /// The bytes of a range of the cluster that is compressed in `run`; `Corrupt` unless it inflates to as many (what
     /// follows a whole cluster is ignored).
     pub(super) fn read(&mut self, host: &Overlay, run: Run, range: Range<usize>) -> Result<&[u8]> {

@@ -1,6 +1,6 @@
 //! The guest's disk: from a guest cluster to its bytes.
 
-use super::cache::TableCache;
+use super::cache::{LIMIT, TableCache};
 use super::compressed::Inflated;
 use super::entry::{Entry, past_table};
 use super::geometry::{Geometry, OFFSET_MASK};
@@ -18,6 +18,18 @@ use std::sync::Arc;
 
 /// The unit of a disk's size to QEMU, in bytes.
 const SECTOR: u64 = 512;
+
+/// Bytes of L2 tables that are kept of an image that lies under another one.
+const LIMIT_BELOW: usize = 2 << 20;
+
+/// What an image is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::image) enum Purpose {
+    /// To be read and written to.
+    Edit,
+    /// To be read by an image over it: what only a writer needs is not held.
+    ReadBelow,
+}
 
 /// The tables of an open image and what has become of them in this transaction.
 ///
@@ -39,6 +51,7 @@ pub(super) struct Disk {
     pub(super) space: Space,
     pub(super) inflated: Inflated,
     pub(super) phase: Phase,
+    pub(super) purpose: Purpose,
 }
 
 /// How far the transaction's writes have come.
@@ -78,24 +91,43 @@ pub(super) struct Part {
 
 impl Disk {
     /// Reads and checks the header, the L1 table and the refcount table, but no table under them except the refcount
-    /// blocks that reach behind the end of the file.
-    pub(super) fn open(host: Arc<Overlay>, gate: &dyn Gate) -> Result<Self> {
+    /// blocks that reach behind the end of the file. Of an image that is only read, it reads the part of the L1 table that
+    /// its disk needs, and no refcounts; what that comes to hold, the gate is asked for.
+    pub(super) fn open(host: Arc<Overlay>, gate: &dyn Gate, purpose: Purpose) -> Result<Self> {
         let header = Header::read(&host)?;
+        let (l1_entries, limit) = match purpose {
+            Purpose::Edit => (header.l1_entries, LIMIT),
+            Purpose::ReadBelow => (header.l1_needed(), LIMIT_BELOW),
+        };
+        let l2 = TableCache::new(header.geometry, limit);
+        let inflated = Inflated::new(header.geometry, header.compression);
+        if purpose == Purpose::ReadBelow {
+            let table = pointers::bytes(l1_entries).unwrap_or(u64::MAX);
+            let cached = u64::try_from(l2.most().saturating_add(inflated.most())).unwrap_or(u64::MAX);
+            gate.hold(table.saturating_add(cached))?;
+        }
         let backing = header.backing.as_ref().map(|named| gate.backing(named)).transpose()?;
         let data = header.data_file().map(|named| gate.data_file(&named)).transpose()?;
         let (geometry, layout) = (header.geometry, &header.layout);
-        let l1 = pointers::load(&host, "L1 table", layout.l1.start, header.l1_entries)?;
+        let l1 = pointers::load(&host, "L1 table", layout.l1.start, l1_entries)?;
         layout.check_l1(geometry, &l1)?;
-        let mut refcounts = Refcounts::load(&host, geometry, layout)?;
-        if !header.is_dirty() {
-            refcounts.check_tail(&host, layout)?;
-        }
+        let refcounts = match purpose {
+            Purpose::Edit => {
+                let mut refcounts = Refcounts::load(&host, geometry, layout)?;
+                if !header.is_dirty() {
+                    refcounts.check_tail(&host, layout)?;
+                }
+                refcounts
+            }
+            Purpose::ReadBelow => Refcounts::unread(geometry),
+        };
         Ok(Self {
             l1,
-            l2: TableCache::new(geometry),
+            l2,
             refcounts,
             space: Space::new(Arc::clone(&host), geometry)?,
-            inflated: Inflated::new(geometry, header.compression),
+            inflated,
+            purpose,
             phase: Phase::Clean,
             read_behind: 0,
             header,

@@ -9,6 +9,8 @@ const DATA_FILE: u32 = 0x4441_5441;
 const BACKING_FORMAT: u32 = 0xe279_2aca;
 const BITMAPS: u32 = 0x2385_2875;
 const HEAD: usize = 8;
+/// The longest name that an extension can have, in bytes: that of a path.
+const MAX_NAME: usize = 4095;
 
 /// What the extensions say that matters here; unknown ones are ignored.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +87,10 @@ impl Extensions {
                     ),
                 )
             })?;
+            if matches!(kind, DATA_FILE | BACKING_FORMAT) && len > MAX_NAME {
+                let message = format!("qcow2: header extension {kind:#010x} has a name of {len} bytes");
+                return Err(Error::corrupt(Layer::Image, message));
+            }
             match kind {
                 FEATURE_NAMES => found.names = Names::parse(body),
                 DATA_FILE => found.data_file = Some(body.to_vec()),

@@ -183,6 +183,11 @@ impl Header {
         (self.storage() == Storage::DataFile).then(|| Named { name, format: Some(b"raw".to_vec()) })
     }
 
+    /// Whether the external data file says of itself all that the disk holds.
+    pub(super) fn data_is_raw(&self) -> bool {
+        self.storage() == Storage::DataFile && self.features.has(Set::Autoclear, RAW_DATA_FILE)
+    }
+
     /// Whether refcounts may be wrong.
     pub(super) fn is_dirty(&self) -> bool {
         self.features.has(Set::Incompatible, DIRTY)
@@ -192,6 +197,11 @@ impl Header {
     /// cleared their autoclear bit.
     pub(super) fn consistent_bitmaps(&self) -> Option<Bitmaps> {
         self.extensions.bitmaps.filter(|_| self.features.has(Set::Autoclear, BITMAPS))
+    }
+
+    /// The entries of the L1 table that the disk's size needs; there may be more.
+    pub(super) fn l1_needed(&self) -> usize {
+        usize::try_from(self.size.div_ceil(self.geometry.l2_reach())).unwrap_or(usize::MAX)
     }
 
     fn check_l1(&self) -> Result<()> {

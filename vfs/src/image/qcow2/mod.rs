@@ -27,7 +27,8 @@
 //! # Memory
 //! The L1 table (32 MiB at most, 8 bytes for 512 MiB of disk with the usual clusters) and the refcount table (8 MiB at
 //! most) are held; L2 tables, refcount blocks (4 MiB each, or two tables where those are larger) and inflated clusters
-//! (1 MiB, or one cluster) are cached. Changed tables that leave a cache wait in the overlay. Counting refcounts anew
+//! (1 MiB, or one cluster) are cached. Of an image under another one no refcounts are held, of its L1 table what its disk
+//! needs, and 2 MiB of L2 tables; all images of a chain have one budget for that. Changed tables that leave a cache wait in the overlay. Counting refcounts anew
 //! takes 5 bytes for a cluster of the file (40 MiB at most), and 24 for an L2 table (48 MiB at most).
 
 #![deny(
@@ -48,6 +49,7 @@ mod disk;
 mod entry;
 mod extension;
 mod feature;
+mod freed;
 mod geometry;
 mod header;
 mod layout;
@@ -61,6 +63,7 @@ mod survey;
 mod width;
 mod zstd;
 
+pub(super) use disk::Purpose;
 pub(super) use header::MAGIC;
 pub(super) use survey::survey;
 
@@ -103,12 +106,12 @@ impl Qcow2 {
     ///
     /// An image with a backing file is refused; [`image::open_chain`](crate::image::open_chain) opens one.
     pub fn open(host: Arc<Overlay>) -> Result<Self> {
-        Self::open_through(host, &Closed)
+        Self::open_through(host, &Closed, Purpose::Edit)
     }
 
     /// Opens the image in `host`; the gate decides about the other files that it names.
-    pub(in crate::image) fn open_through(host: Arc<Overlay>, gate: &dyn Gate) -> Result<Self> {
-        let disk = Disk::open(host, gate)?;
+    pub(in crate::image) fn open_through(host: Arc<Overlay>, gate: &dyn Gate, purpose: Purpose) -> Result<Self> {
+        let disk = Disk::open(host, gate, purpose)?;
         let header = &disk.header;
         let features = header.features.describe(&header.extensions.names);
         let mut facts = vec![

@@ -1,6 +1,6 @@
 //! Refcounts: how often each host cluster is used.
 
-use super::cache::TableCache;
+use super::cache::{LIMIT, TableCache};
 use super::geometry::{ENTRY, Geometry};
 use super::layout::{Layout, truncated};
 use super::space::Space;
@@ -55,7 +55,13 @@ impl Refcounts {
             }
             layout.check(geometry, "a refcount block", offset, geometry.cluster_size())?;
         }
-        Ok(Self { geometry, table, blocks: TableCache::new(geometry), waiting: VecDeque::new(), freed: Vec::new() })
+        Ok(Self { table, ..Self::unread(geometry) })
+    }
+
+    /// Those of an image that is only read: none of them is looked at.
+    pub(super) fn unread(geometry: Geometry) -> Self {
+        let blocks = TableCache::new(geometry, LIMIT);
+        Self { geometry, table: Vec::new(), blocks, waiting: VecDeque::new(), freed: Vec::new() }
     }
 
     /// Fails with `Corrupt` where a cluster that begins behind the end of the file is in use: the file is truncated.
@@ -98,7 +104,7 @@ impl Refcounts {
         let per_block = usize::try_from(self.geometry.first_of_block(1)).unwrap_or(usize::MAX).max(1);
         let entries = self.table.len().max(counts.len().div_ceil(per_block));
         let old = std::mem::replace(&mut self.table, vec![0; entries]);
-        self.blocks = TableCache::new(self.geometry);
+        self.blocks = TableCache::new(self.geometry, LIMIT);
         for (block, (entry, counts)) in (0..).zip(self.table.iter_mut().zip(counts.chunks(per_block))) {
             if counts.iter().all(|count| *count == 0) {
                 continue;
@@ -172,6 +178,13 @@ impl Refcounts {
             Some(last) if last.start == end => last.start = cluster,
             _ => self.freed.push(cluster..end),
         }
+    }
+
+    /// Those of the old image that nothing uses any more, by their number.
+    pub(super) fn freed_clusters(&self) -> Freed {
+        let mut runs = self.freed.clone();
+        runs.sort_unstable_by_key(|run| run.start);
+        Freed(runs)
     }
 
     /// The bytes of the old image that nothing uses any more, snapshots included.
@@ -248,6 +261,24 @@ impl Refcounts {
 
     fn clusters_of_table(&self) -> u64 {
         self.geometry.clusters_for(pointers::bytes(self.table.len()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Clusters that are free now: runs that lie apart, ascending.
+#[derive(Debug)]
+pub(super) struct Freed(Vec<Range<u64>>);
+
+impl Freed {
+    /// The first of these clusters that is among them.
+    pub(super) fn first_of(&self, clusters: &Range<u64>) -> Option<u64> {
+        let at = self.0.partition_point(|run| run.end <= clusters.start);
+        let run = self.0.get(at).filter(|run| run.start < clusters.end)?;
+        Some(run.start.max(clusters.start))
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Writes as shadow paging: everything that changes goes to new clusters, and the header switches to them.
 
-use super::disk::{Disk, Owner, Part, Phase};
+use super::disk::{Disk, Owner, Part, Phase, Purpose};
 use super::entry::{Entry, past_table};
 use super::geometry::{COPIED, OFFSET_MASK};
 use super::header::{self, Places};
@@ -40,6 +40,10 @@ impl Disk {
 
     fn refuse_writes(&self) -> Result<()> {
         self.header.refuse_writes()?;
+        if self.purpose == Purpose::ReadBelow {
+            let message = "qcow2: an image under another one is only read";
+            return Err(Error::new(ErrorKind::Invalid, Layer::Image, message));
+        }
         match &self.data {
             Some(data) => self.header.refuse_data_file(data),
             None => Ok(()),
@@ -108,6 +112,9 @@ impl Disk {
         let there = file.bytes.size().saturating_sub(place).min(self.header.geometry.cluster_size());
         let mut cluster = vec![0; usize::try_from(there).unwrap_or(usize::MAX)];
         self.read_mapped(old, place, &mut cluster)?;
+        if self.header.data_is_raw() && !file.holds(&cluster, place)? {
+            return Err(out_of_step(place));
+        }
         file.prepare(&cluster, place)?;
         let start = usize::try_from(part.start).unwrap_or(usize::MAX);
         cluster.get_mut(start..start.saturating_add(data.len())).ok_or_else(past_table)?.copy_from_slice(data);
@@ -200,9 +207,21 @@ impl Disk {
         let bitmaps = self.mark_bitmaps()?;
         let (refcount_table, refcount_clusters) =
             self.refcounts.write_table(&self.host, &mut self.space, &self.header.layout)?;
+        self.check_freed()?;
         let new = Places { l1, refcount_table, refcount_clusters, bitmaps };
         header::switch(&self.host, &self.header, new)
     }
+}
+
+/// The error for a data file that is not the disk that the image says it is: another image, a newer one say, has written
+/// to it.
+fn out_of_step(at: u64) -> Error {
+    let message =
+        "qcow2: the external data file is to be the raw disk, and holds something else than the image has there";
+    Error::corrupt(Layer::Image, message).with_offset(at).with_hint(
+        "an older copy of the image over the same data file? `qemu-img compare -f qcow2 -F raw IMAGE FILE` shows where they \
+         differ, and `qemu-img convert` makes an image of the one that is right",
+    )
 }
 
 fn is_zero(data: &[u8]) -> bool {

@@ -14,7 +14,8 @@ use super::changes::{self, CHUNK, SECTOR};
 use super::commit::{Room, Unused};
 use super::fresh::NewFile;
 use super::overlay::Overlay;
-use super::{CommitPlan, IoCounts, commit, journal, sidecar};
+use super::sidecar::{self, Owner};
+use super::{CommitPlan, IoCounts, commit, journal};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crc32c::{crc32c, crc32c_append};
@@ -25,7 +26,7 @@ use record::{Extent, HEADER, Header, Opening, RECORD_HEADER, SEAL, Stored, TRAIL
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -439,10 +440,9 @@ impl UndoFile {
 
     /// Takes the commit back.
     pub(super) fn apply(&self, base: &Base, overlay: &Overlay, proof: Proof) -> Result<Undone> {
-        let image_owner = match base.file().map(File::metadata).transpose() {
-            Ok(metadata) => metadata.map_or(geteuid().as_raw(), |metadata| metadata.uid()),
-            Err(error) => return Err(Error::io(Layer::Host, "look at the image", error)),
-        };
+        let looked = base.file().map(|file| Ok(Owner::of(file, &file.metadata()?))).transpose();
+        let owner = looked.map_err(|error| Error::io(Layer::Host, "look at the image", error))?;
+        let image_owner = owner.unwrap_or(Owner::only(geteuid().as_raw()));
         if let Some(reason) = sidecar::distrust(&self.stat, image_owner) {
             let message = format!("the undo file is not trusted: {reason}; nothing of it was used");
             return Err(Error::new(ErrorKind::Denied, Layer::Transaction, message)
