@@ -80,6 +80,13 @@ pub struct Target {
     #[arg(long, value_name = "VOLUME", default_value = "auto", allow_hyphen_values = true)]
     pub partition: String,
 
+    /// What is mounted at PATH of the guest, beside or instead of what its fstab says (repeatable)
+    ///
+    /// VOLUME is one as --partition takes it. none:PATH: nothing is mounted there, the path lies on the filesystem around it.
+    /// none alone leaves the guest's own mounts (its fstab, and the partitions that systemd mounts by their types) out of account.
+    #[arg(long, value_name = "VOLUME:PATH|none:PATH|none")]
+    pub mount: Vec<String>,
+
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]
     pub reach: Reach,

@@ -6,6 +6,7 @@ mod injected;
 mod instance;
 mod items;
 mod keys;
+mod mounts;
 mod reach;
 mod selector;
 mod serve;
@@ -16,6 +17,7 @@ pub use serve::Serve;
 
 use crate::cli;
 use crate::failure::Failure;
+use crate::guest::mounts::Wanted;
 use crate::inject::{Compat, Item, Request};
 use imgraft_vfs::fs::Timestamp;
 use imgraft_vfs::image::{Backing, Destination, Format, Source};
@@ -38,6 +40,8 @@ pub struct Target {
     pub volume: Selector,
     /// The passphrases of encrypted volumes.
     pub keys: Keys,
+    /// What is mounted in the guest.
+    pub mounts: Wanted,
     /// How its filesystem may be reached.
     pub access: Access,
 }
@@ -119,13 +123,13 @@ pub struct Inspect {
 
 impl Target {
     fn new(typed: cli::Target) -> Result<Self, Failure> {
-        let access = reach::access(&typed.reach, InPlace::Refused)?;
-        Self::of(typed.file, &typed.partition, access)
+        Self::to_change(typed, InPlace::Refused)
     }
 
     fn to_change(typed: cli::Target, in_place: InPlace) -> Result<Self, Failure> {
         let access = reach::access(&typed.reach, in_place)?;
-        Self::of(typed.file, &typed.partition, access)
+        let mounts = mounts::mounts(&typed.mount)?;
+        Ok(Self { mounts, ..Self::of(typed.file, &typed.partition, access)? })
     }
 
     fn of(typed: cli::ImageFile, partition: &str, access: Access) -> Result<Self, Failure> {
@@ -136,7 +140,7 @@ impl Target {
         let backing = typed.backing_chain.map_or(Backing::Deny, Backing::Within);
         let keys = keys::keys(&typed.keys)?;
         let source = Source { image: typed.image, format, backing, data_file: None, state: state(typed.journal) };
-        Ok(Self { source, volume: volume(partition)?, keys, access })
+        Ok(Self { source, volume: volume(partition)?, keys, mounts: Wanted::default(), access })
     }
 }
 
@@ -268,24 +272,14 @@ fn volume(typed: &str) -> Result<Selector, Failure> {
     })
 }
 
-/// The logical volume that `vg/lv`, `/dev/vg/lv` or `/dev/mapper/vg-lv` (a hyphen of a name doubled) names, as `vg/lv`.
+/// The logical volume that `vg/lv`, `/dev/vg/lv` or `/dev/mapper/vg-lv` names, as `vg/lv`.
 fn logical(typed: &str) -> Option<String> {
     if let Some(mapped) = typed.strip_prefix("/dev/mapper/") {
-        // The one hyphen that is not doubled stands between the names.
-        let mut names = mapped.split("--").collect::<Vec<_>>().join("\0");
-        let hyphen = names.find('-')?;
-        names.replace_range(hyphen..=hyphen, "/");
-        let names = names.replace('\0', "-");
-        return Some(names).filter(|names| is_pair(names));
+        return crate::guest::logical(mapped);
     }
     let names = typed.strip_prefix("/dev/").unwrap_or(typed);
-    is_pair(names).then(|| names.to_owned())
-}
-
-fn is_pair(names: &str) -> bool {
-    names
-        .split_once('/')
-        .is_some_and(|(group, volume)| !group.is_empty() && !volume.is_empty() && !volume.contains('/'))
+    let (group, volume) = names.split_once('/')?;
+    (!group.is_empty() && !volume.is_empty() && !volume.contains('/')).then(|| names.to_owned())
 }
 
 /// The time of all changes: SOURCE_DATE_EPOCH where it is set (reproducible-builds.org/specs/source-date-epoch), else now.

@@ -1,8 +1,10 @@
 //! What a run did, or would do: one structure, as text and as JSON.
 
 mod drive;
+mod tree;
 
 pub use drive::{DriveFile, DriveReport};
+pub use tree::MountFacts;
 
 use crate::failure::printable;
 use crate::inject::Item;
@@ -31,7 +33,9 @@ pub struct Report {
     pub format: String,
     /// The volume that was changed.
     pub volume: Volume,
-    /// How the filesystem was reached: `userspace` or `kernel`.
+    /// The other volumes of the guest's tree that were changed.
+    pub mounts: Vec<Mount>,
+    /// How the root filesystem was reached: `userspace` or `kernel`.
     pub access: &'static str,
     /// The kernel that was borrowed; null where none was.
     pub kernel: Option<Kernel>,
@@ -93,6 +97,21 @@ pub struct Volume {
     pub uuid: String,
 }
 
+/// A volume that is mounted in the guest's tree.
+#[derive(Debug, Serialize)]
+pub struct Mount {
+    /// Where, links followed.
+    pub place: String,
+    /// The volume.
+    pub volume: Volume,
+    /// How it was reached: `userspace` or `kernel`.
+    pub access: &'static str,
+    /// The kernel that was borrowed for it; null where none was.
+    pub kernel: Option<Kernel>,
+    /// What opening it had to do first; null where it had been unmounted cleanly.
+    pub replayed: Option<Replayed>,
+}
+
 /// A kernel that had the volume mounted.
 #[derive(Debug, Serialize)]
 pub struct Kernel {
@@ -145,7 +164,7 @@ impl Replayed {
 #[serde(rename_all = "snake_case", tag = "verdict")]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Verified {
-    Agrees { by: &'static str, paths: usize, xattrs_unverified: usize },
+    Agrees { by: String, paths: usize, xattrs_unverified: usize },
     Unknown { reason: String },
     NothingToVerify,
 }
@@ -282,17 +301,12 @@ impl Report {
     /// The report for people.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
-        let volume = match (self.volume.partition, &*self.volume.name) {
-            (Some(number), _) => format!("partition {number}"),
-            (None, name) if self.volume.unlocked => format!("{name} unlocked"),
-            (None, "whole") => "whole disk".to_owned(),
-            (None, name) => name.to_owned(),
-        };
         let _ = writeln!(
             text,
-            "{}: {}, {volume}, {} ({}), {}",
+            "{}: {}, {}, {} ({}), {}",
             printable(&self.image),
             self.format,
+            self.volume.to_text(),
             self.volume.filesystem,
             self.access,
             printable(&self.guest)
@@ -309,6 +323,14 @@ impl Report {
         }
         if let Some(replayed) = self.replayed {
             let _ = writeln!(text, "  the filesystem was not unmounted cleanly: {}", replayed.to_text());
+        }
+        for Mount { place, volume, access, kernel, replayed } in &self.mounts {
+            let by = kernel.as_ref().map(|kernel| format!(" by {}", kernel.attach)).unwrap_or_default();
+            let (filesystem, volume) = (&volume.filesystem, volume.to_text());
+            let _ = writeln!(text, "  {place}: {volume}, {filesystem} ({access}{by})");
+            if let Some(replayed) = replayed {
+                let _ = writeln!(text, "    it was not unmounted cleanly: {}", replayed.to_text());
+            }
         }
         for item in &self.items {
             item.to_text(&mut text);
@@ -336,7 +358,41 @@ impl Report {
     }
 }
 
+impl Volume {
+    fn to_text(&self) -> String {
+        match (self.partition, &*self.name) {
+            (Some(number), _) => format!("partition {number}"),
+            (None, name) if self.unlocked => format!("{name} unlocked"),
+            (None, "whole") => "whole disk".to_owned(),
+            (None, name) => name.to_owned(),
+        }
+    }
+}
+
 impl Verified {
+    /// The verdict on this and on what is mounted at `place`.
+    #[must_use]
+    pub fn and(self, other: Self, place: &str) -> Self {
+        match (self, other) {
+            (Self::NothingToVerify, Self::Unknown { reason }) if place != "/" => {
+                Self::Unknown { reason: format!("{place}: {reason}") }
+            }
+            (Self::NothingToVerify, verdict) | (verdict, Self::NothingToVerify) => verdict,
+            (
+                Self::Agrees { by, paths, xattrs_unverified },
+                Self::Agrees { by: other, paths: more, xattrs_unverified: unverified },
+            ) => {
+                let by = if by.split(", ").any(|name| name == other) { by } else { format!("{by}, {other}") };
+                Self::Agrees { by, paths: paths + more, xattrs_unverified: xattrs_unverified + unverified }
+            }
+            (Self::Unknown { reason }, Self::Unknown { reason: other }) => {
+                Self::Unknown { reason: format!("{reason}; {place}: {other}") }
+            }
+            (Self::Unknown { reason }, Self::Agrees { .. }) => Self::Unknown { reason },
+            (Self::Agrees { .. }, Self::Unknown { reason }) => Self::Unknown { reason: format!("{place}: {reason}") },
+        }
+    }
+
     fn to_text(&self) -> String {
         match self {
             Self::Agrees { by, paths, xattrs_unverified } => {
@@ -345,10 +401,10 @@ impl Verified {
                     0 => String::new(),
                     several => format!(" ({several} attributes it cannot read)"),
                 };
-                let again = if matches!(*by, "ext4-view" | "fatfs") {
-                    "a second reader agrees"
-                } else {
-                    "the kernel, which mounted it anew, agrees"
+                let again = match by.as_str() {
+                    "ext4-view" | "fatfs" => "a second reader agrees",
+                    "the kernel" => "the kernel, which mounted it anew, agrees",
+                    _ => "second readers agree",
                 };
                 format!("{again} on {paths}{beside}")
             }

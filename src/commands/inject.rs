@@ -1,19 +1,22 @@
 //! `imgraft inject`: the corridor, from the image's path to the commit.
 
 use super::progress::Copying;
+use super::second_reader::second_reader;
+use super::tree::{self, Part};
 use super::{print, reveal};
 use crate::failure::{Exit, Failure};
 use crate::guest::{self, Guest};
-use crate::inject::staging::{Show, Staged, stage_all};
+use crate::inject::staging::{Show, stage_all};
 use crate::plan::{Inject, Output, Run};
-use crate::report::{self, Io, Kernel, Replayed, Report, Status, Undo, Verified, recovery_name};
+use crate::report::{self, Io, Kernel, Replayed, Report, Status, Undo, recovery_name};
 use imgraft_vfs::block::BlockDevice;
-use imgraft_vfs::fs::{self, Features, Mode};
+use imgraft_vfs::fs::{Features, GuestFs, Mode};
 use imgraft_vfs::image::{self, Destination, Edit};
-use imgraft_vfs::kernel::{Access, Opened};
+use imgraft_vfs::kernel::Opened;
 use imgraft_vfs::transaction::{self, Kept};
-use imgraft_vfs::verify::{Verdict, read_again, verify};
-use imgraft_vfs::volume::{self, Base, Volume, VolumeInfo};
+use imgraft_vfs::volume::{self, Base, Chosen, Volume, VolumeInfo};
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
@@ -30,24 +33,28 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     tracing::debug!(%format, size = disk.size(), recovered = recovery_name(edit.recovered()), "opened and locked the image");
     let explained = |error| image::explain(&*disk, error);
     let (any, access) = (Arc::clone(&disk) as Arc<dyn BlockDevice>, &plan.target.access);
-    let volume = volume::select_through(&any, &plan.target.volume, &plan.target.keys, access, &guest::is_root)
-        .map_err(explained)?;
-    let Opened { mut fs, kernel } =
-        access.open(&volume, edit.raw_image(), Mode::ReadWrite { now: plan.now }).map_err(explained)?;
-    let Volume { info, .. } = volume;
+    let Chosen { volume, survey } =
+        volume::select_through(&any, &plan.target.volume, &plan.target.keys, access, &guest::is_root)
+            .map_err(explained)?;
+    let mode = Mode::ReadWrite { now: plan.now };
+    let Opened { fs, kernel } = access.open(&volume, edit.raw_image(), mode).map_err(explained)?;
+    let Volume { info, device } = volume;
     let features = fs.features();
-    let guest = Guest::inspect(&*fs).map_err(explained)?;
+    let survey = Rc::new(RefCell::new(survey));
+    let mut grown = tree::grow(fs, &info, &survey, &plan.target, mode).map_err(explained)?;
+    let guest = Guest::inspect(&grown.tree).map_err(explained)?;
     tracing::debug!(volume = %info, size = info.size, guest = ?guest.name(), "opened the root filesystem");
-    let staged = stage_all(plan.requests, &guest, &*fs, show)?;
+    let staged = stage_all(plan.requests, &guest, &grown.tree, show)?;
 
     // A dry run goes all the way but for the commit: a full filesystem shows now, not later.
-    staged.changes.apply(&mut *fs).map_err(explained)?;
-    fs.close()?;
+    staged.changes.apply(&mut grown.tree).map_err(explained)?;
+    let parts = grown.parts(&staged.changes)?;
+    Box::new(grown.tree).close()?;
     tracing::debug!("applied the changes in memory; the image is untouched so far");
     let commit = edit.finish()?;
     let recounted = disk.facts().iter().any(|(name, _)| *name == "refcounts");
-    drop((any, disk));
-    let verified = second_reader(&edit, access, &info, &staged)?;
+    drop((any, disk, device, survey));
+    let verified = second_reader(&edit, access, &parts)?;
     tracing::debug!("the second reader has read the changes");
     let recovered = recovery_name(edit.recovered());
     let output = match &plan.destination {
@@ -72,6 +79,7 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
         recounted,
         replayed: features.recovered.map(Replayed::from),
         volume: volume_report(&info, features),
+        mounts: parts.into_iter().filter(|part| part.place != "/").map(mount_report).collect(),
         access: if kernel.is_some() { "kernel" } else { "userspace" },
         kernel: kernel.map(Kernel::from),
         guest: guest.name(),
@@ -87,26 +95,6 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     Ok(if partial { Exit::Partial } else { Exit::Done })
 }
 
-/// Reads the changes back as the next user of the image would: a fresh look at the pending bytes, by another reader where
-/// there is one for the filesystem, else by a kernel that mounts it anew.
-fn second_reader(edit: &Edit, access: &Access, info: &VolumeInfo, staged: &Staged) -> Result<Verified, Failure> {
-    if staged.changes.is_empty() {
-        return Ok(Verified::NothingToVerify);
-    }
-    let device = info.device(&edit.reopen()?)?;
-    if info.signature.as_ref().is_some_and(|signature| !fs::has_driver(signature.name)) {
-        let volume = Volume { device, info: info.clone() };
-        let opened = access.open(&volume, None, Mode::ReadOnly)?;
-        let paths = read_again(&*opened.fs, &staged.changes)?;
-        opened.fs.close()?;
-        return Ok(Verified::Agrees { by: "the kernel", paths, xattrs_unverified: 0 });
-    }
-    Ok(match verify(device, &staged.changes)? {
-        Verdict::Agrees { by, paths, xattrs_unverified } => Verified::Agrees { by, paths, xattrs_unverified },
-        Verdict::Unknown { reason } => Verified::Unknown { reason },
-    })
-}
-
 fn volume_report(info: &VolumeInfo, features: Features) -> report::Volume {
     report::Volume {
         name: info.name(),
@@ -115,6 +103,18 @@ fn volume_report(info: &VolumeInfo, features: Features) -> report::Volume {
         filesystem: features.name.to_owned(),
         label: features.label,
         uuid: features.uuid,
+    }
+}
+
+/// What was changed of a mount.
+fn mount_report(part: Part<'_>) -> report::Mount {
+    let Part { place, info, features, kernel, .. } = part;
+    report::Mount {
+        place,
+        replayed: features.recovered.map(Replayed::from),
+        access: if kernel.is_some() { "kernel" } else { "userspace" },
+        kernel: kernel.map(Kernel::from),
+        volume: volume_report(&info, features),
     }
 }
 

@@ -1,22 +1,23 @@
 //! `imgraft inspect`: what an image is, and what is in it.
 
-use super::print;
+use super::{print, tree};
 use crate::failure::{Exit, Failure, printable};
 use crate::guest::{self, Guest};
 use crate::plan::{Inspect, Output, Target};
-use crate::report::Replayed;
+use crate::report::{MountFacts, Replayed};
 use imgraft_vfs::Error;
 use imgraft_vfs::block::BlockDevice;
-use imgraft_vfs::fs::{Features, Mode};
+use imgraft_vfs::fs::Mode;
 use imgraft_vfs::image::inspect::Finding;
 use imgraft_vfs::image::{self, ImageFormat, Source};
-use imgraft_vfs::kernel::Access;
 use imgraft_vfs::transaction::{self, Transaction};
 use imgraft_vfs::volume::{self, Base, Scheme, Selector, Survey, Volume, VolumeInfo};
 use serde::Serialize;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
 #[derive(Debug, Serialize)]
@@ -73,6 +74,12 @@ struct VolumeReport {
     replayed: Option<Replayed>,
     #[serde(skip_serializing_if = "Option::is_none")]
     guest: Option<guest::Facts>,
+    /// What the guest has mounted below this root.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mounts: Vec<MountFacts>,
+    /// What is odd about that and was left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
@@ -111,10 +118,11 @@ pub(super) fn run(plan: &Inspect) -> Result<Exit, Failure> {
 /// What is known of a volume; what cannot be read of it is told as its problem, and no failure of the whole.
 fn volume_report(
     disk: &Arc<dyn ImageFormat>,
-    access: &Access,
+    target: &Target,
+    survey: &Rc<RefCell<Survey>>,
     info: &VolumeInfo,
-    wrong_key: Option<Error>,
 ) -> VolumeReport {
+    let wrong_key = survey.borrow().wrong_key(info);
     let info = info.clone();
     let place = info.clone();
     let volume_name = info.name();
@@ -136,6 +144,8 @@ fn volume_report(
         usage: None,
         replayed: None,
         guest: None,
+        mounts: Vec::new(),
+        notes: Vec::new(),
         problem: None,
     };
     let refusal = match (&place.base, wrong_key) {
@@ -147,35 +157,43 @@ fn volume_report(
         report.problem = Some(printable(&refusal));
         return report;
     }
-    if !name.is_some_and(|name| access.reaches(name)) {
+    if !name.is_some_and(|name| target.access.reaches(name)) {
         return report;
     }
-    match look(disk, access, place) {
-        Ok((features, facts)) => {
-            report.replayed = features.recovered.map(Replayed::from);
-            report.usage = Some(Usage {
-                block_size: features.block_size,
-                total_bytes: features.total_bytes,
-                free_bytes: features.free_bytes,
-                free_inodes: Some(features.free_inodes).filter(|free| *free != u64::MAX),
-                features: features.feature_names,
-            });
-            report.guest = facts;
-        }
-        Err(error) => report.problem = Some(Failure::from(image::explain(&**disk, error)).message),
+    if let Err(error) = look(disk, target, survey, place, &mut report) {
+        report.problem = Some(Failure::from(image::explain(&**disk, error)).message);
     }
     report
 }
 
+/// Adds what is known of a filesystem when it is open, and, of a guest's root, of the guest and of what it has mounted.
 fn look(
     disk: &Arc<dyn ImageFormat>,
-    access: &Access,
+    target: &Target,
+    survey: &Rc<RefCell<Survey>>,
     info: VolumeInfo,
-) -> Result<(Features, Option<guest::Facts>), Error> {
+    report: &mut VolumeReport,
+) -> Result<(), Error> {
     let device = info.device(&(Arc::clone(disk) as Arc<dyn BlockDevice>))?;
-    let fs = access.open(&Volume { device, info }, None, Mode::ReadOnly)?.fs;
-    let facts = if guest::is_root(&*fs)? { Some(Guest::inspect(&*fs)?.facts()) } else { None };
-    Ok((fs.features(), facts))
+    let volume = Volume { device, info };
+    let fs = target.access.open(&volume, None, Mode::ReadOnly)?.fs;
+    let features = fs.features();
+    report.replayed = features.recovered.map(Replayed::from);
+    report.usage = Some(Usage {
+        block_size: features.block_size,
+        total_bytes: features.total_bytes,
+        free_bytes: features.free_bytes,
+        free_inodes: Some(features.free_inodes).filter(|free| *free != u64::MAX),
+        features: features.feature_names,
+    });
+    if !guest::is_root(&*fs)? {
+        return Ok(());
+    }
+    let grown = tree::grow(fs, &volume.info, survey, target, Mode::ReadOnly)?;
+    report.mounts = MountFacts::of_all(&grown.mounts, &survey.borrow());
+    report.notes = grown.mounts.notes.iter().map(|note| printable(note)).collect();
+    report.guest = Some(Guest::inspect(&grown.tree)?.facts());
+    Ok(())
 }
 
 impl Inspection {
@@ -225,8 +243,10 @@ impl Inspection {
                 Some(volume.info.name())
             }
         };
-        let shown = survey.volumes().iter().filter(|info| chosen.as_ref().is_none_or(|name| info.name() == *name));
-        self.volumes = shown.map(|info| volume_report(&disk, &target.access, info, survey.wrong_key(info))).collect();
+        let shown = |info: &&VolumeInfo| chosen.as_ref().is_none_or(|name| info.name() == *name);
+        let shown: Vec<VolumeInfo> = survey.volumes().iter().filter(shown).cloned().collect();
+        let survey = Rc::new(RefCell::new(survey));
+        self.volumes = shown.iter().map(|info| volume_report(&disk, target, &survey, info)).collect();
         Ok(())
     }
 
@@ -305,6 +325,12 @@ impl VolumeReport {
         }
         if let Some(guest) = &self.guest {
             guest.to_text(text);
+        }
+        for mount in &self.mounts {
+            mount.to_text(text);
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "  note           {note}");
         }
         if let Some(problem) = &self.problem {
             let _ = writeln!(text, "  problem        {problem}");

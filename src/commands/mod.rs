@@ -7,7 +7,9 @@ mod inspect;
 mod ls;
 mod progress;
 mod recover;
+mod second_reader;
 mod serve;
+mod tree;
 mod undo;
 
 use crate::cli::{Cli, Command, Ordered};
@@ -19,8 +21,10 @@ use imgraft_vfs::block::BlockDevice;
 use imgraft_vfs::fs::{GuestFs, Mode};
 use imgraft_vfs::image::{self, Source};
 use imgraft_vfs::transaction::{Access, Transaction};
-use imgraft_vfs::volume;
+use imgraft_vfs::volume::{self, Chosen};
+use std::cell::RefCell;
 use std::io::{self, Write};
+use std::rc::Rc;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -94,15 +98,18 @@ fn reveal(revealed: &[Revealed]) {
     }
 }
 
-/// Opens the guest filesystem of an image for reading, under a shared lock that lives as long as the transaction.
+/// Opens the guest's tree of an image for reading, under a shared lock that lives as long as the transaction.
 fn look(target: &Target) -> Result<(Transaction, Box<dyn GuestFs>), Failure> {
     let Source { image, format, backing, state, .. } = &target.source;
     let txn = Transaction::begin_with(image, Access::Read, state)?;
     let disk = image::open_chain(txn.overlay(), image, *format, backing)?;
     let explained = |error| image::explain(&*disk, error);
     let any: Arc<dyn BlockDevice> = Arc::clone(&disk) as _;
-    let volume = volume::select_through(&any, &target.volume, &target.keys, &target.access, &guest::is_root)
-        .map_err(explained)?;
+    let Chosen { volume, survey } =
+        volume::select_through(&any, &target.volume, &target.keys, &target.access, &guest::is_root)
+            .map_err(explained)?;
     let opened = target.access.open(&volume, None, Mode::ReadOnly).map_err(explained)?;
-    Ok((txn, opened.fs))
+    let survey = Rc::new(RefCell::new(survey));
+    let grown = tree::grow(opened.fs, &volume.info, &survey, target, Mode::ReadOnly).map_err(explained)?;
+    Ok((txn, Box::new(grown.tree)))
 }

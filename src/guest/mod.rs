@@ -3,13 +3,16 @@
 pub mod accounts;
 pub mod facts;
 pub mod file_contexts;
+mod fstab;
 pub mod login_defs;
+pub mod mounts;
 pub mod network;
 pub mod os_release;
 pub mod selinux;
 
 pub use accounts::{Accounts, Group, User};
 pub use facts::Facts;
+pub(crate) use fstab::logical;
 pub use network::{NetworkStack, StackState};
 pub use os_release::OsRelease;
 pub use selinux::{Enforcement, Selinux};
@@ -18,7 +21,7 @@ use crate::crypt::Method;
 use imgraft_vfs::fs::{FileType, GuestFs, read_file};
 use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::resolve::{Follow, resolve};
-use imgraft_vfs::{Error, ErrorKind, Result};
+use imgraft_vfs::{Error, ErrorKind, Layer, Result};
 
 /// What is known of a guest.
 #[derive(Clone, Debug)]
@@ -50,7 +53,7 @@ impl Guest {
 }
 
 /// Whether a filesystem is the root of a guest: it has a directory `/etc` and a readable os-release(5) file, in `/etc` or
-/// in `/usr/lib`.
+/// in `/usr/lib`, or one that its fstab(5) has on another filesystem.
 pub fn is_root(fs: &dyn GuestFs) -> Result<bool> {
     let reader = Reader(fs);
     let etc = reader.find("/etc", Follow::All)?;
@@ -62,7 +65,13 @@ pub fn is_root(fs: &dyn GuestFs) -> Result<bool> {
             return Ok(true);
         }
     }
-    Ok(false)
+    let [path, _] = os_release::PATHS;
+    if !reader.exists(path)? {
+        return Ok(false);
+    }
+    let fstab = reader.file_lenient("/etc/fstab", fstab::LIMIT)?.unwrap_or_default();
+    let (entries, _) = imgraft_vfs::fstab::parse(&fstab);
+    Ok(entries.iter().any(|entry| entry.path.components().next() == Some(b"usr")))
 }
 
 /// Reads a guest's facts: a path that a guest has bent out of shape counts as missing, a broken filesystem does not.
@@ -102,9 +111,11 @@ impl Reader<'_> {
     }
 }
 
-/// Whether the error is about the path (a loop, a file in a directory's place) and not about the filesystem.
+/// Whether the error is about the path (a loop, a file in a directory's place) and not about the filesystem, or one that is not
+/// mounted.
 fn is_shape(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Denied | ErrorKind::WrongType | ErrorKind::NotFound | ErrorKind::Invalid)
+    error.layer() != Layer::Volume
+        && matches!(error.kind(), ErrorKind::Denied | ErrorKind::WrongType | ErrorKind::NotFound | ErrorKind::Invalid)
 }
 
 #[cfg(test)]

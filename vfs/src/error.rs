@@ -133,6 +133,18 @@ impl Error {
         self
     }
 
+    /// Makes its path inside the guest, where it has one, one below `place`: what a filesystem says of itself, of the tree that it
+    /// is mounted in.
+    #[must_use]
+    pub fn below(mut self, place: &[u8]) -> Self {
+        if let Some(inner) = self.0.guest_path.take() {
+            let inner = if inner == b"/" && place.len() > 1 { &[] } else { inner.as_slice() };
+            let outer = if place == b"/" { &[] } else { place };
+            self.0.guest_path = Some([outer, inner].concat());
+        }
+        self
+    }
+
     /// Says at which byte of its layer it happened.
     #[must_use]
     pub fn with_offset(mut self, offset: u64) -> Self {

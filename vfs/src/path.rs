@@ -49,6 +49,11 @@ impl GuestPath {
         Ok(Self(clean))
     }
 
+    /// The guest's root.
+    pub fn root() -> Self {
+        Self(b"/".to_vec())
+    }
+
     /// The path's bytes: `/`, or components each led by one slash.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -119,6 +124,15 @@ impl Resolved {
     /// The last component; `None` for the root.
     pub fn file_name(&self) -> Option<&[u8]> {
         file_name(&self.0)
+    }
+
+    /// What is left of this path below `point`, as a path of its own; `None` where it does not lie below.
+    pub(crate) fn within(&self, point: &Self) -> Option<Self> {
+        let rest = self.0.strip_prefix(point.0.as_slice())?;
+        match rest {
+            [b'/', _, ..] => Some(Self(rest.to_vec())),
+            _ => None,
+        }
     }
 
     /// The directories that hold this, by the bytes of their paths, outermost first; none for the root.

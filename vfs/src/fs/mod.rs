@@ -5,6 +5,7 @@ pub mod fat;
 pub mod mem;
 pub mod mounted;
 pub mod remote;
+pub mod tree;
 
 use crate::block::{BlockDevice, FilePart};
 use crate::error::Result;

@@ -78,6 +78,11 @@ impl Access {
         Self { choice: Choice::Kernel, ways: vec![Arc::new(Fuse::new())], writes: Writes::InPlace }
     }
 
+    /// Whether a kernel writes into the image itself.
+    pub fn writes_in_place(&self) -> bool {
+        self.writes == Writes::InPlace
+    }
+
     /// Whether a filesystem of this name may be reached, as far as that can be told without trying.
     pub fn reaches(&self, filesystem: &str) -> bool {
         match self.choice {

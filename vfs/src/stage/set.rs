@@ -4,10 +4,11 @@ use super::change::{Change, Means, State};
 use super::content;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{Attrs, FileType, GuestFs, SetAttrs};
+use crate::path::Resolved;
 use std::collections::BTreeMap;
 
 /// All changes of a stage, each path once, parents before what is in them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ChangeSet {
     changes: Vec<Change>,
 }
@@ -55,6 +56,16 @@ impl ChangeSet {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// The changes whose paths `inner` takes, under the names that it gives them.
+    pub(crate) fn within(&self, inner: impl Fn(&Resolved) -> Option<Resolved>) -> Self {
+        let moved = |change: &Change| {
+            let mut moved = change.clone();
+            moved.path = inner(&change.path)?;
+            Some(moved)
+        };
+        Self { changes: self.changes.iter().filter_map(moved).collect() }
     }
 
     /// Makes the changes. The only code that writes to a guest filesystem.

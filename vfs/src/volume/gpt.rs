@@ -195,6 +195,7 @@ impl Sectors<'_> {
                 part_type,
                 part_label: text16(entry.get(56..128).unwrap_or_default()),
                 part_uuid: guid(array(entry, 16).unwrap_or_default()),
+                attributes: le64(entry, 48).unwrap_or(0),
                 signature: None,
                 facts: Vec::new(),
                 problem: None,

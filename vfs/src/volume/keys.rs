@@ -36,6 +36,7 @@ impl Key {
                 let known = [Some(&info.part_label), info.signature.as_ref().map(|signature| &signature.label)];
                 known.into_iter().flatten().any(|known| known == label)
             }
+            Some(Selector::Marked(mark, value)) => mark.is_of(value, info),
             Some(Selector::Logical(name)) => matches!(info.base, Base::Logical(_)) && info.name() == *name,
         }
     }

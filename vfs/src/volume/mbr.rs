@@ -145,6 +145,7 @@ impl BootRecord {
             part_type: format!("{:02x}", entry.kind),
             part_label: String::new(),
             part_uuid,
+            attributes: 0,
             signature: None,
             facts: Vec::new(),
             problem: None,

@@ -9,6 +9,7 @@ mod layout;
 mod luks;
 mod lvm;
 mod mbr;
+mod mounts;
 mod probe;
 mod select;
 mod survey;
@@ -16,8 +17,9 @@ mod survey;
 pub use keys::{Key, Keys};
 pub use luks::Unlocked;
 pub use lvm::Logical;
+pub use mounts::{Used, Volumes};
 pub use probe::probe;
-pub use select::{select, select_bytes, select_through};
+pub use select::{Chosen, select, select_bytes, select_through};
 pub use survey::Survey;
 
 use crate::block::{BlockDevice, SliceDevice};
@@ -81,6 +83,8 @@ pub struct VolumeInfo {
     pub part_label: String,
     /// The partition's UUID (GPT) or `DISKID-NN` (MBR), as PARTUUID of blkid(8); empty where there is none.
     pub part_uuid: String,
+    /// The partition's attributes (GPT), as UEFI has them and as its type gives them a meaning; 0 where there are none.
+    pub attributes: u64,
     /// What lies in it; `None` where no magic is known. Labels are a stranger's text.
     pub signature: Option<Signature>,
     /// What is known of what it holds beside the signature, as pairs of a name and a value.
@@ -105,6 +109,7 @@ impl VolumeInfo {
             part_type: String::new(),
             part_label: String::new(),
             part_uuid: String::new(),
+            attributes: 0,
             signature: None,
             facts,
             problem: None,
@@ -219,6 +224,44 @@ pub enum Selector {
     Uuid(String),
     /// The logical volume that has this name, `GROUP/VOLUME`.
     Logical(String),
+    /// The one that has this mark, as fstab(5) spells marks.
+    Marked(Mark, String),
+}
+
+/// A mark of a filesystem or of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// The UUID of a filesystem, in any case.
+    Uuid,
+    /// The label of a filesystem.
+    Label,
+    /// The UUID of a partition, in any case.
+    PartUuid,
+    /// The label of a partition.
+    PartLabel,
+}
+
+impl Mark {
+    /// The word for it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Uuid => "UUID",
+            Self::Label => "label",
+            Self::PartUuid => "PARTUUID",
+            Self::PartLabel => "PARTLABEL",
+        }
+    }
+
+    /// Whether a volume has it.
+    fn is_of(self, value: &str, info: &VolumeInfo) -> bool {
+        let signature = info.signature.as_ref();
+        match self {
+            Self::Uuid => signature.is_some_and(|signature| signature.uuid.eq_ignore_ascii_case(value)),
+            Self::Label => signature.is_some_and(|signature| signature.label == value),
+            Self::PartUuid => info.part_uuid.eq_ignore_ascii_case(value),
+            Self::PartLabel => info.part_label == value,
+        }
+    }
 }
 
 /// A chosen volume.

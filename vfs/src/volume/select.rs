@@ -19,7 +19,8 @@ pub fn select(
     selector: &Selector,
     is_root: &dyn Fn(&dyn GuestFs) -> Result<bool>,
 ) -> Result<Volume> {
-    select_through(disk, selector, &Keys::default(), &Access::userspace(), is_root)
+    let chosen = select_through(disk, selector, &Keys::default(), &Access::userspace(), is_root)?;
+    Ok(chosen.volume)
 }
 
 /// The same with passphrases, where the filesystems may be reached otherwise than by our own drivers.
@@ -29,8 +30,17 @@ pub fn select_through(
     keys: &Keys,
     access: &Access,
     is_root: &dyn Fn(&dyn GuestFs) -> Result<bool>,
-) -> Result<Volume> {
+) -> Result<Chosen> {
     Choice { selector, keys, purpose: Purpose::Filesystem }.make(disk, &opener(access, is_root))
+}
+
+/// A chosen volume, and the volumes that it was chosen from.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The volume.
+    pub volume: Volume,
+    /// All volumes of the disk.
+    pub survey: Survey,
 }
 
 /// Chooses a volume for its bytes: a LUKS volume that there is no passphrase for is taken as it lies.
@@ -40,7 +50,8 @@ pub fn select_bytes(
     keys: &Keys,
     is_root: &dyn Fn(&dyn GuestFs) -> Result<bool>,
 ) -> Result<Volume> {
-    Choice { selector, keys, purpose: Purpose::Bytes }.make(disk, &opener(&Access::userspace(), is_root))
+    let choice = Choice { selector, keys, purpose: Purpose::Bytes };
+    Ok(choice.make(disk, &opener(&Access::userspace(), is_root))?.volume)
 }
 
 /// What a volume is chosen for.
@@ -87,7 +98,7 @@ struct Choice<'a> {
 }
 
 impl Choice<'_> {
-    fn make(&self, disk: &Arc<dyn BlockDevice>, opener: &Opener<'_>) -> Result<Volume> {
+    fn make(&self, disk: &Arc<dyn BlockDevice>, opener: &Opener<'_>) -> Result<Chosen> {
         let table = if *self.selector == Selector::Whole { undivided(disk) } else { list(disk) };
         let mut survey = Survey::new(disk, table?)?;
         // What is in a LUKS volume is looked at where it may be what is wanted, as that takes a second or more.
@@ -103,27 +114,57 @@ impl Choice<'_> {
         };
         let is_left_alone = self.purpose == Purpose::Bytes && !self.keys.has_one_for(&info);
         let info = if is_left_alone { info } else { survey.through(&info, self.keys)? };
-        survey.open(&info)
+        Ok(Chosen { volume: survey.open(&info)?, survey })
     }
 
     fn find(&self, survey: &Survey, opener: &Opener<'_>) -> Result<VolumeInfo> {
-        let found = match self.selector {
+        match self.selector {
             Selector::Auto => root(survey, opener),
             Selector::Whole => survey.volumes().first().ok_or_else(empty),
-            Selector::Index(index) => by_index(survey, *index),
-            Selector::Label(label) => {
-                by_name(survey, "label", label, |volume| [&volume.part_label, label_of(volume)].contains(&label))
+            selector => named(survey, selector),
+        }
+        .cloned()
+    }
+}
+
+/// The one volume that has the name, the number or the mark that is looked for.
+fn named<'a>(survey: &'a Survey, selector: &Selector) -> Result<&'a VolumeInfo> {
+    match selector {
+        Selector::Index(index) => by_index(survey, *index),
+        Selector::Label(label) => {
+            by_name(survey, "label", label, |volume| [&volume.part_label, label_of(volume)].contains(&label))
+        }
+        Selector::Uuid(uuid) => {
+            let is_it = |other: &String| uuid.eq_ignore_ascii_case(other);
+            by_name(survey, "UUID", uuid, |volume| is_it(&volume.part_uuid) || is_it(uuid_of(volume)))
+        }
+        Selector::Logical(name) => {
+            let is_logical = |volume: &VolumeInfo| matches!(volume.base, Base::Logical(_) | Base::Refused { .. });
+            by_name(survey, "name", name, |volume| is_logical(volume) && volume.name() == *name)
+        }
+        Selector::Marked(mark, value) => by_name(survey, mark.name(), value, |volume| mark.is_of(value, volume)),
+        Selector::Whole if survey.table().scheme == Scheme::Whole => survey.volumes().first().ok_or_else(empty),
+        Selector::Whole => Err(not_found("the disk has partitions, and is no volume itself".to_owned())),
+        Selector::Auto => Err(not_found("only a root is looked for among all volumes".to_owned())),
+    }
+}
+
+impl Survey {
+    /// The volume that has a name, a number or a mark, as far as is known without unlocking anything. Errors as for [`select`].
+    pub fn find(&self, selector: &Selector) -> Result<VolumeInfo> {
+        named(self, selector).cloned()
+    }
+
+    /// The same for its filesystem: what is in a LUKS volume is found, and unlocked where it is what is looked for.
+    pub fn find_through(&mut self, selector: &Selector, keys: &Keys) -> Result<VolumeInfo> {
+        let info = match self.find(selector) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.unlock(keys)?;
+                self.find(selector).map_err(|error| and_locked(self, error))?
             }
-            Selector::Uuid(uuid) => {
-                let is_it = |other: &String| uuid.eq_ignore_ascii_case(other);
-                by_name(survey, "UUID", uuid, |volume| is_it(&volume.part_uuid) || is_it(uuid_of(volume)))
-            }
-            Selector::Logical(name) => {
-                let is_logical = |volume: &VolumeInfo| matches!(volume.base, Base::Logical(_) | Base::Refused { .. });
-                by_name(survey, "name", name, |volume| is_logical(volume) && volume.name() == *name)
-            }
+            found => found?,
         };
-        found.cloned()
+        self.through(&info, keys)
     }
 }
 

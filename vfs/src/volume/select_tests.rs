@@ -79,7 +79,8 @@ fn open(volume: &Volume) -> Result<Answer> {
 }
 
 fn select_with(disk: &Arc<dyn BlockDevice>, selector: &Selector, opener: &Opener<'_>) -> Result<Volume> {
-    Choice { selector, keys: &Keys::default(), purpose: Purpose::Filesystem }.make(disk, opener)
+    let chosen = Choice { selector, keys: &Keys::default(), purpose: Purpose::Filesystem }.make(disk, opener)?;
+    Ok(chosen.volume)
 }
 
 const NEVER: &Opener<'_> = &|_| panic!("only the search for a root opens volumes");

@@ -131,6 +131,18 @@ impl Survey {
         Ok(info)
     }
 
+    /// What is in a LUKS volume that has been unlocked; any other volume itself.
+    pub fn inside<'a>(&'a self, info: &'a VolumeInfo) -> &'a VolumeInfo {
+        let mut info = info;
+        while let Some(lock) = self.locks.iter().find(|lock| lock.volume.is_same(info)) {
+            match &lock.state {
+                State::Open(payload) => info = payload,
+                State::Locked | State::Refused(_) => break,
+            }
+        }
+        info
+    }
+
     /// Why what is in a LUKS volume is not known; `None` where it is, or where it is no LUKS volume.
     pub fn locked(&self, info: &VolumeInfo) -> Option<Error> {
         let lock = self.locks.iter().find(|lock| lock.volume.is_same(info))?;

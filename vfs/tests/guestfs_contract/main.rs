@@ -87,7 +87,19 @@ fn mem() -> Option<Made> {
     Some(Made { fs, judge: Box::new(|fs| fs), links: DirectoryLinks::Counted })
 }
 
+/// A tree in which something is mounted, of which no case knows.
+fn tree() -> Option<Made> {
+    use imgraft_vfs::fs::tree::{Mount, Refused, Tree};
+    use imgraft_vfs::{Error, ErrorKind, Layer};
+    let error = Error::new(ErrorKind::NotFound, Layer::Volume, "nobody needs it");
+    let path = imgraft_vfs::path::GuestPath::parse("/no/such/place").expect("a path");
+    let mount = Mount { path, origin: "a test".into(), source: Box::new(Refused(error)) };
+    let fs = Tree::new(Box::new(imgraft_vfs::fs::mem::MemFs::new()), vec![mount]).expect("a tree");
+    Some(Made { fs: Box::new(fs), judge: Box::new(|fs| fs), links: DirectoryLinks::Counted })
+}
+
 contract! { mem: crate::mem }
+contract! { tree_of_mem: crate::tree }
 contract! { remote_mem: crate::remote::mem }
 contract! { ext4_default: crate::ext4::default }
 contract! { ext4_small_blocks: crate::ext4::small_blocks }

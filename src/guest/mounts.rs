@@ -1,0 +1,246 @@
+//! What a guest has mounted below its root, and where.
+
+mod discovered;
+
+use super::{Reader, fstab};
+use fstab::{Disk, Spec};
+use imgraft_vfs::fs::GuestFs;
+use imgraft_vfs::fs::tree::{Mount, Refused, Tree};
+use imgraft_vfs::fstab::{Entry, parse};
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::volume::{Mark, Selector, Survey, VolumeInfo, Volumes};
+use imgraft_vfs::{Error, ErrorKind, Layer, Result};
+
+/// Filesystems that are in a machine's memory.
+const IN_MEMORY: [&str; 2] = ["tmpfs", "ramfs"];
+/// Filesystems that a kernel makes up.
+const MADE_UP: [&str; 19] = [
+    "autofs",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "functionfs",
+    "fusectl",
+    "hugetlbfs",
+    "mqueue",
+    "proc",
+    "pstore",
+    "securityfs",
+    "sysfs",
+    "tracefs",
+];
+
+/// What was asked for of the mounts of a guest.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Whose word is taken.
+    pub by: By,
+    /// What is mounted at these places whatever the guest says; nothing, where there is no volume.
+    pub places: Vec<(GuestPath, Option<Selector>)>,
+}
+
+/// Whose word is taken for what is mounted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// The guest's.
+    #[default]
+    Guest,
+    /// Nobody's: what is not given is not mounted.
+    Nobody,
+}
+
+/// The mounts of a guest.
+#[derive(Clone, Debug, Default)]
+pub struct Mounts {
+    /// Those that its start mounts, and those that were given.
+    pub mounted: Vec<Planned>,
+    /// Those that come with the root's own filesystem: subvolumes of a btrfs, which its kernel mounts.
+    pub with_root: Vec<Planned>,
+    /// Those that its start leaves alone.
+    pub left: Vec<Planned>,
+    /// What is odd and was left out, a clause each.
+    pub notes: Vec<String>,
+}
+
+/// Something at a place.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The place, as it is named.
+    pub path: GuestPath,
+    /// Who says so: `line 3 of /etc/fstab (UUID=…)`.
+    pub origin: String,
+    /// What is there.
+    pub what: What,
+}
+
+/// What is at a place.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A volume of the image.
+    Volume(Selector),
+    /// What cannot be had, or is of no use: why, and what to do instead.
+    Unusable {
+        /// Why, a clause.
+        reason: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
+}
+
+impl Mounts {
+    /// Reads what a guest says of its mounts. `root` is its root filesystem alone, on the volume `on`.
+    ///
+    /// `Unsupported` for an fstab of more than a megabyte.
+    pub fn inspect(root: &dyn GuestFs, on: &VolumeInfo, survey: &Survey, wanted: &Wanted) -> Result<Self> {
+        let mut mounts = Self::default();
+        for (path, selector) in &wanted.places {
+            if let Some(selector) = selector {
+                let what = What::Volume(selector.clone());
+                mounts.mounted.push(Planned { path: path.clone(), origin: "--mount".to_owned(), what });
+            }
+        }
+        if wanted.by == By::Nobody || !super::is_root(root)? {
+            return Ok(mounts);
+        }
+        let reader = Reader(root);
+        let text = |path| {
+            let found: Result<Option<Vec<u8>>> = reader.file(path, fstab::LIMIT);
+            found.map(Option::unwrap_or_default).map_err(|error| match error.kind() {
+                ErrorKind::Unsupported => error.with_hint("--mount none leaves the guest's mounts out of account"),
+                _ => error,
+            })
+        };
+        let (entries, notes) = parse(&text("/etc/fstab")?);
+        mounts.notes = notes;
+        let crypttab = if entries.iter().any(|entry| entry.spec.starts_with("/dev/mapper/")) {
+            text("/etc/crypttab")?
+        } else {
+            Vec::new()
+        };
+        let disk = Disk::of(&entries);
+        let root_spec = entries.iter().find(|entry| entry.path == GuestPath::root()).map(|entry| entry.spec.as_str());
+        let comes_with_root = |entry: &Entry| {
+            let names_root = || match fstab::spec(&entry.spec, &disk) {
+                Spec::Volume(selector) => {
+                    survey.find(&selector).is_ok_and(|found| survey.inside(&found).name() == on.name())
+                }
+                _ => false,
+            };
+            is_subvolume(entry) && (root_spec == Some(&*entry.spec) || names_root())
+        };
+        let is_given = |path: &GuestPath| wanted.places.iter().any(|(given, _)| given == path);
+        for entry in &entries {
+            if entry.path == GuestPath::root() || is_given(&entry.path) {
+                continue;
+            }
+            let origin = format!("line {} of /etc/fstab ({})", entry.line, entry.spec);
+            let planned = Planned { path: entry.path.clone(), origin, what: what(entry, &disk, &crypttab) };
+            // By automount(8) it is there as soon as somebody looks.
+            if entry.has("noauto") && entry.value("x-systemd.automount").is_none() {
+                mounts.left.push(planned);
+            } else if comes_with_root(entry) {
+                mounts.with_root.push(planned);
+            } else {
+                mounts.mounted.push(planned);
+            }
+        }
+        let named: Vec<GuestPath> = entries.into_iter().map(|entry| entry.path).collect();
+        let found = discovered::partitions(&reader, survey, &mounts)?;
+        mounts
+            .mounted
+            .extend(found.into_iter().filter(|planned| !named.contains(&planned.path) && !is_given(&planned.path)));
+        Ok(mounts)
+    }
+
+    /// The place of a part of the tree, as it is named.
+    pub fn path(&self, number: usize) -> Option<GuestPath> {
+        match number.checked_sub(1) {
+            None => Some(GuestPath::root()),
+            Some(place) => self.mounted.get(place).map(|planned| planned.path.clone()),
+        }
+    }
+
+    /// The tree of a guest, of which nothing but the root is opened yet. The numbers of its parts are places in
+    /// [`mounted`](Self::mounted), from 1.
+    pub fn tree(&self, root: Box<dyn GuestFs>, volumes: &Volumes) -> Result<Tree> {
+        let mounts = self.mounted.iter().map(|Planned { path, origin, what }| {
+            let source = match what {
+                What::Volume(selector) => volumes.source(selector.clone(), path.clone()),
+                What::Unusable { reason, hint } => {
+                    let error = Error::unsupported(Layer::Volume, reason);
+                    Box::new(Refused(match hint {
+                        Some(hint) => error.with_hint(hint),
+                        None => error,
+                    }))
+                }
+            };
+            Mount { path: path.clone(), origin: origin.clone(), source }
+        });
+        Tree::new(root, mounts.collect())
+    }
+}
+
+/// Whether a line is about a subvolume of btrfs(5), be it the topmost.
+fn is_subvolume(entry: &Entry) -> bool {
+    ["subvol", "subvolid"].into_iter().any(|option| entry.value(option).is_some_and(|value| !value.is_empty()))
+}
+
+/// What a line of fstab mounts.
+fn what(entry: &Entry, disk: &Disk, crypttab: &[u8]) -> What {
+    let Entry { spec, path, filesystem, .. } = entry;
+    let unusable = |reason: String, hint: Option<String>| What::Unusable { reason, hint };
+    if entry.has("bind") || entry.has("rbind") {
+        let reason = format!("it is a bind mount of {spec}, which is not followed");
+        return unusable(reason, Some(format!("name the path by way of {spec}")));
+    }
+    let kind = filesystem.as_str();
+    if IN_MEMORY.contains(&kind) || MADE_UP.contains(&kind) {
+        let reason = if IN_MEMORY.contains(&kind) {
+            format!("it is a {kind}, in the guest's memory: what is put there is gone when the guest starts")
+        } else {
+            format!("it is a {kind}, which the guest's kernel makes up")
+        };
+        let hint =
+            format!("choose another path; --mount none:{path} takes what is below it, which the guest does not see");
+        return unusable(reason, Some(hint));
+    }
+    if is_subvolume(entry) {
+        let reason = "it is a subvolume of another btrfs than the root's, which is not looked into";
+        return unusable(reason.to_owned(), None);
+    }
+    let elsewhere = || unusable(format!("{spec} cannot be found in the image"), None);
+    match fstab::spec(spec, disk) {
+        Spec::Volume(selector) => What::Volume(selector),
+        Spec::Mapped(name) => match mapped(&name, disk, crypttab) {
+            Some(selector) => What::Volume(selector),
+            None => elsewhere(),
+        },
+        Spec::Elsewhere => elsewhere(),
+        Spec::Other => unusable(format!("{spec} ({kind}) is not in the image"), None),
+    }
+}
+
+/// What has a name below `/dev/mapper`: what is in an encrypted volume of crypttab, or one that dracut(8) names by its UUID, or
+/// a logical volume.
+fn mapped(name: &str, disk: &Disk, crypttab: &[u8]) -> Option<Selector> {
+    if let Some(device) = fstab::encrypted(crypttab, name) {
+        return match fstab::spec(&device, disk) {
+            Spec::Volume(selector) => Some(selector),
+            Spec::Mapped(name) => fstab::logical(&name).map(Selector::Logical),
+            Spec::Elsewhere | Spec::Other => None,
+        };
+    }
+    match name.strip_prefix("luks-") {
+        Some(uuid) if uuid.len() == 36 => Some(Selector::Marked(Mark::Uuid, uuid.to_owned())),
+        _ => fstab::logical(name).map(Selector::Logical),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+use super::*;
+use imgraft_vfs::block::{BlockDevice, MemDevice};
+use imgraft_vfs::fs::mem::{Builder, MemFs};
+use imgraft_vfs::volume::undivided;
+use std::sync::Arc;
+
+fn survey() -> Survey {
+    let disk: Arc<dyn BlockDevice> = Arc::new(MemDevice::new(vec![0; 1 << 16]));
+    let table = undivided(&disk).unwrap();
+    Survey::new(&disk, table).unwrap()
+}
+
+fn guest(fstab: &str) -> Builder {
+    MemFs::builder().file("/etc/os-release", "ID=debian\n").file("/etc/fstab", fstab)
+}
+
+fn inspect(fs: Builder, wanted: &Wanted) -> Result<Mounts> {
+    let survey = survey();
+    let root = survey.volumes()[0].clone();
+    Mounts::inspect(&fs.build().unwrap(), &root, &survey, wanted)
+}
+
+/// A line for each mount: its place, and what is there.
+fn told(list: &[Planned]) -> Vec<String> {
+    let one = |Planned { path, what, .. }: &Planned| match what {
+        What::Volume(Selector::Marked(_, value)) => format!("{path} = {value}"),
+        What::Volume(selector) => format!("{path} = {selector:?}"),
+        What::Unusable { reason, .. } => format!("{path}: {reason}"),
+    };
+    list.iter().map(one).collect()
+}
+
+#[test]
+fn each_line_is_what_it_is() {
+    let fstab = "UUID=r / ext4\n\
+        UUID=b /boot ext4\n\
+        tmpfs /tmp tmpfs\n\
+        proc /proc proc\n\
+        nas:/x /nfs nfs\n\
+        /srv/data /mnt none bind\n\
+        UUID=r /home btrfs subvol=@home\n\
+        UUID=t /top btrfs subvol=/,subvolid=5\n\
+        UUID=u /sub btrfs subvol=\n\
+        UUID=n /media/n auto noauto\n\
+        UUID=a /media/a auto noauto,x-systemd.automount\n\
+        /dev/mapper/vg-lv /lv ext4\n\
+        /dev/mapper/home_crypt /secret ext4\n\
+        /dev/mapper/data_crypt /data ext4\n\
+        /dev/mapper/luks-83679162-1378-4288-a2d4-70e13ec132aa /luks ext4\n\
+        /dev/mapper/mystery /mystery ext4\n\
+        /dev/sdb1 /other ext4\n";
+    let tree = guest(fstab).file("/etc/crypttab", "home_crypt UUID=c none\ndata_crypt /dev/mapper/vg-cr none\n");
+    let mounts = inspect(tree, &Wanted::default()).unwrap();
+    assert_eq!(
+        told(&mounts.mounted),
+        [
+            "/boot = b",
+            "/tmp: it is a tmpfs, in the guest's memory: what is put there is gone when the guest starts",
+            "/proc: it is a proc, which the guest's kernel makes up",
+            "/nfs: nas:/x (nfs) is not in the image",
+            "/mnt: it is a bind mount of /srv/data, which is not followed",
+            "/top: it is a subvolume of another btrfs than the root's, which is not looked into",
+            "/sub = u",
+            "/media/a = a",
+            "/lv = Logical(\"vg/lv\")",
+            "/secret = c",
+            "/data = Logical(\"vg/cr\")",
+            "/luks = 83679162-1378-4288-a2d4-70e13ec132aa",
+            "/mystery: /dev/mapper/mystery cannot be found in the image",
+            "/other: /dev/sdb1 cannot be found in the image",
+        ]
+    );
+    assert_eq!(told(&mounts.left), ["/media/n = n"]);
+    let with_root: Vec<_> = mounts.with_root.iter().map(|planned| planned.path.to_string()).collect();
+    assert_eq!(with_root, ["/home"]);
+    assert_eq!(mounts.mounted[0].origin, "line 2 of /etc/fstab (UUID=b)");
+    assert_eq!(mounts.path(0).unwrap(), GuestPath::root());
+    assert_eq!(mounts.path(1).unwrap().as_bytes(), b"/boot");
+    assert_eq!(mounts.path(99), None);
+}
+
+#[test]
+fn what_was_typed_goes_before_what_the_guest_says() {
+    let place = |name: &str| GuestPath::parse(name).unwrap();
+    let places = vec![(place("/boot"), Some(Selector::Label("b".into()))), (place("/tmp"), None)];
+    let text = "UUID=b /boot ext4\ntmpfs /tmp tmpfs\nUUID=h /home ext4\n";
+    let wanted = Wanted { by: By::Guest, places: places.clone() };
+    let mounts = inspect(guest(text), &wanted).unwrap();
+    assert_eq!(told(&mounts.mounted), ["/boot = Label(\"b\")", "/home = h"]);
+    let wanted = Wanted { by: By::Nobody, places: places.clone() };
+    assert_eq!(told(&inspect(guest(text), &wanted).unwrap().mounted), ["/boot = Label(\"b\")"]);
+    // What is no guest's root says nothing.
+    let data = MemFs::builder().file("/etc/fstab", text);
+    assert_eq!(told(&inspect(data, &Wanted::default()).unwrap().mounted), [""; 0]);
+}
+
+#[test]
+fn a_hostile_fstab_is_bounded() {
+    let huge = "#\n".repeat(600_000);
+    let error = inspect(guest(&huge), &Wanted::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.hint().is_some_and(|hint| hint.contains("--mount none")), "{error:?}");
+    let wanted = Wanted { by: By::Nobody, places: Vec::new() };
+    assert!(inspect(guest(&huge), &wanted).unwrap().mounted.is_empty());
+    // One that is no file, or leads nowhere, says nothing.
+    for tree in [
+        MemFs::builder().file("/etc/os-release", "").dir("/etc/fstab"),
+        MemFs::builder().file("/etc/os-release", "").symlink("/etc/fstab", "fstab"),
+        MemFs::builder().file("/etc/os-release", "").symlink("/etc/fstab", "/../../../etc/fstab.gone"),
+        MemFs::builder().file("/etc/os-release", ""),
+    ] {
+        assert!(inspect(tree, &Wanted::default()).unwrap().mounted.is_empty());
+    }
+    let mounts = inspect(guest("UUID=x /a/../../etc ext4\nUUID=y //./home// ext4\n"), &Wanted::default()).unwrap();
+    assert_eq!(told(&mounts.mounted), ["/home = y"]);
+    assert_eq!(mounts.notes.len(), 1);
+}
+
+#[test]
+fn a_usr_elsewhere_is_still_a_root() {
+    let tree = |fstab: &str| {
+        MemFs::builder().symlink("/etc/os-release", "../usr/lib/os-release").file("/etc/fstab", fstab).build().unwrap()
+    };
+    assert!(crate::guest::is_root(&tree("UUID=u /usr ext4\n")).unwrap());
+    assert!(!crate::guest::is_root(&tree("UUID=u /home ext4\n")).unwrap());
+    assert!(!crate::guest::is_root(&tree("")).unwrap());
+}

@@ -1,0 +1,325 @@
+//! Trees of filesystems in memory.
+
+#![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::unwrap_used, reason = "a test may panic")]
+
+use super::*;
+use crate::fs::mem::{Builder, MemFs};
+use crate::fs::{Attrs, read_file};
+use crate::resolve::{Follow, resolve};
+use crate::stage::Stage;
+use crate::verify::read_again;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+type Log = Rc<RefCell<Vec<String>>>;
+
+/// A filesystem in memory that notes when it is opened.
+#[derive(Debug)]
+struct Held {
+    fs: MemFs,
+    name: &'static str,
+    log: Log,
+}
+
+impl Source for Held {
+    fn open(&self, purpose: Purpose) -> Result<Box<dyn GuestFs>> {
+        self.log.borrow_mut().push(format!("{} {purpose:?}", self.name));
+        Ok(Box::new(self.fs.clone()))
+    }
+}
+
+fn path(path: &str) -> GuestPath {
+    GuestPath::parse(path).unwrap()
+}
+
+fn at(tree: &dyn GuestFs, name: &str) -> Result<Resolved> {
+    resolve(tree, &path(name), Follow::All)
+}
+
+fn text(tree: &dyn GuestFs, name: &str) -> Result<String> {
+    Ok(String::from_utf8(read_file(tree, &at(tree, name)?, 100)?).unwrap())
+}
+
+fn mount(log: &Log, name: &'static str, fs: Builder) -> Mount {
+    let source = Box::new(Held { fs: fs.build().unwrap(), name, log: Rc::clone(log) });
+    Mount { path: path(name), origin: format!("line of {name}"), source }
+}
+
+fn broken(name: &str, kind: ErrorKind) -> Mount {
+    let source = Box::new(Refused(Error::new(kind, Layer::Volume, "no such volume").with_hint("of the volume")));
+    Mount { path: path(name), origin: format!("line of {name}"), source }
+}
+
+/// What a test's root has: directories for mounts with something hidden in them, and links over them.
+fn root() -> Builder {
+    MemFs::builder()
+        .file("/etc/hostname", "root")
+        .file("/boot/hidden", "hidden")
+        .file("/home/hidden", "hidden")
+        .dir("/srv/homes")
+        .symlink("/people", "home")
+        .symlink("/kernel", "/boot/vmlinuz")
+        .symlink("/away", "../../../srv/homes")
+        .file("/file", "")
+}
+
+fn guest(log: &Log) -> Tree {
+    let mounts = vec![
+        // The inner one first: the order does not matter.
+        mount(log, "/boot/efi", MemFs::builder().file("/EFI/x", "esp").symlink("/up", "../vmlinuz")),
+        mount(
+            log,
+            "/boot",
+            MemFs::builder().file("/vmlinuz", "kernel").file("/efi/hidden", "").symlink("/abs", "/etc/hostname"),
+        ),
+        mount(log, "/home", MemFs::builder().file("/ann/.profile", "ann").symlink("/out", "../etc/hostname")),
+    ];
+    Tree::new(Box::new(root().build().unwrap()), mounts).unwrap()
+}
+
+#[test]
+fn paths_lie_where_something_is_mounted() {
+    let log = Log::default();
+    let tree = guest(&log);
+    for (name, expected) in [
+        ("/etc/hostname", "root"),
+        ("/boot/vmlinuz", "kernel"),
+        ("/boot/efi/EFI/x", "esp"),
+        ("/home/ann/.profile", "ann"),
+        // Links over mount points, in both directions.
+        ("/people/ann/.profile", "ann"),
+        ("/kernel", "kernel"),
+        ("/boot/abs", "root"),
+        ("/home/out", "root"),
+        ("/boot/efi/up", "kernel"),
+    ] {
+        assert_eq!(text(&tree, name).unwrap(), expected, "{name}");
+    }
+    for hidden in ["/boot/hidden", "/home/hidden", "/boot/efi/hidden"] {
+        assert_eq!(tree.lookup(&at(&tree, hidden).unwrap()).unwrap(), None, "{hidden}");
+    }
+    let names = |name: &str| {
+        let entries = tree.read_dir(&at(&tree, name).unwrap()).unwrap();
+        entries.into_iter().map(|entry| String::from_utf8(entry.name).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("/boot"), ["abs", "efi", "vmlinuz"]);
+    assert_eq!(names("/boot/efi"), ["EFI", "up"]);
+}
+
+#[test]
+fn what_no_path_needs_is_not_opened() {
+    let log = Log::default();
+    let mut tree = guest(&log);
+    text(&tree, "/etc/hostname").unwrap();
+    assert!(log.borrow().is_empty(), "{log:?}");
+    text(&tree, "/home/ann/.profile").unwrap();
+    text(&tree, "/home/ann/.profile").unwrap();
+    assert_eq!(*log.borrow(), ["/home Look"]);
+    let new = at(&tree, "/home/new").unwrap();
+    let attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
+    tree.create_file(&new, attrs).unwrap();
+    tree.put(&new, &Content::bytes(&b"new"[..])).unwrap();
+    assert_eq!(*log.borrow(), ["/home Look", "/home Change"]);
+    assert_eq!(text(&tree, "/home/new").unwrap(), "new");
+    tree.create_file(&at(&tree, "/etc/new").unwrap(), attrs).unwrap();
+    assert_eq!(log.borrow().len(), 2);
+    Box::new(tree).close().unwrap();
+}
+
+#[test]
+fn what_cannot_be_opened_is_an_error_of_the_paths_that_need_it() {
+    let mounts = vec![
+        broken("/home", ErrorKind::NotFound),
+        broken("/boot", ErrorKind::Denied),
+        broken("/nowhere", ErrorKind::Unsupported),
+        broken("/srv/homes", ErrorKind::WrongType),
+    ];
+    let mut tree = Tree::new(Box::new(root().build().unwrap()), mounts).unwrap();
+    assert_eq!(text(&tree, "/etc/hostname").unwrap(), "root");
+    for (name, kind, hint) in [
+        ("/home/ann/x", ErrorKind::NotFound, "--mount VOLUME:/home says"),
+        ("/people/ann", ErrorKind::NotFound, "--mount none:/home"),
+        ("/kernel", ErrorKind::Denied, "of the volume"),
+        ("/nowhere/x", ErrorKind::Unsupported, "of the volume"),
+        // Not one that could be taken for the path's own.
+        ("/srv/homes/x", ErrorKind::Unsupported, "of the volume"),
+    ] {
+        let error = at(&tree, name).unwrap_err();
+        assert_eq!((error.kind(), error.layer()), (kind, Layer::Volume), "{name}: {error}");
+        assert!(error.to_string().contains("is mounted by line of /"), "{error}");
+        assert!(error.hint().unwrap().contains(hint), "{:?}", error.hint());
+    }
+    // Its neighbours can be listed, and it can be seen that it is there.
+    let entries = tree.read_dir(&Resolved::root()).unwrap();
+    assert!(entries.iter().all(|entry| entry.name != b"nowhere"));
+    let home = at(&tree, "/home").unwrap();
+    assert_eq!(tree.lookup(&home).unwrap().unwrap().file_type, FileType::Directory);
+    for error in [tree.read_dir(&home).unwrap_err(), tree.xattrs(&home).unwrap_err()] {
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+    assert_eq!(tree.set_attrs(&home, SetAttrs::default()).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(tree.ownership(&home), Ownership::Kept);
+}
+
+#[test]
+fn a_place_is_resolved_inside_the_guest() {
+    let log = Log::default();
+    let one = |name: &'static str| vec![mount(&log, name, MemFs::builder().file("/x", "mounted"))];
+    let grown =
+        |mounts| Tree::new(Box::new(root().symlink("/loop", "loop").symlink("/top", "..").build().unwrap()), mounts);
+    // A link in the place of a mount point leads to the place.
+    for name in ["/people", "/away", "/srv/homes"] {
+        let tree = grown(one(name)).unwrap();
+        let place = if name == "/people" { "/home/x" } else { "/srv/homes/x" };
+        assert_eq!(text(&tree, place).unwrap(), "mounted", "{name}");
+        assert_eq!(text(&tree, &format!("{name}/x")).unwrap(), "mounted", "{name}");
+    }
+    // Nothing is mounted over the root by way of a link.
+    let error = grown(one("/top")).unwrap_err();
+    assert!(error.to_string().contains("/top is a link to the root") && error.hint().unwrap().contains("none:/top"));
+    // A place that is no directory, or none at all, is an error of those who need it.
+    let tree = grown([one("/file"), one("/loop"), one("/loop/deep")].into_iter().flatten().collect()).unwrap();
+    assert_eq!(text(&tree, "/etc/hostname").unwrap(), "root");
+    let error = at(&tree, "/file/x").unwrap_err();
+    assert!(format!("{error:?}").contains("its place is no directory"), "{error:?}");
+    assert_eq!(at(&tree, "/loop/x").unwrap_err().kind(), ErrorKind::Denied);
+    assert!(!log.borrow().iter().any(|line| line.contains("/file") || line.contains("/loop")), "{log:?}");
+    // One that is missing is made when the guest starts.
+    let tree = grown(one("/new")).unwrap();
+    assert_eq!(text(&tree, "/new/x").unwrap(), "mounted");
+    let entries = tree.read_dir(&Resolved::root()).unwrap();
+    assert!(entries.iter().any(|entry| entry.name == b"new" && entry.file_type == FileType::Directory));
+    let tree = grown(one("/srv/deep/new")).unwrap();
+    assert_eq!(text(&tree, "/srv/deep/new/x").unwrap(), "mounted");
+}
+
+#[test]
+fn a_place_in_another_mount_is_none_by_a_link() {
+    let log = Log::default();
+    let mounts = |inner: Builder| {
+        vec![mount(&log, "/home/log", MemFs::builder().file("/x", "log")), mount(&log, "/home", inner)]
+    };
+    let grown = |inner| Tree::new(Box::new(root().build().unwrap()), mounts(inner)).unwrap();
+    assert_eq!(text(&grown(MemFs::builder().dir("/log")), "/home/log/x").unwrap(), "log");
+    assert_eq!(text(&grown(MemFs::builder()), "/home/log/x").unwrap(), "log");
+    for target in ["/srv/homes", "elsewhere", "/"] {
+        let tree = grown(MemFs::builder().symlink("/log", target));
+        let error = at(&tree, "/home/log/x").unwrap_err();
+        assert!(format!("{error:?}").contains("by a symbolic link"), "{error:?}");
+    }
+    let error = at(&grown(MemFs::builder().file("/log", "")), "/home/log/x").unwrap_err();
+    assert_eq!((error.kind(), error.layer()), (ErrorKind::Unsupported, Layer::Volume));
+}
+
+#[test]
+fn two_mounts_at_one_place_are_neither() {
+    let log = Log::default();
+    let mounts = vec![mount(&log, "/home", MemFs::builder()), mount(&log, "/people", MemFs::builder())];
+    let tree = Tree::new(Box::new(root().build().unwrap()), mounts).unwrap();
+    let error = at(&tree, "/home/x").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Ambiguous);
+    assert!(
+        format!("{error:?}").contains("line of /people") && format!("{error:?}").contains("line of /home"),
+        "{error:?}"
+    );
+    assert_eq!(text(&tree, "/etc/hostname").unwrap(), "root");
+}
+
+#[test]
+fn thousands_of_mounts_are_bounded() {
+    let log = Log::default();
+    let mounts = |count: usize| {
+        let one = |number| Mount { path: path(&format!("/m/{number}")), ..mount(&log, "/m", MemFs::builder()) };
+        Tree::new(Box::new(root().build().unwrap()), (0..count).map(one).collect())
+    };
+    assert!(mounts(MOUNTS_MAX).is_ok());
+    assert_eq!(mounts(MOUNTS_MAX + 1).unwrap_err().kind(), ErrorKind::Unsupported);
+    let deep = "/d".repeat(2000);
+    let one = Mount { path: path(&deep), ..mount(&log, "/m", MemFs::builder().file("/x", "deep")) };
+    let tree = Tree::new(Box::new(root().build().unwrap()), vec![one]).unwrap();
+    assert_eq!(text(&tree, &format!("{deep}/x")).unwrap(), "deep");
+}
+
+#[test]
+fn no_name_crosses_a_mount_point() {
+    let log = Log::default();
+    let mut tree = guest(&log);
+    let [hostname, profile, boot, efi, new, people] =
+        ["/etc/hostname", "/home/ann/.profile", "/boot", "/boot/efi", "/srv/new", "/home/new"]
+            .map(|name| at(&tree, name).unwrap());
+    for error in [
+        tree.rename(&hostname, &people).unwrap_err(),
+        tree.rename(&profile, &new).unwrap_err(),
+        tree.hard_link(&profile, &new).unwrap_err(),
+        tree.rename(&boot, &new).unwrap_err(),
+        tree.remove(&boot).unwrap_err(),
+        tree.remove(&efi).unwrap_err(),
+        tree.rename(&efi, &boot).unwrap_err(),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
+    tree.hard_link(&profile, &people).unwrap();
+    tree.rename(&people, &at(&tree, "/home/newer").unwrap()).unwrap();
+    assert_eq!(text(&tree, "/home/newer").unwrap(), "ann");
+    assert_eq!(tree.lookup(&profile).unwrap().unwrap().links, 2);
+}
+
+#[test]
+fn errors_name_the_path_in_the_tree() {
+    let log = Log::default();
+    let mut tree = guest(&log);
+    let missing = at(&tree, "/boot/efi/no/such").unwrap();
+    let attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
+    let error = tree.create_file(&missing, attrs).unwrap_err();
+    assert_eq!(error.guest_path(), Some(&b"/boot/efi/no"[..]), "{error}");
+    let error = tree.read_link(&at(&tree, "/home").unwrap()).unwrap_err();
+    assert_eq!(error.guest_path(), Some(&b"/home"[..]), "{error}");
+    let error = tree.read_link(&at(&tree, "/etc/hostname").unwrap()).unwrap_err();
+    assert_eq!(error.guest_path(), Some(&b"/etc/hostname"[..]), "{error}");
+}
+
+#[test]
+fn changes_of_a_stage_go_to_their_parts() {
+    let log = Log::default();
+    let mut tree = guest(&log);
+    let attrs = Attrs { mode: 0o640, uid: 1, gid: 2 };
+    let mut stage = Stage::new(&tree);
+    for (name, content) in [
+        ("/etc/hostname", "other"),
+        // The same inode number as that of /etc/hostname, on another filesystem.
+        ("/home/ann/.profile", "another"),
+        ("/people/ann/new", "new"),
+        ("/boot/efi/EFI/x", "efi"),
+        ("/boot/efi/EFI/y", "y"),
+    ] {
+        stage.write(&path(name), Content::bytes(content.as_bytes()), attrs).unwrap();
+    }
+    stage.create_dirs(&path("/home/bob/.ssh"), attrs).unwrap();
+    stage.remove(&path("/home/out")).unwrap();
+    let changes = stage.finish().unwrap();
+    changes.apply(&mut tree).unwrap();
+    assert_eq!(read_again(&tree, &changes).unwrap(), changes.changes().len());
+
+    let parts = tree.parts(&changes);
+    let told: Vec<(usize, Vec<String>)> = parts
+        .iter()
+        .map(|(number, changes)| (*number, changes.changes().iter().map(|change| change.path.to_string()).collect()))
+        .collect();
+    let expected: [(usize, &[&str]); 3] = [
+        (0, &["/etc/hostname"]),
+        (1, &["/EFI/x", "/EFI/y"]),
+        (3, &["/ann/.profile", "/ann/new", "/bob", "/bob/.ssh", "/out"]),
+    ];
+    let told: Vec<(usize, Vec<&str>)> =
+        told.iter().map(|(number, paths)| (*number, paths.iter().map(String::as_str).collect())).collect();
+    assert_eq!(told, expected.map(|(number, paths)| (number, paths.to_vec())));
+    // Each part alone holds what is its own.
+    for (number, changes) in &parts {
+        assert_eq!(read_again(tree.fs(*number).unwrap(), changes).unwrap(), changes.changes().len());
+    }
+    assert_eq!(tree.place(1).unwrap().as_bytes(), b"/boot/efi");
+    assert!(!log.borrow().contains(&"/boot Change".to_owned()), "{log:?}");
+
+    let unchanged = Stage::new(&tree).finish().unwrap();
+    assert!(tree.parts(&unchanged).is_empty());
+}
