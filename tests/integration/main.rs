@@ -26,5 +26,6 @@ mod selinux;
 mod serve;
 mod stacked;
 mod support;
+mod tree;
 mod uml;
 mod undo;
