@@ -2,6 +2,8 @@
 //!
 //! `FUZZ_FAT=N` runs N sequences instead of a dozen.
 
+#![allow(clippy::print_stdout, reason = "how many sequences were tried is what these tests have to say")]
+
 #[path = "../oracle/mod.rs"]
 mod oracle;
 #[path = "../uml/mod.rs"]
