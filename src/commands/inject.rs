@@ -6,57 +6,43 @@ use super::tree::{self, Part};
 use super::{print, reveal};
 use crate::failure::{Exit, Failure};
 use crate::guest::{self, Guest};
-use crate::inject::staging::{Show, stage_all};
+use crate::inject::fitting::{LeftOut, Unfit, fit};
+use crate::inject::staging::{Show, Staged, stage_all};
 use crate::plan::{Inject, Output, Run};
 use crate::report::{self, Io, Kernel, Replayed, Report, Status, Undo, recovery_name};
 use imgraft_vfs::block::BlockDevice;
 use imgraft_vfs::fs::{Features, GuestFs, Mode};
-use imgraft_vfs::image::{self, Destination, Edit};
-use imgraft_vfs::kernel::Opened;
-use imgraft_vfs::transaction::{self, Kept};
-use imgraft_vfs::volume::{self, Base, Chosen, Volume, VolumeInfo};
+use imgraft_vfs::image::{self, Destination, Edit, ImageFormat};
+use imgraft_vfs::kernel::{Borrowed, Opened};
+use imgraft_vfs::transaction::{self, Kept, Recovery};
+use imgraft_vfs::volume::{self, Base, Chosen, VolumeInfo};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
-    let (access, show) = match plan.run {
-        Run::Dry => (transaction::Access::Read, Show::Diff),
-        Run::Commit => (transaction::Access::Write, Show::Nothing),
-    };
-    let mut edit = Edit::begin(&plan.target.source, &plan.destination, access)?;
-    if let Some(path) = &plan.keep_undo {
-        edit.keep_undo(path)?;
-    }
-    let disk = edit.disk();
-    let format = edit.format();
-    tracing::debug!(%format, size = disk.size(), recovered = recovery_name(edit.recovered()), "opened and locked the image");
-    let explained = |error| image::explain(&*disk, error);
-    let (any, access) = (Arc::clone(&disk) as Arc<dyn BlockDevice>, &plan.target.access);
-    let Chosen { volume, survey } =
-        volume::select_through(&any, &plan.target.volume, &plan.target.keys, access, &guest::is_root)
-            .map_err(explained)?;
-    let mode = Mode::ReadWrite { now: plan.now };
-    let Opened { fs, kernel } = access.open(&volume, edit.raw_image(), mode).map_err(explained)?;
-    let Volume { info, device } = volume;
-    let features = fs.features();
-    let survey = Rc::new(RefCell::new(survey));
-    let mut grown = tree::grow(fs, &info, &survey, &plan.target, mode).map_err(explained)?;
-    let guest = Guest::inspect(&grown.tree).map_err(explained)?;
-    tracing::debug!(volume = %info, size = info.size, guest = ?guest.name(), "opened the root filesystem");
-    let staged = stage_all(plan.requests, &guest, &grown.tree, show)?;
+/// Changes that are made in memory, and are to be committed.
+struct Made {
+    edit: Edit,
+    disk: Arc<dyn ImageFormat>,
+    info: VolumeInfo,
+    kernel: Option<Borrowed>,
+    features: Features,
+    guest: String,
+    staged: Staged,
+    parts: Vec<Part<'static>>,
+}
 
-    // A dry run goes all the way but for the commit: a full filesystem shows now, not later.
-    staged.changes.apply(&mut grown.tree).map_err(explained)?;
-    let parts = grown.parts(&staged.changes)?;
-    Box::new(grown.tree).close()?;
+pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
+    let mut recovered = None;
+    let made = fit(&plan.requests, |left_out| make(&plan, left_out, &mut recovered))?;
+    let Made { edit, disk, info, kernel, features, guest, staged, parts } = made;
     tracing::debug!("applied the changes in memory; the image is untouched so far");
+    let format = edit.format();
     let commit = edit.finish()?;
     let recounted = disk.facts().iter().any(|(name, _)| *name == "refcounts");
-    drop((any, disk, device, survey));
-    let verified = second_reader(&edit, access, &parts)?;
+    drop(disk);
+    let verified = second_reader(&edit, &plan.target.access, &parts)?;
     tracing::debug!("the second reader has read the changes");
-    let recovered = recovery_name(edit.recovered());
     let output = match &plan.destination {
         Destination::InPlace => None,
         Destination::Output(path, _) | Destination::Overlay(path, _) => Some(path.display().to_string()),
@@ -82,10 +68,10 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
         mounts: parts.into_iter().filter(|part| part.place != "/").map(mount_report).collect(),
         access: if kernel.is_some() { "kernel" } else { "userspace" },
         kernel: kernel.map(Kernel::from),
-        guest: guest.name(),
+        guest,
         changed: !staged.changes.is_empty(),
         dry_run: plan.run == Run::Dry,
-        recovered,
+        recovered: recovery_name(recovered.unwrap_or(Recovery::Nothing)),
         verified,
         items: staged.items,
         io: Io::from(io),
@@ -93,6 +79,46 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     show_result(&report, &staged.diff, plan.output)?;
     let partial = report.items.iter().any(|item| item.status == Status::Failed);
     Ok(if partial { Exit::Partial } else { Exit::Done })
+}
+
+/// Opens the image and makes the changes of all items but those that are left out, up to where only the commit is missing.
+/// `recovered` gets what the first attempt has found of an earlier run.
+fn make(plan: &Inject, left_out: &LeftOut, recovered: &mut Option<Recovery>) -> Result<Made, Unfit> {
+    let (access, show) = match plan.run {
+        Run::Dry => (transaction::Access::Read, Show::Diff),
+        Run::Commit => (transaction::Access::Write, Show::Nothing),
+    };
+    let mut edit = Edit::begin(&plan.target.source, &plan.destination, access)?;
+    if let Some(path) = &plan.keep_undo {
+        edit.keep_undo(path)?;
+    }
+    let disk = edit.disk();
+    let found = *recovered.get_or_insert(edit.recovered());
+    tracing::debug!(format = %edit.format(), size = disk.size(), recovered = recovery_name(found), "opened and locked the image");
+    let explained = |error| image::explain(&*disk, error);
+    let (any, access) = (Arc::clone(&disk) as Arc<dyn BlockDevice>, &plan.target.access);
+    let Chosen { volume, survey } =
+        volume::select_through(&any, &plan.target.volume, &plan.target.keys, access, &guest::is_root)
+            .map_err(explained)?;
+    let mode = Mode::ReadWrite { now: plan.now };
+    let Opened { fs, kernel } = access.open(&volume, edit.raw_image(), mode).map_err(explained)?;
+    let info = volume.info;
+    let features = fs.features();
+    let survey = Rc::new(RefCell::new(survey));
+    let mut grown = tree::grow(fs, &info, &survey, &plan.target, mode).map_err(explained)?;
+    let guest = Guest::inspect(&grown.tree).map_err(explained)?;
+    tracing::debug!(volume = %info, size = info.size, guest = ?guest.name(), "opened the root filesystem");
+    let staged = stage_all(&plan.requests, left_out, &guest, &grown.tree, show)?;
+
+    // A dry run goes all the way but for the commit: a full filesystem shows now, not later.
+    let refused = |error| match access.writes_in_place() {
+        true => Unfit::from(explained(error)),
+        false => Unfit::Refused(explained(error)),
+    };
+    staged.changes.apply(&mut grown.tree).map_err(refused)?;
+    let parts = grown.parts(&staged.changes)?.into_iter().map(Part::into_owned).collect();
+    Box::new(grown.tree).close().map_err(refused)?;
+    Ok(Made { guest: guest.name(), edit, disk, info, kernel, features, staged, parts })
 }
 
 fn volume_report(info: &VolumeInfo, features: Features) -> report::Volume {

@@ -47,6 +47,13 @@ pub(super) fn grow(
     Ok(Grown { tree, mounts, volumes })
 }
 
+impl Part<'_> {
+    /// The same, with changes of its own.
+    pub(super) fn into_owned(self) -> Part<'static> {
+        Part { changes: Cow::Owned(self.changes.into_owned()), ..self }
+    }
+}
+
 impl Grown {
     /// What changes where, the root first.
     pub(super) fn parts<'a>(&self, changes: &'a ChangeSet) -> Result<Vec<Part<'a>>> {

@@ -5,6 +5,7 @@
 pub mod authorized_keys;
 mod error;
 mod files;
+pub mod fitting;
 mod keys;
 mod label;
 mod metadata;

@@ -1,5 +1,6 @@
 //! All requests onto one stage, in order, with a savepoint before each.
 
+use super::fitting::LeftOut;
 use super::{InjectError, Item, Request, Revealed};
 use crate::diff::{self, Sensitivity};
 use crate::failure::Failure;
@@ -33,13 +34,24 @@ pub enum Show {
 
 /// Stages all requests in the order of their items.
 ///
-/// A required item that fails is the run's failure; an optional one is rolled back and reported.
-pub fn stage_all(mut requests: Vec<Request>, guest: &Guest, fs: &dyn GuestFs, show: Show) -> Result<Staged, Failure> {
+/// A required item that fails is the run's failure; an optional one is rolled back and reported, as one is that is left out.
+pub fn stage_all(
+    requests: &[Request],
+    left_out: &LeftOut,
+    guest: &Guest,
+    fs: &dyn GuestFs,
+    show: Show,
+) -> Result<Staged, Failure> {
+    let mut requests: Vec<&Request> = requests.iter().collect();
     requests.sort_by_key(|request| request.injector.item());
     let mut stage = Stage::new(fs);
     let mut items = Vec::with_capacity(requests.len());
     let mut revealed = Vec::new();
-    for Request { injector, required } in requests {
+    for &Request { ref injector, required } in requests {
+        if let Some(reason) = left_out.reason(injector.item()) {
+            items.push(ItemReport::failed(injector.item(), reason.to_owned()));
+            continue;
+        }
         let before = stage.savepoint();
         let outcome = needs_root(injector.item(), fs).and_then(|()| injector.stage(guest, &mut stage));
         match outcome {
@@ -48,7 +60,7 @@ pub fn stage_all(mut requests: Vec<Request>, guest: &Guest, fs: &dyn GuestFs, sh
                 items.push(ItemReport::staged(injector.item(), required, &changes, outcome.notes));
                 revealed.extend(outcome.revealed);
             }
-            Err(error) if required || is_fatal(&error) => return Err(Failure::item(injector.item(), &error)),
+            Err(error) if required || is_fatal_to_all(&error) => return Err(Failure::item(injector.item(), &error)),
             Err(error) => {
                 stage.rollback(before);
                 items.push(ItemReport::failed(injector.item(), Failure::item(injector.item(), &error).message));
@@ -83,9 +95,13 @@ fn needs_root(item: Item, fs: &dyn GuestFs) -> Result<(), InjectError> {
     }
 }
 
+fn is_fatal_to_all(error: &InjectError) -> bool {
+    matches!(error, InjectError::Vfs(error) if is_fatal(error.kind()))
+}
+
 /// Whether an error says that the image or its host cannot be trusted, which no item can be optional about.
-fn is_fatal(error: &InjectError) -> bool {
-    matches!(error, InjectError::Vfs(error) if matches!(error.kind(), ErrorKind::Io | ErrorKind::Corrupt))
+pub(super) fn is_fatal(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Io | ErrorKind::Corrupt)
 }
 
 /// Where the guest's account databases with hashes really lie.
@@ -116,7 +132,8 @@ mod tests {
             };
             let files = Files { operations: vec![put], compat: Compat::Imgraft };
             let requests = vec![Request { injector: Box::new(files), required: true }];
-            let staged = stage_all(requests, &Guest::inspect(&fs).unwrap(), &fs, Show::Diff).unwrap();
+            let guest = Guest::inspect(&fs).unwrap();
+            let staged = stage_all(&requests, &LeftOut::default(), &guest, &fs, Show::Diff).unwrap();
             assert!(staged.diff.ends_with("-ann:<old hash>:\n+ann:<new hash>:\n"), "{path}: {}", staged.diff);
         }
     }

@@ -5,6 +5,7 @@
 use crate::support::{HASH, INTERFACES, KEY, Scratch, oracle, text};
 use imgraft::failure::Failure;
 use imgraft::guest::{self, Guest};
+use imgraft::inject::fitting::LeftOut;
 use imgraft::inject::staging::{Show, stage_all};
 use imgraft::inject::{
     Compat, FileOperation, Files, Injector, Keys, Metadata, Net, Passwords, Request, Selector as Password,
@@ -38,7 +39,7 @@ fn corridor(bytes: Vec<u8>, format: Format) -> Result<Vec<u8>, Failure> {
     let mut fs =
         fs::open(volume.device, Mode::ReadWrite { now: Timestamp { seconds: 1_700_000_000, nanoseconds: 0 } })?;
     let guest = Guest::inspect(&*fs)?;
-    let staged = stage_all(requests()?, &guest, &*fs, Show::Nothing)?;
+    let staged = stage_all(&requests()?, &LeftOut::default(), &guest, &*fs, Show::Nothing)?;
     staged.changes.apply(&mut *fs)?;
     fs.close()?;
     disk.finish()?;

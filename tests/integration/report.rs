@@ -107,3 +107,46 @@ fn a_made_up_password_is_told_before_the_commit() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.starts_with("password of root: ") && said.contains("the image is as it was"), "{said}");
 }
+
+/// The names and states of the items of a report.
+fn states(report: &str) -> Vec<(String, String)> {
+    let report: serde_json::Value = serde_json::from_str(report).expect("JSON");
+    let word = |item: &serde_json::Value, name: &str| item[name].as_str().expect("a word").to_owned();
+    report["items"].as_array().expect("items").iter().map(|item| (word(item, "item"), word(item, "status"))).collect()
+}
+
+#[test]
+fn optional_items_that_the_guest_has_no_room_for_leave_the_others() {
+    let scratch = Scratch::new();
+    let big = scratch.path().join("big");
+    std::fs::File::create(&big).expect("a file").set_len(8 << 30).expect("a sparse file");
+    let upload = format!("{}:/big", text(&big));
+    let key = format!("root:string:{KEY}");
+    let items = ["--ssh-inject", &key, "--upload", &upload, "--metadata", "role=db", "--json"];
+    let on = |image: &std::path::Path, more: &[&str]| -> Vec<String> {
+        ["inject", text(image)].iter().chain(&items).chain(more).map(|word| (*word).to_owned()).collect()
+    };
+    let words = |words: &[String], status| expect(status, &words.iter().map(String::as_str).collect::<Vec<_>>());
+    let expected = [("key", "applied"), ("metadata", "applied"), ("files", "failed")];
+    let expected = expected.map(|(item, state)| (item.to_owned(), state.to_owned()));
+
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let before = oracle::sha256(&copy);
+    assert!(words(&on(&copy, &["--optional", "key"]), 3).is_empty(), "what is required has no room");
+    assert_eq!(states(&words(&on(&copy, &["--optional", "files", "--dry-run"]), 5)), expected);
+    let new = scratch.path().join("new.qcow2");
+    assert_eq!(states(&words(&on(&copy, &["--best-effort", "--output", text(&new)]), 5)), expected);
+    assert_eq!(oracle::sha256(&copy), before, "the image is as it was");
+    let undo = scratch.path().join("undo");
+    assert_eq!(states(&words(&on(&copy, &["--optional", "files", "--keep-undo", text(&undo)]), 5)), expected);
+    for changed in [&copy, &new] {
+        assert!(expect(0, &["cat", text(changed), "/root/.ssh/authorized_keys"]).contains(KEY));
+        assert!(!expect(0, &["ls", text(changed), "/"]).contains("big"));
+        if oracle::have("qemu-img") && oracle::have("e2fsck") {
+            let raw = oracle::raw(&scratch, changed, "qcow2");
+            oracle::e2fsck(&raw, image::open(&raw, 1).offset);
+        }
+    }
+    expect(0, &["undo", text(&copy), text(&undo)]);
+    assert_eq!(oracle::sha256(&copy), before, "and can be again");
+}
