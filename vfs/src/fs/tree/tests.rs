@@ -202,6 +202,11 @@ fn a_place_in_another_mount_is_none_by_a_link() {
     let grown = |inner| Tree::new(Box::new(root().build().unwrap()), mounts(inner)).unwrap();
     assert_eq!(text(&grown(MemFs::builder().dir("/log")), "/home/log/x").unwrap(), "log");
     assert_eq!(text(&grown(MemFs::builder()), "/home/log/x").unwrap(), "log");
+    // What the root has there is hidden, and nothing is followed in it.
+    let hidden = root().symlink("/home/log", "/srv/homes").build().unwrap();
+    let tree = Tree::new(Box::new(hidden), mounts(MemFs::builder().dir("/log"))).unwrap();
+    assert_eq!(text(&tree, "/home/log/x").unwrap(), "log");
+    assert_eq!(tree.lookup(&at(&tree, "/srv/homes/x").unwrap()).unwrap(), None);
     for target in ["/srv/homes", "elsewhere", "/"] {
         let tree = grown(MemFs::builder().symlink("/log", target));
         let error = at(&tree, "/home/log/x").unwrap_err();
