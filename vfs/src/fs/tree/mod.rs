@@ -54,7 +54,8 @@ impl Tree {
     pub fn new(root: Box<dyn GuestFs>, mounts: Vec<Mount>) -> Result<Self> {
         if mounts.len() > MOUNTS_MAX {
             let message = format!("{} filesystems are to be mounted, more than {MOUNTS_MAX}", mounts.len());
-            return Err(Error::unsupported(Layer::Volume, message));
+            let hint = "--mount none leaves the guest's mounts out of account";
+            return Err(Error::unsupported(Layer::Volume, message).with_hint(hint));
         }
         let mut order: Vec<(usize, GuestPath)> =
             (1..).zip(&mounts).map(|(number, mount): (usize, _)| (number, mount.path.clone())).collect();

@@ -263,6 +263,17 @@ fn no_name_crosses_a_mount_point() {
     ] {
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }
+    // A directory that is empty, but for what is mounted in it.
+    let mounts = vec![mount(&log, "/srv/homes/inner", MemFs::builder())];
+    let mut around = Tree::new(Box::new(root().build().unwrap()), mounts).unwrap();
+    let homes = at(&around, "/srv/homes").unwrap();
+    for error in [
+        around.remove(&homes).unwrap_err(),
+        around.rename(&homes, &new).unwrap_err(),
+        around.rename(&at(&around, "/srv").unwrap(), &people).unwrap_err(),
+    ] {
+        assert!(error.to_string().contains("something is mounted in it"), "{error}");
+    }
     tree.hard_link(&profile, &people).unwrap();
     tree.rename(&people, &at(&tree, "/home/newer").unwrap()).unwrap();
     assert_eq!(text(&tree, "/home/newer").unwrap(), "ann");
