@@ -88,7 +88,6 @@ fn flipped_bytes() {
             let view = VIEWS[random.below(3) as usize];
             failed += usize::from(!survives(damaged, if image.len() == iso.len() { view } else { View::Best }));
         }
-        println!("{failed} of {rounds}");
         assert!(failed > rounds / 100, "the damage was noticed {failed} times in {rounds}");
     }
 }
