@@ -5,6 +5,7 @@ mod discovered;
 use super::{Reader, fstab};
 use fstab::{Disk, Spec};
 use imgraft_vfs::fs::GuestFs;
+use imgraft_vfs::fs::mounted::{SUBVOLUMES_MAX, names};
 use imgraft_vfs::fs::tree::{Mount, Refused, Tree};
 use imgraft_vfs::fstab::{Entry, parse};
 use imgraft_vfs::path::GuestPath;
@@ -125,28 +126,30 @@ impl Mounts {
         };
         let disk = Disk::of(&entries);
         let root_spec = entries.iter().find(|entry| entry.path == GuestPath::root()).map(|entry| entry.spec.as_str());
-        let comes_with_root = |entry: &Entry| {
-            let names_root = || match fstab::spec(&entry.spec, &disk) {
-                Spec::Volume(selector) => {
-                    survey.find(&selector).is_ok_and(|found| survey.inside(&found).name() == on.name())
-                }
-                _ => false,
-            };
-            is_subvolume(entry) && (root_spec == Some(&*entry.spec) || names_root())
+        // Which of these the root's own kernel has mounted, that one knows by the line alone.
+        let is_root = |entry: &Entry| match fstab::spec(&entry.spec, &disk) {
+            Spec::Volume(selector) => {
+                survey.find(&selector).is_ok_and(|found| survey.inside(&found).name() == on.name())
+            }
+            _ => false,
         };
+        let is_named = |entry: &Entry| names(&entry.spec, root_spec, on.signature.as_ref());
         let is_given = |path: &GuestPath| wanted.places.iter().any(|(given, _)| given == path);
         for entry in &entries {
             if entry.path == GuestPath::root() || is_given(&entry.path) {
                 continue;
             }
             let origin = format!("line {} of /etc/fstab ({})", entry.line, entry.spec);
-            let planned = Planned { path: entry.path.clone(), origin, what: what(entry, &disk, &crypttab) };
+            let mut planned = Planned { path: entry.path.clone(), origin, what: what(entry, &disk, &crypttab) };
             // By automount(8) it is there as soon as somebody looks.
             if entry.has("noauto") && entry.value("x-systemd.automount").is_none() {
                 mounts.left.push(planned);
-            } else if comes_with_root(entry) {
+            } else if is_subvolume(entry) && is_named(entry) && mounts.with_root.len() < SUBVOLUMES_MAX {
                 mounts.with_root.push(planned);
             } else {
+                if is_subvolume(entry) && (is_named(entry) || is_root(entry)) {
+                    planned.what = not_with_root();
+                }
                 mounts.mounted.push(planned);
             }
         }
@@ -189,6 +192,15 @@ impl Mounts {
 /// Whether a line is about a subvolume of btrfs(5), be it the topmost.
 fn is_subvolume(entry: &Entry) -> bool {
     ["subvol", "subvolid"].into_iter().any(|option| entry.value(option).is_some_and(|value| !value.is_empty()))
+}
+
+/// A subvolume of the root's filesystem that was not mounted with it.
+fn not_with_root() -> What {
+    let reason = format!(
+        "it is a subvolume of the root's filesystem, which is followed where the line names that by UUID, by label, or as the \
+         root's line does, and for {SUBVOLUMES_MAX} of them"
+    );
+    What::Unusable { reason, hint: None }
 }
 
 /// What a line of fstab mounts.

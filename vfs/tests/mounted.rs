@@ -2,7 +2,7 @@
 
 mod oracle;
 
-use imgraft_vfs::fs::mounted::Mounted;
+use imgraft_vfs::fs::mounted::{Mounted, Subvolume};
 use imgraft_vfs::fs::{Attrs, Content, GuestFs, Lookup, Mode, SetAttrs, Timestamp, Xattr};
 use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::volume::Signature;
@@ -168,6 +168,10 @@ fn for_reading_only() {
     assert_eq!(fs::read(root.path().join("f")).unwrap(), b"x");
 }
 
+fn subvolume(path: &str) -> Subvolume {
+    Subvolume { path: GuestPath::parse(path).unwrap(), option: "subvol", value: "x".to_owned() }
+}
+
 #[test]
 fn directories_mounted_below_the_root() {
     let Some((root, mut fs)) = ground() else { return };
@@ -182,10 +186,10 @@ fn directories_mounted_below_the_root() {
     std::os::unix::fs::symlink("usr/local", top.join("opt")).unwrap();
     for (path, name) in [("/home", "home"), ("/opt", "local"), ("/opt/deep", "deep")] {
         let directory = File::open(others.join(name)).unwrap();
-        fs.mount(&GuestPath::parse(path).unwrap(), Ok(directory.into())).unwrap();
+        fs.mount(&subvolume(path), Ok(directory.into())).unwrap();
     }
     let broken = Error::new(ErrorKind::NotFound, Layer::Kernel, "no such subvolume");
-    fs.mount(&GuestPath::parse("/var").unwrap(), Err(broken)).unwrap();
+    fs.mount(&subvolume("/var"), Err(broken)).unwrap();
 
     for (path, file) in [
         ("/home/user/f", others.join("home/user/f")),
@@ -216,5 +220,8 @@ fn directories_mounted_below_the_root() {
     let home = at(&fs, "/home");
     assert_eq!(fs.create_file(&home, FILE).unwrap_err().kind(), ErrorKind::Invalid);
     let error = oracle::try_at(&fs, "/var").unwrap_err();
-    assert!(error.to_string().contains("no such subvolume"), "{error}");
+    assert!(
+        error.to_string().contains("the subvolume subvol=x at /var") && error.kind() == ErrorKind::Unsupported,
+        "{error}"
+    );
 }

@@ -80,6 +80,18 @@ fn each_line_is_what_it_is() {
 }
 
 #[test]
+fn subvolumes_that_do_not_come_with_the_root() {
+    let lines = "UUID=r /a btrfs subvol=a\n".repeat(SUBVOLUMES_MAX + 1);
+    let mounts = inspect(guest(&format!("UUID=r / btrfs\n{lines}")), &Wanted::default()).unwrap();
+    assert_eq!((mounts.with_root.len(), mounts.mounted.len()), (SUBVOLUMES_MAX, 1));
+    // The disk is the volume that has the root.
+    let mounts = inspect(guest("UUID=r / btrfs\n/dev/sda /home btrfs subvol=@home\n"), &Wanted::default()).unwrap();
+    let [mount] = &mounts.mounted[..] else { panic!("{:?}", mounts.mounted) };
+    let What::Unusable { reason, .. } = &mount.what else { panic!("{mount:?}") };
+    assert!(reason.contains("is followed where the line names that by UUID"), "{reason}");
+}
+
+#[test]
 fn what_was_typed_goes_before_what_the_guest_says() {
     let place = |name: &str| GuestPath::parse(name).unwrap();
     let places = vec![(place("/boot"), Some(Selector::Label("b".into()))), (place("/tmp"), None)];

@@ -15,8 +15,8 @@ use std::os::fd::{AsFd, OwnedFd};
 /// What installers call the subvolume of the root: Ubuntu and Arch `@`, Fedora `root`, Debian `@rootfs`.
 const NAMES: [&str; 4] = ["@", "@rootfs", "root", "rootfs"];
 
-/// The most of a guest's fstab that is read.
-const FSTAB_MAX: u64 = 64 << 10;
+/// The most of a guest's fstab that is read, in bytes.
+const FSTAB_MAX: u64 = 1 << 20;
 
 /// The directory that a machine has as its root, of a mounted filesystem whose top is open as `top`, and its name there.
 ///

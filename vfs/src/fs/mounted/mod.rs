@@ -15,14 +15,14 @@ mod subvolume;
 mod tree;
 
 pub use guest_root::{guest_root, subvolumes};
-pub use subvolume::Subvolume;
+pub use subvolume::{SUBVOLUMES_MAX, Subvolume, names};
 
 use super::{
     Attrs, Content, DirEntry, Features, FileType, GuestFs, Lookup, Metadata, Mode, Ownership, SetAttrs, Timestamp,
     Xattr,
 };
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::path::{GuestPath, PATH_MAX, Resolved};
+use crate::path::{PATH_MAX, Resolved};
 use crate::resolve::{Follow, resolve};
 use crate::volume::Signature;
 use refusal::{failure, refused, wrong_type};
@@ -67,11 +67,19 @@ impl Mounted {
         }
     }
 
-    /// Mounts a directory of the same filesystem at a place as the guest does: symbolic links in the path are followed. Where the
+    /// Mounts a subvolume, whose directory is given, where the guest does: symbolic links in the path are followed. Where the
     /// directory cannot be had, that is the error of every path that needs it.
-    pub fn mount(&mut self, path: &GuestPath, directory: Result<OwnedFd>) -> Result<()> {
+    pub fn mount(&mut self, subvolume: &Subvolume, directory: Result<OwnedFd>) -> Result<()> {
+        let Subvolume { path, option, value } = subvolume;
         match resolve(&*self, path, Follow::All) {
-            Ok(at) if at.file_name().is_some() => self.tree.mount(at, directory),
+            Ok(at) if at.file_name().is_some() => {
+                let named = |cause: Error| {
+                    let message =
+                        format!("its fstab mounts the subvolume {option}={value} at {path}, which cannot be mounted");
+                    Error::new(ErrorKind::Unsupported, Layer::Filesystem, message).with_source(cause)
+                };
+                self.tree.mount(at, directory.map_err(named));
+            }
             // No place that a machine could mount it at.
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::Io => return Err(error),
@@ -339,8 +347,7 @@ impl GuestFs for Mounted {
     }
 
     fn close(self: Box<Self>) -> Result<()> {
-        let failed =
-            |errno| Error::io(Layer::Filesystem, "write everything back to the volume", std::io::Error::from(errno));
+        let failed = |errno| refused(&Resolved::root(), "write everything back to the volume", errno);
         if self.now.is_some() {
             // The root directory alone first: syncfs(2) of old kernels tells of no error.
             fsync(self.tree.root()).map_err(failed)?;

@@ -7,7 +7,7 @@ use crate::path::GuestPath;
 use crate::volume::Signature;
 
 /// How many are mounted.
-const SUBVOLUMES_MAX: usize = 128;
+pub const SUBVOLUMES_MAX: usize = 1024;
 
 /// A subvolume that belongs somewhere below the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,16 +21,11 @@ pub struct Subvolume {
 }
 
 /// Those that an fstab mounts of the filesystem that has the root, in the order in which a machine mounts them: what another
-/// lies in comes first. At most 128.
+/// lies in comes first. At most 1024.
 pub(super) fn of_table(fstab: &[u8], signature: &Signature) -> Vec<Subvolume> {
     let (entries, _) = fstab::parse(fstab);
     let root = entries.iter().find(|entry| entry.path.as_bytes() == b"/").map(|entry| entry.spec.clone());
-    let is_ours = |entry: &Entry| {
-        let tag = |name| entry.spec.strip_prefix(name).map(|value: &str| value.trim_matches('"'));
-        root.as_ref() == Some(&entry.spec)
-            || tag("UUID=").is_some_and(|uuid| uuid.eq_ignore_ascii_case(&signature.uuid))
-            || tag("LABEL=").is_some_and(|label| !label.is_empty() && label == signature.label)
-    };
+    let is_ours = |entry: &Entry| names(&entry.spec, root.as_deref(), Some(signature));
     let subvolume = |entry: &Entry| {
         let option = |name| entry.value(name).filter(|value| !value.is_empty()).map(|value| (name, value.to_owned()));
         let (option, value) = option("subvol").or_else(|| option("subvolid"))?;
@@ -46,6 +41,18 @@ pub(super) fn of_table(fstab: &[u8], signature: &Signature) -> Vec<Subvolume> {
         .collect();
     found.sort_by_key(|subvolume| subvolume.path.components().count());
     found
+}
+
+/// Whether the first field of a line names the filesystem that has the root, as far as that can be told from itself: by its UUID or
+/// label, or as `root`, the first field of the root's line, does.
+pub fn names(spec: &str, root: Option<&str>, signature: Option<&Signature>) -> bool {
+    let has = |tags: [&str; 2], is_it: &dyn Fn(&str, &Signature) -> bool| {
+        let value = tags.iter().find_map(|tag| spec.strip_prefix(tag)).map(|value| value.trim_matches('"'));
+        value.filter(|value| !value.is_empty()).zip(signature).is_some_and(|(value, signature)| is_it(value, signature))
+    };
+    root == Some(spec)
+        || has(["UUID=", "/dev/disk/by-uuid/"], &|uuid, signature| uuid.eq_ignore_ascii_case(&signature.uuid))
+        || has(["LABEL=", "/dev/disk/by-label/"], &|label, signature| label == signature.label)
 }
 
 #[cfg(test)]
@@ -78,6 +85,12 @@ mod tests {
             found("/dev/vda2 / btrfs rw,subvolid=256 0 0\n/dev/vda2 /home btrfs rw,subvolid=257"),
             ["/home subvolid=257"]
         );
+        assert_eq!(
+            found(
+                "UUID=abcd-1 / btrfs subvol=@\n/dev/disk/by-uuid/abcd-1 /home btrfs subvol=@home\n/dev/disk/by-label/root /s btrfs subvol=s"
+            ),
+            ["/home subvol=@home", "/s subvol=s"]
+        );
         // Without a line for the root; another filesystem; one that is left alone.
         assert_eq!(
             found("LABEL=root /srv btrfs subvol=@srv\nUUID=\"ABCD-1\" /var auto subvol=/v"),
@@ -86,6 +99,6 @@ mod tests {
         assert!(found("UUID=x / btrfs subvol=@\nUUID=y /home btrfs subvol=@home").is_empty());
         assert!(found("UUID=abcd-1 /mnt btrfs noauto,subvol=/").is_empty());
         assert!(found("UUID=abcd-1 /snap btrfs subvol=\nLABEL= /x btrfs subvol=y").is_empty());
-        assert_eq!(found(&"UUID=abcd-1 /x btrfs subvol=y\n".repeat(1000)).len(), SUBVOLUMES_MAX);
+        assert_eq!(found(&"UUID=abcd-1 /x btrfs subvol=y\n".repeat(2000)).len(), SUBVOLUMES_MAX);
     }
 }

@@ -62,10 +62,15 @@ impl Given {
 }
 
 /// Serves a volume, where this process was started to do that; a program that lends kernels calls it before anything else.
-pub fn serve_if_worker() -> Option<ExitCode> {
-    let words: Vec<String> = std::env::args_os().filter_map(|word| word.into_string().ok()).collect();
-    let at = words.iter().position(|word| word == ARGUMENT)?;
-    let given = Given::parse(words.get(at.checked_add(1)?..)?)?;
+/// `arguments` are those of [`with_arguments`](super::Fuse::with_arguments).
+pub fn serve_if_worker(arguments: &[&str]) -> Option<ExitCode> {
+    let words: Vec<String> = std::env::args_os().skip(1).filter_map(|word| word.into_string().ok()).collect();
+    let (before, rest) = words.split_at_checked(arguments.len())?;
+    let (first, given) = rest.split_first()?;
+    if before != arguments || first != ARGUMENT {
+        return None;
+    }
+    let given = Given::parse(given)?;
     Some(match run(given) {
         Ok(()) => ExitCode::SUCCESS,
         // The other end is told by the end of the channel.
@@ -149,7 +154,7 @@ impl Keeper for Host {
         let others = subvolumes(&root, &asked.signature)?;
         let mut fs = Mounted::new(root, asked.signature.clone(), mode)?;
         for other in others {
-            fs.mount(&other.path, detached::mount_subvolume(device, &other, mode))?;
+            fs.mount(&other, detached::mount_subvolume(device, &other, mode))?;
         }
         let system = uname();
         let kernel = format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy());

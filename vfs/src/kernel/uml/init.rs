@@ -137,7 +137,7 @@ impl Keeper for Host {
             if directory.is_ok() {
                 self.subvolumes.push(at);
             }
-            fs.mount(&other.path, directory)?;
+            fs.mount(&other, directory)?;
         }
         Ok((Box::new(fs), Place { kernel, subvolume: subvolume.map(str::to_owned) }))
     }
