@@ -16,6 +16,7 @@ use imgraft_vfs::image::{self, Destination, Edit, ImageFormat};
 use imgraft_vfs::kernel::{Borrowed, Opened};
 use imgraft_vfs::transaction::{self, Kept, Recovery};
 use imgraft_vfs::volume::{self, Base, Chosen, VolumeInfo};
+use imgraft_vfs::{Error, ErrorKind};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -112,13 +113,21 @@ fn make(plan: &Inject, left_out: &LeftOut, recovered: &mut Option<Recovery>) -> 
 
     // A dry run goes all the way but for the commit: a full filesystem shows now, not later.
     let refused = |error| match access.writes_in_place() {
-        true => Unfit::from(explained(error)),
+        true => Unfit::from(half_done(explained(error))),
         false => Unfit::Refused(explained(error)),
     };
     staged.changes.apply(&mut grown.tree).map_err(refused)?;
     let parts = grown.parts(&staged.changes)?.into_iter().map(Part::into_owned).collect();
     Box::new(grown.tree).close().map_err(refused)?;
     Ok(Made { guest: guest.name(), edit, disk, info, kernel, features, staged, parts })
+}
+
+/// What an error in the middle of a change means where there is no transaction.
+fn half_done(error: Error) -> Error {
+    let message = "the image was changed in place and holds a part of the changes, not all of them";
+    Error::new(ErrorKind::Unfinished, error.layer(), message)
+        .with_source(error)
+        .with_hint("check its filesystem (xfs_repair, btrfs check, e2fsck), or put back a copy of the image")
 }
 
 fn volume_report(info: &VolumeInfo, features: Features) -> report::Volume {

@@ -163,6 +163,18 @@ fn in_place_only_where_it_is_asked_for() {
     assert_eq!((&found["kernel"]["attach"], &found["verified"]["verdict"]), (&"loop".into(), &"agrees".into()));
     assert_eq!(expect(0, &["cat", text(&disk), "/etc/motd"]), "in place");
     checked(&scratch, &disk, "raw", "xfs");
+    // The second of two files is immutable.
+    let at = tempfile::tempdir().expect("a directory");
+    let offset = format!("loop,offset={}", 12 << 20);
+    oracle::succeed("mount", &["-o", &offset, text(&disk), text(at.path())]);
+    oracle::succeed("chattr", &["+i", text(&at.path().join("etc/motd"))]);
+    oracle::succeed("umount", &[text(at.path())]);
+    let half = [&write[..], &["--in-place-unsafe", "--write", "/etc/before:x", "--write", "/etc/motd:y"]].concat();
+    let output = run(&half);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("holds a part of the changes") && said.contains("hint: "), "{said}");
+    assert_eq!(expect(0, &["cat", text(&disk), "/etc/before"]), "x");
     let Some(qcow2) = named("bookworm-xfs.v3c") else { return };
     let disk = scratch.copy(&qcow2.path, "disk.qcow2");
     let write = ["inject", text(&disk), "--write", "/x:y", "--attach", "loop", "--in-place-unsafe"];
