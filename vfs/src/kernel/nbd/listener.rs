@@ -12,9 +12,12 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
+use std::time::Duration;
 
 /// The most clients at a time; more are turned away.
 const CLIENTS_MAX: u32 = 64;
+/// How long a client may be silent in the handshake.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,9 +61,24 @@ pub struct Listener {
 }
 
 /// A connection.
-trait Stream: Read + Write + Send {}
-impl Stream for UnixStream {}
-impl Stream for TcpStream {}
+trait Stream: Read + Write + Send {
+    /// How long a read or a write may wait; `None` for ever.
+    fn set_patience(&self, patience: Option<Duration>) -> io::Result<()>;
+}
+
+impl Stream for UnixStream {
+    fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
+        self.set_read_timeout(patience)?;
+        self.set_write_timeout(patience)
+    }
+}
+
+impl Stream for TcpStream {
+    fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
+        self.set_read_timeout(patience)?;
+        self.set_write_timeout(patience)
+    }
+}
 
 /// What the threads of the clients share.
 #[derive(Debug, Default)]
@@ -193,7 +211,13 @@ fn admit(
 /// One client from its greeting to its end; gives whether it was the last one to wait for.
 fn visit(stream: &mut dyn Stream, hall: &Mutex<Hall>, export: &Export, until: Until) -> bool {
     let mut stream = stream;
-    let negotiated = negotiate(&mut stream, export);
+    // Somebody who says nothing takes the place of others.
+    let timed = |error| Error::io(Layer::Kernel, "set a time limit for an NBD client", error);
+    let negotiated = stream
+        .set_patience(Some(PATIENCE))
+        .map_err(timed)
+        .and_then(|()| negotiate(&mut stream, export))
+        .and_then(|negotiated| stream.set_patience(None).map_err(timed).map(|()| negotiated));
     {
         let mut hall = lock(hall);
         match negotiated {
