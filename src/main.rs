@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     serve_if_first_process();
-    if let Some(exit) = serve_if_worker() {
+    if let Some(exit) = serve_if_worker(&[]) {
         return exit;
     }
     shield();

@@ -19,6 +19,9 @@ mod uml;
 
 const NOW: Mode = Mode::ReadWrite { now: Timestamp { seconds: 1_750_000_000, nanoseconds: 0 } };
 
+/// How the process that has a volume mounted is started.
+const WORKER: [&str; 3] = ["--ignored", "--exact", "worker"];
+
 #[test]
 fn in_a_machine_that_has_them() {
     if uml::can_boot(&["mkfs.xfs", "xfs_repair", "mkfs.btrfs", "mke2fs", "e2fsck"]) {
@@ -30,7 +33,7 @@ fn in_a_machine_that_has_them() {
 #[test]
 #[ignore = "the process that has a volume mounted"]
 fn worker() {
-    serve_if_worker();
+    serve_if_worker(&WORKER);
 }
 
 /// Edits the image that the environment names, and waits for its end.
@@ -48,7 +51,7 @@ fn edits() {
 }
 
 fn nbd() -> Nbd {
-    Nbd::new().with_arguments(["--ignored", "--exact", "worker"])
+    Nbd::new().with_arguments(WORKER)
 }
 
 fn request(volume: Arc<dyn BlockDevice>, name: &'static str, mode: Mode) -> Request {

@@ -70,10 +70,13 @@ macro_rules! contract {
     };
 }
 
+/// How the process that has a volume mounted is started.
+const WORKER: [&str; 3] = ["--ignored", "--exact", "worker"];
+
 #[test]
 #[ignore = "the process that has a volume mounted"]
 fn worker() {
-    imgraft_vfs::kernel::host::serve_if_worker();
+    imgraft_vfs::kernel::host::serve_if_worker(&WORKER);
 }
 
 #[test]

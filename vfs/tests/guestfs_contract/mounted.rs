@@ -1,5 +1,6 @@
 //! Filesystems that the host's kernel has mounted, by FUSE and loop, judged by the tools of each.
 
+use crate::WORKER;
 use crate::ground::{DirectoryLinks, FILE, Made};
 use crate::oracle;
 use imgraft_vfs::block::BlockDevice;
@@ -109,7 +110,7 @@ pub fn by_fuse(kind: &'static Kind) -> Option<Made> {
     if !oracle::can_attach() {
         return None;
     }
-    made(kind, Fuse::new().with_arguments(["--ignored", "--exact", "worker"]))
+    made(kind, Fuse::new().with_arguments(WORKER))
 }
 
 /// An empty filesystem that a kernel has mounted in this way, and anew for the judge.
@@ -129,7 +130,7 @@ fn two_at_once_with_the_same_uuid() {
     if !oracle::can_attach() {
         return;
     }
-    let way = Fuse::new().with_arguments(["--ignored", "--exact", "worker"]);
+    let way = Fuse::new().with_arguments(WORKER);
     for kind in [&XFS, &EXT4, &BTRFS] {
         let (Some(first), Some(second)) = (kind.image(), kind.image()) else { return };
         let mut mounted = kind.mount(&way, first.path(), NOW);
@@ -156,6 +157,27 @@ fn two_at_once_with_the_same_uuid() {
             assert_eq!(read_file(&*fs, &at, 100).unwrap(), content.as_bytes(), "{}", kind.name);
         }
     }
+}
+
+/// A seed, of which this kernel takes one of each UUID, whatever its version: btrfs(5).
+#[test]
+fn what_this_kernel_has_mounted_already_is_for_another_one() {
+    if !oracle::can_attach() || !oracle::have(&["btrfstune"]) {
+        return;
+    }
+    let way = Fuse::new().with_arguments(WORKER);
+    let (Some(first), Some(second)) = (BTRFS.image(), BTRFS.image()) else { return };
+    for image in [&first, &second] {
+        let mut command = Command::new("btrfstune");
+        oracle::run(command.env("PATH", oracle::path_with_sbin()).args(["-f", "-S", "1"]).arg(image.path()));
+    }
+    let mounted = BTRFS.mount(&way, first.path(), Mode::ReadOnly);
+    let volume = Arc::new(oracle::FileDevice::open(second.path()));
+    let error = way.attach(&Request { volume, signature: BTRFS.signature(), mode: Mode::ReadOnly }).unwrap_err();
+    // So that `auto` goes on.
+    assert_eq!((error.kind(), error.layer()), (ErrorKind::InUse, Layer::Kernel), "{error:?}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("--attach uml")), "{error:?}");
+    mounted.close().unwrap();
 }
 
 /// What a disk does with the requests that are too many for it.
@@ -226,7 +248,7 @@ fn written_to_worn(kind: &Kind, answers: usize, then: Then, deadline: Duration) 
     let disk = oracle::FileDevice::open(image.path());
     let volume = Arc::new(Worn { disk, left: AtomicUsize::new(answers), then });
     let request = Request { volume: Arc::clone(&volume) as Arc<_>, signature: kind.signature(), mode: NOW };
-    let way = Fuse::new().with_arguments(["--ignored", "--exact", "worker"]).with_deadline(deadline);
+    let way = Fuse::new().with_arguments(WORKER).with_deadline(deadline);
     let written = way.attach(&request).and_then(|attached| {
         let mut fs = attached.fs;
         for number in 0..20 {

@@ -1,13 +1,14 @@
 //! Filesystems that a kernel has mounted from a network block device, judged by the tools of each. Many kernels have no such
 //! devices: so the cases run in a machine that has.
 
+use crate::WORKER;
 use crate::ground::Made;
 use crate::machine::{self, Machine};
 use crate::mounted::{self, Kind};
 use imgraft_vfs::kernel::host::Nbd;
 
 pub fn made(kind: &'static Kind) -> Option<Made> {
-    mounted::made(kind, Nbd::new().with_arguments(["--ignored", "--exact", "worker"]))
+    mounted::made(kind, Nbd::new().with_arguments(WORKER))
 }
 
 /// A case of large directories, of which each entry takes several exchanges: a third of the time of all.

@@ -160,8 +160,7 @@ impl Part for Resolved {
 
 /// The name of a filesystem as this program spells it.
 fn known(name: &str) -> &'static str {
-    const NAMES: [&str; 12] =
-        ["ext4", "ext3", "ext2", "xfs", "btrfs", "jfs", "reiserfs", "f2fs", "nilfs2", "vfat", "exfat", "mem"];
+    const NAMES: [&str; 9] = ["ext4", "ext3", "ext2", "xfs", "btrfs", "f2fs", "bcachefs", "vfat", "mem"];
     NAMES.iter().find(|known| **known == name).copied().unwrap_or("unknown")
 }
 

@@ -94,7 +94,8 @@ fn refused(filesystem: &str, errno: Errno, reasons: &[String]) -> Error {
     let kind = match errno {
         Errno::UCLEAN | Errno::BADMSG | Errno::IO | Errno::INVAL => ErrorKind::Corrupt,
         Errno::EXIST | Errno::BUSY => ErrorKind::InUse,
-        Errno::ROFS | Errno::OPNOTSUPP => ErrorKind::Unsupported,
+        // A device of several is missing; a seed is not to be written to.
+        Errno::ROFS | Errno::OPNOTSUPP | Errno::NOENT | Errno::ACCESS => ErrorKind::Unsupported,
         _ => ErrorKind::Io,
     };
     let said = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join("; ")) };

@@ -49,6 +49,9 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// What to do where something of the host is missing.
 const OTHER_WAYS: &str = "--attach uml borrows a kernel that runs as a process, without root";
 
+/// This program.
+const PROGRAM: &str = "/proc/self/exe";
+
 /// How the worker is started: this program, with arguments.
 #[derive(Clone, Debug)]
 struct Start {
@@ -71,7 +74,7 @@ impl Start {
     ) -> Result<Attached> {
         let failed = |error| Error::io(Layer::Kernel, "start a process to mount the volume", error);
         let (near, far) = UnixStream::pair().map_err(failed)?;
-        let child = Command::new("/proc/self/exe")
+        let child = Command::new(PROGRAM)
             .args(&self.arguments)
             .arg(worker::ARGUMENT)
             .args(given.words())
@@ -94,12 +97,19 @@ impl Start {
         match Remote::mount(worker, &Mount { signature: request.signature.clone(), now }) {
             Ok((fs, place)) => Ok(Attached { fs: Box::new(fs), kernel: place.kernel, subvolume: place.subvolume }),
             Err(error) => Err(match trouble.and_then(|trouble| take(&trouble)) {
-                Some(cause) => Error::new(cause.kind(), Layer::Kernel, error.to_string()).with_source(cause),
-                // The channel carries no layers; that something is missing has to be told apart from a filesystem's errors.
-                None if error.kind() == ErrorKind::Unsupported => {
-                    missing(error.to_string(), error.hint().unwrap_or(OTHER_WAYS))
+                Some(cause) => {
+                    let hint = cause.hint().map(str::to_owned);
+                    let told = Error::new(cause.kind(), Layer::Kernel, error.to_string()).with_source(cause);
+                    hint.into_iter().fold(told, Error::with_hint)
                 }
-                None => error,
+                // The channel carries no layers; what is this kernel's and no fault of the filesystem has to be told apart.
+                None => match (error.kind(), error.hint().unwrap_or(OTHER_WAYS)) {
+                    (ErrorKind::Unsupported, hint) => missing(error.to_string(), hint),
+                    (ErrorKind::InUse, hint) => {
+                        Error::new(ErrorKind::InUse, Layer::Kernel, error.to_string()).with_hint(hint)
+                    }
+                    _ => error,
+                },
             }),
         }
     }
@@ -109,6 +119,9 @@ impl Start {
 fn ready(devices: &[&str]) -> Result<()> {
     if !geteuid().is_root() {
         return Err(missing("only root may have this host's kernel mount an image", OTHER_WAYS));
+    }
+    if !Path::new(PROGRAM).exists() {
+        return Err(Error::unsupported(Layer::Kernel, format!("/proc is not mounted here ({PROGRAM} is missing)")));
     }
     match devices.iter().find(|device| !Path::new(device).exists()) {
         Some(device) => Err(missing(format!("{device} is missing on this host"), OTHER_WAYS)),

@@ -10,8 +10,10 @@ use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-/// How long a worker that has been told to end, or has been killed, is waited for.
+/// How long a worker that has been told to end, or has been killed, is waited for where its work is not wanted.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one is waited for that has done its work, and unmounts.
+const PATIENCE_AT_THE_END: Duration = Duration::from_secs(120);
 
 /// One end of a socket as a channel.
 #[derive(Debug)]
@@ -81,8 +83,8 @@ impl Worker {
     }
 
     /// Waits until the process has ended and the kernel has let go of the volume; gives whether that has come to pass.
-    fn wait(&mut self) -> bool {
-        let end = Instant::now() + PATIENCE;
+    fn wait(&mut self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
         loop {
             let ended = !matches!(self.child.try_wait(), Ok(None));
             if ended && self.served.as_ref().is_none_or(|served| served.is_over()) {
@@ -110,7 +112,7 @@ impl Channel for Worker {
     }
 
     fn finish(mut self) -> Result<()> {
-        if !self.wait() {
+        if !self.wait(PATIENCE_AT_THE_END) {
             let message = "the kernel does not let go of the volume";
             return Err(Error::new(ErrorKind::Io, Layer::Kernel, message));
         }
@@ -127,10 +129,10 @@ impl Drop for Worker {
         if matches!(self.child.try_wait(), Ok(None)) {
             // It ends with its channel. As long as it is in the middle of a mount nobody else can end that.
             let _ = self.pipe.stream.shutdown(Shutdown::Both);
-            if !self.wait() {
+            if !self.wait(PATIENCE) {
                 let _ = self.child.kill();
                 // Its descriptors are all that holds the mount.
-                self.wait();
+                self.wait(PATIENCE);
             }
         }
     }
