@@ -9,8 +9,6 @@ use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::resolve::{Follow, resolve};
 use imgraft_vfs::volume::Signature;
 use oracle::FileDevice;
-use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -18,7 +16,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 mod oracle;
 
@@ -36,6 +35,11 @@ fn first_process() {
 #[ignore = "runs as another user, or is killed"]
 fn edits() {
     let image = std::env::var_os("IMAGE").unwrap();
+    let mut taken = Vec::new();
+    if let Ok(spare) = std::env::var("SPARE") {
+        taken.extend(std::iter::from_fn(|| fs::File::open("/dev/null").ok()));
+        taken.truncate(taken.len() - spare.parse::<usize>().unwrap());
+    }
     let mut fs = attach(Path::new(&image), "xfs", NOW).unwrap();
     put(&mut *fs, "/by-nobody", b"content");
     if std::env::var_os("HANG").is_some() {
@@ -280,32 +284,169 @@ fn instead(text: &str) -> tempfile::TempPath {
 
 #[test]
 fn a_kernel_that_stops_or_hangs() {
-    let before = places();
     let volume: Arc<dyn BlockDevice> = Arc::new(MemDevice::new(vec![0; 1 << 20]));
     let stops = instead("echo one; echo two >&2; exit 3");
     let error = uml(Some(&stops)).attach(&request(Arc::clone(&volume), "xfs", NOW)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Io);
-    assert_eq!(format!("{error:?}"), "Kernel/Io: the borrowed kernel has stopped: one; two");
+    assert_eq!(
+        format!("{error:?}"),
+        format!("Kernel/Io: {}: the borrowed kernel has stopped: one; two", stops.display())
+    );
+    assert!(error.hint().unwrap().contains("user-mode-linux"));
     let place = tempfile::NamedTempFile::new().unwrap();
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o666)).unwrap();
     let hangs = instead(&format!("echo $$ >{}; sleep 1000 & sleep 1000", place.path().display()));
     let way = uml(Some(&hangs)).with_deadline(Duration::from_secs(1));
     let error = way.attach(&request(volume, "xfs", NOW)).unwrap_err();
-    assert_eq!(error.to_string(), "the borrowed kernel has not answered for 1 s");
+    assert_eq!(error.to_string(), format!("{}: the borrowed kernel has not answered for 1 s", hangs.display()));
     let group = fs::read_to_string(place.path()).unwrap();
     gone(group.trim());
-    // Other tests have kernels meanwhile, whose directories go as well.
-    for place in places().difference(&before) {
-        let end = Instant::now() + Duration::from_secs(60);
-        while Path::new("/dev/shm").join(place).exists() {
-            assert!(Instant::now() < end, "{place:?} is left");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
 }
 
-/// The directories of kernels, those that killed runs of others have left among them.
-fn places() -> BTreeSet<OsString> {
-    let names = fs::read_dir("/dev/shm").into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.filter(|name| name.to_string_lossy().starts_with("imgraft-")).collect()
+/// What an attempt with a kernel that is none comes to.
+fn error_of(kernel: &Path) -> String {
+    let way = uml(Some(kernel));
+    let (done, result) = channel();
+    std::thread::spawn(move || {
+        let volume = Arc::new(MemDevice::new(vec![0; 1 << 20]));
+        done.send(way.attach(&request(volume, "xfs", NOW)).map(drop)).unwrap();
+    });
+    let error = result.recv_timeout(Duration::from_secs(60)).expect("it ends").unwrap_err();
+    format!("{error:?}; {}", error.hint().unwrap_or_default())
+}
+
+/// A kernel that somebody has taken over, in Python, with the sockets of its `devices`.
+fn taken_over(text: &str) -> tempfile::TempPath {
+    let before = "import os, socket, struct, sys\n\
+                  words = [word.split('=')[1] for word in sys.argv if word.startswith('virtio_uml.device=')]\n\
+                  devices = [word.split(':')[0] for word in words]\n";
+    instead(&format!("exec /usr/bin/python3 - \"$@\" <<'END'\n{before}{text}\nEND"))
+}
+
+#[test]
+fn descriptors_that_never_answer_do_not_keep_the_run() {
+    if !oracle::have(&["python3"]) {
+        return;
+    }
+    // Each disk gets both ends of one pipe, with a byte in it: nobody else is there to write or to close it.
+    let pipes = taken_over(
+        "for device in devices:\n\
+         \x20   far = socket.socket(socket.AF_UNIX)\n\
+         \x20   far.settimeout(30)\n\
+         \x20   far.connect(device)\n\
+         \x20   out, into = os.pipe()\n\
+         \x20   os.write(into, b'x')\n\
+         \x20   for request, end in (21, into), (12, out):\n\
+         \x20       rights = socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack('i', end)\n\
+         \x20       far.sendmsg([struct.pack('<IIIQ', request, 1, 8, 0)], [rights])\n\
+         \x20   far.recv(1)\n",
+    );
+    let said = error_of(&pipes);
+    assert!(said.contains("breaks the protocol"), "{said}");
+}
+
+#[test]
+fn a_kernel_that_was_taken_over_stays_in_its_group_and_off_the_network() {
+    if !oracle::have(&["python3"]) {
+        return;
+    }
+    let leaves = taken_over(
+        "def leave(way):\n\
+         \x20   if os.fork() == 0:\n\
+         \x20       try:\n\
+         \x20           way()\n\
+         \x20           os.write(1, b'it can\\n')\n\
+         \x20       except OSError:\n\
+         \x20           os.write(1, b'it cannot\\n')\n\
+         \x20       os._exit(0)\n\
+         \x20   os.wait()\n\
+         leave(os.setsid)\n\
+         leave(lambda: os.setpgid(0, 0))\n\
+         leave(lambda: socket.socket(socket.AF_INET))\n",
+    );
+    let said = error_of(&leaves);
+    assert!(said.contains("has stopped: it cannot; it cannot; it cannot;"), "{said}");
+}
+
+#[test]
+fn a_kernel_gets_no_descriptor_of_the_caller_and_no_name() {
+    let secret = tempfile::Builder::new().prefix("secret").tempfile().unwrap();
+    rustix::io::fcntl_setfd(secret.as_file(), rustix::io::FdFlags::empty()).unwrap();
+    let name = secret.path().file_name().unwrap().to_str().unwrap();
+    // Other tests of this process have their names for an instant.
+    let looks = instead(&format!(
+        "echo \"secrets: $(ls -l /proc/$$/fd | grep -c {name})\"\n\
+         for round in 1 2 3 4 5 6 7 8 9; do\n\
+         \x20   names=$(ls -d /dev/shm/imgraft-$PPID-* /tmp/imgraft-$PPID-* 2>/dev/null)\n\
+         \x20   [ -z \"$names\" ] && break\n\
+         \x20   sleep 0.02\n\
+         done\n\
+         echo \"names: $names.\""
+    ));
+    let said = error_of(&looks);
+    assert!(said.contains("has stopped: secrets: 0; names: .;"), "{said}");
+}
+
+#[test]
+fn a_device_that_is_missing_is_the_reason() {
+    if !oracle::have(&["linux.uml", "mkfs.btrfs"]) {
+        return;
+    }
+    let disks = [(); 2].map(|()| tempfile::NamedTempFile::new().unwrap());
+    for disk in &disks {
+        disk.as_file().set_len(256 << 20).unwrap();
+    }
+    let mut command = Command::new("mkfs.btrfs");
+    command.env("PATH", oracle::path_with_sbin()).args(["-q", "-f", "-d", "raid0", "-m", "raid0"]);
+    oracle::run(command.args(disks.iter().map(tempfile::NamedTempFile::path)));
+    let error = attach(disks[0].path(), "btrfs", Mode::ReadOnly).unwrap_err();
+    assert!(format!("{error:?}").contains("is missing"), "{error:?}");
+}
+
+/// Runs [`edits`] in surroundings that a shell makes first, as root with mounts of its own; what it says.
+fn edits_after(surroundings: &str, image: &Path) -> (bool, String) {
+    let mut command = Command::new("sh");
+    if nix::unistd::geteuid().is_root() {
+        command = Command::new("unshare");
+        command.args(["--mount", "sh"]);
+    }
+    command.args(["-c", &format!("set -e\n{surroundings}\nexec \"$0\" \"$@\"")]);
+    command.arg(std::env::current_exe().unwrap()).args(["--ignored", "--exact", "edits", "--nocapture"]);
+    let output = command.env("IMAGE", image).env_remove("TMPDIR").output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+}
+
+#[test]
+fn a_place_for_the_memory_is_looked_for() {
+    let Some(image) = xfs() else { return };
+    if !nix::unistd::geteuid().is_root() || !oracle::have(&["unshare"]) {
+        return;
+    }
+    let scratch = |at: &str, options: &str| format!("mount -t tmpfs -o {options} none {at}");
+    for options in ["size=16m,mode=1777", "ro", "mode=0755", "noexec,mode=1777"] {
+        let (done, said) = edits_after(&scratch("/dev/shm", options), image.path());
+        assert!(done, "{options}: {said}");
+        fs::copy(xfs().unwrap().path(), image.path()).unwrap();
+    }
+    let both = [scratch("/dev/shm", "size=16m,mode=1777"), scratch("/tmp", "noexec,mode=1777")].join("\n");
+    let hidden = tempfile::NamedTempFile::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    fs::copy(image.path(), hidden.path()).unwrap();
+    let (done, said) = edits_after(&both, hidden.path());
+    assert!(!done, "{said}");
+    assert!(said.contains("/dev/shm has room for 16 MiB; /tmp is mounted noexec"), "{said}");
+}
+
+#[test]
+fn too_few_descriptors_are_said_to_be_so() {
+    let Some(image) = xfs() else { return };
+    let (done, said) = edits_after("ulimit -n 63", image.path());
+    assert!(!done && said.contains("needs 64 open files, and the limit here is 63"), "{said}");
+    // So many are left to this process; the kernel has its own.
+    let last = (8..64).find(|spare| {
+        let (done, said) = edits_after(&format!("export SPARE={spare}; ulimit -n 128"), image.path());
+        assert!(done || said.contains("Too many open files"), "{spare}: {said}");
+        done
+    });
+    assert!(last.is_some_and(|last| last > 10), "{last:?}");
 }

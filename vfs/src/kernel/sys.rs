@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 use std::fs::File;
 use std::io::Error;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -150,13 +150,17 @@ const fn step(code: u16, yes: u8, no: u8, value: u32) -> libc::sock_filter {
 ///
 /// PTRACE_GETREGSET and PTRACE_SETREGSET fail, because Linux 6.1 has room for AVX-512 at most and dies on a processor with AMX,
 /// whose state is larger; where they fail it takes the older calls. These leave out the upper halves of AVX registers, so a page
-/// fault costs the program inside these: it must not use them. Sockets are of AF_UNIX: there is no network. The system calls are
-/// those of x86-64, where User Mode Linux is at home.
-static STEPS: [libc::sock_filter; 14] = [
+/// fault costs the program inside these: it must not use them. Sockets are of AF_UNIX: there is no network; io_uring(7), which has
+/// sockets of its own, is not there. No process leaves the group, which is what is killed. The system calls are those of x86-64, where
+/// User Mode Linux is at home.
+static STEPS: [libc::sock_filter; 17] = [
     step(filter::LOAD, 0, 0, filter::ARCHITECTURE),
-    step(filter::JUMP_IF_EQUAL, 0, 11, filter::X86_64),
+    step(filter::JUMP_IF_EQUAL, 0, 14, filter::X86_64),
     step(filter::LOAD, 0, 0, filter::NUMBER),
-    step(filter::JUMP_UNLESS_LESS, 9, 0, filter::X32),
+    step(filter::JUMP_UNLESS_LESS, 12, 0, filter::X32),
+    step(filter::JUMP_IF_EQUAL, 11, 0, libc::SYS_setsid as u32),
+    step(filter::JUMP_IF_EQUAL, 10, 0, libc::SYS_setpgid as u32),
+    step(filter::JUMP_IF_EQUAL, 9, 0, libc::SYS_io_uring_setup as u32),
     step(filter::JUMP_IF_EQUAL, 5, 0, libc::SYS_socket as u32),
     step(filter::JUMP_IF_EQUAL, 0, 3, libc::SYS_ptrace as u32),
     step(filter::LOAD, 0, 0, filter::FIRST_ARGUMENT),
@@ -169,14 +173,50 @@ static STEPS: [libc::sock_filter; 14] = [
     step(filter::RETURN, 0, 0, filter::FAIL | libc::EIO as u32),
 ];
 
+/// The highest descriptor that is looked at where the kernel does not take a range.
+const DESCRIPTORS_MAX: libc::rlim_t = 1 << 20;
+
+/// Has a command open nothing that this process got from whoever called it: only its standard input, output and error. What a later
+/// step of its preparation keeps is kept.
+pub(super) fn close_the_rest(command: &mut Command) {
+    // SAFETY: between fork and exec it makes system calls only; it takes no lock and no memory.
+    unsafe {
+        command.pre_exec(close_others_on_exec);
+    }
+}
+
+/// Marks every descriptor but the first three as one that the next program does not get: close_range(2), and fcntl(2) before Linux
+/// 5.11.
+fn close_others_on_exec() -> std::io::Result<()> {
+    const FIRST: libc::c_int = 3;
+    // SAFETY: a plain system call.
+    let done = unsafe {
+        libc::syscall(libc::SYS_close_range, FIRST as libc::c_uint, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    };
+    if done == 0 {
+        return Ok(());
+    }
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is the structure that the call fills in.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == -1 {
+        return Err(Error::last_os_error());
+    }
+    for descriptor in FIRST..limit.rlim_max.min(DESCRIPTORS_MAX) as libc::c_int {
+        // SAFETY: a plain system call, which fails where there is no such descriptor.
+        unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
+    Ok(())
+}
+
 /// `F_SETSIG` of fcntl(2), which sets the signal that a descriptor sends.
 const F_SETSIG: libc::c_int = 10;
 
 /// Has a command, which is a User Mode Linux kernel, run with [less than it could do](STEPS), at fixed addresses (random ones waste its
-/// memory), without ever gaining privileges, with `lifeline` open, and no longer than the calling thread.
-pub(super) fn confine(command: &mut Command, lifeline: &impl AsFd) {
+/// memory), without ever gaining privileges, with `kept` open and nothing else, and no longer than the calling thread.
+pub(super) fn confine(command: &mut Command, kept: &[BorrowedFd<'_>]) {
     let parent = getpid();
-    let lifeline = lifeline.as_fd().as_raw_fd();
+    let kept: Vec<libc::c_int> = kept.iter().map(AsRawFd::as_raw_fd).collect();
+    close_the_rest(command);
     let prepare = move || {
         set_parent_process_death_signal(Some(Signal::KILL))?;
         if getppid() != Some(parent) {
@@ -185,7 +225,7 @@ pub(super) fn confine(command: &mut Command, lifeline: &impl AsFd) {
         let program = libc::sock_fprog { len: STEPS.len() as u16, filter: STEPS.as_ptr().cast_mut() };
         // SAFETY: each is a plain system call; `program` and `STEPS`, which the kernel only reads, outlive the call.
         let done = unsafe {
-            libc::fcntl(lifeline, libc::F_SETFD, 0) != -1
+            kept.iter().all(|descriptor| libc::fcntl(*descriptor, libc::F_SETFD, 0) != -1)
                 && libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) != -1
                 && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != -1
                 && libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) != -1

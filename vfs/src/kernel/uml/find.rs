@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::kernel::missing;
+use rustix::fs::{Access, access};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -31,13 +32,20 @@ pub(super) fn kernel(named: Option<&Path>) -> Result<PathBuf> {
         std::iter::once(PathBuf::from(KERNEL)).chain(along).find(|candidate| candidate.is_file())
     };
     match named {
-        Some(path) if path.is_file() => Ok(path.to_path_buf()),
+        Some(path) if path.is_file() => match access(path, Access::EXEC_OK) {
+            Ok(()) => Ok(path.to_path_buf()),
+            Err(errno) => {
+                let what = format!("{} is no program that can be run", path.display());
+                Err(missing(what, HINT).with_source(std::io::Error::from(errno)))
+            }
+        },
         Some(path) => Err(missing(format!("there is no User Mode Linux kernel {}", path.display()), HINT)),
         None => usual().ok_or_else(|| missing("no User Mode Linux kernel is installed", HINT)),
     }
 }
 
-const HINT: &str = "install the package user-mode-linux, or name a kernel with --uml-kernel PATH; as root the host's own kernel does it \
+/// What to do where there is no kernel.
+pub(super) const HINT: &str = "install the package user-mode-linux, or name a kernel with --uml-kernel PATH; as root the host's own kernel does it \
                     (--attach nbd, fuse or loop)";
 
 /// The modules for a filesystem, beside `kernel` or where Debian has them.
@@ -108,5 +116,9 @@ mod tests {
         let error = kernel(Some(Path::new("/nonexistent/linux"))).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("/nonexistent/linux") && error.hint().unwrap().contains("user-mode-linux"));
+        let data = tempfile::NamedTempFile::new().unwrap();
+        let error = kernel(Some(data.path())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains(data.path().to_str().unwrap()) && error.hint().is_some(), "{error:?}");
     }
 }

@@ -10,6 +10,7 @@ use rustix::fs::{OFlags, SeekFrom, seek};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::system::{RebootCommand, finit_module, reboot, uname};
+use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -175,17 +176,57 @@ impl Log {
 
     /// What was logged since then, and the error that came of it.
     fn reason(self, errno: Errno) -> String {
-        let mut lines = Vec::new();
         let mut record = [0; 8192];
+        let mut log = self.0;
         // A record at a time; where there is none, the read fails.
-        while let Some(Ok(count @ 1..)) = self.0.as_ref().map(|mut log| log.read(&mut record)) {
-            let text = String::from_utf8_lossy(record.get(..count).unwrap_or_default()).into_owned();
-            let line = text.split_once(';').map_or(&*text, |(_, line)| line).lines().next().unwrap_or_default();
-            if lines.len() < LINES_MAX && !line.is_empty() {
-                lines.push(line.to_owned());
-            }
-        }
+        let records = std::iter::from_fn(|| match log.as_mut()?.read(&mut record) {
+            Ok(count @ 1..) => Some(String::from_utf8_lossy(record.get(..count)?).into_owned()),
+            _ => None,
+        });
+        let mut lines = telling(records);
         lines.push(std::io::Error::from(errno).to_string());
         lines.join("; ")
+    }
+}
+
+/// The lines of a log that tell the most: the first warnings and what is worse; where there are none, the last lines. A record is
+/// `priority,number,time,flags;text`, with the level in the lower three bits of the priority (Documentation/ABI/testing/dev-kmsg).
+fn telling(records: impl Iterator<Item = String>) -> Vec<String> {
+    const WARNING: u32 = 4;
+    let (mut serious, mut last) = (Vec::new(), VecDeque::new());
+    for record in records {
+        let (head, text) = record.split_once(';').unwrap_or(("", &record));
+        let line = text.lines().next().unwrap_or_default();
+        if line.is_empty() {
+            continue;
+        }
+        let priority: Option<u32> = head.split(',').next().and_then(|priority| priority.parse().ok());
+        if priority.is_some_and(|priority| priority & 7 <= WARNING) {
+            if serious.len() < LINES_MAX {
+                serious.push(line.to_owned());
+            }
+        } else {
+            last.push_back(line.to_owned());
+            last.drain(..last.len().saturating_sub(LINES_MAX));
+        }
+    }
+    if serious.is_empty() { last.into() } else { serious }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_told_before_the_rest() {
+        let log = |priorities: &[u32]| {
+            let records = priorities.iter().enumerate();
+            telling(records.map(|(at, priority)| format!("{priority},{at},9,-;line {at}\n SUBSYSTEM=x\n")))
+        };
+        assert_eq!(log(&[6, 6, 6, 6, 6, 3, 6]), ["line 5"]);
+        assert_eq!(log(&[6, 12, 11, 4, 3, 2, 1]), ["line 1", "line 2", "line 3", "line 4"]);
+        assert_eq!(log(&[6, 5, 6, 7, 14, 6]), ["line 2", "line 3", "line 4", "line 5"]);
+        assert_eq!(log(&[]), [""; 0]);
+        assert_eq!(telling(["no record".to_owned()].into_iter()), ["no record"]);
     }
 }

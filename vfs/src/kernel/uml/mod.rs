@@ -11,7 +11,10 @@ mod initramfs;
 mod mailbox;
 mod process;
 mod program;
+mod sockets;
+mod threads;
 mod vhost;
+mod workplace;
 
 use super::{Attach, Attached, Request};
 use crate::error::Result;

@@ -3,27 +3,30 @@
 use super::initramfs;
 use super::mailbox::Mailbox;
 use super::program::Program;
+use super::sockets::Socket;
+use super::threads::{Stuck, Threads};
 use super::vhost::Connection;
+use super::workplace::workplace;
 use super::{Uml, find};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::remote::Channel;
 use crate::kernel::sys;
-use nix::unistd::{Uid, geteuid};
+use nix::unistd::geteuid;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{StatVfsMountFlags, statvfs};
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, set_child_subreaper, waitpgid};
+use rustix::process::{Pid, Resource, Signal, WaitOptions, getpid, getrlimit};
+use rustix::process::{kill_process_group, set_child_subreaper, waitpgid};
 use std::collections::VecDeque;
 use std::io::{PipeReader, PipeWriter, Read};
+use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 /// The memory of the kernel in bytes, beside the archive of its root and what is unpacked of that: enough for the metadata that a
 /// few files touch, as the page cache gives way.
@@ -32,8 +35,15 @@ const MEMORY: u64 = 40 << 20;
 const NOBODY: u32 = 65_534;
 /// How much of the console's end is kept, in bytes.
 const CONSOLE_MAX: usize = 8192;
+/// How many open files a kernel needs, and more; with less it stops, and says nothing of why.
+const FILES_MIN: u64 = 64;
 /// How often it is looked whether the kernel still runs.
 const GLANCE: Duration = Duration::from_millis(100);
+/// How often it is looked whether a kernel that was killed is gone.
+const BLINK: Duration = Duration::from_millis(2);
+/// How long its processes, and then the threads that served it, have for their end. A kernel that somebody has taken over can keep
+/// either, by descriptors that it made up.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What every boot has on its command line.
 ///
@@ -71,73 +81,82 @@ pub(super) struct Kernel {
     child: Child,
     /// While this is open the kernel lives: see [`sys::kill_when_closed`].
     lifeline: Option<PipeWriter>,
+    path: PathBuf,
     to_guest: Option<Sender<Vec<u8>>>,
     from_guest: Receiver<Vec<u8>>,
+    /// Whether it has ever said anything.
+    said: Said,
     /// The first thing that went wrong with the volume or a disk's protocol.
     failure: Arc<Mutex<Option<Error>>>,
     console: Arc<Mutex<VecDeque<u8>>>,
-    threads: Vec<JoinHandle<()>>,
+    /// Its connections; `None` when there are to be no more.
+    streams: Arc<Mutex<Option<Vec<UnixStream>>>>,
+    threads: Threads,
     deadline: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    Something,
 }
 
 impl Kernel {
     /// Boots a kernel that has `volume` as its first disk. The calling thread has to live as long as the kernel is to.
     pub(super) fn boot(way: &Uml, volume: Arc<dyn BlockDevice>, filesystem: &str) -> Result<Self> {
         let failed = |error: std::io::Error| Error::io(Layer::Kernel, "start the borrowed kernel", error);
+        enough_files(getrlimit(Resource::Nofile).current)?;
         let found = find::modules(find::kernel(way.kernel.as_deref())?, filesystem);
         let root = initramfs::pack(&Program::running()?, &found)?;
-        let base = workplace()?;
-        let place = tempfile::Builder::new().prefix("imgraft-").tempdir_in(&base).map_err(failed)?;
-        let other = geteuid().is_root() && has_other_users();
-        if other {
-            let nobody = Some(Uid::from_raw(NOBODY));
-            nix::unistd::chown(place.path(), nobody, None).map_err(|errno| failed(errno.into()))?;
-        }
+        let user = (geteuid().is_root() && has_other_users()).then_some(NOBODY);
+        let archive = root.metadata().map_err(failed)?.len();
+        let memory = archive.saturating_mul(2).saturating_add(MEMORY).next_multiple_of(1 << 20);
+        let base = workplace(memory, user)?;
+        let sockets = Socket::pair(&base).map_err(failed)?;
         let (to_guest, inbox) = channel();
         let (outbox, from_guest) = channel();
-        let disks: [(_, Arc<dyn BlockDevice>); 2] =
-            [(place.path().join("a"), volume), (place.path().join("b"), Arc::new(Mailbox::new(inbox, outbox)))];
 
         let (console_end, console) = std::io::pipe().map_err(failed)?;
         let (lifeline_end, lifeline) = std::io::pipe().map_err(failed)?;
         let mut command = Command::new(&found.kernel);
-        let archive = root.metadata().map_err(failed)?.len();
-        let memory = archive.saturating_mul(2).saturating_add(MEMORY).div_ceil(1 << 20);
-        command.arg(format!("mem={memory}M")).args(ARGUMENTS).args(ENVIRONMENT);
-        let mut listeners = Vec::new();
-        for (path, device) in disks {
-            let listener = UnixListener::bind(&path).map_err(failed)?;
-            if other {
-                std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).map_err(failed)?;
-            }
-            // 2 is a disk in the virtio specification.
-            command.arg(format!("virtio_uml.device={}:2", path.display()));
-            listeners.push((listener, device));
-        }
+        command.arg(format!("mem={}M", memory >> 20)).args(ARGUMENTS).args(ENVIRONMENT);
+        // 2 is a disk in the virtio specification.
+        command.args(sockets.iter().map(|socket| format!("virtio_uml.device={}:2", socket.path())));
         command.arg("--").args(&way.init);
         command.env_clear().env("TMPDIR", &base).current_dir("/").process_group(0);
         command.stdin(root).stdout(console.try_clone().map_err(failed)?).stderr(console);
-        if other {
-            command.uid(NOBODY).gid(NOBODY);
+        if let Some(user) = user {
+            command.uid(user).gid(user);
         }
-        sys::confine(&mut command, &lifeline_end);
+        let [volume_socket, channel_socket] = &sockets;
+        sys::confine(&mut command, &[lifeline_end.as_fd(), volume_socket.file(), channel_socket.file()]);
         // The kernel has more processes than its first one, and not every system has somebody who waits for orphans.
         let _ = set_child_subreaper(Some(getpid()));
-        let child = command.spawn().map_err(|error| failed(error).with_host_path(&found.kernel))?;
+        let child = command.spawn().map_err(|error| {
+            let hint = match user {
+                Some(_) => "root's kernel runs as the user nobody, who has to be allowed to run it and to read it",
+                None => find::HINT,
+            };
+            failed(error).with_host_path(&found.kernel).with_hint(hint)
+        })?;
         // The kernel is to have the only ends of its console.
         drop(command);
         let mut kernel = Self {
             child,
             lifeline: Some(lifeline),
+            path: found.kernel,
             to_guest: Some(to_guest),
             from_guest,
+            said: Said::Nothing,
             failure: Arc::default(),
             console: Arc::default(),
-            threads: Vec::new(),
+            streams: Arc::new(Mutex::new(Some(Vec::new()))),
+            threads: Threads::new(),
             deadline: way.deadline,
         };
         sys::kill_when_closed(&lifeline_end, kernel.group()?).map_err(failed)?;
-        kernel.listen(console_end, listeners, place, &lifeline_end).map_err(failed)?;
+        let devices = [volume, Arc::new(Mailbox::new(inbox, outbox)) as _];
+        kernel.listen(console_end, sockets, devices, &lifeline_end).map_err(failed)?;
         Ok(kernel)
     }
 
@@ -145,23 +164,32 @@ impl Kernel {
     fn listen(
         &mut self,
         console_end: PipeReader,
-        listeners: Vec<(UnixListener, Arc<dyn BlockDevice>)>,
-        place: TempDir,
+        sockets: [Socket; 2],
+        devices: [Arc<dyn BlockDevice>; 2],
         lifeline_end: &PipeReader,
     ) -> std::io::Result<()> {
-        let console = Arc::clone(&self.console);
-        self.threads.push(std::thread::spawn(move || keep_tail(console_end, &console)));
-        let place = Arc::new(place);
-        for (listener, device) in listeners {
-            let (ended, place, failure) = (lifeline_end.try_clone()?, Arc::clone(&place), Arc::clone(&self.failure));
-            self.threads.push(std::thread::spawn(move || {
-                let Some(stream) = accept(&listener, &ended) else { return };
-                // With the last connection the directory goes: nothing is left of a run that is killed later.
-                drop((listener, place));
-                if let Err(error) = Connection::new(stream, device, Arc::clone(&failure)).run() {
+        let (console, ended) = (Arc::clone(&self.console), lifeline_end.try_clone()?);
+        self.threads.spawn(move || keep_tail(console_end, &ended, &console));
+        for (Socket { listener, .. }, device) in sockets.into_iter().zip(devices) {
+            let (ended, failure, streams) =
+                (lifeline_end.try_clone()?, Arc::clone(&self.failure), Arc::clone(&self.streams));
+            self.threads.spawn(move || {
+                // The reason is known before anybody sees the end of the connection or of the device.
+                let note = |error: Error| {
                     lock(&failure).get_or_insert(error);
+                };
+                match accept(&listener, &ended, &streams) {
+                    Ok(Some(stream)) => {
+                        let mut connection = Connection::new(stream, Arc::clone(&device), Arc::clone(&failure));
+                        connection.run().unwrap_or_else(note);
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        let error = Error::io(Layer::Kernel, "connect the borrowed kernel with its disk", error);
+                        note(error.with_hint("where too many files are open: ulimit -n has the limit"));
+                    }
                 }
-            }));
+            });
         }
         Ok(())
     }
@@ -187,7 +215,15 @@ impl Kernel {
 
     fn ended(&mut self) -> Error {
         let words = self.last_words();
-        let error = Error::new(ErrorKind::Io, Layer::Kernel, "the borrowed kernel has stopped");
+        let error =
+            Error::new(ErrorKind::Io, Layer::Kernel, "the borrowed kernel has stopped").with_host_path(&self.path);
+        let error = match self.said {
+            Said::Nothing => error.with_hint(
+                "the image is untouched; is this a User Mode Linux kernel? The package user-mode-linux has one, and \
+                 --uml-kernel PATH names another",
+            ),
+            Said::Something => error,
+        };
         if words.is_empty() { error } else { error.with_source(words) }
     }
 }
@@ -197,7 +233,10 @@ impl Channel for Kernel {
         let sent = self.to_guest.as_ref().map(|to_guest| to_guest.send(message.to_vec()));
         match sent {
             Some(Ok(())) => Ok(()),
-            _ => Err(self.ended()),
+            _ => {
+                let failure = lock(&self.failure).take();
+                Err(failure.unwrap_or_else(|| self.ended()))
+            }
         }
     }
 
@@ -213,6 +252,10 @@ impl Channel for Kernel {
                 // It may have answered before it stopped.
                 break self.from_guest.try_recv().map_err(|_| self.ended());
             }
+            if lock(&self.failure).is_some() {
+                // Whatever the kernel is going to say, this is the reason.
+                break Err(self.ended());
+            }
             if begin.elapsed() >= self.deadline {
                 let seconds = self.deadline.as_secs();
                 let error = Error::new(
@@ -220,11 +263,12 @@ impl Channel for Kernel {
                     Layer::Kernel,
                     format!("the borrowed kernel has not answered for {seconds} s"),
                 );
-                break Err(
-                    error.with_hint("the image is untouched; the filesystem may be one that makes a kernel hang")
-                );
+                break Err(error
+                    .with_host_path(&self.path)
+                    .with_hint("the image is untouched; the filesystem may be one that makes a kernel hang"));
             }
         };
+        self.said = if answer.is_ok() { Said::Something } else { self.said };
         // What went wrong with the volume is the reason for whatever the kernel says of it.
         match lock(&self.failure).take() {
             Some(failure) => Err(failure),
@@ -240,21 +284,44 @@ impl Channel for Kernel {
     }
 }
 
-impl Drop for Kernel {
-    fn drop(&mut self) {
-        self.to_guest = None;
-        if let Ok(group) = self.group() {
+impl Kernel {
+    /// Kills what there is of it, and waits until that is gone.
+    fn kill(&mut self) {
+        let end = Instant::now().checked_add(PATIENCE);
+        let group = self.group().ok();
+        if let Some(group) = group {
             // Whoever is not there any longer need not be killed.
             let _ = kill_process_group(group, Signal::KILL);
         }
-        let _ = self.child.wait();
-        if let Ok(group) = self.group() {
-            // Its processes have come to this one.
-            while let Ok(Some(_)) = waitpgid(group, WaitOptions::empty()) {}
+        let _ = self.child.kill();
+        // Its processes have come to this one.
+        let children = |group| {
+            std::iter::from_fn(|| waitpgid(group, WaitOptions::NOHANG).transpose()).find_map(|one| one.err()).is_none()
+        };
+        while matches!(self.child.try_wait(), Ok(None)) || group.is_some_and(children) {
+            if end.is_none_or(|end| Instant::now() >= end) {
+                break;
+            }
+            std::thread::sleep(BLINK);
         }
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        self.to_guest = None;
+        self.kill();
+        // Who waits for a connection or at the console waits no more, and no connection is left to be waited for.
         self.lifeline = None;
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
+        for stream in lock(&self.streams).take().into_iter().flatten() {
+            // One that is closed already needs no end.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        if let Err(Stuck) = self.threads.join(PATIENCE) {
+            // Nothing of the run may be committed while somebody may still write to the volume.
+            let error = Error::new(ErrorKind::Io, Layer::Kernel, "the disk of the borrowed kernel does not end");
+            let error = error.with_hint("the image is untouched; somebody may have taken the kernel over");
+            lock(&self.failure).get_or_insert(error.with_host_path(&self.path));
         }
     }
 }
@@ -263,19 +330,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where the kernel has its memory, as an unlinked file: a directory from which it can execute, in memory where there is one.
-fn workplace() -> Result<PathBuf> {
-    let usual = [PathBuf::from("/dev/shm"), std::env::temp_dir()];
-    let plain = |path: &Path| {
-        path.to_str().is_some_and(|path| !path.contains([':', ',', '"', '=']) && !path.contains(char::is_whitespace))
-    };
-    let executes = |path: &Path| statvfs(path).is_ok_and(|stat| !stat.f_flag.contains(StatVfsMountFlags::NOEXEC));
-    usual.into_iter().find(|path| path.is_absolute() && plain(path) && executes(path)).ok_or_else(|| {
-        crate::kernel::missing(
-            "neither /dev/shm nor the directory for temporary files allows a program to be run from there",
-            "set TMPDIR to a directory on a filesystem that is not mounted noexec",
-        )
-    })
+/// Whether a kernel can run with such a limit of open files (getrlimit(2), RLIMIT_NOFILE); `None` is no limit.
+fn enough_files(limit: Option<u64>) -> Result<()> {
+    match limit {
+        Some(limit @ ..FILES_MIN) => Err(crate::kernel::missing(
+            format!("the borrowed kernel needs {FILES_MIN} open files, and the limit here is {limit}"),
+            "raise the limit: ulimit -n 1024",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Whether this user namespace has a `nobody`: user_namespaces(7). Where it has none, its superuser has no privileges outside of it.
@@ -288,23 +351,39 @@ fn has_other_users() -> bool {
     })
 }
 
-/// The connection of the kernel; `None` where it is ended before.
-fn accept(listener: &UnixListener, ended: &PipeReader) -> Option<UnixStream> {
+/// The connection of the kernel, noted in `streams`; `None` where the kernel is ended before.
+fn accept(
+    listener: &UnixListener,
+    ended: &PipeReader,
+    streams: &Mutex<Option<Vec<UnixStream>>>,
+) -> std::io::Result<Option<UnixStream>> {
     loop {
         let mut ends = [PollFd::new(listener, PollFlags::IN), PollFd::new(ended, PollFlags::IN)];
         match poll(&mut ends, None) {
             Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return None,
-            Ok(_) if !ends[1].revents().is_empty() => return None,
-            Ok(_) => return listener.accept().ok().map(|(stream, _)| stream),
+            Err(errno) => return Err(errno.into()),
+            Ok(_) if !ends[1].revents().is_empty() => return Ok(None),
+            Ok(_) => {
+                let (stream, _) = listener.accept()?;
+                let noted = stream.try_clone()?;
+                return Ok(lock(streams).as_mut().map(|streams| streams.push(noted)).map(|()| stream));
+            }
         }
     }
 }
 
-/// Reads a console to its end, and keeps the last of it.
-fn keep_tail(mut console: PipeReader, tail: &Mutex<VecDeque<u8>>) {
+/// Reads a console, and keeps the last of it, until its end or until the kernel is ended: then others may have it open still.
+fn keep_tail(mut console: PipeReader, ended: &PipeReader, tail: &Mutex<VecDeque<u8>>) {
     let mut piece = [0; 1024];
-    while let Ok(count @ 1..) = console.read(&mut piece) {
+    loop {
+        let mut ends = [PollFd::new(&console, PollFlags::IN), PollFd::new(ended, PollFlags::IN)];
+        match poll(&mut ends, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(_) => return,
+            Ok(_) if !ends[1].revents().is_empty() => return,
+            Ok(_) => {}
+        }
+        let Ok(count @ 1..) = console.read(&mut piece) else { return };
         let mut tail = lock(tail);
         tail.extend(piece.get(..count).unwrap_or_default());
         let excess = tail.len().saturating_sub(CONSOLE_MAX);

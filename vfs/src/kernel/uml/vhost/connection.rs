@@ -8,9 +8,14 @@ use super::violation;
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
 use crate::field::{le32, le64};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 
@@ -46,7 +51,7 @@ pub(in crate::kernel::uml) struct Connection {
     disk: Disk,
     memory: Memory,
     queue: Queue,
-    kick: Option<File>,
+    kick: Option<Kick>,
     call: Option<File>,
     /// Never written to, and open as long as the connection.
     back: Option<File>,
@@ -64,16 +69,12 @@ impl Connection {
     }
 
     /// Serves until the other end closes. Errors: the other end breaks the protocol.
-    pub(in crate::kernel::uml) fn run(mut self) -> Result<()> {
+    pub(in crate::kernel::uml) fn run(&mut self) -> Result<()> {
         loop {
             let (message, kicked) = self.wait()?;
             if kicked {
-                // An eventfd, which gives its count; how often it was kicked does not matter.
-                let mut count = [0; 8];
-                if let Some(kick) = &mut self.kick {
-                    kick.read_exact(&mut count)
-                        .map_err(|error| Error::io(Layer::Kernel, "wait for the borrowed kernel", error))?;
-                }
+                // How often it was kicked does not matter.
+                self.kick.as_ref().map_or(Ok(()), Kick::forget)?;
                 self.serve()?;
             }
             if message {
@@ -86,11 +87,11 @@ impl Connection {
     /// Waits until there is a message, or a request in the queue.
     fn wait(&self) -> Result<(bool, bool)> {
         let mut ends = vec![PollFd::new(&self.stream, PollFlags::IN)];
-        ends.extend(self.kick.as_ref().map(|kick| PollFd::new(kick, PollFlags::IN)));
+        ends.extend(self.kick.as_ref().map(|kick| PollFd::new(&kick.edges, PollFlags::IN)));
         loop {
             match poll(&mut ends, None) {
-                Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(Error::io(Layer::Kernel, "wait for the borrowed kernel", errno.into())),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(cannot_wait(errno)),
                 Ok(_) => {
                     let ready = |at: usize| ends.get(at).is_some_and(|end| !end.revents().is_empty());
                     return Ok((ready(0), ready(1)));
@@ -112,9 +113,9 @@ impl Connection {
             if batch.heads().is_empty() {
                 return Ok(());
             }
-            if let (true, Some(call)) = (batch.interrupt, &mut self.call) {
-                // A pipe that is full has an interrupt on its way already; a closed one belongs to a kernel that ends.
-                let _ = call.write(&1_u64.to_ne_bytes());
+            if let (true, Some(call)) = (batch.interrupt, &self.call) {
+                // One that is full has an interrupt on its way already; a closed one belongs to a kernel that ends.
+                let _ = send(call, &1_u64.to_ne_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
             }
         }
     }
@@ -160,9 +161,9 @@ impl Connection {
                 only_queue(index.into())?;
                 let file = message.files.pop();
                 if message.request == request::SET_VRING_KICK {
-                    self.kick = file
+                    self.kick = file.map(Kick::new).transpose()?;
                 } else {
-                    self.call = file
+                    self.call = file.map(interrupt).transpose()?;
                 }
                 None
             }
@@ -200,6 +201,56 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Others have the stream open too.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+/// The driver's word that there is something in the queue: whatever it has sent for that, usually an eventfd. It is never read, as that
+/// can wait: whether the descriptor waits is up to everybody who has it. Only that something has come is noticed (epoll(7),
+/// EPOLLET), which every write to it does.
+#[derive(Debug)]
+struct Kick {
+    edges: OwnedFd,
+    /// Watched as long as it is open.
+    _file: File,
+}
+
+impl Kick {
+    fn new(file: File) -> Result<Self> {
+        let edges = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(cannot_wait)?;
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        match epoll::add(&edges, &file, epoll::EventData::new_u64(0), flags) {
+            Ok(()) => Ok(Self { edges, _file: file }),
+            Err(Errno::PERM) => Err(violation("a kick that cannot be waited for")),
+            Err(errno) => Err(cannot_wait(errno)),
+        }
+    }
+
+    /// Takes note of what has come.
+    fn forget(&self) -> Result<()> {
+        let mut event = [MaybeUninit::uninit()];
+        match epoll::wait(&self.edges, &mut event[..], Some(&Timespec::default())) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(cannot_wait(errno)),
+        }
+    }
+}
+
+fn cannot_wait(errno: Errno) -> Error {
+    Error::io(Layer::Kernel, "wait for the borrowed kernel", errno.into())
+}
+
+/// What interrupts are sent to: what virtio_uml calls a pipe is a pair of sockets. With these whoever sends says whether that may
+/// wait; with other descriptors everybody does who has them.
+fn interrupt(file: File) -> Result<File> {
+    let failed = |error| Error::io(Layer::Kernel, "look at the interrupt of the borrowed kernel", error);
+    let metadata = file.metadata().map_err(failed)?;
+    if metadata.file_type().is_socket() { Ok(file) } else { Err(violation("an interrupt that is no socket")) }
+}
+
 /// There is one queue.
 fn only_queue(index: u32) -> Result<()> {
     if index == 0 { Ok(()) } else { Err(violation("a second queue")) }
@@ -214,6 +265,10 @@ fn memory(payload: &[u8], files: Vec<File>) -> Result<Memory> {
     }
     let mut regions = Vec::new();
     for (at, file) in files.into_iter().enumerate() {
+        let metadata = file.metadata().map_err(|error| Error::io(Layer::Kernel, "look at its memory", error))?;
+        if !metadata.is_file() {
+            return Err(violation("memory that is no file"));
+        }
         let start = at.saturating_mul(32).saturating_add(8);
         let number = |field: usize| le64(payload, start.saturating_add(field)).ok_or_else(short);
         regions.push(Region { guest: number(0)?, size: number(8)?, user: number(16)?, offset: number(24)?, file });

@@ -3,7 +3,7 @@
 use super::violation;
 use crate::error::{Error, Layer, Result};
 use crate::field::le32;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use std::fs::File;
 use std::io::{ErrorKind, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -39,9 +39,15 @@ pub(super) fn receive(stream: &mut UnixStream) -> Result<Option<Message>> {
             Err(rustix::io::Errno::INTR) => {}
             // A kernel that is killed leaves a reset connection.
             Err(rustix::io::Errno::CONNRESET) => return Ok(None),
-            result => break result.map_err(failed)?.bytes,
+            result => break result.map_err(failed)?,
         }
     };
+    if got.flags.contains(ReturnFlags::CTRUNC) {
+        // The kernel sends no more of them than there is room for.
+        let error = failed(rustix::io::Errno::MFILE);
+        return Err(error.with_hint("ulimit -n has the limit of open files"));
+    }
+    let got = got.bytes;
     let mut files = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(descriptors) = message {

@@ -33,7 +33,7 @@ struct Front {
     stream: UnixStream,
     memory: File,
     kick: File,
-    call: File,
+    call: UnixStream,
     volume: Arc<MemDevice>,
     failure: Arc<Mutex<Option<Error>>>,
     connection: JoinHandle<Result<()>>,
@@ -54,22 +54,13 @@ impl Front {
         let (stream, far) = UnixStream::pair().unwrap();
         let volume = Arc::new(MemDevice::new((0..1 << 16).map(|at| (at / 512) as u8).collect::<Vec<u8>>()));
         let failure = Arc::default();
-        let connection = Connection::new(far, Arc::clone(&volume) as Arc<dyn BlockDevice>, Arc::clone(&failure));
+        let mut connection = Connection::new(far, Arc::clone(&volume) as Arc<dyn BlockDevice>, Arc::clone(&failure));
         let memory = File::from(memfd_create("guest", MemfdFlags::CLOEXEC).unwrap());
         memory.set_len(MEMORY).unwrap();
-        let (call, _) = std::io::pipe().unwrap();
+        let (call, _) = UnixStream::pair().unwrap();
         let kick = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
         let connection = std::thread::spawn(move || connection.run());
-        Self {
-            stream,
-            memory,
-            kick: File::from(kick),
-            call: File::from(std::os::fd::OwnedFd::from(call)),
-            volume,
-            failure,
-            connection,
-            made: 0,
-        }
+        Self { stream, memory, kick: File::from(kick), call, volume, failure, connection, made: 0 }
     }
 
     /// Ready for requests.
@@ -89,8 +80,8 @@ impl Front {
         self.tell(8, &words(&[0, QUEUE.into()]), None);
         self.tell(10, &words(&[0, 0]), None);
         self.tell(9, &[words(&[0, 0]), longs(&[DESCRIPTORS, USED, AVAILABLE, u64::MAX])].concat(), None);
-        let (call, end) = std::io::pipe().unwrap();
-        self.call = File::from(std::os::fd::OwnedFd::from(call));
+        let (call, end) = UnixStream::pair().unwrap();
+        self.call = call;
         self.tell(13, &longs(&[0]), Some(&File::from(std::os::fd::OwnedFd::from(end))));
         let kick = self.kick.try_clone().unwrap();
         self.tell(12, &longs(&[0]), Some(&kick));
@@ -191,6 +182,47 @@ fn a_disk_is_read_and_written() {
     assert_eq!(front.request(8, 0, (DATA, 512, 0)), (2, 1), "a request that is not known");
     assert_eq!(front.ask(11, &words(&[0, 0])), words(&[0, 22]));
     front.ends().unwrap();
+}
+
+#[test]
+fn an_interrupt_that_nobody_takes_keeps_nobody() {
+    let mut front = Front::ready();
+    // It waits, and is full; its reader is there and does not read.
+    let (reader, mut writer) = UnixStream::pair().unwrap();
+    writer.set_nonblocking(true).unwrap();
+    while writer.write(&[0; 512]).is_ok() {}
+    writer.set_nonblocking(false).unwrap();
+    front.tell(13, &longs(&[0]), Some(&File::from(std::os::fd::OwnedFd::from(writer))));
+    // An answer to a message shows that what came before it is done.
+    front.ask(1, &[]);
+    for _ in 0..3 {
+        front.head(0, 0);
+        front.descriptor(0, HEAD, 16, NEXT, 1);
+        front.descriptor(1, DATA, 512, NEXT | WRITE, 2);
+        front.descriptor(2, STATUS, 1, WRITE, 0);
+        front.kick();
+        front.ask(1, &[]);
+    }
+    assert_eq!(u16::from_le_bytes(front.get(USED + 2)), 3);
+    front.ends().unwrap();
+    drop(reader);
+}
+
+#[test]
+fn descriptors_of_the_wrong_kind_end_the_connection() {
+    let event = || File::from(rustix::event::eventfd(u32::MAX, rustix::event::EventfdFlags::CLOEXEC).unwrap());
+    let file = || File::from(memfd_create("file", MemfdFlags::CLOEXEC).unwrap());
+    let region = || [words(&[1, 0]), longs(&[BASE, MEMORY, BASE, 0])].concat();
+    for (what, request, payload, descriptor) in [
+        ("a kick that is a file", 12, longs(&[0]), file()),
+        ("an interrupt that is no socket", 13, longs(&[0]), event()),
+        ("an interrupt that is a file", 13, longs(&[0]), file()),
+        ("memory that is no file", 5, region(), event()),
+    ] {
+        let mut front = Front::connected();
+        front.tell(request, &payload, Some(&descriptor));
+        assert_eq!(front.ends().expect_err(what).kind(), ErrorKind::Corrupt, "{what}");
+    }
 }
 
 #[test]
