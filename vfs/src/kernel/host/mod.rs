@@ -21,7 +21,7 @@ mod worker;
 
 pub use worker::serve_if_worker;
 
-use super::{Attach, Attached, Request, missing};
+use super::{Attach, Attached, Request, missing, sys};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::Mode;
@@ -74,7 +74,8 @@ impl Start {
     ) -> Result<Attached> {
         let failed = |error| Error::io(Layer::Kernel, "start a process to mount the volume", error);
         let (near, far) = UnixStream::pair().map_err(failed)?;
-        let child = Command::new(PROGRAM)
+        let mut command = Command::new(PROGRAM);
+        command
             .args(&self.arguments)
             .arg(worker::ARGUMENT)
             .args(given.words())
@@ -85,9 +86,11 @@ impl Start {
             .stdout(Stdio::null())
             // Nobody writes to it, as some do to the standard output.
             .stderr(Stdio::from(source))
-            .process_group(0)
-            .spawn()
-            .map_err(failed)?;
+            .process_group(0);
+        sys::close_the_rest(&mut command);
+        let child = command.spawn().map_err(failed)?;
+        // The worker is to have the only other end of its channel.
+        drop(command);
         let worker = Worker::new(Pipe::new(near, Some(self.deadline))?, child, served);
         let trouble = worker.trouble();
         let now = match request.mode {
