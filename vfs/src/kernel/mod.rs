@@ -6,6 +6,7 @@
 
 mod access;
 pub mod host;
+mod log;
 pub mod nbd;
 mod sys;
 pub mod uml;

@@ -6,6 +6,7 @@
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::Mode;
 use crate::fs::mounted::Subvolume;
+use crate::kernel::log::{Log, names};
 use crate::kernel::missing;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -51,7 +52,15 @@ fn mount_with(device: &Path, filesystem: &str, mode: Mode, option: Option<(&str,
         }
         fsconfig_create(&context)
     };
-    set().map_err(|errno| refused(filesystem, errno, &reasons(&context)))?;
+    let log = Log::from_now();
+    set().map_err(|errno| {
+        let mut reasons = reasons(&context);
+        if reasons.is_empty() {
+            let name = device.file_name().unwrap_or_default().to_string_lossy();
+            reasons = log.lines(|line| names(line, &name));
+        }
+        refused(filesystem, errno, &reasons)
+    })?;
     let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC
