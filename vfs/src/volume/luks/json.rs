@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 const MAX_OBJECTS: usize = 32;
 /// How much of a salt or a digest is taken, in bytes.
 const MAX_BYTES: usize = 512;
+/// The shortest digest, in bytes: that of LUKS1, which a conversion keeps. A shorter one would take any passphrase in the end.
+const MIN_DIGEST: usize = 20;
 /// The longest digest, in bytes: that of SHA-512.
 const MAX_DIGEST: usize = 64;
 
@@ -142,7 +144,7 @@ impl Metadata {
         let bound_to = |digest: &Digest, slot: u64| {
             digest.keyslots.contains(&slot.to_string()) && digest.segments.contains(&number.to_string())
         };
-        let mut slots = Vec::new();
+        let (mut slots, mut areas) = (Vec::new(), Vec::new());
         for (slot, keyslot) in &self.keyslots {
             let Some(digest) = self.digests.values().find(|digest| bound_to(digest, *slot)) else { continue };
             let Keyslot::Luks2(keyslot) = keyslot else {
@@ -158,6 +160,12 @@ impl Metadata {
                 Error::new(error.kind(), Layer::Volume, format!("its keyslot {slot}: {}", error.message()))
             };
             slots.push((priority, read.map_err(about)?));
+            areas.push((decimal(&keyslot.area.offset)?, decimal(&keyslot.area.size)?));
+        }
+        // Every keyslot is work for each passphrase, and has to be paid for with bytes of the image.
+        areas.sort_unstable();
+        if areas.iter().zip(areas.iter().skip(1)).any(|((start, len), (next, _))| start.saturating_add(*len) > *next) {
+            return Err(corrupt("two of its keyslots lie over each other"));
         }
         slots.sort_by_key(|(priority, slot)| (std::cmp::Reverse(*priority), slot.number));
         let slots: Vec<Slot> = slots.into_iter().map(|(_, slot)| slot).collect();
@@ -279,9 +287,9 @@ fn bytes(text: &str) -> Result<Vec<u8>> {
     decoded.ok_or_else(|| corrupt("a salt or a digest in the LUKS2 header is not base64"))
 }
 
-/// A digest, which is not longer than that of a hash: PBKDF2 does all of its rounds for each of these.
+/// A digest, which is as long as that of a hash can be: PBKDF2 does all of its rounds for each of these.
 fn one_hash(digest: Vec<u8>) -> Result<Vec<u8>> {
-    if digest.len() > MAX_DIGEST {
+    if !(MIN_DIGEST..=MAX_DIGEST).contains(&digest.len()) {
         return Err(corrupt(format!("a digest in the LUKS2 header has {} bytes", digest.len())));
     }
     Ok(digest)

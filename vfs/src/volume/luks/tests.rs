@@ -291,19 +291,38 @@ fn what_cannot_be_is_refused_by_name() {
 fn a_keyslot_that_asks_for_too_much_leaves_the_others() {
     let huge = json(512).replacen("\"0\":{\"type\":\"luks2\"", "\"1\":{\"type\":\"luks2\"", 1);
     let slot = huge[huge.find("\"1\":").unwrap()..huge.find("},\n        \"tokens\"").unwrap()].to_owned();
-    let both = json(512)
-        .replacen(
-            "\"keyslots\":{",
-            &format!("\"keyslots\":{{{},", slot.replace("\"memory\":64", "\"memory\":9999999")),
-            1,
-        )
-        .replace("\"keyslots\":[\"0\"]", "\"keyslots\":[\"0\",\"1\"]");
+    let with = |slot: &str| {
+        let slot = slot.replace("\"memory\":64", "\"memory\":9999999");
+        json(512)
+            .replacen("\"keyslots\":{", &format!("\"keyslots\":{{{slot},"), 1)
+            .replace("\"keyslots\":[\"0\"]", "\"keyslots\":[\"0\",\"1\"]")
+    };
+    let area = |offset: usize| format!("\"offset\":\"{offset}\"");
+    let both = with(&slot.replace(&area(2 * COPY), &area(2 * COPY + 258_048)));
     open(&disk(volume(&both, &both)), &keys("open sesame")).unwrap();
     // A wrong passphrase before the right one takes nothing away.
     let in_turn = ["wrong", "open sesame"].map(|text| Key::new(None, Zeroizing::new(text.as_bytes().to_vec())));
     open(&disk(volume(&both, &both)), &Keys::new(in_turn.into())).unwrap();
     let error = open(&disk(volume(&both, &both)), &keys("wrong")).unwrap_err();
     assert!(error.to_string().contains("the keyslot 1 of the whole disk: it asks for"), "{error}");
+    // By a byte.
+    for slot in [&slot, &slot.replace(&area(2 * COPY), &area(2 * COPY + 258_047))] {
+        let crossed = with(slot);
+        let error = open(&disk(volume(&crossed, &crossed)), &keys("open sesame")).unwrap_err();
+        assert!(error.to_string().contains("lie over each other"), "{error}");
+    }
+}
+
+#[test]
+fn a_short_digest_proves_nothing() {
+    let sound = json(512);
+    let start = sound.find("\"digest\":\"").unwrap() + 10;
+    let end = start + sound[start..].find('"').unwrap();
+    for len in [1, 19] {
+        let short = [&sound[..start], &base64(&VOLUME_KEY[..len]), &sound[end..]].concat();
+        let error = open(&disk(volume(&short, &short)), &keys("open sesame")).unwrap_err();
+        assert!(error.to_string().contains(&format!("a digest in the LUKS2 header has {len} bytes")), "{error}");
+    }
 }
 
 /// LUKS1 as the specification draws it, with what is hostile in it.
