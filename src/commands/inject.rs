@@ -116,6 +116,9 @@ fn make(plan: &Inject, left_out: &LeftOut, recovered: &mut Option<Recovery>) -> 
         true => Unfit::from(half_done(explained(error))),
         false => Unfit::Refused(explained(error)),
     };
+    for change in staged.changes.changes() {
+        grown.mounts.check_seen(change.path.as_bytes()).map_err(refused)?;
+    }
     staged.changes.apply(&mut grown.tree).map_err(refused)?;
     let parts = grown.parts(&staged.changes)?.into_iter().map(Part::into_owned).collect();
     Box::new(grown.tree).close().map_err(refused)?;

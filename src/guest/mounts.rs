@@ -37,6 +37,9 @@ const MADE_UP: [&str; 19] = [
     "tracefs",
 ];
 
+/// Where a Linux has filesystems of its kernel and of its memory as soon as it runs: hier(7), file-hierarchy(7).
+const ALWAYS: [&str; 4] = ["/dev", "/proc", "/run", "/sys"];
+
 /// What was asked for of the mounts of a guest.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
@@ -67,6 +70,8 @@ pub struct Mounts {
     pub left: Vec<Planned>,
     /// What is odd and was left out, a clause each.
     pub notes: Vec<String>,
+    /// Where every Linux mounts what is not on a disk, whether its fstab says so or not.
+    always: Vec<&'static str>,
 }
 
 /// Something at a place.
@@ -135,6 +140,10 @@ impl Mounts {
         };
         let is_named = |entry: &Entry| names(&entry.spec, root_spec, on.signature.as_ref());
         let is_given = |path: &GuestPath| wanted.places.iter().any(|(given, _)| given == path);
+        mounts.always = ALWAYS
+            .into_iter()
+            .filter(|place| !wanted.places.iter().any(|(given, _)| given.as_bytes() == place.as_bytes()))
+            .collect();
         for entry in &entries {
             if entry.path == GuestPath::root() || is_given(&entry.path) {
                 continue;
@@ -159,6 +168,18 @@ impl Mounts {
             .mounted
             .extend(found.into_iter().filter(|planned| !named.contains(&planned.path) && !is_given(&planned.path)));
         Ok(mounts)
+    }
+
+    /// Fails where a path lies below what the guest's kernel hides, so that nobody would see what is put there. `path` is resolved.
+    pub fn check_seen(&self, path: &[u8]) -> Result<()> {
+        let below = |place: &&&str| path.strip_prefix(place.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"));
+        let Some(place) = self.always.iter().find(below) else { return Ok(()) };
+        let message = format!(
+            "the guest's kernel mounts a filesystem without a disk at {place}: what is put below it is not seen there"
+        );
+        let hint =
+            format!("choose another path; --mount none:{place} takes what is below it, which the guest does not see");
+        Err(Error::unsupported(Layer::Volume, message).with_guest_path(path).with_hint(hint))
     }
 
     /// The place of a part of the tree, as it is named.

@@ -21,6 +21,21 @@ fn refused(image: &Path, status: i32, typed: &[&str], words: &[&str]) {
 }
 
 #[test]
+fn what_no_running_guest_would_see() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    for path in ["/run/imgraft/file", "/proc/file", "/sys/file", "/dev/shm/file"] {
+        let write = format!("{path}:x");
+        refused(&copy, 3, &["inject", text(&copy), "--write", &write], &[&path[..4], "not seen", "--mount none:/"]);
+    }
+    let optional = ["inject", text(&copy), "--write", "/run/file:x", "--write", "/running:x", "--best-effort"];
+    assert_eq!(run(&optional).status.code(), Some(5));
+    expect(0, &["inject", text(&copy), "--write", "/run/file:x", "--mount", "none:/run"]);
+    expect(0, &["inject", text(&copy), "--write", "/dev/file:x", "--mount", "none"]);
+    assert_eq!(expect(0, &["cat", text(&copy), "/run/file"]), "x");
+}
+
+#[test]
 fn hostile_images() {
     let list = image::built().join("hostile/expect.tsv");
     let Ok(text_of) = std::fs::read_to_string(&list) else {
