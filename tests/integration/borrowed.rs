@@ -256,8 +256,8 @@ fn nothing_stays_after_a_signal() {
             let _ = kill(Pid::from_raw(child.id() as i32), signal);
         }
         let status = child.wait().expect("it ends");
-        if status.code().is_some() && again < rounds {
-            (whole, again) = (whole.min(took), again + 1);
+        if status.code().is_some() && again < 4 * rounds {
+            (whole, again) = (whole.min(took * 9 / 10), again + 1);
             continue;
         }
         caught += u32::from(status.code().is_none());
@@ -301,7 +301,11 @@ fn a_run_that_is_killed_leaves_the_old_image_or_the_new() {
             assert_eq!(run(&["cat", text(&disk), "/srv/deep/file"]).status.code(), Some(if is_new { 0 } else { 3 }));
             fs::remove_file(checked(&scratch, &disk, &image.format, "xfs")).expect("it is there");
             found[usize::from(is_new)] += 1;
-            delay = if is_new { delay * 7 / 10 } else { delay * 6 / 5 };
+            delay = match found {
+                _ if is_new => delay * 7 / 10,
+                [_, 0] => delay * 2,
+                _ => delay * 6 / 5,
+            };
         }
         assert!(found[0] > 0 && found[1] > 0, "{name}: {found:?}");
     }
