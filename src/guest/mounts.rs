@@ -9,6 +9,7 @@ use imgraft_vfs::fs::mounted::{SUBVOLUMES_MAX, names};
 use imgraft_vfs::fs::tree::{Mount, Refused, Tree};
 use imgraft_vfs::fstab::{Entry, parse};
 use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::resolve::{Follow, resolve};
 use imgraft_vfs::volume::{Mark, Selector, Survey, VolumeInfo, Volumes};
 use imgraft_vfs::{Error, ErrorKind, Layer, Result};
 
@@ -139,7 +140,11 @@ impl Mounts {
             _ => false,
         };
         let is_named = |entry: &Entry| names(&entry.spec, root_spec, on.signature.as_ref());
-        let is_given = |path: &GuestPath| wanted.places.iter().any(|(given, _)| given == path);
+        // By the place, whatever it is called: a symbolic link may lead there.
+        let place = |path: &GuestPath| resolve(root, path, Follow::All).ok();
+        let given: Vec<_> = wanted.places.iter().map(|(path, _)| (path, place(path))).collect();
+        let is_given =
+            |path: &GuestPath| given.iter().any(|(one, at)| *one == path || (at.is_some() && *at == place(path)));
         mounts.always = ALWAYS
             .into_iter()
             .filter(|place| !wanted.places.iter().any(|(given, _)| given.as_bytes() == place.as_bytes()))

@@ -168,6 +168,26 @@ fn one_run_over_all_filesystems() {
 }
 
 #[test]
+fn a_usr_of_its_own_leaves_what_systemd_mounts_in_doubt() {
+    let Some(image) = named("tree-auto") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image.path, "disk");
+    let root = format!("{}?offset={}", text(&disk), image::open(&disk, 3).offset);
+    let generator = "rm /usr/lib/systemd/system-generators/systemd-gpt-auto-generator";
+    oracle::succeed("debugfs", &["-w", "-R", generator, &root]);
+    expect(0, &["inject", text(&disk), "--mount", "none", "--write", "/etc/fstab:LABEL=boot /usr ext4\n"]);
+    let before = oracle::sha256(&disk);
+    let write = ["inject", text(&disk), "--write", "/home/x:1"];
+    let output = run(&write);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("in its /usr alone") && said.contains("--mount 4:/home"), "{said}");
+    assert_eq!(oracle::sha256(&disk), before);
+    let told = report(&[&write[..], &["--mount", "4:/home", "--json"]].concat());
+    assert_eq!(places(&told), ["/home"], "{told}");
+}
+
+#[test]
 fn all_or_nothing_over_all_filesystems() {
     let Some(image) = named("tree-gpt") else { return };
     let scratch = Scratch::new();

@@ -8,6 +8,7 @@ use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::resolve::Follow;
 use imgraft_vfs::volume::{Scheme, Selector, Survey, VolumeInfo};
 use sha2::Sha256;
+use std::num::NonZeroU32;
 
 const ESP: &str = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
 const EXTENDED_BOOT: &str = "bc13c2ff-59e6-4262-a352-b275fd6f7172";
@@ -47,7 +48,9 @@ pub(super) fn partitions(reader: &Reader<'_>, survey: &Survey, mounts: &Mounts) 
     for path in GENERATORS {
         has_generator = has_generator || reader.exists(path)?;
     }
-    if !has_generator {
+    // Whether a /usr of its own has it is not looked up: that may be locked, or no part of what is wanted.
+    let in_doubt = !has_generator && mounts.mounted.iter().any(|planned| planned.path.as_bytes() == b"/usr");
+    if !has_generator && !in_doubt {
         return Ok(Vec::new());
     }
     let named: Vec<String> = mounts
@@ -69,7 +72,8 @@ pub(super) fn partitions(reader: &Reader<'_>, survey: &Survey, mounts: &Mounts) 
     let mut add = |info: &VolumeInfo, path: &str| -> Result<()> {
         let Some(index) = info.index else { return Ok(()) };
         let origin = format!("its GPT type (systemd-gpt-auto-generator), partition {index}");
-        found.push(Planned { path: GuestPath::parse(path)?, origin, what: What::Volume(Selector::Index(index)) });
+        let what = if in_doubt { doubted(index, path) } else { What::Volume(Selector::Index(index)) };
+        found.push(Planned { path: GuestPath::parse(path)?, origin, what });
         Ok(())
     };
     let has_extended = first(EXTENDED_BOOT).is_some();
@@ -89,6 +93,14 @@ pub(super) fn partitions(reader: &Reader<'_>, survey: &Survey, mounts: &Mounts) 
         }
     }
     Ok(found)
+}
+
+/// A partition that the guest's systemd mounts if it is one that does such things.
+fn doubted(index: NonZeroU32, path: &str) -> What {
+    let reason =
+        "whether the guest's systemd mounts it there is to be seen in its /usr alone, which is a filesystem of its own";
+    let hint = format!("--mount {index}:{path} says that it does, --mount none:{path} that nothing is mounted there");
+    What::Unusable { reason: reason.to_owned(), hint: Some(hint) }
 }
 
 /// What is at a place.

@@ -80,6 +80,22 @@ fn each_line_is_what_it_is() {
 }
 
 #[test]
+fn a_place_is_given_by_any_of_its_names() {
+    let place = |name: &str| GuestPath::parse(name).unwrap();
+    let tree = || {
+        guest("UUID=h /h ext4\nUUID=b /boot ext4\nUUID=l /link ext4\n")
+            .symlink("/h", "/srv/home")
+            .symlink("/link", "boot")
+    };
+    for (given, left) in
+        [("/srv/home", vec!["/boot = b", "/link = l"]), ("/boot", vec!["/h = h"]), ("/link", vec!["/h = h"])]
+    {
+        let wanted = Wanted { by: By::Guest, places: vec![(place(given), None)] };
+        assert_eq!(told(&inspect(tree(), &wanted).unwrap().mounted), left, "{given}");
+    }
+}
+
+#[test]
 fn subvolumes_that_do_not_come_with_the_root() {
     let lines = "UUID=r /a btrfs subvol=a\n".repeat(SUBVOLUMES_MAX + 1);
     let mounts = inspect(guest(&format!("UUID=r / btrfs\n{lines}")), &Wanted::default()).unwrap();
