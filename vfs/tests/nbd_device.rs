@@ -238,7 +238,8 @@ mod machine {
                 let targets = match what {
                     "the server" => vec![server],
                     "the worker" => vec![worker],
-                    _ => vec![server, worker],
+                    // The worker ends by itself once the server has.
+                    _ => vec![worker, server],
                 };
                 oracle::run(Command::new("kill").arg("-9").args(targets));
                 nothing_stays(what);
