@@ -6,14 +6,13 @@ use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::mounted::{Mounted, Subvolume, guest_root, subvolumes};
 use crate::fs::remote::{Keeper, Mount, Place, serve};
 use crate::fs::{GuestFs, Mode};
-use rustix::fs::{OFlags, SeekFrom, seek};
+use crate::kernel::log::Log;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::system::{RebootCommand, finit_module, reboot, uname};
-use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -28,8 +27,6 @@ const CHANNEL: &str = "/dev/vdb";
 const ROOT: &str = "/mnt";
 /// How many bytes are copied for a trial: enough to get memory that was not used before.
 const COPIED: usize = 1 << 20;
-/// How many lines of the kernel's log an error takes.
-const LINES_MAX: usize = 4;
 
 /// Serves, and ends the kernel.
 pub(super) fn run() -> ! {
@@ -124,7 +121,7 @@ impl Keeper for Host {
             };
             let error =
                 Error::new(kind, Layer::Kernel, format!("the borrowed kernel does not mount it as {filesystem}"));
-            error.with_source(log.reason(errno))
+            error.with_source(reason(log, errno))
         })?;
         let top = File::open(ROOT).map_err(|error| Error::io(Layer::Kernel, "open the root", error))?;
         let (root, subvolume) = guest_root(top.into(), filesystem)?;
@@ -149,7 +146,7 @@ impl Keeper for Host {
         let mut places = self.subvolumes.iter().map(String::as_str).chain([ROOT]);
         places.try_for_each(|at| unmount(at, UnmountFlags::empty())).map_err(|errno| {
             Error::new(ErrorKind::Io, Layer::Kernel, "the borrowed kernel does not unmount it")
-                .with_source(log.reason(errno))
+                .with_source(reason(log, errno))
         })
     }
 }
@@ -164,69 +161,9 @@ fn mount_subvolume(at: &str, subvolume: &Subvolume, flags: MountFlags) -> Result
     File::open(at).map(OwnedFd::from).map_err(failed)
 }
 
-/// The kernel's log from some moment on.
-struct Log(Option<File>);
-
-impl Log {
-    fn from_now() -> Self {
-        let options = OFlags::NONBLOCK.bits().cast_signed();
-        let log = File::options().read(true).custom_flags(options).open("/dev/kmsg").ok();
-        Self(log.filter(|log| seek(log, SeekFrom::End(0)).is_ok()))
-    }
-
-    /// What was logged since then, and the error that came of it.
-    fn reason(self, errno: Errno) -> String {
-        let mut record = [0; 8192];
-        let mut log = self.0;
-        // A record at a time; where there is none, the read fails.
-        let records = std::iter::from_fn(|| match log.as_mut()?.read(&mut record) {
-            Ok(count @ 1..) => Some(String::from_utf8_lossy(record.get(..count)?).into_owned()),
-            _ => None,
-        });
-        let mut lines = telling(records);
-        lines.push(std::io::Error::from(errno).to_string());
-        lines.join("; ")
-    }
-}
-
-/// The lines of a log that tell the most: the first warnings and what is worse; where there are none, the last lines. A record is
-/// `priority,number,time,flags;text`, with the level in the lower three bits of the priority (Documentation/ABI/testing/dev-kmsg).
-fn telling(records: impl Iterator<Item = String>) -> Vec<String> {
-    const WARNING: u32 = 4;
-    let (mut serious, mut last) = (Vec::new(), VecDeque::new());
-    for record in records {
-        let (head, text) = record.split_once(';').unwrap_or(("", &record));
-        let line = text.lines().next().unwrap_or_default();
-        if line.is_empty() {
-            continue;
-        }
-        let priority: Option<u32> = head.split(',').next().and_then(|priority| priority.parse().ok());
-        if priority.is_some_and(|priority| priority & 7 <= WARNING) {
-            if serious.len() < LINES_MAX {
-                serious.push(line.to_owned());
-            }
-        } else {
-            last.push_back(line.to_owned());
-            last.drain(..last.len().saturating_sub(LINES_MAX));
-        }
-    }
-    if serious.is_empty() { last.into() } else { serious }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn errors_are_told_before_the_rest() {
-        let log = |priorities: &[u32]| {
-            let records = priorities.iter().enumerate();
-            telling(records.map(|(at, priority)| format!("{priority},{at},9,-;line {at}\n SUBSYSTEM=x\n")))
-        };
-        assert_eq!(log(&[6, 6, 6, 6, 6, 3, 6]), ["line 5"]);
-        assert_eq!(log(&[6, 12, 11, 4, 3, 2, 1]), ["line 1", "line 2", "line 3", "line 4"]);
-        assert_eq!(log(&[6, 5, 6, 7, 14, 6]), ["line 2", "line 3", "line 4", "line 5"]);
-        assert_eq!(log(&[]), [""; 0]);
-        assert_eq!(telling(["no record".to_owned()].into_iter()), ["no record"]);
-    }
+/// What the kernel has logged meanwhile, and the error that came of it.
+fn reason(log: Log, errno: Errno) -> String {
+    let mut lines = log.lines(|_| true);
+    lines.push(std::io::Error::from(errno).to_string());
+    lines.join("; ")
 }
