@@ -6,7 +6,8 @@ import shutil
 import subprocess
 
 from guest import say
-from measure import Copy, Cost, Failed, peak_rss, peak_together, timed
+from measure import Copy, peak_rss, peak_together
+from race import Racer, race
 
 IMAGES = {"XFS": "bookworm-xfs.v3c.qcow2", "btrfs": "bookworm-btrfs.v3c.qcow2"}
 ROOT_AT = 12 << 20
@@ -48,17 +49,6 @@ def as_nobody(items, binary):
     return [*identity, "env", "-C", "/", program]
 
 
-class Racer:
-    def __init__(self, name, copy, argv, memory, runs):
-        self.name = name
-        self.runs = runs
-        self.copy = copy
-        self.argv = argv
-        self.memory = memory
-        self.cost = Cost()
-        self.rss = None
-
-
 def tables(options, items_for, scratch, built, virt_customize, table):
     if os.geteuid() != 0:
         say("left out: only root can have the kernel mount an image")
@@ -77,7 +67,7 @@ def tables(options, items_for, scratch, built, virt_customize, table):
 
         def add(who, argv, memory=peak_rss):
             copy = Copy(pristine, os.path.join(items.scratch, f"{len(racers)}.{name}"))
-            racers.append(Racer(f"{who}, {filesystem}", copy, [word.replace("IMAGE", copy.path) for word in argv], memory, options.runs))
+            racers.append(Racer(f"{who}, {filesystem}", copy, [word.replace("IMAGE", copy.path) for word in argv], options.runs, memory))
             return copy
 
         inject = ["inject", "IMAGE", "-q", *items.imgraft()]
@@ -92,20 +82,8 @@ def tables(options, items_for, scratch, built, virt_customize, table):
             copy = Copy(pristine, os.path.join(virt_customize.directory, name))
             argv = virt_customize.customize(copy.path, "qcow2", items)
             who = f"virt-customize ({virt_customize.accelerator}), {filesystem}"
-            racers.append(Racer(who, copy, argv, peak_rss, options.slow_runs))
+            racers.append(Racer(who, copy, argv, options.slow_runs))
     if not racers:
         return
-    log = items.file("log")
-    for racer in list(racers):
-        try:
-            racer.rss = racer.memory(racer.argv, log)
-        except Failed as error:
-            say(f"left out: {error}")
-            racers.remove(racer)
-    for turn in range(options.runs):
-        for racer in (racer for racer in racers if turn < racer.runs):
-            racer.copy.put_back()
-            racer.cost.add(*timed(racer.argv, log))
-        say(f"kernel: turn {turn + 1} of {options.runs}")
-    print("\nFive items by a borrowed kernel, compressed qcow2 of 1.5 GiB; milliseconds, MiB\n")
-    table(["", "median", "min", "max", "CPU", "memory"], [[racer.name, *racer.cost.row(), f"{racer.rss:.1f}"] for racer in racers])
+    title = "Five items by a borrowed kernel, compressed qcow2 of 1.5 GiB"
+    race("kernel", title, racers, options.runs, items.file("log"), table)

@@ -5,22 +5,12 @@ import shutil
 import subprocess
 
 from guest import say
-from measure import Copy, Cost, peak_rss, timed
+from measure import Copy
+from race import Racer, race
 
 IMAGES = [("LVM2", "lvm-gpt.raw"), ("LUKS2", "luks2-gpt.raw")]
 PASSPHRASE = "open sesame"
 """What opens the LUKS volumes, as testdata/images/stacked.gen.sh makes them."""
-
-
-class Racer:
-    def __init__(self, name, copy, argv, log, runs):
-        self.name = name
-        self.copy = copy
-        self.argv = argv
-        self.runs = runs
-        self.cost = Cost()
-        copy.put_back()
-        self.rss = peak_rss(argv, log)
 
 
 def luks_start(image):
@@ -40,7 +30,7 @@ def tables(options, items_for, scratch, built, virt_customize, table):
     racers = []
 
     def add(name, copy, argv, runs=options.runs):
-        racers.append(Racer(name, copy, argv, log, runs))
+        racers.append(Racer(name, copy, argv, runs))
 
     for what, name in IMAGES:
         pristine = os.path.join(built, name)
@@ -74,10 +64,4 @@ def tables(options, items_for, scratch, built, virt_customize, table):
             add("cryptsetup open --test-passphrase", copy, test)
     if not racers:
         return
-    for turn in range(options.runs):
-        for racer in (racer for racer in racers if turn < racer.runs):
-            racer.copy.put_back()
-            racer.cost.add(*timed(racer.argv, log))
-        say(f"stacked: turn {turn + 1} of {options.runs}")
-    print("\nA root on LVM2 and on LUKS2 (argon2id); milliseconds, MiB\n")
-    table(["", "median", "min", "max", "CPU", "memory"], [[racer.name, *racer.cost.row(), f"{racer.rss:.1f}"] for racer in racers])
+    race("stacked", "A root on LVM2 and on LUKS2 (argon2id)", racers, options.runs, log, table)
