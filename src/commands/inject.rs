@@ -117,7 +117,8 @@ fn make(plan: &Inject, left_out: &LeftOut, recovered: &mut Option<Recovery>) -> 
         false => Unfit::Refused(explained(error)),
     };
     for change in staged.changes.changes() {
-        grown.mounts.check_seen(change.path.as_bytes()).map_err(refused)?;
+        // Nothing is changed yet, wherever it would be.
+        grown.mounts.check_seen(change.path.as_bytes()).map_err(|error| Unfit::Refused(explained(error)))?;
     }
     staged.changes.apply(&mut grown.tree).map_err(refused)?;
     let parts = grown.parts(&staged.changes)?.into_iter().map(Part::into_owned).collect();
