@@ -42,10 +42,6 @@ fn images() -> Vec<Image> {
     image::all(&["tree"])
 }
 
-fn named(name: &str) -> Option<Image> {
-    image::all(&["tree"]).into_iter().find(|image| image.name == name)
-}
-
 fn report(words: &[&str]) -> Value {
     serde_json::from_str(&expect(0, words)).expect("the report is JSON")
 }
@@ -169,7 +165,7 @@ fn one_run_over_all_filesystems() {
 
 #[test]
 fn a_usr_of_its_own_leaves_what_systemd_mounts_in_doubt() {
-    let Some(image) = named("tree-auto") else { return };
+    let Some(image) = image::named("tree", "tree-auto") else { return };
     let scratch = Scratch::new();
     let disk = scratch.copy(&image.path, "disk");
     let root = format!("{}?offset={}", text(&disk), image::open(&disk, 3).offset);
@@ -189,7 +185,7 @@ fn a_usr_of_its_own_leaves_what_systemd_mounts_in_doubt() {
 
 #[test]
 fn all_or_nothing_over_all_filesystems() {
-    let Some(image) = named("tree-gpt") else { return };
+    let Some(image) = image::named("tree", "tree-gpt") else { return };
     let scratch = Scratch::new();
     let disk = scratch.copy(&image.path, "disk");
     let items = FiveItems::new(&scratch);
@@ -246,7 +242,7 @@ fn all_or_nothing_over_all_filesystems() {
 
 #[test]
 fn what_is_not_changed_stays_to_the_byte() {
-    let Some(image) = named("tree-gpt") else { return };
+    let Some(image) = image::named("tree", "tree-gpt") else { return };
     let scratch = Scratch::new();
     let disk = scratch.copy(&image.path, "disk");
     let sums = || {
@@ -261,7 +257,7 @@ fn what_is_not_changed_stays_to_the_byte() {
 
 #[test]
 fn what_was_typed_goes_before_the_guest() {
-    let Some(image) = named("tree-gpt") else { return };
+    let Some(image) = image::named("tree", "tree-gpt") else { return };
     let scratch = Scratch::new();
     let disk = scratch.copy(&image.path, "disk");
     let ls = |words: &[&str]| expect(0, &[&["ls", text(&disk)], words].concat());
@@ -290,7 +286,7 @@ fn what_was_typed_goes_before_the_guest() {
 
 #[test]
 fn inspect_shows_the_tree() {
-    let Some(image) = named("tree-gpt") else { return };
+    let Some(image) = image::named("tree", "tree-gpt") else { return };
     let inspected = report(&["inspect", text(&image.path), "--json"]);
     let volumes = inspected["volumes"].as_array().expect("a list");
     let mounts = volumes.iter().find_map(|volume| volume["mounts"].as_array()).expect("the root has mounts");
@@ -307,7 +303,7 @@ fn inspect_shows_the_tree() {
     let shown = expect(0, &["inspect", text(&image.path)]);
     assert!(shown.contains("  mount          /boot/efi: 1 (vfat), by line 2 of /etc/fstab (PARTUUID="), "{shown}");
 
-    let Some(image) = named("tree-luks") else { return };
+    let Some(image) = image::named("tree", "tree-luks") else { return };
     let key = format!("3:key:{PASSPHRASE}");
     let shown = expect(0, &["inspect", text(&image.path), "--key", &key]);
     assert!(shown.contains("/home: 4 (crypto_LUKS)") && shown.contains("there is no key for it"), "{shown}");
@@ -320,7 +316,7 @@ fn inspect_shows_the_tree() {
 
 #[test]
 fn a_home_without_a_driver_is_named_where_it_is_needed() {
-    let Some(image) = named("tree-xfs") else { return };
+    let Some(image) = image::named("tree", "tree-xfs") else { return };
     let words = |path: &'static str| ["inject", text(&image.path), "-n", "--access", "userspace", "--write", path];
     expect(0, &words("/boot/x:y"));
     let output = run(&words("/home/x:y"));
@@ -332,7 +328,7 @@ fn a_home_without_a_driver_is_named_where_it_is_needed() {
 
 #[test]
 fn a_hostile_fstab_is_refused_or_of_no_effect() {
-    let Some(image) = named("tree-gpt") else { return };
+    let Some(image) = image::named("tree", "tree-gpt") else { return };
     let scratch = Scratch::new();
     let lines = |count: usize| (0..count).map(|number| format!("UUID=x /m{number} ext4\n")).collect::<String>();
     for (fstab, words, status, part) in [

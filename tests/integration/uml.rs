@@ -19,7 +19,7 @@ fn named(name: &str) -> Option<Image> {
     if !oracle::have("linux.uml") {
         return None;
     }
-    image::all(&["borrowed"]).into_iter().find(|image| image.name == name)
+    image::named("borrowed", name)
 }
 
 /// A directory for everybody, with the program, a disk and the files of five items in it.
@@ -93,7 +93,7 @@ fn check(place: &Place, format: &str, filesystem: &str) {
 
 #[test]
 fn nobody_gets_the_same_report_as_on_ext4() {
-    let Some(ext4) = image::all(&["real"]).into_iter().find(|image| image.name == "bookworm-gpt.v3c") else { return };
+    let Some(ext4) = image::named("real", "bookworm-gpt.v3c") else { return };
     if !["xfs_repair", "btrfs", "qemu-img"].iter().all(|tool| oracle::have(tool)) {
         return;
     }

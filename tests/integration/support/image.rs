@@ -50,6 +50,14 @@ pub fn all(groups: &[&str]) -> Vec<Image> {
     images
 }
 
+/// One image of a group; `None` where the group is not built here. A group that has no such image is a fault of the test.
+pub fn named(group: &str, name: &str) -> Option<Image> {
+    let images = all(&[group]);
+    let found = images.iter().position(|image| image.name == name);
+    assert!(found.is_some() || images.is_empty(), "the group {group} has no image {name}");
+    images.into_iter().nth(found?)
+}
+
 fn parse(line: &str) -> Image {
     let fields: Vec<&str> = line.split('\t').collect();
     let [name, path, format, _layout, _sector, partition, _profile, _size, _premises, group] = fields[..] else {
