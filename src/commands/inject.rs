@@ -98,12 +98,10 @@ fn make(plan: &Inject, left_out: &LeftOut, recovered: &mut Option<Recovery>) -> 
     tracing::debug!(format = %edit.format(), size = disk.size(), recovered = recovery_name(found), "opened and locked the image");
     let explained = |error| image::explain(&*disk, error);
     let (any, access) = (Arc::clone(&disk) as Arc<dyn BlockDevice>, &plan.target.access);
-    let Chosen { volume, survey } =
-        volume::select_through(&any, &plan.target.volume, &plan.target.keys, access, &guest::is_root)
-            .map_err(explained)?;
     let mode = Mode::ReadWrite { now: plan.now };
-    let Opened { fs, kernel } = access.open(&volume, edit.raw_image(), mode).map_err(explained)?;
-    let info = volume.info;
+    let (wanted, way) = (&plan.target.volume, (edit.raw_image(), mode));
+    let Chosen { info, opened: Opened { fs, kernel }, survey } =
+        volume::select_through(&any, wanted, &plan.target.keys, access, way, &guest::is_root).map_err(explained)?;
     let features = fs.features();
     let survey = Rc::new(RefCell::new(survey));
     let mut grown = tree::grow(fs, &info, &survey, &plan.target, mode).map_err(explained)?;

@@ -105,11 +105,10 @@ fn look(target: &Target) -> Result<(Transaction, Box<dyn GuestFs>), Failure> {
     let disk = image::open_chain(txn.overlay(), image, *format, backing)?;
     let explained = |error| image::explain(&*disk, error);
     let any: Arc<dyn BlockDevice> = Arc::clone(&disk) as _;
-    let Chosen { volume, survey } =
-        volume::select_through(&any, &target.volume, &target.keys, &target.access, &guest::is_root)
-            .map_err(explained)?;
-    let opened = target.access.open(&volume, None, Mode::ReadOnly).map_err(explained)?;
+    let (wanted, way) = (&target.volume, (None, Mode::ReadOnly));
+    let Chosen { info, opened, survey } =
+        volume::select_through(&any, wanted, &target.keys, &target.access, way, &guest::is_root).map_err(explained)?;
     let survey = Rc::new(RefCell::new(survey));
-    let grown = tree::grow(opened.fs, &volume.info, &survey, target, Mode::ReadOnly).map_err(explained)?;
+    let grown = tree::grow(opened.fs, &info, &survey, target, Mode::ReadOnly).map_err(explained)?;
     Ok((txn, Box::new(grown.tree)))
 }

@@ -4,7 +4,7 @@ use super::host::{Fuse, Loop};
 use super::{Attach, Request, missing};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{self, GuestFs, Mode};
-use crate::volume::{Base, Signature, Volume};
+use crate::volume::{Base, Volume};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -92,6 +92,15 @@ impl Access {
         }
     }
 
+    /// Whether a kernel is borrowed for a filesystem of this name.
+    pub fn borrows(&self, filesystem: &str) -> bool {
+        match self.choice {
+            Choice::Userspace => false,
+            Choice::Auto => !fs::has_driver(filesystem) && self.reaches(filesystem),
+            Choice::Kernel => true,
+        }
+    }
+
     /// Opens the filesystem of a volume. `raw_image` is the file that has the volume in it as it stands, where there is one.
     ///
     /// Errors: the driver's or the kernel's; `Unsupported` where a kernel is needed and none can be borrowed, with what is
@@ -101,14 +110,13 @@ impl Access {
         if let Some(error) = container(volume) {
             return Err(error);
         }
-        let why = match (self.choice, signature) {
-            (Choice::Userspace, _) | (Choice::Auto, None) => None,
-            (Choice::Auto, Some(Signature { name, .. })) if !self.reaches(name) || fs::has_driver(name) => None,
-            (Choice::Auto, Some(Signature { name, .. })) => Some(format!("there is no driver for {name} in userspace")),
-            (Choice::Kernel, _) => Some("as asked".to_owned()),
-        };
-        let Some(why) = why else {
+        let name = signature.map_or("", |signature| signature.name);
+        if !self.borrows(name) {
             return Ok(Opened { fs: fs::open(Arc::clone(&volume.device), mode)?, kernel: None });
+        }
+        let why = match self.choice {
+            Choice::Kernel => "as asked".to_owned(),
+            Choice::Auto | Choice::Userspace => format!("there is no driver for {name} in userspace"),
         };
         let Some(signature) = signature.filter(|signature| self.reaches(signature.name)) else {
             let name = signature.map_or("nothing that is known", |signature| signature.name);
@@ -192,6 +200,7 @@ mod tests {
     use crate::block::MemDevice;
     use crate::fs::mem::MemFs;
     use crate::kernel::Attached;
+    use crate::volume::Signature;
 
     /// A way that fails, or succeeds where no error is given.
     #[derive(Debug)]

@@ -4,8 +4,9 @@ use super::{Base, Keys, Scheme, Selector, Survey, Volume, VolumeInfo, list, undi
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{GuestFs, Mode};
-use crate::kernel::Access;
+use crate::kernel::{Access, Opened};
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Chooses a volume for its filesystem, one of our own drivers at hand and no passphrase.
@@ -19,26 +20,36 @@ pub fn select(
     selector: &Selector,
     is_root: &dyn Fn(&dyn GuestFs) -> Result<bool>,
 ) -> Result<Volume> {
-    let chosen = select_through(disk, selector, &Keys::default(), &Access::userspace(), is_root)?;
-    Ok(chosen.volume)
+    let look = Look { access: &Access::userspace(), mode: Mode::ReadOnly, is_root };
+    let (volume, ..) =
+        Choice { selector, keys: &Keys::default(), purpose: Purpose::Filesystem }.make(disk, &look.opener())?;
+    Ok(volume)
 }
 
-/// The same with passphrases, where the filesystems may be reached otherwise than by our own drivers.
+/// The same with passphrases, where the filesystems may be reached otherwise than by our own drivers; and opens the one that
+/// is chosen. `raw_image` is as for [`Access::open`].
 pub fn select_through(
     disk: &Arc<dyn BlockDevice>,
     selector: &Selector,
     keys: &Keys,
     access: &Access,
+    (raw_image, mode): (Option<&Path>, Mode),
     is_root: &dyn Fn(&dyn GuestFs) -> Result<bool>,
 ) -> Result<Chosen> {
-    Choice { selector, keys, purpose: Purpose::Filesystem }.make(disk, &opener(access, is_root))
+    let look = Look { access, mode, is_root };
+    let (volume, survey, opened) =
+        Choice { selector, keys, purpose: Purpose::Filesystem }.make(disk, &look.opener())?;
+    let opened = opened.map_or_else(|| access.open(&volume, raw_image, mode), Ok)?;
+    Ok(Chosen { info: volume.info, opened, survey })
 }
 
-/// A chosen volume, and the volumes that it was chosen from.
+/// A chosen volume, open, and the volumes that it was chosen from.
 #[derive(Debug)]
 pub struct Chosen {
     /// The volume.
-    pub volume: Volume,
+    pub info: VolumeInfo,
+    /// Its filesystem.
+    pub opened: Opened,
     /// All volumes of the disk.
     pub survey: Survey,
 }
@@ -50,8 +61,9 @@ pub fn select_bytes(
     keys: &Keys,
     is_root: &dyn Fn(&dyn GuestFs) -> Result<bool>,
 ) -> Result<Volume> {
-    let choice = Choice { selector, keys, purpose: Purpose::Bytes };
-    Ok(choice.make(disk, &opener(&Access::userspace(), is_root))?.volume)
+    let look = Look { access: &Access::userspace(), mode: Mode::ReadOnly, is_root };
+    let (volume, ..) = Choice { selector, keys, purpose: Purpose::Bytes }.make(disk, &look.opener())?;
+    Ok(volume)
 }
 
 /// What a volume is chosen for.
@@ -61,16 +73,31 @@ enum Purpose {
     Bytes,
 }
 
-fn opener<'a>(
+/// How volumes are looked into.
+struct Look<'a> {
     access: &'a Access,
+    /// How the one that is chosen will be used.
+    mode: Mode,
     is_root: &'a dyn Fn(&dyn GuestFs) -> Result<bool>,
-) -> impl Fn(&Volume) -> Result<Answer> + 'a {
-    move |volume| {
-        if !volume.info.signature.as_ref().is_some_and(|signature| access.reaches(signature.name)) {
+}
+
+impl Look<'_> {
+    fn opener(&self) -> impl Fn(&Volume, Only) -> Result<Answer> {
+        |volume, only| self.open(volume, only)
+    }
+
+    /// Opens a volume and says whether it is a guest's root. To have a kernel mount one takes long: `only` one that can be the
+    /// root is opened as it will be used, so that it need not be opened again.
+    fn open(&self, volume: &Volume, only: Only) -> Result<Answer> {
+        let Some(signature) = volume.info.signature.as_ref().filter(|signature| self.access.reaches(signature.name))
+        else {
             return Ok(Answer::Unreachable(None));
-        }
-        match access.open(volume, None, Mode::ReadOnly) {
-            Ok(opened) => Ok(if is_root(&*opened.fs)? { Answer::Root } else { Answer::NoRoot }),
+        };
+        let is_kept = only == Only::Yes && self.access.borrows(signature.name) && !self.access.writes_in_place();
+        let mode = if is_kept { self.mode } else { Mode::ReadOnly };
+        match self.access.open(volume, None, mode) {
+            Ok(opened) if (self.is_root)(&*opened.fs)? => Ok(Answer::Root(is_kept.then_some(opened))),
+            Ok(_) => Ok(Answer::NoRoot),
             Err(error) if error.layer() == Layer::Kernel && error.kind() == ErrorKind::Unsupported => {
                 Ok(Answer::Unreachable(Some(error)))
             }
@@ -79,16 +106,24 @@ fn opener<'a>(
     }
 }
 
+/// Whether a volume is the only one that can be the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Only {
+    Yes,
+    No,
+}
+
 /// What is found of a filesystem that may be a guest's root.
 enum Answer {
-    Root,
+    /// It is one; and open, where that is worth keeping.
+    Root(Option<Opened>),
     NoRoot,
     /// Nobody here can open it; and what is missing for a kernel to be borrowed.
     Unreachable(Option<Error>),
 }
 
 /// Opens a volume and says whether it is a guest's root.
-type Opener<'a> = dyn Fn(&Volume) -> Result<Answer> + 'a;
+type Opener<'a> = dyn Fn(&Volume, Only) -> Result<Answer> + 'a;
 
 /// Which volume is wanted, and what for.
 struct Choice<'a> {
@@ -98,14 +133,14 @@ struct Choice<'a> {
 }
 
 impl Choice<'_> {
-    fn make(&self, disk: &Arc<dyn BlockDevice>, opener: &Opener<'_>) -> Result<Chosen> {
+    fn make(&self, disk: &Arc<dyn BlockDevice>, opener: &Opener<'_>) -> Result<(Volume, Survey, Option<Opened>)> {
         let table = if *self.selector == Selector::Whole { undivided(disk) } else { list(disk) };
         let mut survey = Survey::new(disk, table?)?;
         // What is in a LUKS volume is looked at where it may be what is wanted, as that takes a second or more.
         if *self.selector == Selector::Auto {
             survey.unlock(self.keys)?;
         }
-        let info = match self.find(&survey, opener) {
+        let (info, opened) = match self.find(&survey, opener) {
             Err(error) if error.kind() == ErrorKind::NotFound && *self.selector != Selector::Auto => {
                 survey.unlock(self.keys)?;
                 self.find(&survey, opener).map_err(|error| and_locked(&survey, error))?
@@ -114,16 +149,19 @@ impl Choice<'_> {
         };
         let is_left_alone = self.purpose == Purpose::Bytes && !self.keys.has_one_for(&info);
         let info = if is_left_alone { info } else { survey.through(&info, self.keys)? };
-        Ok(Chosen { volume: survey.open(&info)?, survey })
+        Ok((survey.open(&info)?, survey, opened))
     }
 
-    fn find(&self, survey: &Survey, opener: &Opener<'_>) -> Result<VolumeInfo> {
-        match self.selector {
-            Selector::Auto => root(survey, opener),
+    fn find(&self, survey: &Survey, opener: &Opener<'_>) -> Result<(VolumeInfo, Option<Opened>)> {
+        let info = match self.selector {
+            Selector::Auto => {
+                let (info, opened) = root(survey, opener)?;
+                return Ok((info.clone(), opened));
+            }
             Selector::Whole => survey.volumes().first().ok_or_else(empty),
             selector => named(survey, selector),
-        }
-        .cloned()
+        }?;
+        Ok((info.clone(), None))
     }
 }
 
@@ -218,18 +256,21 @@ fn by_name<'a>(
 }
 
 /// The one volume that holds a guest's root filesystem.
-fn root<'a>(survey: &'a Survey, opener: &Opener<'_>) -> Result<&'a VolumeInfo> {
+fn root<'a>(survey: &'a Survey, opener: &Opener<'_>) -> Result<(&'a VolumeInfo, Option<Opened>)> {
     if survey.volumes().is_empty() {
         return Err(empty());
     }
+    let candidates = survey.volumes().iter().filter(|volume| matches!(use_of(survey, volume), Use::Filesystem));
+    let only = if candidates.count() == 1 { Only::Yes } else { Only::No };
     let mut roots = Vec::new();
+    let mut kept = None;
     let mut failures = Vec::new();
     let mut is_unreachable = false;
     let mut hint = None;
     let mut clauses = Vec::new();
     for volume in survey.volumes() {
         let answer = match use_of(survey, volume) {
-            Use::Filesystem => survey.open(volume).and_then(|volume| opener(&volume)),
+            Use::Filesystem => survey.open(volume).and_then(|volume| opener(&volume, only)),
             Use::Container(why) => Ok(Answer::Unreachable(why)),
             Use::Other => {
                 clauses.push(describe(volume));
@@ -237,8 +278,9 @@ fn root<'a>(survey: &'a Survey, opener: &Opener<'_>) -> Result<&'a VolumeInfo> {
             }
         };
         let why = match answer {
-            Ok(Answer::Root) => {
+            Ok(Answer::Root(opened)) => {
                 roots.push(volume);
+                kept = opened;
                 continue;
             }
             Ok(Answer::NoRoot) => " (no root filesystem)".to_owned(),
@@ -258,7 +300,7 @@ fn root<'a>(survey: &'a Survey, opener: &Opener<'_>) -> Result<&'a VolumeInfo> {
     }
     let clauses = clauses.join("; ");
     match (roots.as_slice(), is_unreachable) {
-        ([volume], _) => Ok(volume),
+        ([volume], _) => Ok((volume, kept)),
         ([], false) => Err(no_root(failures, &clauses)),
         ([], true) => {
             let error = Error::unsupported(Layer::Volume, format!("no root filesystem can be reached: {clauses}"));

@@ -8,11 +8,14 @@
     reason = "a test may panic"
 )]
 
-use super::{Answer, Choice, Keys, Opener, Purpose, Selector, Volume};
+use super::{Answer, Choice, Keys, Only, Opener, Purpose, Selector, Volume, select_through};
 use crate::block::{BlockDevice, MemDevice};
 use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::fs::mem::MemFs;
+use crate::fs::{GuestFs, Mode, Timestamp};
+use crate::kernel::{self, Access, Attach, Attached, Request};
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 const SECTOR: usize = 512;
 const SIZE: usize = 200;
@@ -65,7 +68,7 @@ fn id(device: &dyn BlockDevice) -> Result<u8> {
 }
 
 /// Even UUIDs hold a root; those from 100 cannot be opened.
-fn open(volume: &Volume) -> Result<Answer> {
+fn open(volume: &Volume, _: Only) -> Result<Answer> {
     if volume.info.signature.as_ref().is_some_and(|signature| signature.name == "xfs") {
         return Ok(Answer::Unreachable(None));
     }
@@ -73,17 +76,17 @@ fn open(volume: &Volume) -> Result<Answer> {
         100.. => {
             Err(Error::new(ErrorKind::Corrupt, Layer::Filesystem, "the journal is dirty").with_hint("boot it once"))
         }
-        id if id % 2 == 0 => Ok(Answer::Root),
+        id if id % 2 == 0 => Ok(Answer::Root(None)),
         _ => Ok(Answer::NoRoot),
     }
 }
 
 fn select_with(disk: &Arc<dyn BlockDevice>, selector: &Selector, opener: &Opener<'_>) -> Result<Volume> {
     let chosen = Choice { selector, keys: &Keys::default(), purpose: Purpose::Filesystem }.make(disk, opener)?;
-    Ok(chosen.volume)
+    Ok(chosen.0)
 }
 
-const NEVER: &Opener<'_> = &|_| panic!("only the search for a root opens volumes");
+const NEVER: &Opener<'_> = &|_, _| panic!("only the search for a root opens volumes");
 
 fn index(number: u32) -> Selector {
     Selector::Index(NonZeroU32::new(number).unwrap())
@@ -95,6 +98,44 @@ fn number(volume: &Volume) -> u32 {
 
 fn auto(parts: &[Part]) -> Result<Volume> {
     select_with(&disk(parts), &Selector::Auto, &open)
+}
+
+/// A kernel that finds a filesystem in every volume, and notes for what it is borrowed.
+#[derive(Debug, Default)]
+struct Kernel(Mutex<Vec<Mode>>);
+
+impl Attach for Kernel {
+    fn name(&self) -> &'static str {
+        "kernel"
+    }
+
+    fn ready(&self, _: &Request) -> Result<()> {
+        Ok(())
+    }
+
+    fn attach(&self, request: &Request) -> Result<Attached> {
+        self.0.lock().unwrap().push(request.mode);
+        Ok(Attached { fs: Box::new(MemFs::new()), kernel: "Linux".to_owned(), subvolume: None })
+    }
+}
+
+#[test]
+fn what_alone_can_be_the_root_is_mounted_once() {
+    let now = Timestamp { seconds: 1, nanoseconds: 0 };
+    let (look, change) = (Mode::ReadOnly, Mode::ReadWrite { now });
+    let mounted = |parts: &[Part], selector: &Selector, mode: Mode| {
+        let kernel = Arc::new(Kernel::default());
+        let access = Access::new(kernel::Choice::Auto, vec![Arc::clone(&kernel) as Arc<dyn Attach>]);
+        let is_root = |_: &dyn GuestFs| Ok(kernel.0.lock().unwrap().len() == 1);
+        select_through(&disk(parts), selector, &Keys::default(), &access, (None, mode), &is_root).unwrap();
+        kernel.0.lock().unwrap().clone()
+    };
+    let only = [Part::Swap, Part::Xfs, Part::Luks];
+    assert_eq!(mounted(&only[..2], &Selector::Auto, change), [change]);
+    assert_eq!(mounted(&only[..2], &Selector::Auto, look), [look]);
+    assert_eq!(mounted(&only, &index(2), change), [change]);
+    // Into the one that is no root nothing is written.
+    assert_eq!(mounted(&[Part::Xfs, Part::Xfs], &Selector::Auto, change), [look, look, change]);
 }
 
 #[test]
