@@ -255,3 +255,19 @@ pub(super) fn kill_when_closed(end: &impl AsFd, group: Pid) -> std::io::Result<(
     }
     Ok(rustix::fs::fcntl_setfl(end, flags | OFlags::from_bits_retain(libc::O_ASYNC as u32))?)
 }
+
+/// Has what is allocated of 4 MiB and more come as fresh pages (mallopt(3)), which take memory when they are used: the buffer
+/// of a FUSE server is one of 16 MiB, and requests are of 1 MiB at most. Left to itself the C library hands out such memory
+/// for the second time from what it has kept, and clears all of it.
+pub(super) fn take_large_memory_from_the_kernel() {
+    #[cfg(target_env = "gnu")]
+    {
+        const LARGE: libc::c_int = 4 << 20;
+        // SAFETY: it sets numbers of the allocator, which locks itself.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+            // Whoever sets the one has set the other, to 128 KiB.
+            libc::mallopt(libc::M_TRIM_THRESHOLD, 2 * LARGE);
+        }
+    }
+}

@@ -5,6 +5,7 @@
 use super::served::{Served, Trouble, keep};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::kernel::sys;
 use fuser::{
     BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
     KernelConfig, LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request,
@@ -47,6 +48,7 @@ impl Export {
     /// nothing in it is open.
     pub(super) fn new(volume: Arc<dyn BlockDevice>) -> Result<(Self, OwnedFd)> {
         let failed = |errno: rustix::io::Errno| Error::io(Layer::Kernel, "export the volume by FUSE", errno.into());
+        sys::take_large_memory_from_the_kernel();
         let fuse = open(FUSE, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| failed(errno).with_host_path(FUSE))?;
         let context = fsopen("fuse", FsOpenFlags::FSOPEN_CLOEXEC).map_err(failed)?;
