@@ -174,6 +174,17 @@ pub struct Inject {
     #[arg(long, value_name = "FILE")]
     pub network: Option<PathBuf>,
 
+    /// Give the guest a host name (item "hostname")
+    ///
+    /// It goes into /etc/hostname and what older guests read instead, and into /etc/hosts, where the old name gives way to
+    /// it. A cloud-init in the guest is told to keep it.
+    #[arg(long, value_name = "NAME")]
+    pub hostname: Option<String>,
+
+    /// Set the guest's time zone, one that its tzdata has, as Europe/Berlin (item "timezone")
+    #[arg(long, value_name = "ZONE")]
+    pub timezone: Option<String>,
+
     /// Put a key and a value into /meta.js (item "metadata"; repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub metadata: Vec<String>,
@@ -285,6 +296,8 @@ pub struct Inject {
 pub enum ItemName {
     Key,
     Net,
+    Hostname,
+    Timezone,
     Metadata,
     Password,
     Files,

@@ -245,6 +245,8 @@ fn item_of(name: cli::ItemName) -> Item {
     match name {
         cli::ItemName::Key => Item::Key,
         cli::ItemName::Net => Item::Net,
+        cli::ItemName::Hostname => Item::Hostname,
+        cli::ItemName::Timezone => Item::Timezone,
         cli::ItemName::Metadata => Item::Metadata,
         cli::ItemName::Password => Item::Password,
         cli::ItemName::Files => Item::Files,

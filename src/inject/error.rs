@@ -97,6 +97,13 @@ pub enum InjectError {
         /// What the guest has, by name.
         found: Vec<&'static str>,
     },
+    /// The guest does not have a time zone.
+    NoSuchZone {
+        /// Which.
+        zone: String,
+        /// Whether it has any.
+        has_zones: bool,
+    },
     /// A file whose attributes are to change is not there.
     Missing {
         /// Which file.
@@ -145,6 +152,12 @@ impl InjectError {
                 Some("no network stack was found in the guest; to put the file there all the same, use --upload".into())
             }
             Self::NoNetworkStack { found, .. } => Some(format!("the guest has {}", found.join(", "))),
+            Self::NoSuchZone { has_zones: true, .. } => {
+                Some("imgraft ls IMAGE /usr/share/zoneinfo lists what it has".to_owned())
+            }
+            Self::NoSuchZone { has_zones: false, .. } => {
+                Some("it has no time zones at all: its package tzdata is not installed".to_owned())
+            }
             Self::NotInNova { .. } => Some("leave --compat nova out".to_owned()),
             Self::IsDirectory { .. } => Some("name the file in it".to_owned()),
             Self::BadPassword { .. } | Self::BadNetwork { .. } | Self::Missing { .. } => None,
@@ -188,6 +201,7 @@ impl fmt::Display for InjectError {
             Self::NoNetworkStack { spelling, .. } => {
                 write!(f, "nothing in the guest reads a network configuration of {}", spelling.name())
             }
+            Self::NoSuchZone { zone, .. } => write!(f, "the guest has no time zone {zone}"),
             Self::Missing { path } => write!(f, "{path}: no such file in the guest"),
             Self::IsDirectory { path } => write!(f, "{path}: a directory in the guest"),
             Self::NotInNova { what } => write!(f, "Nova cannot do this: {what}"),

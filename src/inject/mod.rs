@@ -6,6 +6,7 @@ pub mod authorized_keys;
 mod error;
 mod files;
 pub mod fitting;
+mod hostname;
 mod keys;
 mod label;
 mod metadata;
@@ -14,16 +15,19 @@ mod passwords;
 mod rc_local;
 mod sshd;
 pub mod staging;
+mod timezone;
 
 #[cfg(test)]
 mod testing;
 
 pub use error::InjectError;
 pub use files::{FileOperation, Files};
+pub use hostname::{HostName, Hostname};
 pub use keys::Keys;
 pub use metadata::Metadata;
 pub use net::{Net, Spelling};
 pub use passwords::{Passwords, Selector};
+pub use timezone::{Timezone, Zone};
 
 use crate::guest::Guest;
 use crate::secret::Secret;
@@ -31,12 +35,14 @@ use imgraft_vfs::fs::Attrs;
 use imgraft_vfs::stage::Stage;
 use std::fmt;
 
-/// The items in Nova's order, which is the order of injection.
+/// The items in the order of injection: Nova's five in Nova's, and what a guest is called and where it stands before its metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Item {
     Key,
     Net,
+    Hostname,
+    Timezone,
     Metadata,
     Password,
     Files,
@@ -44,13 +50,16 @@ pub enum Item {
 
 impl Item {
     /// All items, in order.
-    pub const ALL: [Self; 5] = [Self::Key, Self::Net, Self::Metadata, Self::Password, Self::Files];
+    pub const ALL: [Self; 7] =
+        [Self::Key, Self::Net, Self::Hostname, Self::Timezone, Self::Metadata, Self::Password, Self::Files];
 
     /// The name that the command line and the report use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Key => "key",
             Self::Net => "net",
+            Self::Hostname => "hostname",
+            Self::Timezone => "timezone",
             Self::Metadata => "metadata",
             Self::Password => "password",
             Self::Files => "files",

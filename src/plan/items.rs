@@ -5,7 +5,10 @@ use super::selector;
 use crate::cli::{self, Ordered};
 use crate::failure::Failure;
 use crate::inject::authorized_keys;
-use crate::inject::{Compat, FileOperation, Files, Injector, Keys, Metadata, Net, Passwords, Selector};
+use crate::inject::{
+    Compat, FileOperation, Files, HostName, Hostname, Injector, Keys, Metadata, Net, Passwords, Selector, Timezone,
+    Zone,
+};
 use imgraft_vfs::fs::Content;
 use imgraft_vfs::path::GuestPath;
 use std::collections::BTreeMap;
@@ -40,6 +43,18 @@ pub(super) fn injectors(
             return Err(Failure::usage("--network: the instance document says what the network is")
                 .with_hint("leave --network out, or network_info in the document"));
         }
+    }
+    if let Some(typed) = &typed.hostname {
+        let name = HostName::parse(typed)
+            .map_err(|reason| Failure::usage(format!("--hostname {}: {reason}", shorten(typed))))?;
+        injectors.push(Box::new(Hostname { name }));
+    }
+    if let Some(typed) = &typed.timezone {
+        let zone = Zone::parse(typed).ok_or_else(|| {
+            Failure::usage(format!("--timezone {}: no name of a time zone", shorten(typed)))
+                .with_hint("--timezone Europe/Berlin, say, or UTC")
+        })?;
+        injectors.push(Box::new(Timezone { zone }));
     }
     let mut pairs = instance.metadata;
     pairs.extend(metadata(typed)?);

@@ -13,6 +13,7 @@ mod fat;
 mod flips;
 mod formats;
 mod idempotence;
+mod identity;
 mod inspect;
 mod interrupted;
 mod locks;

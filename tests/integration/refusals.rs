@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Runs `inject`, which must be refused with `status`; the line must hold every one of `words`.
-fn refused(image: &Path, status: i32, typed: &[&str], words: &[&str]) {
+pub fn refused(image: &Path, status: i32, typed: &[&str], words: &[&str]) {
     let before = image.is_file().then(|| oracle::sha256(image));
     let started = Instant::now();
     let output = run(typed);

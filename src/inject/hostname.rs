@@ -1,0 +1,374 @@
+//! A guest's host name: hostname(5), what older guests read instead, and its lines in hosts(5).
+
+use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_FILE, label};
+use crate::guest::Guest;
+use imgraft_vfs::fs::{Content, FileType};
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
+
+/// The longest name that Linux keeps, in bytes (HOST_NAME_MAX, gethostname(2)).
+const NAME_MAX: usize = 64;
+/// The longest part of a name between dots, in bytes (RFC 1035).
+const LABEL_MAX: usize = 63;
+
+const HOSTNAME: &str = "/etc/hostname";
+const HOSTS: &str = "/etc/hosts";
+const NSSWITCH: &str = "/etc/nsswitch.conf";
+const CLOUD_CONFIG: &str = "/etc/cloud/cloud.cfg.d";
+/// Past what distributions and installers put there.
+const STAND_ASIDE: &str = "/etc/cloud/cloud.cfg.d/99-imgraft-hostname.cfg";
+
+/// A host name, with a domain or without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostName(String);
+
+impl HostName {
+    /// The name; why it is none, a clause, where it breaks the rules of hostname(7).
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.is_empty() {
+            return Err("it is empty");
+        }
+        if text.len() > NAME_MAX {
+            return Err("it is longer than the 64 characters that Linux keeps");
+        }
+        for label in text.split('.') {
+            if label.is_empty() {
+                return Err("a part of it between dots is empty");
+            }
+            if label.len() > LABEL_MAX {
+                return Err("a part of it is longer than 63 characters");
+            }
+            if !label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+                return Err("only letters, digits, hyphens and dots can be in it");
+            }
+            if label.starts_with('-') || label.ends_with('-') {
+                return Err("a part of it begins or ends with a hyphen");
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    fn short(&self) -> &str {
+        self.0.split_once('.').map_or(&self.0, |(short, _)| short)
+    }
+
+    fn domain(&self) -> Option<&str> {
+        self.0.split_once('.').map(|(_, domain)| domain)
+    }
+
+    /// The name of this machine where it was called `old` before, and `name` is one of its names then.
+    fn instead_of(&self, name: &str, old: &Self) -> Option<String> {
+        let (short, domain) = name.split_once('.').map_or((name, None), |(short, domain)| (short, Some(domain)));
+        if !short.eq_ignore_ascii_case(old.short()) {
+            return None;
+        }
+        Some(match (domain, self.domain()) {
+            (None, _) => self.short().to_owned(),
+            (Some(_), Some(_)) => self.0.clone(),
+            // A name without a domain leaves the machine in the one that it was in.
+            (Some(domain), None) => format!("{}.{domain}", self.0),
+        })
+    }
+
+    /// Its spellings in a line of hosts(5), the canonical one first.
+    fn spellings(&self) -> Vec<String> {
+        match self.domain() {
+            Some(_) => vec![self.0.clone(), self.short().to_owned()],
+            None => vec![self.0.clone()],
+        }
+    }
+
+    fn is_one_of(&self, names: &[&str]) -> bool {
+        self.spellings().iter().any(|own| names.iter().any(|name| own.eq_ignore_ascii_case(name)))
+    }
+
+    /// Whether it is nobody's own: what a guest is called that has not been given a name.
+    fn is_generic(&self) -> bool {
+        self.short().eq_ignore_ascii_case("localhost")
+    }
+}
+
+/// The host name of a guest.
+#[derive(Clone, Debug)]
+pub struct Hostname {
+    /// The name.
+    pub name: HostName,
+}
+
+impl Injector for Hostname {
+    fn item(&self) -> Item {
+        Item::Hostname
+    }
+
+    fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
+        let before = stage.savepoint();
+        let mut outcome = Outcome::default();
+        let old = self.old(stage)?;
+        let plain = GuestPath::parse(HOSTNAME)?;
+        stage.write(&plain, Content::bytes(format!("{}\n", self.name.0).into_bytes()), ROOT_FILE)?;
+        for (path, key) in ASSIGNED {
+            self.assign(path, key, stage)?;
+        }
+        self.hosts(old.as_ref(), stage, &mut outcome)?;
+        self.have_cloud_init_stand_aside(stage, &mut outcome)?;
+        label::label_new(guest, stage, &before, &mut outcome)?;
+        Ok(outcome)
+    }
+}
+
+/// Where guests without hostname(5) have it: Red Hat's initscripts, and OpenRC's on Gentoo.
+const ASSIGNED: [(&str, &str); 2] = [("/etc/sysconfig/network", "HOSTNAME"), ("/etc/conf.d/hostname", "hostname")];
+
+impl Hostname {
+    /// What the guest was called, where it had a name of its own.
+    fn old(&self, stage: &Stage<'_>) -> Result<Option<HostName>, InjectError> {
+        let mut names = Vec::new();
+        if let Some(text) = text(stage, HOSTNAME)? {
+            names.extend(
+                text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned),
+            );
+        }
+        for (path, key) in ASSIGNED {
+            if let Some(text) = text(stage, path)? {
+                names.extend(text.lines().rev().find_map(|line| assigned(line, key)).map(str::to_owned));
+            }
+        }
+        let mut names = names.iter().filter_map(|name| HostName::parse(name).ok());
+        Ok(names.find(|name| !name.is_generic()))
+    }
+
+    /// Gives a variable of a shell script that is there the name.
+    fn assign(&self, path: &str, key: &str, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+        let Some(text) = text(stage, path)?.filter(|text| text.lines().any(|line| assigned(line, key).is_some()))
+        else {
+            return Ok(());
+        };
+        let changed: String = text
+            .split_inclusive('\n')
+            .map(|line| match assigned(line, key) {
+                Some(_) => format!("{key}=\"{}\"\n", self.name.0),
+                None => line.to_owned(),
+            })
+            .collect();
+        Ok(stage.write(&GuestPath::parse(path)?, Content::bytes(changed.into_bytes()), ROOT_FILE)?)
+    }
+
+    /// Has the name in hosts(5) wherever the old one was; else in a line of its own, where nothing else finds it.
+    fn hosts(&self, old: Option<&HostName>, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+        let path = GuestPath::parse(HOSTS)?;
+        let before = match stage.read(&path, READ_LIMIT)? {
+            Some(bytes) => match String::from_utf8(bytes) {
+                Ok(text) => text,
+                Err(_) => {
+                    outcome.notes.push(format!("{path} is no text in UTF-8, and is left as it is"));
+                    return Ok(());
+                }
+            },
+            None => "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned(),
+        };
+        let mut after: String = before
+            .split_inclusive('\n')
+            .map(|line| old.and_then(|old| self.renamed(line, old)).unwrap_or_else(|| line.to_owned()))
+            .collect();
+        let is_found = after.lines().any(|line| {
+            let words = words(line);
+            words.split_first().is_some_and(|(address, names)| is_loopback(address) && self.name.is_one_of(names))
+        });
+        if !is_found && !finds_itself(stage)? {
+            let line = format!("127.0.1.1\t{}\n", self.name.spellings().join(" "));
+            let local =
+                |line: &&str| words(line).first().is_some_and(|address| is_loopback(address) && address.contains('.'));
+            let lines: Vec<&str> = after.split_inclusive('\n').collect();
+            let at = lines.iter().rposition(local).map_or(0, |last| last.saturating_add(1));
+            let (head, tail) = lines.split_at(at);
+            let end = if head.last().is_some_and(|last| !last.ends_with('\n')) { "\n" } else { "" };
+            after = format!("{}{end}{line}{}", head.concat(), tail.concat());
+        }
+        if after != before {
+            stage.write(&path, Content::bytes(after.into_bytes()), ROOT_FILE)?;
+        }
+        Ok(())
+    }
+
+    /// A line of hosts(5) with the new name for the old one; `None` where that is not in it.
+    fn renamed(&self, line: &str, old: &HostName) -> Option<String> {
+        let (entry, comment) = line.split_at(line.find('#').unwrap_or(line.len()));
+        let names = words(entry).into_iter().skip(1);
+        if !names.clone().any(|name| self.name.instead_of(name, old).is_some()) {
+            return None;
+        }
+        let mut own: Vec<String> = Vec::new();
+        for name in names.filter_map(|name| self.name.instead_of(name, old)) {
+            if !own.contains(&name) {
+                own.push(name);
+            }
+        }
+        if self.name.domain().is_some() && !own.contains(&self.name.0) {
+            own.insert(0, self.name.0.clone());
+        }
+        let mut own = Some(own.join(" "));
+        let mut out = String::with_capacity(line.len());
+        let mut rest = entry;
+        let mut is_name = false;
+        while !rest.is_empty() {
+            let start = rest.find(|letter: char| !letter.is_whitespace()).unwrap_or(rest.len());
+            let (gap, from) = rest.split_at(start);
+            let (word, after) = from.split_at(from.find(char::is_whitespace).unwrap_or(from.len()));
+            rest = after;
+            if !is_name || word.is_empty() || self.name.instead_of(word, old).is_none() {
+                out.push_str(gap);
+                out.push_str(word);
+            } else if let Some(own) = own.take() {
+                out.push_str(gap);
+                out.push_str(&own);
+            }
+            is_name |= !word.is_empty();
+        }
+        out.push_str(comment);
+        Some(out)
+    }
+
+    /// cloud-init gives the machine the name that its metadata has, at each boot, unless it is told to keep the one that is there.
+    fn have_cloud_init_stand_aside(&self, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+        let directory = stage.metadata(&GuestPath::parse(CLOUD_CONFIG)?)?;
+        if directory.is_none_or(|metadata| metadata.file_type != FileType::Directory) {
+            return Ok(());
+        }
+        let path = GuestPath::parse(STAND_ASIDE)?;
+        let text = "# The name is in /etc/hostname and /etc/hosts already.\npreserve_hostname: true\nmanage_etc_hosts: false\n";
+        stage.write(&path, Content::bytes(text.as_bytes()), ROOT_FILE)?;
+        outcome.notes.push(format!("{path}: cloud-init is told to keep the name"));
+        Ok(())
+    }
+}
+
+/// A file of the guest's as text; `None` where it is missing or none.
+fn text(stage: &Stage<'_>, path: &str) -> Result<Option<String>, InjectError> {
+    let bytes = stage.read(&GuestPath::parse(path)?, READ_LIMIT)?;
+    Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
+}
+
+/// What a line of a shell script gives a variable, without quotes.
+fn assigned<'a>(line: &'a str, key: &str) -> Option<&'a str> {
+    let value = line.trim().strip_prefix(key)?.strip_prefix('=')?;
+    Some(value.trim_matches(['"', '\'']))
+}
+
+/// The words of a line of hosts(5): an address, and names.
+fn words(line: &str) -> Vec<&str> {
+    line.split('#').next().unwrap_or_default().split_whitespace().collect()
+}
+
+fn is_loopback(address: &str) -> bool {
+    address.starts_with("127.") || address == "::1"
+}
+
+/// Whether the guest finds its own name without a line in hosts(5): nss-myhostname(8).
+fn finds_itself(stage: &Stage<'_>) -> Result<bool, InjectError> {
+    let Some(text) = text(stage, NSSWITCH)? else { return Ok(false) };
+    let mut hosts = text.lines().filter_map(|line| line.trim_start().strip_prefix("hosts:"));
+    Ok(hosts.any(|sources| words(sources).contains(&"myhostname")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::testing::{assert_unchanged, exists, fedora, inject, notes, phony, text};
+
+    fn hostname(name: &str) -> Hostname {
+        Hostname { name: HostName::parse(name).unwrap() }
+    }
+
+    #[test]
+    fn names_as_hostname_7_has_them() {
+        for good in ["a", "web-1", "web.example.org", "4you", "X", &format!("{}.a", "b".repeat(62))] {
+            assert!(HostName::parse(good).is_ok(), "{good}");
+        }
+        let long = "a.".repeat(32) + "bc";
+        for bad in
+            ["", ".", "a.", ".a", "a..b", "-a", "a-", "a.-b", "a_b", "a b", "\u{e4}", "a\n", &"a".repeat(64), &long]
+        {
+            assert!(HostName::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_guest_without_a_name_gets_one() {
+        let fs = inject(&hostname("web"), phony().build().unwrap());
+        assert_eq!(super::super::testing::text(&fs, "/etc/hostname"), "web\n");
+        let hosts = "127.0.0.1\tlocalhost\n127.0.1.1\tweb\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+        assert_eq!(text(&fs, "/etc/hosts"), hosts);
+        assert!(!exists(&fs, "/etc/sysconfig"));
+        assert_unchanged(&hostname("web"), &fs);
+    }
+
+    #[track_caller]
+    fn hosts(old: &str, hosts: &str, new: &str) -> String {
+        let fs = phony().file("/etc/hostname", format!("# old\n{old}\n")).file("/etc/hosts", hosts).build().unwrap();
+        let fs = inject(&hostname(new), fs);
+        assert_unchanged(&hostname(new), &fs);
+        text(&fs, "/etc/hosts")
+    }
+
+    #[test]
+    fn the_old_name_goes_from_hosts() {
+        let debian = "127.0.0.1\tlocalhost\n127.0.1.1\told.example.net\told  # me\n\n::1  ip6-localhost\n10.0.0.1 older old.net\n";
+        assert_eq!(
+            hosts("old", debian, "web"),
+            "127.0.0.1\tlocalhost\n127.0.1.1\tweb.example.net web  # me\n\n::1  ip6-localhost\n10.0.0.1 older web.net\n"
+        );
+        assert_eq!(
+            hosts("OLD.example.net", debian, "web.example.org"),
+            "127.0.0.1\tlocalhost\n127.0.1.1\tweb.example.org web  # me\n\n::1  ip6-localhost\n10.0.0.1 older web.example.org\n"
+        );
+        assert_eq!(hosts("old", "127.0.1.1 old\n", "a.b"), "127.0.1.1 a.b a\n");
+        assert_eq!(hosts("old", "127.0.1.1 localhost old other", "a"), "127.0.1.1 localhost a other");
+        // An address is no name, and a comment no line.
+        assert_eq!(
+            hosts("old", "old 127.0.1.1\n#127.0.1.1 old\n", "a"),
+            "127.0.1.1\ta\nold 127.0.1.1\n#127.0.1.1 old\n"
+        );
+    }
+
+    #[test]
+    fn localhost_keeps_its_name() {
+        let alma = "127.0.0.1   localhost localhost.localdomain\n::1 localhost localhost.localdomain\n";
+        for old in ["localhost", "localhost.localdomain", "", "bad name"] {
+            let after = hosts(old, alma, "web");
+            assert_eq!(
+                after,
+                "127.0.0.1   localhost localhost.localdomain\n127.0.1.1\tweb\n::1 localhost localhost.localdomain\n"
+            );
+        }
+    }
+
+    #[test]
+    fn where_the_name_is_found_otherwise_hosts_stays() {
+        let build = |nsswitch: &str| {
+            let fs =
+                fedora().file("/etc/hosts", "::1 localhost\n").file("/etc/nsswitch.conf", nsswitch).build().unwrap();
+            text(&inject(&hostname("web"), fs), "/etc/hosts")
+        };
+        assert_eq!(build("passwd: files\nhosts:  files myhostname resolve\n"), "::1 localhost\n");
+        assert_eq!(build("hosts: files dns # myhostname\n"), "127.0.1.1\tweb\n::1 localhost\n");
+    }
+
+    #[test]
+    fn older_guests_and_cloud_init() {
+        let fs = fedora()
+            .file("/etc/sysconfig/network", "NETWORKING=yes\nHOSTNAME=old.example.net\nGATEWAY=10.0.0.1")
+            .file("/etc/hosts", "127.0.0.1 localhost old\n")
+            .file("/etc/conf.d/hostname", "hostname='x'\n")
+            .dir("/etc/cloud/cloud.cfg.d")
+            .build()
+            .unwrap();
+        assert!(notes(&hostname("web"), &fs).contains("cloud-init is told to keep the name"));
+        let fs = inject(&hostname("web"), fs);
+        assert_eq!(text(&fs, "/etc/sysconfig/network"), "NETWORKING=yes\nHOSTNAME=\"web\"\nGATEWAY=10.0.0.1");
+        assert_eq!(text(&fs, "/etc/conf.d/hostname"), "hostname=\"web\"\n");
+        assert_eq!(text(&fs, "/etc/hosts"), "127.0.0.1 localhost web\n");
+        assert!(text(&fs, STAND_ASIDE).contains("preserve_hostname: true\n"));
+        assert_eq!(crate::inject::testing::label(&fs, "/etc/hostname").unwrap(), "system_u:object_r:etc_t:s0");
+        assert_unchanged(&hostname("web"), &fs);
+    }
+}

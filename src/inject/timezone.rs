@@ -1,0 +1,153 @@
+//! A guest's time zone: localtime(5).
+
+use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_FILE, label};
+use crate::guest::Guest;
+use imgraft_vfs::fs::{Content, FileType};
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
+
+/// Where the zones are.
+const ZONES: &str = "/usr/share/zoneinfo";
+const LOCALTIME: &str = "/etc/localtime";
+/// Debian's name of the zone; newer guests go by the link alone.
+const NAME: &str = "/etc/timezone";
+/// The same of Red Hat's guests before systemd.
+const CLOCK: &str = "/etc/sysconfig/clock";
+
+/// The name of a zone: `Europe/Berlin`, `UTC`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Zone(String);
+
+impl Zone {
+    /// The name; `None` for what no zone of the time zone database is called.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_part = |part: &str| {
+            !part.is_empty()
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'+' | b'-'))
+        };
+        text.split('/').all(is_part).then(|| Self(text.to_owned()))
+    }
+}
+
+/// The time zone of a guest.
+#[derive(Clone, Debug)]
+pub struct Timezone {
+    /// The zone.
+    pub zone: Zone,
+}
+
+impl Injector for Timezone {
+    fn item(&self) -> Item {
+        Item::Timezone
+    }
+
+    fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
+        let before = stage.savepoint();
+        let mut outcome = Outcome::default();
+        let zone = &self.zone.0;
+        let known = stage.metadata(&GuestPath::parse(format!("{ZONES}/{zone}"))?)?;
+        if known.is_none_or(|metadata| metadata.file_type != FileType::Regular) {
+            let has_zones = stage.metadata(&GuestPath::parse(ZONES)?)?.is_some();
+            return Err(InjectError::NoSuchZone { zone: zone.clone(), has_zones });
+        }
+        let localtime = GuestPath::parse(LOCALTIME)?;
+        if stage.symlink_metadata(&localtime)?.is_some_and(|metadata| metadata.file_type == FileType::Regular) {
+            // A copy of a zone, as older installers made it.
+            stage.remove(&localtime)?;
+        }
+        stage.symlink(&localtime, format!("..{ZONES}/{zone}").as_bytes(), ROOT_FILE)?;
+        let name = GuestPath::parse(NAME)?;
+        if stage.metadata(&name)?.is_some() {
+            stage.write(&name, Content::bytes(format!("{zone}\n").into_bytes()), ROOT_FILE)?;
+        }
+        self.clock(stage)?;
+        label::label_new(guest, stage, &before, &mut outcome)?;
+        Ok(outcome)
+    }
+}
+
+impl Timezone {
+    fn clock(&self, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+        let path = GuestPath::parse(CLOCK)?;
+        let Some(text) = stage.read(&path, READ_LIMIT)? else { return Ok(()) };
+        let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+        let is_zone = |line: &&[u8]| line.starts_with(b"ZONE=");
+        if !lines.iter().any(is_zone) {
+            return Ok(());
+        }
+        let ours = format!("ZONE=\"{}\"\n", self.zone.0);
+        let changed: Vec<&[u8]> =
+            lines.into_iter().map(|line| if is_zone(&line) { ours.as_bytes() } else { line }).collect();
+        Ok(stage.write(&path, Content::bytes(changed.concat()), ROOT_FILE)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::testing::{assert_unchanged, bytes, exists, inject, phony, refusal, text};
+    use imgraft_vfs::fs::Lookup;
+    use imgraft_vfs::fs::mem::{Builder, MemFs};
+    use imgraft_vfs::resolve::{Follow, resolve};
+
+    fn timezone(zone: &str) -> Timezone {
+        Timezone { zone: Zone::parse(zone).unwrap() }
+    }
+
+    fn guest() -> Builder {
+        phony().file("/usr/share/zoneinfo/Europe/Berlin", "TZif berlin").file("/usr/share/zoneinfo/UTC", "TZif utc")
+    }
+
+    fn target(fs: &MemFs) -> String {
+        let at = resolve(fs, &GuestPath::parse(LOCALTIME).unwrap(), Follow::ExcludeLast).unwrap();
+        let target = fs.read_link(&at).unwrap();
+        String::from_utf8(target).unwrap()
+    }
+
+    #[test]
+    fn names_of_zones() {
+        for good in ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+5", "GMT-0", "Asia/Ust-Nera"] {
+            assert!(Zone::parse(good).is_some(), "{good}");
+        }
+        for bad in ["", "/UTC", "UTC/", "a//b", "../passwd", "./UTC", "Europe/Ber lin", "UTC\n", "zone.tab"] {
+            assert!(Zone::parse(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_link_and_what_old_guests_read() {
+        let fs = inject(&timezone("Europe/Berlin"), guest().build().unwrap());
+        assert_eq!(target(&fs), "../usr/share/zoneinfo/Europe/Berlin");
+        assert_eq!(bytes(&fs, "/etc/localtime"), b"TZif berlin");
+        assert!(!exists(&fs, "/etc/timezone"));
+        assert_unchanged(&timezone("Europe/Berlin"), &fs);
+
+        let old = guest()
+            .file("/etc/localtime", "TZif utc")
+            .file("/etc/timezone", "Etc/UTC\n")
+            .file("/etc/sysconfig/clock", "ZONE=\"Etc/UTC\"\nUTC=true\n");
+        let fs = inject(&timezone("Europe/Berlin"), old.build().unwrap());
+        assert_eq!(target(&fs), "../usr/share/zoneinfo/Europe/Berlin");
+        assert_eq!(text(&fs, "/etc/timezone"), "Europe/Berlin\n");
+        assert_eq!(text(&fs, "/etc/sysconfig/clock"), "ZONE=\"Europe/Berlin\"\nUTC=true\n");
+        assert_unchanged(&timezone("Europe/Berlin"), &fs);
+
+        let linked = guest().symlink("/etc/localtime", "/usr/share/zoneinfo/UTC");
+        assert_eq!(
+            target(&inject(&timezone("Europe/Berlin"), linked.build().unwrap())),
+            "../usr/share/zoneinfo/Europe/Berlin"
+        );
+    }
+
+    #[test]
+    fn a_zone_that_the_guest_does_not_have() {
+        let refused = refusal(&timezone("Europe/Bonn"), guest().build().unwrap());
+        assert_eq!(
+            refused,
+            "the guest has no time zone Europe/Bonn (imgraft ls IMAGE /usr/share/zoneinfo lists what it has)"
+        );
+        assert!(refusal(&timezone("Europe"), guest().build().unwrap()).contains("no time zone"), "a directory");
+        let refused = refusal(&timezone("UTC"), phony().build().unwrap());
+        assert!(refused.contains("tzdata"), "{refused}");
+    }
+}

@@ -1,0 +1,47 @@
+//! What a guest is called and where it stands, by the guest's own programs.
+
+use crate::refusals::refused;
+use crate::support::tree::{self, Mounted};
+use crate::support::{Scratch, expect, image, oracle, text};
+
+#[test]
+fn name_and_zone_by_the_guests_own_programs() {
+    if !tree::have(&["e2fsck", "chroot", "unshare"]) || !tree::can_mount() {
+        return;
+    }
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let words = ["inject", text(&disk), "--hostname", "web.example.org", "--timezone", "Europe/Berlin", "--json"];
+    let report: serde_json::Value = serde_json::from_str(&expect(0, &words)).expect("JSON");
+    let items: Vec<_> = report["items"].as_array().expect("items").iter().map(|item| item["item"].clone()).collect();
+    assert_eq!(items, ["hostname", "timezone"]);
+    assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
+    let offset = image::open(&disk, guest.partition).offset;
+    oracle::e2fsck(&disk, offset);
+
+    let mounted = Mounted::new(&disk, &format!("ro,noload,offset={offset}"));
+    let root = text(mounted.path()).to_owned();
+    let script = "hostname -F /etc/hostname && hostname && hostname -f && getent hosts web && date -d @0 +%Z%z";
+    let said = oracle::succeed("unshare", &["--uts", "chroot", &root, "sh", "-c", script]);
+    let lines: Vec<&str> = said.lines().collect();
+    let [name, full, line, zone] = lines[..] else { panic!("{said}") };
+    assert_eq!((name, full, zone), ("web.example.org", "web.example.org", "CET+0100"));
+    let line: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(line, ["127.0.1.1", "web.example.org", "web"]);
+    drop(mounted);
+
+    assert!(expect(0, &words[..6]).contains("unchanged"));
+}
+
+#[test]
+fn a_name_that_is_none_and_a_zone_that_is_not_there() {
+    let phony = image::phony();
+    for (status, option, value, reason) in [
+        (2, "--hostname", "my_host", "only letters, digits, hyphens and dots"),
+        (2, "--timezone", "../../etc/passwd", "no name of a time zone"),
+        (3, "--timezone", "Mars/Olympus", "the guest has no time zone"),
+    ] {
+        refused(&phony, status, &["inject", text(&phony), option, value], &[reason, value]);
+    }
+}
