@@ -31,6 +31,23 @@ impl Hash {
         })
     }
 
+    /// The size of its digest, in bytes.
+    fn size(self) -> usize {
+        match self {
+            Self::Sha1 | Self::Ripemd160 => 20,
+            Self::Sha224 => 28,
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
+    /// How many rounds PBKDF2 takes in all for so many bytes: it does all of them for each digest's worth.
+    pub(super) fn rounds(self, iterations: u32, len: usize) -> u64 {
+        let digests = u64::try_from(len.div_ceil(self.size())).unwrap_or(u64::MAX);
+        u64::from(iterations).saturating_mul(digests)
+    }
+
     pub(super) fn of(self, parts: &[&[u8]]) -> Vec<u8> {
         match self {
             Self::Sha1 => digest::<Sha1>(parts),

@@ -19,7 +19,7 @@ use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::field::array;
 use cipher::{Spec, Way};
-use derive::{Derivation, Digest};
+use derive::{Derivation, Digest, MAX_TRY};
 use hash::Hash;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -111,7 +111,8 @@ impl Header {
 
     /// Tries a passphrase on every keyslot; `None` where it fits none.
     ///
-    /// A keyslot that asks for more than is allowed is passed over where another one fits, and an error where none does.
+    /// A keyslot that asks for more than is allowed, or for more than those before it have left of it, is passed over where another
+    /// one fits, and an error where none does.
     pub(super) fn unlock(
         &self,
         info: &VolumeInfo,
@@ -119,8 +120,9 @@ impl Header {
         passphrase: &[u8],
     ) -> Result<Option<Unlocked>> {
         let mut refusal = None;
+        let mut left = MAX_TRY;
         for slot in &self.slots {
-            match slot.open(device, passphrase) {
+            match slot.pay(&mut left).and_then(|()| slot.open(device, passphrase)) {
                 Ok(None) => {}
                 Ok(Some(key)) => {
                     let Segment { offset, size, sector, first, cipher } = &self.segment;
@@ -140,7 +142,7 @@ impl Header {
                     if let Some(hint) = error.hint() {
                         told = told.with_hint(hint);
                     }
-                    refusal = Some(told);
+                    refusal.get_or_insert(told);
                 }
             }
         }
@@ -149,6 +151,27 @@ impl Header {
 }
 
 impl Slot {
+    /// Takes what a try costs from what is left of the work that one passphrase may be.
+    fn pay(&self, left: &mut u64) -> Result<()> {
+        self.derivation.check()?;
+        self.digest.check()?;
+        let cost = self.derivation.cost(self.cipher.key_len).saturating_add(self.digest.cost());
+        match left.checked_sub(cost) {
+            Some(rest) => {
+                *left = rest;
+                Ok(())
+            }
+            None => {
+                let message = format!(
+                    "it is not tried, as with those before it that is more work than one passphrase may be \
+                     (that of {MAX_TRY} rounds of PBKDF2)"
+                );
+                let hint = "cryptsetup luksKillSlot removes a keyslot, luksConvertKey makes one smaller";
+                Err(Error::unsupported(Layer::Volume, message).with_hint(hint))
+            }
+        }
+    }
+
     /// The volume key, where the passphrase is the one of this slot.
     fn open(&self, device: &dyn BlockDevice, passphrase: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let stripes = usize::try_from(STRIPES).unwrap_or(usize::MAX);

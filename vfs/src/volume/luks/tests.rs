@@ -314,6 +314,63 @@ fn a_keyslot_that_asks_for_too_much_leaves_the_others() {
 }
 
 #[test]
+fn the_work_for_one_passphrase_is_bounded_in_sum() {
+    // Two keyslots; the one that has the passphrase is the second.
+    let with_first = |kdf: &str| {
+        let sound = json(512);
+        let slot = &sound[sound.find("\"0\":").unwrap()..sound.find("},\n        \"tokens\"").unwrap()];
+        let first = format!("{}\"kdf\":{{{kdf}}}}}", &slot[..slot.find("\"kdf\"").unwrap()]);
+        let first =
+            first.replace(&format!("\"offset\":\"{}\"", 2 * COPY), &format!("\"offset\":\"{}\"", 2 * COPY + 258_048));
+        let second = slot.replacen("\"0\":", "\"1\":", 1);
+        sound
+            .replacen(slot, &format!("{first},{second}"), 1)
+            .replace("\"keyslots\":[\"0\"]", "\"keyslots\":[\"0\",\"1\"]")
+    };
+    let pbkdf2 = |hash: &str, rounds: u32| {
+        format!("\"type\":\"pbkdf2\",\"hash\":\"{hash}\",\"iterations\":{rounds},\"salt\":\"{SALT}\"")
+    };
+    let argon2 = |passes: u32, kib: u32| {
+        format!("\"type\":\"argon2id\",\"time\":{passes},\"memory\":{kib},\"cpus\":4,\"salt\":\"{SALT}\"")
+    };
+    let paid = |kdf: &str| {
+        let json = with_first(kdf);
+        let header = super::Header::read(&MemDevice::new(volume(&json, &json))).unwrap();
+        let mut left = super::MAX_TRY;
+        let first = header.slots[0].pay(&mut left);
+        (super::MAX_TRY - left, first.and_then(|()| header.slots[1].pay(&mut left)))
+    };
+    // A key of 64 bytes is two digests of SHA-256, four of SHA-1; the digest of the volume key has a thousand rounds.
+    for (kdf, cost) in [
+        (pbkdf2("sha256", 10_000_000), 20_001_000),
+        (pbkdf2("sha1", 10_000_000), 40_001_000),
+        (pbkdf2("sha512", 10_000_000), 10_001_000),
+        (argon2(4, 1 << 20), (8 << 20) + 1000),
+    ] {
+        let (paid, second) = paid(&kdf);
+        assert_eq!(paid, cost, "{kdf}");
+        second.unwrap();
+    }
+    // What is left is enough for the second, or all but.
+    let rounds = (super::MAX_TRY / 4) as u32 - 250;
+    paid(&pbkdf2("sha1", rounds - 282)).1.unwrap();
+    let error = paid(&pbkdf2("sha1", rounds - 281)).1.unwrap_err();
+    assert!(
+        error.kind() == ErrorKind::Unsupported && error.to_string().contains("more work than one passphrase"),
+        "{error}"
+    );
+    // The largest keyslots that are allowed alone.
+    paid(&argon2(64, 1 << 20)).1.unwrap();
+    paid(&pbkdf2("sha256", 1 << 26)).1.unwrap();
+    // One that is too much alone is not tried, and takes nothing from the others.
+    let json = with_first(&pbkdf2("sha1", 1 << 26));
+    open(&disk(volume(&json, &json)), &keys("open sesame")).unwrap();
+    let error = open(&disk(volume(&json, &json)), &keys("wrong")).unwrap_err();
+    assert!(error.to_string().contains("the keyslot 0 of the whole disk: it is not tried"), "{error}");
+    assert!(error.hint().unwrap().contains("luksKillSlot"), "{error:?}");
+}
+
+#[test]
 fn a_short_digest_proves_nothing() {
     let sound = json(512);
     let start = sound.find("\"digest\":\"").unwrap() + 10;
