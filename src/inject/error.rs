@@ -40,6 +40,13 @@ pub enum InjectError {
         /// Where it leads.
         target: String,
     },
+    /// The place for a user's keys is on a filesystem that keeps no owners and modes.
+    OwnerlessPlace {
+        /// Whose.
+        user: String,
+        /// The place for the keys.
+        path: GuestPath,
+    },
     /// A text that is no line of authorized_keys.
     BadKey {
         /// Why, a clause.
@@ -131,6 +138,9 @@ impl InjectError {
             Self::NoSuchGroup { .. } => Some("give the group's number, or a name that the guest has".to_owned()),
             Self::BadHome { .. } => Some("write the key to where the guest's sshd looks, with --write".to_owned()),
             Self::ForeignPlace { path, .. } => Some(format!("find out who made the link, and remove it: {path}")),
+            Self::OwnerlessPlace { path, .. } => Some(format!(
+                "whether sshd takes keys there is up to the options of the mount: --write {path}:KEY puts the file there all the same"
+            )),
             Self::BadKey { .. } => {
                 Some("give the public key, as it stands in a .pub file: [options] type base64 [comment]".to_owned())
             }
@@ -177,6 +187,11 @@ impl fmt::Display for InjectError {
             Self::ForeignPlace { user, path, target } => {
                 write!(f, "{path}: a link to {target}, which does not belong to '{}'", user.escape_debug())
             }
+            Self::OwnerlessPlace { user, path } => write!(
+                f,
+                "{path}: a FAT filesystem keeps no owners and modes, which sshd wants of the keys of '{}'",
+                user.escape_debug()
+            ),
             Self::BadKey { reason } => write!(f, "not an ssh public key: {reason}"),
             Self::DuplicatePassword { user } => write!(f, "more than one password for '{}'", user.escape_debug()),
             Self::NoShadow { user } => {

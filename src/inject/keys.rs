@@ -3,7 +3,7 @@
 use super::authorized_keys::{Line, check};
 use super::{Compat, InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_DIR, ROOT_FILE, label, rc_local, sshd};
 use crate::guest::Guest;
-use imgraft_vfs::fs::{Attrs, Content, FileType, SetAttrs};
+use imgraft_vfs::fs::{Attrs, Content, FileType, Ownership, SetAttrs};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -84,6 +84,7 @@ impl<'a> Place<'a> {
         if let Some(parent) = self.home.parent() {
             stage.create_dirs(&parent, ROOT_DIR)?;
         }
+        self.refuse_ownerless(&file, stage)?;
         if stage.create_dirs(&self.home, own(0o700))? {
             outcome.notes.push(format!("{}: the home directory of '{}' was missing and is made", self.home, self.user));
         }
@@ -97,6 +98,16 @@ impl<'a> Place<'a> {
         self.repair(&ssh, 0o1, stage, outcome)?;
         self.repair(&file, 0o4, stage, outcome)?;
         self.remark(&file, stage, outcome)
+    }
+
+    /// Refuses a place where nobody can own the keys.
+    fn refuse_ownerless(&self, file: &GuestPath, stage: &Stage<'_>) -> Result<(), InjectError> {
+        match stage.ownership(file)? {
+            Ownership::Kept => Ok(()),
+            Ownership::Fixed { .. } => {
+                Err(InjectError::OwnerlessPlace { user: self.user.to_owned(), path: file.clone() })
+            }
+        }
     }
 
     /// Refuses a link by which the user would have more than is the user's written, or given to it: everything in the home
