@@ -90,10 +90,16 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
         Self {
-            exit: exit_of(&error),
+            exit: exit_of(error),
             item: None,
-            message: chain(&error),
+            message: chain(error),
             hints: error.hint().map(str::to_owned).into_iter().collect(),
         }
     }

@@ -53,6 +53,8 @@ pub struct Report {
     pub replayed: Option<Replayed>,
     /// What the second reader said.
     pub verified: Verified,
+    /// What the user should know of the guest's mounts and of the keys that were given, a clause each.
+    pub notes: Vec<String>,
     /// The items, in order.
     pub items: Vec<ItemReport>,
     /// What the run cost on the host.
@@ -331,6 +333,9 @@ impl Report {
             if let Some(replayed) = replayed {
                 let _ = writeln!(text, "    it was not unmounted cleanly: {}", replayed.to_text());
             }
+        }
+        for note in &self.notes {
+            let _ = writeln!(text, "  note: {}", printable(note));
         }
         for item in &self.items {
             item.to_text(&mut text);

@@ -31,12 +31,13 @@ struct Made {
     guest: String,
     staged: Staged,
     parts: Vec<Part<'static>>,
+    notes: Vec<String>,
 }
 
 pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
     let mut recovered = None;
     let made = fit(&plan.requests, |left_out| make(&plan, left_out, &mut recovered))?;
-    let Made { edit, disk, info, kernel, features, guest, staged, parts } = made;
+    let Made { edit, disk, info, kernel, features, guest, staged, parts, notes } = made;
     tracing::debug!("applied the changes in memory; the image is untouched so far");
     let format = edit.format();
     let commit = edit.finish()?;
@@ -74,6 +75,7 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
         dry_run: plan.run == Run::Dry,
         recovered: recovery_name(recovered.unwrap_or(Recovery::Nothing)),
         verified,
+        notes,
         items: staged.items,
         io: Io::from(io),
     };
@@ -120,8 +122,9 @@ fn make(plan: &Inject, left_out: &LeftOut, recovered: &mut Option<Recovery>) -> 
     }
     staged.changes.apply(&mut grown.tree).map_err(refused)?;
     let parts = grown.parts(&staged.changes)?.into_iter().map(Part::into_owned).collect();
+    let notes = grown.notes(&staged.changes);
     Box::new(grown.tree).close().map_err(refused)?;
-    Ok(Made { guest: guest.name(), edit, disk, info, kernel, features, staged, parts })
+    Ok(Made { guest: guest.name(), edit, disk, info, kernel, features, staged, parts, notes })
 }
 
 /// What an error in the middle of a change means where there is no transaction.

@@ -190,7 +190,10 @@ fn look(
         return Ok(());
     }
     let grown = tree::grow(fs, &volume.info, survey, target, Mode::ReadOnly)?;
-    report.mounts = MountFacts::of_all(&grown.mounts, &survey.borrow());
+    // What a place lies in may be opened for that.
+    let places: Vec<Option<Error>> =
+        (1..=grown.mounts.mounted.len()).map(|number| grown.tree.problem(number)).collect();
+    report.mounts = MountFacts::of_all(&grown.mounts, &survey.borrow(), &places);
     report.notes = grown.mounts.notes.iter().map(|note| printable(note)).collect();
     report.guest = Some(Guest::inspect(&grown.tree)?.facts());
     Ok(())
@@ -234,12 +237,12 @@ impl Inspection {
             Scheme::Gpt => "gpt",
         });
         self.facts.extend(table.facts());
-        self.notes = survey.notes().collect();
+        self.notes = survey.notes().chain(tree::keyless(&survey, &target.keys)).collect();
         let chosen = match &target.volume {
             Selector::Auto | Selector::Whole => None,
             selector => {
                 let keys = &target.keys;
-                let volume = volume::select_bytes(&bytes, selector, keys, &guest::is_root).map_err(explained)?;
+                let (volume, _) = volume::select_bytes(&bytes, selector, keys, &guest::is_root).map_err(explained)?;
                 Some(volume.info.name())
             }
         };

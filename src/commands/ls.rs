@@ -1,17 +1,19 @@
 //! `imgraft ls`: a directory of the guest.
 
-use super::{look, print};
+use super::{look, print, tell};
 use crate::failure::{Exit, Failure};
 use crate::plan::Look;
-use imgraft_vfs::fs::{FileType, GuestFs, Metadata};
+use imgraft_vfs::fs::{FileType, GuestFs, Lookup, Metadata};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::resolve::{Follow, resolve};
 use imgraft_vfs::{Error, ErrorKind, Layer};
 use std::fmt::Write as _;
 
 pub(super) fn run(plan: &Look) -> Result<Exit, Failure> {
-    let (_txn, fs) = look(&plan.target)?;
-    let at = resolve(&*fs, &plan.path, Follow::All)?;
+    let (_txn, grown) = look(&plan.target)?;
+    let fs = &grown.tree;
+    let at = resolve(fs, &plan.path, Follow::All)?;
+    tell(&grown.notes_of(&at));
     let metadata = fs.lookup(&at)?.ok_or_else(|| missing(&plan.path))?;
     let mut text = String::new();
     if metadata.file_type == FileType::Directory {
@@ -20,16 +22,23 @@ pub(super) fn run(plan: &Look) -> Result<Exit, Failure> {
         // Entries of a directory are shown themselves, links not followed.
         let directory = GuestPath::parse(at.as_bytes())?;
         for entry in entries {
-            line(&mut text, &*fs, &directory.join(&entry.name)?, &entry.name)?;
+            match line(&mut text, fs, &directory.join(&entry.name)?, &entry.name) {
+                // What is mounted there costs nobody else anything.
+                Err(error) if error.layer() == Layer::Volume && error.kind() != ErrorKind::Io => {
+                    let _ = writeln!(text, "?{:>37} {}", "", entry.name.escape_ascii());
+                    tell(&[Failure::from(error).message]);
+                }
+                shown => shown?,
+            }
         }
     } else {
-        line(&mut text, &*fs, &plan.path, plan.path.as_bytes())?;
+        line(&mut text, fs, &plan.path, plan.path.as_bytes())?;
     }
     print(text.as_bytes())?;
     Ok(Exit::Done)
 }
 
-fn line(text: &mut String, fs: &dyn GuestFs, path: &GuestPath, name: &[u8]) -> Result<(), Failure> {
+fn line(text: &mut String, fs: &dyn GuestFs, path: &GuestPath, name: &[u8]) -> Result<(), Error> {
     let at = resolve(fs, path, Follow::ExcludeLast)?;
     let metadata = fs.lookup(&at)?.ok_or_else(|| missing(path))?;
     let target = match metadata.file_type {

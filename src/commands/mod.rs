@@ -18,7 +18,7 @@ use crate::guest;
 use crate::inject::Revealed;
 use crate::plan::{self, Target};
 use imgraft_vfs::block::BlockDevice;
-use imgraft_vfs::fs::{GuestFs, Mode};
+use imgraft_vfs::fs::Mode;
 use imgraft_vfs::image::{self, Source};
 use imgraft_vfs::transaction::{Access, Transaction};
 use imgraft_vfs::volume::{self, Chosen};
@@ -98,8 +98,17 @@ fn reveal(revealed: &[Revealed]) {
     }
 }
 
+/// Tells on standard error what the user should know.
+fn tell(notes: &[String]) {
+    let mut stderr = io::stderr().lock();
+    for note in notes {
+        // Who has closed standard error does not want to be told.
+        let _ = writeln!(stderr, "note: {}", printable(note));
+    }
+}
+
 /// Opens the guest's tree of an image for reading, under a shared lock that lives as long as the transaction.
-fn look(target: &Target) -> Result<(Transaction, Box<dyn GuestFs>), Failure> {
+fn look(target: &Target) -> Result<(Transaction, tree::Grown), Failure> {
     let Source { image, format, backing, state, .. } = &target.source;
     let txn = Transaction::begin_with(image, Access::Read, state)?;
     let disk = image::open_chain(txn.overlay(), image, *format, backing)?;
@@ -110,5 +119,5 @@ fn look(target: &Target) -> Result<(Transaction, Box<dyn GuestFs>), Failure> {
         volume::select_through(&any, wanted, &target.keys, &target.access, way, &guest::is_root).map_err(explained)?;
     let survey = Rc::new(RefCell::new(survey));
     let grown = tree::grow(opened.fs, &info, &survey, target, Mode::ReadOnly).map_err(explained)?;
-    Ok((txn, Box::new(grown.tree)))
+    Ok((txn, grown))
 }

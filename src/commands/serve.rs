@@ -1,6 +1,6 @@
 //! `imgraft serve`: an image for other programs, and the commit of what they write.
 
-use super::print;
+use super::{print, tell, tree};
 use crate::failure::{Exit, Failure, printable};
 use crate::guest;
 use crate::plan::Serve;
@@ -21,7 +21,9 @@ pub(super) fn run(plan: &Serve) -> Result<Exit, Failure> {
     let source = &plan.target.source;
     let edit = Edit::begin(source, &Destination::InPlace, access)?;
     let disk: Arc<dyn BlockDevice> = edit.disk();
-    let volume = volume::select_bytes(&disk, &plan.target.volume, &plan.target.keys, &guest::is_root)?;
+    let (selector, keys) = (&plan.target.volume, &plan.target.keys);
+    let (volume, survey) = volume::select_bytes(&disk, selector, keys, &guest::is_root)?;
+    tell(&tree::keyless(&survey, keys));
     let name = printable(&source.image.display().to_string());
     let description = format!("{} of {name}", volume.info);
     let listener = Arc::new(Listener::bind(&plan.address)?);

@@ -5,8 +5,9 @@ use crate::plan::Target;
 use imgraft_vfs::fs::tree::Tree;
 use imgraft_vfs::fs::{Features, GuestFs, Mode};
 use imgraft_vfs::kernel::Borrowed;
+use imgraft_vfs::path::Resolved;
 use imgraft_vfs::stage::ChangeSet;
-use imgraft_vfs::volume::{Survey, VolumeInfo, Volumes};
+use imgraft_vfs::volume::{Keys, Selector, Survey, VolumeInfo, Volumes};
 use imgraft_vfs::{Error, Result};
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -18,6 +19,8 @@ pub(super) struct Grown {
     pub(super) tree: Tree,
     pub(super) mounts: Mounts,
     volumes: Volumes,
+    /// Keys that are for no volume of the image, a clause each.
+    keyless: Vec<String>,
 }
 
 /// What changes on one volume of a tree.
@@ -42,9 +45,21 @@ pub(super) fn grow(
     mode: Mode,
 ) -> Result<Grown> {
     let mounts = Mounts::inspect(&*root, info, &survey.borrow(), &target.mounts)?;
+    let keyless = keyless(&survey.borrow(), &target.keys);
     let volumes = Volumes::new(Rc::clone(survey), info, &target.keys, &target.access, mode);
     let tree = mounts.tree(root, &volumes)?;
-    Ok(Grown { tree, mounts, volumes })
+    Ok(Grown { tree, mounts, volumes, keyless })
+}
+
+/// The keys that are for no volume of an image, a clause each: one set of keys may be for several images.
+pub(super) fn keyless(survey: &Survey, keys: &Keys) -> Vec<String> {
+    let encrypted: Vec<String> = survey.encrypted().map(VolumeInfo::name).collect();
+    let there = match encrypted.as_slice() {
+        [] => "nothing in the image is".to_owned(),
+        several => format!("there are {}", several.join(", ")),
+    };
+    let clause = |selector: &Selector| format!("--key {selector}: no encrypted volume is called so; {there}");
+    survey.keyless(keys).into_iter().map(clause).collect()
 }
 
 impl Part<'_> {
@@ -55,6 +70,17 @@ impl Part<'_> {
 }
 
 impl Grown {
+    /// What the user should know of what changes where.
+    pub(super) fn notes(&self, changes: &ChangeSet) -> Vec<String> {
+        let paths = changes.changes().iter().map(|change| &change.path);
+        [self.mounts.odd(&self.tree), self.mounts.covering(paths, &self.tree), self.keyless.clone()].concat()
+    }
+
+    /// The same of a path that is looked at. `path` is resolved.
+    pub(super) fn notes_of(&self, path: &Resolved) -> Vec<String> {
+        [self.mounts.covering(std::iter::once(path), &self.tree), self.keyless.clone()].concat()
+    }
+
     /// What changes where, the root first.
     pub(super) fn parts<'a>(&self, changes: &'a ChangeSet) -> Result<Vec<Part<'a>>> {
         let parts = self.tree.parts(changes).into_iter();

@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod facts;
 pub mod file_contexts;
 mod fstab;
+mod init;
 pub mod login_defs;
 pub mod mounts;
 pub mod network;
@@ -80,12 +81,18 @@ pub(crate) struct Reader<'a>(&'a dyn GuestFs);
 
 impl Reader<'_> {
     fn find(&self, path: &str, follow: Follow) -> Result<Option<(Resolved, FileType)>> {
-        let found = GuestPath::parse(path)
-            .and_then(|path| resolve(self.0, &path, follow))
-            .and_then(|at| Ok(self.0.lookup(&at)?.map(|metadata| (at, metadata.file_type))));
-        match found {
+        let Some(at) = self.place(path, follow)? else { return Ok(None) };
+        match self.0.lookup(&at) {
             Err(error) if is_shape(&error) => Ok(None),
-            other => other,
+            found => Ok(found?.map(|metadata| (at, metadata.file_type))),
+        }
+    }
+
+    /// Where a path leads, be there something or not.
+    fn place(&self, path: &str, follow: Follow) -> Result<Option<Resolved>> {
+        match GuestPath::parse(path).and_then(|path| resolve(self.0, &path, follow)) {
+            Err(error) if is_shape(&error) => Ok(None),
+            found => found.map(Some),
         }
     }
 

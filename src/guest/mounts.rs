@@ -2,13 +2,15 @@
 
 mod discovered;
 
+use super::init::Init;
 use super::{Reader, fstab};
+use discovered::{Found, Said};
 use fstab::{Disk, Spec};
 use imgraft_vfs::fs::GuestFs;
 use imgraft_vfs::fs::mounted::{SUBVOLUMES_MAX, names};
-use imgraft_vfs::fs::tree::{Mount, Refused, Tree};
+use imgraft_vfs::fs::tree::{Mount, Refused, Takes, Tree, check_count};
 use imgraft_vfs::fstab::{Entry, parse};
-use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::resolve::{Follow, resolve};
 use imgraft_vfs::volume::{Mark, Selector, Survey, VolumeInfo, Volumes};
 use imgraft_vfs::{Error, ErrorKind, Layer, Result};
@@ -37,6 +39,12 @@ const MADE_UP: [&str; 19] = [
     "sysfs",
     "tracefs",
 ];
+
+/// How many mounts of a kind are told of one by one.
+const NOTES_MAX: usize = 16;
+
+/// Who says what was typed.
+const GIVEN: &str = "--mount";
 
 /// Where a Linux has filesystems of its kernel and of its memory as soon as it runs: hier(7), file-hierarchy(7).
 const ALWAYS: [&str; 4] = ["/dev", "/proc", "/run", "/sys"];
@@ -67,7 +75,7 @@ pub struct Mounts {
     pub mounted: Vec<Planned>,
     /// Those that come with the root's own filesystem: subvolumes of a btrfs, which its kernel mounts.
     pub with_root: Vec<Planned>,
-    /// Those that its start leaves alone.
+    /// Those that its start leaves alone, and that somebody or something may mount later.
     pub left: Vec<Planned>,
     /// What is odd and was left out, a clause each.
     pub notes: Vec<String>,
@@ -84,6 +92,8 @@ pub struct Planned {
     pub origin: String,
     /// What is there.
     pub what: What,
+    /// What it takes for a place.
+    pub takes: Takes,
 }
 
 /// What is at a place.
@@ -103,13 +113,15 @@ pub enum What {
 impl Mounts {
     /// Reads what a guest says of its mounts. `root` is its root filesystem alone, on the volume `on`.
     ///
-    /// `Unsupported` for an fstab of more than a megabyte.
+    /// `Unsupported` for an fstab of more than a megabyte, or with more lines than a tree has mounts; the survey's error for a volume
+    /// that was given and is not there.
     pub fn inspect(root: &dyn GuestFs, on: &VolumeInfo, survey: &Survey, wanted: &Wanted) -> Result<Self> {
         let mut mounts = Self::default();
         for (path, selector) in &wanted.places {
             if let Some(selector) = selector {
-                let what = What::Volume(selector.clone());
-                mounts.mounted.push(Planned { path: path.clone(), origin: "--mount".to_owned(), what });
+                check_given(path, selector, survey)?;
+                let (path, origin, what) = (path.clone(), GIVEN.to_owned(), What::Volume(selector.clone()));
+                mounts.mounted.push(Planned { path, origin, what, takes: Takes::NewDirectory });
             }
         }
         if wanted.by == By::Nobody || !super::is_root(root)? {
@@ -124,7 +136,10 @@ impl Mounts {
             })
         };
         let (entries, notes) = parse(&text("/etc/fstab")?);
+        // Of subvolumes there may be more, and no more than fit into a megabyte.
+        check_count(entries.iter().filter(|entry| entry.path != GuestPath::root() && !is_subvolume(entry)).count())?;
         mounts.notes = notes;
+        let init = if entries.is_empty() { Init::Unknown } else { Init::inspect(&reader)? };
         let crypttab = if entries.iter().any(|entry| entry.spec.starts_with("/dev/mapper/")) {
             text("/etc/crypttab")?
         } else {
@@ -154,7 +169,8 @@ impl Mounts {
                 continue;
             }
             let origin = format!("line {} of /etc/fstab ({})", entry.line, entry.spec);
-            let mut planned = Planned { path: entry.path.clone(), origin, what: what(entry, &disk, &crypttab) };
+            let (path, what) = (entry.path.clone(), what(entry, &disk, &crypttab));
+            let mut planned = Planned { path, origin, what, takes: takes(entry, init) };
             // By automount(8) it is there as soon as somebody looks.
             if entry.has("noauto") && entry.value("x-systemd.automount").is_none() {
                 mounts.left.push(planned);
@@ -167,11 +183,17 @@ impl Mounts {
                 mounts.mounted.push(planned);
             }
         }
-        let named: Vec<GuestPath> = entries.into_iter().map(|entry| entry.path).collect();
-        let found = discovered::partitions(&reader, survey, &mounts)?;
-        mounts
-            .mounted
-            .extend(found.into_iter().filter(|planned| !named.contains(&planned.path) && !is_given(&planned.path)));
+        let said = |entry: Entry| {
+            let volume = match fstab::spec(&entry.spec, &disk) {
+                Spec::Volume(selector) => survey.find(&selector).ok().map(|info| info.name()),
+                _ => None,
+            };
+            Said { path: entry.path, volume }
+        };
+        let said: Vec<Said> = entries.into_iter().map(said).collect();
+        let Found { mounted, in_old_versions } = discovered::partitions(&reader, survey, &said)?;
+        mounts.mounted.extend(mounted.into_iter().filter(|planned| !is_given(&planned.path)));
+        mounts.left.extend(in_old_versions.into_iter().filter(|planned| !is_given(&planned.path)));
         Ok(mounts)
     }
 
@@ -187,6 +209,31 @@ impl Mounts {
         Err(Error::unsupported(Layer::Volume, message).with_guest_path(path).with_hint(hint))
     }
 
+    /// What to know of paths where something may be mounted later, a clause for each such place. The paths are resolved.
+    pub fn covering<'p>(&self, paths: impl Iterator<Item = &'p Resolved> + Clone, tree: &Tree) -> Vec<String> {
+        let covers = |place: &Resolved| {
+            let is_in = |path: &Resolved| {
+                let rest = path.as_bytes().strip_prefix(place.as_bytes());
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+            };
+            *place != Resolved::root() && paths.clone().any(is_in)
+        };
+        let left = self.left.iter().filter(|planned| tree.place_of(&planned.path).as_ref().is_some_and(covers));
+        let note = |Planned { path, origin, .. }: &Planned| {
+            format!("{origin} may be mounted at {path} later, and hides what lies there then")
+        };
+        in_short(left.map(note).collect())
+    }
+
+    /// What of the guest's mounts is odd and was left out, a clause each.
+    pub fn odd(&self, tree: &Tree) -> Vec<String> {
+        let left_out = tree.left_out().iter().filter_map(|left_out| {
+            let Planned { path, origin, .. } = self.mounted.get(left_out.number.checked_sub(1)?)?;
+            Some(format!("{origin} cannot be mounted at {path}, and is left out: {}", left_out.why))
+        });
+        self.notes.iter().cloned().chain(in_short(left_out.collect())).collect()
+    }
+
     /// The place of a part of the tree, as it is named.
     pub fn path(&self, number: usize) -> Option<GuestPath> {
         match number.checked_sub(1) {
@@ -198,7 +245,7 @@ impl Mounts {
     /// The tree of a guest, of which nothing but the root is opened yet. The numbers of its parts are places in
     /// [`mounted`](Self::mounted), from 1.
     pub fn tree(&self, root: Box<dyn GuestFs>, volumes: &Volumes) -> Result<Tree> {
-        let mounts = self.mounted.iter().map(|Planned { path, origin, what }| {
+        let mounts = self.mounted.iter().map(|Planned { path, origin, what, takes }| {
             let source = match what {
                 What::Volume(selector) => volumes.source(selector.clone(), path.clone()),
                 What::Unusable { reason, hint } => {
@@ -209,9 +256,52 @@ impl Mounts {
                     }))
                 }
             };
-            Mount { path: path.clone(), origin: origin.clone(), source }
+            Mount { path: path.clone(), origin: origin.clone(), source, takes: *takes }
         });
-        Tree::new(root, mounts.collect())
+        let tree = Tree::new(root, mounts.collect())?;
+        for left_out in tree.left_out() {
+            let place = left_out.number.checked_sub(1).and_then(|place| self.mounted.get(place));
+            // What was typed is not left out in silence.
+            if let Some(Planned { path, .. }) = place.filter(|planned| planned.origin == GIVEN) {
+                let message = format!("--mount VOLUME:{path}: {}", left_out.why);
+                return Err(Error::unsupported(Layer::Volume, message).with_hint("name a directory of the guest"));
+            }
+        }
+        Ok(tree)
+    }
+}
+
+/// The first of many notes, and how many more there are.
+fn in_short(mut notes: Vec<String>) -> Vec<String> {
+    let others = notes.len().saturating_sub(NOTES_MAX);
+    notes.truncate(NOTES_MAX);
+    if others > 0 {
+        notes.push(format!("the same of {others} more mounts"));
+    }
+    notes
+}
+
+/// Fails where a volume that was given is not there; what may be in a LUKS volume shows when it is needed.
+fn check_given(path: &GuestPath, selector: &Selector, survey: &Survey) -> Result<()> {
+    match survey.find(selector) {
+        Err(error) if error.kind() == ErrorKind::NotFound && survey.may_hide(selector) => Ok(()),
+        Err(error) => {
+            let names: Vec<String> = survey.volumes().iter().map(VolumeInfo::name).collect();
+            let message = format!("--mount {selector}:{path}: {}", error.message());
+            let hint = format!("--mount VOLUME:{path} takes one of {}", names.join(", "));
+            Err(Error::new(error.kind(), error.layer(), message).with_hint(hint))
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+/// What a line takes for a place: systemd makes one, and so does mount(8) where it is told to.
+fn takes(entry: &Entry, init: Init) -> Takes {
+    let is_made = ["x-mount.mkdir", "X-mount.mkdir"].iter().any(|option| entry.value(option).is_some());
+    match init {
+        _ if entry.has("bind") || entry.has("rbind") => Takes::Anything,
+        Init::Other if !is_made => Takes::Directory,
+        Init::Systemd | Init::Unknown | Init::Other => Takes::NewDirectory,
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a guest has mounted, for a report.
 
-use crate::failure::printable;
+use crate::failure::{Failure, printable};
 use crate::guest::mounts::{Mounts, Planned, What};
 use imgraft_vfs::volume::{Survey, VolumeInfo};
+use imgraft_vfs::{Error, ErrorKind};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -20,19 +21,25 @@ pub struct MountFacts {
     pub volume: Option<String>,
     /// What is in it.
     pub filesystem: Option<&'static str>,
-    /// Why a path that needs it is refused, or what is known of it only then.
+    /// Why a path that needs it is refused, or what is known of it only then; of one that cannot be mounted there, why.
     pub problem: Option<String>,
 }
 
 impl MountFacts {
-    /// All of a guest.
-    pub fn of_all(mounts: &Mounts, survey: &Survey) -> Vec<Self> {
-        let mounted = mounts.mounted.iter().map(|planned| Self::of(planned, survey, true));
+    /// All of a guest. `places` has what is wrong with the place of each that is mounted, in their order.
+    pub fn of_all(mounts: &Mounts, survey: &Survey, places: &[Option<Error>]) -> Vec<Self> {
+        let places = places.iter().map(Option::as_ref).chain(std::iter::repeat(None));
+        let mounted = mounts.mounted.iter().zip(places).map(|(planned, place)| {
+            // Of two at one place, one is mounted.
+            let mounted = place.is_none_or(|error| error.kind() == ErrorKind::Ambiguous);
+            Self { mounted, ..Self::of(planned, survey, place) }
+        });
         let with_root = mounts.with_root.iter().map(Self::with_root);
-        mounted.chain(with_root).chain(mounts.left.iter().map(|planned| Self::of(planned, survey, false))).collect()
+        let left = mounts.left.iter().map(|planned| Self { mounted: false, ..Self::of(planned, survey, None) });
+        mounted.chain(with_root).chain(left).collect()
     }
 
-    fn of(planned: &Planned, survey: &Survey, mounted: bool) -> Self {
+    fn of(planned: &Planned, survey: &Survey, place: Option<&Error>) -> Self {
         let (info, problem) = match &planned.what {
             What::Unusable { reason, .. } => (None, Some(reason.clone())),
             What::Volume(selector) => match survey.find(selector) {
@@ -43,10 +50,11 @@ impl MountFacts {
                 Err(error) => (None, Some(error.message().to_owned())),
             },
         };
+        let problem = place.map(|error| Failure::from(error).message).or(problem);
         Self {
             place: planned.path.to_string(),
             origin: printable(&planned.origin),
-            mounted,
+            mounted: true,
             volume: info.as_ref().map(VolumeInfo::name),
             filesystem: info.and_then(|info| info.signature).map(|signature| signature.name),
             problem: problem.map(|problem| printable(&problem)),

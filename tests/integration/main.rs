@@ -18,6 +18,7 @@ mod inspect;
 mod interrupted;
 mod locks;
 mod main_job;
+mod mounts;
 mod nbd;
 mod order;
 mod powered_off;

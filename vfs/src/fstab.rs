@@ -29,10 +29,13 @@ impl Entry {
     }
 }
 
+/// How many lines that are left out are told of one by one.
+const NOTES_MAX: usize = 16;
+
 /// The entries of an fstab, and what is odd and left out, a clause each.
 pub fn parse(text: &[u8]) -> (Vec<Entry>, Vec<String>) {
     let mut entries = Vec::new();
-    let mut notes = Vec::new();
+    let mut notes = Notes::default();
     for (line, text) in (1..).zip(text.split(|byte| *byte == b'\n')) {
         let mut fields = text.split(|byte| matches!(byte, b' ' | b'\t' | b'\r')).filter(|field| !field.is_empty());
         let (Some(spec), path) = (fields.next(), fields.next()) else { continue };
@@ -40,7 +43,7 @@ pub fn parse(text: &[u8]) -> (Vec<Entry>, Vec<String>) {
             continue;
         }
         let Some(path) = path else {
-            notes.push(format!("line {line} of /etc/fstab has one field, and is left out"));
+            notes.push(|| format!("line {line} of /etc/fstab has one field, and is left out"));
             continue;
         };
         let [filesystem, options] = [fields.next().unwrap_or(b"auto"), fields.next().unwrap_or(b"defaults")].map(plain);
@@ -51,10 +54,34 @@ pub fn parse(text: &[u8]) -> (Vec<Entry>, Vec<String>) {
         }
         match GuestPath::parse(&path) {
             Ok(path) => entries.push(Entry { line, spec: plain(spec), path, filesystem, options }),
-            Err(error) => notes.push(format!("line {line} of /etc/fstab is left out: {error}")),
+            Err(error) => notes.push(|| format!("line {line} of /etc/fstab is left out: {error}")),
         }
     }
-    (entries, notes)
+    (entries, notes.told())
+}
+
+/// What is left out.
+#[derive(Default)]
+struct Notes {
+    told: Vec<String>,
+    others: usize,
+}
+
+impl Notes {
+    fn push(&mut self, note: impl FnOnce() -> String) {
+        if self.told.len() < NOTES_MAX {
+            self.told.push(note());
+        } else {
+            self.others = self.others.saturating_add(1);
+        }
+    }
+
+    fn told(mut self) -> Vec<String> {
+        if self.others > 0 {
+            self.told.push(format!("{} more lines of /etc/fstab are left out", self.others));
+        }
+        self.told
+    }
 }
 
 fn plain(field: &[u8]) -> String {
@@ -115,6 +142,13 @@ mod tests {
         assert_eq!((entries[3].value("noauto"), entries[3].value("subvol")), (Some(""), None));
         assert_eq!(notes.len(), 2);
         assert!(notes[0].contains("line 10") && notes[1].contains("line 11") && notes[1].contains("'..'"), "{notes:?}");
+    }
+
+    #[test]
+    fn lines_that_are_left_out_are_told_of_to_an_end() {
+        let (entries, notes) = parse("x\n".repeat(NOTES_MAX + 3).as_bytes());
+        assert_eq!((entries.len(), notes.len()), (0, NOTES_MAX + 1));
+        assert_eq!(notes[NOTES_MAX], "3 more lines of /etc/fstab are left out");
     }
 
     #[test]

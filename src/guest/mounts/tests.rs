@@ -110,13 +110,23 @@ fn subvolumes_that_do_not_come_with_the_root() {
 #[test]
 fn what_was_typed_goes_before_what_the_guest_says() {
     let place = |name: &str| GuestPath::parse(name).unwrap();
-    let places = vec![(place("/boot"), Some(Selector::Label("b".into()))), (place("/tmp"), None)];
+    let places = vec![(place("/boot"), Some(Selector::Whole)), (place("/tmp"), None)];
     let text = "UUID=b /boot ext4\ntmpfs /tmp tmpfs\nUUID=h /home ext4\n";
     let wanted = Wanted { by: By::Guest, places: places.clone() };
     let mounts = inspect(guest(text), &wanted).unwrap();
-    assert_eq!(told(&mounts.mounted), ["/boot = Label(\"b\")", "/home = h"]);
+    assert_eq!(told(&mounts.mounted), ["/boot = Whole", "/home = h"]);
     let wanted = Wanted { by: By::Nobody, places: places.clone() };
-    assert_eq!(told(&inspect(guest(text), &wanted).unwrap().mounted), ["/boot = Label(\"b\")"]);
+    assert_eq!(told(&inspect(guest(text), &wanted).unwrap().mounted), ["/boot = Whole"]);
+    // One that is not there is no mount, whoever asks.
+    for by in [By::Guest, By::Nobody] {
+        let wanted = Wanted { by, places: vec![(place("/boot"), Some(Selector::Label("b".into())))] };
+        let error = inspect(guest(text), &wanted).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.hint()),
+            (ErrorKind::NotFound, Some("--mount VOLUME:/boot takes one of whole"))
+        );
+        assert!(error.to_string().starts_with("--mount label:b:/boot: no volume has the label"), "{error}");
+    }
     // What is no guest's root says nothing.
     let data = MemFs::builder().file("/etc/fstab", text);
     assert_eq!(told(&inspect(data, &Wanted::default()).unwrap().mounted), [""; 0]);
@@ -142,6 +152,33 @@ fn a_hostile_fstab_is_bounded() {
     let mounts = inspect(guest("UUID=x /a/../../etc ext4\nUUID=y //./home// ext4\n"), &Wanted::default()).unwrap();
     assert_eq!(told(&mounts.mounted), ["/home = y"]);
     assert_eq!(mounts.notes.len(), 1);
+}
+
+#[test]
+fn what_a_line_takes_for_its_place() {
+    let lines = "UUID=a /a ext4\nUUID=b /b ext4 x-mount.mkdir=0755\n/x /c none bind\ntmpfs /d tmpfs\n";
+    let init = |init: Builder| {
+        let mounts = inspect(init.file("/etc/os-release", "").file("/etc/fstab", lines), &Wanted::default()).unwrap();
+        mounts.mounted.iter().map(|planned| planned.takes).collect::<Vec<_>>()
+    };
+    use Takes::{Anything, Directory, NewDirectory};
+    assert_eq!(init(MemFs::builder().file("/sbin/init", "")), [Directory, NewDirectory, Anything, Directory]);
+    for guest in [MemFs::builder().symlink("/sbin/init", "/lib/systemd/systemd"), MemFs::builder()] {
+        assert_eq!(init(guest), [NewDirectory, NewDirectory, Anything, NewDirectory]);
+    }
+}
+
+#[test]
+fn lines_beyond_what_a_tree_takes_are_an_error_whatever_they_are() {
+    let lines = |count: usize, options: &str| {
+        (0..count).map(|number| format!("UUID=x /m{number} ext4 {options}\n")).collect::<String>()
+    };
+    for options in ["defaults", "noauto", "bind"] {
+        let fstab = format!("UUID=r / ext4\n{}", lines(1024, options));
+        inspect(guest(&fstab), &Wanted::default()).unwrap();
+        let error = inspect(guest(&lines(1025, options)), &Wanted::default()).unwrap_err();
+        assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains("more than 1024"), "{error}");
+    }
 }
 
 #[test]

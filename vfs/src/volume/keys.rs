@@ -64,6 +64,18 @@ impl Keys {
         self.of(info).next().is_some()
     }
 
+    /// The volumes that are named and are none of these, each once, in the order in which they were given.
+    pub(super) fn naming_none_of(&self, volumes: &[&VolumeInfo]) -> Vec<&Selector> {
+        let strangers = self.0.iter().filter(|key| !volumes.iter().any(|info| key.is_for(info)));
+        let mut named: Vec<&Selector> = Vec::new();
+        for selector in strangers.filter_map(|key| key.volume.as_ref()) {
+            if !named.contains(&selector) {
+                named.push(selector);
+            }
+        }
+        named
+    }
+
     /// The passphrases for a volume; those that name it come first.
     pub(super) fn of(&self, info: &VolumeInfo) -> impl Iterator<Item = &[u8]> {
         let fits = |named: bool| self.0.iter().filter(move |key| key.volume.is_some() == named && key.is_for(info));

@@ -228,14 +228,29 @@ pub enum Selector {
     Marked(Mark, String),
 }
 
+/// As it is typed: `auto`, `whole`, `3`, `label:NAME`, `uuid:UUID`, `GROUP/VOLUME`; a mark as in fstab.
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Whole => f.write_str("whole"),
+            Self::Index(index) => write!(f, "{index}"),
+            Self::Label(label) => write!(f, "label:{label}"),
+            Self::Uuid(uuid) => write!(f, "uuid:{uuid}"),
+            Self::Logical(name) => f.write_str(name),
+            Self::Marked(mark, value) => write!(f, "{}={value}", mark.name().to_ascii_uppercase()),
+        }
+    }
+}
+
 /// A mark of a filesystem or of a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// The UUID of a filesystem, in any case.
+    /// The UUID of a filesystem, as blkid(8) spells it: mount(8) takes it as a string.
     Uuid,
     /// The label of a filesystem.
     Label,
-    /// The UUID of a partition, in any case.
+    /// The UUID of a partition, likewise.
     PartUuid,
     /// The label of a partition.
     PartLabel,
@@ -254,12 +269,17 @@ impl Mark {
 
     /// Whether a volume has it.
     fn is_of(self, value: &str, info: &VolumeInfo) -> bool {
+        self.on(info) == Some(value)
+    }
+
+    /// The one of a volume, where there is one.
+    fn on(self, info: &VolumeInfo) -> Option<&str> {
         let signature = info.signature.as_ref();
         match self {
-            Self::Uuid => signature.is_some_and(|signature| signature.uuid.eq_ignore_ascii_case(value)),
-            Self::Label => signature.is_some_and(|signature| signature.label == value),
-            Self::PartUuid => info.part_uuid.eq_ignore_ascii_case(value),
-            Self::PartLabel => info.part_label == value,
+            Self::Uuid => signature.map(|signature| signature.uuid.as_str()),
+            Self::Label => signature.map(|signature| signature.label.as_str()),
+            Self::PartUuid => Some(&info.part_uuid),
+            Self::PartLabel => Some(&info.part_label),
         }
     }
 }

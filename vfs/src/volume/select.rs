@@ -1,6 +1,6 @@
 //! The choice of one volume of a disk.
 
-use super::{Base, Keys, Scheme, Selector, Survey, Volume, VolumeInfo, list, undivided};
+use super::{Base, Keys, Mark, Scheme, Selector, Survey, Volume, VolumeInfo, list, undivided};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{GuestFs, Mode};
@@ -54,16 +54,16 @@ pub struct Chosen {
     pub survey: Survey,
 }
 
-/// Chooses a volume for its bytes: a LUKS volume that there is no passphrase for is taken as it lies.
+/// Chooses a volume for its bytes: a LUKS volume that there is no passphrase for is taken as it lies. The volume, and all of the disk.
 pub fn select_bytes(
     disk: &Arc<dyn BlockDevice>,
     selector: &Selector,
     keys: &Keys,
     is_root: &dyn Fn(&dyn GuestFs) -> Result<bool>,
-) -> Result<Volume> {
+) -> Result<(Volume, Survey)> {
     let look = Look { access: &Access::userspace(), mode: Mode::ReadOnly, is_root };
-    let (volume, ..) = Choice { selector, keys, purpose: Purpose::Bytes }.make(disk, &look.opener())?;
-    Ok(volume)
+    let (volume, survey, _) = Choice { selector, keys, purpose: Purpose::Bytes }.make(disk, &look.opener())?;
+    Ok((volume, survey))
 }
 
 /// What a volume is chosen for.
@@ -180,7 +180,8 @@ fn named<'a>(survey: &'a Survey, selector: &Selector) -> Result<&'a VolumeInfo> 
             let is_logical = |volume: &VolumeInfo| matches!(volume.base, Base::Logical(_) | Base::Refused { .. });
             by_name(survey, "name", name, |volume| is_logical(volume) && volume.name() == *name)
         }
-        Selector::Marked(mark, value) => by_name(survey, mark.name(), value, |volume| mark.is_of(value, volume)),
+        Selector::Marked(mark, value) => by_name(survey, mark.name(), value, |volume| mark.is_of(value, volume))
+            .map_err(|error| in_other_letters(survey, *mark, value, error)),
         Selector::Whole if survey.table().scheme == Scheme::Whole => survey.volumes().first().ok_or_else(empty),
         Selector::Whole => Err(not_found("the disk has partitions, and is no volume itself".to_owned())),
         Selector::Auto => Err(not_found("only a root is looked for among all volumes".to_owned())),
@@ -203,6 +204,21 @@ impl Survey {
             found => found?,
         };
         self.through(&info, keys)
+    }
+}
+
+/// Adds to the error of a UUID that was not found which volume has it in other letters, capitals or small ones.
+fn in_other_letters(survey: &Survey, mark: Mark, value: &str, error: Error) -> Error {
+    let is_it = |volume: &&VolumeInfo| mark.on(volume).is_some_and(|on| on.eq_ignore_ascii_case(value));
+    let is_uuid = matches!(mark, Mark::Uuid | Mark::PartUuid) && error.kind() == ErrorKind::NotFound;
+    match survey.volumes().iter().find(is_it) {
+        Some(volume) if is_uuid => {
+            let (name, spelt) = (mark.name(), mark.on(volume).unwrap_or_default());
+            not_found(format!(
+                "no volume has the {name} {value:?}; {volume} has it as {spelt:?}, and mount(8) tells them apart"
+            ))
+        }
+        _ => error,
     }
 }
 

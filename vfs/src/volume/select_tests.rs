@@ -247,6 +247,24 @@ fn by_number() {
 }
 
 #[test]
+fn marks_are_taken_as_mount_takes_them() {
+    use crate::volume::{Mark, Survey, list};
+    let disk = disk(&[Part::Ext4(0xab, "data"), Part::Ext4(3, "root")]);
+    let survey = Survey::new(&disk, list(&disk).unwrap()).unwrap();
+    let find = |mark, value: &str| survey.find(&Selector::Marked(mark, value.to_owned()));
+    for (mark, value) in
+        [(Mark::Uuid, "00000000-0000-0000-0000-0000000000ab"), (Mark::PartUuid, "abcd0123-01"), (Mark::Label, "data")]
+    {
+        assert_eq!(find(mark, value).unwrap().name(), "1", "{value}");
+        let error = find(mark, &value.to_uppercase()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{value}");
+        let tells = error.to_string().contains(&format!("partition 1 has it as {value:?}"));
+        assert_eq!(tells, mark != Mark::Label, "{error}");
+    }
+    assert!(!find(Mark::Uuid, "cd").unwrap_err().to_string().contains("tells them apart"));
+}
+
+#[test]
 fn by_label_and_uuid() {
     let disk = disk(&[Part::Ext4(0xab, "data"), Part::Ext4(3, "twin"), Part::Ext4(5, "twin")]);
     let by = |selector| select_with(&disk, &selector, NEVER);

@@ -2,7 +2,7 @@
 
 use super::luks::{self, Unlocked};
 use super::lvm::{self, Assembled, Member};
-use super::{Base, Keys, Signature, Table, Volume, VolumeInfo, probe};
+use super::{Base, Keys, Selector, Signature, Table, Volume, VolumeInfo, probe};
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use std::sync::Arc;
@@ -151,6 +151,27 @@ impl Survey {
             State::Refused(error) => Some(error.repeated()),
             State::Open(_) => None,
         }
+    }
+
+    /// Whether what a selector names may be in a LUKS volume that is not open, and so be unknown.
+    pub fn may_hide(&self, selector: &Selector) -> bool {
+        let is_on_disk = matches!(selector, Selector::Auto | Selector::Whole | Selector::Index(_));
+        !is_on_disk && self.locks.iter().any(|lock| !matches!(lock.state, State::Open(_)))
+    }
+
+    /// The volumes that passphrases are given for and that are no encrypted ones, as far as that can be told.
+    pub fn keyless<'k>(&self, keys: &'k Keys) -> Vec<&'k Selector> {
+        let encrypted: Vec<&VolumeInfo> = self.encrypted().collect();
+        let mut named = keys.naming_none_of(&encrypted);
+        named.retain(|selector| !self.may_hide(selector));
+        named
+    }
+
+    /// The encrypted volumes.
+    pub fn encrypted(&self) -> impl Iterator<Item = &VolumeInfo> {
+        let is_it =
+            |info: &&VolumeInfo| info.signature.as_ref().is_some_and(|signature| signature.name == "crypto_LUKS");
+        self.volumes.iter().filter(is_it)
     }
 
     /// Why no passphrase at hand opens a LUKS volume; `None` where none was tried, or one did.

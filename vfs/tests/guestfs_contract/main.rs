@@ -92,11 +92,12 @@ fn mem() -> Option<Made> {
 
 /// A tree in which something is mounted, of which no case knows.
 fn tree() -> Option<Made> {
-    use imgraft_vfs::fs::tree::{Mount, Refused, Tree};
+    use imgraft_vfs::fs::tree::{Mount, Refused, Takes, Tree};
     use imgraft_vfs::{Error, ErrorKind, Layer};
     let error = Error::new(ErrorKind::NotFound, Layer::Volume, "nobody needs it");
     let path = imgraft_vfs::path::GuestPath::parse("/no/such/place").expect("a path");
-    let mount = Mount { path, origin: "a test".into(), source: Box::new(Refused(error)) };
+    let source = Box::new(Refused(error));
+    let mount = Mount { path, origin: "a test".into(), source, takes: Takes::NewDirectory };
     let fs = Tree::new(Box::new(imgraft_vfs::fs::mem::MemFs::new()), vec![mount]).expect("a tree");
     Some(Made { fs: Box::new(fs), judge: Box::new(|fs| fs), links: DirectoryLinks::Counted })
 }

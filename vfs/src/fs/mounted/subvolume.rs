@@ -51,7 +51,7 @@ pub fn names(spec: &str, root: Option<&str>, signature: Option<&Signature>) -> b
         value.filter(|value| !value.is_empty()).zip(signature).is_some_and(|(value, signature)| is_it(value, signature))
     };
     root == Some(spec)
-        || has(["UUID=", "/dev/disk/by-uuid/"], &|uuid, signature| uuid.eq_ignore_ascii_case(&signature.uuid))
+        || has(["UUID=", "/dev/disk/by-uuid/"], &|uuid, signature| uuid == signature.uuid)
         || has(["LABEL=", "/dev/disk/by-label/"], &|label, signature| label == signature.label)
 }
 
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn tables_of_distributions() {
-        let signature = Signature { name: "btrfs", label: "root".into(), uuid: "ABCD-1".into() };
+        let signature = Signature { name: "btrfs", label: "root".into(), uuid: "abcd-1".into() };
         let found = |table: &str| {
             let found = of_table(table.as_bytes(), &signature).into_iter();
             found.map(|found| format!("{} {}={}", found.path, found.option, found.value)).collect::<Vec<_>>()
@@ -93,10 +93,12 @@ mod tests {
         );
         // Without a line for the root; another filesystem; one that is left alone.
         assert_eq!(
-            found("LABEL=root /srv btrfs subvol=@srv\nUUID=\"ABCD-1\" /var auto subvol=/v"),
+            found("LABEL=root /srv btrfs subvol=@srv\nUUID=\"abcd-1\" /var auto subvol=/v"),
             ["/srv subvol=@srv", "/var subvol=/v"]
         );
         assert!(found("UUID=x / btrfs subvol=@\nUUID=y /home btrfs subvol=@home").is_empty());
+        // mount(8) takes a UUID as a string.
+        assert!(found("UUID=abcd-1 / btrfs subvol=@\nUUID=ABCD-1 /home btrfs subvol=@home").is_empty());
         assert!(found("UUID=abcd-1 /mnt btrfs noauto,subvol=/").is_empty());
         assert!(found("UUID=abcd-1 /snap btrfs subvol=\nLABEL= /x btrfs subvol=y").is_empty());
         assert_eq!(found(&"UUID=abcd-1 /x btrfs subvol=y\n".repeat(2000)).len(), SUBVOLUMES_MAX);

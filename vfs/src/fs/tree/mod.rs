@@ -33,63 +33,117 @@ pub struct Mount {
     pub origin: String,
     /// What.
     pub source: Box<dyn Source>,
+    /// What it takes for a place.
+    pub takes: Takes,
+}
+
+/// What a guest takes for the place of a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// A directory that is there, as mount(8) does.
+    Directory,
+    /// A directory, which is made where it is missing, as systemd does.
+    NewDirectory,
+    /// Whatever is there: files are bound over files.
+    Anything,
 }
 
 /// A guest's tree. Its parts have numbers: 0 is the root, the mounts follow from 1 in the order in which they were given.
 ///
-/// A mount hides what the filesystem below has at its place. One whose place is missing is there all the same, as systemd
-/// makes such places. A place that lies in another mount is taken as it is spelt: where a symbolic link turns out to be in it,
-/// the mount cannot be used.
+/// A mount hides what the filesystem below has at its place. Where the guest could not mount it there, since the place is a file, or
+/// the root itself by a symbolic link, it is left out, and costs nobody else anything. A place that lies in another mount is taken as
+/// it is spelt: where a symbolic link turns out to be in it, the mount cannot be used.
 #[derive(Debug)]
 pub struct Tree {
     parts: Vec<Part>,
     points: Points,
+    left_out: Vec<LeftOut>,
+}
+
+/// A mount that a tree is without.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// The number that it would have.
+    pub number: usize,
+    /// Why its place is none.
+    pub why: Error,
 }
 
 impl Tree {
     /// A tree of a root and what is mounted in it; nothing of that is opened yet.
     ///
-    /// `Unsupported` for more than [`MOUNTS_MAX`] mounts, and for one whose place is a link to the root. A place that cannot be
-    /// one, or that is given twice, is an error of the paths that need it.
+    /// `Unsupported` for more than [`MOUNTS_MAX`] mounts. A place that is given twice, or is missing and not made, is an error of the
+    /// paths that need it.
     pub fn new(root: Box<dyn GuestFs>, mounts: Vec<Mount>) -> Result<Self> {
-        if mounts.len() > MOUNTS_MAX {
-            let message = format!("{} filesystems are to be mounted, more than {MOUNTS_MAX}", mounts.len());
-            let hint = "--mount none leaves the guest's mounts out of account";
-            return Err(Error::unsupported(Layer::Volume, message).with_hint(hint));
-        }
+        check_count(mounts.len())?;
         let mut order: Vec<(usize, GuestPath)> =
             (1..).zip(&mounts).map(|(number, mount): (usize, _)| (number, mount.path.clone())).collect();
         // As systemd orders them: what another lies in comes before it.
         order.sort_by_key(|(_, path)| path.components().count());
         let mut parts = vec![Part::root(root)];
         parts.extend(mounts.into_iter().map(Part::new));
-        let mut points = Points::new();
+        let mut tree = Self { parts, points: Points::new(), left_out: Vec::new() };
         for (number, path) in order {
-            let Some([root, part]) = pair(&mut parts, number) else { continue };
-            let found = points.resolve(root.open_root()?, &path);
-            let at = match found {
-                Ok(at) if at == Resolved::root() => {
-                    let message = format!("{} is a link to the root, and {} mounts something there", path, part.origin);
-                    return Err(Error::unsupported(Layer::Volume, message).with_hint(part::way_out(&path)));
-                }
-                Ok(at) => at,
-                Err(error) if error.kind() == ErrorKind::Io => return Err(error),
-                Err(error) => {
-                    part.refuse(error);
-                    points::literal(&path)
-                }
-            };
-            part.at = at.clone();
-            if let Some(other) = points.number(&at) {
-                let one = parts.get(other).map(|part| part.origin.clone()).unwrap_or_default();
-                if let Some(part) = parts.get_mut(number) {
-                    let message = format!("so it is by {one}");
-                    part.refuse(Error::new(ErrorKind::Ambiguous, Layer::Volume, message));
-                }
-            }
-            points.put(at, number);
+            tree.place_part(number, &path)?;
         }
-        Ok(Self { parts, points })
+        Ok(tree)
+    }
+
+    fn place_part(&mut self, number: usize, path: &GuestPath) -> Result<()> {
+        let Some([root, part]) = pair(&mut self.parts, number) else { return Ok(()) };
+        let place = self.points.resolve(root.open_root()?, path).and_then(|at| {
+            let parent = at.parent().ok_or_else(|| unplaced("its place is the root, by a symbolic link"))?;
+            if self.points.route(&parent).0 == 0 {
+                let found = root.open_root()?.lookup(&at)?;
+                part.check_taken(found.map(|metadata| metadata.file_type))?;
+            }
+            Ok(at)
+        });
+        let at = match place {
+            Ok(at) => at,
+            Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+            // The guest cannot mount it, and shows what is there.
+            Err(why) if why.layer() == Layer::Path => {
+                self.left_out.push(LeftOut { number, why });
+                return Ok(());
+            }
+            Err(error) => {
+                part.refuse(error);
+                self.points.resolve(root.open_root()?, path).unwrap_or_else(|_| points::literal(path))
+            }
+        };
+        part.at = at.clone();
+        if let Some(other) = self.points.number(&at) {
+            let one = self.parts.get(other).map(|part| part.origin.clone()).unwrap_or_default();
+            if let Some(part) = self.parts.get_mut(number) {
+                let message = format!("{one} mounts something there, too");
+                part.refuse(Error::new(ErrorKind::Ambiguous, Layer::Volume, message));
+            }
+        }
+        self.points.put(at, number);
+        Ok(())
+    }
+
+    /// The mounts that it is without, in the order of their places.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// Why a path that lies in a part would be refused, as far as that can be told of its place; the part is not opened, but
+    /// those may be that its place lies in.
+    pub fn problem(&self, number: usize) -> Option<Error> {
+        if let Some(left_out) = self.left_out.iter().find(|left_out| left_out.number == number) {
+            return Some(left_out.why.repeated());
+        }
+        let part = self.parts.get(number)?;
+        part.check().and_then(|()| self.check_place(part)).err()
+    }
+
+    /// Where a path would lie as the place of a mount: nothing is opened for that, and what lies in a mount is taken as it is spelt.
+    /// `None` where it cannot be one.
+    pub fn place_of(&self, path: &GuestPath) -> Option<Resolved> {
+        let root = self.parts.first()?.open_root().ok()?;
+        self.points.resolve(root, path).ok()
     }
 
     /// What is to be changed in each part, in the part's own paths, by number; parts in which nothing changes are left out.
@@ -151,29 +205,36 @@ impl Tree {
         // Whoever comes here by a path has been told of the part around it already.
         let Ok(fs) = self.fs(number) else { return Ok(()) };
         let outer_point = self.part(number)?.at.components().count();
+        let inner_count = part.at.components().count().saturating_sub(outer_point);
         let mut here = Resolved::root();
         for name in part.at.components().skip(outer_point) {
             here = here.child(name);
-            let Some(metadata) = fs.lookup(&here)? else { return Ok(()) };
-            let reason = match metadata.file_type {
-                FileType::Directory => continue,
-                // It could not be resolved, and is refused for that.
-                FileType::Symlink if number == 0 => return Ok(()),
-                FileType::Symlink => "its place is one by a symbolic link in what is mounted around it",
-                _ => "its place is no directory",
-            };
-            return Err(Error::unsupported(Layer::Volume, reason));
+            let found = fs.lookup(&here)?.map(|metadata| metadata.file_type);
+            match found {
+                Some(FileType::Directory) => {}
+                // What could not be resolved is refused for that.
+                Some(FileType::Symlink) if number == 0 => return Ok(()),
+                Some(FileType::Symlink) => {
+                    let reason = "its place is one by a symbolic link in what is mounted around it";
+                    return Err(Error::unsupported(Layer::Volume, reason));
+                }
+                None => return part.check_taken(None),
+                Some(_) if here.components().count() < inner_count => {
+                    return Err(unplaced("its place lies below a file"));
+                }
+                other => return part.check_taken(other),
+            }
         }
         Ok(())
     }
 
-    /// The directory that a mount hides, where that is one.
+    /// The directory or the file that a mount hides, where that is one.
     fn hidden(&self, at: &Resolved) -> Result<Option<Metadata>> {
         let Some(parent) = at.parent() else { return Ok(None) };
         let (number, inner) = self.points.route(&parent);
         let name = at.file_name().unwrap_or_default();
         let found = self.fs(number)?.lookup(&inner.child(name))?;
-        Ok(found.filter(|metadata| metadata.file_type == FileType::Directory).map(|metadata| mark(number, metadata)))
+        Ok(found.filter(|metadata| metadata.file_type != FileType::Symlink).map(|metadata| mark(number, metadata)))
     }
 
     /// An error of a part, about a path of the tree.
@@ -217,6 +278,20 @@ impl Tree {
     }
 }
 
+/// Fails for more mounts than a tree takes.
+pub fn check_count(count: usize) -> Result<()> {
+    if count <= MOUNTS_MAX {
+        return Ok(());
+    }
+    let message = format!("{count} filesystems are to be mounted, more than {MOUNTS_MAX}");
+    Err(Error::unsupported(Layer::Volume, message).with_hint("--mount none leaves the guest's mounts out of account"))
+}
+
+/// The error of a place that is none.
+fn unplaced(reason: &str) -> Error {
+    Error::unsupported(Layer::Path, reason)
+}
+
 /// The root and another part.
 fn pair(parts: &mut [Part], number: usize) -> Option<[&mut Part; 2]> {
     let (root, others) = parts.split_first_mut()?;
@@ -234,7 +309,7 @@ impl Lookup for Tree {
         let (number, inner) = self.points.route(at);
         let found = match self.fs(number) {
             Ok(fs) => fs.lookup(&inner).map_err(|error| self.told(number, error))?,
-            // The directory itself can be shown without what is mounted on it, so that its neighbours can.
+            // What is there can be shown without what is mounted on it, so that its neighbours can.
             Err(error) if *inner == Resolved::root() => return self.hidden(at)?.map(Some).ok_or(error),
             Err(error) => return Err(error),
         };

@@ -1,8 +1,8 @@
 //! One filesystem of a tree, opened when it is first needed.
 
-use super::Mount;
+use super::{Mount, Takes, unplaced};
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::fs::GuestFs;
+use crate::fs::{FileType, GuestFs};
 use crate::path::{GuestPath, Resolved};
 use std::cell::OnceCell;
 use std::fmt::Debug;
@@ -39,8 +39,11 @@ pub(super) struct Part {
     pub(super) at: Resolved,
     /// Who says so.
     pub(super) origin: String,
+    takes: Takes,
     /// `None` for the root, which is open.
     source: Option<Box<dyn Source>>,
+    /// Why every path that needs it is refused, whatever the source.
+    refusal: Option<Error>,
     fs: OnceCell<Result<Box<dyn GuestFs>>>,
     /// What it is open for, once it is.
     purpose: Purpose,
@@ -49,18 +52,38 @@ pub(super) struct Part {
 impl Part {
     pub(super) fn root(fs: Box<dyn GuestFs>) -> Self {
         let fs = OnceCell::from(Ok(fs));
-        Self { at: Resolved::root(), origin: String::new(), source: None, fs, purpose: Purpose::Change }
+        let (at, origin, takes) = (Resolved::root(), String::new(), Takes::Anything);
+        Self { at, origin, takes, source: None, refusal: None, fs, purpose: Purpose::Change }
     }
 
     pub(super) fn new(mount: Mount) -> Self {
-        let Mount { path, origin, source } = mount;
+        let Mount { path, origin, source, takes } = mount;
         let at = super::points::literal(&path);
-        Self { at, origin, source: Some(source), fs: OnceCell::new(), purpose: Purpose::Look }
+        let (source, fs) = (Some(source), OnceCell::new());
+        Self { at, origin, takes, source, refusal: None, fs, purpose: Purpose::Look }
     }
 
     /// Gives every path that needs it this error.
     pub(super) fn refuse(&mut self, error: Error) {
-        self.source = Some(Box::new(Refused(error)));
+        self.refusal = Some(error);
+    }
+
+    /// Fails where it is refused.
+    pub(super) fn check(&self) -> Result<()> {
+        self.refusal.as_ref().map_or(Ok(()), |error| Err(error.repeated()))
+    }
+
+    /// Fails where the guest does not take what is at its place: `None` for nothing.
+    pub(super) fn check_taken(&self, found: Option<FileType>) -> Result<()> {
+        match (found, self.takes) {
+            (Some(FileType::Directory), _) | (_, Takes::Anything) | (None, Takes::NewDirectory) => Ok(()),
+            (Some(_), _) => Err(unplaced("its place is no directory")),
+            // What is put there is seen until somebody makes the place.
+            (None, Takes::Directory) => {
+                let reason = "its place is missing, and nothing in the guest makes it";
+                Err(Error::unsupported(Layer::Volume, reason))
+            }
+        }
     }
 
     /// The filesystem of a part that is the root.
@@ -75,7 +98,8 @@ impl Part {
 
     /// The filesystem, opened now if it was not; `check` is asked before.
     pub(super) fn fs(&self, check: impl FnOnce() -> Result<()>) -> Result<&dyn GuestFs> {
-        let open = || check().and_then(|()| self.open(Purpose::Look)).map_err(|cause| self.needed(cause));
+        let checked = || self.check().and_then(|()| check());
+        let open = || checked().and_then(|()| self.open(Purpose::Look)).map_err(|cause| self.needed(cause));
         match self.fs.get_or_init(open) {
             Ok(fs) => Ok(&**fs),
             Err(error) => Err(error.repeated()),
@@ -131,6 +155,6 @@ impl Part {
 }
 
 /// What to do about a mount that is not as the guest says.
-pub(super) fn way_out(path: &GuestPath) -> String {
+fn way_out(path: &GuestPath) -> String {
     format!("--mount VOLUME:{path} says what is mounted there, --mount none:{path} that nothing is")
 }

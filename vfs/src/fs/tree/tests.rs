@@ -42,12 +42,12 @@ fn text(tree: &dyn GuestFs, name: &str) -> Result<String> {
 
 fn mount(log: &Log, name: &'static str, fs: Builder) -> Mount {
     let source = Box::new(Held { fs: fs.build().unwrap(), name, log: Rc::clone(log) });
-    Mount { path: path(name), origin: format!("line of {name}"), source }
+    Mount { path: path(name), origin: format!("line of {name}"), source, takes: Takes::NewDirectory }
 }
 
 fn broken(name: &str, kind: ErrorKind) -> Mount {
     let source = Box::new(Refused(Error::new(kind, Layer::Volume, "no such volume").with_hint("of the volume")));
-    Mount { path: path(name), origin: format!("line of {name}"), source }
+    Mount { path: path(name), origin: format!("line of {name}"), source, takes: Takes::NewDirectory }
 }
 
 /// What a test's root has: directories for mounts with something hidden in them, and links over them.
@@ -174,16 +174,35 @@ fn a_place_is_resolved_inside_the_guest() {
         assert_eq!(text(&tree, place).unwrap(), "mounted", "{name}");
         assert_eq!(text(&tree, &format!("{name}/x")).unwrap(), "mounted", "{name}");
     }
-    // Nothing is mounted over the root by way of a link.
-    let error = grown(one("/top")).unwrap_err();
-    assert!(error.to_string().contains("/top is a link to the root") && error.hint().unwrap().contains("none:/top"));
-    // A place that is no directory, or none at all, is an error of those who need it.
-    let tree = grown([one("/file"), one("/loop"), one("/loop/deep")].into_iter().flatten().collect()).unwrap();
+    // What no guest could mount costs nobody else anything: over the root by way of a link, over a file, at the end of a loop.
+    let mounts = || ["/top", "/file", "/loop", "/loop/deep", "/home"].into_iter().flat_map(one).collect::<Vec<_>>();
+    let tree = grown(mounts()).unwrap();
+    let told: Vec<(usize, String)> =
+        tree.left_out().iter().map(|left_out| (left_out.number, left_out.why.message().to_owned())).collect();
+    let reasons: [(usize, &str); 4] = [
+        (1, "its place is the root, by a symbolic link"),
+        (2, "its place is no directory"),
+        (3, "more than 40 symbolic links (a loop)"),
+        (4, "more than 40 symbolic links (a loop)"),
+    ];
+    assert_eq!(told, reasons.map(|(number, why)| (number, why.to_owned())));
     assert_eq!(text(&tree, "/etc/hostname").unwrap(), "root");
+    assert_eq!(text(&tree, "/top/etc/hostname").unwrap(), "root");
+    assert_eq!(text(&tree, "/file").unwrap(), "");
+    assert_eq!(text(&tree, "/home/x").unwrap(), "mounted");
     let error = at(&tree, "/file/x").unwrap_err();
-    assert!(format!("{error:?}").contains("its place is no directory"), "{error:?}");
+    assert_eq!((error.kind(), error.layer()), (ErrorKind::WrongType, Layer::Path), "{error:?}");
     assert_eq!(at(&tree, "/loop/x").unwrap_err().kind(), ErrorKind::Denied);
     assert!(!log.borrow().iter().any(|line| line.contains("/file") || line.contains("/loop")), "{log:?}");
+    let problems: Vec<bool> = (0..=6).map(|number| tree.problem(number).is_some()).collect();
+    assert_eq!(problems, [false, true, true, true, true, false, false]);
+    // A file may be bound over one: who needs that is refused, and its directory can be listed.
+    let over = Mount { takes: Takes::Anything, ..broken("/file", ErrorKind::Unsupported) };
+    let tree = grown(vec![over]).unwrap();
+    assert!(tree.left_out().is_empty());
+    let file = at(&tree, "/file").unwrap();
+    assert_eq!(tree.lookup(&file).unwrap().unwrap().file_type, FileType::Regular);
+    assert_eq!(read_file(&tree, &file, 10).unwrap_err().layer(), Layer::Volume);
     // One that is missing is made when the guest starts.
     let tree = grown(one("/new")).unwrap();
     assert_eq!(text(&tree, "/new/x").unwrap(), "mounted");
@@ -191,6 +210,36 @@ fn a_place_is_resolved_inside_the_guest() {
     assert!(entries.iter().any(|entry| entry.name == b"new" && entry.file_type == FileType::Directory));
     let tree = grown(one("/srv/deep/new")).unwrap();
     assert_eq!(text(&tree, "/srv/deep/new/x").unwrap(), "mounted");
+}
+
+#[test]
+fn a_missing_place_that_nobody_makes_is_an_error_of_the_paths_below_it() {
+    let log = Log::default();
+    let takes = |takes, name| Mount { takes, ..mount(&log, name, MemFs::builder().file("/x", "mounted")) };
+    let grown = |what| {
+        let mounts = ["/new", "/home/new", "/home/there", "/srv/homes"].map(|name| takes(what, name));
+        let home = takes(Takes::Directory, "/home");
+        let home = Mount { source: mount(&log, "/home", MemFs::builder().dir("/there")).source, ..home };
+        Tree::new(Box::new(root().build().unwrap()), mounts.into_iter().chain([home]).collect()).unwrap()
+    };
+    let tree = grown(Takes::Directory);
+    // Nothing but what the place lies in is opened for that.
+    let problems: Vec<bool> = (1..=5).map(|number| tree.problem(number).is_some()).collect();
+    assert_eq!(problems, [true, true, false, false, false]);
+    assert_eq!(*log.borrow(), ["/home Look"]);
+    for name in ["/new/x", "/home/new/x"] {
+        let error = at(&tree, name).unwrap_err();
+        assert!(format!("{error:?}").contains("its place is missing"), "{name}: {error:?}");
+        assert_eq!((error.kind(), error.layer()), (ErrorKind::Unsupported, Layer::Volume), "{name}");
+    }
+    for name in ["/srv/homes/x", "/home/there/x"] {
+        assert_eq!(text(&tree, name).unwrap(), "mounted", "{name}");
+    }
+    let tree = grown(Takes::NewDirectory);
+    assert!((1..=5).all(|number| tree.problem(number).is_none()));
+    for name in ["/new/x", "/home/new/x"] {
+        assert_eq!(text(&tree, name).unwrap(), "mounted", "{name}");
+    }
 }
 
 #[test]
@@ -212,8 +261,14 @@ fn a_place_in_another_mount_is_none_by_a_link() {
         let error = at(&tree, "/home/log/x").unwrap_err();
         assert!(format!("{error:?}").contains("by a symbolic link"), "{error:?}");
     }
-    let error = at(&grown(MemFs::builder().file("/log", "")), "/home/log/x").unwrap_err();
+    let tree = grown(MemFs::builder().file("/log", ""));
+    let error = at(&tree, "/home/log/x").unwrap_err();
+    assert_eq!((error.kind(), error.layer()), (ErrorKind::WrongType, Layer::Path));
+    let file = at(&tree, "/home/log").unwrap();
+    assert_eq!(tree.lookup(&file).unwrap().unwrap().file_type, FileType::Regular);
+    let error = read_file(&tree, &file, 10).unwrap_err();
     assert_eq!((error.kind(), error.layer()), (ErrorKind::Unsupported, Layer::Volume));
+    assert!(format!("{error:?}").contains("its place is no directory") && tree.problem(1).is_some(), "{error:?}");
 }
 
 #[test]

@@ -1,0 +1,62 @@
+//! What starts a guest.
+
+use super::Reader;
+use imgraft_vfs::Result;
+use imgraft_vfs::resolve::Follow;
+
+/// Where systemd is, in a guest that has it.
+const SYSTEMD: [&str; 2] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
+
+/// What the kernel starts first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Init {
+    /// systemd.
+    Systemd,
+    /// Another one: sysvinit, OpenRC on busybox, runit.
+    Other,
+    /// It is not on the root, but on a /usr of its own, or nowhere.
+    Unknown,
+}
+
+impl Init {
+    pub(super) fn inspect(reader: &Reader<'_>) -> Result<Self> {
+        if !reader.exists("/sbin/init")? {
+            // Where there is no other, an initrd starts this one.
+            for path in SYSTEMD {
+                if reader.exists(path)? {
+                    return Ok(Self::Systemd);
+                }
+            }
+            return Ok(Self::Unknown);
+        }
+        // A link that leads nowhere may lead to a /usr of its own.
+        let target = reader.place("/sbin/init", Follow::All)?;
+        Ok(match target {
+            Some(at) if at.file_name() == Some(b"systemd") => Self::Systemd,
+            _ => Self::Other,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use imgraft_vfs::fs::mem::MemFs;
+
+    #[test]
+    fn inits_of_distributions() {
+        let fs = MemFs::builder;
+        for (tree, expected) in [
+            (fs().symlink("/sbin", "usr/sbin").symlink("/usr/sbin/init", "../lib/systemd/systemd"), Init::Systemd),
+            (fs().symlink("/sbin/init", "/lib/systemd/systemd").symlink("/lib", "usr/lib"), Init::Systemd),
+            (fs().file("/usr/lib/systemd/systemd", ""), Init::Systemd),
+            (fs().symlink("/sbin/init", "/bin/busybox").file("/bin/busybox", ""), Init::Other),
+            (fs().file("/sbin/init", "").file("/lib/systemd/systemd", ""), Init::Other),
+            (fs().symlink("/sbin/init", "init"), Init::Other),
+            (fs().symlink("/sbin", "usr/sbin"), Init::Unknown),
+            (fs().dir("/usr/lib/systemd/system"), Init::Unknown),
+        ] {
+            assert_eq!(Init::inspect(&Reader(&tree.build().unwrap())).unwrap(), expected);
+        }
+    }
+}
