@@ -46,15 +46,18 @@ impl Store {
             }
             let near = if step == 0 { goal.saturating_sub(self.superblock.group_start(number)) } else { 0 };
             let near = u32::try_from(near >> shift).unwrap_or(0);
-            let Some(run) = self.block_bitmap(number)?.find(near, want) else {
-                return Err(group.damaged("it has no free blocks and counts some"));
-            };
-            if run.len >= acceptable || (step == 0 && run.start == near) {
-                best = Some((number, run));
-                break;
-            }
-            if best.is_none_or(|(_, best)| best.len < run.len) {
-                best = Some((number, run));
+            let bitmap = self.block_bitmap(number)?;
+            if best.is_none_or(|(_, best)| best.len < bitmap.longest()) {
+                let Some(run) = bitmap.find(near, want) else {
+                    return Err(group.damaged("it has no free blocks and counts some"));
+                };
+                if run.len >= acceptable || (step == 0 && run.start == near) {
+                    best = Some((number, run));
+                    break;
+                }
+                if best.is_none_or(|(_, best)| best.len < run.len) {
+                    best = Some((number, run));
+                }
             }
             looked += 1;
             if looked >= GROUPS_MAX {

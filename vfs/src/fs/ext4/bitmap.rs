@@ -1,5 +1,7 @@
 //! Bitmaps: which blocks or inodes of a group are in use.
 
+use std::cell::Cell;
+
 /// A range of bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BitRun {
@@ -10,20 +12,24 @@ pub(super) struct BitRun {
 /// The bitmap of a group; bits past its end count as set.
 #[derive(Clone, Debug)]
 pub(super) struct Bitmap {
+    /// A multiple of 8, as every block is.
     bytes: Vec<u8>,
     /// How many bits mean something.
     len: u32,
+    /// No range of clear bits is longer than this, as far as [`find`](Self::find) has found out: where free space is in
+    /// small pieces, nobody looks for a large one twice.
+    longest: Cell<u32>,
 }
 
 impl Bitmap {
     /// Takes the bytes of a bitmap whose first `len` bits mean something.
     pub(super) fn new(bytes: Vec<u8>, len: u32) -> Self {
-        Self { bytes, len }
+        Self { bytes, len, longest: Cell::new(u32::MAX) }
     }
 
     /// A bitmap with nothing in use, and the bits past its end set as mke2fs does.
     pub(super) fn empty(bytes: usize, len: u32) -> Self {
-        let mut bitmap = Self { bytes: vec![0; bytes], len };
+        let mut bitmap = Self::new(vec![0; bytes], len);
         let bits = u32::try_from(bytes.saturating_mul(8)).unwrap_or(u32::MAX);
         bitmap.set(BitRun { start: len, len: bits.saturating_sub(len) });
         bitmap
@@ -50,6 +56,7 @@ impl Bitmap {
 
     /// Clears a range of bits.
     pub(super) fn clear(&mut self, run: BitRun) {
+        self.longest.set(u32::MAX);
         self.each(run, |byte, mask| *byte &= !mask);
     }
 
@@ -70,7 +77,7 @@ impl Bitmap {
 
     /// Whether all bits of a range are set.
     pub(super) fn all_set(&self, run: BitRun) -> bool {
-        (run.start..run.start.saturating_add(run.len)).all(|bit| self.get(bit))
+        self.pass(run.start, |word| word) >= run.start.saturating_add(run.len).min(self.len)
     }
 
     /// How many bits are clear.
@@ -84,45 +91,32 @@ impl Bitmap {
 
     /// The first clear bits at or after `from`, at most `want` of them.
     pub(super) fn next_clear(&self, from: u32, want: u32) -> Option<BitRun> {
-        let start = self.first_clear(from)?;
-        let end = start.saturating_add(want.max(1)).min(self.len);
-        let mut stop = start;
-        while stop < end {
-            let byte = usize::try_from(stop / 8).ok().and_then(|index| self.bytes.get(index)).copied();
-            if stop % 8 == 0 && byte == Some(0) && end - stop >= 8 {
-                stop += 8;
-            } else if !self.get(stop) {
-                stop += 1;
-            } else {
-                break;
-            }
+        let start = self.pass(from, |word| word);
+        if start >= self.len {
+            return None;
         }
+        let stop = self.pass(start, |word| !word).min(start.saturating_add(want.max(1)));
         Some(BitRun { start, len: stop - start })
     }
 
-    fn first_clear(&self, from: u32) -> Option<u32> {
-        let mut bit = from;
-        while bit < self.len {
-            if !self.get(bit) {
-                return Some(bit);
+    /// The first bit at or after `from` that is clear in what `passed` makes of its word; the end where there is none.
+    fn pass(&self, from: u32, passed: impl Fn(u64) -> u64) -> u32 {
+        let words = usize::try_from(from / 64).ok().and_then(|first| self.bytes.as_chunks().0.get(first..));
+        let mut asked = u64::MAX << (from % 64);
+        for (bit, word) in (from / 64 * 64..self.len).step_by(64).zip(words.unwrap_or_default()) {
+            let found = !passed(u64::from_le_bytes(*word)) & asked;
+            if found != 0 {
+                return bit.saturating_add(found.trailing_zeros()).min(self.len);
             }
-            bit += 1;
-            if bit.is_multiple_of(8) {
-                // A long range in use is passed over by eight bytes at a time, then byte by byte.
-                let rest = usize::try_from(bit / 8).ok().and_then(|index| self.bytes.get(index..)).unwrap_or_default();
-                let words =
-                    rest.as_chunks().0.iter().take_while(|word| **word == [0xff_u8; 8]).count().saturating_mul(8);
-                let after = rest.get(words..).unwrap_or_default().iter().take_while(|byte| **byte == 0xff).count();
-                let full = words.saturating_add(after);
-                bit = bit.saturating_add(u32::try_from(full.saturating_mul(8)).unwrap_or(u32::MAX));
-            }
+            asked = u64::MAX;
         }
-        None
+        self.len
     }
 
     /// Clear bits for `want`: at `goal` itself where it is clear, else the first range after the goal, then before it,
     /// that is long enough, else the longest.
     pub(super) fn find(&self, goal: u32, want: u32) -> Option<BitRun> {
+        let want = want.min(self.longest.get());
         if !self.get(goal) {
             let run = self.next_clear(goal, want)?;
             // Going on where the file is keeps its extents few even where the range is a little short.
@@ -143,7 +137,13 @@ impl Bitmap {
                 bit = run.start.saturating_add(run.len);
             }
         }
+        self.longest.set(best.map_or(0, |best| best.len));
         best
+    }
+
+    /// How long a range of clear bits can be at most, as far as that is known.
+    pub(super) fn longest(&self) -> u32 {
+        self.longest.get()
     }
 }
 
@@ -177,6 +177,45 @@ mod tests {
                 for from in 0..len {
                     let expected = (from <= clear).then_some(BitRun { start: clear, len: 1 });
                     assert_eq!(bitmap.next_clear(from, 5), expected, "{clear} of {len} from {from}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_search_has_found_out_changes_no_answer() {
+        // A linear congruential generator: the same numbers every time.
+        let mut seed = 1_u64;
+        let mut number = move |below: u32| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            u32::try_from(seed >> 33).unwrap() % below
+        };
+        for len in [64, 130, 500, 512] {
+            let mut bitmap = Bitmap::empty(64, len);
+            for _ in 0..2000 {
+                let run = BitRun { start: number(len), len: 1 + number(9) };
+                match number(5) {
+                    0 => bitmap.clear(BitRun { len: run.len.min(len - run.start), ..run }),
+                    1 | 2 => bitmap.set(run),
+                    _ => {
+                        let (goal, want) = (number(len), 1 + number(20));
+                        let bits = |from: u32| (from..len).take_while(|bit| !bitmap.get(*bit)).count();
+                        let longest = (0..len).map(bits).max().and_then(|len| u32::try_from(len).ok()).unwrap();
+                        let found = bitmap.find(goal, want);
+                        let anew = Bitmap::new(bitmap.bytes().to_vec(), len).find(goal, want.min(longest));
+                        assert_eq!(found, anew, "{want} of {len} at {goal}");
+                        assert!(bitmap.longest() >= longest, "{longest} of {len}");
+                        assert!(
+                            found
+                                .is_none_or(|found| (found.start..found.start + found.len).all(|bit| !bitmap.get(bit)))
+                        );
+                        if let Some(found) = found.filter(|found| found.start != goal) {
+                            assert_eq!(found.len, want.min(longest));
+                        }
+                        if let Some(found) = found.filter(|_| number(2) == 0) {
+                            bitmap.set(found);
+                        }
+                    }
                 }
             }
         }
