@@ -49,10 +49,34 @@ pub(super) struct Slot<'b> {
     pub(super) file_type: Option<FileType>,
 }
 
-impl Slot<'_> {
-    /// The bytes that it needs for itself; the rest may go to another.
-    fn used(&self) -> usize {
-        if self.inode == 0 { 0 } else { entry_length(self.name.len()) }
+/// What stands before the name in a slot.
+#[derive(Clone, Copy)]
+struct Head {
+    offset: usize,
+    length: usize,
+    inode: u32,
+    /// The length of the name.
+    name: usize,
+    kind: u8,
+}
+
+impl Head {
+    /// Reads what is at a byte of the entries of a block of `size` bytes; `None` where that is too near to their end.
+    fn read(entries: &[u8], offset: usize, size: usize) -> Option<Self> {
+        let header = entries.get(offset..)?.first_chunk::<HEADER>()?;
+        let ([inode @ .., _, _, _, _], [_, _, _, _, length @ .., name, kind]) = (header, header);
+        Some(Self {
+            offset,
+            length: stored_length(u16::from_le_bytes(*length), size),
+            inode: u32::from_le_bytes(*inode),
+            name: usize::from(*name),
+            kind: *kind,
+        })
+    }
+
+    /// The bytes that the slot needs for itself; the rest may go to another.
+    fn used(self) -> usize {
+        if self.inode == 0 { 0 } else { entry_length(self.name) }
     }
 }
 
@@ -151,12 +175,19 @@ impl DirBlock {
 
     /// All slots in their order.
     pub(super) fn slots(&self) -> impl Iterator<Item = Slot<'_>> {
+        self.heads().map_while(|head| self.slot(head))
+    }
+
+    /// The headers of all slots in their order.
+    fn heads(&self) -> impl Iterator<Item = Head> + use<'_> {
         // Parsed blocks have no bad slot, and the methods here keep it so.
+        let bytes = self.bytes.get(..self.end()).unwrap_or_default();
+        let size = self.bytes.len();
         let mut offset = 0_usize;
         std::iter::from_fn(move || {
-            let slot = self.slot(offset).filter(|slot| slot.length > 0)?;
-            offset = offset.saturating_add(slot.length);
-            Some(slot)
+            let head = Head::read(bytes, offset, size).filter(|head| head.length > 0)?;
+            offset = offset.saturating_add(head.length);
+            Some(head)
         })
     }
 
@@ -167,8 +198,13 @@ impl DirBlock {
 
     /// The entry of this name.
     pub(super) fn find(&self, name: &[u8]) -> Option<Slot<'_>> {
-        // Many names begin alike.
-        self.entries().find(|slot| slot.name.last() == name.last() && slot.name == name)
+        let ends_alike = |head: &Head| {
+            let last = head.offset.saturating_add(HEADER).saturating_add(name.len()).checked_sub(1);
+            last.and_then(|last| self.bytes.get(last)) == name.last()
+        };
+        // Many names begin alike, and are as long.
+        let alike = self.heads().filter(|head| head.name == name.len() && ends_alike(head) && head.inode != 0);
+        alike.filter_map(|head| self.slot(head)).find(|slot| slot.name == name)
     }
 
     /// Puts an entry into the first slot with room; the name is not looked for first. Names that cannot be are
@@ -181,9 +217,9 @@ impl DirBlock {
             return Err(Error::new(ErrorKind::Invalid, Layer::Filesystem, "an entry cannot name inode 0"));
         }
         let need = entry_length(name.len());
-        let found = self.slots().find(|slot| slot.length.saturating_sub(slot.used()) >= need);
-        let Some(slot) = found else { return Ok(Placed::Full) };
-        let (before, length, used) = (slot.offset, slot.length, slot.used());
+        let found = self.heads().find(|head| head.length.saturating_sub(head.used()) >= need);
+        let Some(head) = found else { return Ok(Placed::Full) };
+        let (before, length, used) = (head.offset, head.length, head.used());
         if used > 0 {
             self.put_length(before, used)?;
         }
@@ -235,37 +271,33 @@ impl DirBlock {
         }
     }
 
-    /// The slot at a byte, without a look at whether it is well formed; `None` where there is none.
-    fn slot(&self, offset: usize) -> Option<Slot<'_>> {
-        let (header, rest) = self.bytes.get(offset..self.end())?.split_first_chunk::<HEADER>()?;
-        let [i0, i1, i2, i3, l0, l1, name_length, kind] = *header;
-        let inode = u32::from_le_bytes([i0, i1, i2, i3]);
-        let length = stored_length(u16::from_le_bytes([l0, l1]), self.bytes.len());
+    /// The slot behind a header, without a look at whether it is well formed; `None` where the block has no room for the
+    /// name.
+    fn slot(&self, head: Head) -> Option<Slot<'_>> {
+        let Head { offset, length, inode, name, kind } = head;
+        let name = self.bytes.get(offset..self.end())?.get(HEADER..)?.get(..name)?;
         let file_type = match self.format.file_types {
             FileTypes::Stored => type_of(kind),
             FileTypes::Absent => None,
         };
-        Some(Slot { offset, length, inode, name: rest.get(..usize::from(name_length))?, file_type })
+        Some(Slot { offset, length, inode, name, file_type })
     }
 
     /// Checks the slot at a byte, and gives its length.
     fn checked_slot(&self, offset: usize) -> Result<usize> {
         let wrong = |what: &str| corrupt(format!("directory entry at byte {offset} of its block: {what}"));
-        let bytes = self.bytes.get(offset..self.end()).unwrap_or_default();
-        let Some([.., l0, l1, name_length, kind]) = bytes.first_chunk::<HEADER>().copied() else {
-            return Err(wrong("no room for it"));
-        };
-        let length = stored_length(u16::from_le_bytes([l0, l1]), self.bytes.len());
-        let name_length = usize::from(name_length);
-        if !length.is_multiple_of(4) || length < entry_length(name_length.max(1)) {
+        let bytes = self.bytes.get(..self.end()).unwrap_or_default();
+        let Some(head) = Head::read(bytes, offset, self.bytes.len()) else { return Err(wrong("no room for it")) };
+        let Head { length, kind, .. } = head;
+        if !length.is_multiple_of(4) || length < entry_length(head.name.max(1)) {
             return Err(wrong("impossible length"));
         }
-        match bytes.len().checked_sub(length) {
+        match bytes.len().saturating_sub(offset).checked_sub(length) {
             None => return Err(wrong("longer than the block")),
             Some(rest) if rest != 0 && rest < entry_length(1) => return Err(wrong("too near to the end of the block")),
             Some(_) => {}
         }
-        let Some(slot) = self.slot(offset) else { return Err(wrong("impossible name")) };
+        let Some(slot) = self.slot(head) else { return Err(wrong("impossible name")) };
         if slot.inode != 0 && (slot.name.is_empty() || has_forbidden(slot.name)) {
             return Err(wrong("impossible name"));
         }

@@ -193,16 +193,34 @@ impl Store {
     /// The inode at a path; `None` where it, or a directory before it, is missing, and `WrongType` where something
     /// before it is no directory.
     pub(super) fn walk(&self, at: &Resolved) -> Result<Option<Inode>> {
-        let mut inode = self.named_inode(ROOT)?;
-        if inode.file_type()? != FileType::Directory {
-            return Err(inode.damaged("the root is no directory"));
+        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { return self.root().map(Some) };
+        match self.walk_to_directory(parent)? {
+            Some(directory) => self.child(&directory, name),
+            None => Ok(None),
         }
+    }
+
+    /// The same for what is to be a directory in which something is looked up, most often the same one again.
+    pub(super) fn walk_to_directory(&self, at: Resolved) -> Result<Option<Inode>> {
+        if let Some(known) = self.names.way(&at) {
+            return self.named_inode(known).map(Some);
+        }
+        let mut inode = self.root()?;
         for name in at.components() {
             match self.child(&inode, name)? {
                 Some(child) => inode = child,
                 None => return Ok(None),
             }
         }
+        self.names.keep_way(at, inode.number);
         Ok(Some(inode))
+    }
+
+    fn root(&self) -> Result<Inode> {
+        let inode = self.named_inode(ROOT)?;
+        if inode.file_type()? == FileType::Directory {
+            return Ok(inode);
+        }
+        Err(inode.damaged("the root is no directory"))
     }
 }

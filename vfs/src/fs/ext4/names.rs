@@ -1,5 +1,6 @@
 //! Names that were looked up or made, so that the way to a path is found in the blocks of its directories once.
 
+use crate::path::Resolved;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
@@ -18,9 +19,22 @@ struct Known {
     /// By the directory's inode, then by name: the inode, or that there is none.
     directories: HashMap<u32, HashMap<Vec<u8>, Option<u32>>>,
     answers: usize,
+    /// The directory that a path was last looked up in, and its inode.
+    way: Option<(Resolved, u32)>,
 }
 
 impl Names {
+    /// The inode that the path of a directory led to, where that was the last one.
+    pub(super) fn way(&self, directory: &Resolved) -> Option<u32> {
+        let known = self.known.borrow();
+        known.way.as_ref().filter(|(path, _)| path == directory).map(|(_, inode)| *inode)
+    }
+
+    /// Keeps the inode that the path of a directory leads to.
+    pub(super) fn keep_way(&self, directory: Resolved, inode: u32) {
+        self.known.borrow_mut().way = Some((directory, inode));
+    }
+
     /// What is known of a name: nothing, that there is none, or its inode.
     pub(super) fn get(&self, directory: u32, name: &[u8]) -> Option<Option<u32>> {
         self.known.borrow().directories.get(&directory)?.get(name).copied()
@@ -36,11 +50,16 @@ impl Names {
         known.directories.entry(directory).or_default().insert(name.to_vec(), inode);
     }
 
-    /// Drops the answer for a name, which is about to change.
+    /// Drops the answer for a name, which is about to change, and the way that may lead through it.
     pub(super) fn forget_name(&mut self, directory: u32, name: &[u8]) {
         let known = self.known.get_mut();
-        if known.directories.get_mut(&directory).and_then(|names| names.remove(name)).is_some() {
+        let answer = known.directories.get_mut(&directory).and_then(|names| names.remove(name));
+        if answer.is_some() {
             known.answers = known.answers.saturating_sub(1);
+        }
+        // No way leads through a name that is not there.
+        if answer != Some(None) {
+            known.way = None;
         }
     }
 

@@ -53,7 +53,7 @@ impl Store {
         let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else {
             return Err(Error::new(ErrorKind::Invalid, Layer::Filesystem, "not possible for the root directory"));
         };
-        let directory = self.existing(&parent)?;
+        let directory = self.walk_to_directory(parent)?.ok_or_else(missing)?;
         if directory.file_type()? != FileType::Directory {
             return Err(Error::new(ErrorKind::WrongType, Layer::Filesystem, "not a directory"));
         }
