@@ -80,13 +80,15 @@ impl Injector for Files {
 fn put(destination: &GuestPath, content: &Content, mode: u16, stage: &mut Stage<'_>) -> Result<(), InjectError> {
     refuse_directory(destination, stage)?;
     let (mut uid, mut gid) = (0, 0);
+    let mut missing = None;
     for ancestor in std::iter::successors(destination.parent(), GuestPath::parent) {
         if let Some(metadata) = stage.metadata(&ancestor)? {
             (uid, gid) = (metadata.uid, metadata.gid);
             break;
         }
+        missing = missing.or(Some(ancestor));
     }
-    if let Some(parent) = destination.parent() {
+    if let Some(parent) = missing {
         stage.create_dirs(&parent, Attrs { mode: 0o755, uid, gid })?;
     }
     Ok(stage.write(destination, content.clone(), Attrs { mode, uid, gid })?)

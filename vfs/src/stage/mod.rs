@@ -15,7 +15,12 @@ use crate::fs::{
 use crate::path::{GuestPath, PATH_MAX, Resolved};
 use crate::resolve::{Follow, resolve};
 use node::{Found, Node, Nodes, Origin, Staged, View};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// How many directories of the filesystem under a stage are remembered.
+const DIRECTORIES_MAX: usize = 1024;
 
 /// A guest tree with changes staged over it. Reads see the changes; the filesystem is not touched.
 ///
@@ -32,6 +37,8 @@ pub struct Stage<'a> {
     nodes: Arc<Nodes>,
     /// The last inode number made up, counted down so that it meets none of a filesystem's.
     inode: u64,
+    /// Directories of the base, in which nothing changes meanwhile: every path leads through some of them.
+    directories: RefCell<BTreeMap<Resolved, Metadata>>,
 }
 
 /// A moment of a stage to go back to, or to compare with.
@@ -43,7 +50,7 @@ pub struct Savepoint {
 impl<'a> Stage<'a> {
     /// A stage over `base` with nothing in it.
     pub fn new(base: &'a dyn GuestFs) -> Self {
-        Self { base, nodes: Arc::default(), inode: u64::MAX }
+        Self { base, nodes: Arc::default(), inode: u64::MAX, directories: RefCell::default() }
     }
 
     /// The filesystem under the stage, in which nothing is changed.
@@ -281,6 +288,21 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    /// What the base has at a path.
+    fn lookup_base(&self, at: &Resolved) -> Result<Option<Metadata>> {
+        if let Some(known) = self.directories.borrow().get(at) {
+            return Ok(Some(*known));
+        }
+        let found = self.base.lookup(at)?;
+        let mut directories = self.directories.borrow_mut();
+        if let Some(metadata) = found.filter(|found| found.file_type == FileType::Directory)
+            && directories.len() < DIRECTORIES_MAX
+        {
+            directories.insert(at.clone(), metadata);
+        }
+        Ok(found)
+    }
+
     /// This moment.
     pub fn savepoint(&self) -> Savepoint {
         Savepoint { nodes: Arc::clone(&self.nodes) }
@@ -360,7 +382,11 @@ impl<'a> Stage<'a> {
 
 impl Lookup for Stage<'_> {
     fn lookup(&self, at: &Resolved) -> Result<Option<Metadata>> {
-        self.view().lookup(at)
+        match self.view().find(at)? {
+            Found::Staged(staged) => Ok(Some(staged.metadata)),
+            Found::Base => self.lookup_base(at),
+            Found::Missing => Ok(None),
+        }
     }
 
     fn read_link(&self, at: &Resolved) -> Result<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use super::failure;
 use crate::error::{ErrorKind, Result};
-use crate::fs::{Content, DirEntry, FileType, GuestFs, Lookup, Metadata, Timestamp, Xattr};
+use crate::fs::{Content, DirEntry, FileType, GuestFs, Metadata, Timestamp, Xattr};
 use crate::path::Resolved;
 use std::collections::BTreeMap;
 
@@ -68,8 +68,14 @@ impl<'s> View<'s> {
         if self.nodes.is_empty() {
             return Ok(Found::Base);
         }
+        let node = self.nodes.get(at);
+        if let Some(Node::Present(staged)) = node {
+            // So the directories that hold it are there.
+            return Ok(Found::Staged(staged));
+        }
         let mut origin = Origin::Base;
-        for here in at.ancestors() {
+        // The root stays what it is.
+        for here in at.ancestors().skip(1) {
             match self.nodes.get(here) {
                 Some(Node::Removed) => return Ok(Found::Missing),
                 Some(Node::Present(staged)) if staged.metadata.file_type != FileType::Directory => {
@@ -81,11 +87,9 @@ impl<'s> View<'s> {
                 Some(Node::Present(_)) | None => {}
             }
         }
-        Ok(match self.nodes.get(at) {
-            Some(Node::Present(staged)) => Found::Staged(staged),
-            Some(Node::Removed) => Found::Missing,
-            None if origin == Origin::Fresh => Found::Missing,
-            None => Found::Base,
+        Ok(match node {
+            None if origin == Origin::Base => Found::Base,
+            _ => Found::Missing,
         })
     }
 
@@ -148,18 +152,9 @@ impl<'s> View<'s> {
             }
         }
     }
-}
 
-impl Lookup for View<'_> {
-    fn lookup(&self, at: &Resolved) -> Result<Option<Metadata>> {
-        match self.find(at)? {
-            Found::Staged(staged) => Ok(Some(staged.metadata)),
-            Found::Base => self.base.lookup(at),
-            Found::Missing => Ok(None),
-        }
-    }
-
-    fn read_link(&self, at: &Resolved) -> Result<Vec<u8>> {
+    /// The target of the symbolic link at `at`.
+    pub(super) fn read_link(&self, at: &Resolved) -> Result<Vec<u8>> {
         match self.find(at)? {
             Found::Staged(Staged { target: Some(target), .. }) => Ok(target.clone()),
             Found::Staged(Staged { origin: Origin::Base, .. }) | Found::Base => self.base.read_link(at),
