@@ -3,6 +3,7 @@
 mod again;
 mod crowd;
 mod fat;
+mod shares;
 mod superblock;
 
 pub use again::read_again;
@@ -73,16 +74,9 @@ fn read_back(volume: Arc<dyn BlockDevice>, changes: &ChangeSet) -> Result<Verdic
     if facts.stray_halves && facts.checksums {
         return Ok(Verdict::Unknown { reason: "it reads 64-bit numbers where they are of 32".to_owned() });
     }
-    let mut reader = match Reader::load(volume, facts, changes.changes()) {
-        Ok(reader) => reader,
-        Err(error) => return unreadable(error, &Resolved::root()),
-    };
-    for change in changes.changes() {
-        match reader.check(change) {
-            Ok(()) => {}
-            Err(Disagreement::Found(error)) => return Err(error),
-            Err(Disagreement::Unreadable(error)) => return unreadable(error, &change.path),
-        }
+    let reasons = shares::each(changes.changes(), |share| read_share(Arc::clone(&volume), facts, share))?;
+    if let Some(reason) = reasons.into_iter().flatten().next() {
+        return Ok(Verdict::Unknown { reason });
     }
     let xattrs = |change: &Change| {
         let names = |state: &Option<State>| -> BTreeSet<Vec<u8>> {
@@ -97,10 +91,26 @@ fn read_back(volume: Arc<dyn BlockDevice>, changes: &ChangeSet) -> Result<Verdic
     })
 }
 
-/// What an error of the reader means for the verdict.
-fn unreadable(error: Ext4Error, at: &Resolved) -> Result<Verdict> {
+/// Reads changes back; gives why the reader can not, where it does not know this filesystem.
+fn read_share(volume: Arc<dyn BlockDevice>, facts: Facts, changes: &[Change]) -> Result<Option<String>> {
+    let mut reader = match Reader::load(volume, facts, changes) {
+        Ok(reader) => reader,
+        Err(error) => return unreadable(error, &Resolved::root()).map(Some),
+    };
+    for change in changes {
+        match reader.check(change) {
+            Ok(()) => {}
+            Err(Disagreement::Found(error)) => return Err(error),
+            Err(Disagreement::Unreadable(error)) => return unreadable(error, &change.path).map(Some),
+        }
+    }
+    Ok(None)
+}
+
+/// What an error of the reader means: why it does not know this filesystem, or that the changes are not there.
+fn unreadable(error: Ext4Error, at: &Resolved) -> Result<String> {
     let message = match error {
-        Ext4Error::Incompatible(_) | Ext4Error::Encrypted => return Ok(Verdict::Unknown { reason: error.to_string() }),
+        Ext4Error::Incompatible(_) | Ext4Error::Encrypted => return Ok(error.to_string()),
         Ext4Error::NotFound => "it is missing after the change",
         Ext4Error::Io(source) => {
             return Err(match source.downcast::<Error>() {
