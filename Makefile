@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 N ?= 20000
 SECONDS_MAX ?= 3600
 
-.PHONY: help build demo test test-root test-vm testdata bench lint fmt fuzz kills fuzz-ext4 fuzz-fast-commit fuzz-fat fuzz-walk fuzz-qcow2 fuzz-volumes install dist clean
+.PHONY: help build demo test test-root test-vm test-boot testdata bench lint fmt fuzz kills fuzz-ext4 fuzz-fast-commit fuzz-fat fuzz-walk fuzz-qcow2 fuzz-volumes install dist clean
 
 help:           ## this list
 	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## ?/  \1\t/' | expand -t 14
@@ -24,6 +24,9 @@ test-root: testdata  ## the tests that need root (loop mounts) must run: no skip
 test-vm: testdata  ## what needs network block devices, in a User Mode Linux machine that has them: a part of test as well
 	REQUIRE_ORACLES=1 cargo test --locked -p imgraft-vfs --test guestfs_contract --test nbd_device -- contract_over in_a_machine
 	REQUIRE_ORACLES=1 cargo test --locked --test integration -- in_a_machine
+
+test-boot: testdata  ## a Debian guest with all items is booted under User Mode Linux and asked at its console: a part of test as well
+	REQUIRE_ORACLES=1 cargo test --locked --test integration -- boot::
 
 testdata:       ## install the oracles where possible and build the guest images
 	bash testdata/install-oracles.sh

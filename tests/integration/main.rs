@@ -1,6 +1,7 @@
 //! The binary from outside: on real images, by the verdict of tools that are not ours.
 
 mod backing;
+mod boot;
 mod borrowed;
 mod compat;
 mod config_drive_create;
