@@ -217,6 +217,17 @@ pub struct Inject {
     #[arg(long, value_name = "DEST:CONTENT")]
     pub write: Vec<String>,
 
+    /// Have the guest run a script once, as root, when it is first booted (item "firstboot"; repeatable)
+    ///
+    /// Scripts and commands run in the order given, when the network is up, by the guest's systemd, OpenRC or sysvinit. What
+    /// they say is in the guest's /var/log/imgraft-firstboot.log.
+    #[arg(long, value_name = "SCRIPT")]
+    pub firstboot: Vec<PathBuf>,
+
+    /// The same with a command of /bin/sh (repeatable)
+    #[arg(long, value_name = "COMMAND")]
+    pub firstboot_command: Vec<String>,
+
     /// Change owner and group, by the guest's names or by number (item "files"; repeatable)
     ///
     /// --upload, --write, --chown and --chmod apply in the order given. USER or GROUP may be empty to keep it.
@@ -301,6 +312,7 @@ pub enum ItemName {
     Metadata,
     Password,
     Files,
+    Firstboot,
 }
 
 /// Arguments of `inspect`.
@@ -369,6 +381,8 @@ pub enum Ordered {
     Write,
     Chown,
     Chmod,
+    Firstboot,
+    FirstbootCommand,
 }
 
 /// Parses the process's arguments; exits as clap does on `--help` and on errors (status 2).
@@ -382,8 +396,14 @@ pub fn parse() -> (Cli, Vec<Ordered>) {
 }
 
 fn order(matches: &ArgMatches) -> Vec<Ordered> {
-    let options =
-        [("upload", Ordered::Upload), ("write", Ordered::Write), ("chown", Ordered::Chown), ("chmod", Ordered::Chmod)];
+    let options = [
+        ("upload", Ordered::Upload),
+        ("write", Ordered::Write),
+        ("chown", Ordered::Chown),
+        ("chmod", Ordered::Chmod),
+        ("firstboot", Ordered::Firstboot),
+        ("firstboot_command", Ordered::FirstbootCommand),
+    ];
     let mut places: Vec<(usize, Ordered)> = options
         .into_iter()
         .flat_map(|(id, option)| matches.indices_of(id).into_iter().flatten().map(move |place| (place, option)))

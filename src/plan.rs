@@ -2,6 +2,7 @@
 
 mod config_drive;
 mod existing_drive;
+mod firstboot;
 mod injected;
 mod instance;
 mod items;
@@ -250,6 +251,7 @@ fn item_of(name: cli::ItemName) -> Item {
         cli::ItemName::Metadata => Item::Metadata,
         cli::ItemName::Password => Item::Password,
         cli::ItemName::Files => Item::Files,
+        cli::ItemName::Firstboot => Item::Firstboot,
     }
 }
 

@@ -65,6 +65,8 @@ xz                 xz-utils          images to be unpacked
 bzip2              bzip2             images to be unpacked
 losetup            mount             loop mounts, as root
 strace             strace            the order of system calls: seen by
+systemctl          systemd           units: judged by
+systemd-analyze    systemd           units: judged by
 linux.uml          user-mode-linux   a kernel with quotas
 insmod             kmod              its modules
 repquota           quota             quotas: set and judged by

@@ -9,7 +9,7 @@ const SYSTEMD: [&str; 2] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
 
 /// What the kernel starts first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Init {
+pub enum Init {
     /// systemd.
     Systemd,
     /// Another one: sysvinit, OpenRC on busybox, runit.

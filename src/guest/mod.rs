@@ -14,6 +14,7 @@ pub mod selinux;
 pub use accounts::{Accounts, Group, User};
 pub use facts::Facts;
 pub(crate) use fstab::logical;
+pub use init::Init;
 pub use network::{NetworkStack, StackState};
 pub use os_release::OsRelease;
 pub use selinux::{Enforcement, Selinux};
@@ -35,6 +36,8 @@ pub struct Guest {
     pub encrypt_method: Option<Method>,
     /// Its SELinux, where it has a configuration.
     pub selinux: Option<Selinux>,
+    /// What starts it.
+    pub init: Init,
     /// The network stacks that are installed.
     pub network: Vec<StackState>,
 }
@@ -48,6 +51,7 @@ impl Guest {
             accounts: Accounts::inspect(&reader)?,
             encrypt_method: login_defs::encrypt_method(&reader)?,
             selinux: Selinux::inspect(&reader)?,
+            init: Init::inspect(&reader)?,
             network: network::inspect(&reader)?,
         })
     }

@@ -111,6 +111,13 @@ pub enum InjectError {
         /// Whether it has any.
         has_zones: bool,
     },
+    /// Nothing that is known would start a program at the guest's boot.
+    NoStarter,
+    /// More scripts wait for the first boot than can be put in order.
+    TooManyScripts {
+        /// Where.
+        place: GuestPath,
+    },
     /// A file whose attributes are to change is not there.
     Missing {
         /// Which file.
@@ -168,6 +175,8 @@ impl InjectError {
             Self::NoSuchZone { has_zones: false, .. } => {
                 Some("it has no time zones at all: its package tzdata is not installed".to_owned())
             }
+            Self::NoStarter => Some("--upload puts the script into the guest; what starts it there is up to the guest".to_owned()),
+            Self::TooManyScripts { .. } => Some("boot the guest once, or remove what is there".to_owned()),
             Self::NotInNova { .. } => Some("leave --compat nova out".to_owned()),
             Self::IsDirectory { .. } => Some("name the file in it".to_owned()),
             Self::BadPassword { .. } | Self::BadNetwork { .. } | Self::Missing { .. } => None,
@@ -217,6 +226,10 @@ impl fmt::Display for InjectError {
                 write!(f, "nothing in the guest reads a network configuration of {}", spelling.name())
             }
             Self::NoSuchZone { zone, .. } => write!(f, "the guest has no time zone {zone}"),
+            Self::NoStarter => {
+                f.write_str("the guest has neither systemd nor OpenRC nor the directories of sysvinit, to start scripts at its boot")
+            }
+            Self::TooManyScripts { place } => write!(f, "{place}: more than 9999 scripts wait there already"),
             Self::Missing { path } => write!(f, "{path}: no such file in the guest"),
             Self::IsDirectory { path } => write!(f, "{path}: a directory in the guest"),
             Self::NotInNova { what } => write!(f, "Nova cannot do this: {what}"),

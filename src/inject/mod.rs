@@ -5,6 +5,7 @@
 pub mod authorized_keys;
 mod error;
 mod files;
+mod firstboot;
 pub mod fitting;
 mod hostname;
 mod keys;
@@ -22,6 +23,7 @@ mod testing;
 
 pub use error::InjectError;
 pub use files::{FileOperation, Files};
+pub use firstboot::{Firstboot, Script};
 pub use hostname::{HostName, Hostname};
 pub use keys::Keys;
 pub use metadata::Metadata;
@@ -46,12 +48,21 @@ pub enum Item {
     Metadata,
     Password,
     Files,
+    Firstboot,
 }
 
 impl Item {
     /// All items, in order.
-    pub const ALL: [Self; 7] =
-        [Self::Key, Self::Net, Self::Hostname, Self::Timezone, Self::Metadata, Self::Password, Self::Files];
+    pub const ALL: [Self; 8] = [
+        Self::Key,
+        Self::Net,
+        Self::Hostname,
+        Self::Timezone,
+        Self::Metadata,
+        Self::Password,
+        Self::Files,
+        Self::Firstboot,
+    ];
 
     /// The name that the command line and the report use.
     pub fn name(self) -> &'static str {
@@ -63,6 +74,7 @@ impl Item {
             Self::Metadata => "metadata",
             Self::Password => "password",
             Self::Files => "files",
+            Self::Firstboot => "firstboot",
         }
     }
 }

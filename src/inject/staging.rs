@@ -86,7 +86,7 @@ pub fn stage_all(
 /// Fails where an item is about users or services of a guest, and the filesystem cannot be the root of one.
 fn needs_root(item: Item, fs: &dyn GuestFs) -> Result<(), InjectError> {
     let needs = match item {
-        Item::Key | Item::Net | Item::Hostname | Item::Timezone | Item::Password => true,
+        Item::Key | Item::Net | Item::Hostname | Item::Timezone | Item::Password | Item::Firstboot => true,
         Item::Metadata | Item::Files => false,
     };
     match fs.ownership(&Resolved::root()) {

@@ -1,13 +1,14 @@
 //! From the options typed to the injectors.
 
+use super::firstboot;
 use super::injected::Injected;
 use super::selector;
 use crate::cli::{self, Ordered};
 use crate::failure::Failure;
 use crate::inject::authorized_keys;
 use crate::inject::{
-    Compat, FileOperation, Files, HostName, Hostname, Injector, Keys, Metadata, Net, Passwords, Selector, Timezone,
-    Zone,
+    Compat, FileOperation, Files, Firstboot, HostName, Hostname, Injector, Keys, Metadata, Net, Passwords, Selector,
+    Timezone, Zone,
 };
 use imgraft_vfs::fs::Content;
 use imgraft_vfs::path::GuestPath;
@@ -79,6 +80,10 @@ pub(super) fn injectors(
     operations.extend(self::operations(typed, order)?);
     if !operations.is_empty() {
         injectors.push(Box::new(Files { operations, compat }));
+    }
+    let scripts = firstboot::scripts(typed, order)?;
+    if !scripts.is_empty() {
+        injectors.push(Box::new(Firstboot { scripts }));
     }
     Ok(injectors)
 }
@@ -173,6 +178,7 @@ fn operations(typed: &cli::Inject, order: &[Ordered]) -> Result<Vec<FileOperatio
         Ordered::Write => writes.next().map(|typed| write(typed)),
         Ordered::Chown => chowns.next().map(|typed| chown(typed)),
         Ordered::Chmod => chmods.next().map(|typed| chmod(typed)),
+        Ordered::Firstboot | Ordered::FirstbootCommand => None,
     };
     order.iter().copied().filter_map(next).collect()
 }
@@ -259,7 +265,7 @@ fn guest_path(bytes: &[u8]) -> Result<GuestPath, Failure> {
     Ok(GuestPath::parse(bytes)?)
 }
 
-fn read(option: &str, path: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn read(option: &str, path: &Path) -> Result<Vec<u8>, Failure> {
     let failed = |reason: String| Failure::usage(format!("{option}: {}: {reason}", path.display()));
     let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
     let mut bytes = Vec::new();

@@ -18,6 +18,8 @@ ip -br -4 address show vec0 | while read name state address; do echo \"SAID addr
 ip route show default | while read default via gateway rest; do echo \"SAID gateway $gateway\"; done
 ssh-keygen -A >/dev/null
 systemctl restart ssh.service
+for turn in $(seq 60); do [ -e /var/log/imgraft-firstboot.log ] && ! [ -e /etc/systemd/system/multi-user.target.wants/imgraft-firstboot.service ] && break; sleep 1; done
+sed 's/^/SAID firstboot /' /var/log/imgraft-firstboot.log
 ssh -o StrictHostKeyChecking=no -o BatchMode=yes -i /root/id debian@127.0.0.1 'echo \"SAID by-key $(id -un)\"'
 echo THE END
 ";
@@ -48,6 +50,12 @@ fn a_booted_guest_has_it_all_in_effect() {
         "--hostname=web.example.org".to_owned(),
         "--timezone=Europe/Berlin".to_owned(),
         "--metadata=role=web".to_owned(),
+        place(
+            "--firstboot=",
+            "set-up.sh",
+            "#!/bin/sh\necho by $(id -un) after $(ip route show default | wc -l) route\n",
+        ),
+        "--firstboot-command=exit 3".to_owned(),
         place("--root-password=file:", "password", "correct horse\n"),
         "--write=/etc/motd:put here".to_owned(),
         format!("--write={written}"),
@@ -77,6 +85,11 @@ fn a_booted_guest_has_it_all_in_effect() {
         "metadata {\"role\": \"web\"}",
         "address vec0 192.0.2.7/24",
         "gateway 192.0.2.1",
+        "firstboot === 0001-set-up.sh",
+        "firstboot by root after 1 route",
+        "firstboot === 0001-set-up.sh: exit status 0",
+        "firstboot === 0002-command",
+        "firstboot === 0002-command: exit status 3",
         "by-key debian",
     ];
     assert_eq!(said, expected, "{console}");

@@ -34,6 +34,36 @@ fn name_and_zone_by_the_guests_own_programs() {
     assert!(expect(0, &words[..6]).contains("unchanged"));
 }
 
+/// The service of the first boot by systemd's own tools.
+#[test]
+fn a_service_that_systemd_takes() {
+    if !["systemctl", "systemd-analyze"].iter().all(|tool| oracle::have(tool)) {
+        return;
+    }
+    let Some(guest) = image::named("real", "bookworm-gpt.v3c") else { return };
+    let scratch = Scratch::new();
+    let (base, disk) = (text(&guest.path), scratch.path().join("disk.qcow2"));
+    let said = expect(0, &["inject", base, "--overlay", text(&disk), "--firstboot-command", "true"]);
+    let chain = format!("--backing-chain={}", text(&image::built()));
+    assert!(said.contains("systemd runs them once"), "{said}");
+    let root = scratch.path().join("root");
+    let unit = "etc/systemd/system/imgraft-firstboot.service";
+    for path in [unit, "usr/lib/imgraft/firstboot"] {
+        let path_in_guest = format!("/{path}");
+        std::fs::create_dir_all(root.join(path).parent().expect("it has one")).expect("it is made");
+        std::fs::write(root.join(path), expect(0, &["cat", &chain, text(&disk), &path_in_guest]))
+            .expect("it is written");
+    }
+    oracle::succeed("systemd-analyze", &["verify", "--man=no", text(&root.join(unit))]);
+    oracle::succeed("sh", &["-n", text(&root.join("usr/lib/imgraft/firstboot"))]);
+    let wants = "etc/systemd/system/multi-user.target.wants";
+    std::fs::create_dir_all(root.join(wants)).expect("it is made");
+    let link = root.join(wants).join("imgraft-firstboot.service");
+    std::os::unix::fs::symlink(format!("/{unit}"), link).expect("it is made");
+    let enabled = oracle::succeed("systemctl", &["--root", text(&root), "is-enabled", "imgraft-firstboot.service"]);
+    assert_eq!(enabled, "enabled\n");
+}
+
 #[test]
 fn a_name_that_is_none_and_a_zone_that_is_not_there() {
     let phony = image::phony();

@@ -1,0 +1,234 @@
+//! Scripts that the guest runs once, when it is booted for the first time.
+//!
+//! They lie in a directory; one script runs what is there and takes it away; and a service of the guest's init starts that one.
+
+mod service;
+
+use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_DIR, label};
+use crate::guest::Guest;
+use imgraft_vfs::fs::{Attrs, Content, FileType};
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
+use service::Starter;
+use std::collections::BTreeMap;
+
+/// Where the scripts wait.
+const PLACE: &str = "/usr/lib/imgraft/firstboot.d";
+/// What runs them.
+const RUNNER: &str = "/usr/lib/imgraft/firstboot";
+const RUN: &str = include_str!("run.sh");
+/// Root's alone: a script may hold what nobody else is to read.
+const PROGRAM: Attrs = Attrs { mode: 0o700, uid: 0, gid: 0 };
+/// What it keeps.
+const LOG: &str = "/var/log/imgraft-firstboot.log";
+/// As many scripts as four digits can put in order.
+const NUMBER_MAX: u16 = 9999;
+
+/// A script for the first boot.
+#[derive(Clone)]
+pub struct Script {
+    /// What it is called: letters, digits, dots, hyphens and underscores.
+    pub name: String,
+    /// The script, with its interpreter in the first line.
+    pub text: Vec<u8>,
+}
+
+/// Without its text, which may hold a password.
+impl std::fmt::Debug for Script {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Script").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Script {
+    /// A command as a script.
+    pub fn of_command(command: &str) -> Self {
+        Self { name: "command".to_owned(), text: format!("#!/bin/sh\n{command}\n").into_bytes() }
+    }
+
+    /// A script of this file name, of which the bytes that may be in names here are taken.
+    pub fn of_file(name: &str, text: Vec<u8>) -> Self {
+        let taken = |letter: char| if letter.is_ascii_alphanumeric() || ".-_".contains(letter) { letter } else { '_' };
+        Self { name: name.chars().map(taken).take(100).collect(), text }
+    }
+
+    /// Whether a kernel can run it: it begins with `#!` or is a program.
+    pub fn is_runnable(&self) -> bool {
+        self.text.starts_with(b"#!") || self.text.starts_with(b"\x7fELF")
+    }
+}
+
+/// Scripts for the first boot, in their order.
+#[derive(Clone, Debug)]
+pub struct Firstboot {
+    /// The scripts.
+    pub scripts: Vec<Script>,
+}
+
+impl Injector for Firstboot {
+    fn item(&self) -> Item {
+        Item::Firstboot
+    }
+
+    fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
+        let before = stage.savepoint();
+        let mut outcome = Outcome::default();
+        let starter = Starter::of(guest, stage)?;
+        let place = GuestPath::parse(PLACE)?;
+        let mut waiting = waiting(stage, &place)?;
+        let mut last = waiting.keys().next_back().copied().unwrap_or(0);
+        stage.create_dirs(&place, ROOT_DIR)?;
+        for script in &self.scripts {
+            // One that an earlier run has put in, and no boot has run, is not put in again.
+            let same = waiting.iter().find(|(_, there)| there.name == script.name && there.text == script.text);
+            if let Some(number) = same.map(|(number, _)| *number) {
+                waiting.remove(&number);
+                continue;
+            }
+            last = last.saturating_add(1);
+            if last > NUMBER_MAX {
+                return Err(InjectError::TooManyScripts { place });
+            }
+            let path = GuestPath::parse(format!("{PLACE}/{last:04}-{}", script.name))?;
+            stage.write(&path, Content::bytes(script.text.as_slice()), PROGRAM)?;
+        }
+        stage.write(&GuestPath::parse(RUNNER)?, Content::bytes(RUN.as_bytes()), PROGRAM)?;
+        starter.put(stage)?;
+        outcome.notes.push(format!("{} runs them once, and keeps a log: {LOG}", starter.name()));
+        label::label_new(guest, stage, &before, &mut outcome)?;
+        Ok(outcome)
+    }
+}
+
+/// The scripts that wait for the first boot already, by their numbers.
+fn waiting(stage: &Stage<'_>, place: &GuestPath) -> Result<BTreeMap<u16, Script>, InjectError> {
+    let mut found = BTreeMap::new();
+    for entry in stage.read_dir(place)?.unwrap_or_default() {
+        let name = String::from_utf8(entry.name).unwrap_or_default();
+        let Some((number, rest)) = name.split_once('-') else { continue };
+        let Some(number) = number.parse().ok().filter(|number| *number <= NUMBER_MAX) else { continue };
+        // One that is larger is none of those that are put in here.
+        let text = match entry.file_type {
+            FileType::Regular => stage.read(&GuestPath::parse(format!("{PLACE}/{name}"))?, READ_LIMIT)?,
+            _ => None,
+        };
+        found.insert(number, Script { name: rest.to_owned(), text: text.unwrap_or_default() });
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::testing::{
+        assert_unchanged, describe, exists, fedora, inject, label, notes, phony, refusal, text,
+    };
+    use imgraft_vfs::fs::mem::{Builder, MemFs};
+
+    fn scripts(commands: &[&str]) -> Firstboot {
+        Firstboot { scripts: commands.iter().map(|command| Script::of_command(command)).collect() }
+    }
+
+    fn systemd() -> Builder {
+        phony().symlink("/sbin/init", "/lib/systemd/systemd").file("/lib/systemd/systemd", "")
+    }
+
+    fn commands(fs: &MemFs, names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| text(fs, &format!("{PLACE}/{name}"))).collect()
+    }
+
+    #[test]
+    fn by_systemd_in_their_order() {
+        let fs = inject(&scripts(&["b", "a"]), systemd().build().unwrap());
+        assert_eq!(commands(&fs, &["0001-command", "0002-command"]), ["#!/bin/sh\nb\n", "#!/bin/sh\na\n"]);
+        assert_eq!(describe(&fs, "/usr/lib/imgraft/firstboot.d/0001-command"), "0700 0:0");
+        assert!(text(&fs, "/etc/systemd/system/multi-user.target.wants/imgraft-firstboot.service").contains(RUNNER));
+        assert!(!exists(&fs, "/etc/init.d/imgraft-firstboot"));
+        assert_unchanged(&scripts(&["b", "a"]), &fs);
+        // What waits stays, and what is new comes after it.
+        let fs = inject(&scripts(&["a", "c"]), fs);
+        assert_eq!(commands(&fs, &["0002-command", "0003-command"]), ["#!/bin/sh\na\n", "#!/bin/sh\nc\n"]);
+        assert!(!exists(&fs, &format!("{PLACE}/0004-command")));
+        // The same twice is meant.
+        let fs = inject(&scripts(&["a", "a"]), systemd().build().unwrap());
+        assert_eq!(commands(&fs, &["0001-command", "0002-command"]), ["#!/bin/sh\na\n", "#!/bin/sh\na\n"]);
+    }
+
+    #[test]
+    fn by_other_inits() {
+        let alpine =
+            phony().symlink("/sbin/init", "/bin/busybox").file("/bin/busybox", "").file("/sbin/openrc-run", "");
+        let fs = alpine.dir("/etc/init.d").dir("/etc/runlevels/default").build().unwrap();
+        assert!(notes(&scripts(&["a"]), &fs).starts_with("OpenRC runs them once"));
+        let fs = inject(&scripts(&["a"]), fs);
+        assert!(text(&fs, "/etc/runlevels/default/imgraft-firstboot").starts_with("#!/sbin/openrc-run\n"));
+        assert_eq!(describe(&fs, "/etc/init.d/imgraft-firstboot"), "0755 0:0");
+        assert_unchanged(&scripts(&["a"]), &fs);
+
+        for directory in ["/etc", "/etc/rc.d"] {
+            let mut old = phony().file("/sbin/init", "").dir(format!("{directory}/init.d"));
+            for level in 2..=5 {
+                old = old.dir(format!("{directory}/rc{level}.d"));
+            }
+            let fs = inject(&scripts(&["a"]), old.build().unwrap());
+            for level in 2..=5 {
+                assert!(
+                    text(&fs, &format!("{directory}/rc{level}.d/S99imgraft-firstboot")).contains("Required-Start:")
+                );
+            }
+            assert_unchanged(&scripts(&["a"]), &fs);
+        }
+        let refused = refusal(&scripts(&["a"]), phony().file("/sbin/init", "").build().unwrap());
+        assert!(refused.contains("neither systemd nor OpenRC nor the directories of sysvinit"), "{refused}");
+    }
+
+    #[test]
+    fn labels_and_names() {
+        let guest = fedora().symlink("/sbin/init", "/lib/systemd/systemd").file("/lib/systemd/systemd", "");
+        let file = Script::of_file("Set up/\u{e4}.sh", b"#!/bin/sh\n".to_vec());
+        assert_eq!(file.name, "Set_up__.sh");
+        let fs = inject(&Firstboot { scripts: vec![file] }, guest.build().unwrap());
+        assert_eq!(
+            label(&fs, "/usr/lib/imgraft/firstboot.d/0001-Set_up__.sh").unwrap(),
+            "system_u:object_r:default_t:s0"
+        );
+        assert_eq!(label(&fs, "/etc/systemd/system/imgraft-firstboot.service").unwrap(), "system_u:object_r:etc_t:s0");
+    }
+
+    #[test]
+    fn what_a_script_holds_is_not_shown_in_passing() {
+        assert!(!format!("{:?}", scripts(&["echo geheim"])).contains("geheim"));
+    }
+
+    /// The one script runs the others in their order, each once, and keeps what they say.
+    #[test]
+    fn the_runner_by_a_shell() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |path: &str| place.path().join(path);
+        std::fs::create_dir(at("firstboot.d")).unwrap();
+        for (name, text) in [
+            ("0002-b", "#!/bin/sh\necho two; exit 3\n"),
+            ("0001-a", "#!/bin/sh\necho one $0\n"),
+            ("0003-c", "#!/bin/sh\necho three\n"),
+        ] {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::write(at("firstboot.d").join(name), text).unwrap();
+            std::fs::set_permissions(at("firstboot.d").join(name), std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        let here = place.path().to_str().unwrap();
+        let script = RUN
+            .replace("/usr/lib/imgraft/", &format!("{here}/"))
+            .replace(LOG, &format!("{here}/log"))
+            .replace("/etc/", &format!("{here}/etc/"));
+        let run = || std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        let first = run();
+        assert_eq!(first.status.code(), Some(1), "one of them failed");
+        let log = std::fs::read_to_string(at("log")).unwrap();
+        let expected = format!(
+            "=== 0001-a\none {here}/firstboot.d.done/0001-a\n=== 0001-a: exit status 0\n=== 0002-b\ntwo\n=== 0002-b: exit status 3\n=== 0003-c\nthree\n=== 0003-c: exit status 0\n"
+        );
+        assert_eq!(log, expected);
+        assert_eq!(run().status.code(), Some(0));
+        assert_eq!(std::fs::read_to_string(at("log")).unwrap(), expected, "not a second time");
+    }
+}

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Runs the scripts that imgraft has put in for the first boot: each once, in the order of their names.
+place=/usr/lib/imgraft/firstboot.d
+log=/var/log/imgraft-firstboot.log
+failed=0
+
+(umask 077 && : >>"$log")
+mkdir -p "$place.done"
+for script in "$place"/*; do
+    [ -f "$script" ] || continue
+    name=${script##*/}
+    # Before it runs: it may start the machine anew.
+    if ! mv "$script" "$place.done/$name"; then
+        echo "$name: left out, as it could not be moved away and would run at every boot"
+        failed=1
+        continue
+    fi
+    echo "=== $name" >>"$log"
+    "$place.done/$name" </dev/null >>"$log" 2>&1
+    status=$?
+    echo "=== $name: exit status $status" | tee -a "$log"
+    [ "$status" -eq 0 ] || failed=1
+done
+# The next boot has no need of this.
+rm -f /etc/systemd/system/multi-user.target.wants/imgraft-firstboot.service \
+    /etc/rc[2-5].d/S99imgraft-firstboot /etc/rc.d/rc[2-5].d/S99imgraft-firstboot /etc/runlevels/default/imgraft-firstboot
+exit "$failed"

@@ -1,0 +1,86 @@
+//! How a guest's init comes to start a program once.
+
+use crate::guest::{Guest, Init};
+use crate::inject::{InjectError, ROOT_FILE};
+use imgraft_vfs::fs::{Attrs, Content};
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
+
+const UNIT: &str = "/etc/systemd/system/imgraft-firstboot.service";
+const WANTS: &str = "/etc/systemd/system/multi-user.target.wants";
+const SCRIPT: &str = "/etc/init.d/imgraft-firstboot";
+/// What makes a script of OpenRC's run.
+const OPENRC: &str = "/sbin/openrc-run";
+const RUNLEVEL: &str = "/etc/runlevels/default";
+/// Where the directories of runlevels are: Debian's, and Red Hat's.
+const RUNLEVELS: [&str; 2] = ["/etc", "/etc/rc.d"];
+const EXECUTABLE: Attrs = Attrs { mode: 0o755, ..ROOT_FILE };
+
+/// What is to start it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Starter {
+    Systemd,
+    OpenRc,
+    /// The directory that has `init.d` and `rc2.d`.
+    SysV(&'static str),
+}
+
+impl Starter {
+    /// The guest's; an error where it has none of them.
+    pub(super) fn of(guest: &Guest, stage: &Stage<'_>) -> Result<Self, InjectError> {
+        let is_there = |path: &str| Ok::<_, InjectError>(stage.metadata(&GuestPath::parse(path)?)?.is_some());
+        if guest.init == Init::Systemd {
+            return Ok(Self::Systemd);
+        }
+        if is_there(OPENRC)? && is_there(RUNLEVEL)? {
+            return Ok(Self::OpenRc);
+        }
+        for directory in RUNLEVELS {
+            if is_there(&format!("{directory}/init.d"))? && is_there(&format!("{directory}/rc2.d"))? {
+                return Ok(Self::SysV(directory));
+            }
+        }
+        Err(InjectError::NoStarter)
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Systemd => "systemd",
+            Self::OpenRc => "OpenRC",
+            Self::SysV(_) => "init",
+        }
+    }
+
+    /// Puts the service in, enabled.
+    pub(super) fn put(self, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+        match self {
+            Self::Systemd => {
+                stage.create_dirs(&GuestPath::parse(WANTS)?, super::ROOT_DIR)?;
+                let unit = Content::bytes(include_bytes!("imgraft-firstboot.service").as_slice());
+                stage.write(&GuestPath::parse(UNIT)?, unit, ROOT_FILE)?;
+                link(stage, &format!("{WANTS}/imgraft-firstboot.service"), UNIT)?;
+            }
+            Self::OpenRc => {
+                let script = Content::bytes(include_bytes!("openrc.sh").as_slice());
+                stage.write(&GuestPath::parse(SCRIPT)?, script, EXECUTABLE)?;
+                link(stage, &format!("{RUNLEVEL}/imgraft-firstboot"), SCRIPT)?;
+            }
+            Self::SysV(directory) => {
+                let script = Content::bytes(include_bytes!("sysv.sh").as_slice());
+                stage.write(&GuestPath::parse(format!("{directory}/init.d/imgraft-firstboot"))?, script, EXECUTABLE)?;
+                for level in 2..=5 {
+                    link(
+                        stage,
+                        &format!("{directory}/rc{level}.d/S99imgraft-firstboot"),
+                        "../init.d/imgraft-firstboot",
+                    )?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn link(stage: &mut Stage<'_>, path: &str, target: &str) -> Result<(), InjectError> {
+    Ok(stage.symlink(&GuestPath::parse(path)?, target.as_bytes(), ROOT_FILE)?)
+}

@@ -1,0 +1,60 @@
+//! The scripts for the first boot that were typed.
+
+use super::items::read;
+use crate::cli::{self, Ordered};
+use crate::failure::Failure;
+use crate::inject::Script;
+use std::path::Path;
+
+/// The scripts in the order of the command line.
+pub(super) fn scripts(typed: &cli::Inject, order: &[Ordered]) -> Result<Vec<Script>, Failure> {
+    let (mut files, mut commands) = (typed.firstboot.iter(), typed.firstboot_command.iter());
+    let next = |option| match option {
+        Ordered::Firstboot => files.next().map(|path| file(path)),
+        Ordered::FirstbootCommand => commands.next().map(|command| self::command(command)),
+        Ordered::Upload | Ordered::Write | Ordered::Chown | Ordered::Chmod => None,
+    };
+    order.iter().copied().filter_map(next).collect()
+}
+
+fn file(path: &Path) -> Result<Script, Failure> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let script = Script::of_file(&name, read("--firstboot", path)?);
+    if !script.is_runnable() {
+        return Err(Failure::usage(format!(
+            "--firstboot: {}: it does not begin with #! and an interpreter",
+            path.display()
+        ))
+        .with_hint("begin the script with #!/bin/sh, or give a command with --firstboot-command"));
+    }
+    Ok(script)
+}
+
+fn command(typed: &str) -> Result<Script, Failure> {
+    if typed.trim().is_empty() || typed.contains('\0') {
+        return Err(
+            Failure::usage("--firstboot-command: it is empty").with_hint("--firstboot-command 'apt-get update', say")
+        );
+    }
+    Ok(Script::of_command(typed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_run() {
+        let place = tempfile::tempdir().expect("a directory");
+        let script = |name: &str, text: &str| {
+            let path = place.path().join(name);
+            std::fs::write(&path, text).expect("it is written");
+            file(&path)
+        };
+        assert_eq!(script("a b.sh", "#!/bin/sh\ntrue\n").expect("a script").name, "a_b.sh");
+        let refused = script("c", "apt-get update\n").expect_err("no interpreter");
+        assert!(refused.message.contains("does not begin with #!"), "{}", refused.message);
+        assert!(command(" ").is_err());
+        assert_eq!(command("true").expect("a command").text, b"#!/bin/sh\ntrue\n");
+    }
+}
