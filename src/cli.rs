@@ -2,6 +2,7 @@
 
 mod config_drive;
 mod keys;
+mod network;
 mod reach;
 mod serve;
 
@@ -10,6 +11,7 @@ pub use config_drive::{
 };
 
 pub use keys::Keys;
+pub use network::{Network, NetworkRenderer};
 pub use reach::{Access, Attach, Reach};
 pub use serve::Serve;
 
@@ -167,12 +169,9 @@ pub struct Inject {
     #[arg(long, value_name = "USER[:file:PATH|:string:KEY]")]
     pub ssh_inject: Vec<String>,
 
-    /// Install a network configuration (item "net")
-    ///
-    /// The spelling is recognised (ifupdown, netplan, systemd-networkd, NetworkManager keyfile, ifcfg) and must be one
-    /// that the guest uses.
-    #[arg(long, value_name = "FILE")]
-    pub network: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub network: Network,
 
     /// Give the guest a host name (item "hostname")
     ///

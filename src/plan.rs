@@ -8,6 +8,7 @@ mod instance;
 mod items;
 mod keys;
 mod mounts;
+mod network;
 mod reach;
 mod selector;
 mod serve;

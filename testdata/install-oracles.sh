@@ -69,6 +69,7 @@ systemctl          systemd           units: judged by
 systemd-analyze    systemd           units: judged by
 linux.uml          user-mode-linux   a kernel with quotas
 insmod             kmod              its modules
+ip                 iproute2          what networkd has done: seen by
 repquota           quota             quotas: set and judged by
 '
 # file, of a package without a command
@@ -122,6 +123,23 @@ if ! cloud_init && ((!check)) && command -v apt-get dpkg-deb >/dev/null; then
   rm -rf "$work"
 fi
 cloud_init || missing+=$'\ncloud-init cloud-init (unpacked into testdata/built)'
+
+# What configures the network of guests judges what it gets. It is unpacked too: installed, it would configure this machine's.
+network_packages='netplan.io libnetplan0 ifupdown network-manager libnm0 libreadline8 libglib2.0-0 libgnutls30 libp11-kit0 libnettle8
+libhogweed6 libtasn1-6 libunistring2 libidn2-0 libffi8 libyaml-0-2 systemd libsystemd-shared libsystemd0'
+network() { for file in usr/libexec/netplan/generate usr/bin/nmcli sbin/ifup lib/systemd/systemd-networkd; do [[ -e $built/network/$file ]] || return 1; done; }
+if ! network && ((!check)) && command -v apt-get dpkg-deb >/dev/null; then
+  echo "unpacking: netplan, NetworkManager, ifupdown, systemd-networkd"
+  work=$(mktemp -d)
+  # shellcheck disable=SC2086
+  (cd "$work" && mkdir debs new && cd debs &&
+    { apt-get download -qq $network_packages || { ((EUID == 0)) && apt-get update -qq && apt-get download -qq $network_packages; }; } &&
+    for deb in *.deb; do dpkg-deb -x "$deb" ../new; done) >/dev/null 2>&1 &&
+    mkdir -p "$built" && rm -rf "$built/network" && mv "$work/new" "$built/network" ||
+    echo "netplan, NetworkManager, ifupdown and systemd-networkd could not be unpacked" >&2
+  rm -rf "$work"
+fi
+network || missing+=$'\nnetwork netplan.io, network-manager, ifupdown, systemd (unpacked into testdata/built)'
 
 missing=$(sed '/^$/d' <<<"$missing")
 if [[ -n $missing ]]; then

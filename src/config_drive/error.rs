@@ -21,6 +21,14 @@ impl DocumentError {
         Self::new("", format!("no random seed from the operating system: {error}"))
     }
 
+    /// The same, with `outer` before its path.
+    #[must_use]
+    pub(crate) fn within(mut self, outer: &str) -> Self {
+        let separator = if self.at.is_empty() || self.at.starts_with('[') { "" } else { "." };
+        self.at = format!("{outer}{separator}{}", self.at);
+        self
+    }
+
     /// Adds what can be done about it.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {

@@ -24,6 +24,7 @@ pub use complete::{Instance, Place, Seed};
 pub use document::Document;
 pub use error::DocumentError;
 pub use read::{Spelling, read, read_network, schema};
+pub(crate) use read::{from_value, value};
 
 use crate::net::interfaces::{self, Style};
 use crate::net::network_data;

@@ -42,19 +42,33 @@ fn spelt<T: DeserializeOwned>(text: &[u8], spelling: Spelling) -> Result<T, Docu
             json.end().map_err(|error| DocumentError::new("", format!("after the document: {error}")))?;
             Ok(document)
         }
-        Spelling::Yaml => {
-            let Verbatim(value) = parsed(text)?;
-            known_tags(text)?;
-            serde_path_to_error::deserialize(value).map_err(|error| {
-                let error = located(&error);
-                if error.hint().is_none() && error.to_string().contains("expected a string") {
-                    return error
-                        .with_hint("in YAML, what looks like a number or a truth value is a text in quotes only");
-                }
-                error
-            })
-        }
+        Spelling::Yaml => from_value(value(text, spelling)?),
     }
+}
+
+/// A document's value, in which no key is there twice and no tag has a meaning of its own.
+pub(crate) fn value(text: &[u8], spelling: Spelling) -> Result<Value, DocumentError> {
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    let Verbatim(value) = match spelling {
+        Spelling::Json => spelt(text, spelling)?,
+        Spelling::Yaml => {
+            let value = parsed(text)?;
+            known_tags(text)?;
+            value
+        }
+    };
+    Ok(value)
+}
+
+/// What a document's value is, by the type that it is read as.
+pub(crate) fn from_value<T: DeserializeOwned>(value: Value) -> Result<T, DocumentError> {
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let error = located(&error);
+        if error.hint().is_none() && error.to_string().contains("expected a string") {
+            return error.with_hint("in YAML, what looks like a number or a truth value is a text in quotes only");
+        }
+        error
+    })
 }
 
 /// What some editors put before a text in UTF-8.

@@ -20,6 +20,10 @@ pub struct Facts {
     pub system_users: usize,
     /// The network stacks that are installed.
     pub network: Vec<StackFacts>,
+    /// The one that the guest listens to; null where that is none, or not clear.
+    pub network_listener: Option<&'static str>,
+    /// Further programs that configure the network, by name.
+    pub network_others: Vec<&'static str>,
     /// The SELinux mode and policy, where there is a configuration.
     pub selinux: Option<SelinuxFacts>,
 }
@@ -41,7 +45,7 @@ pub struct StackFacts {
     /// Its name.
     pub stack: &'static str,
     /// The file that shows that it is enabled; null where none was found.
-    pub enabled_by: Option<&'static str>,
+    pub enabled_by: Option<String>,
 }
 
 /// SELinux.
@@ -76,9 +80,12 @@ impl Guest {
             users: shown,
             network: self
                 .network
+                .stacks
                 .iter()
-                .map(|state| StackFacts { stack: state.stack.name(), enabled_by: state.enabled_by })
+                .map(|state| StackFacts { stack: state.stack.name(), enabled_by: state.enabled_by.clone() })
                 .collect(),
+            network_listener: self.network.listener().ok().map(|state| state.stack.name()),
+            network_others: self.network.others.iter().map(|other| other.name).collect(),
             selinux: self
                 .selinux
                 .as_ref()
@@ -103,10 +110,12 @@ impl Facts {
         let network: Vec<String> = self
             .network
             .iter()
-            .map(|state| match state.enabled_by {
+            .map(|state| match &state.enabled_by {
+                Some(_) if self.network_listener == Some(state.stack) => format!("{} (listens)", state.stack),
                 Some(_) => format!("{} (enabled)", state.stack),
                 None => state.stack.to_owned(),
             })
+            .chain(self.network_others.iter().map(|name| format!("{name} (enabled)")))
             .collect();
         let network = if network.is_empty() { "none found".to_owned() } else { network.join(", ") };
         let _ = writeln!(text, "  network        {network}");

@@ -15,7 +15,7 @@ pub use accounts::{Accounts, Group, User};
 pub use facts::Facts;
 pub(crate) use fstab::logical;
 pub use init::Init;
-pub use network::{NetworkStack, StackState};
+pub use network::{CloudInitSays, Network, NetworkStack, NoListener, StackState};
 pub use os_release::OsRelease;
 pub use selinux::{Enforcement, Selinux};
 
@@ -38,8 +38,8 @@ pub struct Guest {
     pub selinux: Option<Selinux>,
     /// What starts it.
     pub init: Init,
-    /// The network stacks that are installed.
-    pub network: Vec<StackState>,
+    /// What configures its network.
+    pub network: Network,
 }
 
 impl Guest {
@@ -52,7 +52,7 @@ impl Guest {
             encrypt_method: login_defs::encrypt_method(&reader)?,
             selinux: Selinux::inspect(&reader)?,
             init: Init::inspect(&reader)?,
-            network: network::inspect(&reader)?,
+            network: Network::inspect(&reader)?,
         })
     }
 }
@@ -103,6 +103,24 @@ impl Reader<'_> {
     /// Whether there is anything at `path`, be it a symbolic link that leads nowhere.
     pub(crate) fn exists(&self, path: &str) -> Result<bool> {
         Ok(self.find(path, Follow::ExcludeLast)?.is_some())
+    }
+
+    /// The names in a directory that are texts, sorted; none where there is no directory.
+    pub(crate) fn names(&self, path: &str) -> Result<Vec<String>> {
+        let Some((at, FileType::Directory)) = self.find(path, Follow::All)? else { return Ok(Vec::new()) };
+        let entries = self.0.read_dir(&at)?;
+        let mut names: Vec<_> = entries.into_iter().filter_map(|entry| String::from_utf8(entry.name).ok()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Whether there is a link to /dev/null at `path`, or an empty file: what systemd takes for masked (systemd.unit(5)).
+    pub(crate) fn is_masked(&self, path: &str) -> Result<bool> {
+        Ok(match self.find(path, Follow::ExcludeLast)? {
+            Some((at, FileType::Symlink)) => self.0.read_link(&at)? == b"/dev/null",
+            Some((at, FileType::Regular)) => self.0.lookup(&at)?.is_some_and(|metadata| metadata.size == 0),
+            _ => false,
+        })
     }
 
     /// The content of a regular file; `None` where it is missing, `Unsupported` where it is larger than `limit`.

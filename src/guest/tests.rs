@@ -11,6 +11,7 @@ fn ubuntu() -> Builder {
         .file("/etc/login.defs", "ENCRYPT_METHOD YESCRYPT\n")
         .file("/usr/lib/systemd/systemd-networkd", "")
         .symlink("/usr/lib/netplan/generate", "/usr/libexec/netplan/generate")
+        .symlink("/usr/lib/systemd/system-generators/netplan", "/usr/libexec/netplan/generate")
         .symlink("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service", "/usr/lib/gone")
 }
 
@@ -21,14 +22,15 @@ fn inspect_reads_the_facts() {
     assert_eq!(guest.accounts.people(), ["root"]);
     assert_eq!(guest.encrypt_method, Some(Method::Yescrypt));
     assert_eq!(guest.selinux, None);
-    let stacks: Vec<_> = guest.network.iter().map(|state| (state.stack.name(), state.enabled_by.is_some())).collect();
+    let stacks: Vec<_> =
+        guest.network.stacks.iter().map(|state| (state.stack.name(), state.enabled_by.is_some())).collect();
     assert_eq!(stacks, [("netplan", true), ("systemd-networkd", true)]);
 }
 
 #[test]
 fn inspect_of_nothing_is_no_error() {
     let guest = Guest::inspect(&MemFs::new()).unwrap();
-    assert_eq!((guest.os.id.as_str(), guest.accounts.users, guest.network.len()), ("linux", None, 0));
+    assert_eq!((guest.os.id.as_str(), guest.accounts.users, guest.network.stacks.len()), ("linux", None, 0));
 }
 
 #[test]
@@ -59,7 +61,7 @@ fn a_guest_bent_out_of_shape_is_inspected_all_the_same() {
         .build()
         .unwrap();
     let guest = Guest::inspect(&tree).unwrap();
-    assert_eq!((guest.accounts.users, guest.selinux, guest.network.len()), (None, None, 0));
+    assert_eq!((guest.accounts.users, guest.selinux, guest.network.stacks.len()), (None, None, 0));
 }
 
 /// Files made of pieces of real ones and of noise, from a fixed seed: nothing panics, and every fact stays in bounds.

@@ -1,7 +1,10 @@
 //! Why an item cannot be injected, in the words of the domain.
 
 use super::net::Spelling;
+use crate::config_drive::DocumentError;
 use crate::crypt::CryptError;
+use crate::guest::{Guest, NoListener};
+use crate::net::render::Inexpressible;
 use imgraft_vfs::path::GuestPath;
 use std::error::Error as StdError;
 use std::fmt;
@@ -118,6 +121,47 @@ pub enum InjectError {
         /// Where.
         place: GuestPath,
     },
+    /// A text in another spelling than that of the program that was chosen.
+    OtherRenderer {
+        /// The text's.
+        spelling: Spelling,
+        /// The program that was chosen.
+        chosen: &'static str,
+    },
+    /// Nothing shows that the guest has a program started that configures the network.
+    NoListener {
+        /// Stacks that are there and that nothing starts.
+        installed: Vec<&'static str>,
+        /// Programs that are started and whose spelling imgraft does not have, each with what shows it.
+        others: Vec<String>,
+        /// Whether cloud-init runs.
+        cloud_init: bool,
+    },
+    /// Several programs configure the network, and nothing shows which has the devices.
+    SeveralListeners {
+        /// Each with what shows it.
+        found: Vec<String>,
+    },
+    /// A description of a network that cannot be understood.
+    BadDescription(DocumentError),
+    /// A configuration that the guest's program has no words for.
+    Inexpressible(Inexpressible),
+    /// A configuration that needs a part of a program which the guest does not have.
+    MissingPart {
+        /// The program.
+        program: &'static str,
+        /// The id of the link.
+        link: String,
+        /// What it does.
+        what: &'static str,
+        /// What has the part.
+        package: &'static str,
+    },
+    /// cloud-init is told by somebody else what to do with the network, and that counts for more.
+    CloudInitInsists {
+        /// The file that says it.
+        path: String,
+    },
     /// A file whose attributes are to change is not there.
     Missing {
         /// Which file.
@@ -177,6 +221,17 @@ impl InjectError {
             }
             Self::NoStarter => Some("--upload puts the script into the guest; what starts it there is up to the guest".to_owned()),
             Self::TooManyScripts { .. } => Some("boot the guest once, or remove what is there".to_owned()),
+            Self::OtherRenderer { .. } => {
+                Some("leave --network-renderer out, or describe the network in netplan's words, which are compiled".to_owned())
+            }
+            Self::NoListener { installed, others, cloud_init } => Some(nobody(installed, others, *cloud_init)),
+            Self::SeveralListeners { .. } => Some("choose with --network-renderer NAME".to_owned()),
+            Self::BadDescription(error) => error.hint().map(str::to_owned),
+            Self::Inexpressible(_) => {
+                Some("leave it out, or have it done by another program of the guest's: --network-renderer NAME".to_owned())
+            }
+            Self::MissingPart { package, .. } => Some(format!("the guest needs {package} for it")),
+            Self::CloudInitInsists { path } => Some(format!("remove {path} first, or rename it so that it comes before 99-")),
             Self::NotInNova { .. } => Some("leave --compat nova out".to_owned()),
             Self::IsDirectory { .. } => Some("name the file in it".to_owned()),
             Self::BadPassword { .. } | Self::BadNetwork { .. } | Self::Missing { .. } => None,
@@ -230,9 +285,61 @@ impl fmt::Display for InjectError {
                 f.write_str("the guest has neither systemd nor OpenRC nor the directories of sysvinit, to start scripts at its boot")
             }
             Self::TooManyScripts { place } => write!(f, "{place}: more than 9999 scripts wait there already"),
+            Self::OtherRenderer { spelling, chosen } => {
+                write!(f, "the network configuration is one of {}, not of {chosen}", spelling.name())
+            }
+            Self::NoListener { .. } => f.write_str("nothing shows which program configures the guest's network"),
+            Self::SeveralListeners { found } => {
+                write!(
+                    f,
+                    "several programs configure the guest's network, and nothing shows which has the devices: {}",
+                    found.join("; ")
+                )
+            }
+            Self::BadDescription(error) => write!(f, "the network configuration cannot be understood: {error}"),
+            Self::Inexpressible(error) => error.fmt(f),
+            Self::MissingPart { program, link, what, .. } => {
+                write!(f, "the link {link:?} is {what}, and the guest's {program} cannot make it")
+            }
+            Self::CloudInitInsists { path } => {
+                write!(f, "{path} tells the guest's cloud-init what to do with the network, and has the last word")
+            }
             Self::Missing { path } => write!(f, "{path}: no such file in the guest"),
             Self::IsDirectory { path } => write!(f, "{path}: a directory in the guest"),
             Self::NotInNova { what } => write!(f, "Nova cannot do this: {what}"),
+        }
+    }
+}
+
+/// What was looked for and what the choice is.
+fn nobody(installed: &[&str], others: &[String], cloud_init: bool) -> String {
+    let mut text = "looked for what starts networking, systemd-networkd, NetworkManager or network (links in \
+                    /etc/systemd/system/*.wants, systemd's presets, /etc/runlevels, /etc/rc*.d) and for netplan's generator"
+        .to_owned();
+    if !installed.is_empty() {
+        text += &format!("; there, but not started: {}", installed.join(", "));
+    }
+    if !others.is_empty() {
+        text += &format!("; started, but imgraft does not have its spelling: {}", others.join(", "));
+    }
+    text += "; choose with --network-renderer NAME";
+    if cloud_init {
+        text += ", for example cloud-init, which runs in the guest";
+    }
+    text
+}
+
+impl InjectError {
+    pub(super) fn no_listener(reason: &NoListener, guest: &Guest) -> Self {
+        match reason {
+            NoListener::NoneEnabled => Self::NoListener {
+                installed: guest.network.stacks.iter().map(|state| state.stack.name()).collect(),
+                others: guest.network.others.iter().map(|o| format!("{} ({})", o.name, o.enabled_by)).collect(),
+                cloud_init: guest.network.cloud_init.is_some(),
+            },
+            NoListener::Several(several) => Self::SeveralListeners {
+                found: several.iter().map(|(stack, by)| format!("{} ({by})", stack.name())).collect(),
+            },
         }
     }
 }

@@ -27,7 +27,7 @@ pub use firstboot::{Firstboot, Script};
 pub use hostname::{HostName, Hostname};
 pub use keys::Keys;
 pub use metadata::Metadata;
-pub use net::{Net, Spelling};
+pub use net::{Choice, Described, Net, Spelling};
 pub use passwords::{Passwords, Selector};
 pub use timezone::{Timezone, Zone};
 

@@ -61,13 +61,44 @@ impl JsonSchema for Address {
 }
 
 /// A range of addresses: an address in it and the length of the prefix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Cidr {
     ip: IpAddr,
     prefix: u8,
 }
 
 impl Cidr {
+    /// The range of this one address.
+    pub fn host(ip: IpAddr) -> Self {
+        Self { ip, prefix: width(ip) }
+    }
+
+    /// The same address with a prefix of so many bits, of at most as many as there are.
+    #[must_use]
+    pub fn with_prefix(self, prefix: u8) -> Self {
+        Self { prefix: prefix.min(width(self.ip)), ..self }
+    }
+
+    /// Reads `ADDRESS/PREFIX`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (ip, prefix) = text.split_once('/')?;
+        let ip: IpAddr = ip.parse().ok()?;
+        let is_number = !prefix.is_empty() && prefix.bytes().all(|byte| byte.is_ascii_digit());
+        let prefix = prefix.parse().ok().filter(|prefix| is_number && *prefix <= width(ip))?;
+        Some(Self { ip, prefix })
+    }
+
+    /// The address.
+    pub fn ip(self) -> IpAddr {
+        self.ip
+    }
+
+    /// The range that begins with the lowest address.
+    #[must_use]
+    pub fn lowest(self) -> Self {
+        Self { ip: self.network(), ..self }
+    }
+
     /// 4 or 6.
     pub fn version(self) -> u8 {
         version(self.ip)
@@ -116,6 +147,10 @@ fn version(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 4 } else { 6 }
 }
 
+fn width(ip: IpAddr) -> u8 {
+    if ip.is_ipv4() { 32 } else { 128 }
+}
+
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.ip, self.prefix)
@@ -125,12 +160,7 @@ impl fmt::Display for Cidr {
 impl<'de> Deserialize<'de> for Cidr {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let parsed = || {
-            let (ip, prefix) = text.split_once('/')?;
-            let (ip, prefix): (IpAddr, u8) = (ip.parse().ok()?, prefix.parse().ok()?);
-            (prefix <= if ip.is_ipv4() { 32 } else { 128 }).then_some(Self { ip, prefix })
-        };
-        parsed().ok_or_else(|| {
+        Self::parse(&text).ok_or_else(|| {
             D::Error::custom(format!("invalid range of addresses {text:?}, expected 192.0.2.0/24 or 2001:db8::/64"))
         })
     }

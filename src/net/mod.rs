@@ -3,9 +3,12 @@
 //! The model is the JSON that Nova keeps of an instance's network interfaces (`network_info`, a list of VIFs).
 
 mod address;
+pub mod config;
 pub mod interfaces;
 pub mod network_config;
 pub mod network_data;
+pub mod read;
+pub mod render;
 
 pub use address::{Address, Cidr};
 

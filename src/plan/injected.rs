@@ -3,7 +3,9 @@
 use super::instance::{beside, document, wrong};
 use crate::config_drive::{Flavour, Instance, interfaces_text};
 use crate::failure::Failure;
-use crate::inject::{Compat, FileOperation, authorized_keys};
+use crate::inject::{Compat, Described, FileOperation, authorized_keys};
+use crate::net::read::{self, network_info};
+use crate::net::{Network, Vif};
 use crate::secret::Secret;
 use imgraft_vfs::path::GuestPath;
 use std::path::Path;
@@ -13,8 +15,8 @@ use std::path::Path;
 pub(super) struct Injected {
     /// A key for root.
     pub key: Option<String>,
-    /// The interfaces text.
-    pub network: Option<Vec<u8>>,
+    /// The network: the interfaces text, and for guests that do not read it the same as the model has it.
+    pub network: Option<Described>,
     /// Metadata.
     pub metadata: Vec<(String, String)>,
     /// root's password.
@@ -62,12 +64,23 @@ impl Injected {
         });
         Ok(Self {
             key,
-            network: network.map(String::into_bytes),
+            network: network.map(|text| described(&instance, text, compat)),
             metadata: facts.metadata.0.clone(),
             password: password.map(|password| Secret::new(password.as_bytes().to_vec())),
             files: files.collect::<Result<_, Failure>>()?,
         })
     }
+}
+
+fn described(instance: &Instance, text: String, compat: Compat) -> Described {
+    let text = text.into_bytes();
+    if compat == Compat::Nova {
+        return Described::Text(text);
+    }
+    // The text is about these only.
+    let is_injected = |vif: &&Vif| vif.network.as_ref().is_some_and(Network::is_injected);
+    let vifs: Vec<_> = instance.vifs().iter().filter(is_injected).cloned().collect();
+    Described::Either { text, config: network_info::config(&vifs).and_then(read::checked) }
 }
 
 fn checked_key(path: &Path, key: &str) -> Result<String, Failure> {

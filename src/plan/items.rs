@@ -2,12 +2,13 @@
 
 use super::firstboot;
 use super::injected::Injected;
+use super::network::network;
 use super::selector;
 use crate::cli::{self, Ordered};
 use crate::failure::Failure;
 use crate::inject::authorized_keys;
 use crate::inject::{
-    Compat, FileOperation, Files, Firstboot, HostName, Hostname, Injector, Keys, Metadata, Net, Passwords, Selector,
+    Compat, FileOperation, Files, Firstboot, HostName, Hostname, Injector, Keys, Metadata, Passwords, Selector,
     Timezone, Zone,
 };
 use imgraft_vfs::fs::Content;
@@ -36,14 +37,8 @@ pub(super) fn injectors(
         }
         injectors.push(Box::new(Keys { keys, compat }));
     }
-    match (&typed.network, instance.network) {
-        (Some(path), None) => injectors.push(Box::new(Net { text: read("--network", path)?, compat })),
-        (None, Some(text)) => injectors.push(Box::new(Net { text, compat })),
-        (None, None) => {}
-        (Some(_), Some(_)) => {
-            return Err(Failure::usage("--network: the instance document says what the network is")
-                .with_hint("leave --network out, or network_info in the document"));
-        }
+    if let Some(net) = network(&typed.network, instance.network, compat)? {
+        injectors.push(Box::new(net));
     }
     if let Some(typed) = &typed.hostname {
         let name = HostName::parse(typed)

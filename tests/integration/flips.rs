@@ -8,7 +8,7 @@ use imgraft::guest::{self, Guest};
 use imgraft::inject::fitting::LeftOut;
 use imgraft::inject::staging::{Show, stage_all};
 use imgraft::inject::{
-    Compat, FileOperation, Files, Injector, Keys, Metadata, Net, Passwords, Request, Selector as Password,
+    Compat, Described, FileOperation, Files, Injector, Keys, Metadata, Net, Passwords, Request, Selector as Password,
 };
 use imgraft::secret::Secret;
 use imgraft_vfs::block::{BlockDevice, MemDevice, SliceDevice};
@@ -62,7 +62,7 @@ fn requests() -> Result<Vec<Request>, Failure> {
     let operations = vec![put("/etc/motd", b"after\n".to_vec())?, put("/srv/a/b/large", vec![7; 50_000])?];
     let injectors: [Box<dyn Injector>; 5] = [
         Box::new(Keys { keys: vec![("root".into(), KEY.into()), ("debian".into(), KEY.into())], compat }),
-        Box::new(Net { text: INTERFACES.into(), compat }),
+        Box::new(Net { network: Described::Text(INTERFACES.into()), renderer: None, compat }),
         Box::new(Metadata { pairs: vec![("role".into(), "web".into())], compat }),
         Box::new(Passwords { users: vec![("root".into(), Password::Hash(Secret::new(HASH.into())))], compat }),
         Box::new(Files { operations, compat }),

@@ -21,6 +21,7 @@ mod locks;
 mod main_job;
 mod mounts;
 mod nbd;
+mod network;
 mod order;
 mod powered_off;
 mod refusals;

@@ -8,7 +8,7 @@ const KEYFILE: &str = "[connection]\nid = eth 0\ntype=ethernet\n\n[ipv4]\nmethod
 const IFCFG: &str = "DEVICE=\"eth0\"\nBOOTPROTO=dhcp\nONBOOT=yes\n";
 
 fn net(text: &str) -> Net {
-    Net { text: text.into(), compat: Compat::Imgraft }
+    Net { network: Described::Text(text.into()), renderer: None, compat: Compat::Imgraft }
 }
 
 fn everything() -> imgraft_vfs::fs::mem::Builder {
@@ -68,7 +68,10 @@ fn texts_of_no_spelling_are_refused() {
         let why = refusal(&net(text), everything().build().unwrap());
         assert!(why.contains(reason), "{text}: {why}");
     }
-    let why = refusal(&Net { text: b"iface \xff".to_vec(), compat: Compat::Imgraft }, everything().build().unwrap());
+    let why = refusal(
+        &Net { network: Described::Text(b"iface \xff".to_vec()), renderer: None, compat: Compat::Imgraft },
+        everything().build().unwrap(),
+    );
     assert!(why.contains("UTF-8"));
 }
 
@@ -81,8 +84,8 @@ fn a_stack_that_the_guest_does_not_have_is_refused() {
         "nothing in the guest reads a network configuration of ifupdown (iface …) (the guest has NetworkManager)"
     );
     assert!(refusal(&net(NETPLAN), phony().build().unwrap()).contains("--upload"));
-    assert!(notes(&net(KEYFILE), &guest).contains("nothing shows that the guest starts it"));
-    assert!(!notes(&net(KEYFILE), &everything().build().unwrap()).contains("nothing shows"));
+    assert!(notes(&net(KEYFILE), &guest).contains("nothing that the guest starts it"));
+    assert!(!notes(&net(KEYFILE), &everything().build().unwrap()).contains("nothing that the guest"));
 }
 
 #[test]
@@ -98,7 +101,7 @@ fn existing_files_keep_mode_and_owner() {
 
 #[test]
 fn nova_golden() {
-    let nova = Net { text: b"anything \xff".to_vec(), compat: Compat::Nova };
+    let nova = Net { network: Described::Text(b"anything \xff".to_vec()), renderer: None, compat: Compat::Nova };
     let fs = inject(&nova, phony().build().unwrap());
     assert_eq!(describe(&fs, "/etc/network"), "0744 0:0");
     assert_eq!(describe(&fs, "/etc/network/interfaces"), "0644 0:0");
@@ -107,4 +110,275 @@ fn nova_golden() {
     let fs = inject(&nova, tree);
     assert_eq!(describe(&fs, "/etc/network"), "0744 0:0");
     assert_eq!(describe(&fs, "/etc/network/interfaces"), "0600 0:0");
+}
+
+mod compiled {
+    use super::super::{Choice, Described, Net};
+    use crate::guest::NetworkStack;
+    use crate::inject::Compat;
+    use crate::inject::testing::{assert_unchanged, describe, exists, inject, label, notes, phony, refusal, text};
+    use crate::net::read;
+    use imgraft_vfs::fs::mem::Builder;
+
+    const STATIC: &str = "{version: 2, ethernets: {eth0: {addresses: [192.0.2.10/24], gateway4: 192.0.2.1, nameservers: \
+                          {addresses: [192.0.2.53], search: [example.net]}}}}";
+    const ASIDE: &str = "/etc/cloud/cloud.cfg.d/99-disable-network-config.cfg";
+
+    fn described(document: &str) -> Net {
+        let network = Described::Config(read::document(document).unwrap());
+        Net { network, renderer: None, compat: Compat::Imgraft }
+    }
+
+    fn chosen(document: &str, choice: Choice) -> Net {
+        Net { renderer: Some(choice), ..described(document) }
+    }
+
+    fn wants(builder: Builder, unit: &str) -> Builder {
+        builder.symlink(format!("/etc/systemd/system/multi-user.target.wants/{unit}"), "/gone")
+    }
+
+    fn netplan(builder: Builder) -> Builder {
+        builder.file("/usr/sbin/netplan", "").symlink("/usr/lib/systemd/system-generators/netplan", "/gone")
+    }
+
+    fn networkd(builder: Builder) -> Builder {
+        wants(builder.file("/usr/lib/systemd/systemd-networkd", ""), "systemd-networkd.service")
+    }
+
+    fn network_manager(builder: Builder) -> Builder {
+        wants(builder.file("/usr/sbin/NetworkManager", ""), "NetworkManager.service")
+    }
+
+    fn ifupdown(builder: Builder) -> Builder {
+        wants(builder.file("/usr/sbin/ifup", "").dir("/usr/lib/ifupdown"), "networking.service")
+    }
+
+    fn scripts(builder: Builder) -> Builder {
+        let script = "/etc/rc.d/rc3.d/S10network";
+        builder
+            .file("/etc/sysconfig/network-scripts/ifcfg-eth0", "BOOTPROTO=dhcp\n")
+            .symlink(script, "../init.d/network")
+    }
+
+    fn cloud(builder: Builder) -> Builder {
+        builder.file("/usr/bin/cloud-init", "").dir("/etc/cloud/cloud.cfg.d")
+    }
+
+    #[test]
+    fn it_goes_to_whom_the_guest_listens_to() {
+        for (builder, path, mode, name) in [
+            (netplan(networkd(phony())), "/etc/netplan/50-imgraft.yaml", "0600 0:0", "netplan"),
+            (networkd(phony()), "/etc/systemd/network/05-imgraft-eth0.network", "0644 0:0", "systemd-networkd"),
+            (
+                network_manager(phony()),
+                "/etc/NetworkManager/system-connections/imgraft-eth0.nmconnection",
+                "0600 0:0",
+                "NetworkManager",
+            ),
+            (scripts(phony()), "/etc/sysconfig/network-scripts/ifcfg-eth0", "0644 0:0", "ifcfg"),
+            (ifupdown(phony()), "/etc/network/interfaces", "0644 0:0", "ifupdown"),
+        ] {
+            let fs = builder.build().unwrap();
+            let notes = notes(&described(STATIC), &fs);
+            assert!(notes.contains(&format!("{path}: for {name}, /")) && notes.contains("show"), "{notes}");
+            let fs = inject(&described(STATIC), fs);
+            assert_eq!(describe(&fs, path), mode);
+            assert!(
+                text(&fs, path).starts_with("# Made by imgraft.\n") && text(&fs, path).contains("192.0.2.10"),
+                "{path}"
+            );
+            assert!(!exists(&fs, ASIDE));
+            assert_unchanged(&described(STATIC), &fs);
+        }
+    }
+
+    #[test]
+    fn without_a_listener_it_is_refused() {
+        let why = refusal(&described(STATIC), phony().file("/usr/sbin/NetworkManager", "").build().unwrap());
+        assert!(why.starts_with("nothing shows which program configures the guest's network (looked for"), "{why}");
+        assert!(why.contains("there, but not started: NetworkManager; choose with --network-renderer NAME"), "{why}");
+        let why = refusal(&described(STATIC), cloud(wants(phony(), "wicked.service")).build().unwrap());
+        assert!(why.contains("does not have its spelling: wicked (/etc/systemd/system/multi-user"), "{why}");
+        assert!(why.ends_with("for example cloud-init, which runs in the guest)"), "{why}");
+        let why = refusal(&described(STATIC), networkd(network_manager(phony())).build().unwrap());
+        assert!(
+            why.starts_with("several programs configure the guest's network") && why.contains("NetworkManager (/etc"),
+            "{why}"
+        );
+        // Whoever chooses is taken at their word.
+        let choice = chosen(STATIC, Choice::Stack(NetworkStack::NetworkManager));
+        let fs = networkd(network_manager(phony())).build().unwrap();
+        assert!(notes(&choice, &fs).contains("imgraft-eth0.nmconnection: for NetworkManager, /etc"));
+        let fs = phony().build().unwrap();
+        assert!(notes(&choice, &fs).contains("as asked, though nothing shows that the guest has it"));
+        assert!(exists(&inject(&choice, fs), "/etc/NetworkManager/system-connections/imgraft-eth0.nmconnection"));
+    }
+
+    #[test]
+    fn what_is_not_to_be_had_is_named() {
+        let bond = "{version: 2, ethernets: {eth0: {}}, bonds: {bond0: {interfaces: [eth0], dhcp4: true}}}";
+        let why = refusal(&described(bond), ifupdown(phony()).build().unwrap());
+        assert_eq!(
+            why,
+            "the link \"bond0\" is a bond, and the guest's ifupdown cannot make it (the guest needs ifenslave for it)"
+        );
+        let with = ifupdown(phony()).file("/etc/network/if-pre-up.d/ifenslave", "");
+        assert!(
+            text(&inject(&described(bond), with.build().unwrap()), "/etc/network/interfaces")
+                .contains("bond-master bond0")
+        );
+        let bridge = "{version: 2, bridges: {br0: {dhcp4: true}}}";
+        assert!(refusal(&described(bridge), ifupdown(phony()).build().unwrap()).contains("needs bridge-utils"));
+        let rename =
+            "{version: 2, ethernets: {a: {match: {macaddress: '52:54:00:12:34:56'}, set-name: lan0, dhcp4: on}}}";
+        assert!(
+            refusal(&described(rename), network_manager(phony()).build().unwrap()).contains("a new name for a device")
+        );
+        let fs = network_manager(phony()).file("/usr/lib/systemd/systemd-udevd", "").build().unwrap();
+        let link = text(&inject(&described(rename), fs), "/etc/systemd/network/05-imgraft-a.link");
+        assert!(link.ends_with("[Match]\nMACAddress=52:54:00:12:34:56\n\n[Link]\nName=lan0\n"), "{link}");
+        let optional = "{version: 2, ethernets: {eth0: {dhcp4: true, optional: true}}}";
+        let why = refusal(&described(optional), network_manager(phony()).build().unwrap());
+        assert!(
+            why.starts_with("NetworkManager cannot express this of the link \"eth0\": optional: true (leave it out"),
+            "{why}"
+        );
+        // By MAC address: Debian's ifupdown can, Alpine's cannot.
+        let mac = "{version: 2, ethernets: {a: {match: {macaddress: '52:54:00:12:34:56'}, dhcp4: on}}}";
+        let fs = inject(&described(mac), ifupdown(phony()).build().unwrap());
+        assert!(text(&fs, "/etc/network/interfaces").contains("auto mac/52:54:00:12:34:56=a\n"));
+        let alpine = phony().file("/sbin/ifup", "").symlink("/etc/runlevels/boot/networking", "/etc/init.d/networking");
+        assert!(refusal(&described(mac), alpine.build().unwrap()).contains("known by its MAC address only"));
+    }
+
+    #[test]
+    fn cloud_init_stands_aside() {
+        let fs = inject(&described(STATIC), cloud(networkd(phony())).build().unwrap());
+        assert_eq!(text(&fs, ASIDE), "network: {config: disabled}\n");
+        assert_eq!(describe(&fs, ASIDE), "0644 0:0");
+        assert_unchanged(&described(STATIC), &fs);
+        assert!(
+            notes(&described(STATIC), &fs)
+                .contains("leaves the network alone already, as /etc/cloud/cloud.cfg.d/99-disable")
+        );
+        let elsewhere = "/etc/cloud/cloud.cfg.d/subiquity-disable-cloudinit-networking.cfg";
+        let installed = || cloud(networkd(phony())).file(elsewhere, "network: {config: disabled}\n");
+        assert!(!exists(&inject(&described(STATIC), installed().build().unwrap()), ASIDE));
+        // A text of the guest's own is a network of ours too.
+        let verbatim =
+            Net { network: Described::Text(super::NETWORKD.into()), renderer: None, compat: Compat::Imgraft };
+        assert!(exists(&inject(&verbatim, cloud(networkd(phony())).build().unwrap()), ASIDE));
+
+        // And back.
+        let choice = chosen(STATIC, Choice::CloudInit);
+        let after = inject(&choice, fs);
+        assert!(!exists(&after, ASIDE));
+        let own = text(&after, "/etc/cloud/cloud.cfg.d/99-imgraft-network.cfg");
+        assert!(own.starts_with("# Made by imgraft.\nnetwork:\n  version: 2\n  ethernets:\n    eth0:\n"), "{own}");
+        assert_unchanged(&choice, &after);
+        let why = refusal(&choice, installed().build().unwrap());
+        assert!(why.starts_with("/etc/cloud/cloud.cfg.d/subiquity") && why.contains("has the last word"), "{why}");
+        let last = "/etc/cloud/cloud.cfg.d/99-more.cfg";
+        let insists = || cloud(networkd(phony())).file(last, "network: {version: 2, ethernets: {}}\n").build().unwrap();
+        assert!(refusal(&described(STATIC), insists()).starts_with(last));
+        assert!(refusal(&choice, insists()).starts_with(last));
+        // The other way around it has the last word, and then none.
+        let again = inject(&described(STATIC), after);
+        assert!(exists(&again, ASIDE) && !exists(&again, "/etc/cloud/cloud.cfg.d/99-imgraft-network.cfg"));
+        assert_unchanged(&described(STATIC), &again);
+    }
+
+    #[test]
+    fn nothing_is_mixed_with_it() {
+        let all = "network: {version: 2, ethernets: {all-en: {match: {name: 'en*'}, dhcp4: true}}}\n";
+        let fs = netplan(phony())
+            .file("/etc/netplan/90-default.yaml", all)
+            .file("/etc/netplan/01-nm.yaml", "network: {version: 2, renderer: NetworkManager}\n")
+            .file("/etc/netplan/readme", all)
+            .file("/usr/lib/netplan/00-x.yaml", all);
+        let fs = fs.build().unwrap();
+        let said = notes(&described(STATIC), &fs);
+        assert!(said.contains("/etc/netplan/90-default.yaml: removed, as netplan would mix"), "{said}");
+        assert!(said.contains("read beside it, and not changed: /usr/lib/netplan/00-x.yaml"), "{said}");
+        let fs = inject(&described(STATIC), fs);
+        assert!(!exists(&fs, "/etc/netplan/90-default.yaml"));
+        assert!(exists(&fs, "/etc/netplan/01-nm.yaml") && exists(&fs, "/etc/netplan/readme"));
+        assert_unchanged(&described(STATIC), &fs);
+
+        // What an earlier run made for a link that is not there any more.
+        let two = "{version: 2, ethernets: {eth0: {dhcp4: true}, eth1: {dhcp4: true}}}";
+        for builder in [networkd(phony()), network_manager(phony()), scripts(phony())] {
+            let fs = inject(&described(two), builder.build().unwrap());
+            let said = notes(&described(STATIC), &fs);
+            assert!(said.contains("eth1") && said.contains("removed, an earlier run had made it"), "{said}");
+            let fs = inject(&described(STATIC), fs);
+            for path in [
+                "/etc/systemd/network/05-imgraft-eth1.network",
+                "/etc/NetworkManager/system-connections/imgraft-eth1.nmconnection",
+                "/etc/sysconfig/network-scripts/ifcfg-eth1",
+            ] {
+                assert!(!exists(&fs, path), "{path}");
+            }
+            assert_unchanged(&described(STATIC), &fs);
+        }
+        let early =
+            networkd(phony()).file("/etc/systemd/network/00-mine.network", "[Match]\nName=*\n").build().unwrap();
+        assert!(notes(&described(STATIC), &early).contains("not changed: /etc/systemd/network/00-mine.network"));
+    }
+
+    #[test]
+    fn name_servers_of_ifupdown() {
+        let resolv = "# Made by imgraft.\nsearch example.net\nnameserver 192.0.2.53\n";
+        let fs = inject(&described(STATIC), ifupdown(phony()).build().unwrap());
+        assert_eq!(text(&fs, "/etc/resolv.conf"), resolv);
+        assert_unchanged(&described(STATIC), &fs);
+        let taken = ifupdown(phony()).file("/usr/sbin/resolvconf", "").build().unwrap();
+        assert!(!exists(&inject(&described(STATIC), taken), "/etc/resolv.conf"));
+        let link = ifupdown(phony()).symlink("/etc/resolv.conf", "/run/x/resolv.conf").build().unwrap();
+        assert!(notes(&described(STATIC), &link).contains("/etc/resolv.conf: a link, left alone"));
+    }
+
+    #[test]
+    fn a_text_for_some_is_a_description_for_others() {
+        let text_of = |config| Net {
+            network: Described::Either { text: super::NETPLAN.into(), config },
+            renderer: None,
+            compat: Compat::Imgraft,
+        };
+        let both = || text_of(read::document(super::NETPLAN));
+        let fs = inject(&both(), netplan(phony()).build().unwrap());
+        assert_eq!(text(&fs, "/etc/netplan/50-imgraft.yaml"), super::NETPLAN);
+        let fs = inject(&both(), network_manager(phony()).build().unwrap());
+        assert!(exists(&fs, "/etc/NetworkManager/system-connections/imgraft-eth0.nmconnection"));
+        // It is there, though nothing starts it: as with any other text.
+        let fs = inject(&both(), phony().file("/usr/sbin/netplan", "").build().unwrap());
+        assert!(exists(&fs, "/etc/netplan/50-imgraft.yaml"));
+        let chosen = Net { renderer: Some(Choice::Stack(NetworkStack::Networkd)), ..both() };
+        let fs = inject(&chosen, netplan(phony()).build().unwrap());
+        assert!(exists(&fs, "/etc/systemd/network/05-imgraft-eth0.network"));
+        // What only netplan understands is for guests with netplan only.
+        let wifi = "network: {version: 2, wifis: {w: {}}}";
+        let wifi = text_of(read::document(wifi));
+        assert!(exists(&inject(&wifi, netplan(phony()).build().unwrap()), "/etc/netplan/50-imgraft.yaml"));
+        let why = refusal(&wifi, network_manager(phony()).build().unwrap());
+        assert!(
+            why.starts_with("the network configuration cannot be understood: wifis: unknown field `wifis`"),
+            "{why}"
+        );
+        // A text in a spelling that was not chosen.
+        let other = Net {
+            network: Described::Text(super::NETWORKD.into()),
+            renderer: Some(Choice::CloudInit),
+            compat: Compat::Imgraft,
+        };
+        assert!(refusal(&other, networkd(phony()).build().unwrap()).contains("not of cloud-init"));
+    }
+
+    #[test]
+    fn what_is_made_is_labelled() {
+        let fs = network_manager(crate::inject::testing::fedora()).build().unwrap();
+        let fs = inject(&described(STATIC), fs);
+        let path = "/etc/NetworkManager/system-connections/imgraft-eth0.nmconnection";
+        assert_eq!(label(&fs, path).unwrap(), "system_u:object_r:etc_t:s0");
+    }
 }

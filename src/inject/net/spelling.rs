@@ -1,19 +1,8 @@
-//! A network configuration in one of the guests' own spellings, put where its reader looks.
+//! The guests' own spellings of a network configuration: which one a text has, and where it goes.
 
-use super::{Compat, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, label};
-use crate::guest::{Guest, NetworkStack};
-use imgraft_vfs::fs::{Attrs, Content, SetAttrs};
+use super::super::InjectError;
+use crate::guest::NetworkStack;
 use imgraft_vfs::path::GuestPath;
-use imgraft_vfs::stage::Stage;
-
-/// A network configuration as a text in one of the guests' own spellings.
-#[derive(Clone, Debug)]
-pub struct Net {
-    /// The text.
-    pub text: Vec<u8>,
-    /// Whose behaviour.
-    pub compat: Compat,
-}
 
 /// A way to write a network configuration, known by the stack that reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +56,7 @@ impl Spelling {
     }
 
     /// Where a text of this spelling goes, and the mode of the file.
-    fn destination(self, text: &str) -> Result<(GuestPath, u16), InjectError> {
+    pub(super) fn destination(self, text: &str) -> Result<(GuestPath, u16), InjectError> {
         let named = |name: Option<&str>, missing| match name {
             Some(name) if is_file_name(name) => Ok(name.to_owned()),
             Some(_) => Err(self.bad("its name holds a character that no file of it may have")),
@@ -92,59 +81,6 @@ impl Spelling {
 
     fn bad(self, reason: &'static str) -> InjectError {
         InjectError::BadNetwork { spelling: Some(self), reason }
-    }
-}
-
-impl Injector for Net {
-    fn item(&self) -> Item {
-        Item::Net
-    }
-
-    fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
-        let before = stage.savepoint();
-        let mut outcome = Outcome::default();
-        if self.compat == Compat::Nova {
-            self.stage_as_nova(stage)?;
-            return Ok(outcome);
-        }
-        let text = std::str::from_utf8(&self.text).ok().filter(|text| !text.contains('\0'));
-        let text = text.ok_or(InjectError::BadNetwork { spelling: None, reason: "it is not a text in UTF-8" })?;
-        let spelling = Spelling::detect(text).ok_or(InjectError::UnknownNetwork)?;
-        let (path, mode) = spelling.destination(text)?;
-        let Some(state) = guest.network.iter().find(|state| state.stack == spelling.0) else {
-            let found = guest.network.iter().map(|state| state.stack.name()).collect();
-            return Err(InjectError::NoNetworkStack { spelling, found });
-        };
-        match state.enabled_by {
-            Some(_) => outcome.notes.push(format!("{path}: for {}, as {} shows", state.stack.name(), state.evidence)),
-            None => outcome.notes.push(format!(
-                "{path}: for {}, as {} shows, but nothing shows that the guest starts it at boot",
-                state.stack.name(),
-                state.evidence
-            )),
-        }
-        if let Some(parent) = path.parent() {
-            stage.create_dirs(&parent, ROOT_DIR)?;
-        }
-        stage.write(&path, Content::bytes(&self.text[..]), Attrs { mode, uid: 0, gid: 0 })?;
-        if spelling.0 == NetworkStack::NetworkManager
-            && let Some(metadata) = stage.metadata(&path)?
-            && (metadata.mode & 0o077 != 0 || metadata.uid != 0)
-        {
-            outcome.notes.push(format!("{path}: NetworkManager ignores a file that others than root can read"));
-        }
-        label::label_new(guest, stage, &before, &mut outcome)?;
-        Ok(outcome)
-    }
-}
-
-impl Net {
-    /// As `_inject_net_into_fs` of Nova, with the mode that keeps everybody but root out of the directory.
-    fn stage_as_nova(&self, stage: &mut Stage<'_>) -> Result<(), InjectError> {
-        let directory = GuestPath::parse("/etc/network")?;
-        stage.create_dirs(&directory, ROOT_DIR)?;
-        stage.set_attrs(&directory, SetAttrs { mode: Some(0o744), uid: Some(0), gid: Some(0), mtime: None })?;
-        Ok(stage.write(&directory.join("interfaces")?, Content::bytes(&self.text[..]), ROOT_FILE)?)
     }
 }
 
@@ -180,6 +116,3 @@ fn is_file_name(name: &str) -> bool {
         && !name.starts_with('.')
         && name.chars().all(|char| char != '/' && !char.is_control())
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,317 @@
+//! Which programs configure a guest's network, and which of them a configuration is for.
+
+mod others;
+mod units;
+
+pub use others::Other;
+
+use super::Reader;
+use crate::config_drive::{Spelling, value};
+use imgraft_vfs::Result;
+use units::Units;
+
+/// A program that configures the network, with its own spelling of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NetworkStack {
+    /// interfaces(5), of Debian and Alpine.
+    Ifupdown,
+    /// netplan(5), of Ubuntu.
+    Netplan,
+    /// systemd.network(5).
+    Networkd,
+    /// nm-settings-keyfile(5).
+    NetworkManager,
+    /// The ifcfg files of Red Hat, read by its network scripts or by a plugin of NetworkManager.
+    Ifcfg,
+}
+
+impl NetworkStack {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Ifupdown, Self::Netplan, Self::Networkd, Self::NetworkManager, Self::Ifcfg];
+
+    /// Its usual name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ifupdown => "ifupdown",
+            Self::Netplan => "netplan",
+            Self::Networkd => "systemd-networkd",
+            Self::NetworkManager => "NetworkManager",
+            Self::Ifcfg => "ifcfg",
+        }
+    }
+
+    /// Paths any one of which shows that it is installed, the surest first.
+    fn installed(self) -> &'static [&'static str] {
+        match self {
+            Self::Ifupdown => &["/usr/sbin/ifup", "/sbin/ifup", "/etc/network/interfaces"],
+            Self::Netplan => &["/usr/sbin/netplan", "/usr/lib/netplan/generate", "/usr/libexec/netplan/generate"],
+            Self::Networkd => &["/usr/lib/systemd/systemd-networkd", "/lib/systemd/systemd-networkd"],
+            Self::NetworkManager => &["/usr/sbin/NetworkManager", "/usr/bin/NetworkManager"],
+            Self::Ifcfg => &["/etc/sysconfig/network-scripts"],
+        }
+    }
+
+    /// The service that is it: the name of its unit, of its OpenRC service and of its init script.
+    fn service(self) -> Option<Service> {
+        match self {
+            Self::Ifupdown => Some(Service { unit: "networking.service", openrc: "networking", script: "networking" }),
+            // A generator of systemd's.
+            Self::Netplan => None,
+            Self::Networkd => Some(Service { unit: "systemd-networkd.service", openrc: "", script: "" }),
+            Self::NetworkManager => {
+                Some(Service { unit: "NetworkManager.service", openrc: "networkmanager", script: "network-manager" })
+            }
+            // openSUSE calls something else network.service, but has no such script.
+            Self::Ifcfg => Some(Service { unit: "", openrc: "", script: "network" }),
+        }
+    }
+}
+
+/// A service by the names that init systems have for it; empty where one knows it not.
+#[derive(Clone, Copy, Debug)]
+struct Service {
+    unit: &'static str,
+    openrc: &'static str,
+    script: &'static str,
+}
+
+/// An installed stack, and how that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StackState {
+    /// Which.
+    pub stack: NetworkStack,
+    /// The path that shows it is installed.
+    pub evidence: &'static str,
+    /// What shows that it is started at boot, a path; `None` where nothing does.
+    pub enabled_by: Option<String>,
+    /// Whether it is one of systemd's presets only that starts it, at the first boot.
+    pub by_preset: bool,
+    /// The file that shows that it has something to configure beside the loopback device.
+    pub configured_by: Option<String>,
+}
+
+/// What ifupdown can do beyond addresses: it leaves that to scripts of other packages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ifup {
+    /// Whether it is Debian's, which can know a device by its MAC address.
+    pub is_debians: bool,
+    /// Whether it makes bonds.
+    pub bonds: bool,
+    /// Whether it makes bridges.
+    pub bridges: bool,
+    /// Whether something takes the name servers from it.
+    pub dns: bool,
+}
+
+/// What configures a guest's network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Network {
+    /// The stacks that are installed.
+    pub stacks: Vec<StackState>,
+    /// Programs that are started at boot and that configure the network in spellings of their own, which imgraft does not have.
+    pub others: Vec<Other>,
+    /// What shows that cloud-init runs in the guest; `None` where it does not.
+    pub cloud_init: Option<&'static str>,
+    /// What cloud-init's own configuration says of the network last; `None` where it says nothing.
+    pub cloud_init_says: Option<CloudInitSays>,
+    /// Whether udev gives devices the names that systemd.link(5) files say.
+    pub names: bool,
+    /// What its ifupdown can do.
+    pub ifup: Ifup,
+}
+
+/// What cloud-init's own configuration says of the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloudInitSays {
+    /// The file that says it.
+    pub path: String,
+    /// Whether it says that cloud-init is to leave the network alone.
+    pub stands_aside: bool,
+}
+
+/// Why there is no stack that a configuration is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoListener {
+    /// None is started at boot.
+    NoneEnabled,
+    /// Several are, and nothing says which of them has the devices: each with what shows it.
+    Several(Vec<(NetworkStack, String)>),
+}
+
+/// Where netplan's generator is, which writes the backend's configuration at every boot.
+const GENERATORS: [&str; 2] = ["/usr/lib/systemd/system-generators/netplan", "/lib/systemd/system-generators/netplan"];
+/// The largest file of a network's configuration that is looked at, in bytes.
+const LIMIT: u64 = 256 * 1024;
+
+impl Network {
+    pub(super) fn inspect(reader: &Reader<'_>) -> Result<Self> {
+        let units = Units::new(reader)?;
+        let mut stacks = Vec::new();
+        for stack in NetworkStack::ALL {
+            let Some(evidence) = first(reader, stack.installed())? else { continue };
+            let mut enabled_by = match stack.service() {
+                Some(service) => units.started(service)?,
+                None => generator(reader)?,
+            };
+            let mut by_preset = false;
+            if enabled_by.is_none()
+                && let Some(service) = stack.service()
+            {
+                enabled_by = units.preset(service.unit)?;
+                by_preset = enabled_by.is_some();
+            }
+            let configured_by = configured(reader, stack)?;
+            stacks.push(StackState { stack, evidence, enabled_by, by_preset, configured_by });
+        }
+        let (cloud_init, cloud_init_says) = cloud_init(reader)?;
+        let exists = |paths: &'static [&'static str]| first(reader, paths).map(|found| found.is_some());
+        Ok(Self {
+            stacks,
+            others: others::inspect(reader, &units)?,
+            cloud_init,
+            cloud_init_says,
+            names: exists(&["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"])?,
+            ifup: Ifup {
+                is_debians: exists(&["/usr/lib/ifupdown", "/lib/ifupdown"])?,
+                bonds: exists(&["/etc/network/if-pre-up.d/ifenslave", "/usr/libexec/ifupdown-ng/bond"])?,
+                bridges: exists(&["/etc/network/if-pre-up.d/bridge", "/usr/libexec/ifupdown-ng/bridge"])?,
+                dns: exists(&[
+                    "/usr/sbin/resolvconf",
+                    "/sbin/resolvconf",
+                    "/usr/bin/resolvconf",
+                    "/etc/network/if-up.d/resolved",
+                ])?,
+            },
+        })
+    }
+
+    /// The state of a stack; `None` where it is not installed.
+    pub fn state(&self, stack: NetworkStack) -> Option<&StackState> {
+        self.stacks.iter().find(|state| state.stack == stack)
+    }
+
+    /// The one stack that the guest listens to.
+    ///
+    /// Of those that are started at boot: not what netplan hands its work to, and not what systemd's presets start where something
+    /// else is enabled outright. If several are left, those that have something to configure; an ifupdown that has only the
+    /// loopback device to see to, as Debian's has when it was never used, is none of them.
+    pub fn listener(&self) -> Result<&StackState, NoListener> {
+        let mut started: Vec<&StackState> = self.stacks.iter().filter(|state| state.enabled_by.is_some()).collect();
+        let narrow = |keep: &dyn Fn(&StackState) -> bool, started: &mut Vec<&StackState>| {
+            if started.iter().any(|state| keep(state)) {
+                started.retain(|state| keep(state));
+            }
+        };
+        narrow(&|state| !state.by_preset, &mut started);
+        if started.iter().any(|state| state.stack == NetworkStack::Netplan) {
+            started.retain(|state| !matches!(state.stack, NetworkStack::Networkd | NetworkStack::NetworkManager));
+        }
+        narrow(&|state| state.configured_by.is_some(), &mut started);
+        narrow(&|state| state.stack != NetworkStack::Ifupdown || state.configured_by.is_some(), &mut started);
+        match &started[..] {
+            [] => Err(NoListener::NoneEnabled),
+            [one] => Ok(one),
+            several => {
+                let shown = |state: &&StackState| (state.stack, state.enabled_by.clone().unwrap_or_default());
+                Err(NoListener::Several(several.iter().map(shown).collect()))
+            }
+        }
+    }
+}
+
+impl StackState {
+    /// What shows that the guest listens to it, for people.
+    pub fn shown_by(&self) -> String {
+        match (&self.enabled_by, &self.configured_by) {
+            (Some(enabled), Some(configured)) if enabled != configured => format!("{enabled} and {configured} show it"),
+            (Some(enabled), _) => format!("{enabled} shows it"),
+            (None, _) => format!("{} shows that it is there, but nothing that the guest starts it", self.evidence),
+        }
+    }
+}
+
+fn first(reader: &Reader<'_>, paths: &'static [&'static str]) -> Result<Option<&'static str>> {
+    for path in paths {
+        if reader.exists(path)? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// netplan's generator, unless one of the same name takes its place (systemd.generator(7)).
+fn generator(reader: &Reader<'_>) -> Result<Option<String>> {
+    if reader.is_masked("/etc/systemd/system-generators/netplan")? {
+        return Ok(None);
+    }
+    Ok(first(reader, &GENERATORS)?.map(str::to_owned))
+}
+
+/// The file by which a stack has more to configure than the loopback device.
+fn configured(reader: &Reader<'_>, stack: NetworkStack) -> Result<Option<String>> {
+    let ending_in = |directory: &str, suffix: &str| -> Result<Option<String>> {
+        let names = reader.names(directory)?;
+        Ok(names.into_iter().find(|name| name.ends_with(suffix)).map(|name| format!("{directory}/{name}")))
+    };
+    match stack {
+        NetworkStack::Ifupdown => {
+            let mut paths = vec!["/etc/network/interfaces".to_owned()];
+            let directory = "/etc/network/interfaces.d";
+            paths.extend(reader.names(directory)?.into_iter().map(|name| format!("{directory}/{name}")));
+            for path in paths {
+                let text = reader.file_lenient(&path, LIMIT)?.unwrap_or_default();
+                if has_interfaces(&String::from_utf8_lossy(&text)) {
+                    return Ok(Some(path));
+                }
+            }
+            Ok(None)
+        }
+        NetworkStack::Netplan => {
+            for directory in ["/etc/netplan", "/usr/lib/netplan", "/lib/netplan"] {
+                if let Some(found) = ending_in(directory, ".yaml")? {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
+        }
+        NetworkStack::Networkd => ending_in("/etc/systemd/network", ".network"),
+        NetworkStack::NetworkManager => ending_in("/etc/NetworkManager/system-connections", ""),
+        NetworkStack::Ifcfg => {
+            let directory = "/etc/sysconfig/network-scripts";
+            let mut names = reader.names(directory)?.into_iter();
+            let found = names.find(|name| name.starts_with("ifcfg-") && name != "ifcfg-lo");
+            Ok(found.map(|name| format!("{directory}/{name}")))
+        }
+    }
+}
+
+/// Whether an interfaces(5) text is about more than the loopback device.
+fn has_interfaces(text: &str) -> bool {
+    let mut lines = text.lines().map(str::split_whitespace);
+    lines.any(|mut words| words.next() == Some("iface") && words.next().is_some_and(|name| name != "lo"))
+}
+
+/// What shows that cloud-init runs, and what it is told of the network.
+fn cloud_init(reader: &Reader<'_>) -> Result<(Option<&'static str>, Option<CloudInitSays>)> {
+    let found = first(reader, &["/usr/bin/cloud-init"])?;
+    if found.is_none() || reader.exists("/etc/cloud/cloud-init.disabled")? {
+        return Ok((None, None));
+    }
+    let directory = "/etc/cloud/cloud.cfg.d";
+    let mut paths = vec!["/etc/cloud/cloud.cfg".to_owned()];
+    let names = reader.names(directory)?;
+    paths.extend(names.into_iter().filter(|name| name.ends_with(".cfg")).map(|name| format!("{directory}/{name}")));
+    // The last one that speaks of the network counts.
+    for path in paths.into_iter().rev() {
+        let Some(text) = reader.file_lenient(&path, LIMIT)? else { continue };
+        let Ok(document) = value(&text, Spelling::Yaml) else { continue };
+        if let Some(network) = document.get("network") {
+            let stands_aside = network.get("config").and_then(|config| config.as_str()) == Some("disabled");
+            return Ok((found, Some(CloudInitSays { path, stands_aside })));
+        }
+    }
+    Ok((found, None))
+}
+
+#[cfg(test)]
+mod tests;

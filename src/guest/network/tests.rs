@@ -1,0 +1,288 @@
+use super::*;
+use crate::guest::Guest;
+use imgraft_vfs::fs::mem::{Builder, MemFs};
+
+const WANTS: &str = "/etc/systemd/system/multi-user.target.wants";
+
+/// A guest with systemd, that has been booted, with these services enabled.
+fn systemd(id: &str, enabled: &[&str]) -> Builder {
+    never_booted(id, enabled).file("/etc/machine-id", "6fb1e8c0c9c84a0c8b6d2f6a3c1d7e55\n")
+}
+
+/// The same without a machine id.
+fn never_booted(id: &str, enabled: &[&str]) -> Builder {
+    let mut builder = MemFs::builder()
+        .file("/etc/os-release", format!("ID={id}\n"))
+        .file("/usr/lib/systemd/systemd", "elf")
+        .file("/usr/lib/systemd/systemd-udevd", "elf")
+        .symlink("/lib", "usr/lib")
+        .dir(WANTS);
+    for unit in enabled {
+        builder = builder
+            .file(format!("/usr/lib/systemd/system/{unit}"), "[Install]\nWantedBy=multi-user.target\n")
+            .symlink(format!("{WANTS}/{unit}"), format!("/usr/lib/systemd/system/{unit}"));
+    }
+    builder
+}
+
+/// Debian's ifupdown as it is installed; `networking.service` is another matter.
+fn ifupdown(builder: Builder) -> Builder {
+    builder
+        .file("/usr/sbin/ifup", "elf")
+        .dir("/usr/lib/ifupdown")
+        .file("/etc/network/interfaces", "source /etc/network/interfaces.d/*\n\nauto lo\niface lo inet loopback\n")
+        .dir("/etc/network/interfaces.d")
+}
+
+fn networkd(builder: Builder) -> Builder {
+    builder.file("/usr/lib/systemd/systemd-networkd", "elf")
+}
+
+fn netplan(builder: Builder) -> Builder {
+    builder
+        .file("/usr/libexec/netplan/generate", "elf")
+        .symlink("/usr/sbin/netplan", "../share/netplan/netplan.script")
+        .symlink("/usr/lib/systemd/system-generators/netplan", "../../../libexec/netplan/generate")
+}
+
+fn network_manager(builder: Builder) -> Builder {
+    builder.file("/usr/sbin/NetworkManager", "elf").dir("/etc/NetworkManager/system-connections")
+}
+
+fn network_scripts(builder: Builder) -> Builder {
+    builder
+        .file("/etc/sysconfig/network-scripts/ifcfg-lo", "DEVICE=lo\n")
+        .file("/etc/rc.d/init.d/network", "#!/bin/bash\n")
+}
+
+fn cloud(builder: Builder) -> Builder {
+    builder.file("/usr/bin/cloud-init", "#!/usr/bin/python3\n").file("/etc/cloud/cloud.cfg", "users: [default]\n")
+}
+
+fn inspect(builder: Builder) -> Network {
+    Guest::inspect(&builder.build().unwrap()).unwrap().network
+}
+
+/// The stack that the guest listens to with what shows it, or why there is none.
+fn listener(builder: Builder) -> String {
+    match inspect(builder).listener() {
+        Ok(state) => format!("{}: {}", state.stack.name(), state.shown_by()),
+        Err(NoListener::NoneEnabled) => "none".to_owned(),
+        Err(NoListener::Several(several)) => {
+            several.iter().map(|(stack, by)| format!("{} by {by}", stack.name())).collect::<Vec<_>>().join(", ")
+        }
+    }
+}
+
+#[test]
+fn distributions_listen_to() {
+    let cases: [(&str, Builder, &str); 15] = [
+        (
+            "Debian 12, minimal",
+            networkd(ifupdown(systemd("debian", &["networking.service"]))),
+            "ifupdown: /etc/systemd/system/multi-user.target.wants/networking.service shows it",
+        ),
+        (
+            "Debian 12, cloud image",
+            cloud(netplan(networkd(systemd("debian", &["systemd-networkd.service"]))))
+                .file("/etc/netplan/90-default.yaml", "network: {version: 2}\n"),
+            "netplan: /usr/lib/systemd/system-generators/netplan and /etc/netplan/90-default.yaml show it",
+        ),
+        (
+            "Debian 13, systemd-networkd",
+            networkd(systemd("debian", &["systemd-networkd.service"])),
+            "systemd-networkd: /etc/systemd/system/multi-user.target.wants/systemd-networkd.service shows it",
+        ),
+        (
+            "Debian 12, desktop: ifupdown has nothing but lo",
+            network_manager(networkd(ifupdown(systemd("debian", &["networking.service", "NetworkManager.service"])))),
+            "NetworkManager: /etc/systemd/system/multi-user.target.wants/NetworkManager.service shows it",
+        ),
+        (
+            "Ubuntu 22.04 and 24.04, server, never booted",
+            cloud(netplan(networkd(systemd("ubuntu", &["systemd-networkd.service"])))),
+            "netplan: /usr/lib/systemd/system-generators/netplan shows it",
+        ),
+        (
+            "Ubuntu 24.04, desktop",
+            netplan(network_manager(networkd(systemd("ubuntu", &["NetworkManager.service"]))))
+                .file("/etc/netplan/01-network-manager-all.yaml", "network: {version: 2, renderer: NetworkManager}\n"),
+            "netplan: /usr/lib/systemd/system-generators/netplan and /etc/netplan/01-network-manager-all.yaml show it",
+        ),
+        (
+            "CentOS 7",
+            network_manager(network_scripts(systemd("centos", &["NetworkManager.service"])))
+                .file("/etc/sysconfig/network-scripts/ifcfg-eth0", "DEVICE=eth0\n")
+                .symlink("/etc/rc.d/rc3.d/S10network", "../init.d/network"),
+            "ifcfg: /etc/rc.d/rc3.d/S10network and /etc/sysconfig/network-scripts/ifcfg-eth0 show it",
+        ),
+        (
+            "Rocky 8",
+            network_manager(systemd("rocky", &["NetworkManager.service"]))
+                .file("/etc/sysconfig/network-scripts/ifcfg-ens3", "DEVICE=ens3\n"),
+            "NetworkManager: /etc/systemd/system/multi-user.target.wants/NetworkManager.service shows it",
+        ),
+        (
+            "Rocky 9",
+            cloud(network_manager(systemd("rocky", &["NetworkManager.service"])))
+                .file("/etc/sysconfig/network-scripts/readme-ifcfg-rh.txt", ""),
+            "NetworkManager: /etc/systemd/system/multi-user.target.wants/NetworkManager.service shows it",
+        ),
+        (
+            "Rocky 10 and Fedora",
+            cloud(networkd(network_manager(systemd("fedora", &["NetworkManager.service"])))),
+            "NetworkManager: /etc/systemd/system/multi-user.target.wants/NetworkManager.service shows it",
+        ),
+        (
+            "Fedora, never booted: by the presets",
+            networkd(network_manager(never_booted("fedora", &[])))
+                .file("/etc/machine-id", "uninitialized\n")
+                .file("/usr/lib/systemd/system/NetworkManager.service", "[Install]\nWantedBy=multi-user.target\n")
+                .file("/usr/lib/systemd/system/systemd-networkd.service", "[Install]\nWantedBy=multi-user.target\n")
+                .file("/usr/lib/systemd/system-preset/90-default.preset", "# x\nenable NetworkManager.service\n")
+                .file("/usr/lib/systemd/system-preset/99-default-disable.preset", "disable *\n"),
+            "NetworkManager: /usr/lib/systemd/system-preset/90-default.preset shows it",
+        ),
+        (
+            "openSUSE Tumbleweed",
+            network_manager(systemd("opensuse-tumbleweed", &["NetworkManager.service"]))
+                .symlink("/etc/systemd/system/network.service", "/usr/lib/systemd/system/NetworkManager.service"),
+            "NetworkManager: /etc/systemd/system/multi-user.target.wants/NetworkManager.service shows it",
+        ),
+        (
+            "Alpine",
+            MemFs::builder()
+                .file("/etc/os-release", "ID=alpine\n")
+                .file("/sbin/openrc", "elf")
+                .symlink("/sbin/ifup", "../usr/libexec/ifupdown-ng/ifup")
+                .file("/etc/network/interfaces", "auto lo\niface lo inet loopback\n")
+                .symlink("/etc/runlevels/boot/networking", "/etc/init.d/networking"),
+            "ifupdown: /etc/runlevels/boot/networking shows it",
+        ),
+        (
+            "Arch, cloud image",
+            networkd(systemd("arch", &["systemd-networkd.service"]))
+                .file("/etc/systemd/network/80-dhcp.network", "[Match]\nName=en*\n"),
+            "systemd-networkd: /etc/systemd/system/multi-user.target.wants/systemd-networkd.service and \
+             /etc/systemd/network/80-dhcp.network show it",
+        ),
+        (
+            "a guest with System V's init",
+            ifupdown(MemFs::builder()).symlink("/etc/rcS.d/S12networking", "../init.d/networking"),
+            "ifupdown: /etc/rcS.d/S12networking shows it",
+        ),
+    ];
+    for (name, builder, expected) in cases {
+        assert_eq!(listener(builder), expected, "{name}");
+    }
+}
+
+#[test]
+fn none_is_none() {
+    assert_eq!(listener(MemFs::builder()), "none");
+    // It is there, and nothing starts it.
+    assert_eq!(listener(networkd(ifupdown(systemd("debian", &[])))), "none");
+    // A unit of the name keeps systemd from starting the script.
+    let script = || ifupdown(systemd("debian", &[])).symlink("/etc/rcS.d/S01networking", "../init.d/networking");
+    assert!(listener(script()).starts_with("ifupdown"));
+    assert_eq!(listener(script().file("/usr/lib/systemd/system/networking.service", "[Unit]\n")), "none");
+    // Masked, by a link or by an empty file.
+    let masked = || network_manager(systemd("fedora", &["NetworkManager.service"]));
+    assert!(listener(masked()).starts_with("NetworkManager"));
+    let path = "/etc/systemd/system/NetworkManager.service";
+    assert_eq!(listener(masked().symlink(path, "/dev/null")), "none");
+    assert_eq!(listener(masked().file(path, "")), "none");
+    let generator = || netplan(systemd("ubuntu", &[]));
+    assert!(listener(generator()).starts_with("netplan"));
+    assert_eq!(listener(generator().symlink("/etc/systemd/system-generators/netplan", "/dev/null")), "none");
+    // Presets are for the first boot, are overridden by name, and the first rule counts.
+    let unit = "/usr/lib/systemd/system/systemd-networkd.service";
+    let presets = |guest: Builder| {
+        networkd(guest)
+            .file(unit, "[Install]\nWantedBy=multi-user.target\n")
+            .file("/usr/lib/systemd/system-preset/90-systemd.preset", "enable systemd-networkd.service\n")
+    };
+    assert_eq!(listener(presets(systemd("debian", &[]))), "none");
+    let new = || presets(never_booted("debian", &[]));
+    assert!(listener(new()).contains("90-systemd.preset"));
+    assert_eq!(listener(new().file("/etc/systemd/system-preset/90-systemd.preset", "")), "none");
+    assert_eq!(listener(new().file("/etc/systemd/system-preset/10-off.preset", "disable systemd-*\n")), "none");
+    // What is enabled outright goes before what presets would enable.
+    let both =
+        ifupdown(new()).symlink(format!("{WANTS}/networking.service"), "/usr/lib/systemd/system/networking.service");
+    assert!(listener(both).starts_with("ifupdown"));
+    // wicked's spelling is none of ours.
+    let wicked = systemd("opensuse-leap", &["wicked.service"])
+        .symlink("/etc/systemd/system/network.service", "/usr/lib/systemd/system/wicked.service");
+    let network = inspect(wicked);
+    assert_eq!(network.listener(), Err(NoListener::NoneEnabled));
+    assert_eq!(network.others[0].name, "wicked");
+    let gentoo = MemFs::builder().symlink("/etc/runlevels/default/net.eth0", "/etc/init.d/net.eth0");
+    assert_eq!(inspect(gentoo).others[0].name, "netifrc");
+}
+
+#[test]
+fn several_are_told_apart_by_what_they_have_to_do() {
+    let both = || networkd(ifupdown(systemd("debian", &["networking.service", "systemd-networkd.service"])));
+    // Debian's own ifupdown that nobody has used.
+    assert!(listener(both()).starts_with("systemd-networkd"));
+    let used = || both().file("/etc/network/interfaces.d/eth0", "iface eth0 inet dhcp\n");
+    assert_eq!(
+        listener(used()),
+        "ifupdown: /etc/systemd/system/multi-user.target.wants/networking.service and \
+         /etc/network/interfaces.d/eth0 show it"
+    );
+    let fight = used().file("/etc/systemd/network/a.network", "[Match]\n");
+    assert_eq!(
+        listener(fight),
+        format!("ifupdown by {WANTS}/networking.service, systemd-networkd by {WANTS}/systemd-networkd.service")
+    );
+    let managers = networkd(network_manager(systemd("arch", &["NetworkManager.service", "systemd-networkd.service"])));
+    assert!(listener(managers).contains(", "));
+    // netplan is installed, and what is configured is elsewhere.
+    let planned = || netplan(ifupdown(systemd("debian", &["networking.service"])));
+    assert!(listener(planned()).starts_with("netplan"));
+    assert!(listener(planned().file("/etc/network/interfaces.d/a", "iface eth0 inet dhcp\n")).starts_with("ifupdown"));
+}
+
+#[test]
+fn cloud_init_is_there_or_not() {
+    let state = |builder: Builder| {
+        let network = inspect(builder);
+        let aside = network.cloud_init_says.filter(|says| says.stands_aside);
+        (network.cloud_init, aside.map(|says| says.path))
+    };
+    let there = || cloud(systemd("debian", &[]));
+    assert_eq!(state(systemd("debian", &[])), (None, None));
+    assert_eq!(state(there()), (Some("/usr/bin/cloud-init"), None));
+    assert_eq!(state(there().file("/etc/cloud/cloud-init.disabled", "")), (None, None));
+    let aside = "/etc/cloud/cloud.cfg.d/99-disable-network-config.cfg";
+    let disabled = || there().file(aside, "network: {config: disabled}\n");
+    assert_eq!(state(disabled()).1.as_deref(), Some(aside));
+    // The last word counts.
+    let later = disabled().file("/etc/cloud/cloud.cfg.d/99-more.cfg", "network:\n  version: 2\n");
+    assert_eq!(state(later).1, None);
+    let broken = there()
+        .file("/etc/cloud/cloud.cfg.d/a.cfg", "network: [\n")
+        .file("/etc/cloud/cloud.cfg.d/b", "network: {config: disabled}\n");
+    assert_eq!(state(broken), (Some("/usr/bin/cloud-init"), None));
+}
+
+#[test]
+fn a_guest_bent_out_of_shape() {
+    let bent = MemFs::builder()
+        .file("/etc/systemd/system", "")
+        .symlink("/usr/lib/systemd/system", "/usr/lib/systemd/system")
+        .file("/usr/lib/systemd/systemd", "elf")
+        .file("/usr/lib/systemd/system-preset/a.preset", b"enable\nenable \xff*\ndisable\n")
+        .dir("/etc/network/interfaces")
+        .symlink("/etc/network/interfaces.d", "/gone")
+        .dir("/etc/netplan/a.yaml")
+        .dir("/etc/runlevels/default/networking")
+        .file("/usr/bin/cloud-init", "")
+        .file("/etc/cloud/cloud.cfg", b"\xff")
+        .dir("/etc/cloud/cloud.cfg.d/x.cfg");
+    let network = inspect(bent);
+    assert_eq!(network.cloud_init, Some("/usr/bin/cloud-init"));
+    assert!(network.state(NetworkStack::Ifupdown).is_some());
+}

@@ -1,0 +1,218 @@
+//! Whether a guest starts a service at boot: by systemd's units and presets, OpenRC's runlevels, or System V's links.
+
+use super::{Reader, Service};
+use imgraft_vfs::Result;
+
+/// Where units are, the ones that win first (systemd.unit(5)).
+const UNITS: [&str; 4] =
+    ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+/// Where presets are, the ones that win first (systemd.preset(5)).
+const PRESETS: [&str; 4] = [
+    "/etc/systemd/system-preset",
+    "/usr/local/lib/systemd/system-preset",
+    "/usr/lib/systemd/system-preset",
+    "/lib/systemd/system-preset",
+];
+/// What shows that systemd is there.
+const SYSTEMD: [&str; 2] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
+/// OpenRC's runlevels of a boot.
+const RUNLEVELS: [&str; 3] = ["/etc/runlevels/sysinit", "/etc/runlevels/boot", "/etc/runlevels/default"];
+/// System V's directories of a boot.
+const SCRIPTS: [&str; 7] =
+    ["/etc/rcS.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc5.d", "/etc/rc.d/rc2.d", "/etc/rc.d/rc3.d", "/etc/rc.d/rc5.d"];
+/// The most rules of presets that are looked at, and the largest file of them in bytes.
+const RULES_MAX: usize = 4096;
+const PRESET_LIMIT: u64 = 256 * 1024;
+
+/// What a guest starts.
+#[derive(Debug)]
+pub(super) struct Units<'a> {
+    reader: &'a Reader<'a>,
+    /// The directories of links to units that a target wants.
+    wants: Vec<String>,
+    has_systemd: bool,
+    /// Of a guest that has not been booted: the rules for what is enabled then, and the file of each.
+    presets: Option<Vec<(Rule, String)>>,
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    enable: bool,
+    pattern: String,
+}
+
+impl<'a> Units<'a> {
+    pub(super) fn new(reader: &'a Reader<'a>) -> Result<Self> {
+        let mut wants = Vec::new();
+        for directory in UNITS {
+            let names = reader.names(directory)?;
+            let is_link_directory = |name: &String| name.ends_with(".wants") || name.ends_with(".requires");
+            let mut found: Vec<_> = names.into_iter().filter(is_link_directory).collect();
+            // What is shown is the usual one, where it is one of several.
+            found.sort_by_key(|name| name != "multi-user.target.wants");
+            wants.extend(found.into_iter().map(|name| format!("{directory}/{name}")));
+        }
+        let has_systemd = reader.exists(SYSTEMD[0])? || reader.exists(SYSTEMD[1])?;
+        let presets = if has_systemd && is_first_boot(reader)? { Some(presets(reader)?) } else { None };
+        Ok(Self { reader, wants, has_systemd, presets })
+    }
+
+    /// What shows that a service is started at boot: the link that has it started.
+    pub(super) fn started(&self, service: Service) -> Result<Option<String>> {
+        if !service.unit.is_empty() {
+            if self.is_masked(service.unit)? {
+                return Ok(None);
+            }
+            for directory in &self.wants {
+                let path = format!("{directory}/{}", service.unit);
+                if self.reader.exists(&path)? {
+                    return Ok(Some(path));
+                }
+            }
+        }
+        if !service.openrc.is_empty() {
+            for runlevel in RUNLEVELS {
+                let path = format!("{runlevel}/{}", service.openrc);
+                if self.reader.exists(&path)? {
+                    return Ok(Some(path));
+                }
+            }
+        }
+        // systemd starts a script only where there is no unit of its name.
+        let has_unit = self.has_systemd && !service.unit.is_empty() && self.unit(service.unit)?.is_some();
+        if service.script.is_empty() || has_unit {
+            return Ok(None);
+        }
+        for directory in SCRIPTS {
+            let is_start = |name: &String| {
+                let rest = name.strip_prefix('S').and_then(|rest| rest.strip_suffix(service.script));
+                rest.is_some_and(|number| number.len() == 2 && number.bytes().all(|byte| byte.is_ascii_digit()))
+            };
+            if let Some(name) = self.reader.names(directory)?.into_iter().find(is_start) {
+                return Ok(Some(format!("{directory}/{name}")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The file of presets by which systemd enables a unit at the first boot; `None` also where the guest has been booted.
+    pub(super) fn preset(&self, unit: &str) -> Result<Option<String>> {
+        let Some(presets) = &self.presets else { return Ok(None) };
+        if unit.is_empty() || self.is_masked(unit)? {
+            return Ok(None);
+        }
+        // What no rule speaks of is enabled, but nobody has said so: it counts for nothing here.
+        let rule = presets.iter().find(|(rule, _)| glob(rule.pattern.as_bytes(), unit.as_bytes()));
+        let Some((Rule { enable: true, .. }, file)) = rule else { return Ok(None) };
+        Ok(self.unit(unit)?.is_some().then(|| file.clone()))
+    }
+
+    /// The file of a unit.
+    fn unit(&self, unit: &str) -> Result<Option<String>> {
+        for directory in UNITS {
+            let path = format!("{directory}/{unit}");
+            if self.reader.exists(&path)? {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_masked(&self, unit: &str) -> Result<bool> {
+        match self.unit(unit)? {
+            Some(path) => self.reader.is_masked(&path),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Whether systemd takes the next boot for the first one: machine-id(5).
+fn is_first_boot(reader: &Reader<'_>) -> Result<bool> {
+    Ok(match reader.file_lenient("/etc/machine-id", 4096)? {
+        None => true,
+        Some(text) => text.trim_ascii() == b"uninitialized",
+    })
+}
+
+/// The rules in the order in which they are looked at.
+fn presets(reader: &Reader<'_>) -> Result<Vec<(Rule, String)>> {
+    let mut files: Vec<(String, String)> = Vec::new();
+    for directory in PRESETS {
+        for name in reader.names(directory)? {
+            // A file takes the place of those of its name in the directories behind.
+            if name.ends_with(".preset") && !files.iter().any(|(other, _)| *other == name) {
+                files.push((name.clone(), format!("{directory}/{name}")));
+            }
+        }
+    }
+    files.sort();
+    let mut rules = Vec::new();
+    for (_, path) in files {
+        let text = reader.file_lenient(&path, PRESET_LIMIT)?.unwrap_or_default();
+        for line in String::from_utf8_lossy(&text).lines() {
+            let mut words = line.split_whitespace();
+            let enable = match words.next() {
+                Some("enable") => true,
+                Some("disable") => false,
+                _ => continue,
+            };
+            if let Some(pattern) = words.next().filter(|_| rules.len() < RULES_MAX) {
+                rules.push((Rule { enable, pattern: pattern.to_owned() }, path.clone()));
+            }
+        }
+    }
+    Ok(rules)
+}
+
+/// Whether a pattern of glob(7), of which only `*` and `?` are known, matches a name. Its steps are bounded by the product of
+/// both lengths.
+fn glob(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    // The last star, and how far the name was eaten by it.
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(byte) if *byte == b'?' || Some(byte) == name.get(n) => {
+                p += 1;
+                n += 1;
+            }
+            _ => match star {
+                Some((at, eaten)) => {
+                    star = Some((at, eaten + 1));
+                    p = at + 1;
+                    n = eaten + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern.get(p..).unwrap_or_default().iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        for (pattern, name, is_match) in [
+            ("*", "a", true),
+            ("systemd-networkd.service", "systemd-networkd.service", true),
+            ("systemd-*.service", "systemd-networkd.service", true),
+            ("systemd-*d.*", "systemd-networkd.service", true),
+            ("*?", "", false),
+            ("?", "a", true),
+            ("a*b*c", "axxbxxb", false),
+            ("a*b*c", "axxbxxbc", true),
+            ("", "", true),
+            ("", "a", false),
+            ("*.socket", "a.service", false),
+        ] {
+            assert_eq!(glob(pattern.as_bytes(), name.as_bytes()), is_match, "{pattern} {name}");
+        }
+    }
+}

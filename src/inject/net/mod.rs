@@ -1,0 +1,173 @@
+//! A network configuration: in one of the guests' own spellings, or compiled into that of the program that the guest listens to.
+
+mod cloud_init;
+mod compiled;
+mod rivals;
+mod spelling;
+
+pub use spelling::Spelling;
+
+use super::{Compat, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, label};
+use crate::config_drive::DocumentError;
+use crate::guest::{Guest, NetworkStack, NoListener};
+use crate::net::config::Config;
+use imgraft_vfs::fs::{Attrs, Content, SetAttrs};
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
+
+/// A network configuration.
+#[derive(Clone, Debug)]
+pub struct Net {
+    /// What it is.
+    pub network: Described,
+    /// Which program it is for, where that was asked for; else the one that the guest listens to.
+    pub renderer: Option<Choice>,
+    /// Whose behaviour.
+    pub compat: Compat,
+}
+
+/// How a network is described.
+#[derive(Clone, Debug)]
+pub enum Described {
+    /// By a text in one of the guests' own spellings.
+    Text(Vec<u8>),
+    /// By the model.
+    Config(Config),
+    /// By a text for guests that listen to it, and by the model for all others.
+    Either {
+        /// The text.
+        text: Vec<u8>,
+        /// The same as the model has it, or why that cannot be.
+        config: Result<Config, DocumentError>,
+    },
+}
+
+/// A program that was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// One that configures the network itself.
+    Stack(NetworkStack),
+    /// cloud-init, which hands it on.
+    CloudInit,
+}
+
+impl Choice {
+    /// Its usual name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stack(stack) => stack.name(),
+            Self::CloudInit => "cloud-init",
+        }
+    }
+}
+
+impl Injector for Net {
+    fn item(&self) -> Item {
+        Item::Net
+    }
+
+    fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
+        let before = stage.savepoint();
+        let mut outcome = Outcome::default();
+        if self.compat == Compat::Nova {
+            self.stage_as_nova(stage)?;
+            return Ok(outcome);
+        }
+        match &self.network {
+            Described::Text(text) => self.stage_text(text, guest, stage, &mut outcome)?,
+            Described::Config(config) => self.compile(config, guest, stage, &mut outcome)?,
+            Described::Either { text, .. } if self.is_for_text(text, guest) => {
+                self.stage_text(text, guest, stage, &mut outcome)?;
+            }
+            Described::Either { config: Ok(config), .. } => self.compile(config, guest, stage, &mut outcome)?,
+            Described::Either { config: Err(error), .. } => {
+                return Err(InjectError::BadDescription(error.clone()));
+            }
+        }
+        label::label_new(guest, stage, &before, &mut outcome)?;
+        Ok(outcome)
+    }
+}
+
+impl Net {
+    /// Whether the guest, or whoever chose, wants a text as it stands.
+    fn is_for_text(&self, text: &[u8], guest: &Guest) -> bool {
+        let Some(spelling) = std::str::from_utf8(text).ok().and_then(Spelling::detect) else { return false };
+        match (self.renderer, guest.network.listener()) {
+            (Some(choice), _) => choice == Choice::Stack(spelling.0),
+            (None, Ok(state)) => state.stack == spelling.0,
+            (None, Err(NoListener::NoneEnabled)) => guest.network.state(spelling.0).is_some(),
+            (None, Err(NoListener::Several(several))) => several.iter().any(|(stack, _)| *stack == spelling.0),
+        }
+    }
+
+    /// Puts a text where the program looks whose spelling it has.
+    fn stage_text(
+        &self,
+        bytes: &[u8],
+        guest: &Guest,
+        stage: &mut Stage<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), InjectError> {
+        let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
+        let text = text.ok_or(InjectError::BadNetwork { spelling: None, reason: "it is not a text in UTF-8" })?;
+        let spelling = Spelling::detect(text).ok_or(InjectError::UnknownNetwork)?;
+        if let Some(choice) = self.renderer.filter(|choice| *choice != Choice::Stack(spelling.0)) {
+            return Err(InjectError::OtherRenderer { spelling, chosen: choice.name() });
+        }
+        let (path, mode) = spelling.destination(text)?;
+        match guest.network.state(spelling.0) {
+            Some(state) => outcome.notes.push(format!("{path}: for {}, {}", state.stack.name(), state.shown_by())),
+            None if self.renderer.is_some() => outcome.notes.push(not_there(&path.to_string(), spelling.0)),
+            None => {
+                let found = guest.network.stacks.iter().map(|state| state.stack.name()).collect();
+                return Err(InjectError::NoNetworkStack { spelling, found });
+            }
+        }
+        let renderer = compiled::renderer(Choice::Stack(spelling.0), guest);
+        rivals::forget(renderer, &[&path.to_string()], stage, outcome)?;
+        put(&path, mode, bytes, stage, outcome)?;
+        cloud_init::stand_aside(guest, stage, outcome)
+    }
+
+    /// As `_inject_net_into_fs` of Nova, with the mode that keeps everybody but root out of the directory.
+    fn stage_as_nova(&self, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+        let (Described::Text(text) | Described::Either { text, .. }) = &self.network else {
+            return Err(InjectError::NotInNova { what: "a network that is not a text" });
+        };
+        let directory = GuestPath::parse("/etc/network")?;
+        stage.create_dirs(&directory, ROOT_DIR)?;
+        stage.set_attrs(&directory, SetAttrs { mode: Some(0o744), uid: Some(0), gid: Some(0), mtime: None })?;
+        Ok(stage.write(&directory.join("interfaces")?, Content::bytes(&text[..]), ROOT_FILE)?)
+    }
+}
+
+/// Writes a file of a network configuration; its directory is made.
+fn put(
+    path: &GuestPath,
+    mode: u16,
+    content: &[u8],
+    stage: &mut Stage<'_>,
+    outcome: &mut Outcome,
+) -> Result<(), InjectError> {
+    if let Some(parent) = path.parent() {
+        stage.create_dirs(&parent, ROOT_DIR)?;
+    }
+    stage.write(path, Content::bytes(content), Attrs { mode, uid: 0, gid: 0 })?;
+    // A file that was there keeps its mode.
+    if path.as_bytes().starts_with(b"/etc/NetworkManager/")
+        && let Some(metadata) = stage.metadata(path)?
+        && (metadata.mode & 0o077 != 0 || metadata.uid != 0)
+    {
+        outcome.notes.push(format!("{path}: NetworkManager ignores a file that others than root can read"));
+    }
+    Ok(())
+}
+
+/// What is said of a program that was chosen and that the guest does not have.
+fn not_there(path: &str, stack: NetworkStack) -> String {
+    format!("{path}: for {}, as asked, though nothing shows that the guest has it", stack.name())
+}
+
+#[cfg(test)]
+mod tests;

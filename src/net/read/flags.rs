@@ -1,0 +1,48 @@
+//! One device, as options of the command line describe it.
+
+use crate::config_drive::DocumentError;
+use crate::net::Cidr;
+use crate::net::config::{Config, Hardware, Kind, Link, Mac, Route};
+use std::net::IpAddr;
+
+/// The names that Ethernet devices have in guests of today.
+const ETHERNET: &str = "e*";
+
+/// What was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// The device, by its name or by its MAC address; `None` for whichever Ethernet device there is.
+    pub device: Option<String>,
+    /// Its addresses, with their prefixes.
+    pub addresses: Vec<Cidr>,
+    /// The routers.
+    pub gateways: Vec<IpAddr>,
+    /// The name servers.
+    pub servers: Vec<IpAddr>,
+    /// Whether it asks for an IPv4 address by DHCP.
+    pub dhcp: bool,
+}
+
+/// The configuration of these options.
+pub fn config(flags: &Flags) -> Result<Config, DocumentError> {
+    let hardware = match flags.device.as_deref() {
+        None => Hardware::named(ETHERNET),
+        Some(text) => match Mac::parse(text) {
+            Some(mac) => Hardware::with_mac(mac),
+            None => Hardware::named(text),
+        },
+    };
+    let id = match flags.device.as_deref() {
+        Some(name) if hardware.mac.is_none() && hardware.pattern().is_none() => name,
+        _ => "ethernet",
+    };
+    let mut link = Link::new(id, Kind::Hardware(hardware));
+    link.dhcp4 = flags.dhcp;
+    link.addresses.clone_from(&flags.addresses);
+    link.routes.extend(flags.gateways.iter().copied().map(Route::default_via));
+    link.dns.servers.clone_from(&flags.servers);
+    if !link.is_configured() {
+        return Err(DocumentError::new("", "no address: --ip has one, or --dhcp asks for one"));
+    }
+    super::checked(Config { links: vec![link] })
+}

@@ -1,0 +1,123 @@
+//! Renderers: from a [`Config`] to the files that a program of the guest reads. Pure: no I/O.
+//!
+//! The configuration has been [checked](Config::check). What a program's spelling cannot say is an error that names it.
+
+mod ifcfg;
+mod ifupdown;
+mod keyfile;
+mod networkd;
+mod v2;
+
+use super::config::{Config, Kind, Link};
+use std::fmt;
+
+/// What reads the files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Renderer {
+    /// ifupdown: interfaces(5).
+    Ifupdown(Ifup),
+    /// netplan(5).
+    Netplan,
+    /// systemd.network(5).
+    Networkd,
+    /// NetworkManager: nm-settings-keyfile(5).
+    NetworkManager,
+    /// The ifcfg files of Red Hat.
+    Ifcfg,
+    /// cloud-init, which hands it on to what it finds in the guest.
+    CloudInit,
+}
+
+/// Which ifupdown it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ifup {
+    /// Debian's, which can know a device by its MAC address.
+    Debian,
+    /// Alpine's ifupdown-ng or busybox's, which go by names only.
+    ByName,
+}
+
+/// A file of the guest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetFile {
+    /// Its absolute path.
+    pub path: String,
+    /// Its permission bits.
+    pub mode: u16,
+    /// Its text.
+    pub text: String,
+}
+
+/// Something that a program's spelling cannot say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inexpressible {
+    /// The program.
+    pub program: &'static str,
+    /// The id of the link.
+    pub link: String,
+    /// What cannot be said, a noun or a clause.
+    pub what: String,
+}
+
+impl Inexpressible {
+    fn new(program: &'static str, link: &Link, what: impl Into<String>) -> Self {
+        Self { program, link: link.id.clone(), what: what.into() }
+    }
+}
+
+impl fmt::Display for Inexpressible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cannot express this of the link {:?}: {}", self.program, self.link, self.what)
+    }
+}
+
+impl std::error::Error for Inexpressible {}
+
+impl Renderer {
+    /// The program's usual name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ifupdown(_) => "ifupdown",
+            Self::Netplan => "netplan",
+            Self::Networkd => "systemd-networkd",
+            Self::NetworkManager => "NetworkManager",
+            Self::Ifcfg => "ifcfg",
+            Self::CloudInit => "cloud-init",
+        }
+    }
+}
+
+/// The files for a program, sorted by nothing but the order of the links.
+pub fn render(config: &Config, renderer: Renderer) -> Result<Vec<NetFile>, Inexpressible> {
+    let mut files = match renderer {
+        Renderer::Ifupdown(ifup) => ifupdown::render(config, ifup),
+        Renderer::Netplan => v2::netplan(config),
+        Renderer::Networkd => networkd::render(config),
+        Renderer::NetworkManager => keyfile::render(config),
+        Renderer::Ifcfg => ifcfg::render(config),
+        Renderer::CloudInit => v2::cloud_init(config),
+    }?;
+    // netplan and cloud-init see to names themselves; for the others udev does, whoever configures the network.
+    if !matches!(renderer, Renderer::Netplan | Renderer::CloudInit) {
+        files.extend(config.links.iter().filter_map(|link| networkd::rename(config, link)));
+    }
+    Ok(files)
+}
+
+/// The first line of every file that can have a comment.
+const HEAD: &str = "# Made by imgraft.\n";
+
+/// Ids in names of files: `@` has a meaning to systemd, and nothing else has.
+fn file_name(link: &Link) -> String {
+    link.id.replace('@', "_")
+}
+
+/// Words with a space between them.
+fn words<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether a bond is what this link is a member of.
+fn is_in_bond(config: &Config, link: &Link) -> bool {
+    config.master(&link.id).is_some_and(|master| matches!(master.kind, Kind::Bond(..)))
+}

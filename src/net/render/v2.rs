@@ -1,0 +1,242 @@
+//! netplan(5), and cloud-init's network configuration of version 2, which is a part of it.
+
+use super::{HEAD, Inexpressible, NetFile};
+use crate::net::config::{Auto6, Bond, Bridge, Config, Kind, Link, Route};
+use serde_json::{Map, Value, json};
+use std::fmt::Write as _;
+
+/// The one file of netplan.
+pub(super) fn netplan(config: &Config) -> Result<Vec<NetFile>, Inexpressible> {
+    let text = HEAD.to_owned() + &yaml(&json!({ "network": document(config, Flavour::Netplan)? }));
+    Ok(vec![NetFile { path: "/etc/netplan/50-imgraft.yaml".to_owned(), mode: 0o600, text }])
+}
+
+/// A part of cloud-init's own configuration.
+pub(super) fn cloud_init(config: &Config) -> Result<Vec<NetFile>, Inexpressible> {
+    let text = HEAD.to_owned() + &yaml(&json!({ "network": document(config, Flavour::CloudInit)? }));
+    Ok(vec![NetFile { path: "/etc/cloud/cloud.cfg.d/99-imgraft-network.cfg".to_owned(), mode: 0o600, text }])
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flavour {
+    Netplan,
+    CloudInit,
+}
+
+fn document(config: &Config, flavour: Flavour) -> Result<Value, Inexpressible> {
+    let mut sections = ["ethernets", "bonds", "bridges", "vlans"].map(|name| (name, Map::new()));
+    for link in &config.links {
+        let entry = self::link(config, link, flavour)?;
+        let name = match link.kind {
+            Kind::Hardware(_) => "ethernets",
+            Kind::Bond(..) => "bonds",
+            Kind::Bridge(..) => "bridges",
+            Kind::Vlan(..) => "vlans",
+        };
+        if let Some((_, section)) = sections.iter_mut().find(|(section, _)| *section == name) {
+            section.insert(link.id.clone(), Value::Object(entry));
+        }
+    }
+    let mut document = Map::new();
+    document.insert("version".into(), 2.into());
+    for (name, section) in sections.into_iter().filter(|(_, section)| !section.is_empty()) {
+        document.insert(name.into(), Value::Object(section));
+    }
+    Ok(Value::Object(document))
+}
+
+fn link(config: &Config, link: &Link, flavour: Flavour) -> Result<Map<String, Value>, Inexpressible> {
+    let mut entry = Map::new();
+    let mut put = |key: &str, value: Value| _ = entry.insert(key.to_owned(), value);
+    match &link.kind {
+        Kind::Hardware(hardware) => {
+            let by_id = hardware.mac.is_none() && hardware.rename.is_none() && hardware.name.as_ref() == Some(&link.id);
+            if !by_id {
+                let mut matches = Map::new();
+                if let Some(name) = &hardware.name {
+                    matches.insert("name".into(), name.clone().into());
+                }
+                if let Some(mac) = hardware.mac {
+                    matches.insert("macaddress".into(), mac.to_string().into());
+                }
+                put("match", Value::Object(matches));
+            }
+            match &hardware.rename {
+                Some(rename) => put("set-name", rename.clone().into()),
+                // Without a name to set, cloud-init's renderers take the entry's key for a name that the device has already.
+                None if flavour == Flavour::CloudInit && hardware.mac.is_some() && hardware.name.is_none() => {
+                    if link.id.len() > 15 {
+                        return Err(Inexpressible::new("cloud-init", link, "a device without a name"));
+                    }
+                    put("set-name", link.id.clone().into());
+                }
+                None if flavour == Flavour::CloudInit && hardware.pattern().is_some() => {
+                    return Err(Inexpressible::new("cloud-init", link, "a pattern of names"));
+                }
+                None => {}
+            }
+        }
+        Kind::Bond(members, bond) => {
+            put("interfaces", members.clone().into());
+            put_parameters(&mut put, self::bond(bond));
+        }
+        Kind::Bridge(ports, bridge) => {
+            put("interfaces", ports.clone().into());
+            put_parameters(&mut put, self::bridge(bridge));
+        }
+        Kind::Vlan(parent, tag) => {
+            put("id", (*tag).into());
+            put("link", parent.clone().into());
+        }
+    }
+    if let Some(mac) = link.mac {
+        put("macaddress", mac.to_string().into());
+    }
+    if let Some(mtu) = link.mtu {
+        put("mtu", mtu.into());
+    }
+    if link.optional {
+        put("optional", true.into());
+    }
+    if config.master(&link.id).is_none() {
+        for (key, value) in addresses(link) {
+            put(key, value);
+        }
+    }
+    Ok(entry)
+}
+
+fn addresses(link: &Link) -> Vec<(&'static str, Value)> {
+    let mut entries = Vec::new();
+    if link.dhcp4 {
+        entries.push(("dhcp4", true.into()));
+    }
+    match link.auto6 {
+        Auto6::Unsaid => {}
+        Auto6::Off => entries.push(("accept-ra", false.into())),
+        // Whether to ask by DHCP too is a thing that routers say.
+        Auto6::Slaac | Auto6::Stateless => entries.push(("accept-ra", true.into())),
+        Auto6::Dhcp => entries.push(("dhcp6", true.into())),
+    }
+    if !link.addresses.is_empty() {
+        let addresses: Vec<_> = link.addresses.iter().map(ToString::to_string).collect();
+        entries.push(("addresses", addresses.into()));
+    }
+    if !link.routes.is_empty() {
+        entries.push(("routes", link.routes.iter().map(|route| self::route(*route)).collect()));
+    }
+    let mut dns = Map::new();
+    if !link.dns.servers.is_empty() {
+        let servers: Vec<_> = link.dns.servers.iter().map(ToString::to_string).collect();
+        dns.insert("addresses".into(), servers.into());
+    }
+    if !link.dns.search.is_empty() {
+        dns.insert("search".into(), link.dns.search.clone().into());
+    }
+    if !dns.is_empty() {
+        entries.push(("nameservers", Value::Object(dns)));
+    }
+    entries
+}
+
+fn route(route: Route) -> Value {
+    let mut entry = Map::new();
+    entry.insert("to".into(), route.to.to_string().into());
+    match route.via {
+        Some(via) => _ = entry.insert("via".into(), via.to_string().into()),
+        None => _ = entry.insert("scope".into(), "link".into()),
+    }
+    if let Some(metric) = route.metric {
+        entry.insert("metric".into(), metric.into());
+    }
+    if route.on_link {
+        entry.insert("on-link".into(), true.into());
+    }
+    Value::Object(entry)
+}
+
+fn bond(bond: &Bond) -> Vec<(&'static str, Option<Value>)> {
+    vec![
+        ("mode", bond.mode.map(Value::from)),
+        ("mii-monitor-interval", bond.miimon.map(Value::from)),
+        ("up-delay", bond.up_delay.map(Value::from)),
+        ("down-delay", bond.down_delay.map(Value::from)),
+        ("lacp-rate", bond.lacp_rate.map(Value::from)),
+        ("transmit-hash-policy", bond.xmit_hash_policy.map(Value::from)),
+        ("ad-select", bond.ad_select.map(Value::from)),
+        ("min-links", bond.min_links.map(Value::from)),
+        ("primary", bond.primary.clone().map(Value::from)),
+    ]
+}
+
+fn bridge(bridge: &Bridge) -> Vec<(&'static str, Option<Value>)> {
+    vec![
+        // netplan's default is that it speaks the protocol, the kernel's that it does not.
+        ("stp", Some(bridge.stp.unwrap_or(false).into())),
+        ("priority", bridge.priority.map(Value::from)),
+        ("forward-delay", bridge.forward_delay.map(Value::from)),
+        ("hello-time", bridge.hello_time.map(Value::from)),
+        ("max-age", bridge.max_age.map(Value::from)),
+        ("ageing-time", bridge.ageing_time.map(Value::from)),
+    ]
+}
+
+fn put_parameters(put: &mut impl FnMut(&str, Value), parameters: Vec<(&'static str, Option<Value>)>) {
+    let parameters: Map<_, _> =
+        parameters.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+    if !parameters.is_empty() {
+        put("parameters", Value::Object(parameters));
+    }
+}
+
+/// A value as YAML: objects and lists in lines, texts in quotes as JSON has them, which YAML has too.
+fn yaml(value: &Value) -> String {
+    let mut text = String::new();
+    put_yaml(&mut text, value, 0);
+    text
+}
+
+fn put_yaml(text: &mut String, value: &Value, depth: usize) {
+    let indent = "  ".repeat(depth);
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                let _ = write!(text, "{indent}{}:", plain(key));
+                put_after(text, value, depth);
+            }
+        }
+        Value::Array(list) => {
+            for value in list {
+                let mut item = String::new();
+                put_yaml(&mut item, value, depth.saturating_add(1));
+                // The first line of what is in a list stands behind its hyphen.
+                let first = item.trim_start();
+                let _ = write!(text, "{indent}- {first}");
+                if !first.ends_with('\n') {
+                    text.push('\n');
+                }
+            }
+        }
+        scalar => text.push_str(&scalar.to_string()),
+    }
+}
+
+fn put_after(text: &mut String, value: &Value, depth: usize) {
+    match value {
+        Value::Object(object) if object.is_empty() => text.push_str(" {}\n"),
+        Value::Array(list) if list.is_empty() => text.push_str(" []\n"),
+        Value::Object(_) | Value::Array(_) => {
+            text.push('\n');
+            put_yaml(text, value, depth.saturating_add(1));
+        }
+        scalar => _ = writeln!(text, " {scalar}"),
+    }
+}
+
+/// A key without quotes where it is a plain word that nobody takes for anything else.
+fn plain(key: &str) -> String {
+    let is_word = key.starts_with(|c: char| c.is_ascii_alphabetic())
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        && !["y", "n", "yes", "no", "on", "off", "true", "false", "null"].contains(&key.to_ascii_lowercase().as_str());
+    if is_word { key.to_owned() } else { Value::from(key).to_string() }
+}

@@ -1,0 +1,102 @@
+//! From the options and the instance document to the network that goes into the guest.
+
+use super::items::read;
+use crate::cli::{self, NetworkRenderer};
+use crate::failure::Failure;
+use crate::guest::NetworkStack;
+use crate::inject::{Choice, Compat, Described, Net};
+use crate::net::Cidr;
+use crate::net::read::{self, Kind, flags::Flags};
+use std::net::IpAddr;
+use std::path::Path;
+
+/// The network that was asked for, `None` where none was. `instance` is that of an instance document.
+pub(super) fn network(
+    typed: &cli::Network,
+    instance: Option<Described>,
+    compat: Compat,
+) -> Result<Option<Net>, Failure> {
+    let renderer = typed.network_renderer.map(choice);
+    let flags = flags(typed)?;
+    let described = match (&typed.network, instance, flags) {
+        (Some(path), None, None) => Some(described(path)?),
+        (None, Some(described), None) => Some(described),
+        (None, None, Some(flags)) => Some(Described::Config(
+            read::flags::config(&flags).map_err(|error| Failure::usage(format!("the network: {error}")))?,
+        )),
+        (None, None, None) => None,
+        (Some(_), Some(_), _) => {
+            return Err(Failure::usage("--network: the instance document says what the network is")
+                .with_hint("leave --network out, or network_info in the document"));
+        }
+        (_, _, Some(_)) => {
+            return Err(Failure::usage(
+                "--ip, --dns, --dhcp and --nic: the instance document says what the network is",
+            )
+            .with_hint("leave them out, or network_info in the document"));
+        }
+    };
+    match described {
+        Some(network) => Ok(Some(Net { network, renderer, compat })),
+        None if renderer.is_some() => Err(Failure::usage("--network-renderer: there is no network to be put in")
+            .with_hint("--network FILE, --ip ADDRESS/PREFIX or --dhcp describes one")),
+        None => Ok(None),
+    }
+}
+
+fn choice(name: NetworkRenderer) -> Choice {
+    match name {
+        NetworkRenderer::Ifupdown => Choice::Stack(NetworkStack::Ifupdown),
+        NetworkRenderer::Netplan => Choice::Stack(NetworkStack::Netplan),
+        NetworkRenderer::Networkd => Choice::Stack(NetworkStack::Networkd),
+        NetworkRenderer::NetworkManager => Choice::Stack(NetworkStack::NetworkManager),
+        NetworkRenderer::Ifcfg => Choice::Stack(NetworkStack::Ifcfg),
+        NetworkRenderer::CloudInit => Choice::CloudInit,
+    }
+}
+
+/// What is in a file: a text for a guest, or a description of a network.
+fn described(path: &Path) -> Result<Described, Failure> {
+    let bytes = read("--network", path)?;
+    let Some((text, kind)) = std::str::from_utf8(&bytes).ok().and_then(|text| Some((text, read::kind(text)?))) else {
+        return Ok(Described::Text(bytes));
+    };
+    let config = read::document(text);
+    match kind {
+        // A guest with netplan can have it as it stands, whatever we know of it.
+        Kind::Netplan => Ok(Described::Either { config, text: bytes }),
+        _ => {
+            let failed = |error: crate::config_drive::DocumentError| {
+                let failure = Failure::usage(format!("--network: {}: {}: {error}", path.display(), kind.name()));
+                error.hint().into_iter().fold(failure, |failure, hint| failure.with_hint(hint))
+            };
+            Ok(Described::Config(config.map_err(failed)?))
+        }
+    }
+}
+
+fn flags(typed: &cli::Network) -> Result<Option<Flags>, Failure> {
+    let cli::Network { ip, gateway, dns, dhcp, nic, .. } = typed;
+    if ip.is_empty() && gateway.is_empty() && dns.is_empty() && !dhcp && nic.is_none() {
+        return Ok(None);
+    }
+    let addresses = ip.iter().map(|typed| {
+        Cidr::parse(typed).ok_or_else(|| {
+            Failure::usage(format!("--ip {typed}: not ADDRESS/PREFIX")).with_hint("--ip 192.0.2.10/24, say")
+        })
+    });
+    Ok(Some(Flags {
+        device: nic.clone(),
+        addresses: addresses.collect::<Result<_, _>>()?,
+        gateways: addresses_of("--gateway", gateway)?,
+        servers: addresses_of("--dns", dns)?,
+        dhcp: *dhcp,
+    }))
+}
+
+fn addresses_of(option: &str, typed: &[String]) -> Result<Vec<IpAddr>, Failure> {
+    let address = |typed: &String| {
+        typed.parse().map_err(|_| Failure::usage(format!("{option} {typed}: not an address of IPv4 or IPv6")))
+    };
+    typed.iter().map(address).collect()
+}

@@ -1,0 +1,47 @@
+#!/bin/bash
+# networkd NETWORKD DIRECTORY CASE...: in namespaces of its own, has networkd read the files of each directory in DIRECTORY, and shows
+# the devices and routes that it makes of those that are named. What networkd says goes to standard error.
+set -eu
+networkd=$1 directory=$2
+shift 2
+mount --make-rprivate /
+mount -t tmpfs none /run
+# With a read-only /sys networkd does not wait for udev.
+mount -t sysfs -o ro none /sys
+for case in "$directory"/*; do
+  name=$(basename "$case")
+  echo "case $name" >&2
+  rm -rf /run/systemd
+  mkdir -p /run/systemd/network /run/systemd/netif/{links,leases,lldp} /run/dbus
+  chmod -R a+rwX /run/systemd
+  cp "$case"/etc/systemd/network/* /run/systemd/network
+  # A device of each name and address that the cases have.
+  number=0
+  for address in 56 57 58; do
+    ip link add "eth$number" address "52:54:00:12:34:$address" type veth peer name "peer$number"
+    ip link set "peer$number" up
+    number=$((number + 1))
+  done
+  SYSTEMD_LOG_LEVEL=debug SYSTEMD_LOG_TARGET=console "$networkd" 2>"$directory/log" &
+  pid=$!
+  wanted=0
+  for one; do [[ $one != "$name" ]] || wanted=1; done
+  for _ in $(seq 200); do
+    if grep -q "Enumeration completed" "$directory/log"; then
+      ((wanted)) || break
+      ! ip route show default | grep -q . || ! ip -6 route show default | grep -q "proto static" || break
+    fi
+    sleep 0.05
+  done
+  if ((wanted)); then
+    echo "state $name"
+    ip address show
+    ip route show
+    ip -6 route show
+  fi
+  kill "$pid"
+  wait "$pid" || true
+  cat "$directory/log" >&2
+  for number in 0 1 2; do ip link del "eth$number"; done
+  ip link | sed -n 's/^[0-9]*: \([^:@]*\).*/\1/p' | grep -vx -e lo -e 'bonding_masters' | while read -r left; do ip link del "$left" || true; done
+done

@@ -1,0 +1,394 @@
+//! What the programs make of what they get.
+
+use crate::cases::{Case, cases};
+use crate::oracle::{command, sections, skip, succeed, unpacked};
+use imgraft::net::config::{Auto6, Kind};
+use imgraft::net::render::{Ifup, NetFile, Renderer};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+fn put(root: &Path, files: &[NetFile]) {
+    use std::os::unix::fs::PermissionsExt;
+    for file in files {
+        let path = root.join(file.path.trim_start_matches('/'));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &file.text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(file.mode.into())).unwrap();
+    }
+}
+
+/// What networkd is told, without what is said in different words by different writers.
+type Networkd = BTreeMap<String, BTreeSet<String>>;
+
+fn networkd(files: impl Iterator<Item = (String, String)>) -> Networkd {
+    let mut facts = Networkd::new();
+    for (name, text) in files {
+        let sections = sections(&text);
+        let entry = |section: &str, key: &str| -> Vec<String> {
+            let matching = sections.iter().filter(|(name, _)| name == section).flat_map(|(_, entries)| entries);
+            matching.filter(|(name, _)| name == key).map(|(_, value)| value.clone()).collect()
+        };
+        let id = name.trim_start_matches("05-imgraft-").trim_start_matches("10-netplan-").to_owned();
+        let facts = facts.entry(id).or_default();
+        for (section, keys) in [
+            ("Match", &["Name", "OriginalName"][..]),
+            ("NetDev", &["Name", "Kind", "MACAddress", "MTUBytes"]),
+            ("Network", &["Address", "DNS", "Bond", "Bridge", "VLAN", "DHCP", "IPv6AcceptRA"]),
+            (
+                "Bond",
+                &[
+                    "Mode",
+                    "MIIMonitorSec",
+                    "LACPTransmitRate",
+                    "TransmitHashPolicy",
+                    "AdSelect",
+                    "MinLinks",
+                    "UpDelaySec",
+                    "DownDelaySec",
+                ],
+            ),
+            ("Bridge", &["STP", "Priority", "ForwardDelaySec"]),
+            ("VLAN", &["Id"]),
+            ("Link", &["Name"]),
+        ] {
+            for key in keys {
+                for value in entry(section, key) {
+                    let value = match (value.as_str(), *key) {
+                        ("true", _) => "yes",
+                        ("false", _) => "no",
+                        (_, "Name") if section == "Match" && value.contains('*') => value.as_str(),
+                        (value, _) => value,
+                    };
+                    facts.insert(format!("{section}.{key}={value}"));
+                }
+            }
+        }
+        for value in entry("Network", "Domains").iter().flat_map(|domains| domains.split(' ')) {
+            facts.insert(format!("Domains={value}"));
+        }
+        for key in ["MACAddress", "PermanentMACAddress"] {
+            entry("Match", key).into_iter().for_each(|mac| _ = facts.insert(format!("Match.mac={mac}")));
+        }
+        // What nobody has to say: DHCP for IPv6 begins with what routers advertise, and without IPv6 there is none of it.
+        facts.remove("Network.DHCP=no");
+        if facts.contains("Network.DHCP=yes") || facts.contains("Network.DHCP=ipv6") {
+            facts.remove("Network.IPv6AcceptRA=yes");
+        }
+        if entry("Network", "LinkLocalAddressing") == ["no"] {
+            facts.remove("Network.IPv6AcceptRA=no");
+        }
+        for (section, entries) in &sections {
+            if section == "Route" {
+                let get = |key: &str| entries.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
+                let on_link = get("GatewayOnLink").is_some_and(|value| value == "true" || value == "yes");
+                let to = get("Destination").unwrap_or("");
+                facts.insert(format!("Route {to} {:?} {:?} {on_link}", get("Gateway"), get("Metric")));
+            }
+        }
+    }
+    facts
+}
+
+/// netplan takes every file without a warning, and tells networkd what we tell it.
+#[test]
+fn netplan_and_networkd_are_told_the_same() {
+    let Some(generate) = unpacked("network/usr/libexec/netplan/generate") else { return };
+    let mut compared = 0;
+    for case in cases() {
+        let scratch = tempfile::tempdir().unwrap();
+        put(scratch.path(), &case.files(Renderer::Netplan).unwrap());
+        let (_, warnings) = succeed(command(&generate).arg("--root-dir").arg(scratch.path()), &case.name);
+        // Not of the file, but of the machine that it is tried on.
+        let warnings: Vec<_> =
+            warnings.lines().filter(|line| !line.trim().is_empty() && !line.contains("systemctl")).collect();
+        assert!(warnings.is_empty(), "{}: {warnings:?}", case.name);
+        let directory = scratch.path().join("run/systemd/network");
+        let theirs = networkd(std::fs::read_dir(directory).unwrap().map(|entry| {
+            let path = entry.unwrap().path();
+            (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(path).unwrap())
+        }));
+        let ours = case.files(Renderer::Networkd).unwrap();
+        let ours = networkd(ours.into_iter().map(|file| (file.path.rsplit('/').next().unwrap().to_owned(), file.text)));
+        for (name, facts) in &ours {
+            let theirs = theirs.get(name).unwrap_or_else(|| panic!("{}: netplan makes no {name}", case.name));
+            let mut theirs = theirs.clone();
+            let mut ours = facts.clone();
+            // The kernel's default, which they do not say.
+            ours.remove("Bridge.STP=no");
+            theirs.remove("Bridge.STP=no");
+            // netplan gives VLANs and the like no priority of their own; and a link whose name is set is known by it already.
+            theirs.retain(|fact| {
+                !(fact.starts_with("Match.mac=") && ours.iter().any(|fact| fact.starts_with("Match.Name=")))
+            });
+            assert_eq!(ours, theirs, "{}: {name}", case.name);
+            compared += 1;
+        }
+    }
+    assert!(compared > 30, "{compared}");
+}
+
+/// NetworkManager's own reader finds every entry and leaves out none.
+#[test]
+fn network_manager_reads_every_entry() {
+    let Some(nmcli) = unpacked("network/usr/bin/nmcli") else { return };
+    let mut read = 0;
+    for case in cases() {
+        for file in case.files(Renderer::NetworkManager).into_iter().flatten() {
+            if !file.path.ends_with(".nmconnection") {
+                continue;
+            }
+            let about = format!("{}: {}", case.name, file.path);
+            let mut child = command(&nmcli)
+                .args(["--offline", "connection", "modify"])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            std::io::Write::write_all(&mut child.stdin.take().unwrap(), file.text.as_bytes()).unwrap();
+            let output = child.wait_with_output().unwrap();
+            let said = String::from_utf8(output.stdout).unwrap();
+            let errors = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success() && errors.is_empty(), "{about}: {errors}\n{}", file.text);
+            let theirs: BTreeSet<_> = flat(&said).collect();
+            for entry in flat(&file.text) {
+                // What is the default is not said again.
+                let is_default = ["vlan.flags=1", "bridge.stp=true", "bridge.priority=32768"].contains(&entry.as_str());
+                assert!(is_default || theirs.contains(&entry), "{about}: {entry} is lost in\n{said}");
+            }
+            read += 1;
+        }
+    }
+    assert!(read > 25, "{read}");
+}
+
+fn flat(text: &str) -> impl Iterator<Item = String> {
+    let sections = sections(text);
+    sections.into_iter().flat_map(|(section, entries)| {
+        let entries: Vec<_> = entries.into_iter().map(|(key, value)| format!("{section}.{key}={value}")).collect();
+        entries
+    })
+}
+
+/// ifup says what it would do: each address and router is among it, and nothing fails.
+#[test]
+fn ifupdown_would_do_it() {
+    let Some(ifup) = unpacked("network/sbin/ifup") else { return };
+    let mut tried = 0;
+    for case in cases() {
+        let Some(files) = case.files(Renderer::Ifupdown(Ifup::ByName)) else { continue };
+        let scratch = tempfile::tempdir().unwrap();
+        put(scratch.path(), &files);
+        let interfaces = scratch.path().join("etc/network/interfaces");
+        let state = scratch.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        let base = |command: &mut Command| {
+            _ = command
+                .args(["--no-act", "--verbose", "--no-scripts", "--ignore-errors", "--interfaces"])
+                .arg(&interfaces)
+                .arg("--state-dir")
+                .arg(&state);
+        };
+        for link in &case.config.links {
+            let device = link.device().unwrap();
+            let mut try_it = command(&ifup);
+            base(&mut try_it);
+            let (said, more) = succeed(try_it.arg(device), &case.name);
+            let said = said + &more;
+            for address in &link.addresses {
+                assert!(
+                    said.contains(&format!("{}", address.ip())),
+                    "{}: {device}: {address} is not in\n{said}",
+                    case.name
+                );
+            }
+            for route in link.routes.iter().filter_map(|route| route.via) {
+                assert!(said.contains(&format!("via {route}")), "{}: {device}: {route} is not in\n{said}", case.name);
+            }
+            if link.dhcp4 {
+                assert!(
+                    ["dhclient", "udhcpc", "dhcpcd", "No DHCP client"].iter().any(|word| said.contains(word)),
+                    "{said}"
+                );
+            }
+            if let (Kind::Vlan(_, tag), None) = (&link.kind, case.config.master(&link.id)) {
+                assert!(said.contains(&format!("vlan id {tag}")), "{}: {device}: no VLAN in\n{said}", case.name);
+            }
+            if let Some(mtu) = link.mtu {
+                assert!(said.contains(&format!("mtu {mtu}")), "{}: {device}: no MTU in\n{said}", case.name);
+            }
+            assert!(!said.contains("unknown") && !said.contains("misplaced"), "{said}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 10, "{tried}");
+}
+
+/// networkd itself, in namespaces of its own: it knows every key, and a device has the addresses and routes that it was to have.
+#[test]
+fn networkd_does_it() {
+    let Some(program) = unpacked("network/lib/systemd/systemd-networkd") else { return };
+    if !nix::unistd::geteuid().is_root() {
+        return skip("networkd needs root");
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    for case in cases() {
+        let directory = scratch.path().join(&case.name);
+        std::fs::create_dir(&directory).unwrap();
+        put(&directory, &case.files(Renderer::Networkd).unwrap());
+        for renderer in [Renderer::NetworkManager, Renderer::Ifcfg, Renderer::Ifupdown(Ifup::Debian)] {
+            let files = case.files(renderer).unwrap_or_default();
+            put(&directory, &files.into_iter().filter(|file| file.path.ends_with(".link")).collect::<Vec<_>>());
+        }
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network/networkd.sh");
+    let mut run = command(Path::new("unshare"));
+    run.args(["--net", "--mount", "--fork", "--kill-child", "bash"]).arg(script).arg(&program).arg(scratch.path());
+    run.arg("static.v2.yaml").arg("names.v2.yaml").arg("static.flags");
+    let (said, log) = succeed(&mut run, "networkd");
+    let complaints: Vec<_> = log
+        .lines()
+        .filter(|line| line.contains("/run/systemd/network/") && (line.contains("ignoring") || line.contains("ailed")))
+        .collect();
+    assert!(complaints.is_empty(), "{complaints:?}");
+    for case in cases() {
+        assert!(log.contains(&format!("case {}", case.name)), "{} was not tried: {log}", case.name);
+    }
+    for (case, facts) in [
+        (
+            "static.v2.yaml",
+            &[
+                "192.0.2.10/24",
+                "198.51.100.7/25",
+                "2001:db8::10/64",
+                "mtu 1450",
+                "default via 192.0.2.1 ",
+                "10.0.0.0/8 via 192.0.2.254",
+                "metric 100",
+                "203.0.113.9 via 198.51.100.1",
+                "default via 2001:db8::1 ",
+            ][..],
+        ),
+        (
+            "names.v2.yaml",
+            &["192.0.2.10/24", "2001:db8:1::2/64", "default via 192.0.2.1 ", "default via 2001:db8:1::1 "],
+        ),
+        ("static.flags", &["192.0.2.10/24", "2001:db8::10/64", "default via 192.0.2.1 ", "default via 2001:db8::1 "]),
+    ] {
+        let state = said.split(&format!("state {case}\n")).nth(1).unwrap_or_else(|| panic!("no {case} in {said}"));
+        let state = state.split("\nstate ").next().unwrap();
+        for fact in facts {
+            assert!(state.contains(fact), "{case}: no {fact} in\n{state}\n{log}");
+        }
+    }
+}
+
+/// What cloud-init's writer of ifcfg files makes of the same, for the keys that both have.
+#[test]
+fn ifcfg_is_what_cloud_init_writes() {
+    let Some(library) = unpacked("cloud-init/usr/lib/python3/dist-packages/cloudinit") else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network/ifcfg.py");
+    // It has no word for a device whose name is not known.
+    let cases: Vec<_> = cases()
+        .into_iter()
+        .filter(|case| case.config.links.iter().all(|link| link.device().is_some()))
+        .filter_map(|case| case.files(Renderer::Ifcfg).map(|files| (case, files)))
+        .collect();
+    let networks: Vec<_> =
+        cases.iter().map(|(case, _)| case.files(Renderer::CloudInit).unwrap().remove(0).text).collect();
+    let mut child = Command::new("/usr/bin/python3")
+        .arg(&script)
+        .env("PYTHONPATH", library.parent().unwrap())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut input, serde_json::to_string(&networks).unwrap().as_bytes()).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answers: Vec<BTreeMap<String, String>> = serde_json::from_slice(&output.stdout).unwrap();
+    let mut compared = 0;
+    for ((case, files), theirs) in cases.iter().zip(answers) {
+        assert!(!theirs.contains_key("error"), "{}: {theirs:?}", case.name);
+        for file in files.iter().filter(|file| file.path.contains("/ifcfg-")) {
+            let name = file.path.rsplit('/').next().unwrap();
+            let theirs = theirs.get(name).unwrap_or_else(|| panic!("{}: no {name} in {theirs:?}", case.name));
+            let (ours, theirs) = (ifcfg(&file.text), ifcfg(theirs));
+            for key in [
+                "DEVICE",
+                "HWADDR",
+                "IPADDR",
+                "IPADDR1",
+                "GATEWAY",
+                "IPV6ADDR",
+                "MTU",
+                "DNS1",
+                "DNS2",
+                "DOMAIN",
+                "BOOTPROTO",
+                "MASTER",
+                "SLAVE",
+                "BRIDGE",
+                "VLAN",
+                "PHYSDEV",
+                "BONDING_MASTER",
+            ] {
+                // It gives name servers to what has an address of its own only.
+                let is_static = ours.contains_key("IPADDR") || ours.contains_key("IPV6ADDR");
+                if !is_static && (key.starts_with("DNS") || key == "DOMAIN") {
+                    continue;
+                }
+                let ours = ours.get(key).map(|value| value.to_lowercase());
+                let theirs = theirs.get(key).map(|value| value.to_lowercase());
+                assert_eq!(ours, theirs, "{}: {key} of {name}", case.name);
+            }
+            compared += 1;
+        }
+    }
+    assert!(compared > 8, "{compared}");
+}
+
+fn ifcfg(text: &str) -> BTreeMap<String, String> {
+    let lines = text.lines().filter_map(|line| line.split_once('='));
+    lines.map(|(key, value)| (key.to_owned(), value.trim_matches('"').to_owned())).collect()
+}
+
+/// Every ifcfg file is a shell's, and means to it what it says.
+#[test]
+fn ifcfg_is_read_by_a_shell() {
+    for case in cases() {
+        for file in case.files(Renderer::Ifcfg).into_iter().flatten().filter(|file| file.path.contains("/ifcfg-")) {
+            for (key, value) in ifcfg(&file.text) {
+                let mut shell = Command::new("sh");
+                let (said, _) = succeed(
+                    shell.args(["-euc", "eval \"$1\"; eval \"printf %s \\\"\\$$2\\\"\"", "-", &file.text, &key]),
+                    &case.name,
+                );
+                assert_eq!(said, value, "{}: {}: {key}", case.name, file.path);
+            }
+        }
+    }
+}
+
+/// The cases have something of everything.
+#[test]
+fn the_cases_are_many() {
+    let all: Vec<Case> = cases();
+    let links = || all.iter().flat_map(|case| &case.config.links);
+    assert!(links().any(|link| matches!(link.kind, Kind::Bond(..))));
+    assert!(links().any(|link| matches!(link.kind, Kind::Bridge(..))));
+    assert!(links().any(|link| matches!(link.kind, Kind::Vlan(..))));
+    for auto6 in [Auto6::Unsaid, Auto6::Off, Auto6::Slaac, Auto6::Stateless, Auto6::Dhcp] {
+        assert!(links().any(|link| link.auto6 == auto6), "{auto6:?}");
+    }
+    assert!(links().any(|link| link.routes.iter().any(|route| route.on_link)));
+    assert!(
+        links().any(|link| link.optional)
+            && links().any(|link| link.mac.is_some())
+            && links().any(|link| link.mtu.is_some())
+    );
+}
