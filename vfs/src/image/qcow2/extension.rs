@@ -68,9 +68,10 @@ impl Bitmaps {
 
 impl Extensions {
     /// Reads the extensions in `area`: what follows the header up to the backing file's name or the end of the header's
-    /// cluster. `Corrupt` where one does not fit.
+    /// cluster. `Corrupt` where one does not fit, or one that matters here is there twice.
     pub(super) fn parse(area: &[u8]) -> Result<Self> {
         let mut found = Self::default();
+        let mut known = Vec::new();
         let mut rest = area;
         while let Some((head, data)) = rest.split_at_checked(HEAD) {
             let (kind, len) = head.split_at(4);
@@ -90,6 +91,15 @@ impl Extensions {
             if matches!(kind, DATA_FILE | BACKING_FORMAT) && len > MAX_NAME {
                 let message = format!("qcow2: header extension {kind:#010x} has a name of {len} bytes");
                 return Err(Error::corrupt(Layer::Image, message));
+            }
+            // Of two, programs differ on which one counts.
+            if known.contains(&kind) {
+                let message = format!("qcow2: header extension {kind:#010x} is there twice");
+                return Err(Error::corrupt(Layer::Image, message)
+                    .with_hint("make a new image of it with `qemu-img convert -O qcow2 IMAGE NEW.qcow2`"));
+            }
+            if matches!(kind, FEATURE_NAMES | DATA_FILE | BACKING_FORMAT | BITMAPS) {
+                known.push(kind);
             }
             match kind {
                 FEATURE_NAMES => found.names = Names::parse(body),
@@ -212,6 +222,22 @@ mod tests {
         // What nobody knows has to stay, and has no room.
         let unknown = extension(0x1234_5678, 400, &[7; 400]);
         assert_eq!(point_bitmaps(&[unknown, bitmaps.extension(), end].concat(), 400, 0x7_0000), None);
+    }
+
+    #[test]
+    fn of_those_that_matter_there_is_one() {
+        let bitmaps = Bitmaps { count: 1, len: 32, directory: 0x5_0000 }.extension();
+        let other = Bitmaps { count: 1, len: 32, directory: 0x6_0000 }.extension();
+        for twice in [
+            [names(2), bitmaps, other].concat(),
+            [names(2), names(2)].concat(),
+            [extension(0xe279_2aca, 3, b"raw\0\0\0\0\0"), extension(0xe279_2aca, 5, b"qcow2\0\0\0")].concat(),
+            [extension(0x4441_5441, 1, b"a\0\0\0\0\0\0\0"), extension(0x4441_5441, 1, b"b\0\0\0\0\0\0\0")].concat(),
+        ] {
+            assert!(Extensions::parse(&twice).unwrap_err().to_string().contains("twice"));
+        }
+        let unknown = extension(7, 1, b"a\0\0\0\0\0\0\0");
+        Extensions::parse(&[unknown.clone(), unknown].concat()).unwrap();
     }
 
     #[test]
