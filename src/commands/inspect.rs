@@ -218,8 +218,8 @@ impl Inspection {
 
     /// Opens the image and adds what is in it, as far as it comes.
     fn look_inside(&mut self, txn: &Transaction, target: &Target) -> Result<(), Failure> {
-        let Source { image, format, backing, .. } = &target.source;
-        let disk = image::open_chain(txn.overlay(), image, *format, backing)?;
+        let Source { image, format, backing, state, .. } = &target.source;
+        let disk = image::open_chain(txn.overlay(), image, *format, backing, state)?;
         self.facts = disk.facts().into_iter().collect();
         self.virtual_size = Some(disk.size());
         let bytes: Arc<dyn BlockDevice> = Arc::clone(&disk) as _;

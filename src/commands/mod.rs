@@ -111,7 +111,7 @@ fn tell(notes: &[String]) {
 fn look(target: &Target) -> Result<(Transaction, tree::Grown), Failure> {
     let Source { image, format, backing, state, .. } = &target.source;
     let txn = Transaction::begin_with(image, Access::Read, state)?;
-    let disk = image::open_chain(txn.overlay(), image, *format, backing)?;
+    let disk = image::open_chain(txn.overlay(), image, *format, backing, state)?;
     let explained = |error| image::explain(&*disk, error);
     let any: Arc<dyn BlockDevice> = Arc::clone(&disk) as _;
     let (wanted, way) = (&target.volume, (None, Mode::ReadOnly));

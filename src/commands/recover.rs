@@ -11,7 +11,7 @@ pub(super) fn run(plan: &Recover) -> Result<Exit, Failure> {
     let said = match recovered {
         Recovery::Nothing => "nothing to recover",
         Recovery::Finished => "finished an interrupted commit: the image is the new one",
-        Recovery::Discarded => "discarded an incomplete journal: the image is the old one",
+        Recovery::Discarded => "discarded a journal in which there is nothing to finish: the image stays as it is",
     };
     let mut text = format!("{}: {said}\n", printable(&plan.source.image.display().to_string()));
     if let Some(Named { name, .. }) = unseen {

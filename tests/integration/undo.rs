@@ -113,7 +113,8 @@ fn what_makes_no_sense_is_refused() {
     }
     let taken = scratch.file("taken", "dear diary");
     let missing = scratch.path().join("missing/undo");
-    for (path, status) in [(&taken, 3), (&missing, 2), (&disk, 3)] {
+    let journal = scratch.path().join(".disk.qcow2.imgraft-journal");
+    for (path, status) in [(&taken, 3), (&missing, 2), (&disk, 3), (&journal, 2)] {
         expect(status, &[&inject[..], &[text(path)]].concat());
     }
     assert_eq!(std::fs::read(&taken).expect("it is there"), b"dear diary");

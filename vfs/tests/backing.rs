@@ -4,7 +4,7 @@ mod qemu;
 
 use imgraft_vfs::block::BlockDevice;
 use imgraft_vfs::image::{self, Backing, Format, ImageFormat};
-use imgraft_vfs::transaction::{Access, Transaction};
+use imgraft_vfs::transaction::{Access, StateDir, Transaction};
 use imgraft_vfs::{Error, ErrorKind};
 use qemu::{Rng, text};
 use std::fs;
@@ -20,7 +20,7 @@ fn within(directories: &[&Path]) -> Backing {
 }
 
 fn open(txn: &Transaction, path: &Path, backing: &Backing) -> imgraft_vfs::Result<Arc<dyn ImageFormat>> {
-    image::open_chain(txn.overlay(), path, None, backing)
+    image::open_chain(txn.overlay(), path, None, backing, &StateDir::default())
 }
 
 fn refused(path: &Path, backing: &Backing) -> Error {
@@ -276,4 +276,21 @@ fn a_raw_image_has_no_chain() {
     fs::write(&path, vec![1; MIB]).unwrap();
     let txn = qemu::begin(&path, Access::Read);
     assert_eq!(open(&txn, &path, &within(&[])).unwrap().format(), Format::Raw);
+}
+
+/// The image is open for writing, and so locked against its second use.
+#[test]
+fn an_image_that_is_its_own_backing_file_is_told() {
+    if !qemu::available() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.qcow2");
+    qemu::img(&["create", "-q", "-f", "qcow2", "-u", "-b", "t.qcow2", "-F", "qcow2", text(&path), "8M"]);
+    for access in [Access::Read, Access::Write] {
+        let txn = qemu::begin(&path, access);
+        let error = open(&txn, &path, &within(&[])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error:?}");
+        assert!(error.to_string().contains("comes back"), "{error:?}");
+    }
 }

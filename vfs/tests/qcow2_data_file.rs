@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const SIZE: usize = 6 << 20;
 
 fn open(path: &Path, backing: &Backing) -> Result<Arc<dyn ImageFormat>> {
-    image::open_chain(qemu::begin(path, Access::Read).overlay(), path, None, backing)
+    image::open_chain(qemu::begin(path, Access::Read).overlay(), path, None, backing, &StateDir::default())
 }
 
 #[track_caller]
@@ -67,7 +67,7 @@ fn data_files_are_read_when_they_are_allowed() {
 
         // Without the data file's own transaction nothing is written, not even held.
         let txn = qemu::begin(&path, Access::Write);
-        let disk = image::open_chain(txn.overlay(), &path, None, &here()).unwrap();
+        let disk = image::open_chain(txn.overlay(), &path, None, &here(), &StateDir::default()).unwrap();
         let error = disk.write_at(b"x", 7).unwrap_err();
         assert_eq!(error.kind(), Unsupported);
         assert!(error.to_string().contains(text(&data)), "{error}");

@@ -114,15 +114,16 @@ impl Gate for DataFileOnly {
 /// `declared` is as for [`open`](super::open). Writes go to the image alone, so that one with an external data file is
 /// only read; [`Edit`](super::Edit) writes to both. Every backing file is opened for reading
 /// and locked as QEMU locks it, for as long as the image is open; it must be a regular file whose format (raw or qcow2)
-/// is recorded in the file above it. `Denied` where one lies outside the allowed directories, `Unsupported` where it
+/// is recorded in the file above it. Where their journals lie `state` says. `Denied` where one lies outside the allowed directories, `Unsupported` where it
 /// is no file or of no recorded format, `Corrupt` where the chain has no end, and whatever opening it may give.
 pub fn open_chain(
     host: Arc<Overlay>,
     image: &Path,
     declared: Option<Format>,
     backing: &Backing,
+    state: &StateDir,
 ) -> Result<Arc<dyn ImageFormat>> {
-    open_held(host, image, declared, backing, None)
+    open_held(host, image, declared, backing, state, None)
 }
 
 /// The same, with the external data file that [`hold_data_file`] has given.
@@ -131,6 +132,7 @@ pub(crate) fn open_held(
     image: &Path,
     declared: Option<Format>,
     backing: &Backing,
+    state: &StateDir,
     held: Option<&HeldDataFile>,
 ) -> Result<Arc<dyn ImageFormat>> {
     let format = inspect::format(&*host, declared)?;
@@ -141,7 +143,7 @@ pub(crate) fn open_held(
             None => qcow2::Qcow2::open(host)?,
         })),
         (Format::Qcow2, Backing::Within(directories)) => {
-            let gate = Chain { held: held.map(HeldDataFile::file), ..Chain::start(image, directories)? };
+            let gate = Chain { held: held.map(HeldDataFile::file), ..Chain::start(image, directories, state)? };
             Ok(Arc::new(qcow2::Qcow2::open_through(host, &gate, Purpose::Edit)?))
         }
     }
@@ -164,7 +166,8 @@ pub(super) fn hold_data_file(host: &Overlay, source: &Source, access: Access) ->
         }
         _ => cannot("find the external data file", path, e),
     })?;
-    let chain = Chain::start(&source.image, &[real_path.parent().unwrap_or(Path::new("/")).to_path_buf()])?;
+    let directory = real_path.parent().unwrap_or(Path::new("/")).to_path_buf();
+    let chain = Chain::start(&source.image, &[directory], &source.state)?;
     let named = match named.name.is_empty() {
         // The image does not say its name: the caller does.
         true => Named { name: real_path.as_os_str().as_bytes().to_vec(), ..named },
@@ -179,7 +182,7 @@ pub(super) fn hold_data_file(host: &Overlay, source: &Source, access: Access) ->
     if fs::canonicalize(chain.path(Role::Data, &named)?).is_ok_and(|found| found != real_path) {
         return Err(another());
     }
-    let (host, _, identity) = chain.open_host(Role::Data, &named, access, &source.state)?;
+    let (host, _, identity) = chain.open_host(Role::Data, &named, access)?;
     let metadata = fs::metadata(path).map_err(|e| cannot("look at the external data file", path, e))?;
     if identity != (metadata.dev(), metadata.ino()) {
         return Err(another());
@@ -230,12 +233,14 @@ struct Chain {
     above: Vec<(u64, u64)>,
     /// The image's external data file, where it is open already.
     held: Option<DataFile>,
+    /// Where the journals of the files lie, if not beside them.
+    state: StateDir,
     /// What the files below the image come to hold in memory, in bytes; the whole chain counts in one place.
     memory: Rc<Cell<u64>>,
 }
 
 impl Chain {
-    fn start(image: &Path, directories: &[PathBuf]) -> Result<Self> {
+    fn start(image: &Path, directories: &[PathBuf], state: &StateDir) -> Result<Self> {
         let allowed = match directories {
             [] => vec![real(image)?.parent().unwrap_or(Path::new("/")).to_path_buf()],
             directories => directories.iter().map(|directory| allowed(directory)).collect::<Result<_>>()?,
@@ -246,6 +251,7 @@ impl Chain {
             allowed,
             above: vec![(metadata.dev(), metadata.ino())],
             held: None,
+            state: state.clone(),
             memory: Rc::default(),
         })
     }
@@ -314,17 +320,11 @@ impl Chain {
 
     /// Opens the file for reading, where it is allowed and not one above; gives its path and its identity too.
     fn open(&self, role: Role, named: &Named) -> Result<(Arc<Overlay>, PathBuf, (u64, u64))> {
-        let (host, path, identity) = self.open_host(role, named, Access::Read, &StateDir::default())?;
+        let (host, path, identity) = self.open_host(role, named, Access::Read)?;
         Ok((Transaction::over_file(host, Access::Read)?.overlay(), path, identity))
     }
 
-    fn open_host(
-        &self,
-        role: Role,
-        named: &Named,
-        access: Access,
-        state: &StateDir,
-    ) -> Result<(FileHost, PathBuf, (u64, u64))> {
+    fn open_host(&self, role: Role, named: &Named, access: Access) -> Result<(FileHost, PathBuf, (u64, u64))> {
         if role == Role::Data && named.name.is_empty() {
             let message = "the image keeps its data in an external data file, and does not say its name";
             return Err(Error::unsupported(Layer::Image, message)
@@ -333,15 +333,25 @@ impl Chain {
         }
         let path = self.path(role, named)?;
         let (directory, below) = self.confine(role, named, &path)?;
-        let host = FileHost::open_beneath(&directory, &below, &path, access, state)?;
-        let identity = host.identity().map_err(|e| cannot("look at a file of the chain", &path, e))?;
-        if self.above.contains(&identity) {
-            let message = format!("the backing chain comes back to \"{}\"", named.shown());
-            return Err(Error::corrupt(Layer::Image, message)
-                .with_host_path(&self.naming)
-                .with_hint("look at the chain with `qemu-img info --backing-chain -U IMAGE`"));
+        // A file that is open further up, for writing, is locked against its second user: the cycle is what is to be told.
+        if let Ok(metadata) = fs::metadata(&path) {
+            self.goes_on(named, (metadata.dev(), metadata.ino()))?;
         }
+        let host = FileHost::open_beneath(&directory, &below, &path, access, &self.state)?;
+        let identity = host.identity().map_err(|e| cannot("look at a file of the chain", &path, e))?;
+        self.goes_on(named, identity)?;
         Ok((host, path, identity))
+    }
+
+    /// Fails where the file is one above.
+    fn goes_on(&self, named: &Named, identity: (u64, u64)) -> Result<()> {
+        if !self.above.contains(&identity) {
+            return Ok(());
+        }
+        let message = format!("the backing chain comes back to \"{}\"", named.shown());
+        Err(Error::corrupt(Layer::Image, message)
+            .with_host_path(&self.naming)
+            .with_hint("look at the chain with `qemu-img info --backing-chain -U IMAGE`"))
     }
 }
 

@@ -8,6 +8,7 @@ use crate::block::{BlockDevice, MemDevice};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::transaction::{
     Access, CommitPlan, Existing, IoCounts, Kept, NewFile, Overlay, Progress, Recovery, StateDir, Transaction,
+    is_journal,
 };
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -82,12 +83,12 @@ impl Edit {
     ) -> Result<Self> {
         let access = if *destination == Destination::InPlace { access } else { Access::Read };
         let txn = Transaction::begin_with(&source.image, access, &source.state)?;
-        let Source { image, format, backing, .. } = source;
+        let Source { image, format, backing, state, .. } = source;
         let held = match destination {
             Destination::InPlace => hold_data_file(&txn.overlay(), source, access)?,
             Destination::Output(..) | Destination::Overlay(..) => None,
         };
-        let disk = open_held(txn.overlay(), image, *format, backing, held.as_ref())?;
+        let disk = open_held(txn.overlay(), image, *format, backing, state, held.as_ref())?;
         let source = Source { format: Some(disk.format()), ..source.clone() };
         match destination {
             Destination::InPlace => Ok(Self { txn, disk, source, target: Target::InPlace(held), undo: None }),
@@ -117,8 +118,8 @@ impl Edit {
 
     /// Has the commit make the file at `path` first, by which it can be taken back ([`Transaction::undo`]).
     ///
-    /// The errors are those of [`NewFile::create`], which refuses a name that is taken; `Invalid` where the result does not
-    /// go into the image, `Unsupported` where it goes into an external data file.
+    /// The errors are those of [`NewFile::create`], which refuses a name that is taken; `Invalid` where the name is one that a journal
+    /// has, or the result does not go into the image, `Unsupported` where it goes into an external data file.
     pub fn keep_undo(&mut self, path: &Path) -> Result<()> {
         let Target::InPlace(held) = &self.target else {
             let error =
@@ -130,6 +131,11 @@ impl Edit {
             return Err(Error::unsupported(Layer::Image, message)
                 .with_host_path(&self.source.image)
                 .with_hint("leave --keep-undo out, and copy both files before the run"));
+        }
+        if is_journal(path) {
+            let error =
+                Error::new(ErrorKind::Invalid, Layer::Host, "this is the name of a journal, and no undo file's");
+            return Err(error.with_host_path(path).with_hint("choose another name"));
         }
         self.undo = Some(NewFile::create(path, Existing::Refuse).map_err(|error| match error.kind() {
             ErrorKind::Denied if path.exists() => error.with_hint(UNDO_TAKEN),
@@ -188,8 +194,8 @@ impl Edit {
     pub fn reopen(&self) -> Result<Arc<dyn BlockDevice>> {
         match &self.target {
             Target::InPlace(_) | Target::Copy(_) => {
-                let Source { image, format, backing, .. } = &self.source;
-                Ok(open_held(self.txn.overlay(), image, *format, backing, self.held())?)
+                let Source { image, format, backing, state, .. } = &self.source;
+                Ok(open_held(self.txn.overlay(), image, *format, backing, state, self.held())?)
             }
             Target::Thin { host, base, .. } => {
                 Ok(Arc::new(Qcow2::open_through(Arc::clone(host), &Over(Arc::clone(base)), Purpose::Edit)?))

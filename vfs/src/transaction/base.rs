@@ -266,8 +266,13 @@ impl Base {
 
     pub(super) fn sync_dir(&self) -> Result<()> {
         self.counters.fsync();
-        let synced = self.host.journal().sync_dir();
-        synced.map_err(|e| self.journal_failed("make the journal's directory durable", e))
+        self.host.journal().sync_dir().map_err(|e| {
+            let denied = e.kind() == io::ErrorKind::PermissionDenied;
+            let error = self.journal_failed("make the journal's directory durable", e);
+            let hint = "this user must be able to read the directory too, to make it durable; --state-dir DIR gives the \
+                        journal another place";
+            if denied { error.with_hint(hint) } else { error }
+        })
     }
 
     fn failed(&self, operation: &str, source: io::Error) -> Error {

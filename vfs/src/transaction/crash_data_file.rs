@@ -4,7 +4,7 @@
 
 use super::crash::{CrashHost, Disk, Failure, Lasts, Op, Random, states_at_end};
 use super::crash_kinds::{SIZE, available, random_writes, said, succeed, text, tool};
-use super::{Access, Transaction};
+use super::{Access, StateDir, Transaction};
 use crate::error::{ErrorKind, Result};
 use crate::image::{Backing, Format, HeldDataFile, ImageFormat, open_held};
 use std::collections::HashSet;
@@ -81,7 +81,8 @@ impl Pair {
         let txn = Transaction::over(Box::new(image.clone()), Access::Write)?;
         let held = HeldDataFile::new(Transaction::over(Box::new(data.clone()), Access::Write)?);
         let allowed = Backing::Within(Vec::new());
-        let disk = open_held(txn.overlay(), &self.image, Some(Format::Qcow2), &allowed, Some(&held))?;
+        let disk =
+            open_held(txn.overlay(), &self.image, Some(Format::Qcow2), &allowed, &StateDir::default(), Some(&held))?;
         Ok((txn, held, disk))
     }
 

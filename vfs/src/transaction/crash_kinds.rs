@@ -4,7 +4,7 @@
 #![allow(clippy::print_stderr, reason = "how many states were tried is what these tests have to say")]
 
 use super::crash::{CrashHost, Disk, Op, Random, states};
-use super::{Access, Existing, NewFile, Proof, Transaction, UndoFile};
+use super::{Access, Existing, NewFile, Proof, StateDir, Transaction, UndoFile};
 use crate::block::BlockDevice;
 use crate::error::Result;
 use crate::image::{Backing, Format, open_chain};
@@ -170,7 +170,8 @@ impl Made {
 
     /// Opens the guest's disk in what the transaction shows.
     fn disk(&self, txn: &Transaction) -> std::sync::Arc<dyn crate::image::ImageFormat> {
-        open_chain(txn.overlay(), &self.image, Some(self.kind.format), &self.backing()).expect("the image is sound")
+        open_chain(txn.overlay(), &self.image, Some(self.kind.format), &self.backing(), &StateDir::default())
+            .expect("the image is sound")
     }
 
     /// Some writes, from the lock to the commit, which an undo file can take back.

@@ -7,6 +7,7 @@
 use super::base::Base;
 use super::changes::{self, SECTOR};
 use super::record::{self, Extent, HEADER, Header, RECORD_HEADER, Stored, TRAILER, checksums};
+use super::recover::of_another_file;
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Result};
 use crc32c::{crc32c, crc32c_append};
@@ -73,6 +74,11 @@ impl Remains {
             }
             Start::Damaged => self.has_trailer(base)?,
         };
+        if let Start::Header(header) = self.start
+            && header.stamp.inode != base.stamp()?.inode
+        {
+            return Err(of_another_file(base));
+        }
         match (whole && found.complete, found) {
             (true, Comparison { all_old: true, .. }) => Ok(Whole::Old),
             (true, Comparison { all_new: true, .. }) => Ok(Whole::New),

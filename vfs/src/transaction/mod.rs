@@ -42,12 +42,15 @@ mod spill;
 mod undo;
 #[cfg(test)]
 mod undo_tests;
+#[cfg(test)]
+mod whose_tests;
 
 pub use file::FileHost;
 pub use fresh::{Existing, NewFile, Progress};
 pub use host::{Growth, Host, Place, Sidecar, Stamp, Time};
 pub use overlay::Overlay;
 pub use recover::Recovery;
+pub(crate) use sidecar::is_journal;
 pub use sidecar::{FileSidecar, StateDir};
 pub use undo::{Kept, Proof, UndoFile, Undone};
 

@@ -17,7 +17,8 @@ pub enum Recovery {
     Nothing,
     /// A commit was completed: the image is the new one.
     Finished,
-    /// What was left of a commit that had not changed the image yet was removed: the image is the old one.
+    /// What was left of a commit that had not changed the image yet was removed: the image is as it was found, and so the
+    /// old one, unless somebody else has emptied the journal.
     Discarded,
 }
 
@@ -32,7 +33,7 @@ enum State {
 
 /// Finishes or discards what an interrupted run left; the image is locked for writing.
 ///
-/// `Denied` where the image is not the one that the journal was made for, `Corrupt` where the journal is damaged and the
+/// `Denied` where the image is not known to be the one that the journal was made for, `Corrupt` where the journal is damaged and the
 /// image may hold a part of it; nothing is applied then, and the journal is kept.
 pub(super) fn recover(base: &Base) -> Result<Recovery> {
     let journal = match journal::find(base)? {
@@ -56,6 +57,7 @@ pub(super) fn recover(base: &Base) -> Result<Recovery> {
         // Not one sector proves that this is the journal's image, and the image is whole as it is. It is finished only
         // if nobody has touched the file since (of a block device nothing tells): else other blocks may have changed that
         // the new ones do not fit to.
+        State::Old if base.stamp()?.inode != journal.header.stamp.inode => Err(of_another_file(base)),
         State::Old if journal.header.stamp.time.is_none() || base.stamp()? != journal.header.stamp => discard(base),
         State::Old | State::Begun => {
             if let Err(error) = apply(base, journal.clone()) {
@@ -125,6 +127,16 @@ fn changed_since(base: &Base, message: &str) -> Error {
         format!("an interrupted run left the journal {name}, and it cannot be applied: {message}"),
     )
     .with_hint(format!("if the image is good as it is, remove {name}; else restore the image from a copy"))
+}
+
+/// The file that the journal was made for may be half written, wherever it is now.
+pub(super) fn of_another_file(base: &Base) -> Error {
+    let name = base.journal_name();
+    let message = format!("an interrupted run left the journal {name} for another file, which was moved or replaced");
+    base.error(ErrorKind::Denied, message).with_hint(format!(
+        "if that file was moved, it may be half written: give it its name back and run `imgraft recover` on it; if it is \
+         gone, remove {name}"
+    ))
 }
 
 fn apply(base: &Base, mut journal: Journal) -> Result<()> {

@@ -188,6 +188,12 @@ pub(super) fn name_beside(image: &OsStr) -> OsString {
     name
 }
 
+/// Whether a file of this name may be the journal of an image.
+pub(crate) fn is_journal(path: &Path) -> bool {
+    let suffix = format!(".{SUFFIX}");
+    path.file_name().is_some_and(|name| name.as_bytes().ends_with(suffix.as_bytes()))
+}
+
 /// Why a file may not change an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Distrust {

@@ -3,7 +3,7 @@
 use crate::qemu::{self, Rng, text};
 use crate::round::open;
 use imgraft_vfs::image::{self, Backing};
-use imgraft_vfs::transaction::Access;
+use imgraft_vfs::transaction::{Access, StateDir};
 use std::fs;
 
 /// An enabled bitmap knows what was written, to the cluster; one that is not stays as it is.
@@ -82,7 +82,9 @@ fn bitmaps_of_an_overlay() {
         for round in 0..2u8 {
             let at = (2 << 20) + (usize::from(round) << 19) + 777;
             let txn = qemu::begin(&path, Access::Write);
-            let disk = image::open_chain(txn.overlay(), &path, None, &Backing::Within(Vec::new())).unwrap();
+            let disk =
+                image::open_chain(txn.overlay(), &path, None, &Backing::Within(Vec::new()), &StateDir::default())
+                    .unwrap();
             model[at..at + 100].fill(round);
             disk.write_at(&[round; 100], at as u64).unwrap();
             let plan = disk.finish().unwrap();
