@@ -298,6 +298,9 @@ fn clusters_that_are_used_twice_are_not_freed() {
     let path = dir.path().join("disk.qcow2");
     qemu::img(&["create", "-q", "-f", "qcow2", "-o", "cluster_size=512", text(&path), "200k"]);
     qemu::io(&path, &["write -P 5 0 150k".to_owned()]);
+    qemu::img(&["bitmap", "--add", text(&path), "b"]);
+    qemu::io(&path, &["write -P 5 100k 4k".to_owned()]);
+    qemu::img(&["bitmap", "--disable", text(&path), "b"]);
     qemu::img(&["snapshot", "-c", "one", text(&path)]);
     // The clusters of the first table, and itself, are the active disk's alone.
     qemu::io(&path, &["write -P 6 0 34k".to_owned()]);
@@ -305,11 +308,19 @@ fn clusters_that_are_used_twice_are_not_freed() {
     let at = |place: u64| u64::from_be_bytes(image[place as usize..][..8].try_into().unwrap());
     let [l1, refcounts, snapshots] = [at(40), at(48), at(64)];
     let [first, second] = [0, 8].map(|entry| at(l1 + entry) & MASK);
+    // The only extension of 24 bytes, which ends with the place of the directory.
+    let extension = image.windows(8).position(|part| part == [0x23, 0x85, 0x28, 0x75, 0, 0, 0, 24]).unwrap();
+    let directory = at(extension as u64 + 24);
+    assert_ne!(at(at(directory)) & MASK, 0);
     let victims = [
         ("another L2 table", second),
         ("a refcount block", at(refcounts)),
         ("another entry's cluster", at(first + 8 * 9) & MASK),
         ("the L1 table of a snapshot", at(snapshots)),
+        ("an L2 table of the snapshot alone", at(at(snapshots)) & MASK),
+        ("the directory of bitmaps", directory),
+        ("the table of a bitmap", at(directory)),
+        ("a cluster of a bitmap", at(at(directory)) & MASK),
         ("the snapshot table", snapshots),
     ];
     let write = |bytes: Vec<u8>| {

@@ -320,6 +320,13 @@ impl Disk {
     }
 }
 
+/// The place and the length in bytes of the table of the bitmap whose entry is the first in these bytes of a directory, and
+/// the entries behind it.
+pub(super) fn first_table(bytes: &[u8]) -> Result<((u64, u64), &[u8])> {
+    let bitmap = Bitmap::parse(bytes)?;
+    Ok(((bitmap.table, bitmap.table_len()), bytes.get(bitmap.len..).unwrap_or_default()))
+}
+
 fn bad(what: &str, why: impl std::fmt::Display) -> Error {
     Error::corrupt(Layer::Image, format!("qcow2 bitmaps: {what}: {why}"))
         .with_hint("look at them with `qemu-img info IMAGE`, remove each with `qemu-img bitmap --remove IMAGE NAME`")

@@ -2,21 +2,32 @@
 //!
 //! Two entries that name one cluster, of which its refcount knows one, are damage or malice: the first one that is written
 //! frees the cluster, and the other one leads to what is free, and given back to the host. So such an image is refused where
-//! it can be seen at little cost: in all metadata that the new image has, and in every L2 table that the transaction has
+//! it can be seen at little cost: in all metadata that the new image has, in the L2 tables that snapshots name and in what
+//! bitmaps are made of (as far as [`LOOKED_AT`] goes), and in every L2 table that the transaction has
 //! changed. A cluster of data that an L2 table names which the transaction did not touch is not looked for; there QEMU too
 //! goes by the refcounts.
 
+use super::bitmap;
 use super::census;
 use super::disk::Disk;
 use super::entry::Entry;
-use super::geometry::OFFSET_MASK;
+use super::extension::Bitmaps;
+use super::geometry::{ENTRY, OFFSET_MASK};
+use super::layout::read_padded;
 use super::mapping::{Mapping, Storage};
+use super::pointers;
 use super::refcount::Freed;
 use crate::error::{Error, Layer, Result};
+use std::cell::Cell;
+
+/// The bytes of snapshots' L1 tables and of bitmaps' tables that are read for what they name; what lies past them is taken as
+/// its refcounts have it.
+const LOOKED_AT: u64 = 16 << 20;
 
 impl Disk {
-    /// Fails with `Corrupt` where the new image uses a cluster that the transaction has freed.
-    pub(super) fn check_freed(&mut self) -> Result<()> {
+    /// Fails with `Corrupt` where the new image, whose bitmaps' directory lies at `bitmaps` if it was moved, uses a cluster
+    /// that the transaction has freed.
+    pub(super) fn check_freed(&mut self, bitmaps: Option<u64>) -> Result<()> {
         let freed = self.refcounts.freed_clusters();
         if freed.is_empty() {
             return Ok(());
@@ -29,14 +40,49 @@ impl Disk {
         for offset in blocks {
             self.in_use(&freed, "a refcount block", offset, 1)?;
         }
-        let end = census::each_snapshot(self, &mut |l1, len| self.in_use(&freed, "a snapshot's L1 table", l1, len))?;
+        let budget = Cell::new(LOOKED_AT);
+        let end = census::each_snapshot(self, &mut |l1, len| {
+            self.in_use(&freed, "a snapshot's L1 table", l1, len)?;
+            self.names_freed(&freed, "an L2 table of a snapshot", (l1, len), &budget)
+        })?;
         self.in_use(&freed, "the snapshot table", self.header.snapshot_table, end)?;
+        self.check_bitmaps(&freed, bitmaps, &budget)?;
         if self.header.storage() == Storage::DataFile {
             return Ok(());
         }
         for (index, table) in (0..).zip(tables).filter(|(_, table)| *table >= self.space.floor()) {
             let bytes = self.l2.read(&self.host, index, table)?.to_vec();
             self.check_entries(&freed, &bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Fails where a table of offsets at this place, of this many bytes, names a cluster that is free now.
+    fn names_freed(&self, freed: &Freed, what: &str, (table, len): (u64, u64), budget: &Cell<u64>) -> Result<()> {
+        let Some(left) = budget.get().checked_sub(len).filter(|_| len > 0) else { return Ok(()) };
+        budget.set(left);
+        let entries = usize::try_from(len).unwrap_or(usize::MAX) / ENTRY;
+        let entries = pointers::load(&self.host, what, table, entries)?;
+        let offsets = entries.iter().map(|entry| entry & OFFSET_MASK).filter(|offset| *offset != 0);
+        offsets.into_iter().try_for_each(|offset| self.in_use(freed, what, offset, 1))
+    }
+
+    /// Looks at the bitmaps' directory, their tables and what these name. Bitmaps that no program believes any more are not
+    /// looked at, and what of them is out of order is not told here.
+    fn check_bitmaps(&self, freed: &Freed, moved: Option<u64>, budget: &Cell<u64>) -> Result<()> {
+        let Some(Bitmaps { count, directory, len }) = self.header.consistent_bitmaps() else { return Ok(()) };
+        let directory = moved.unwrap_or(directory);
+        let Some(left) = budget.get().checked_sub(len) else { return Ok(()) };
+        budget.set(left);
+        self.in_use(freed, "the directory of bitmaps", directory, len)?;
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        read_padded(&*self.host, &mut bytes, directory)?;
+        let mut rest = bytes.as_slice();
+        for _ in 0..count {
+            let Ok((table, next)) = bitmap::first_table(rest) else { return Ok(()) };
+            rest = next;
+            self.in_use(freed, "the table of a bitmap", table.0, table.1)?;
+            self.names_freed(freed, "a cluster of a bitmap", table, budget)?;
         }
         Ok(())
     }

@@ -207,7 +207,7 @@ impl Disk {
         let bitmaps = self.mark_bitmaps()?;
         let (refcount_table, refcount_clusters) =
             self.refcounts.write_table(&self.host, &mut self.space, &self.header.layout)?;
-        self.check_freed()?;
+        self.check_freed(bitmaps)?;
         let new = Places { l1, refcount_table, refcount_clusters, bitmaps };
         header::switch(&self.host, &self.header, new)
     }
