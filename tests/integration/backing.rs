@@ -1,7 +1,7 @@
 //! Images on backing files.
 
 use crate::idempotence::raw_phony;
-use crate::support::{FiveItems, Scratch, expect, image, oracle, run, text};
+use crate::support::{FiveItems, Scratch, expect, image, imgraft, oracle, run, text};
 
 #[test]
 fn a_backing_file_is_used_when_allowed_and_stays_as_it_is() {
@@ -211,4 +211,36 @@ fn a_chain_of_large_tables_takes_little_memory() {
     }
     let (status, said) = inspect();
     assert!(status == Some(3) && said.contains("256 MiB of memory") && said.contains("qemu-img rebase"), "{said}");
+}
+
+/// QEMU takes a relative name of a data file from its working directory, and that of a backing file from the image's.
+#[test]
+fn a_data_file_that_qemu_made_in_its_working_directory_is_written_to_where_it_is_named() {
+    if !oracle::have("qemu-img") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let (start, sub) = (raw_phony(&scratch), scratch.path().join("sub"));
+    std::fs::create_dir(&sub).expect("a directory");
+    let here = |program: &mut std::process::Command, words: &[&str], status: i32| {
+        let output = program.args(words).current_dir(scratch.path()).output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{words:?}: {said}");
+        said
+    };
+    let qemu = || std::process::Command::new("qemu-img");
+    let convert = ["convert", "-f", "raw", "-O", "qcow2", "-o", "data_file=d", text(&start), "sub/i"];
+    here(&mut qemu(), &convert, 0);
+    assert!(scratch.path().join("d").exists() && !sub.join("d").exists());
+    here(&mut imgraft(), &["inject", "sub/i", "--data-file", "d", "--write", "/etc/motd:as QEMU has it"], 0);
+    here(&mut qemu(), &["check", "sub/i"], 0);
+    here(&mut qemu(), &["convert", "-O", "raw", "sub/i", "after"], 0);
+    let after = scratch.path().join("after");
+    assert_eq!(expect(0, &["cat", text(&after), "/etc/motd"]), "as QEMU has it");
+    oracle::e2fsck(&after, image::open(&after, 1).offset);
+    // Which of two it is, only the caller can say.
+    std::fs::File::create(sub.join("d")).and_then(|file| file.set_len(1 << 26)).expect("it can be made");
+    let said = here(&mut imgraft(), &["cat", "sub/i", "/etc/motd", "--backing-chain"], 3);
+    assert!(said.contains("working directory") && said.contains("hint: record its whole path"), "{said}");
+    here(&mut imgraft(), &["inject", "sub/i", "--data-file", "d", "--write", "/etc/motd:again"], 0);
 }

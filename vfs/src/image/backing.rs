@@ -173,15 +173,21 @@ pub(super) fn hold_data_file(host: &Overlay, source: &Source, access: Access) ->
         true => Named { name: real_path.as_os_str().as_bytes().to_vec(), ..named },
         false => named,
     };
+    let shown = named.shown();
     let another = || {
-        let message = format!("the image's external data file is \"{}\", and not this one", named.shown());
+        let message = format!("the image's external data file is \"{shown}\", and not this one");
         Error::new(ErrorKind::Denied, Layer::Image, message)
             .with_host_path(path)
             .with_hint("name the one that the image has, if you trust the image")
     };
-    if fs::canonicalize(chain.path(Role::Data, &named)?).is_ok_and(|found| found != real_path) {
-        return Err(another());
-    }
+    // Whichever QEMU may have taken: the caller says which one it is.
+    let from_here = fs::canonicalize(OsStr::from_bytes(&named.name)).is_ok_and(|found| found == real_path);
+    let named = match fs::canonicalize(chain.path(Role::Data, &named)?) {
+        Ok(found) if found == real_path => named,
+        _ if from_here => Named { name: real_path.as_os_str().as_bytes().to_vec(), ..named },
+        Ok(_) => return Err(another()),
+        Err(_) => named,
+    };
     let (host, _, identity) = chain.open_host(Role::Data, &named, access)?;
     let metadata = fs::metadata(path).map_err(|e| cannot("look at the external data file", path, e))?;
     if identity != (metadata.dev(), metadata.ino()) {
@@ -225,7 +231,8 @@ impl Role {
 /// Opens the files of a chain, each confined to the allowed directories.
 #[derive(Clone, Debug)]
 struct Chain {
-    /// The file that names the next one; relative names begin beside it, as QEMU has it.
+    /// The file that names the next one; relative names begin beside it. QEMU has it so for backing files; an external data
+    /// file it looks for from its working directory (`bdrv_open_child` with the name as it stands).
     naming: PathBuf,
     /// The directories, every link followed.
     allowed: Vec<PathBuf>,
@@ -343,6 +350,28 @@ impl Chain {
         Ok((host, path, identity))
     }
 
+    /// Fails where the name of a data file is that of one file beside the image and of another one from the working directory,
+    /// which QEMU would take if it were started there.
+    fn says_which(&self, named: &Named) -> Result<()> {
+        if named.name.is_empty() || named.name.starts_with(b"/") {
+            return Ok(());
+        }
+        let beside = self.path(Role::Data, named)?;
+        let identity = |path: &Path| fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
+        let (beside, here) = (identity(&beside), identity(Path::new(OsStr::from_bytes(&named.name))));
+        if beside.is_none() || here.is_none() || beside == here {
+            return Ok(());
+        }
+        let message = format!(
+            "the external data file \"{}\" is beside the image, and another one of that name in the working directory, which \
+             QEMU takes",
+            named.shown()
+        );
+        Err(Error::unsupported(Layer::Image, message)
+            .with_host_path(&self.naming)
+            .with_hint(format!("record its whole path: {}", Role::Data.rename(&self.naming))))
+    }
+
     /// Fails where the file is one above.
     fn goes_on(&self, named: &Named, identity: (u64, u64)) -> Result<()> {
         if !self.above.contains(&identity) {
@@ -385,6 +414,7 @@ impl Gate for Chain {
         if let Some(held) = &self.held {
             return Ok(held.clone());
         }
+        self.says_which(named)?;
         let (overlay, _, _) = self.open(Role::Data, named)?;
         Ok(DataFile::read_only(overlay))
     }
