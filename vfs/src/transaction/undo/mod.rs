@@ -36,6 +36,14 @@ const MODE: u32 = 0o600;
 /// The coarsest clock that a kernel gives its files; after it a write gets another time than those before.
 const TICK: Duration = Duration::from_millis(11);
 
+/// The same where the host's filesystem keeps whole seconds (ext4 with inodes of 128 bytes, ext3), or every other one (FAT).
+const SECONDS: Duration = Duration::from_secs(2);
+
+/// How long after a write at this time another one may get the same.
+fn tick(time: super::host::Time) -> Duration {
+    if time.nanos == 0 { SECONDS } else { TICK }
+}
+
 /// What became of the undo file of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kept {
@@ -179,7 +187,7 @@ impl Pending {
             Ok(time) => {
                 if let Some(time) = time {
                     let since = SystemTime::now().duration_since(time.into()).unwrap_or_default();
-                    std::thread::sleep(TICK.saturating_sub(since));
+                    std::thread::sleep(tick(time).saturating_sub(since));
                 }
                 (Kept::Sealed, counts)
             }
@@ -493,4 +501,16 @@ fn damaged(path: &Path) -> Error {
     Error::corrupt(Layer::Transaction, "the undo file is incomplete or damaged; nothing of it was used")
         .with_host_path(path)
         .with_hint("go back by a copy of the image")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::host::Time;
+    use super::{SECONDS, TICK, tick};
+
+    #[test]
+    fn a_time_of_whole_seconds_is_that_of_a_coarse_clock() {
+        assert_eq!(tick(Time { seconds: 7, nanos: 0 }), SECONDS);
+        assert_eq!(tick(Time { seconds: 7, nanos: 4_000_000 }), TICK);
+    }
 }
