@@ -9,13 +9,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A file on a loop device, until it is dropped.
-struct Loop {
-    device: PathBuf,
+pub struct Loop {
+    pub device: PathBuf,
 }
 
 impl Loop {
     /// `None`, and a skip, where this process may not have one.
-    fn new(file: &Path) -> Option<Self> {
+    pub fn new(file: &Path) -> Option<Self> {
         let attached = Command::new("losetup").args(["-f", "--show", text(file)]).output();
         let Some(attached) = attached.ok().filter(|attached| attached.status.success()) else {
             oracle::skip("no loop device");
@@ -152,12 +152,12 @@ fn a_device_in_use_is_refused() {
 }
 
 /// A filesystem of an image, mounted by the host through a loop device, until it is dropped.
-struct Mounted {
+pub struct Mounted {
     at: PathBuf,
 }
 
 impl Mounted {
-    fn new(file: &Path, at: &Path) -> Option<Self> {
+    pub fn new(file: &Path, at: &Path) -> Option<Self> {
         std::fs::create_dir(at).expect("a directory");
         let offset = format!("loop,offset={}", image::open(file, 1).offset);
         let mounted = Command::new("mount").args(["-o", &offset, text(file), text(at)]).output();

@@ -1,5 +1,6 @@
 //! An image that QEMU holds is refused, and QEMU is refused an image that imgraft holds.
 
+use crate::device::{Loop, Mounted};
 use crate::idempotence::raw_phony;
 use crate::support::{FiveItems, Scratch, image, imgraft, oracle, run, text};
 use imgraft_vfs::transaction::{Access, Transaction};
@@ -157,6 +158,39 @@ fn an_image_that_qemu_has_open_is_in_use() {
     drop(input);
     assert!(qemu.wait().expect("it ends").success());
     assert!(imgraft().args(items.on(&copy, &["-q"])).status().expect("runs").success());
+}
+
+/// A loop device is one more way to the bytes that a guest writes to, or that another loop device has mounted.
+#[test]
+fn the_file_under_a_loop_device_is_in_use() {
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&raw_phony(&scratch), "disk.raw");
+    let Some(attached) = Loop::new(&disk) else { return };
+    let state = scratch.path().join("state");
+    let write = ["inject", text(&attached.device), "--write", "/etc/motd:hello", "--state-dir", text(&state)];
+    let refused = || {
+        for words in [&write[..], &["ls", text(&attached.device), "/"]] {
+            let output = run(words);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(4), "{words:?}: {said}");
+            assert!(said.contains("in use") && said.contains("disk.raw"), "{said}");
+        }
+    };
+    let before = oracle::sha256(&disk);
+    if oracle::have("qemu-storage-daemon") {
+        let mut holder = daemon(&scratch, &disk, "raw", "on");
+        until("the daemon", || scratch.path().join("pid").exists());
+        refused();
+        holder.kill().expect("it runs");
+        holder.wait().expect("it ends");
+    }
+    let Some(mounted) = Mounted::new(&disk, &scratch.path().join("mnt")) else { return };
+    refused();
+    drop(mounted);
+    assert_eq!(oracle::sha256(&disk), before);
+    until("the locks' end", || run(&write).status.success());
+    drop(attached);
+    oracle::e2fsck(&disk, image::open(&disk, 1).offset);
 }
 
 /// A mounted filesystem looks like one that was powered off, and the kernel takes no locks.

@@ -12,6 +12,7 @@ mod sys;
 pub mod uml;
 
 pub use access::{Access, Borrowed, Choice, Opened};
+pub(crate) use sys::loop_status;
 
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};

@@ -22,6 +22,7 @@ pub(super) enum LoopAccess {
 /// Numbers of <linux/loop.h>.
 mod loops {
     pub(super) const CONFIGURE: u32 = 0x4c0a;
+    pub(super) const GET_STATUS64: u32 = 0x4c05;
     pub(super) const CTL_GET_FREE: u32 = 0x4c82;
     pub(super) const READ_ONLY: u32 = 1;
     pub(super) const AUTOCLEAR: u32 = 4;
@@ -90,6 +91,29 @@ pub(super) fn configure_loop(
     // SAFETY: `config` is laid out as the kernel's structure of the same 304 bytes, lives through the call, and is only read.
     let result = unsafe { libc::ioctl(device.as_raw_fd(), loops::CONFIGURE as _, &raw const config) };
     if result == 0 { Ok(()) } else { Err(last_error()) }
+}
+
+/// What a loop device says of the file under it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LoopStatus {
+    /// The number of the file's filesystem (`st_dev`).
+    pub(crate) device: u64,
+    /// Its inode number.
+    pub(crate) inode: u64,
+    /// The device's first byte in the file.
+    pub(crate) offset: u64,
+    /// The most bytes that the device has, or 0.
+    pub(crate) size_limit: u64,
+}
+
+/// Asks a loop device, or a partition of one, which file it is of.
+pub(crate) fn loop_status(device: &File) -> Result<LoopStatus, Errno> {
+    // struct loop_info64, of 232 bytes: device, inode, rdevice, offset, size_limit, and what does not matter here.
+    let mut info = [0_u64; 29];
+    // SAFETY: the kernel writes a structure of as many bytes, whatever their meaning, into `info`, which lives through the call.
+    let result = unsafe { libc::ioctl(device.as_raw_fd(), loops::GET_STATUS64 as _, info.as_mut_ptr()) };
+    let [device, inode, _, offset, size_limit, ..] = info;
+    if result == 0 { Ok(LoopStatus { device, inode, offset, size_limit }) } else { Err(last_error()) }
 }
 
 /// Requests to a network block device: <linux/nbd.h>.

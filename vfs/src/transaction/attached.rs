@@ -18,18 +18,21 @@ pub(super) struct Loop {
 }
 
 impl Loop {
-    /// The one that can write to this file, as far as this process can see: the kernel gives the file's name, which may
-    /// be that of another mount namespace.
-    pub(super) fn writing_to(file: &File) -> Option<Self> {
-        let own = file.metadata().ok()?;
+    /// The one that can write to this file, other than `own`, as far as this process can see: the kernel gives the file's
+    /// name, which may be that of another mount namespace.
+    pub(super) fn writing_to(file: &File, own: Option<&str>) -> Option<Self> {
+        let its = file.metadata().ok()?;
         fs::read_dir("/sys/block").ok()?.flatten().find_map(|entry| {
             let name = entry.file_name().into_string().ok().filter(|name| name.starts_with("loop"))?;
+            if own == Some(name.as_str()) {
+                return None;
+            }
             let place = entry.path();
             let backing = fs::read(place.join("loop/backing_file")).ok()?;
             let backing = backing.strip_suffix(b"\n").unwrap_or(&backing);
             let metadata = fs::metadata(Path::new(OsStr::from_bytes(backing))).ok()?;
             let writes = fs::read(place.join("ro")).is_ok_and(|ro| ro.starts_with(b"0"));
-            (writes && (metadata.dev(), metadata.ino()) == (own.dev(), own.ino())).then_some(Self { name, place })
+            (writes && (metadata.dev(), metadata.ino()) == (its.dev(), its.ino())).then_some(Self { name, place })
         })
     }
 

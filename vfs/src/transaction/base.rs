@@ -221,6 +221,14 @@ impl Base {
 
     fn create_journal(&self) -> Result<()> {
         self.host.journal().create().map_err(|e| {
+            if e.kind() == io::ErrorKind::TooManyLinks {
+                let message = "the image has another name (a hard link), by which its journal would not be found if this run \
+                               were interrupted";
+                return self.error(ErrorKind::Unsupported, message).with_hint(
+                    "work on a copy (`cp` makes a file of its own); or give the journal a place that counts for every name: \
+                     --state-dir DIR, for the next run too",
+                );
+            }
             let hint = match (self.host.journal().place(), e.kind()) {
                 (Place::Beside, io::ErrorKind::InvalidFilename) => {
                     "the image's name leaves no room for the journal's: give the image a shorter one, or the journal \

@@ -322,8 +322,8 @@ impl Host for CrashHost {
     }
     fn stamp(&self) -> io::Result<Stamp> {
         let inner = self.inner();
-        let time = Time { seconds: inner.now.modified, nanos: 0 };
-        Ok(Stamp { inode: 1, time: (inner.clock == Clock::Kept).then_some(time) })
+        let time = Time { seconds: inner.now.modified, nanos: 1 };
+        Ok(Stamp { inode: 1, thing: 0, time: (inner.clock == Clock::Kept).then_some(time) })
     }
     fn still_named(&self) -> Result<()> {
         Ok(())

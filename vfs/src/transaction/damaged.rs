@@ -75,7 +75,7 @@ impl Remains {
             Start::Damaged => self.has_trailer(base)?,
         };
         if let Start::Header(header) = self.start
-            && header.stamp.inode != base.stamp()?.inode
+            && base.stamp()?.is_of_another(header.stamp)
         {
             return Err(of_another_file(base));
         }

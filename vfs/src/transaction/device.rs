@@ -11,9 +11,20 @@ use std::path::{Path, PathBuf};
 /// loop device; the worldwide name or serial number of a disk; a partition's number with what its disk is called. A device
 /// that has none of them is called what it is in /dev.
 pub(super) fn identity(number: u64, path: &Path) -> Vec<u8> {
+    of(&place(number)).unwrap_or_else(|| [b"path ", path.as_os_str().as_bytes()].concat())
+}
+
+/// The same of the disk of which the device is a partition.
+pub(super) fn whole(number: u64, path: &Path) -> Vec<u8> {
+    let place = place(number);
+    let parent = place.parent().filter(|_| place.join("partition").exists());
+    parent.and_then(of).unwrap_or_else(|| identity(number, path))
+}
+
+/// The directory of a device in sysfs.
+pub(super) fn place(number: u64) -> PathBuf {
     let device = format!("/sys/dev/block/{}:{}", nix::sys::stat::major(number), nix::sys::stat::minor(number));
-    let directory = fs::canonicalize(&device).unwrap_or(PathBuf::from(device));
-    of(&directory).unwrap_or_else(|| [b"path ", path.as_os_str().as_bytes()].concat())
+    fs::canonicalize(&device).unwrap_or(PathBuf::from(device))
 }
 
 fn of(directory: &Path) -> Option<Vec<u8>> {

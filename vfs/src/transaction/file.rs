@@ -1,17 +1,17 @@
 //! The image as a regular file of the host, or a block device.
 
-use super::host::{Growth, Host, Place, Sidecar, Stamp, Time};
-use super::sidecar::{Chosen, FileSidecar, Owner, StateDir, number};
+use super::host::{Growth, Host, Sidecar, Stamp, Time};
+use super::loop_file::LoopFile;
+use super::places::{Identity, Places};
+use super::sidecar::{FileSidecar, StateDir, number as fnv};
 use super::{Access, device, lock};
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::shell;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FallocateFlags, OFlag, OpenHow, ResolveFlag, fallocate, open, openat, openat2};
 use nix::sys::stat::{Mode, SFlag, fstat, fstatat};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,9 @@ pub struct FileHost {
     path: PathBuf,
     file: File,
     kind: Kind,
+    own: Identity,
+    /// The file under a loop device, locked.
+    under: Option<File>,
     /// The directory that the image lies in; none that anything could be put into, of a device.
     directory: Option<PathBuf>,
     /// The image's name in that directory, which is open.
@@ -33,10 +36,7 @@ pub struct FileHost {
 enum Kind {
     Regular,
     /// Its size is what it is, and nothing tells when it was written to last.
-    Device {
-        /// Stands for the device, whatever it is called.
-        number: u64,
-    },
+    Device,
 }
 
 impl FileHost {
@@ -77,32 +77,62 @@ impl FileHost {
             .map_err(|error| error.with_host_path(path))?;
         let path = path.to_path_buf();
         if block {
-            let identity = device::identity(stat.st_rdev, &real);
-            let journal = of_device(&path, state, &identity)?;
-            let kind = Kind::Device { number: number(&identity) };
-            return Ok(Self { path, file, kind, directory: None, named: None, journal });
+            return Self::device(path, file, stat.st_rdev, &real, access, state);
         }
-        Self::regular(path, file, File::from(directory), &real, state)
+        Self::regular(path, file, File::from(directory), &real, access, state)
+    }
+
+    /// A block device that is open and locked, at `real`.
+    ///
+    /// Of a loop device the file is locked too. Where the device is all of it, its journal is the file's.
+    fn device(path: PathBuf, file: File, number: u64, real: &Path, access: Access, state: &StateDir) -> Result<Self> {
+        let failed = |error| cannot("open the image", &path, error);
+        let size = (&file).seek(SeekFrom::End(0)).map_err(failed)?;
+        let identity = device::identity(number, real);
+        let (own, places, under) = match LoopFile::under(&file, number) {
+            None => {
+                let own = Identity { inode: fnv(&identity), thing: fnv(&device::whole(number, real)) };
+                (own, Places::of_device(&path, state, &identity)?, None)
+            }
+            Some(under) => {
+                let all = under.is_all(size);
+                let LoopFile { file: bytes, path: below, directory, device, .. } = under;
+                lock::lock_under(&bytes, access, &device).map_err(|error| error.with_host_path(&below))?;
+                let whole = Identity::of_file(&bytes).map_err(failed)?;
+                let places = Places::of_file(&bytes, directory, &below, state).map_err(failed)?;
+                match all {
+                    true => (whole, places, Some(bytes)),
+                    false => {
+                        let own = Identity { inode: fnv(&identity), ..whole };
+                        (own, Places::of_part(&path, state, &identity, places)?, Some(bytes))
+                    }
+                }
+            }
+        };
+        let journal = places.settle(&path, own, size, access)?;
+        Ok(Self { path, file, kind: Kind::Device, own, under, directory: None, named: None, journal })
     }
 
     /// A regular file that is open and locked, at `real` in a directory that is open.
-    fn regular(path: PathBuf, file: File, directory: File, real: &Path, state: &StateDir) -> Result<Self> {
+    fn regular(
+        path: PathBuf,
+        file: File,
+        directory: File,
+        real: &Path,
+        access: Access,
+        state: &StateDir,
+    ) -> Result<Self> {
         let failed = |error| cannot("open the image", &path, error);
         let (Some(parent), Some(name)) = (real.parent(), real.file_name()) else {
             return Err(wrong_type(&path, "a directory"));
         };
         let metadata = file.metadata().map_err(failed)?;
-        let owner = Owner::of(&file, &metadata);
+        let own = Identity::of_file(&file).map_err(failed)?;
         let named = Some((directory.try_clone().map_err(failed)?, name.to_os_string()));
-        let beside = FileSidecar::beside(parent, name, directory, owner);
-        let in_state = |directory, chosen| FileSidecar::state(directory, chosen, name, real.as_os_str().as_bytes());
-        let (journal, other) = match (&state.chosen, &state.usual) {
-            (Some(chosen), _) => (in_state(chosen, Chosen::ByCaller), Some(beside)),
-            (None, Some(usual)) => (beside, Some(in_state(usual, Chosen::AsUsual))),
-            (None, None) => (beside, None),
-        };
-        nothing_elsewhere(&path, other)?;
-        Ok(Self { path, file, kind: Kind::Regular, directory: Some(parent.to_path_buf()), named, journal })
+        let places = Places::of_file(&file, directory, real, state).map_err(failed)?;
+        let journal = places.settle(&path, own, metadata.len(), access)?;
+        let directory = Some(parent.to_path_buf());
+        Ok(Self { path, file, kind: Kind::Regular, own, under: None, directory, named, journal })
     }
 
     /// Opens and locks the regular file at `below` in the directory `root`; its journal lies where `state` says. No link is
@@ -141,7 +171,7 @@ impl FileHost {
         lock::lock(&file, access)
             .and_then(|()| lock::still_named(&file, &directory, name))
             .map_err(|error| error.with_host_path(shown))?;
-        Self::regular(shown.to_path_buf(), file, File::from(directory), &root.join(below), state)
+        Self::regular(shown.to_path_buf(), file, File::from(directory), &root.join(below), access, state)
     }
 
     /// Device and inode number: what no two files share.
@@ -154,36 +184,6 @@ impl FileHost {
     pub fn directory(&self) -> Option<&Path> {
         self.directory.as_deref()
     }
-}
-
-/// The journal of the block device at `path`.
-fn of_device(path: &Path, state: &StateDir, identity: &[u8]) -> Result<FileSidecar> {
-    let name = OsStr::new("device");
-    let usual = state.usual.as_deref().map(|usual| FileSidecar::state(usual, Chosen::AsUsual, name, identity));
-    match &state.chosen {
-        Some(chosen) => {
-            nothing_elsewhere(path, usual.filter(|_| state.usual != state.chosen))?;
-            Ok(FileSidecar::state(chosen, Chosen::ByCaller, name, identity))
-        }
-        None => usual.ok_or_else(|| {
-            let message = "beside a block device there is no place for the journal that makes a commit safe";
-            Error::unsupported(Layer::Host, message).with_host_path(path).with_hint("name one: --state-dir DIR")
-        }),
-    }
-}
-
-/// Fails where a journal of the image at `path` lies in a place where this run does not look.
-fn nothing_elsewhere(path: &Path, other: Option<FileSidecar>) -> Result<()> {
-    let Some(other) = other.filter(|other| fs::symlink_metadata(other.path()).is_ok()) else { return Ok(()) };
-    let journal = other.path().display().to_string();
-    let message = format!("an interrupted run has left the journal {journal}, and this run looks in another place");
-    let option = match (other.place(), other.path().parent()) {
-        (Place::Beside, _) | (_, None) => String::new(),
-        (_, Some(directory)) => format!(" --state-dir {}", shell::word(directory)),
-    };
-    Err(Error::new(ErrorKind::InUse, Layer::Transaction, message)
-        .with_host_path(path)
-        .with_hint(format!("run: imgraft recover{option} {}", shell::word(path))))
 }
 
 fn cannot(operation: &str, path: &Path, source: io::Error) -> Error {
@@ -260,24 +260,25 @@ impl Host for FileHost {
     fn size(&self) -> io::Result<u64> {
         match self.kind {
             Kind::Regular => Ok(self.file.metadata()?.len()),
-            Kind::Device { .. } => (&self.file).seek(SeekFrom::End(0)),
+            Kind::Device => (&self.file).seek(SeekFrom::End(0)),
         }
     }
 
     fn growth(&self) -> Growth {
         match self.kind {
             Kind::Regular => Growth::Possible,
-            Kind::Device { .. } => Growth::Impossible,
+            Kind::Device => Growth::Impossible,
         }
     }
 
     fn stamp(&self) -> io::Result<Stamp> {
-        if let Kind::Device { number } = self.kind {
-            return Ok(Stamp { inode: number, time: None });
+        let Identity { inode, thing } = self.own;
+        if self.kind == Kind::Device {
+            return Ok(Stamp { inode, thing, time: None });
         }
         let metadata = self.file.metadata()?;
         let nanos = u32::try_from(metadata.mtime_nsec()).unwrap_or_default();
-        Ok(Stamp { inode: metadata.ino(), time: Some(Time { seconds: metadata.mtime(), nanos }) })
+        Ok(Stamp { inode, thing, time: Some(Time { seconds: metadata.mtime(), nanos }) })
     }
 
     fn still_named(&self) -> Result<()> {
@@ -341,5 +342,8 @@ fn signed(offset: u64, len: u64) -> io::Result<(i64, i64)> {
 impl Drop for FileHost {
     fn drop(&mut self) {
         lock::unlock(&self.file);
+        if let Some(under) = &self.under {
+            lock::unlock(under);
+        }
     }
 }

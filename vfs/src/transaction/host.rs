@@ -118,8 +118,25 @@ pub trait Sidecar: Debug + Send + Sync {
 pub struct Stamp {
     /// The inode number.
     pub inode: u64,
+    /// Stands for the file, or for the disk or file of which this is a part; 0 where that is not known.
+    pub thing: u64,
     /// The time of the last write; `None` where the host does not keep it (a block device).
     pub time: Option<Time>,
+}
+
+impl Stamp {
+    /// Whether nothing has been written to the file since it had the other stamp. A time of whole seconds says nothing: it
+    /// is that of a filesystem that keeps no more, where a later write can have the same.
+    pub(super) fn is_untouched(self, since: Self) -> bool {
+        self.inode == since.inode && self.time == since.time && self.time.is_some_and(|time| time.nanos != 0)
+    }
+
+    /// Whether this is certainly not the file that had the other stamp. What filesystems are called may change with the
+    /// numbers of their devices: what was not written to since is the same file all the same.
+    pub(super) fn is_of_another(self, other: Self) -> bool {
+        let things = self.thing == other.thing || self.thing == 0 || other.thing == 0;
+        self.inode != other.inode || !(things || self.is_untouched(other))
+    }
 }
 
 /// A moment.

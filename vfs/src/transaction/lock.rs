@@ -55,7 +55,16 @@ impl Access {
 /// `Write`, and for `Read` where something is mounted read-write from it, or lies over it. What another mount namespace
 /// has mounted, and a file that the kernel knows by a name of another one, is not seen.
 pub(super) fn lock(file: &File, access: Access) -> Result<()> {
-    if let Some(attached) = Loop::writing_to(file) {
+    lock_beside(file, access, None)
+}
+
+/// The same for the file under a loop device, `own`, by which it is used.
+pub(super) fn lock_under(file: &File, access: Access, own: &str) -> Result<()> {
+    lock_beside(file, access, Some(own))
+}
+
+fn lock_beside(file: &File, access: Access, own: Option<&str>) -> Result<()> {
+    if let Some(attached) = Loop::writing_to(file, own) {
         let (device, used) = (attached.device(), attached.is_used());
         let (message, hint) = match access {
             Access::Read if !used => (None, String::new()),

@@ -29,9 +29,13 @@ mod host;
 mod journal;
 mod lent;
 mod lock;
+mod loop_file;
+#[cfg(test)]
+mod loop_tests;
 mod overlay;
 #[cfg(test)]
 mod overlay_tests;
+mod places;
 mod record;
 mod recover;
 #[cfg(test)]
@@ -39,6 +43,7 @@ mod recover_tests;
 mod sealed;
 mod sidecar;
 mod spill;
+mod stray;
 mod undo;
 #[cfg(test)]
 mod undo_tests;

@@ -65,6 +65,7 @@ impl Header {
         bytes[64..72].copy_from_slice(&self.records.to_le_bytes());
         bytes[72..80].copy_from_slice(&self.journal_size.to_le_bytes());
         bytes[80..84].copy_from_slice(&self.extents.to_le_bytes());
+        bytes[84..92].copy_from_slice(&self.stamp.thing.to_le_bytes());
         sealed::sign(&mut bytes);
         bytes
     }
@@ -91,6 +92,7 @@ impl Header {
             image_size: u64_at(bytes, 32),
             stamp: Stamp {
                 inode: u64_at(bytes, 40),
+                thing: u64_at(bytes, 84),
                 time: (u32_at(bytes, 60) != TIMELESS).then(|| time_at(bytes, 48)),
             },
             records: u64_at(bytes, 64),
@@ -208,7 +210,7 @@ mod tests {
         Header {
             id: *b"0123456789abcdef",
             image_size: 1 << 40,
-            stamp: Stamp { inode: 7, time: Some(Time { seconds: -3, nanos: 999_999_999 }) },
+            stamp: Stamp { inode: 7, thing: 9, time: Some(Time { seconds: -3, nanos: 999_999_999 }) },
             records: 2,
             extents: 0x1234_5678,
             journal_size: 4096,
@@ -217,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_header_reads_back() {
-        let timeless = Header { stamp: Stamp { inode: 7, time: None }, ..header() };
+        let timeless = Header { stamp: Stamp { inode: 7, thing: 0, time: None }, ..header() };
         for header in [header(), timeless] {
             assert_eq!(Header::decode(&header.encode()), Opening::Header(header));
         }

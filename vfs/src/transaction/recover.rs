@@ -57,8 +57,8 @@ pub(super) fn recover(base: &Base) -> Result<Recovery> {
         // Not one sector proves that this is the journal's image, and the image is whole as it is. It is finished only
         // if nobody has touched the file since (of a block device nothing tells): else other blocks may have changed that
         // the new ones do not fit to.
-        State::Old if base.stamp()?.inode != journal.header.stamp.inode => Err(of_another_file(base)),
-        State::Old if journal.header.stamp.time.is_none() || base.stamp()? != journal.header.stamp => discard(base),
+        State::Old if base.stamp()?.is_of_another(journal.header.stamp) => Err(of_another_file(base)),
+        State::Old if !base.stamp()?.is_untouched(journal.header.stamp) => discard(base),
         State::Old | State::Begun => {
             if let Err(error) = apply(base, journal.clone()) {
                 // What the interrupted run has written may be anywhere between the page cache and the disk: all of it is
@@ -134,7 +134,7 @@ pub(super) fn of_another_file(base: &Base) -> Error {
     let name = base.journal_name();
     let message = format!("an interrupted run left the journal {name} for another file, which was moved or replaced");
     base.error(ErrorKind::Denied, message).with_hint(format!(
-        "if that file was moved, it may be half written: give it its name back and run `imgraft recover` on it; if it is \
+        "if that file was moved, it may be half written: run `imgraft recover` on it where it is beside the journal; if it is \
          gone, remove {name}"
     ))
 }

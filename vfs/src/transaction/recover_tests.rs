@@ -10,7 +10,7 @@ use crate::block::BlockDevice;
 use crate::error::ErrorKind;
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
@@ -33,6 +33,16 @@ pub(super) fn interrupted_with(state: &StateDir) -> Interrupted {
     let image = dir.path().join("disk.img");
     let old: Vec<u8> = (0..100_000_u32).map(|i| (i / 512 + i) as u8).collect();
     fs::write(&image, &old).unwrap();
+    Interrupted { dir, ..interrupted_at(&image, state) }
+}
+
+/// The size of an image that can be on a loop device.
+pub(super) const SIZE: usize = 102_400;
+
+/// The same of an image that is there, at least 65,536 bytes long.
+pub(super) fn interrupted_at(image: &Path, state: &StateDir) -> Interrupted {
+    let (dir, image) = (tempfile::tempdir().unwrap(), image.to_path_buf());
+    let old = fs::read(&image).unwrap();
     let mut new = old.clone();
     new[5000..5009].copy_from_slice(b"a new one");
     new[50_000..60_000].fill(7);

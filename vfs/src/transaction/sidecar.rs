@@ -1,12 +1,13 @@
 //! The journal as a file of the host: beside its image, or in a state directory.
 
 use super::host::{Place, Sidecar};
+use super::stray::{self, Stray};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, User, geteuid, getgrouplist, unlinkat};
-use rustix::fs::fgetxattr;
+use rustix::fs::{RenameFlags, fgetxattr, renameat_with};
 use rustix::io::Errno as XattrErrno;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{DirBuilder, File, Metadata};
@@ -30,7 +31,7 @@ pub struct StateDir {
 /// The most bytes of an image's name that the name of its journal in a state directory repeats.
 const NAME_MAX: usize = 150;
 
-const SUFFIX: &str = "imgraft-journal";
+pub(super) const SUFFIX: &str = "imgraft-journal";
 
 /// Who can write to an image anyway, and so may leave a journal that changes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +97,7 @@ pub struct FileSidecar {
 #[derive(Debug)]
 enum Home {
     /// That of the image, open.
-    Beside(File),
+    Beside { directory: File, image: File },
     /// A state directory, open once it is there.
     State { directory: PathBuf, open: OnceLock<File>, chosen: Chosen },
 }
@@ -111,11 +112,11 @@ pub(super) enum Chosen {
 }
 
 impl FileSidecar {
-    /// `.NAME.imgraft-journal` in the image's directory `parent`, which is open as `directory`.
-    pub(super) fn beside(parent: &Path, image: &OsStr, directory: File, image_owner: Owner) -> Self {
-        let name = name_beside(image);
+    /// `.NAME.imgraft-journal` in the image's directory `parent`, which is open as `directory`, as the image is.
+    pub(super) fn beside(parent: &Path, name: &OsStr, directory: File, image: File, image_owner: Owner) -> Self {
+        let name = name_beside(name);
         let path = parent.join(&name);
-        Self { path, name, home: Home::Beside(directory), image_owner, file: Mutex::new(None) }
+        Self { path, name, home: Home::Beside { directory, image }, image_owner, file: Mutex::new(None) }
     }
 
     /// `NAME-NUMBER.imgraft-journal` in a state directory, where the number stands for `identity`.
@@ -138,7 +139,7 @@ impl FileSidecar {
     /// The directory; `NotFound` where it is not there.
     fn directory(&self) -> io::Result<&File> {
         let (directory, open) = match &self.home {
-            Home::Beside(directory) => return Ok(directory),
+            Home::Beside { directory, .. } => return Ok(directory),
             Home::State { directory, open, .. } => (directory, open),
         };
         match open.get() {
@@ -148,6 +149,28 @@ impl FileSidecar {
                 Ok(open.get_or_init(|| opened))
             }
         }
+    }
+
+    /// The journals in this directory, this one among them, that belong to what `thing` stands for. Nothing is said of what
+    /// this user cannot read or does not trust, nor of a directory that cannot be listed.
+    pub(super) fn strays(&self, thing: u64) -> Vec<Stray> {
+        let Ok(directory) = self.directory() else { return Vec::new() };
+        stray::all(directory, thing, self.image_owner, self.path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Gives a journal in this directory the name of this one, durably.
+    pub(super) fn adopt(&self, stray: &Stray) -> Result<()> {
+        let old = stray.path.file_name().unwrap_or_default();
+        let renamed = self.directory().and_then(|directory| {
+            renameat_with(directory, old, directory, self.name.as_os_str(), RenameFlags::NOREPLACE)?;
+            self.sync_dir()
+        });
+        tracing::info!(from = %stray.path.display(), to = %self.path.display(), "a journal follows its image");
+        renamed.map_err(|error| {
+            Error::io(Layer::Transaction, format_args!("rename the journal to {}", self.path.display()), error)
+                .with_host_path(&stray.path)
+                .with_hint("give the image the name that it had when that run was interrupted, and run `imgraft recover` on it")
+        })
     }
 
     fn trust(&self, stat: &FileStat) -> Result<()> {
@@ -285,7 +308,7 @@ impl Sidecar for FileSidecar {
 
     fn place(&self) -> Place<'_> {
         match &self.home {
-            Home::Beside(_) => Place::Beside,
+            Home::Beside { .. } => Place::Beside,
             Home::State { directory, chosen: Chosen::ByCaller, .. } => Place::Chosen(directory),
             Home::State { chosen: Chosen::AsUsual, .. } => Place::Usual,
         }
@@ -326,8 +349,13 @@ impl Sidecar for FileSidecar {
     }
 
     fn create(&self) -> io::Result<()> {
-        if let Home::State { directory, .. } = &self.home {
-            make_private(directory)?;
+        match &self.home {
+            Home::State { directory, .. } => make_private(directory)?,
+            // By another name, in another directory, the next run would not find it.
+            Home::Beside { image, .. } if image.metadata()?.nlink() > 1 => {
+                return Err(io::Error::new(io::ErrorKind::TooManyLinks, "the image has another name, a hard link"));
+            }
+            Home::Beside { .. } => {}
         }
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = openat(self.directory()?, self.name.as_os_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?;

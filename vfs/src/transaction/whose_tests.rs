@@ -1,10 +1,13 @@
 //! Which image a journal belongs to: the file that it was made for, and no other one of its name.
 
-use super::recover_tests::{interrupted, interrupted_with};
-use super::{Access, Existing, Recovery, StateDir, Transaction};
+use super::recover_tests::{interrupted, interrupted_at, interrupted_with};
+use super::{Access, CommitPlan, Existing, Recovery, StateDir, Transaction, recover};
+use crate::block::BlockDevice;
 use crate::error::ErrorKind;
 use crate::image::{Backing, Destination, Edit, Format, Source, open_chain};
 use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// Another file with the same bytes in the place of one that may be half written, wherever it is.
 #[test]
@@ -60,4 +63,85 @@ fn a_state_directory_counts_for_the_backing_files_too() {
     let error = open(&state).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InUse, "{error:?}");
     assert!(error.hint().unwrap().contains("imgraft recover --state-dir"), "{error:?}");
+}
+
+fn names(directory: &Path) -> usize {
+    fs::read_dir(directory).unwrap().count()
+}
+
+/// A journal goes with its file, and not with the file's name.
+#[test]
+fn an_image_is_known_by_another_name() {
+    for link in [fs::rename as fn(PathBuf, PathBuf) -> io::Result<()>, |from, to| fs::hard_link(from, to)] {
+        let run = interrupted();
+        run.write(&run.new[4096..8192], 4096);
+        // Another image, with its own.
+        let other = run.dir.path().join("other");
+        fs::write(&other, &run.old).unwrap();
+        let neighbour = interrupted_at(&other, &StateDir::default());
+        let second = run.dir.path().join("second");
+        link(run.image.clone(), second.clone()).unwrap();
+        let error = Transaction::begin(&second, Access::Read).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InUse, "{error:?}");
+        assert!(error.hint().unwrap().contains("imgraft recover"), "{error:?}");
+        assert!(fs::read(&second).unwrap() != run.new && run.journal.exists());
+        assert_eq!(recover(&second, &StateDir::default()).unwrap(), Recovery::Finished);
+        assert!(fs::read(&second).unwrap() == run.new);
+        assert_eq!(recover(&second, &StateDir::default()).unwrap(), Recovery::Nothing);
+        assert!(!run.journal.exists() && neighbour.journal.exists());
+        assert_eq!(recover(&other, &StateDir::default()).unwrap(), Recovery::Finished);
+    }
+}
+
+/// In a state directory the name is made of the image's path, which may be another one: of a bind mount, say.
+#[test]
+fn a_state_directory_is_looked_through_for_the_image() {
+    let place = tempfile::tempdir().unwrap();
+    let state = |chosen: Option<&Path>, usual: Option<&Path>| StateDir {
+        chosen: chosen.map(Path::to_path_buf),
+        usual: usual.map(Path::to_path_buf),
+    };
+    let (first, second) = (place.path().join("first"), place.path().join("second"));
+    let run = interrupted_with(&state(Some(&first), Some(&second)));
+    run.write(&run.new[4096..8192], 4096);
+    let moved = run.dir.path().join("elsewhere");
+    fs::create_dir(&moved).unwrap();
+    let moved = moved.join("moved");
+    fs::rename(&run.image, &moved).unwrap();
+    for (at, usual) in [(None, Some(&first)), (Some(&second), Some(&first))] {
+        for access in [Access::Read, Access::Write] {
+            let state = state(at.map(PathBuf::as_path), usual.map(PathBuf::as_path));
+            let error = Transaction::begin_with(&moved, access, &state).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InUse, "{error:?}");
+            assert!(error.hint().unwrap().contains(first.to_str().unwrap()), "{error:?}");
+        }
+    }
+    assert_eq!(recover(&moved, &state(Some(&first), None)).unwrap(), Recovery::Finished);
+    assert!(fs::read(&moved).unwrap() == run.new);
+    assert_eq!(names(&first), 0);
+}
+
+/// A journal beside one name says nothing to who comes by another one, in another directory.
+#[test]
+fn a_raw_image_with_two_names_is_changed_only_with_a_state_directory() {
+    let run = interrupted();
+    assert_eq!(recover(&run.image, &StateDir::default()).unwrap(), Recovery::Finished);
+    let elsewhere = run.dir.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    fs::hard_link(&run.image, elsewhere.join("second")).unwrap();
+    let state = StateDir { chosen: Some(run.dir.path().join("state")), usual: None };
+    let commit = |state: &StateDir| {
+        let txn = Transaction::begin_with(&run.image, Access::Write, state)?;
+        txn.overlay().write_at(b"more", 7000)?;
+        txn.commit(CommitPlan::Journal)
+    };
+    let error = commit(&StateDir::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+    assert!(error.hint().unwrap().contains("--state-dir"), "{error:?}");
+    assert!(run.image() == run.new);
+    assert_eq!(names(run.dir.path()), 2);
+    commit(&state).unwrap();
+    assert_eq!(&run.image()[7000..7004], b"more");
+    fs::remove_file(elsewhere.join("second")).unwrap();
+    commit(&StateDir::default()).unwrap();
 }
