@@ -74,3 +74,31 @@ impl fmt::Debug for Names {
         f.debug_struct("Names").field("answers", &self.known.borrow().answers).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_way_is_forgotten_with_any_name_that_it_may_lead_through() {
+        let (mut names, here) = (Names::default(), Resolved::root().child(b"here"));
+        let keep = |names: &Names| {
+            names.keep(2, b"here", Some(12));
+            names.keep_way(here.clone(), 12);
+            assert_eq!((names.way(&here), names.way(&Resolved::root())), (Some(12), None));
+        };
+        keep(&names);
+        names.keep(12, b"new", None);
+        names.forget_name(12, b"new");
+        assert_eq!((names.get(12, b"new"), names.way(&here)), (None, Some(12)));
+        names.forget_name(2, b"here");
+        assert_eq!((names.get(2, b"here"), names.way(&here)), (None, None));
+        keep(&names);
+        // Of this one nothing is known.
+        names.forget_name(2, b"there");
+        assert_eq!(names.way(&here), None);
+        keep(&names);
+        names.forget();
+        assert_eq!(names.way(&here), None);
+    }
+}
