@@ -185,14 +185,9 @@ fn upload(typed: &str, result: Option<&Path>) -> Result<FileOperation, Failure> 
         return Err(Failure::usage(format!("--upload {file}: the result would replace it ({})", result.display()))
             .with_hint("give the result another name"));
     }
-    let content = Content::open(Path::new(file))?;
-    let mode = match &content {
-        // Set-user-ID and the like are not carried into a guest unasked; --chmod sets them.
-        Content::HostFile { file: open, .. } => {
-            open.metadata().map(|metadata| (metadata.permissions().mode() & 0o777) as u16).unwrap_or(0o644)
-        }
-        Content::Bytes(_) => 0o644,
-    };
+    let (content, metadata) = Content::open_with_metadata(Path::new(file))?;
+    // Set-user-ID and the like are not carried into a guest unasked; --chmod sets them.
+    let mode = (metadata.permissions().mode() & 0o777) as u16;
     Ok(FileOperation::Put { destination: guest_path(destination.as_bytes())?, content, mode })
 }
 

@@ -126,6 +126,11 @@ impl Content {
 
     /// The whole of a regular host file, opened now.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with_metadata(path).map(|(content, _)| content)
+    }
+
+    /// The same, and what the host says of the file.
+    pub fn open_with_metadata(path: &Path) -> Result<(Self, std::fs::Metadata)> {
         use crate::error::{Error, ErrorKind, Layer};
         let failed = |error: std::io::Error| {
             let missing = error.kind() == std::io::ErrorKind::NotFound;
@@ -144,7 +149,7 @@ impl Content {
         if !metadata.is_file() {
             return Err(Error::new(ErrorKind::Invalid, Layer::Host, "not a regular file").with_host_path(path));
         }
-        Ok(Self::HostFile { file: Arc::new(file), path: path.to_path_buf(), len: metadata.len() })
+        Ok((Self::HostFile { file: Arc::new(file), path: path.to_path_buf(), len: metadata.len() }, metadata))
     }
 
     /// The length in bytes.
