@@ -87,7 +87,8 @@ fn kind_of(value: &Value) -> Option<Kind> {
         _ => None,
     };
     match value {
-        Value::Array(_) => Some(Kind::NetworkInfo),
+        // A section's name in brackets begins other spellings, and is a list to YAML.
+        Value::Array(list) => list.iter().all(Value::is_object).then_some(Kind::NetworkInfo),
         Value::Object(object) => match object.get("network") {
             Some(network) => match version(network) {
                 Some(1) => Some(Kind::V1),

@@ -4,7 +4,7 @@ use super::items::read;
 use crate::cli::{self, NetworkRenderer};
 use crate::failure::Failure;
 use crate::guest::NetworkStack;
-use crate::inject::{Choice, Compat, Described, Net};
+use crate::inject::{Choice, Compat, Described, Net, Spelling};
 use crate::net::Cidr;
 use crate::net::read::{self, Kind, flags::Flags};
 use std::net::IpAddr;
@@ -58,9 +58,13 @@ fn choice(name: NetworkRenderer) -> Choice {
 /// What is in a file: a text for a guest, or a description of a network.
 fn described(path: &Path) -> Result<Described, Failure> {
     let bytes = read("--network", path)?;
-    let Some((text, kind)) = std::str::from_utf8(&bytes).ok().and_then(|text| Some((text, read::kind(text)?))) else {
-        return Ok(Described::Text(bytes));
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    let kind = match Spelling::detect(text) {
+        // Whatever else it may be read as.
+        Some(Spelling(stack)) if stack != NetworkStack::Netplan => None,
+        _ => read::kind(text),
     };
+    let Some(kind) = kind else { return Ok(Described::Text(bytes)) };
     let config = read::document(text);
     match kind {
         // A guest with netplan can have it as it stands, whatever we know of it.
@@ -99,4 +103,43 @@ fn addresses_of(option: &str, typed: &[String]) -> Result<Vec<IpAddr>, Failure> 
         typed.parse().map_err(|_| Failure::usage(format!("{option} {typed}: not an address of IPv4 or IPv6")))
     };
     typed.iter().map(address).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_and_descriptions() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let read = |text: &str| {
+            std::fs::write(file.path(), text).unwrap();
+            described(file.path())
+        };
+        for text in [
+            "auto lo\niface lo inet loopback\n",
+            "[Match]\nName=e*\n\n[Network]\nDHCP=yes\n",
+            "[connection]\nid=a\ntype=ethernet\n",
+            "DEVICE=eth0\nBOOTPROTO=dhcp\n",
+            "[Match]\n",
+            "hello\n",
+            "",
+        ] {
+            assert!(matches!(read(text), Ok(Described::Text(kept)) if kept == text.as_bytes()), "{text}");
+        }
+        for text in ["network:\n  version: 2\n  ethernets: {a: {}}\n", "{\"network\": {\"ethernets\": {}}}"] {
+            assert!(matches!(read(text), Ok(Described::Either { .. })), "{text}");
+        }
+        for text in [
+            "version: 2\nethernets: {a: {}}\n",
+            "network: {version: 1, config: [{type: physical, name: a}]}\n",
+            "{\"links\": [{\"id\": \"a\", \"type\": \"phy\", \"ethernet_mac_address\": \"52:54:00:12:34:56\"}]}",
+            "[{\"address\": \"52:54:00:12:34:56\", \"network\": {\"subnets\": [{\"cidr\": \"10.0.0.0/8\"}]}}]",
+        ] {
+            assert!(matches!(read(text), Ok(Described::Config(_))), "{text}");
+        }
+        for text in ["version: 2\n", "{\"links\": 1}", "[]"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
 }
