@@ -285,3 +285,129 @@ fn a_root_directory_that_is_full() {
     let error = (0..600).find_map(|number| fs.create_file(&at(&format!("/N{number}")), ANY).err()).unwrap();
     assert!(error.kind() == ErrorKind::NoSpace && error.message().contains("root directory"), "{error:?}");
 }
+
+/// What a filesystem has become when it is closed.
+fn closed(fs: Fat, device: &MemDevice) -> Vec<u8> {
+    Box::new(fs).close().unwrap();
+    let mut bytes = vec![0; device.size() as usize];
+    device.read_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+#[test]
+fn an_entry_of_twelve_bits_over_the_end_of_a_sector() {
+    // That of the cluster 341 has its first four bits in the last byte of a sector, and the others in the next sector.
+    for cluster in [340, 341, 342] {
+        let bytes = with_links(&[(cluster, Next::Cluster(0x123))]);
+        let layout = Layout::parse(&bytes[..BOOT]).unwrap();
+        assert!(layout.kind == Kind::Fat12 && layout.holds(0x123) && layout.holds(342));
+        let [one, other] = [0, 1].map(|number| {
+            let start = layout.nth_table(number) as usize;
+            bytes[start..start + layout.table_len as usize].to_vec()
+        });
+        assert_eq!(one, other, "{cluster}");
+        let (table, device) = (Table::new(&layout), MemDevice::new(bytes));
+        for near in 340..=343 {
+            let expected = if near == cluster { Next::Cluster(0x123) } else { Next::Free };
+            assert_eq!(table.next(&device, near).unwrap(), expected, "{cluster}: {near}");
+        }
+    }
+}
+
+#[test]
+fn what_a_directory_has_behind_its_end_stays_unused() {
+    let mut bytes = image(1 << 20);
+    let layout = Layout::parse(&bytes[..BOOT]).unwrap();
+    let start = layout.cluster_at(2) as usize;
+    let slots = layout.cluster_size as usize / 32;
+    let end = (0..slots).find(|slot| bytes[start + slot * 32] == 0).unwrap();
+    // What was there before the directory was, say: entries that nobody sees.
+    for slot in end + 1..slots {
+        bytes[start + slot * 32..][..11].copy_from_slice(format!("GHOST{slot:03}TXT").as_bytes());
+        bytes[start + slot * 32 + 11] = 0x20;
+    }
+    let device = Arc::new(MemDevice::new(bytes));
+    for number in 0..20 {
+        let mut fs = Fat::open(Arc::clone(&device) as Arc<dyn BlockDevice>, WRITE).unwrap();
+        // Two entries and one, in turn.
+        let name = if number % 2 == 0 { format!("/dir/n{number}") } else { format!("/dir/N{number}") };
+        fs.create_file(&at(&name), ANY).unwrap();
+        let names = reads(&closed(fs, &device)).read_dir(&at("/dir")).unwrap();
+        assert_eq!(names.len(), number + 2, "{name}");
+    }
+}
+
+#[test]
+fn nothing_of_what_was_there_shows_behind_the_end_of_a_file() {
+    let mut bytes = image(1 << 20);
+    let layout = Layout::parse(&bytes[..BOOT]).unwrap();
+    let free = layout.cluster_at(10) as usize;
+    bytes[free..].fill(0xaa);
+    let device = Arc::new(MemDevice::new(bytes));
+    let mut len = 0;
+    // In a sector, to its end, over several, into the next cluster.
+    for more in [5_usize, 300, 207, 1, 1500, 2048 * 3 - 1] {
+        let mut fs = Fat::open(Arc::clone(&device) as Arc<dyn BlockDevice>, WRITE).unwrap();
+        if len == 0 {
+            fs.create_file(&at("/new"), ANY).unwrap();
+        }
+        fs.append(&at("/new"), &Content::bytes(vec![1; more])).unwrap();
+        len += more;
+        let bytes = closed(fs, &device);
+        let fs = reads(&bytes);
+        assert_eq!(read_file(&fs, &at("/new"), 1 << 20).unwrap(), vec![1; len]);
+        let super::Spot::File(seat) = fs.spot(&at("/new")).unwrap() else { panic!("it is a file") };
+        // Its clusters follow each other.
+        let start = layout.cluster_at(seat.file.entry.cluster(layout.kind)) as usize;
+        let behind = &bytes[start + len..start + len.next_multiple_of(512)];
+        assert!(behind.iter().all(|byte| *byte == 0), "{len}");
+    }
+}
+
+#[test]
+fn what_was_removed_leaves_its_places_to_others() {
+    let device = Arc::new(MemDevice::new(image(1 << 20)));
+    let mut fs = Fat::open(Arc::clone(&device) as Arc<dyn BlockDevice>, WRITE).unwrap();
+    let long = at("/dir/a long name that takes several entries");
+    fs.create_file(&long, ANY).unwrap();
+    fs.remove(&long).unwrap();
+    // More of them, one after the other, than the root has places for.
+    for number in 0..600 {
+        let name = at(&format!("/N{number}"));
+        fs.create_file(&name, ANY).unwrap();
+        fs.remove(&name).unwrap();
+    }
+    let bytes = closed(fs, &device);
+    let layout = Layout::parse(&bytes[..BOOT]).unwrap();
+    let directory = &bytes[layout.cluster_at(2) as usize..][..layout.cluster_size as usize];
+    let firsts: Vec<u8> = directory.chunks(32).map(|entry| entry[0]).collect();
+    let inner = firsts.iter().position(|first| *first == b'I').unwrap();
+    let end = firsts.iter().position(|first| *first == 0).unwrap();
+    assert!(end > inner + 4 && firsts[inner + 1..end].iter().all(|first| *first == 0xe5), "{firsts:x?}");
+}
+
+#[test]
+fn a_table_of_which_only_a_part_is_held_at_once() {
+    let mut layout = Layout::parse(&image(600 << 20)[..BOOT]).unwrap();
+    assert_eq!(layout.kind, Kind::Fat32);
+    (layout.table_len, layout.end) = (4 << 20, 1 << 20);
+    let device = MemDevice::new(vec![0; layout.nth_table(2) as usize]);
+    // One in each window, and one beside it in the second round, when the first has been written already.
+    let clusters: Vec<u32> = (0..85).map(|window| 7 + window * 12_288).collect();
+    let mut table = Table::new(&layout);
+    for step in [0, 1] {
+        for cluster in &clusters {
+            table.set(&device, cluster + step, Next::Cluster(*cluster)).unwrap();
+        }
+    }
+    table.flush(&device).unwrap();
+    let table = Table::new(&layout);
+    for cluster in &clusters {
+        for (near, expected) in [(0, Next::Cluster(*cluster)), (1, Next::Cluster(*cluster)), (2, Next::Free)] {
+            assert_eq!(table.next(&device, cluster + near).unwrap(), expected, "{cluster}");
+        }
+    }
+    let bytes = device.into_bytes();
+    let [one, other] = [0, 1].map(|number| &bytes[layout.nth_table(number) as usize..][..4 << 20]);
+    assert!(one == other);
+}
