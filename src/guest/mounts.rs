@@ -8,10 +8,9 @@ use discovered::{Found, Said};
 use fstab::{Disk, Spec};
 use imgraft_vfs::fs::GuestFs;
 use imgraft_vfs::fs::mounted::{SUBVOLUMES_MAX, names};
-use imgraft_vfs::fs::tree::{Mount, Refused, Takes, Tree, check_count};
+use imgraft_vfs::fs::tree::{Mount, Places, Refused, Takes, Tree, check_count};
 use imgraft_vfs::fstab::{Entry, parse};
 use imgraft_vfs::path::{GuestPath, Resolved};
-use imgraft_vfs::resolve::{Follow, resolve};
 use imgraft_vfs::volume::{Mark, Selector, Survey, VolumeInfo, Volumes};
 use imgraft_vfs::{Error, ErrorKind, Layer, Result};
 
@@ -156,10 +155,14 @@ impl Mounts {
         };
         let is_named = |entry: &Entry| names(&entry.spec, root_spec, on.signature.as_ref());
         // By the place, whatever it is called: a symbolic link may lead there.
-        let place = |path: &GuestPath| resolve(root, path, Follow::All).ok();
-        let given: Vec<_> = wanted.places.iter().map(|(path, _)| (path, place(path))).collect();
-        let is_given =
-            |path: &GuestPath| given.iter().any(|(one, at)| *one == path || (at.is_some() && *at == place(path)));
+        let places = Places::new(root);
+        let given: Vec<_> = wanted.places.iter().map(|(path, _)| (path, places.find(path))).collect();
+        let is_given = |path: &GuestPath| {
+            let is_named = given.iter().any(|(one, _)| *one == path);
+            is_named
+                || (!given.is_empty()
+                    && places.find(path).is_some_and(|at| given.iter().any(|(_, one)| one.as_ref() == Some(&at))))
+        };
         mounts.always = ALWAYS
             .into_iter()
             .filter(|place| !wanted.places.iter().any(|(given, _)| given.as_bytes() == place.as_bytes()))

@@ -304,6 +304,19 @@ fn a_hostile_fstab_costs_little() {
         let (out, said) = told(0, &["inspect", image]);
         assert!(out.len() + said.len() < 1_000_000, "{start}: {} bytes", out.len() + said.len());
     }
+    // Places that are there, and deep: a thousand of them would take minutes to find.
+    let commands: String = (1..200).map(|depth| format!("mkdir {}\n", "/d".repeat(depth))).collect();
+    let script = scratch.file("script", commands);
+    let device = format!("{image}?offset={}", crate::support::image::open(&disk, 3).offset);
+    oracle::succeed("debugfs", &["-w", "-f", text(&script), &device]);
+    for (options, status) in [("defaults", 3), ("noauto", 0)] {
+        set_fstab(&scratch, &disk, &format!("LABEL=home {} ext4 {options}\n", "/d".repeat(199)).repeat(1000));
+        let (_, said) = told(status, &["inject", image, "--write", &format!("/etc/hostname:{options}")]);
+        assert!(status == 0 || said.contains("directories deep") && said.contains("--mount none"), "{said}");
+        // One that is given is looked for among them.
+        let (_, said) = told(status, &["ls", image, "/", "--mount", "4:/home"]);
+        assert!(status == 0 || said.contains("directories deep"), "{said}");
+    }
     // Names that are no text, and ones that drive a terminal.
     let lines: &[u8] = b"LABEL=home /home/\xff\xfe ext4\nLABEL=\xff /\x1b[2J/\xc2\x9b ext4 noauto\n";
     let upload = format!("{}:/etc/fstab", text(&scratch.file("fstab", lines)));

@@ -10,6 +10,7 @@ mod part;
 mod points;
 
 pub use part::{Purpose, Refused, Source};
+pub use points::Places;
 
 use super::{Attrs, Content, DirEntry, Features, FileType, GuestFs, Lookup, Metadata, Ownership, SetAttrs, Xattr};
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -72,7 +73,7 @@ pub struct LeftOut {
 impl Tree {
     /// A tree of a root and what is mounted in it; nothing of that is opened yet.
     ///
-    /// `Unsupported` for more than [`MOUNTS_MAX`] mounts. A place that is given twice, or is missing and not made, is an error of the
+    /// `Unsupported` for more than [`MOUNTS_MAX`] mounts, and for ones whose places are too deep. A place that is given twice, or is missing and not made, is an error of the
     /// paths that need it.
     pub fn new(root: Box<dyn GuestFs>, mounts: Vec<Mount>) -> Result<Self> {
         check_count(mounts.len())?;
@@ -102,6 +103,7 @@ impl Tree {
         let at = match place {
             Ok(at) => at,
             Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+            Err(_) if self.points.check_steps().is_err() => return self.points.check_steps(),
             // The guest cannot mount it, and shows what is there.
             Err(why) if why.layer() == Layer::Path => {
                 self.left_out.push(LeftOut { number, why });
@@ -140,7 +142,7 @@ impl Tree {
     }
 
     /// Where a path would lie as the place of a mount: nothing is opened for that, and what lies in a mount is taken as it is spelt.
-    /// `None` where it cannot be one.
+    /// `None` where it cannot be one, or is too much to look for.
     pub fn place_of(&self, path: &GuestPath) -> Option<Resolved> {
         let root = self.parts.first()?.open_root().ok()?;
         self.points.resolve(root, path).ok()

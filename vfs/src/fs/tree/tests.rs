@@ -301,6 +301,36 @@ fn thousands_of_mounts_are_bounded() {
 }
 
 #[test]
+fn places_are_looked_for_to_an_end() {
+    let log = Log::default();
+    let deep = "/d".repeat(400);
+    let grown = |count: usize, name: &dyn Fn(usize) -> String| {
+        let one = |number| Mount { path: path(&name(number)), ..mount(&log, "/m", MemFs::builder()) };
+        let root = root().dir(&deep).symlink("/down", &deep[1..]).symlink("/loop", "loop");
+        Tree::new(Box::new(root.build().unwrap()), (0..count).map(one).collect())
+    };
+    // 400 directories are 80,200 steps; that of the link is one more each.
+    for (count, fits) in [(3, true), (4, false)] {
+        for name in [&deep, "/down"] {
+            match grown(count, &|number| format!("{name}/{number}")) {
+                Ok(tree) => assert!(fits && tree.left_out().is_empty(), "{count} {name}"),
+                Err(error) => {
+                    assert!(!fits && error.kind() == ErrorKind::Unsupported, "{count} {name}: {error}");
+                    assert!(error.to_string().contains("directories deep") && error.hint().is_some(), "{error}");
+                }
+            }
+        }
+    }
+    // What is looked for later has no more steps than are left.
+    let tree = grown(1, &|_| format!("{deep}/x")).unwrap();
+    let found: Vec<bool> = (0..5).map(|_| tree.place_of(&path(&deep)).is_some()).collect();
+    assert_eq!(found, [true, true, false, false, false]);
+    // As many as there may be, as deep as they usually are.
+    assert!(grown(MOUNTS_MAX, &|number| format!("{}/{number}", "/d".repeat(20))).is_ok());
+    assert!(grown(MOUNTS_MAX, &|_| "/loop/x".to_owned()).is_ok());
+}
+
+#[test]
 fn no_name_crosses_a_mount_point() {
     let log = Log::default();
     let mut tree = guest(&log);
