@@ -56,7 +56,7 @@ mod tests {
             (fs().symlink("/sbin", "usr/sbin"), Init::Unknown),
             (fs().dir("/usr/lib/systemd/system"), Init::Unknown),
         ] {
-            assert_eq!(Init::inspect(&Reader(&tree.build().unwrap())).unwrap(), expected);
+            assert_eq!(Init::inspect(&Reader::new(&tree.build().unwrap())).unwrap(), expected);
         }
     }
 }

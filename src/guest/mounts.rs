@@ -126,7 +126,7 @@ impl Mounts {
         if wanted.by == By::Nobody || !super::is_root(root)? {
             return Ok(mounts);
         }
-        let reader = Reader(root);
+        let reader = Reader::new(root);
         let text = |path| {
             let found: Result<Option<Vec<u8>>> = reader.file(path, fstab::LIMIT);
             found.map(Option::unwrap_or_default).map_err(|error| match error.kind() {

@@ -146,7 +146,7 @@ fn doubted(index: NonZeroU32, path: &str) -> What {
 fn is_taken(reader: &Reader<'_>, path: &str) -> Result<bool> {
     Ok(match reader.find(path, Follow::All)? {
         None => false,
-        Some((at, FileType::Directory)) => !reader.0.read_dir(&at)?.is_empty(),
+        Some((at, FileType::Directory)) => !reader.list(&at)?.is_empty(),
         Some(_) => true,
     })
 }
@@ -220,7 +220,7 @@ mod tests {
             volume: Some((*volume).to_owned()).filter(|volume| !volume.is_empty()),
         };
         let said: Vec<Said> = fstab.iter().map(line).collect();
-        let found = partitions(&Reader(&tree.build().unwrap()), &survey(types), &said).unwrap();
+        let found = partitions(&Reader::new(&tree.build().unwrap()), &survey(types), &said).unwrap();
         let told = |planned: Planned| match planned.what {
             What::Volume(selector) => format!("{selector}:{}", planned.path),
             What::Unusable { .. } => format!("?:{}", planned.path),

@@ -24,6 +24,9 @@ const SCRIPTS: [&str; 7] =
 const RULES_MAX: usize = 4096;
 const PRESET_LIMIT: u64 = 256 * 1024;
 
+/// How many directories of links are read through ahead.
+const LISTED_MAX: usize = 64;
+
 /// What a guest starts.
 #[derive(Debug)]
 pub(super) struct Units<'a> {
@@ -51,6 +54,10 @@ impl<'a> Units<'a> {
             // What is shown is the usual one, where it is one of several.
             found.sort_by_key(|name| name != "multi-user.target.wants");
             wants.extend(found.into_iter().map(|name| format!("{directory}/{name}")));
+        }
+        for directory in wants.iter().take(LISTED_MAX) {
+            // One question for each instead of one for each service.
+            reader.names(directory)?;
         }
         let has_systemd = reader.exists(SYSTEMD[0])? || reader.exists(SYSTEMD[1])?;
         let presets = if has_systemd && is_first_boot(reader)? { Some(presets(reader)?) } else { None };
