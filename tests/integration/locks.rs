@@ -2,7 +2,7 @@
 
 use crate::device::{Loop, Mounted};
 use crate::idempotence::raw_phony;
-use crate::support::{FiveItems, Scratch, image, imgraft, oracle, run, text};
+use crate::support::{FiveItems, Scratch, expect, image, imgraft, oracle, run, text};
 use imgraft_vfs::transaction::{Access, Transaction};
 use imgraft_vfs::{Error, ErrorKind};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -184,10 +184,14 @@ fn the_file_under_a_loop_device_is_in_use() {
         holder.kill().expect("it runs");
         holder.wait().expect("it ends");
     }
+    assert_eq!(oracle::sha256(&disk), before);
+    let etc = expect(0, &["ls", text(&disk), "/etc"]);
     let Some(mounted) = Mounted::new(&disk, &scratch.path().join("mnt")) else { return };
     refused();
     drop(mounted);
-    assert_eq!(oracle::sha256(&disk), before);
+    // The mount itself has written to the superblock.
+    until("the end of the mount", || run(&["ls", text(&disk), "/"]).status.success());
+    assert_eq!(expect(0, &["ls", text(&disk), "/etc"]), etc);
     until("the locks' end", || run(&write).status.success());
     drop(attached);
     oracle::e2fsck(&disk, image::open(&disk, 1).offset);
