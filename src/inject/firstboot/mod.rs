@@ -4,13 +4,13 @@
 
 mod service;
 
-use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_DIR, label};
+use super::{InjectError, Injector, Item, Outcome, ROOT_DIR, label};
 use crate::guest::Guest;
 use imgraft_vfs::fs::{Attrs, Content, FileType};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 use service::Starter;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// Where the scripts wait.
 const PLACE: &str = "/usr/lib/imgraft/firstboot.d";
@@ -23,6 +23,8 @@ const PROGRAM: Attrs = Attrs { mode: 0o700, uid: 0, gid: 0 };
 const LOG: &str = "/var/log/imgraft-firstboot.log";
 /// As many scripts as four digits can put in order.
 const NUMBER_MAX: u16 = 9999;
+/// How many scripts of one name that are there are compared with one that is put in.
+const COMPARED_MAX: usize = 64;
 
 /// A script for the first boot.
 #[derive(Clone)]
@@ -75,14 +77,12 @@ impl Injector for Firstboot {
         let mut outcome = Outcome::default();
         let starter = Starter::of(guest, stage)?;
         let place = GuestPath::parse(PLACE)?;
-        let mut waiting = waiting(stage, &place)?;
-        let mut last = waiting.keys().next_back().copied().unwrap_or(0);
+        let mut waiting = Waiting::inspect(stage, &place)?;
+        let mut last = waiting.last();
         stage.create_dirs(&place, ROOT_DIR)?;
         for script in &self.scripts {
             // One that an earlier run has put in, and no boot has run, is not put in again.
-            let same = waiting.iter().find(|(_, there)| there.name == script.name && there.text == script.text);
-            if let Some(number) = same.map(|(number, _)| *number) {
-                waiting.remove(&number);
+            if waiting.take(script, stage)? {
                 continue;
             }
             last = last.saturating_add(1);
@@ -100,21 +100,43 @@ impl Injector for Firstboot {
     }
 }
 
-/// The scripts that wait for the first boot already, by their numbers.
-fn waiting(stage: &Stage<'_>, place: &GuestPath) -> Result<BTreeMap<u16, Script>, InjectError> {
-    let mut found = BTreeMap::new();
-    for entry in stage.read_dir(place)?.unwrap_or_default() {
-        let name = String::from_utf8(entry.name).unwrap_or_default();
-        let Some((number, rest)) = name.split_once('-') else { continue };
-        let Some(number) = number.parse().ok().filter(|number| *number <= NUMBER_MAX) else { continue };
-        // One that is larger is none of those that are put in here.
-        let text = match entry.file_type {
-            FileType::Regular => stage.read(&GuestPath::parse(format!("{PLACE}/{name}"))?, READ_LIMIT)?,
-            _ => None,
-        };
-        found.insert(number, Script { name: rest.to_owned(), text: text.unwrap_or_default() });
+/// The names of the scripts that wait for the first boot already, each with its number.
+struct Waiting(BTreeSet<String>);
+
+impl Waiting {
+    fn inspect(stage: &Stage<'_>, place: &GuestPath) -> Result<Self, InjectError> {
+        let entries = stage.read_dir(place)?.unwrap_or_default().into_iter();
+        let files = entries.filter(|entry| entry.file_type == FileType::Regular);
+        let names = files.filter_map(|entry| String::from_utf8(entry.name).ok());
+        Ok(Self(names.filter(|name| parts(name).is_some()).collect()))
     }
-    Ok(found)
+
+    fn last(&self) -> u16 {
+        self.0.iter().filter_map(|name| Some(parts(name)?.0)).max().unwrap_or(0)
+    }
+
+    /// Takes one that is the same to the byte; whether there is one.
+    fn take(&mut self, script: &Script, stage: &Stage<'_>) -> Result<bool, InjectError> {
+        let size = u64::try_from(script.text.len()).unwrap_or(u64::MAX);
+        let of_name = self.0.iter().filter(|name| parts(name).is_some_and(|(_, rest)| rest == script.name));
+        let mut same = None;
+        for name in of_name.take(COMPARED_MAX) {
+            let path = GuestPath::parse(format!("{PLACE}/{name}"))?;
+            let is_as_long = stage.metadata(&path)?.is_some_and(|metadata| metadata.size == size);
+            if is_as_long && stage.read(&path, size)?.is_some_and(|text| text == script.text) {
+                same = Some(name.clone());
+                break;
+            }
+        }
+        Ok(same.is_some_and(|name| self.0.remove(&name)))
+    }
+}
+
+/// `0001-name` in its parts.
+fn parts(name: &str) -> Option<(u16, &str)> {
+    let (number, rest) = name.split_at_checked(4)?;
+    let number = number.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit()))?;
+    Some((number, rest.strip_prefix('-')?))
 }
 
 #[cfg(test)]
@@ -193,6 +215,17 @@ mod tests {
             "system_u:object_r:default_t:s0"
         );
         assert_eq!(label(&fs, "/etc/systemd/system/imgraft-firstboot.service").unwrap(), "system_u:object_r:etc_t:s0");
+    }
+
+    /// What is there of the name is not held in memory, and a number that is no number is none.
+    #[test]
+    fn a_place_with_other_things_in_it() {
+        let mut guest = systemd().file(format!("{PLACE}/abcd-command"), "").file(format!("{PLACE}/+003-command"), "x");
+        for number in [7, 9] {
+            guest = guest.file(format!("{PLACE}/{number:04}-command"), vec![b'x'; 1 << 20]);
+        }
+        let fs = inject(&scripts(&["a"]), guest.dir(format!("{PLACE}/0044-command")).build().unwrap());
+        assert_eq!(commands(&fs, &["0010-command"]), ["#!/bin/sh\na\n"]);
     }
 
     #[test]
