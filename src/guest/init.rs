@@ -22,12 +22,7 @@ impl Init {
     pub(super) fn inspect(reader: &Reader<'_>) -> Result<Self> {
         if !reader.exists("/sbin/init")? {
             // Where there is no other, an initrd starts this one.
-            for path in SYSTEMD {
-                if reader.exists(path)? {
-                    return Ok(Self::Systemd);
-                }
-            }
-            return Ok(Self::Unknown);
+            return Ok(if has_systemd(reader)? { Self::Systemd } else { Self::Unknown });
         }
         // A link that leads nowhere may lead to a /usr of its own.
         let target = reader.place("/sbin/init", Follow::All)?;
@@ -36,6 +31,11 @@ impl Init {
             _ => Self::Other,
         })
     }
+}
+
+/// Whether systemd is installed, be it what starts the guest or not.
+pub(super) fn has_systemd(reader: &Reader<'_>) -> Result<bool> {
+    Ok(reader.exists(SYSTEMD[0])? || reader.exists(SYSTEMD[1])?)
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 //!
 //! The configuration has been [checked](Config::check). What a program's spelling cannot say is an error that names it.
 
+mod bonding;
 mod ifcfg;
 mod ifupdown;
 mod keyfile;
 mod networkd;
 mod v2;
 
-use super::config::{Config, Kind, Link};
+use super::config::{Bond, Config, Kind, Link};
 use std::fmt;
 
 /// What reads the files.

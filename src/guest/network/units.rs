@@ -1,6 +1,7 @@
 //! Whether a guest starts a service at boot: by systemd's units and presets, OpenRC's runlevels, or System V's links.
 
 use super::{Reader, Service};
+use crate::guest::init::has_systemd;
 use imgraft_vfs::Result;
 
 /// Where units are, the ones that win first (systemd.unit(5)).
@@ -13,8 +14,6 @@ const PRESETS: [&str; 4] = [
     "/usr/lib/systemd/system-preset",
     "/lib/systemd/system-preset",
 ];
-/// What shows that systemd is there.
-const SYSTEMD: [&str; 2] = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"];
 /// OpenRC's runlevels of a boot.
 const RUNLEVELS: [&str; 3] = ["/etc/runlevels/sysinit", "/etc/runlevels/boot", "/etc/runlevels/default"];
 /// System V's directories of a boot.
@@ -59,7 +58,7 @@ impl<'a> Units<'a> {
             // One question for each instead of one for each service.
             reader.names(directory)?;
         }
-        let has_systemd = reader.exists(SYSTEMD[0])? || reader.exists(SYSTEMD[1])?;
+        let has_systemd = has_systemd(reader)?;
         let presets = if has_systemd && is_first_boot(reader)? { Some(presets(reader)?) } else { None };
         Ok(Self { reader, wants, has_systemd, presets })
     }

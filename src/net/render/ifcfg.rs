@@ -1,6 +1,6 @@
 //! The ifcfg files of Red Hat: sysconfig.txt of initscripts, nm-settings-ifcfg-rh(5).
 
-use super::{HEAD, Inexpressible, NetFile, file_name, is_in_bond, words};
+use super::{HEAD, Inexpressible, NetFile, bonding, file_name, is_in_bond, words};
 use crate::net::config::{Auto6, Bond, Bridge, Config, Hardware, Kind, Link, Route};
 use std::fmt::Write as _;
 
@@ -182,28 +182,7 @@ fn route(route: Route, device: Option<&str>) -> String {
 }
 
 fn bonding(config: &Config, link: &Link, bond: &Bond) -> Result<String, Inexpressible> {
-    let number = |number: Option<u32>| number.map(|number| number.to_string());
-    let owned = |text: Option<&'static str>| text.map(str::to_owned);
-    let primary = match &bond.primary {
-        None => None,
-        Some(primary) => {
-            let device = config.link(primary).and_then(Link::device);
-            let unnamed =
-                || Inexpressible::new(NAME, link, format!("the primary member {primary:?}, whose name is not known"));
-            Some(device.ok_or_else(unnamed)?.to_owned())
-        }
-    };
-    let options = [
-        ("mode", owned(bond.mode)),
-        ("miimon", number(bond.miimon)),
-        ("updelay", number(bond.up_delay)),
-        ("downdelay", number(bond.down_delay)),
-        ("lacp_rate", owned(bond.lacp_rate)),
-        ("xmit_hash_policy", owned(bond.xmit_hash_policy)),
-        ("ad_select", owned(bond.ad_select)),
-        ("min_links", number(bond.min_links)),
-        ("primary", primary),
-    ];
+    let options = bonding::options(NAME, config, link, bond)?;
     Ok(words(options.into_iter().filter_map(|(key, value)| Some(format!("{key}={}", value?)))))
 }
 

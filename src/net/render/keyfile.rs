@@ -1,6 +1,6 @@
 //! NetworkManager's connections: nm-settings-keyfile(5), nm-settings(5).
 
-use super::{Inexpressible, NetFile, file_name};
+use super::{Inexpressible, NetFile, bonding, file_name};
 use crate::net::config::{Auto6, Bond, Bridge, Config, Hardware, Kind, Link, Route};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -100,32 +100,7 @@ fn hardware(hardware: &Hardware, ethernet: &mut String) -> String {
 }
 
 fn bond(config: &Config, link: &Link, bond: &Bond) -> Result<String, Inexpressible> {
-    let number = |number: Option<u32>| number.map(|number| number.to_string());
-    let owned = |text: Option<&'static str>| text.map(str::to_owned);
-    let primary = match &bond.primary {
-        None => None,
-        Some(primary) => {
-            let device = config.link(primary).and_then(Link::device);
-            let device = device.ok_or_else(|| {
-                Inexpressible::new(NAME, link, format!("the primary member {primary:?}, whose name is not known"))
-            })?;
-            Some(device.to_owned())
-        }
-    };
-    Ok(section(
-        "bond",
-        [
-            ("mode", owned(bond.mode)),
-            ("miimon", number(bond.miimon)),
-            ("updelay", number(bond.up_delay)),
-            ("downdelay", number(bond.down_delay)),
-            ("lacp_rate", owned(bond.lacp_rate)),
-            ("xmit_hash_policy", owned(bond.xmit_hash_policy)),
-            ("ad_select", owned(bond.ad_select)),
-            ("min_links", number(bond.min_links)),
-            ("primary", primary),
-        ],
-    ))
+    Ok(section("bond", bonding::options(NAME, config, link, bond)?))
 }
 
 fn bridge(bridge: &Bridge) -> String {
