@@ -16,7 +16,7 @@ pub use accounts::{Accounts, Group, User};
 pub use facts::Facts;
 pub(crate) use fstab::logical;
 pub use init::Init;
-pub use network::{CloudInitSays, Network, NetworkStack, NoListener, StackState};
+pub use network::{CloudInitNetwork, CloudInitSays, Network, NetworkStack, NoListener, StackState};
 pub use os_release::OsRelease;
 pub use selinux::{Enforcement, Selinux};
 

@@ -231,7 +231,7 @@ impl InjectError {
                 Some("leave it out, or have it done by another program of the guest's: --network-renderer NAME".to_owned())
             }
             Self::MissingPart { package, .. } => Some(format!("the guest needs {package} for it")),
-            Self::CloudInitInsists { path } => Some(format!("remove {path} first, or rename it so that it comes before 99-")),
+            Self::CloudInitInsists { path } => Some(format!("take network: out of {path} first")),
             Self::NotInNova { .. } => Some("leave --compat nova out".to_owned()),
             Self::IsDirectory { .. } => Some("name the file in it".to_owned()),
             Self::BadPassword { .. } | Self::BadNetwork { .. } | Self::Missing { .. } => None,
@@ -302,7 +302,7 @@ impl fmt::Display for InjectError {
                 write!(f, "the link {link:?} is {what}, and the guest's {program} cannot make it")
             }
             Self::CloudInitInsists { path } => {
-                write!(f, "{path} tells the guest's cloud-init what to do with the network, and has the last word")
+                write!(f, "{path} tells the guest's cloud-init what to do with the network, and that holds")
             }
             Self::Missing { path } => write!(f, "{path}: no such file in the guest"),
             Self::IsDirectory { path } => write!(f, "{path}: a directory in the guest"),

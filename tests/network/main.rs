@@ -2,6 +2,7 @@
 
 mod cases;
 mod goldens;
+mod merged;
 mod oracle;
 mod oracles;
 mod refusals;

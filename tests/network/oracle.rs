@@ -1,7 +1,9 @@
 //! Programs that are not ours: where they are, and what they say.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Where testdata/install-oracles.sh has unpacked them.
 fn built() -> PathBuf {
@@ -45,6 +47,24 @@ pub fn succeed(command: &mut Command, about: &str) -> (String, String) {
     let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
     assert!(status.success(), "{about}: {command:?}: {status}\n{stdout}{stderr}");
     (stdout, stderr)
+}
+
+/// What a script answers that asks cloud-init, both as JSON.
+pub fn python<T: DeserializeOwned>(script: &Path, library: &Path, question: &impl Serialize) -> T {
+    let mut child = Command::new("/usr/bin/python3")
+        .arg(script)
+        .env("PYTHONPATH", library)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    std::io::Write::write_all(&mut input, serde_json::to_string(question).unwrap().as_bytes()).unwrap();
+    drop(input);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// The sections of a file in the style of systemd's and NetworkManager's: each with its entries, in their order.

@@ -1,7 +1,7 @@
 //! What the programs make of what they get.
 
 use crate::cases::{Case, cases};
-use crate::oracle::{command, sections, skip, succeed, unpacked};
+use crate::oracle::{command, python, sections, skip, succeed, unpacked};
 use imgraft::net::config::{Auto6, Kind};
 use imgraft::net::render::{Ifup, NetFile, Renderer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -297,20 +297,7 @@ fn ifcfg_is_what_cloud_init_writes() {
         .collect();
     let networks: Vec<_> =
         cases.iter().map(|(case, _)| case.files(Renderer::CloudInit).unwrap().remove(0).text).collect();
-    let mut child = Command::new("/usr/bin/python3")
-        .arg(&script)
-        .env("PYTHONPATH", library.parent().unwrap())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = child.stdin.take().unwrap();
-    std::io::Write::write_all(&mut input, serde_json::to_string(&networks).unwrap().as_bytes()).unwrap();
-    drop(input);
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let answers: Vec<BTreeMap<String, String>> = serde_json::from_slice(&output.stdout).unwrap();
+    let answers: Vec<BTreeMap<String, String>> = python(&script, library.parent().unwrap(), &networks);
     let mut compared = 0;
     for ((case, files), theirs) in cases.iter().zip(answers) {
         assert!(!theirs.contains_key("error"), "{}: {theirs:?}", case.name);

@@ -112,21 +112,32 @@ pub struct Network {
     pub others: Vec<Other>,
     /// What shows that cloud-init runs in the guest; `None` where it does not.
     pub cloud_init: Option<&'static str>,
-    /// What cloud-init's own configuration says of the network last; `None` where it says nothing.
-    pub cloud_init_says: Option<CloudInitSays>,
+    /// What the files of cloud-init's own configuration say of the network, in the order in which they are read; it merges them.
+    pub cloud_init_says: Vec<CloudInitSays>,
     /// Whether udev gives devices the names that systemd.link(5) files say.
     pub names: bool,
     /// What its ifupdown can do.
     pub ifup: Ifup,
 }
 
-/// What cloud-init's own configuration says of the network.
+/// What a file of cloud-init's own configuration says of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloudInitSays {
-    /// The file that says it.
+    /// The file.
     pub path: String,
-    /// Whether it says that cloud-init is to leave the network alone.
-    pub stands_aside: bool,
+    /// What it says.
+    pub network: CloudInitNetwork,
+}
+
+/// What is said to cloud-init of the network. It merges what several files say, key by key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloudInitNetwork {
+    /// By the key `config`, that it is to be left alone; whatever else is said.
+    Disabled,
+    /// Something else by this key, or nothing at all instead of keys.
+    Config,
+    /// Only by other keys.
+    Other,
 }
 
 /// Why there is no stack that a configuration is for.
@@ -188,6 +199,11 @@ impl Network {
     /// The state of a stack; `None` where it is not installed.
     pub fn state(&self, stack: NetworkStack) -> Option<&StackState> {
         self.stacks.iter().find(|state| state.stack == stack)
+    }
+
+    /// What says to cloud-init whether it is to leave the network alone: of the files that have the key, the last one.
+    pub fn cloud_init_config(&self) -> Option<&CloudInitSays> {
+        self.cloud_init_says.iter().rfind(|says| says.network != CloudInitNetwork::Other)
     }
 
     /// The one stack that the guest listens to.
@@ -292,25 +308,28 @@ fn has_interfaces(text: &str) -> bool {
 }
 
 /// What shows that cloud-init runs, and what it is told of the network.
-fn cloud_init(reader: &Reader<'_>) -> Result<(Option<&'static str>, Option<CloudInitSays>)> {
+fn cloud_init(reader: &Reader<'_>) -> Result<(Option<&'static str>, Vec<CloudInitSays>)> {
     let found = first(reader, &["/usr/bin/cloud-init"])?;
     if found.is_none() || reader.exists("/etc/cloud/cloud-init.disabled")? {
-        return Ok((None, None));
+        return Ok((None, Vec::new()));
     }
     let directory = "/etc/cloud/cloud.cfg.d";
     let mut paths = vec!["/etc/cloud/cloud.cfg".to_owned()];
     let names = reader.names(directory)?;
     paths.extend(names.into_iter().filter(|name| name.ends_with(".cfg")).map(|name| format!("{directory}/{name}")));
-    // The last one that speaks of the network counts.
-    for path in paths.into_iter().rev() {
+    let mut says = Vec::new();
+    for path in paths {
         let Some(text) = reader.file_lenient(&path, LIMIT)? else { continue };
         let Ok(document) = value(&text, Spelling::Yaml) else { continue };
-        if let Some(network) = document.get("network") {
-            let stands_aside = network.get("config").and_then(|config| config.as_str()) == Some("disabled");
-            return Ok((found, Some(CloudInitSays { path, stands_aside })));
-        }
+        let Some(network) = document.get("network") else { continue };
+        let network = match (network.as_object(), network.get("config")) {
+            (_, Some(config)) if config.as_str() == Some("disabled") => CloudInitNetwork::Disabled,
+            (Some(_), None) => CloudInitNetwork::Other,
+            _ => CloudInitNetwork::Config,
+        };
+        says.push(CloudInitSays { path, network });
     }
-    Ok((found, None))
+    Ok((found, says))
 }
 
 #[cfg(test)]

@@ -249,8 +249,9 @@ fn several_are_told_apart_by_what_they_have_to_do() {
 fn cloud_init_is_there_or_not() {
     let state = |builder: Builder| {
         let network = inspect(builder);
-        let aside = network.cloud_init_says.filter(|says| says.stands_aside);
-        (network.cloud_init, aside.map(|says| says.path))
+        let config = network.cloud_init_config();
+        let aside = config.filter(|says| says.network == CloudInitNetwork::Disabled);
+        (network.cloud_init, aside.map(|says| says.path.clone()))
     };
     let there = || cloud(systemd("debian", &[]));
     assert_eq!(state(systemd("debian", &[])), (None, None));
@@ -259,9 +260,14 @@ fn cloud_init_is_there_or_not() {
     let aside = "/etc/cloud/cloud.cfg.d/99-disable-network-config.cfg";
     let disabled = || there().file(aside, "network: {config: disabled}\n");
     assert_eq!(state(disabled()).1.as_deref(), Some(aside));
-    // The last word counts.
-    let later = disabled().file("/etc/cloud/cloud.cfg.d/99-more.cfg", "network:\n  version: 2\n");
-    assert_eq!(state(later).1, None);
+    // The files are merged: only what has the key takes it back.
+    let later = |text: &str| state(disabled().file("/etc/cloud/cloud.cfg.d/99-more.cfg", text)).1;
+    for other in ["network:\n  version: 2\n", "network: {}\n", "users: []\n"] {
+        assert_eq!(later(other).as_deref(), Some(aside), "{other}");
+    }
+    for config in ["network: {version: 1, config: []}\n", "network: {config: null}\n", "network: null\n"] {
+        assert_eq!(later(config), None, "{config}");
+    }
     let broken = there()
         .file("/etc/cloud/cloud.cfg.d/a.cfg", "network: [\n")
         .file("/etc/cloud/cloud.cfg.d/b", "network: {config: disabled}\n");

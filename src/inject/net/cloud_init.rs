@@ -1,7 +1,7 @@
 //! cloud-init is told to leave the network alone, where somebody else has it.
 
 use super::{InjectError, Outcome, put};
-use crate::guest::{CloudInitSays, Guest};
+use crate::guest::{CloudInitNetwork, CloudInitSays, Guest};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -14,11 +14,11 @@ const OURS: &str = "/etc/cloud/cloud.cfg.d/99-imgraft-network.cfg";
 pub(super) fn stand_aside(guest: &Guest, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
     let Some(evidence) = guest.network.cloud_init else { return Ok(()) };
     remove(OURS, "as cloud-init is not to have the network any more", stage, outcome)?;
-    match &guest.network.cloud_init_says {
-        Some(CloudInitSays { path, stands_aside: true }) => {
+    match guest.network.cloud_init_config() {
+        Some(CloudInitSays { path, network: CloudInitNetwork::Disabled }) => {
             outcome.notes.push(format!("cloud-init leaves the network alone already, as {path} says"));
         }
-        Some(CloudInitSays { path, .. }) if path.as_str() > ASIDE && path != OURS => {
+        Some(CloudInitSays { path, .. }) if path.as_str() > ASIDE => {
             return Err(InjectError::CloudInitInsists { path: path.clone() });
         }
         _ => {
@@ -33,15 +33,25 @@ pub(super) fn stand_aside(guest: &Guest, stage: &mut Stage<'_>, outcome: &mut Ou
 
 /// Takes back what [`stand_aside`] says, for a configuration that cloud-init is to have.
 pub(super) fn step_in(guest: &Guest, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
-    match &guest.network.cloud_init_says {
-        Some(CloudInitSays { path, .. }) if path.as_str() > OURS => {
-            Err(InjectError::CloudInitInsists { path: path.clone() })
+    for CloudInitSays { path, network } in &guest.network.cloud_init_says {
+        match network {
+            _ if path == OURS => {}
+            CloudInitNetwork::Disabled if path == ASIDE => {
+                remove(ASIDE, "as it had cloud-init leave the network alone", stage, outcome)?;
+            }
+            // Wherever it stands, it is merged with ours.
+            CloudInitNetwork::Disabled | CloudInitNetwork::Config => {
+                return Err(InjectError::CloudInitInsists { path: path.clone() });
+            }
+            CloudInitNetwork::Other if path.as_str() > OURS => {
+                return Err(InjectError::CloudInitInsists { path: path.clone() });
+            }
+            CloudInitNetwork::Other => {
+                outcome.notes.push(format!("read beside it, and not changed: {path}, which cloud-init mixes with it"));
+            }
         }
-        Some(CloudInitSays { path, stands_aside: true }) if path == ASIDE => {
-            remove(ASIDE, "as it had cloud-init leave the network alone", stage, outcome)
-        }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 fn remove(path: &str, why: &str, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {

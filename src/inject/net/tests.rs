@@ -277,11 +277,27 @@ mod compiled {
         assert!(own.starts_with("# Made by imgraft.\nnetwork:\n  version: 2\n  ethernets:\n    eth0:\n"), "{own}");
         assert_unchanged(&choice, &after);
         let why = refusal(&choice, installed().build().unwrap());
-        assert!(why.starts_with("/etc/cloud/cloud.cfg.d/subiquity") && why.contains("has the last word"), "{why}");
+        assert!(why.starts_with("/etc/cloud/cloud.cfg.d/subiquity") && why.contains("and that holds"), "{why}");
+        // Wherever it stands: cloud-init would ignore ours.
+        for path in ["/etc/cloud/cloud.cfg.d/50-off.cfg", "/etc/cloud/cloud.cfg"] {
+            let off = cloud(networkd(phony())).file(path, "network: {config: disabled}\n").build().unwrap();
+            let why = refusal(&choice, off);
+            assert!(why.starts_with(path) && why.ends_with(&format!("(take network: out of {path} first)")), "{why}");
+        }
         let last = "/etc/cloud/cloud.cfg.d/99-more.cfg";
-        let insists = || cloud(networkd(phony())).file(last, "network: {version: 2, ethernets: {}}\n").build().unwrap();
-        assert!(refusal(&described(STATIC), insists()).starts_with(last));
-        assert!(refusal(&choice, insists()).starts_with(last));
+        let beside = |path: &str, text: &str| cloud(networkd(phony())).file(path, text).build().unwrap();
+        let keys = "network: {version: 2, ethernets: {}}\n";
+        assert!(refusal(&choice, beside(last, keys)).starts_with(last));
+        let first = "/etc/cloud/cloud.cfg.d/50-more.cfg";
+        assert!(
+            notes(&choice, &beside(first, keys)).contains("not changed: /etc/cloud/cloud.cfg.d/50-more.cfg, which")
+        );
+        // What has no such key is merged with what has cloud-init leave the network alone.
+        assert!(exists(&inject(&described(STATIC), beside(last, keys)), ASIDE));
+        let config = "network: {version: 1, config: []}\n";
+        assert!(refusal(&described(STATIC), beside(last, config)).starts_with(last));
+        assert!(exists(&inject(&described(STATIC), beside(first, config)), ASIDE));
+        assert!(refusal(&choice, beside(first, config)).starts_with(first));
         // The other way around it has the last word, and then none.
         let again = inject(&described(STATIC), after);
         assert!(exists(&again, ASIDE) && !exists(&again, "/etc/cloud/cloud.cfg.d/99-imgraft-network.cfg"));
