@@ -43,7 +43,7 @@ impl Net {
 }
 
 /// The renderer for a program of a guest.
-pub(super) fn renderer(choice: Choice, guest: &Guest) -> Renderer {
+fn renderer(choice: Choice, guest: &Guest) -> Renderer {
     match choice {
         Choice::CloudInit => Renderer::CloudInit,
         Choice::Stack(NetworkStack::Netplan) => Renderer::Netplan,

@@ -124,8 +124,7 @@ impl Net {
                 return Err(InjectError::NoNetworkStack { spelling, found });
             }
         }
-        let renderer = compiled::renderer(Choice::Stack(spelling.0), guest);
-        rivals::forget(renderer, &[&path.to_string()], stage, outcome)?;
+        rivals::forget(&[&path.to_string()], stage, outcome)?;
         put(&path, mode, bytes, stage, outcome)?;
         cloud_init::stand_aside(guest, stage, outcome)
     }

@@ -1,14 +1,28 @@
 //! What else a guest has for the same program, and what becomes of it.
 
+use super::put;
 use crate::config_drive::{Spelling, value};
+use crate::inject::staging::is_fatal;
 use crate::inject::{InjectError, Outcome, READ_LIMIT};
 use crate::net::render::Renderer;
+use imgraft_vfs::ErrorKind;
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
 /// How a file begins that an earlier run made.
 const OURS: &[u8] = b"# Made by imgraft.\n";
+/// Where runs make files, for whichever program.
+const DIRECTORIES: [&str; 5] = [
+    "/etc/systemd/network",
+    "/etc/netplan",
+    "/etc/NetworkManager/system-connections",
+    "/etc/sysconfig/network-scripts",
+    "/etc/cloud/cloud.cfg.d",
+];
+/// The one file of ifupdown, and what it is where ifupdown has nothing to see to.
+const INTERFACES: &str = "/etc/network/interfaces";
+const LOOPBACK: &[u8] = b"# Made by imgraft.\nauto lo\niface lo inet loopback\n";
 
 /// Removes what earlier runs made and this one does not, and what would be mixed with the configuration; says what stays beside it.
 ///
@@ -20,7 +34,7 @@ pub(super) fn clear(
     stage: &mut Stage<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), InjectError> {
-    forget(renderer, new, stage, outcome)?;
+    forget(new, stage, outcome)?;
     let directories: &[&str] = match renderer {
         Renderer::Netplan => &["/etc/netplan", "/usr/lib/netplan", "/lib/netplan"],
         Renderer::Networkd => &["/etc/systemd/network", "/usr/lib/systemd/network"],
@@ -58,57 +72,86 @@ pub(super) fn clear(
     Ok(())
 }
 
-/// Removes what earlier runs compiled for a program and this one does not: it would count for more than a text of the guest's own.
-pub(super) fn forget(
-    renderer: Renderer,
-    new: &[&str],
-    stage: &mut Stage<'_>,
-    outcome: &mut Outcome,
-) -> Result<(), InjectError> {
-    let directories: &[&str] = match renderer {
-        Renderer::Ifupdown(_) | Renderer::Networkd => &["/etc/systemd/network"],
-        Renderer::Netplan => &["/etc/netplan"],
-        Renderer::NetworkManager => &["/etc/NetworkManager/system-connections", "/etc/systemd/network"],
-        Renderer::Ifcfg => &["/etc/sysconfig/network-scripts", "/etc/systemd/network"],
-        Renderer::CloudInit => &["/etc/cloud/cloud.cfg.d"],
-    };
-    for path in paths(directories, stage)? {
-        let name = path.rsplit('/').next().unwrap_or_default();
-        if new.contains(&path.as_str()) || !(name.contains("imgraft") || is_ifcfg(name)) {
+/// Removes what earlier runs made and this one does not, for whichever program: the guest may start more than one, and a file of
+/// another may count for more.
+pub(super) fn forget(new: &[&str], stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+    for path in paths(&DIRECTORIES, stage)? {
+        if new.contains(&path.as_str()) {
             continue;
         }
         let at = GuestPath::parse(path.as_str())?;
-        if is_ours(&at, stage)? {
+        if is_ours(&path, &at, stage)? {
             stage.remove(&at)?;
             outcome.notes.push(format!("{path}: removed, an earlier run had made it"));
+        }
+    }
+    let at = GuestPath::parse(INTERFACES)?;
+    if !new.contains(&INTERFACES) && file_type(&at, stage)? == Some(FileType::Regular) {
+        let text = read(&at, stage)?;
+        if text.as_deref().is_some_and(|text| text.starts_with(OURS) && text != LOOPBACK) {
+            put(&at, 0o644, LOOPBACK, stage, outcome)?;
+            outcome.notes.push(format!("{INTERFACES}: only the loopback device is left, an earlier run had made it"));
         }
     }
     Ok(())
 }
 
-fn is_ifcfg(name: &str) -> bool {
-    ["ifcfg-", "route-", "route6-"].iter().any(|prefix| name.starts_with(prefix))
+/// Whether an earlier run made a file: by its name, or by its name and its beginning.
+fn is_ours(path: &str, at: &GuestPath, stage: &Stage<'_>) -> Result<bool, InjectError> {
+    let (directory, name) = path.rsplit_once('/').unwrap_or_default();
+    let may_be = match directory {
+        "/etc/sysconfig/network-scripts" => {
+            ["ifcfg-", "route-", "route6-"].iter().any(|prefix| name.starts_with(prefix))
+        }
+        // Beside it there may be one that is about the guest's name.
+        "/etc/cloud/cloud.cfg.d" => name == "99-imgraft-network.cfg",
+        // Texts that were put in as they stood.
+        _ if matches!(name, "10-imgraft.network" | "50-imgraft.yaml") => return Ok(true),
+        _ => name.contains("imgraft"),
+    };
+    Ok(may_be && read(at, stage)?.is_some_and(|text| text.starts_with(OURS)))
 }
 
-/// The regular files in directories, sorted within each.
+/// The files in directories, and the links to files, sorted within each.
 fn paths(directories: &[&str], stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
     let mut paths = Vec::new();
     for directory in directories {
         let path = GuestPath::parse(*directory)?;
-        if stage.metadata(&path)?.is_none_or(|metadata| metadata.file_type != FileType::Directory) {
+        if file_type(&path, stage)? != Some(FileType::Directory) {
             continue;
         }
-        let entries = stage.read_dir(&path)?.unwrap_or_default();
-        let regular = entries.into_iter().filter(|entry| entry.file_type == FileType::Regular);
-        let mut names: Vec<_> = regular.filter_map(|entry| String::from_utf8(entry.name).ok()).collect();
-        names.sort();
-        paths.extend(names.into_iter().map(|name| format!("{directory}/{name}")));
+        let mut names: Vec<_> = stage.read_dir(&path)?.unwrap_or_default();
+        names.sort_by(|a, b| a.name.cmp(&b.name));
+        for entry in names {
+            let Ok(name) = String::from_utf8(entry.name) else { continue };
+            let path = format!("{directory}/{name}");
+            let is_file = match entry.file_type {
+                FileType::Regular => true,
+                FileType::Symlink => file_type(&GuestPath::parse(path.as_str())?, stage)? == Some(FileType::Regular),
+                _ => false,
+            };
+            if is_file {
+                paths.push(path);
+            }
+        }
     }
     Ok(paths)
 }
 
-fn is_ours(path: &GuestPath, stage: &Stage<'_>) -> Result<bool, InjectError> {
-    Ok(stage.read(path, READ_LIMIT)?.is_some_and(|text| text.starts_with(OURS)))
+/// What a path leads to; `None` where that is nothing, or nowhere in the guest.
+fn file_type(path: &GuestPath, stage: &Stage<'_>) -> Result<Option<FileType>, InjectError> {
+    match stage.metadata(path) {
+        Err(error) if is_fatal(error.kind()) => Err(error.into()),
+        found => Ok(found.ok().flatten().map(|metadata| metadata.file_type)),
+    }
+}
+
+/// A file's text; `None` where it is larger than any of ours.
+fn read(path: &GuestPath, stage: &Stage<'_>) -> Result<Option<Vec<u8>>, InjectError> {
+    match stage.read(path, READ_LIMIT) {
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
+        text => Ok(text?),
+    }
 }
 
 /// Whether a netplan file is about devices, and not only about who sees to them.

@@ -118,7 +118,10 @@ mod compiled {
     use crate::inject::Compat;
     use crate::inject::testing::{assert_unchanged, describe, exists, inject, label, notes, phony, refusal, text};
     use crate::net::read;
+    use imgraft_vfs::fs::GuestFs;
     use imgraft_vfs::fs::mem::Builder;
+    use imgraft_vfs::path::GuestPath;
+    use imgraft_vfs::resolve::{Follow, resolve};
 
     const STATIC: &str = "{version: 2, ethernets: {eth0: {addresses: [192.0.2.10/24], gateway4: 192.0.2.1, nameservers: \
                           {addresses: [192.0.2.53], search: [example.net]}}}}";
@@ -340,6 +343,85 @@ mod compiled {
         let early =
             networkd(phony()).file("/etc/systemd/network/00-mine.network", "[Match]\nName=*\n").build().unwrap();
         assert!(notes(&described(STATIC), &early).contains("not changed: /etc/systemd/network/00-mine.network"));
+    }
+
+    #[test]
+    fn nothing_is_left_of_an_earlier_run_for_another_program() {
+        let stack = |stack| Choice::Stack(stack);
+        let bare = || cloud(phony()).file("/usr/lib/systemd/systemd-udevd", "").build().unwrap();
+        let renamed =
+            "{version: 2, ethernets: {a: {match: {macaddress: '52:54:00:12:34:56'}, set-name: lan0, dhcp4: on}}}";
+        let choices = NetworkStack::ALL.into_iter().map(stack).chain([Choice::CloudInit]);
+        let made = [
+            "/etc/systemd/network/05-imgraft-a.network",
+            "/etc/systemd/network/05-imgraft-a.link",
+            "/etc/netplan/50-imgraft.yaml",
+            "/etc/NetworkManager/system-connections/imgraft-a.nmconnection",
+            "/etc/sysconfig/network-scripts/ifcfg-lan0",
+            "/etc/cloud/cloud.cfg.d/99-imgraft-network.cfg",
+        ];
+        for first in choices.clone() {
+            for second in choices.clone().filter(|second| *second != first) {
+                let fs = inject(&chosen(renamed, first), bare());
+                assert!(made.iter().any(|path| exists(&fs, path)), "{first:?}");
+                let fs = inject(&chosen(STATIC, second), fs);
+                // What both have is the second one's.
+                let left: Vec<_> = made.iter().filter(|path| exists(&fs, path)).collect();
+                assert!(
+                    left.iter().all(|path| text(&fs, path).contains("192.0.2.10")),
+                    "{first:?} {second:?} {left:?}"
+                );
+                if first == stack(NetworkStack::Ifupdown) {
+                    let lo = "# Made by imgraft.\nauto lo\niface lo inet loopback\n";
+                    assert_eq!(text(&fs, "/etc/network/interfaces"), lo, "{second:?}");
+                }
+                assert_unchanged(&chosen(STATIC, second), &fs);
+            }
+        }
+        // Texts that were put in as they stood, in a place of ours; not those of others, whatever they look like.
+        let others = [
+            ("/etc/network/interfaces", super::INTERFACES),
+            ("/etc/systemd/network/05-imgraft-b.network", "[Match]\n"),
+            ("/etc/cloud/cloud.cfg.d/99-imgraft-hostname.cfg", "# Made by imgraft.\n"),
+            ("/etc/sysconfig/network-scripts/ifcfg-b", "DEVICE=b\n"),
+        ];
+        let mut builder = networkd(phony()).file("/etc/systemd/network/10-imgraft.network", super::NETWORKD);
+        builder = builder.file("/etc/netplan/50-imgraft.yaml", super::NETPLAN);
+        for (path, text) in others {
+            builder = builder.file(path, text);
+        }
+        let fs = inject(&described(STATIC), builder.build().unwrap());
+        assert!(
+            !exists(&fs, "/etc/systemd/network/10-imgraft.network") && !exists(&fs, "/etc/netplan/50-imgraft.yaml")
+        );
+        for (path, content) in others {
+            assert_eq!(text(&fs, path), content, "{path}");
+        }
+        // A directory that is none is nobody's place.
+        let bent = networkd(phony()).file("/etc/NetworkManager", "").symlink("/etc/netplan", "netplan");
+        inject(&described(STATIC), bent.build().unwrap());
+    }
+
+    #[test]
+    fn links_are_files_to_netplan() {
+        let all = "network: {version: 2, ethernets: {all-en: {match: {name: 'en*'}, dhcp4: true}}}\n";
+        let fs = netplan(phony())
+            .file("/srv/all.yaml", all)
+            .symlink("/etc/netplan/90-link.yaml", "../../srv/all.yaml")
+            .symlink("/etc/netplan/91-gone.yaml", "/gone.yaml")
+            .symlink("/etc/netplan/92-loop.yaml", "92-loop.yaml")
+            .symlink("/etc/netplan/93-directory.yaml", "/srv")
+            .symlink("/usr/lib/netplan/00-x.yaml", "/srv/all.yaml")
+            .build()
+            .unwrap();
+        assert!(notes(&described(STATIC), &fs).contains("not changed: /usr/lib/netplan/00-x.yaml"));
+        let fs = inject(&described(STATIC), fs);
+        let names =
+            fs.read_dir(&resolve(&fs, &GuestPath::parse("/etc/netplan").unwrap(), Follow::All).unwrap()).unwrap();
+        let names: Vec<_> = names.into_iter().map(|entry| String::from_utf8(entry.name).unwrap()).collect();
+        assert_eq!(names, ["50-imgraft.yaml", "91-gone.yaml", "92-loop.yaml", "93-directory.yaml"]);
+        assert_eq!(text(&fs, "/srv/all.yaml"), all);
+        assert_unchanged(&described(STATIC), &fs);
     }
 
     #[test]
