@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{Content, Driver, FileType, driver};
 use crate::path::Resolved;
 use crate::stage::{Change, ChangeSet, State};
-use crowd::Crowds;
+use crowd::{Crowded, Crowds};
 use ext4_view::{Ext4, Ext4Error, Metadata, Path};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -74,7 +74,8 @@ fn read_back(volume: Arc<dyn BlockDevice>, changes: &ChangeSet) -> Result<Verdic
     if facts.stray_halves && facts.checksums {
         return Ok(Verdict::Unknown { reason: "it reads 64-bit numbers where they are of 32".to_owned() });
     }
-    let reasons = shares::each(changes.changes(), |share| read_share(Arc::clone(&volume), facts, share))?;
+    let crowded = Crowded::of(changes.changes());
+    let reasons = shares::each(changes.changes(), |share| read_share(Arc::clone(&volume), facts, share, &crowded))?;
     if let Some(reason) = reasons.into_iter().flatten().next() {
         return Ok(Verdict::Unknown { reason });
     }
@@ -92,8 +93,13 @@ fn read_back(volume: Arc<dyn BlockDevice>, changes: &ChangeSet) -> Result<Verdic
 }
 
 /// Reads changes back; gives why the reader can not, where it does not know this filesystem.
-fn read_share(volume: Arc<dyn BlockDevice>, facts: Facts, changes: &[Change]) -> Result<Option<String>> {
-    let mut reader = match Reader::load(volume, facts, changes) {
+fn read_share(
+    volume: Arc<dyn BlockDevice>,
+    facts: Facts,
+    changes: &[Change],
+    crowded: &Crowded,
+) -> Result<Option<String>> {
+    let mut reader = match Reader::load(volume, facts, changes, crowded) {
         Ok(reader) => reader,
         Err(error) => return unreadable(error, &Resolved::root()).map(Some),
     };
@@ -164,8 +170,13 @@ struct Reader {
 }
 
 impl Reader {
-    fn load(volume: Arc<dyn BlockDevice>, facts: Facts, changes: &[Change]) -> Result<Self, Ext4Error> {
-        let crowds = Crowds::of(changes);
+    fn load(
+        volume: Arc<dyn BlockDevice>,
+        facts: Facts,
+        changes: &[Change],
+        crowded: &Crowded,
+    ) -> Result<Self, Ext4Error> {
+        let crowds = Crowds::of(changes, crowded);
         let shown = || Shown::new(Arc::clone(&volume), facts);
         let fs = Ext4::load(Box::new(shown()))?;
         let unsealed =

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::path::Resolved;
 use crate::stage::Change;
 use ext4_view::{DirEntry, Ext4, Ext4Error, Metadata};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// From so many changed names on, a directory is read through.
 const CROWD: usize = 32;
@@ -23,17 +23,34 @@ struct Crowd {
     read: bool,
 }
 
-impl Crowds {
+/// Which directories are crowded, by all changes: a reader that has a share of them cannot tell.
+#[derive(Debug)]
+pub(super) struct Crowded(BTreeSet<Resolved>);
+
+impl Crowded {
     /// The directories in which many of these changes are.
     pub(super) fn of(changes: &[Change]) -> Self {
+        let mut counts: BTreeMap<Resolved, usize> = BTreeMap::new();
+        for parent in changes.iter().filter(|change| change.after.is_some()).filter_map(|change| change.path.parent()) {
+            let count = counts.entry(parent).or_default();
+            *count = count.saturating_add(1);
+        }
+        Self(counts.into_iter().filter(|(_, count)| *count >= CROWD).map(|(directory, _)| directory).collect())
+    }
+}
+
+impl Crowds {
+    /// The crowded directories in which some of these changes are.
+    pub(super) fn of(changes: &[Change], crowded: &Crowded) -> Self {
         let mut crowds: BTreeMap<Resolved, Crowd> = BTreeMap::new();
         for change in changes.iter().filter(|change| change.after.is_some()) {
-            if let (Some(parent), Some(name)) = (change.path.parent(), change.path.file_name()) {
+            if let (Some(parent), Some(name)) = (change.path.parent(), change.path.file_name())
+                && crowded.0.contains(&parent)
+            {
                 let crowd = crowds.entry(parent).or_insert_with(|| Crowd { names: Names::new(), read: false });
                 crowd.names.insert(name.to_vec(), None);
             }
         }
-        crowds.retain(|_, crowd| crowd.names.len() >= CROWD);
         Self(crowds)
     }
 
@@ -69,5 +86,35 @@ impl Crowd {
         }
         self.read = true;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::mem::MemFs;
+    use crate::fs::{Attrs, Content};
+    use crate::path::GuestPath;
+    use crate::stage::Stage;
+
+    /// However the changes are shared out, the same directories are read through.
+    #[test]
+    fn a_share_of_a_crowd_is_one() {
+        let fs = MemFs::builder().dir("/few").dir("/many").build().unwrap();
+        let mut stage = Stage::new(&fs);
+        let attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
+        for (directory, count) in [("few", CROWD - 1), ("many", CROWD)] {
+            for number in 0..count {
+                let path = GuestPath::parse(format!("/{directory}/{number:02}")).unwrap();
+                stage.write(&path, Content::bytes(*b""), attrs).unwrap();
+            }
+        }
+        let changes = stage.finish().unwrap();
+        let crowded = Crowded::of(changes.changes());
+        for share in [changes.changes(), &changes.changes()[CROWD + 10..]] {
+            let crowds = Crowds::of(share, &crowded);
+            let directories: Vec<String> = crowds.0.keys().map(ToString::to_string).collect();
+            assert_eq!(directories, ["/many"], "{} changes", share.len());
+        }
     }
 }
