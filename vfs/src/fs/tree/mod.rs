@@ -138,6 +138,12 @@ impl Tree {
             return Some(left_out.why.repeated());
         }
         let part = self.parts.get(number)?;
+        let around = part.at.parent().map_or(0, |parent| self.points.route(&parent).0);
+        if around != 0
+            && let Some(error) = self.problem(around)
+        {
+            return Some(error);
+        }
         part.check().and_then(|()| self.check_place(part)).err()
     }
 
@@ -211,6 +217,7 @@ impl Tree {
         let mut here = Resolved::root();
         for name in part.at.components().skip(outer_point) {
             here = here.child(name);
+            self.points.spend(&here)?;
             let found = fs.lookup(&here)?.map(|metadata| metadata.file_type);
             match found {
                 Some(FileType::Directory) => {}

@@ -36,6 +36,12 @@ impl Points {
             .with_hint("--mount none leaves the guest's mounts out of account"))
     }
 
+    /// Takes what it costs to look something up on a filesystem off what may be spent on places.
+    pub(super) fn spend(&self, at: &Resolved) -> Result<()> {
+        self.steps.set(self.steps.get().saturating_sub(at.components().count()));
+        self.check_steps()
+    }
+
     pub(super) fn number(&self, at: &Resolved) -> Option<usize> {
         self.places.get(at).copied()
     }
@@ -116,9 +122,7 @@ impl Lookup for Around<'_> {
         if at.ancestors().skip(1).any(|ancestor| self.points.places.contains_key(ancestor)) {
             return Ok(None);
         }
-        let steps = self.points.steps.get().saturating_sub(at.components().count());
-        self.points.steps.set(steps);
-        self.points.check_steps()?;
+        self.points.spend(at)?;
         self.root.lookup(at)
     }
 

@@ -325,6 +325,21 @@ fn places_are_looked_for_to_an_end() {
     let tree = grown(1, &|_| format!("{deep}/x")).unwrap();
     let found: Vec<bool> = (0..5).map(|_| tree.place_of(&path(&deep)).is_some()).collect();
     assert_eq!(found, [true, true, false, false, false]);
+    // Nor has what lies deep in another mount.
+    let inner = |number| Mount {
+        path: path(&format!("/m/{}{deep}", "x/".repeat(number))),
+        ..mount(&log, "/m", MemFs::builder())
+    };
+    let around = mount(
+        &log,
+        "/m",
+        MemFs::builder().dir(&deep).dir(format!("/x{deep}")).dir(format!("/x/x{deep}")).dir(format!("/x/x/x{deep}")),
+    );
+    let tree =
+        Tree::new(Box::new(root().dir("/m").build().unwrap()), [around].into_iter().chain((0..4).map(inner)).collect())
+            .unwrap();
+    let problems: Vec<bool> = (2..6).map(|number| tree.problem(number).is_some()).collect();
+    assert_eq!(problems, [false, false, false, true]);
     // As many as there may be, as deep as they usually are.
     assert!(grown(MOUNTS_MAX, &|number| format!("{}/{number}", "/d".repeat(20))).is_ok());
     assert!(grown(MOUNTS_MAX, &|_| "/loop/x".to_owned()).is_ok());
