@@ -56,7 +56,7 @@ impl HostName {
         self.0.split_once('.').map(|(_, domain)| domain)
     }
 
-    /// The name of this machine where it was called `old` before, and `name` is one of its names then.
+    /// The name of this machine where it was called `old` before, and `name` is one of its names in a line of its own.
     fn instead_of(&self, name: &str, old: &Self) -> Option<String> {
         let (short, domain) = name.split_once('.').map_or((name, None), |(short, domain)| (short, Some(domain)));
         if !short.eq_ignore_ascii_case(old.short()) {
@@ -68,6 +68,13 @@ impl HostName {
             // A name without a domain leaves the machine in the one that it was in.
             (Some(domain), None) => format!("{}.{domain}", self.0),
         })
+    }
+
+    /// Whether a line of hosts(5) is about the machine of this name: it is at a loopback address, or has the name as it stands. A
+    /// machine of another domain may begin with the same word.
+    fn is_of(&self, line: &[&str]) -> bool {
+        let Some((address, names)) = line.split_first() else { return false };
+        is_loopback(address) || names.iter().any(|name| name.eq_ignore_ascii_case(&self.0))
     }
 
     /// Its spellings in a line of hosts(5), the canonical one first.
@@ -172,7 +179,7 @@ impl Hostname {
             .collect();
         let is_found = after.lines().any(|line| {
             let words = words(line);
-            words.split_first().is_some_and(|(address, names)| is_loopback(address) && self.name.is_one_of(names))
+            words.split_first().is_some_and(|(_, names)| self.name.is_one_of(names))
         });
         if !is_found && !finds_itself(stage)? {
             let line = format!("127.0.1.1\t{}\n", self.name.spellings().join(" "));
@@ -193,8 +200,9 @@ impl Hostname {
     /// A line of hosts(5) with the new name for the old one; `None` where that is not in it.
     fn renamed(&self, line: &str, old: &HostName) -> Option<String> {
         let (entry, comment) = line.split_at(line.find('#').unwrap_or(line.len()));
-        let names = words(entry).into_iter().skip(1);
-        if !names.clone().any(|name| self.name.instead_of(name, old).is_some()) {
+        let line_words = words(entry);
+        let names = line_words.iter().skip(1);
+        if !old.is_of(&line_words) || !names.clone().any(|name| self.name.instead_of(name, old).is_some()) {
             return None;
         }
         let mut own: Vec<String> = Vec::new();
@@ -315,14 +323,20 @@ mod tests {
         let debian = "127.0.0.1\tlocalhost\n127.0.1.1\told.example.net\told  # me\n\n::1  ip6-localhost\n10.0.0.1 older old.net\n";
         assert_eq!(
             hosts("old", debian, "web"),
-            "127.0.0.1\tlocalhost\n127.0.1.1\tweb.example.net web  # me\n\n::1  ip6-localhost\n10.0.0.1 older web.net\n"
+            "127.0.0.1\tlocalhost\n127.0.1.1\tweb.example.net web  # me\n\n::1  ip6-localhost\n10.0.0.1 older old.net\n"
         );
         assert_eq!(
             hosts("OLD.example.net", debian, "web.example.org"),
-            "127.0.0.1\tlocalhost\n127.0.1.1\tweb.example.org web  # me\n\n::1  ip6-localhost\n10.0.0.1 older web.example.org\n"
+            "127.0.0.1\tlocalhost\n127.0.1.1\tweb.example.org web  # me\n\n::1  ip6-localhost\n10.0.0.1 older old.net\n"
         );
         assert_eq!(hosts("old", "127.0.1.1 old\n", "a.b"), "127.0.1.1 a.b a\n");
         assert_eq!(hosts("old", "127.0.1.1 localhost old other", "a"), "127.0.1.1 localhost a other");
+        // A machine with an address of its own; and another one, whose name begins alike.
+        let own = "127.0.0.1 localhost\n10.0.0.5 old.example.net old\n198.51.100.7 old.partner.example\n198.51.100.8 old-b old\n";
+        assert_eq!(
+            hosts("old.example.net", own, "web"),
+            "127.0.0.1 localhost\n10.0.0.5 web.example.net web\n198.51.100.7 old.partner.example\n198.51.100.8 old-b old\n"
+        );
         // An address is no name, and a comment no line.
         assert_eq!(
             hosts("old", "old 127.0.1.1\n#127.0.1.1 old\n", "a"),

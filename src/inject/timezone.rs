@@ -45,8 +45,7 @@ impl Injector for Timezone {
         let before = stage.savepoint();
         let mut outcome = Outcome::default();
         let zone = &self.zone.0;
-        let known = stage.metadata(&GuestPath::parse(format!("{ZONES}/{zone}"))?)?;
-        if known.is_none_or(|metadata| metadata.file_type != FileType::Regular) {
+        if !is_zone(&GuestPath::parse(format!("{ZONES}/{zone}"))?, stage)? {
             let has_zones = stage.metadata(&GuestPath::parse(ZONES)?)?.is_some();
             return Err(InjectError::NoSuchZone { zone: zone.clone(), has_zones });
         }
@@ -64,6 +63,14 @@ impl Injector for Timezone {
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
     }
+}
+
+/// Whether a file is one of the time zone database: there are texts beside those (tzfile(5)).
+fn is_zone(path: &GuestPath, stage: &Stage<'_>) -> Result<bool, InjectError> {
+    if stage.metadata(path)?.is_none_or(|metadata| metadata.file_type != FileType::Regular) {
+        return Ok(false);
+    }
+    Ok(stage.read(path, READ_LIMIT)?.is_some_and(|zone| zone.starts_with(b"TZif")))
 }
 
 impl Timezone {
@@ -147,6 +154,8 @@ mod tests {
             "the guest has no time zone Europe/Bonn (imgraft ls IMAGE /usr/share/zoneinfo lists what it has)"
         );
         assert!(refusal(&timezone("Europe"), guest().build().unwrap()).contains("no time zone"), "a directory");
+        let text = guest().file("/usr/share/zoneinfo/leapseconds", "# leap seconds\n");
+        assert!(refusal(&timezone("leapseconds"), text.build().unwrap()).contains("no time zone"), "a text");
         let refused = refusal(&timezone("UTC"), phony().build().unwrap());
         assert!(refused.contains("tzdata"), "{refused}");
     }

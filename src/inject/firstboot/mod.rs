@@ -263,5 +263,14 @@ mod tests {
         assert_eq!(log, expected);
         assert_eq!(run().status.code(), Some(0));
         assert_eq!(std::fs::read_to_string(at("log")).unwrap(), expected, "not a second time");
+
+        // Where the log cannot be written, they run all the same.
+        std::fs::remove_file(at("log")).unwrap();
+        std::fs::create_dir(at("log")).unwrap();
+        let script_at = at("firstboot.d").join("0004-d");
+        std::fs::write(&script_at, format!("#!/bin/sh\n: >{here}/ran\n")).unwrap();
+        std::fs::set_permissions(&script_at, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        assert_eq!(run().status.code(), Some(0));
+        assert!(at("ran").exists() && !script_at.exists());
     }
 }

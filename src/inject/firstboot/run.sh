@@ -4,7 +4,9 @@ place=/usr/lib/imgraft/firstboot.d
 log=/var/log/imgraft-firstboot.log
 failed=0
 
-(umask 077 && : >>"$log")
+mkdir -p "${log%/*}"
+# Where nothing can be kept, they run all the same.
+(umask 077 && : >>"$log") 2>/dev/null || log=/dev/null
 mkdir -p "$place.done"
 for script in "$place"/*; do
     [ -f "$script" ] || continue
