@@ -16,7 +16,12 @@ pub struct Loop {
 impl Loop {
     /// `None`, and a skip, where this process may not have one.
     pub fn new(file: &Path) -> Option<Self> {
-        let attached = Command::new("losetup").args(["-f", "--show", text(file)]).output();
+        Self::at(file, 0)
+    }
+
+    /// Of the file from a byte on.
+    pub fn at(file: &Path, offset: u64) -> Option<Self> {
+        let attached = Command::new("losetup").args(["-f", "--show", "-o", &offset.to_string(), text(file)]).output();
         let Some(attached) = attached.ok().filter(|attached| attached.status.success()) else {
             oracle::skip("no loop device");
             return None;
@@ -159,17 +164,11 @@ pub struct Mounted {
 impl Mounted {
     pub fn new(file: &Path, at: &Path) -> Option<Self> {
         std::fs::create_dir(at).expect("a directory");
-        let offset = image::open(file, 1).offset.to_string();
         // mount(8) itself takes no file that another loop device has already.
-        let attached = Command::new("losetup").args(["-f", "--show", "-o", &offset, text(file)]).output();
-        let Some(attached) = attached.ok().filter(|attached| attached.status.success()) else {
-            oracle::skip("no loop device");
-            return None;
-        };
-        let device = String::from_utf8_lossy(&attached.stdout).trim().to_owned();
-        let mounted = Command::new("mount").args([&*device, text(at)]).output();
+        let attached = Loop::at(file, image::open(file, 1).offset)?;
+        let mounted = Command::new("mount").args([text(&attached.device), text(at)]).output();
         // It goes when it is unmounted.
-        oracle::succeed("losetup", &["-d", &device]);
+        drop(attached);
         if !mounted.is_ok_and(|mounted| mounted.status.success()) {
             oracle::skip("no loop mount");
             return None;

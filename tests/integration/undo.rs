@@ -184,7 +184,7 @@ fn a_killed_run_can_be_undone() {
         let (old, undo) = (content(&disk), scratch.path().join(format!("undo-{name}")));
         let started = Instant::now();
         expect(0, &items.on(&scratch.copy(&disk, name), &["--keep-undo", text(&undo)]));
-        let length = started.elapsed();
+        let mut length = started.elapsed();
         let (mut there, mut done) = (0, 0);
         for kill in 0..kills(30) {
             let _ = std::fs::remove_file(&undo);
@@ -204,6 +204,9 @@ fn a_killed_run_can_be_undone() {
                 done += u32::from(changed);
                 expect(0, &["undo", "--unchanged", text(&copy), text(&undo)]);
                 assert_eq!(content(&copy), old, "kill {kill} of {name}");
+            } else {
+                // Too early, on a machine that is slower now.
+                length = length * 21 / 20;
             }
         }
         assert!(there > 0, "no kill came late enough to test anything: {done}");

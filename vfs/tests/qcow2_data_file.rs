@@ -375,14 +375,16 @@ fn kills_leave_a_version() {
         let [path, data] = ["disk.qcow2", "data"].map(|name| dir.path().join(name));
         create(&path, &data, more);
         let (mut reached, mut pending, mut finished, mut discarded) = (0, 0, 0, 0);
-        for kill in 0..20_u64 {
+        for kill in 0..20_u32 {
             let mut child = Command::new(std::env::current_exe().unwrap())
                 .args(["--exact", "child"])
                 .env(IMAGE, &path)
                 .stdout(Stdio::null())
                 .spawn()
                 .unwrap();
-            std::thread::sleep(Duration::from_micros(60_000 + (kill * 7_919) % 61_000));
+            // Longer as long as no commit has come through.
+            let times = if reached == 0 { kill + 1 } else { 1 };
+            std::thread::sleep(Duration::from_micros(60_000 + u64::from(kill) * 7_919 % 61_000) * times);
             child.kill().unwrap();
             child.wait().unwrap();
             match open(&path, &here()) {

@@ -93,7 +93,7 @@ fn kill_again_and_again(plan: &str, version: fn(&dyn BlockDevice) -> u64) {
     fs::write(&path, start).unwrap();
     let mut reached = 0;
     let (mut finished, mut discarded, mut pending) = (0, 0, 0);
-    let kills = 30;
+    let kills = 30_u32;
     for kill in 0..kills {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "child"])
@@ -102,7 +102,9 @@ fn kill_again_and_again(plan: &str, version: fn(&dyn BlockDevice) -> u64) {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_micros(20_000 + (kill * 7_919) % 31_000));
+        // Longer as long as no commit has come through.
+        let times = if reached == 0 { kill + 1 } else { 1 };
+        std::thread::sleep(Duration::from_micros(20_000 + u64::from(kill) * 7_919 % 31_000) * times);
         assert!(child.try_wait().unwrap().is_none(), "the child ended by itself");
         child.kill().unwrap();
         child.wait().unwrap();

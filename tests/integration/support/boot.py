@@ -38,8 +38,13 @@ class Console:
         self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
 
+    def put_out(self):
+        """timeout(1) hands the signal on, and a second later one that nobody ignores."""
+        self.process.terminate()
+        self.process.wait()
+
     def fail(self, why):
-        self.process.kill()
+        self.put_out()
         sys.exit(f"{why}: {self.shown.decode(errors='replace')}")
 
 
@@ -67,7 +72,7 @@ def main():
     try:
         process.wait(20)
     except subprocess.TimeoutExpired:
-        process.kill()
+        console.put_out()
     ours.close()
     json.dump(console.shown.decode(errors="replace"), sys.stdout)
 
