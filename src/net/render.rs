@@ -10,6 +10,7 @@ mod networkd;
 mod v2;
 
 use super::config::{Bond, Config, Kind, Link};
+use std::collections::HashSet;
 use std::fmt;
 
 /// What reads the files.
@@ -88,8 +89,16 @@ impl Renderer {
     }
 }
 
-/// The files for a program, sorted by nothing but the order of the links.
+/// The files for a program, sorted by nothing but the order of the links. No two have the same path.
 pub fn render(config: &Config, renderer: Renderer) -> Result<Vec<NetFile>, Inexpressible> {
+    // These go by names of devices, and call one whose name is not known by its id.
+    if matches!(renderer, Renderer::Ifupdown(_) | Renderer::Ifcfg | Renderer::CloudInit) {
+        let mut names = HashSet::new();
+        if let Some(link) = config.links.iter().find(|link| !names.insert(name(link))) {
+            let what = format!("the name {:?}, by which another link goes already", name(link));
+            return Err(Inexpressible::new(renderer.name(), link, what));
+        }
+    }
     let mut files = match renderer {
         Renderer::Ifupdown(ifup) => ifupdown::render(config, ifup),
         Renderer::Netplan => v2::netplan(config),
@@ -108,9 +117,14 @@ pub fn render(config: &Config, renderer: Renderer) -> Result<Vec<NetFile>, Inexp
 /// The first line of every file that can have a comment.
 const HEAD: &str = "# Made by imgraft.\n";
 
-/// Ids in names of files: `@` has a meaning to systemd, and nothing else has.
+/// Ids in names of files: `@` has a meaning to systemd, and nothing else has. No id has what stands for it.
 fn file_name(link: &Link) -> String {
-    link.id.replace('@', "_")
+    link.id.replace('@', "=")
+}
+
+/// A device's name, or its id where that is not known.
+fn name(link: &Link) -> &str {
+    link.device().unwrap_or(&link.id)
 }
 
 /// Words with a space between them.

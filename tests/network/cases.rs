@@ -17,7 +17,7 @@ pub const RENDERERS: [(&str, Renderer); 7] = [
 ];
 
 /// A description.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Case {
     /// The name of its file.
     pub name: String,

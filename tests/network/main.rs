@@ -1,6 +1,7 @@
 //! The network compiler: every description by every renderer, as it is known to be right, and as the programs read it that are to.
 
 mod cases;
+mod cloud_init;
 mod goldens;
 mod merged;
 mod oracle;

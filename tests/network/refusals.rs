@@ -1,6 +1,8 @@
 //! What is refused, and the place that is named.
 
+use crate::cases::RENDERERS;
 use imgraft::net::read;
+use imgraft::net::render::{NetFile, render};
 
 #[track_caller]
 fn refused(text: &str, reason: &str) {
@@ -152,6 +154,64 @@ fn openstack() {
     }
 }
 
+fn assert_distinct(files: &[NetFile]) {
+    let paths: std::collections::BTreeSet<_> = files.iter().map(|file| &file.path).collect();
+    assert_eq!(paths.len(), files.len(), "{paths:?}");
+}
+
+/// Which programs have no word for what is understood, and what for.
+#[test]
+fn inexpressible() {
+    let mac = "macaddress: '52:54:00:12:34:56'";
+    for (ethernets, refusing) in [
+        ("eth0: {dhcp4: true}".to_owned(), ""),
+        // By its name and its MAC address, as networkd, NetworkManager and ifcfg files know it.
+        (
+            format!("a: {{match: {{name: eth0, {mac}}}, dhcp4: true}}"),
+            "ifupdown, ifupdown-by-name: a MAC address and a name at once",
+        ),
+        (format!("a: {{match: {{{mac}}}, set-name: eth0, dhcp4: true}}"), ""),
+        // One by its MAC address, and another by the name that the first has in the document.
+        (
+            format!("eth0: {{match: {{{mac}}}, dhcp4: true}}, b: {{match: {{name: eth0}}, dhcp4: true}}"),
+            "ifupdown, ifupdown-by-name, ifcfg, cloud-init: the name \"eth0\", by which another link goes already",
+        ),
+        (
+            format!("a: {{match: {{{mac}}}, dhcp4: true}}"),
+            "ifupdown-by-name: a device that is known by its MAC address only",
+        ),
+        (
+            format!("a-name-of-many-letters: {{match: {{{mac}}}, dhcp4: true}}"),
+            "ifupdown-by-name: a device that is known by its MAC address only, cloud-init: a device without a name",
+        ),
+        (
+            format!("-x: {{match: {{{mac}}}, dhcp4: true}}"),
+            "ifupdown-by-name: a device that is known by its MAC address only, cloud-init: a device without a name",
+        ),
+        ("a@b: {dhcp4: true}, a_b: {dhcp4: true}".to_owned(), ""),
+        (
+            format!(
+                "a@b: {{match: {{{mac}}}, set-name: x0}}, a_b: {{match: {{macaddress: '52:54:00:12:34:57'}}, set-name: y0}}"
+            ),
+            "",
+        ),
+    ] {
+        let config = read::document(&format!("{{version: 2, ethernets: {{{ethernets}}}}}")).unwrap();
+        let mut said = String::new();
+        for (name, renderer) in RENDERERS {
+            match render(&config, renderer) {
+                Ok(files) => assert_distinct(&files),
+                Err(error) if said.ends_with(&format!(": {}", error.what)) => {
+                    let what = said.split_off(said.len() - error.what.len() - 2);
+                    said += &format!(", {name}{what}");
+                }
+                Err(error) => said += &format!("{}{name}: {}", if said.is_empty() { "" } else { ", " }, error.what),
+            }
+        }
+        assert_eq!(said, refusing, "{ethernets}");
+    }
+}
+
 /// Aliases upon aliases make a document of any size out of a few lines; they are read within bounds.
 #[test]
 fn a_billion_laughs() {
@@ -207,8 +267,10 @@ fn noise_is_survived() {
             continue;
         };
         understood += 1;
-        for (_, renderer) in crate::cases::RENDERERS {
-            let _ = imgraft::net::render::render(&config, renderer);
+        for (_, renderer) in RENDERERS {
+            if let Ok(files) = render(&config, renderer) {
+                assert_distinct(&files);
+            }
         }
     }
     assert!(understood > 100 && refused > 100, "{understood} {refused}");

@@ -1,6 +1,6 @@
 //! The ifcfg files of Red Hat: sysconfig.txt of initscripts, nm-settings-ifcfg-rh(5).
 
-use super::{HEAD, Inexpressible, NetFile, bonding, file_name, is_in_bond, words};
+use super::{HEAD, Inexpressible, NetFile, bonding, is_in_bond, name, words};
 use crate::net::config::{Auto6, Bond, Bridge, Config, Hardware, Kind, Link, Route};
 use std::fmt::Write as _;
 
@@ -17,8 +17,7 @@ pub(super) fn render(config: &Config) -> Result<Vec<NetFile>, Inexpressible> {
         if link.optional {
             return Err(Inexpressible::new(NAME, link, "optional: true"));
         }
-        let device = link.device().map(str::to_owned);
-        let name = device.clone().unwrap_or_else(|| file_name(link));
+        let (device, name) = (link.device(), name(link));
         let (text, routes) = ifcfg(config, link)?;
         files.push(file(&format!("ifcfg-{name}"), text));
         for (version, prefix) in [(4, "route"), (6, "route6")] {
@@ -29,7 +28,7 @@ pub(super) fn render(config: &Config) -> Result<Vec<NetFile>, Inexpressible> {
             if device.is_none() && routes.iter().any(|route| route.via.is_none() || route.on_link) {
                 return Err(Inexpressible::new(NAME, link, "a route on the link of a device without a name"));
             }
-            let text: String = routes.into_iter().map(|route| self::route(*route, device.as_deref())).collect();
+            let text: String = routes.into_iter().map(|route| self::route(*route, device)).collect();
             files.push(file(&format!("{prefix}-{name}"), text));
         }
     }

@@ -19,6 +19,9 @@ pub(super) fn render(config: &Config, ifup: Ifup) -> Result<Vec<NetFile>, Inexpr
 fn stanzas(config: &Config, link: &Link, ifup: Ifup) -> Result<String, Inexpressible> {
     let fail = |what: &str| Err(Inexpressible::new(NAME, link, what));
     let (start, name) = match (&link.kind, link.device()) {
+        (Kind::Hardware(hardware), Some(_)) if hardware.mac.is_some() && hardware.rename.is_none() => {
+            return fail("a MAC address and a name at once");
+        }
         (_, Some(device)) => (device.to_owned(), device.to_owned()),
         (Kind::Hardware(hardware), None) => match (hardware.mac, ifup) {
             (Some(_), _) if hardware.name.is_some() => return fail("a MAC address and a pattern of names at once"),
@@ -130,8 +133,11 @@ fn options(config: &Config, link: &Link, ifup: Ifup) -> Result<String, Inexpress
     if let Some(mac) = link.mac {
         put("hwaddress", &format!("ether {mac}"));
     }
-    if let Some(mtu) = link.mtu {
-        put("mtu", &mtu.to_string());
+    match link.mtu {
+        // DHCP's stanza has no such option. Once it is up, what scripts make is there too, and a server's word is overridden.
+        Some(mtu) if link.dhcp4 => put("up", &format!("ip link set dev $IFACE mtu {mtu}")),
+        Some(mtu) => put("mtu", &mtu.to_string()),
+        None => {}
     }
     Ok(text)
 }

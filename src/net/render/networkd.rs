@@ -42,7 +42,9 @@ enum Stage {
 
 fn matches(config: &Config, link: &Link, hardware: &Hardware, stage: Stage) -> String {
     let mut text = String::new();
+    // One that was renamed has the name because it has the address.
     if stage == Stage::Network
+        && (hardware.rename.is_some() || hardware.mac.is_none())
         && let Some(device) = link.device()
     {
         let _ = writeln!(text, "Name={device}");

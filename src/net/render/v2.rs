@@ -1,7 +1,7 @@
 //! netplan(5), and cloud-init's network configuration of version 2, which is a part of it.
 
-use super::{HEAD, Inexpressible, NetFile};
-use crate::net::config::{Auto6, Bond, Bridge, Config, Kind, Link, Route};
+use super::{HEAD, Inexpressible, NetFile, Renderer, name};
+use crate::net::config::{Auto6, Bond, Bridge, Config, Hardware, Kind, Link, Route};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
 
@@ -26,7 +26,12 @@ enum Flavour {
 fn document(config: &Config, flavour: Flavour) -> Result<Value, Inexpressible> {
     let mut sections = ["ethernets", "bonds", "bridges", "vlans"].map(|name| (name, Map::new()));
     for link in &config.links {
-        let entry = self::link(config, link, flavour)?;
+        if flavour == Flavour::CloudInit
+            && let Some(what) = lost(link)
+        {
+            return Err(Inexpressible::new(Renderer::CloudInit.name(), link, what));
+        }
+        let entry = self::link(config, link, flavour);
         let name = match link.kind {
             Kind::Hardware(_) => "ethernets",
             Kind::Bond(..) => "bonds",
@@ -34,7 +39,7 @@ fn document(config: &Config, flavour: Flavour) -> Result<Value, Inexpressible> {
             Kind::Vlan(..) => "vlans",
         };
         if let Some((_, section)) = sections.iter_mut().find(|(section, _)| *section == name) {
-            section.insert(link.id.clone(), Value::Object(entry));
+            section.insert(key(link, flavour).to_owned(), Value::Object(entry));
         }
     }
     let mut document = Map::new();
@@ -45,48 +50,65 @@ fn document(config: &Config, flavour: Flavour) -> Result<Value, Inexpressible> {
     Ok(Value::Object(document))
 }
 
-fn link(config: &Config, link: &Link, flavour: Flavour) -> Result<Map<String, Value>, Inexpressible> {
+/// What an entry is called. Without a name to set, cloud-init's renderers take this for the name that the device has already, and to
+/// all of them the parts of others are names of devices.
+fn key(link: &Link, flavour: Flavour) -> &str {
+    if flavour == Flavour::CloudInit { name(link) } else { &link.id }
+}
+
+/// What cloud-init does not hand on to its renderers of files (`NetworkStateInterpreter`; to netplan, where the guest has it, it hands on
+/// everything).
+fn lost(link: &Link) -> Option<&'static str> {
+    if let Kind::Hardware(hardware) = &link.kind {
+        let is_id_a_name = link.id.len() <= 15 && !link.id.starts_with('-');
+        match (hardware.mac, &hardware.rename, hardware.pattern()) {
+            (None, Some(_), _) => return Some("a new name for a device that is not known by its MAC address"),
+            (_, None, Some(_)) => return Some("a pattern of names"),
+            (Some(_), None, None) if hardware.name.is_none() && !is_id_a_name => {
+                return Some("a device without a name");
+            }
+            _ => {}
+        }
+    } else if link.auto6 == Auto6::Off {
+        return Some("accept-ra: false of what is no device of its own");
+    }
+    // Routes stand with the first address, and with them only where they go and by which router.
+    let has_first = link.dhcp4 || link.auto6 == Auto6::Dhcp || !link.addresses.is_empty();
+    match link.routes.first() {
+        Some(_) if !has_first => return Some("a route without an address or DHCP"),
+        _ if link.routes.iter().any(|route| route.via.is_none()) => return Some("a route without a router"),
+        _ if link.routes.iter().any(|route| route.metric.is_some()) => return Some("the metric of a route"),
+        _ if link.routes.iter().any(|route| route.on_link) => return Some("on-link: true of a route"),
+        _ if link.routes.iter().any(is_default6) && link.addresses(6).next().is_none() => {
+            return Some("a default route of IPv6 without an address of it");
+        }
+        _ => {}
+    }
+    match link {
+        Link { mac: Some(_), .. } => Some("a MAC address that it is to have"),
+        Link { optional: true, .. } => Some("optional: true"),
+        _ => None,
+    }
+}
+
+fn link(config: &Config, link: &Link, flavour: Flavour) -> Map<String, Value> {
     let mut entry = Map::new();
     let mut put = |key: &str, value: Value| _ = entry.insert(key.to_owned(), value);
+    let key_of = |id: &String| config.link(id).map_or(id.as_str(), |link| key(link, flavour)).to_owned();
+    let keys_of = |ids: &[String]| Value::from(ids.iter().map(key_of).collect::<Vec<_>>());
     match &link.kind {
-        Kind::Hardware(hardware) => {
-            let by_id = hardware.mac.is_none() && hardware.rename.is_none() && hardware.name.as_ref() == Some(&link.id);
-            if !by_id {
-                let mut matches = Map::new();
-                if let Some(name) = &hardware.name {
-                    matches.insert("name".into(), name.clone().into());
-                }
-                if let Some(mac) = hardware.mac {
-                    matches.insert("macaddress".into(), mac.to_string().into());
-                }
-                put("match", Value::Object(matches));
-            }
-            match &hardware.rename {
-                Some(rename) => put("set-name", rename.clone().into()),
-                // Without a name to set, cloud-init's renderers take the entry's key for a name that the device has already.
-                None if flavour == Flavour::CloudInit && hardware.mac.is_some() && hardware.name.is_none() => {
-                    if link.id.len() > 15 {
-                        return Err(Inexpressible::new("cloud-init", link, "a device without a name"));
-                    }
-                    put("set-name", link.id.clone().into());
-                }
-                None if flavour == Flavour::CloudInit && hardware.pattern().is_some() => {
-                    return Err(Inexpressible::new("cloud-init", link, "a pattern of names"));
-                }
-                None => {}
-            }
-        }
+        Kind::Hardware(hardware) => self::hardware(hardware, key(link, flavour), flavour, &mut put),
         Kind::Bond(members, bond) => {
-            put("interfaces", members.clone().into());
-            put_parameters(&mut put, self::bond(bond));
+            put("interfaces", keys_of(members));
+            put_parameters(&mut put, self::bond(bond, bond.primary.as_ref().map(key_of)));
         }
         Kind::Bridge(ports, bridge) => {
-            put("interfaces", ports.clone().into());
+            put("interfaces", keys_of(ports));
             put_parameters(&mut put, self::bridge(bridge));
         }
         Kind::Vlan(parent, tag) => {
             put("id", (*tag).into());
-            put("link", parent.clone().into());
+            put("link", key_of(parent).into());
         }
     }
     if let Some(mac) = link.mac {
@@ -99,14 +121,33 @@ fn link(config: &Config, link: &Link, flavour: Flavour) -> Result<Map<String, Va
         put("optional", true.into());
     }
     if config.master(&link.id).is_none() {
-        for (key, value) in addresses(link) {
+        for (key, value) in addresses(link, flavour) {
             put(key, value);
         }
     }
-    Ok(entry)
+    entry
 }
 
-fn addresses(link: &Link) -> Vec<(&'static str, Value)> {
+fn hardware(hardware: &Hardware, key: &str, flavour: Flavour, put: &mut impl FnMut(&str, Value)) {
+    let is_key = hardware.mac.is_none() && hardware.rename.is_none() && hardware.name.as_deref() == Some(key);
+    if !is_key {
+        let mut matches = Map::new();
+        if let Some(name) = &hardware.name {
+            matches.insert("name".into(), name.clone().into());
+        }
+        if let Some(mac) = hardware.mac {
+            matches.insert("macaddress".into(), mac.to_string().into());
+        }
+        put("match", Value::Object(matches));
+    }
+    match &hardware.rename {
+        Some(rename) => put("set-name", rename.clone().into()),
+        None if flavour == Flavour::CloudInit && hardware.name.is_none() => put("set-name", key.into()),
+        None => {}
+    }
+}
+
+fn addresses(link: &Link, flavour: Flavour) -> Vec<(&'static str, Value)> {
     let mut entries = Vec::new();
     if link.dhcp4 {
         entries.push(("dhcp4", true.into()));
@@ -122,8 +163,13 @@ fn addresses(link: &Link) -> Vec<(&'static str, Value)> {
         let addresses: Vec<_> = link.addresses.iter().map(ToString::to_string).collect();
         entries.push(("addresses", addresses.into()));
     }
-    if !link.routes.is_empty() {
-        entries.push(("routes", link.routes.iter().map(|route| self::route(*route)).collect()));
+    let (gateways, routes): (Vec<Route>, Vec<Route>) =
+        link.routes.iter().partition(|route| flavour == Flavour::CloudInit && is_default6(route));
+    if let Some(via) = gateways.first().and_then(|route| route.via) {
+        entries.push(("gateway6", via.to_string().into()));
+    }
+    if !routes.is_empty() {
+        entries.push(("routes", routes.into_iter().map(self::route).collect()));
     }
     let mut dns = Map::new();
     if !link.dns.servers.is_empty() {
@@ -137,6 +183,11 @@ fn addresses(link: &Link) -> Vec<(&'static str, Value)> {
         entries.push(("nameservers", Value::Object(dns)));
     }
     entries
+}
+
+/// Whether it is the route that cloud-init takes for one to `::/64` (22.4, which takes a length of 0 for none), and knows as a gateway.
+fn is_default6(route: &Route) -> bool {
+    route.is_default() && route.to.version() == 6
 }
 
 fn route(route: Route) -> Value {
@@ -155,7 +206,7 @@ fn route(route: Route) -> Value {
     Value::Object(entry)
 }
 
-fn bond(bond: &Bond) -> Vec<(&'static str, Option<Value>)> {
+fn bond(bond: &Bond, primary: Option<String>) -> Vec<(&'static str, Option<Value>)> {
     vec![
         ("mode", bond.mode.map(Value::from)),
         ("mii-monitor-interval", bond.miimon.map(Value::from)),
@@ -165,7 +216,7 @@ fn bond(bond: &Bond) -> Vec<(&'static str, Option<Value>)> {
         ("transmit-hash-policy", bond.xmit_hash_policy.map(Value::from)),
         ("ad-select", bond.ad_select.map(Value::from)),
         ("min-links", bond.min_links.map(Value::from)),
-        ("primary", bond.primary.clone().map(Value::from)),
+        ("primary", primary.map(Value::from)),
     ]
 }
 
