@@ -153,6 +153,8 @@ pub enum NoListener {
 const GENERATORS: [&str; 2] = ["/usr/lib/systemd/system-generators/netplan", "/lib/systemd/system-generators/netplan"];
 /// The largest file of a network's configuration that is looked at, in bytes.
 const LIMIT: u64 = 256 * 1024;
+/// How many files of a directory are looked at, where a program reads all of them.
+const FILES_MAX: usize = 256;
 
 impl Network {
     pub(super) fn inspect(reader: &Reader<'_>) -> Result<Self> {
@@ -273,7 +275,8 @@ fn configured(reader: &Reader<'_>, stack: NetworkStack) -> Result<Option<String>
         NetworkStack::Ifupdown => {
             let mut paths = vec!["/etc/network/interfaces".to_owned()];
             let directory = "/etc/network/interfaces.d";
-            paths.extend(reader.names(directory)?.into_iter().map(|name| format!("{directory}/{name}")));
+            let names = reader.names(directory)?.into_iter().take(FILES_MAX);
+            paths.extend(names.map(|name| format!("{directory}/{name}")));
             for path in paths {
                 let text = reader.file_lenient(&path, LIMIT)?.unwrap_or_default();
                 if has_interfaces(&String::from_utf8_lossy(&text)) {
@@ -315,8 +318,11 @@ fn cloud_init(reader: &Reader<'_>) -> Result<(Option<&'static str>, Vec<CloudIni
     }
     let directory = "/etc/cloud/cloud.cfg.d";
     let mut paths = vec!["/etc/cloud/cloud.cfg".to_owned()];
-    let names = reader.names(directory)?;
-    paths.extend(names.into_iter().filter(|name| name.ends_with(".cfg")).map(|name| format!("{directory}/{name}")));
+    let mut names = reader.names(directory)?;
+    names.retain(|name| name.ends_with(".cfg"));
+    // The last ones, as these have the last word.
+    let skipped = names.len().saturating_sub(FILES_MAX);
+    paths.extend(names.into_iter().skip(skipped).map(|name| format!("{directory}/{name}")));
     let mut says = Vec::new();
     for path in paths {
         let Some(text) = reader.file_lenient(&path, LIMIT)? else { continue };

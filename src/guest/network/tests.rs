@@ -275,6 +275,62 @@ fn cloud_init_is_there_or_not() {
 }
 
 #[test]
+fn what_is_looked_at_is_bounded() {
+    // Presets: the first 256 files by their names, 4096 rules, patterns of 255 bytes.
+    let unit = "/usr/lib/systemd/system/systemd-networkd.service";
+    let new = || networkd(never_booted("debian", &[])).file(unit, "[Install]\n");
+    let preset = |builder: Builder, name: &str, text: &str| {
+        builder.file(format!("/usr/lib/systemd/system-preset/{name}.preset"), text)
+    };
+    let enable = "enable systemd-networkd.service\n";
+    let files = |number: usize| (0..number).fold(new(), |builder, file| preset(builder, &format!("{file:03}"), ""));
+    assert!(listener(preset(files(255), "999", enable)).contains("999.preset"));
+    assert_eq!(listener(preset(files(256), "999", enable)), "none");
+    let rules = |number: usize| preset(new(), "50", &("disable x\n".repeat(number) + enable));
+    assert!(listener(rules(4095)).contains("50.preset"));
+    assert_eq!(listener(rules(4096)), "none");
+    let long = |length: usize| preset(new(), "50", &format!("enable systemd-networkd*{}\n", "*".repeat(length - 17)));
+    assert!(listener(long(255)).contains("50.preset"));
+    assert_eq!(listener(long(256)), "none");
+    // A file of the same name takes the place of another, and counts once.
+    let same = (0..256).fold(files(255), |builder, file| {
+        builder.file(format!("/etc/systemd/system-preset/{file:03}.preset"), if file == 255 { enable } else { "" })
+    });
+    assert!(listener(same).contains("/etc/systemd/system-preset/255.preset"));
+
+    // Directories of links.
+    let wants = |number: usize| {
+        let directory = |directory: usize| format!("/etc/systemd/system/{directory:03}.target.wants");
+        (0..number)
+            .fold(networkd(systemd("debian", &[])), |builder, number| builder.dir(directory(number)))
+            .symlink(format!("{}/systemd-networkd.service", directory(number - 1)), unit)
+    };
+    // Before them is multi-user.target's.
+    assert!(listener(wants(255)).contains("254.target.wants"));
+    assert_eq!(listener(wants(256)), "none");
+
+    // interfaces.d, and cloud.cfg.d, of which the last ones count.
+    let interfaces = |number: usize| {
+        let path = |file: usize| format!("/etc/network/interfaces.d/{file:03}");
+        let builder = ifupdown(systemd("debian", &["networking.service"]));
+        (0..number)
+            .fold(builder, |builder, file| builder.file(path(file), ""))
+            .file(path(999), "iface eth0 inet dhcp\n")
+    };
+    let configured = |builder: Builder| inspect(builder).state(NetworkStack::Ifupdown).unwrap().configured_by.is_some();
+    assert!(configured(interfaces(255)) && !configured(interfaces(256)));
+    let says = |number: usize| {
+        let path = |file: usize| format!("/etc/cloud/cloud.cfg.d/{file:03}.cfg");
+        let text = "network: {config: disabled}\n";
+        let builder = cloud(systemd("debian", &[])).file("/etc/cloud/cloud.cfg.d/zzz", text);
+        inspect((0..number).fold(builder, |builder, file| builder.file(path(file), text))).cloud_init_says
+    };
+    assert_eq!(says(300).len(), 256);
+    assert_eq!(says(300)[0].path, "/etc/cloud/cloud.cfg.d/044.cfg");
+    assert_eq!(says(3).len(), 3);
+}
+
+#[test]
 fn a_guest_bent_out_of_shape() {
     let bent = MemFs::builder()
         .file("/etc/systemd/system", "")

@@ -1,8 +1,9 @@
 //! Whether a guest starts a service at boot: by systemd's units and presets, OpenRC's runlevels, or System V's links.
 
-use super::{Reader, Service};
+use super::{FILES_MAX, Reader, Service};
 use crate::guest::init::has_systemd;
 use imgraft_vfs::Result;
+use std::collections::BTreeMap;
 
 /// Where units are, the ones that win first (systemd.unit(5)).
 const UNITS: [&str; 4] =
@@ -19,11 +20,14 @@ const RUNLEVELS: [&str; 3] = ["/etc/runlevels/sysinit", "/etc/runlevels/boot", "
 /// System V's directories of a boot.
 const SCRIPTS: [&str; 7] =
     ["/etc/rcS.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc5.d", "/etc/rc.d/rc2.d", "/etc/rc.d/rc3.d", "/etc/rc.d/rc5.d"];
-/// The most rules of presets that are looked at, and the largest file of them in bytes.
+/// The most rules of presets that are looked at, the longest pattern of them in bytes (no name of a unit is longer), and the largest
+/// file in bytes.
 const RULES_MAX: usize = 4096;
+const PATTERN_MAX: usize = 255;
 const PRESET_LIMIT: u64 = 256 * 1024;
 
-/// How many directories of links are read through ahead.
+/// How many directories of links are looked at, and how many of these are read through ahead.
+const WANTS_MAX: usize = 256;
 const LISTED_MAX: usize = 64;
 
 /// What a guest starts.
@@ -53,6 +57,7 @@ impl<'a> Units<'a> {
             // What is shown is the usual one, where it is one of several.
             found.sort_by_key(|name| name != "multi-user.target.wants");
             wants.extend(found.into_iter().map(|name| format!("{directory}/{name}")));
+            wants.truncate(WANTS_MAX);
         }
         for directory in wants.iter().take(LISTED_MAX) {
             // One question for each instead of one for each service.
@@ -142,18 +147,16 @@ fn is_first_boot(reader: &Reader<'_>) -> Result<bool> {
 
 /// The rules in the order in which they are looked at.
 fn presets(reader: &Reader<'_>) -> Result<Vec<(Rule, String)>> {
-    let mut files: Vec<(String, String)> = Vec::new();
+    let mut files: BTreeMap<String, String> = BTreeMap::new();
     for directory in PRESETS {
-        for name in reader.names(directory)? {
+        for name in reader.names(directory)?.into_iter().filter(|name| name.ends_with(".preset")) {
             // A file takes the place of those of its name in the directories behind.
-            if name.ends_with(".preset") && !files.iter().any(|(other, _)| *other == name) {
-                files.push((name.clone(), format!("{directory}/{name}")));
-            }
+            let path = format!("{directory}/{name}");
+            files.entry(name).or_insert(path);
         }
     }
-    files.sort();
     let mut rules = Vec::new();
-    for (_, path) in files {
+    for path in files.into_values().take(FILES_MAX) {
         let text = reader.file_lenient(&path, PRESET_LIMIT)?.unwrap_or_default();
         for line in String::from_utf8_lossy(&text).lines() {
             let mut words = line.split_whitespace();
@@ -162,8 +165,11 @@ fn presets(reader: &Reader<'_>) -> Result<Vec<(Rule, String)>> {
                 Some("disable") => false,
                 _ => continue,
             };
-            if let Some(pattern) = words.next().filter(|_| rules.len() < RULES_MAX) {
+            if let Some(pattern) = words.next().filter(|pattern| pattern.len() <= PATTERN_MAX) {
                 rules.push((Rule { enable, pattern: pattern.to_owned() }, path.clone()));
+            }
+            if rules.len() >= RULES_MAX {
+                return Ok(rules);
             }
         }
     }
