@@ -3,12 +3,12 @@
 use super::put;
 use crate::config_drive::{Spelling, value};
 use crate::inject::staging::is_fatal;
-use crate::inject::{InjectError, Outcome, READ_LIMIT};
+use crate::inject::{InjectError, Outcome};
 use crate::net::render::Renderer;
-use imgraft_vfs::ErrorKind;
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
+use imgraft_vfs::{Error, ErrorKind, Layer};
 
 /// How a file begins that an earlier run made.
 const OURS: &[u8] = b"# Made by imgraft.\n";
@@ -20,6 +20,9 @@ const DIRECTORIES: [&str; 5] = [
     "/etc/sysconfig/network-scripts",
     "/etc/cloud/cloud.cfg.d",
 ];
+/// The most files of such a directory, and the largest of them that is read, in bytes.
+const FILES_MAX: usize = 4096;
+const READ_LIMIT: u64 = 1024 * 1024;
 /// The one file of ifupdown, and what it is where ifupdown has nothing to see to.
 const INTERFACES: &str = "/etc/network/interfaces";
 const LOOPBACK: &[u8] = b"# Made by imgraft.\nauto lo\niface lo inet loopback\n";
@@ -121,6 +124,10 @@ fn paths(directories: &[&str], stage: &Stage<'_>) -> Result<Vec<String>, InjectE
             continue;
         }
         let mut names: Vec<_> = stage.read_dir(&path)?.unwrap_or_default();
+        if names.len() > FILES_MAX {
+            let error = Error::unsupported(Layer::Filesystem, format!("more than {FILES_MAX} files of a network"));
+            return Err(error.with_guest_path(directory).with_hint("remove those that nothing needs first").into());
+        }
         names.sort_by(|a, b| a.name.cmp(&b.name));
         for entry in names {
             let Ok(name) = String::from_utf8(entry.name) else { continue };
@@ -146,7 +153,7 @@ fn file_type(path: &GuestPath, stage: &Stage<'_>) -> Result<Option<FileType>, In
     }
 }
 
-/// A file's text; `None` where it is larger than any of ours.
+/// A file's text; `None` where it is larger than those of ours.
 fn read(path: &GuestPath, stage: &Stage<'_>) -> Result<Option<Vec<u8>>, InjectError> {
     match stage.read(path, READ_LIMIT) {
         Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
@@ -156,8 +163,8 @@ fn read(path: &GuestPath, stage: &Stage<'_>) -> Result<Option<Vec<u8>>, InjectEr
 
 /// Whether a netplan file is about devices, and not only about who sees to them.
 fn has_devices(path: &GuestPath, stage: &Stage<'_>) -> Result<bool, InjectError> {
-    let Some(text) = stage.read(path, READ_LIMIT)? else { return Ok(false) };
     // What we cannot read netplan may still read.
+    let Some(text) = read(path, stage)? else { return Ok(true) };
     let Ok(document) = value(&text, Spelling::Yaml) else { return Ok(!text.is_empty()) };
     let network = document.get("network").and_then(|network| network.as_object());
     Ok(network.is_some_and(|network| network.keys().any(|key| key != "version" && key != "renderer")))

@@ -403,6 +403,23 @@ mod compiled {
     }
 
     #[test]
+    fn what_is_looked_through_is_bounded() {
+        let many = |number: usize| {
+            let name = |number: usize| format!("/etc/sysconfig/network-scripts/{number}");
+            (0..number).fold(networkd(phony()), |builder, number| builder.file(name(number), "")).build().unwrap()
+        };
+        inject(&described(STATIC), many(4096));
+        let why = refusal(&described(STATIC), many(4097));
+        assert!(why.contains("more than 4096 files") && why.contains("/etc/sysconfig/network-scripts"), "{why}");
+        // What is too large to be ours stays; what is too large for us is not for netplan.
+        let large = "# Made by imgraft.\n".repeat(60_000);
+        let path = "/etc/systemd/network/05-imgraft-large.network";
+        let fs = netplan(phony()).file(path, large.as_str()).file("/etc/netplan/90-large.yaml", large.as_str());
+        let fs = inject(&described(STATIC), fs.build().unwrap());
+        assert!(exists(&fs, path) && !exists(&fs, "/etc/netplan/90-large.yaml"));
+    }
+
+    #[test]
     fn links_are_files_to_netplan() {
         let all = "network: {version: 2, ethernets: {all-en: {match: {name: 'en*'}, dhcp4: true}}}\n";
         let fs = netplan(phony())
