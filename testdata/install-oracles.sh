@@ -125,9 +125,13 @@ fi
 cloud_init || missing+=$'\ncloud-init cloud-init (unpacked into testdata/built)'
 
 # What configures the network of guests judges what it gets. It is unpacked too: installed, it would configure this machine's.
-network_packages='netplan.io libnetplan0 ifupdown network-manager libnm0 libreadline8 libglib2.0-0 libgnutls30 libp11-kit0 libnettle8
+network_packages='netplan.io libnetplan0 ifupdown network-manager libnm0 libndp0 libreadline8 libglib2.0-0 libgnutls30 libp11-kit0 libnettle8
 libhogweed6 libtasn1-6 libunistring2 libidn2-0 libffi8 libyaml-0-2 systemd libsystemd-shared libsystemd0'
-network() { for file in usr/libexec/netplan/generate usr/bin/nmcli sbin/ifup lib/systemd/systemd-networkd; do [[ -e $built/network/$file ]] || return 1; done; }
+network() {
+  local file
+  for file in usr/libexec/netplan/generate usr/bin/nmcli sbin/ifup lib/systemd/systemd-networkd; do [[ -e $built/network/$file ]] || return 1; done
+  compgen -G "$built/network/usr/lib/*/libndp.so.0" >/dev/null
+}
 if ! network && ((!check)) && command -v apt-get dpkg-deb >/dev/null; then
   echo "unpacking: netplan, NetworkManager, ifupdown, systemd-networkd"
   work=$(mktemp -d)

@@ -4,6 +4,7 @@ mod cases;
 mod cloud_init;
 mod goldens;
 mod merged;
+mod network_manager;
 mod oracle;
 mod oracles;
 mod refusals;

@@ -1,5 +1,6 @@
 //! Programs that are not ours: where they are, and what they say.
 
+use imgraft::net::render::NetFile;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,17 @@ pub fn succeed(command: &mut Command, about: &str) -> (String, String) {
     let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
     assert!(status.success(), "{about}: {command:?}: {status}\n{stdout}{stderr}");
     (stdout, stderr)
+}
+
+/// Files below a root of their own.
+pub fn put(root: &Path, files: &[NetFile]) {
+    use std::os::unix::fs::PermissionsExt;
+    for file in files {
+        let path = root.join(file.path.trim_start_matches('/'));
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &file.text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(file.mode.into())).unwrap();
+    }
 }
 
 /// What a script answers that asks cloud-init, both as JSON.

@@ -1,22 +1,12 @@
 //! What the programs make of what they get.
 
 use crate::cases::{Case, cases};
-use crate::oracle::{command, python, sections, skip, succeed, unpacked};
+use crate::oracle::{command, put, python, sections, skip, succeed, unpacked};
 use imgraft::net::config::{Auto6, Kind};
-use imgraft::net::render::{Ifup, NetFile, Renderer};
+use imgraft::net::render::{Ifup, Renderer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::{Command, Stdio};
-
-fn put(root: &Path, files: &[NetFile]) {
-    use std::os::unix::fs::PermissionsExt;
-    for file in files {
-        let path = root.join(file.path.trim_start_matches('/'));
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, &file.text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(file.mode.into())).unwrap();
-    }
-}
+use std::process::Command;
 
 /// What networkd is told, without what is said in different words by different writers.
 type Networkd = BTreeMap<String, BTreeSet<String>>;
@@ -127,49 +117,6 @@ fn netplan_and_networkd_are_told_the_same() {
         }
     }
     assert!(compared > 30, "{compared}");
-}
-
-/// NetworkManager's own reader finds every entry and leaves out none.
-#[test]
-fn network_manager_reads_every_entry() {
-    let Some(nmcli) = unpacked("network/usr/bin/nmcli") else { return };
-    let mut read = 0;
-    for case in cases() {
-        for file in case.files(Renderer::NetworkManager).into_iter().flatten() {
-            if !file.path.ends_with(".nmconnection") {
-                continue;
-            }
-            let about = format!("{}: {}", case.name, file.path);
-            let mut child = command(&nmcli)
-                .args(["--offline", "connection", "modify"])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap();
-            std::io::Write::write_all(&mut child.stdin.take().unwrap(), file.text.as_bytes()).unwrap();
-            let output = child.wait_with_output().unwrap();
-            let said = String::from_utf8(output.stdout).unwrap();
-            let errors = String::from_utf8(output.stderr).unwrap();
-            assert!(output.status.success() && errors.is_empty(), "{about}: {errors}\n{}", file.text);
-            let theirs: BTreeSet<_> = flat(&said).collect();
-            for entry in flat(&file.text) {
-                // What is the default is not said again.
-                let is_default = ["vlan.flags=1", "bridge.stp=true", "bridge.priority=32768"].contains(&entry.as_str());
-                assert!(is_default || theirs.contains(&entry), "{about}: {entry} is lost in\n{said}");
-            }
-            read += 1;
-        }
-    }
-    assert!(read > 25, "{read}");
-}
-
-fn flat(text: &str) -> impl Iterator<Item = String> {
-    let sections = sections(text);
-    sections.into_iter().flat_map(|(section, entries)| {
-        let entries: Vec<_> = entries.into_iter().map(|(key, value)| format!("{section}.{key}={value}")).collect();
-        entries
-    })
 }
 
 /// ifup says what it would do: each address and router is among it, and nothing fails.

@@ -1,0 +1,51 @@
+#!/bin/bash
+# networkmanager UNPACKED DIRECTORY: in namespaces of its own, has NetworkManager, unpacked there, read the connections below DIRECTORY, and
+# shows what it makes of the devices. What NetworkManager says goes to standard error.
+set -eu
+unpacked=$1 directory=$2
+mount --make-rprivate /
+connections=$(mktemp -d)
+cp "$directory"/etc/NetworkManager/system-connections/* "$connections"
+mount -t tmpfs none /run
+# It writes to /var/lib, below which may be anything.
+mkdir -p /run/unpacked /run/connections
+mount --bind "$unpacked" /run/unpacked
+mv "$connections"/* /run/connections
+rmdir "$connections"
+mount -t tmpfs none /var/lib
+# With a read-only /sys it does not wait for udev.
+mount -t sysfs -o ro none /sys
+chmod 600 /run/connections/*
+number=0
+for address in 56 57 58; do
+  ip link add "eth$number" address "52:54:00:12:34:$address" type veth peer name "peer$number"
+  ip link set "peer$number" up
+  number=$((number + 1))
+done
+# Nobody answers to DHCP.
+cat >/run/NetworkManager.conf <<'CONF'
+[main]
+plugins=keyfile
+dhcp=internal
+dns=default
+rc-manager=unmanaged
+autoconnect-retries-default=1
+[keyfile]
+path=/run/connections
+[connection]
+ipv4.dhcp-timeout=1
+ipv6.dhcp-timeout=1
+ipv6.ra-timeout=1
+[device]
+carrier-wait-timeout=100
+[connectivity]
+enabled=false
+CONF
+libraries=(/run/unpacked/usr/lib/*-linux-gnu)
+LD_LIBRARY_PATH=${libraries[0]}:${libraries[0]}/systemd timeout 60 /run/unpacked/usr/sbin/NetworkManager --configure-and-quit=initrd \
+  --debug --log-level=INFO --config=/run/NetworkManager.conf --config-dir=/run/none --system-config-dir=/run/none \
+  --intern-config=/run/intern.conf --state-file=/run/state >&2
+ip address show
+ip route show
+ip -6 route show
+[[ ! -e /run/NetworkManager/resolv.conf ]] || cat /run/NetworkManager/resolv.conf
