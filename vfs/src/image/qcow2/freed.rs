@@ -17,6 +17,7 @@ use super::layout::read_padded;
 use super::mapping::{Mapping, Storage};
 use super::pointers;
 use super::refcount::Freed;
+use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
 use std::cell::Cell;
 
@@ -43,7 +44,7 @@ impl Disk {
         let budget = Cell::new(LOOKED_AT);
         let end = census::each_snapshot(self, &mut |l1, len| {
             self.in_use(&freed, "a snapshot's L1 table", l1, len)?;
-            self.names_freed(&freed, "an L2 table of a snapshot", (l1, len), &budget)
+            self.names_freed(&freed, "L1 table of a snapshot", (l1, len), "an L2 table of a snapshot", &budget)
         })?;
         self.in_use(&freed, "the snapshot table", self.header.snapshot_table, end)?;
         self.check_bitmaps(&freed, bitmaps, &budget)?;
@@ -57,14 +58,22 @@ impl Disk {
         Ok(())
     }
 
-    /// Fails where a table of offsets at this place, of this many bytes, names a cluster that is free now.
-    fn names_freed(&self, freed: &Freed, what: &str, (table, len): (u64, u64), budget: &Cell<u64>) -> Result<()> {
+    /// Fails where the table `what` of offsets at this place, of this many bytes, names a cluster that is free now; `named` is
+    /// what it names.
+    fn names_freed(
+        &self,
+        freed: &Freed,
+        what: &str,
+        (table, len): (u64, u64),
+        named: &str,
+        budget: &Cell<u64>,
+    ) -> Result<()> {
         let Some(left) = budget.get().checked_sub(len).filter(|_| len > 0) else { return Ok(()) };
         budget.set(left);
         let entries = usize::try_from(len).unwrap_or(usize::MAX) / ENTRY;
         let entries = pointers::load(&self.host, what, table, entries)?;
         let offsets = entries.iter().map(|entry| entry & OFFSET_MASK).filter(|offset| *offset != 0);
-        offsets.into_iter().try_for_each(|offset| self.in_use(freed, what, offset, 1))
+        offsets.into_iter().try_for_each(|offset| self.in_use(freed, named, offset, 1))
     }
 
     /// Looks at the bitmaps' directory, their tables and what these name. Bitmaps that no program believes any more are not
@@ -82,7 +91,10 @@ impl Disk {
             let Ok((table, next)) = bitmap::first_table(rest) else { return Ok(()) };
             rest = next;
             self.in_use(freed, "the table of a bitmap", table.0, table.1)?;
-            self.names_freed(freed, "a cluster of a bitmap", table, budget)?;
+            // Of one that is enabled it was in the file when the bits were set.
+            if table.0.saturating_add(table.1) <= self.host.size() {
+                self.names_freed(freed, "table of a bitmap", table, "a cluster of a bitmap", budget)?;
+            }
         }
         Ok(())
     }
