@@ -145,6 +145,33 @@ fn failed(errno: Errno) -> Error {
     super::fresh::cannot("create the file", errno.into())
 }
 
+/// Gives a file in this directory another name, in one step.
+pub(super) fn rename(directory: &File, from: &OsStr, to: &OsStr, existing: Existing) -> io::Result<()> {
+    match existing {
+        Existing::Replace => Ok(renameat_with(directory, from, directory, to, RenameFlags::empty())?),
+        Existing::Refuse => {
+            let renamed = renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE);
+            or_by_link(renamed, directory, from, to)
+        }
+    }
+}
+
+/// Does it by a link where the filesystem does not know the flag. Of the two names that there are for a moment, either is the
+/// file.
+fn or_by_link(renamed: rustix::io::Result<()>, directory: &File, from: &OsStr, to: &OsStr) -> io::Result<()> {
+    use rustix::io::Errno;
+    match renamed {
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            linkat(directory, from, directory, to, AtFlags::empty())?;
+            let unlink = |name| unlinkat(directory, name, UnlinkatFlags::NoRemoveDir);
+            Ok(unlink(from).inspect_err(|_| {
+                let _ = unlink(to);
+            })?)
+        }
+        result => Ok(result?),
+    }
+}
+
 impl Draft for FileDraft {
     fn size(&self) -> io::Result<u64> {
         Ok(self.file.metadata()?.len())
@@ -187,19 +214,7 @@ impl Draft for FileDraft {
     }
 
     fn rename(&self, from: &OsStr, to: &OsStr, existing: Existing) -> io::Result<()> {
-        use rustix::io::Errno;
-        let flags = match existing {
-            Existing::Refuse => RenameFlags::NOREPLACE,
-            Existing::Replace => RenameFlags::empty(),
-        };
-        match renameat_with(&self.directory, from, &self.directory, to, flags) {
-            // Some filesystems do not know the flag. Of the two names that there are for a moment, either is the file.
-            Err(Errno::INVAL | Errno::NOSYS) if existing == Existing::Refuse => {
-                linkat(&self.directory, from, &self.directory, to, AtFlags::empty())?;
-                self.unlink(from).inspect_err(|_| drop(self.unlink(to)))
-            }
-            result => Ok(result?),
-        }
+        rename(&self.directory, from, to, existing)
     }
 
     fn unlink(&self, name: &OsStr) -> io::Result<()> {
@@ -214,5 +229,38 @@ impl Draft for FileDraft {
 impl Drop for FileDraft {
     fn drop(&mut self) {
         lock::unlock(&self.file);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+    use std::fs;
+
+    /// As filesystems answer that do not know the flag.
+    #[test]
+    fn a_name_is_given_without_the_flag_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = File::open(dir.path()).unwrap();
+        let [from, to, taken] = ["from", "to", "taken"].map(OsStr::new);
+        let content = |name| fs::read_to_string(dir.path().join(name)).ok();
+        fs::write(dir.path().join(taken), "taken").unwrap();
+        for errno in [Errno::INVAL, Errno::NOSYS] {
+            fs::write(dir.path().join(from), "file").unwrap();
+            or_by_link(Err(errno), &directory, from, to).unwrap();
+            assert_eq!((content(from), content(to).as_deref()), (None, Some("file")));
+            let error = or_by_link(Err(errno), &directory, to, taken).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!((content(to).as_deref(), content(taken).as_deref()), (Some("file"), Some("taken")));
+            fs::remove_file(dir.path().join(to)).unwrap();
+        }
+        fs::write(dir.path().join(from), "file").unwrap();
+        assert!(or_by_link(Err(Errno::ACCESS), &directory, from, to).is_err());
+        assert!(rename(&directory, from, taken, Existing::Refuse).is_err());
+        assert_eq!((content(from).as_deref(), content(to)), (Some("file"), None));
+        rename(&directory, from, to, Existing::Refuse).unwrap();
+        rename(&directory, to, taken, Existing::Replace).unwrap();
+        assert_eq!((content(to), content(taken).as_deref()), (None, Some("file")));
     }
 }

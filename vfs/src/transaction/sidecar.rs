@@ -1,5 +1,7 @@
 //! The journal as a file of the host: beside its image, or in a state directory.
 
+use super::draft;
+use super::fresh::Existing;
 use super::host::{Place, Sidecar};
 use super::stray::{self, Stray};
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -7,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, User, geteuid, getgrouplist, unlinkat};
-use rustix::fs::{RenameFlags, fgetxattr, renameat_with};
+use rustix::fs::fgetxattr;
 use rustix::io::Errno as XattrErrno;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{DirBuilder, File, Metadata};
@@ -162,10 +164,12 @@ impl FileSidecar {
     pub(super) fn adopt(&self, stray: &Stray) -> Result<()> {
         let old = stray.path.file_name().unwrap_or_default();
         let renamed = self.directory().and_then(|directory| {
-            renameat_with(directory, old, directory, self.name.as_os_str(), RenameFlags::NOREPLACE)?;
+            draft::rename(directory, old, &self.name, Existing::Refuse)?;
             self.sync_dir()
         });
-        tracing::info!(from = %stray.path.display(), to = %self.path.display(), "a journal follows its image");
+        if renamed.is_ok() {
+            tracing::info!(from = %stray.path.display(), to = %self.path.display(), "a journal follows its image");
+        }
         renamed.map_err(|error| {
             Error::io(Layer::Transaction, format_args!("rename the journal to {}", self.path.display()), error)
                 .with_host_path(&stray.path)
