@@ -1,6 +1,7 @@
 //! A host for tests that records a commit, fails where it is told to, and builds what a crash could leave of it.
 
 use super::host::{Growth, Host, Place, Sidecar, Stamp, Time};
+use super::identity::Identity;
 use crate::error::Result;
 use crc32c::crc32c;
 use std::collections::HashSet;
@@ -323,7 +324,8 @@ impl Host for CrashHost {
     fn stamp(&self) -> io::Result<Stamp> {
         let inner = self.inner();
         let time = Time { seconds: inner.now.modified, nanos: 1 };
-        Ok(Stamp { inode: 1, thing: 0, time: (inner.clock == Clock::Kept).then_some(time) })
+        let identity = Identity { inode: 1, thing: 0, born: 0, start: 0 };
+        Ok(Stamp { identity, time: (inner.clock == Clock::Kept).then_some(time) })
     }
     fn still_named(&self) -> Result<()> {
         Ok(())

@@ -21,6 +21,17 @@ pub(super) fn whole(number: u64, path: &Path) -> Vec<u8> {
     parent.and_then(of).unwrap_or_else(|| identity(number, path))
 }
 
+/// The byte of its disk at which a partition begins, whose directory in sysfs this is; `None` of what is no partition.
+///
+/// Source: sysfs-block of the kernel's ABI documentation (`start`, in sectors of 512 bytes).
+pub(super) fn start(place: &Path) -> Option<u64> {
+    if !place.join("partition").exists() {
+        return None;
+    }
+    let start = fs::read_to_string(place.join("start")).ok().and_then(|start| start.trim().parse::<u64>().ok());
+    Some(start.unwrap_or_default().saturating_mul(512))
+}
+
 /// The directory of a device in sysfs.
 pub(super) fn place(number: u64) -> PathBuf {
     let device = format!("/sys/dev/block/{}:{}", nix::sys::stat::major(number), nix::sys::stat::minor(number));
@@ -44,4 +55,19 @@ fn of(directory: &Path) -> Option<Vec<u8>> {
     ["dm/uuid", "md/uuid", "wwid", "device/wwid", "serial", "device/serial"]
         .into_iter()
         .find_map(|name| Some([name.as_bytes(), b" ", &read(name)?].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::start;
+    use std::fs;
+
+    #[test]
+    fn a_partition_begins_where_sysfs_says() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join("start"), "2048\n").unwrap();
+        assert_eq!(start(place.path()), None);
+        fs::write(place.path().join("partition"), "1\n").unwrap();
+        assert_eq!(start(place.path()), Some(1 << 20));
+    }
 }

@@ -1,9 +1,10 @@
 //! The image as a regular file of the host, or a block device.
 
 use super::host::{Growth, Host, Sidecar, Stamp, Time};
+use super::identity::Identity;
 use super::loop_file::LoopFile;
-use super::places::{Identity, Places};
-use super::sidecar::{FileSidecar, StateDir, number as fnv};
+use super::places::Places;
+use super::sidecar::{FileSidecar, StateDir};
 use super::{Access, device, lock};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use nix::errno::Errno;
@@ -91,19 +92,20 @@ impl FileHost {
         let identity = device::identity(number, real);
         let (own, places, under) = match LoopFile::under(&file, number) {
             None => {
-                let own = Identity { inode: fnv(&identity), thing: fnv(&device::whole(number, real)) };
+                let start = device::start(&device::place(number)).unwrap_or_default();
+                let own = Identity::of_device(&identity, &device::whole(number, real), start);
                 (own, Places::of_device(&path, state, &identity)?, None)
             }
             Some(under) => {
                 let all = under.is_all(size);
-                let LoopFile { file: bytes, path: below, directory, device, .. } = under;
+                let LoopFile { file: bytes, path: below, directory, start, device, .. } = under;
                 lock::lock_under(&bytes, access, &device).map_err(|error| error.with_host_path(&below))?;
                 let whole = Identity::of_file(&bytes).map_err(failed)?;
                 let places = Places::of_file(&bytes, directory, &below, state).map_err(failed)?;
                 match all {
                     true => (whole, places, Some(bytes)),
                     false => {
-                        let own = Identity { inode: fnv(&identity), ..whole };
+                        let own = whole.part(&identity, start);
                         (own, Places::of_part(&path, state, &identity, places)?, Some(bytes))
                     }
                 }
@@ -272,13 +274,13 @@ impl Host for FileHost {
     }
 
     fn stamp(&self) -> io::Result<Stamp> {
-        let Identity { inode, thing } = self.own;
+        let identity = self.own;
         if self.kind == Kind::Device {
-            return Ok(Stamp { inode, thing, time: None });
+            return Ok(Stamp { identity, time: None });
         }
         let metadata = self.file.metadata()?;
         let nanos = u32::try_from(metadata.mtime_nsec()).unwrap_or_default();
-        Ok(Stamp { inode, thing, time: Some(Time { seconds: metadata.mtime(), nanos }) })
+        Ok(Stamp { identity, time: Some(Time { seconds: metadata.mtime(), nanos }) })
     }
 
     fn still_named(&self) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The host's side of a transaction: the image file, and the journal beside it.
 
+use super::identity::{Identity, Likeness};
 use crate::error::Result;
 use std::fmt::Debug;
 use std::fs::File;
@@ -116,26 +117,33 @@ pub trait Sidecar: Debug + Send + Sync {
 /// What tells a file from another one of the same name, and from itself after somebody has written to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// The inode number.
-    pub inode: u64,
-    /// Stands for the file, or for the disk or file of which this is a part; 0 where that is not known.
-    pub thing: u64,
+    /// Which file or device it is, or which part of one.
+    pub identity: Identity,
     /// The time of the last write; `None` where the host does not keep it (a block device).
     pub time: Option<Time>,
 }
 
 impl Stamp {
     /// Whether nothing has been written to the file since it had the other stamp. A time of whole seconds says nothing: it
-    /// is that of a filesystem that keeps no more, where a later write can have the same.
+    /// may be that of a filesystem that keeps no more, where a later write can have the same.
     pub(super) fn is_untouched(self, since: Self) -> bool {
-        self.inode == since.inode && self.time == since.time && self.time.is_some_and(|time| time.nanos != 0)
+        self.identity.inode == since.identity.inode
+            && self.has_time_of(since)
+            && self.time.is_some_and(|time| time.nanos != 0)
+    }
+
+    fn has_time_of(self, other: Self) -> bool {
+        self.time.is_some() && self.time == other.time
     }
 
     /// Whether this is certainly not the file that had the other stamp. What filesystems are called may change with the
-    /// numbers of their devices: what was not written to since is the same file all the same.
+    /// numbers of their devices: what has the same time of birth, or of its last write, is the same file all the same.
     pub(super) fn is_of_another(self, other: Self) -> bool {
-        let things = self.thing == other.thing || self.thing == 0 || other.thing == 0;
-        self.inode != other.inode || !(things || self.is_untouched(other))
+        match self.identity.against(other.identity) {
+            Likeness::Same => false,
+            Likeness::Perhaps => !self.has_time_of(other),
+            Likeness::Another => true,
+        }
     }
 }
 

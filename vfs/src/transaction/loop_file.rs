@@ -19,6 +19,8 @@ pub(super) struct LoopFile {
     pub(super) path: PathBuf,
     /// The directory that it lies in, open as a place to stand on.
     pub(super) directory: File,
+    /// The byte of it at which the device begins.
+    pub(super) start: u64,
     /// What the kernel calls the loop device.
     pub(super) device: String,
     /// The device's first byte is the file's, and nothing limits its length.
@@ -30,13 +32,13 @@ impl LoopFile {
     /// is not to be had by the name that the kernel gives: one that was removed, or that another mount namespace has.
     pub(super) fn under(file: &File, number: u64) -> Option<Self> {
         let place = device::place(number);
-        let is_part = place.join("partition").exists();
-        let disk = if is_part { place.parent()?.to_path_buf() } else { place };
+        let part = device::start(&place);
+        let disk = if part.is_some() { place.parent()?.to_path_buf() } else { place };
         let backing = fs::read(disk.join("loop/backing_file")).ok()?;
         let backing = Path::new(OsStr::from_bytes(backing.strip_suffix(b"\n").unwrap_or(&backing)));
         let device = disk.file_name()?.to_owned().into_vec();
         let device = String::from_utf8(device).ok()?;
-        let found = Self::open(file, backing, device, is_part);
+        let found = Self::open(file, backing, device, part);
         if found.is_none() {
             tracing::warn!(
                 file = %backing.display(),
@@ -46,7 +48,7 @@ impl LoopFile {
         found
     }
 
-    fn open(loop_device: &File, path: &Path, device: String, is_part: bool) -> Option<Self> {
+    fn open(loop_device: &File, path: &Path, device: String, part: Option<u64>) -> Option<Self> {
         let status = loop_status(loop_device)
             .inspect_err(|error| tracing::debug!(%error, "the loop device does not say what it is of"))
             .ok()?;
@@ -59,9 +61,10 @@ impl LoopFile {
         if !regular || (stat.st_dev, stat.st_ino) != (status.device, status.inode) {
             return None;
         }
-        let from_start = !is_part && status.offset == 0 && status.size_limit == 0;
+        let from_start = part.is_none() && status.offset == 0 && status.size_limit == 0;
         let (file, directory) = (File::from(file), File::from(directory));
-        Some(Self { file, path: path.to_path_buf(), directory, device, from_start })
+        let start = status.offset.saturating_add(part.unwrap_or_default());
+        Some(Self { file, path: path.to_path_buf(), directory, start, device, from_start })
     }
 
     /// Whether the device, which has `size` bytes, is the file to the byte.

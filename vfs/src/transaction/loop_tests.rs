@@ -131,6 +131,66 @@ fn a_part_of_a_file_and_all_of_it_see_each_other_s_journals() {
     }
 }
 
+/// Parts of one file are in each other's way where they share bytes.
+#[test]
+fn parts_that_share_no_bytes_do_not_see_each_other_s_journals() {
+    let (_dir, image, mut old, state) = file();
+    old.extend_from_within(..);
+    fs::write(&image, &old).unwrap();
+    let part = |start| Loop::new(&image, &["-o", start, "--sizelimit", "65536"]);
+    let run = {
+        let Some(attached) = part("4096") else { return };
+        interrupted_at(&attached.0, &state)
+    };
+    {
+        let beside = part("69632").unwrap();
+        let txn = Transaction::begin_with(&beside.0, Access::Write, &state).unwrap();
+        txn.overlay().write_at(b"beside", 0).unwrap();
+        txn.commit(CommitPlan::Journal).unwrap();
+        Transaction::begin_with(&beside.0, Access::Read, &state).unwrap();
+    }
+    for start in ["69120", "512"] {
+        let over = part(start).unwrap();
+        for access in [Access::Read, Access::Write] {
+            let error = Transaction::begin_with(&over.0, access, &state).unwrap_err();
+            assert!(error.to_string().contains("shares its bytes"), "{start}: {error:?}");
+        }
+    }
+    assert!(run.journal.exists());
+    assert_eq!(&fs::read(&image).unwrap()[69_632..69_638], b"beside");
+}
+
+/// What a part is of is the file, and not the file's name.
+#[test]
+fn a_part_is_known_when_its_file_has_another_name() {
+    let (dir, image, old, state) = file();
+    let part = ["-o", "4096", "--sizelimit", "65536"];
+    for begun in [false, true] {
+        fs::write(&image, &old).unwrap();
+        let run = {
+            let Some(attached) = Loop::new(&image, &part) else { return };
+            let run = interrupted_at(&attached.0, &state);
+            if begun {
+                half(&attached.0, &run.new);
+            }
+            run
+        };
+        let second = dir.path().join("second");
+        fs::rename(&image, &second).unwrap();
+        let attached = Loop::new(&second, &part).unwrap();
+        let error = Transaction::begin_with(&attached.0, Access::Read, &state).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InUse, "{error:?}");
+        let expected = if begun { Recovery::Finished } else { Recovery::Discarded };
+        assert_eq!(recover(&attached.0, &state).unwrap(), expected);
+        drop(attached);
+        let now = fs::read(&second).unwrap();
+        let middle = if begun { &run.new } else { &run.old };
+        assert!(now[4096..69_632] == middle[..] && now[..4096] == old[..4096] && now[69_632..] == old[69_632..]);
+        assert!(!run.journal.exists() && fs::read_dir(state.usual.as_ref().unwrap()).unwrap().next().is_none());
+        fs::rename(&second, &image).unwrap();
+    }
+}
+
 /// Who has the file, by itself or by another loop device, is noticed by who comes through one, and notices him.
 #[test]
 fn the_file_under_a_loop_device_is_locked() {

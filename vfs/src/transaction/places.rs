@@ -1,44 +1,21 @@
 //! Where the journal of an image lies, and where one of it may lie that this run would overlook: in another directory, or
 //! under another name that the image has or had.
 //!
-//! A journal says which file or device it was made for. So one is found whatever the image is called now, in the directory
-//! of the image and in the state directories that this run knows.
+//! A journal says which file or device it was made for, and which part of it. So one is found whatever the image is called
+//! now, in the directory of the image and in the state directories that this run knows.
 
 use super::Access;
 use super::host::{Place, Sidecar};
-use super::sidecar::{Chosen, FileSidecar, Owner, StateDir, number};
+use super::identity::{Identity, Relation};
+use super::sidecar::{Chosen, FileSidecar, Owner, StateDir};
 use super::stray::Stray;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::shell;
-use rustix::fs::fstatvfs;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-
-/// What an image is, whatever it is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    /// The inode number, or what stands for a device.
-    pub(super) inode: u64,
-    /// What stands for the file or the disk that this is, or is a part of.
-    pub(super) thing: u64,
-}
-
-impl Identity {
-    /// Of a regular file: by its inode, and by what its filesystem is called for ever (statfs(2), `f_fsid`) where it is.
-    pub(super) fn of_file(file: &File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        let filesystem = match fstatvfs(file)?.f_fsid {
-            0 => metadata.dev(),
-            filesystem => filesystem,
-        };
-        let bytes = [&b"file "[..], &filesystem.to_le_bytes(), &metadata.ino().to_le_bytes()].concat();
-        Ok(Self { inode: metadata.ino(), thing: number(&bytes) })
-    }
-}
 
 /// The place of an image's journal, and the others in which one of it may lie.
 #[derive(Debug)]
@@ -98,8 +75,8 @@ impl Places {
     /// The place of the journal of the image at `path`, which is locked and has `size` bytes. A journal of it that has
     /// another name there gets its own.
     ///
-    /// `InUse` where a journal of the image lies elsewhere, is one of only a part of it, or may not be renamed because the
-    /// image is only read.
+    /// `InUse` where a journal of the image lies elsewhere, is one of only a part of it, may be one of a file that is gone, or
+    /// may not be renamed because the image is only read.
     pub(super) fn settle(self, path: &Path, image: Identity, size: u64, access: Access) -> Result<FileSidecar> {
         let Self { home, others, around } = self;
         for other in &others {
@@ -107,38 +84,37 @@ impl Places {
                 return Err(elsewhere(path, other, other.path()));
             }
         }
-        for stray in home.strays(image.thing) {
-            if stray.path == home.path() {
-                continue;
-            }
-            if !is_of(&stray, image, size) {
-                return Err(shared(path, &stray.path));
-            }
-            match access {
-                Access::Read => return Err(pending(path, &home, &stray)),
-                Access::Write => home.adopt(&stray)?,
+        for stray in home.strays(image.thing).into_iter().filter(|stray| stray.path != home.path()) {
+            match (image.relation(size, stray.identity, stray.size), access) {
+                (Relation::Other, _) => {}
+                (Relation::Overlapping, _) => return Err(shared(path, &stray.path)),
+                (Relation::Unsure, _) => return Err(unsure(path, &stray.path)),
+                (Relation::Own, Access::Read) => return Err(pending(path, &home, &stray)),
+                (Relation::Own, Access::Write) => home.adopt(&stray)?,
             }
         }
         for other in &others {
-            if let Some(stray) = other.strays(image.thing).first() {
-                let same = is_of(stray, image, size);
-                return Err(if same { elsewhere(path, other, &stray.path) } else { shared(path, &stray.path) });
+            for stray in other.strays(image.thing) {
+                match image.relation(size, stray.identity, stray.size) {
+                    Relation::Other => {}
+                    Relation::Overlapping => return Err(shared(path, &stray.path)),
+                    Relation::Unsure => return Err(unsure(path, &stray.path)),
+                    Relation::Own => return Err(elsewhere(path, other, &stray.path)),
+                }
             }
         }
         if let Some(around) = around {
             if fs::symlink_metadata(around.path()).is_ok() {
                 return Err(shared(path, around.path()));
             }
-            if let Some(stray) = around.strays(image.thing).first() {
+            let mut strays = around.strays(image.thing).into_iter();
+            let other = strays.find(|stray| image.relation(size, stray.identity, stray.size) != Relation::Other);
+            if let Some(stray) = other {
                 return Err(shared(path, &stray.path));
             }
         }
         Ok(home)
     }
-}
-
-fn is_of(stray: &Stray, image: Identity, size: u64) -> bool {
-    (stray.inode, stray.size) == (image.inode, size)
 }
 
 fn in_use(path: &Path, message: String) -> Error {
@@ -172,6 +148,19 @@ fn shared(path: &Path, journal: &Path) -> Error {
         journal.display()
     );
     in_use(path, message).with_hint(
-        "run `imgraft recover` on the file or device that was named then, with the same --state-dir, and only then use this",
+        "run `imgraft recover` on the file or device that was named then, with the same --state-dir, and only then use this; \
+         if that is gone for good, remove the journal",
+    )
+}
+
+fn unsure(path: &Path, journal: &Path) -> Error {
+    let message = format!(
+        "an interrupted run has left the journal {}, of this image when it had another name, or of a file that is gone: the \
+         filesystem keeps no time of birth, by which to tell",
+        journal.display()
+    );
+    in_use(path, message).with_hint(
+        "if it is the image's, give that the name that it had then, and run `imgraft recover` on it; if it is of a file that is \
+         gone for good, remove the journal",
     )
 }

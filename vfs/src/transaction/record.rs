@@ -10,6 +10,7 @@
 
 use super::changes::SECTOR;
 use super::host::Stamp;
+use super::identity::Identity;
 use super::sealed::{self, put_time, time_at, u32_at, u64_at};
 pub(super) use super::sealed::{HEADER, RECORD_HEADER, TRAILER};
 use crc32c::crc32c;
@@ -57,7 +58,8 @@ impl Header {
     pub(super) fn encode(&self) -> [u8; HEADER] {
         let mut bytes = sealed::begin(MAGIC, VERSION, self.id);
         bytes[32..40].copy_from_slice(&self.image_size.to_le_bytes());
-        bytes[40..48].copy_from_slice(&self.stamp.inode.to_le_bytes());
+        let Identity { inode, thing, born, start } = self.stamp.identity;
+        bytes[40..48].copy_from_slice(&inode.to_le_bytes());
         match self.stamp.time {
             Some(time) => put_time(&mut bytes, 48, time),
             None => bytes[60..64].copy_from_slice(&TIMELESS.to_le_bytes()),
@@ -65,7 +67,9 @@ impl Header {
         bytes[64..72].copy_from_slice(&self.records.to_le_bytes());
         bytes[72..80].copy_from_slice(&self.journal_size.to_le_bytes());
         bytes[80..84].copy_from_slice(&self.extents.to_le_bytes());
-        bytes[84..92].copy_from_slice(&self.stamp.thing.to_le_bytes());
+        bytes[84..92].copy_from_slice(&thing.to_le_bytes());
+        bytes[92..100].copy_from_slice(&start.to_le_bytes());
+        bytes[100..108].copy_from_slice(&born.to_le_bytes());
         sealed::sign(&mut bytes);
         bytes
     }
@@ -91,8 +95,13 @@ impl Header {
             id: sealed::id(bytes),
             image_size: u64_at(bytes, 32),
             stamp: Stamp {
-                inode: u64_at(bytes, 40),
-                thing: u64_at(bytes, 84),
+                // What older programs did not write is 0.
+                identity: Identity {
+                    inode: u64_at(bytes, 40),
+                    thing: u64_at(bytes, 84),
+                    start: u64_at(bytes, 92),
+                    born: u64_at(bytes, 100),
+                },
                 time: (u32_at(bytes, 60) != TIMELESS).then(|| time_at(bytes, 48)),
             },
             records: u64_at(bytes, 64),
@@ -210,7 +219,10 @@ mod tests {
         Header {
             id: *b"0123456789abcdef",
             image_size: 1 << 40,
-            stamp: Stamp { inode: 7, thing: 9, time: Some(Time { seconds: -3, nanos: 999_999_999 }) },
+            stamp: Stamp {
+                identity: Identity { inode: 7, thing: 9, born: 1 << 63, start: 1 << 62 },
+                time: Some(Time { seconds: -3, nanos: 999_999_999 }),
+            },
             records: 2,
             extents: 0x1234_5678,
             journal_size: 4096,
@@ -219,7 +231,8 @@ mod tests {
 
     #[test]
     fn a_header_reads_back() {
-        let timeless = Header { stamp: Stamp { inode: 7, thing: 0, time: None }, ..header() };
+        let identity = Identity { inode: 7, thing: 0, born: 0, start: 0 };
+        let timeless = Header { stamp: Stamp { identity, time: None }, ..header() };
         for header in [header(), timeless] {
             assert_eq!(Header::decode(&header.encode()), Opening::Header(header));
         }

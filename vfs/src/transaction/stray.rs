@@ -1,5 +1,6 @@
 //! Journals in a directory, by what they say of the image that they were made for and not by their names.
 
+use super::identity::Identity;
 use super::record::{HEADER, Header, Opening};
 use super::sidecar::{Owner, distrust, is_journal};
 use nix::fcntl::{OFlag, openat};
@@ -18,9 +19,9 @@ const JOURNALS: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stray {
     pub(super) path: PathBuf,
-    /// The inode number, or what stands for the device, that it was made for.
-    pub(super) inode: u64,
-    /// The size of the image in bytes.
+    /// What it was made for.
+    pub(super) identity: Identity,
+    /// The size of that in bytes.
     pub(super) size: u64,
 }
 
@@ -47,6 +48,7 @@ fn read(directory: &File, name: &OsStr, thing: u64, owner: Owner, path: &Path) -
     let mut first = [0; HEADER];
     File::from(file).read_exact_at(&mut first, 0).ok()?;
     let Opening::Header(header) = Header::decode(&first) else { return None };
-    let its = header.stamp.thing == thing && thing != 0;
-    its.then(|| Stray { path: path.join(name), inode: header.stamp.inode, size: header.image_size })
+    let identity = header.stamp.identity;
+    let its = identity.thing == thing && thing != 0;
+    its.then(|| Stray { path: path.join(name), identity, size: header.image_size })
 }

@@ -1,13 +1,15 @@
 //! Which image a journal belongs to: the file that it was made for, and no other one of its name.
 
+use super::record::{HEADER, Header, Opening};
 use super::recover_tests::{interrupted, interrupted_at, interrupted_with};
 use super::{Access, CommitPlan, Existing, Recovery, StateDir, Transaction, recover};
 use crate::block::BlockDevice;
 use crate::error::ErrorKind;
 use crate::image::{Backing, Destination, Edit, Format, Source, open_chain};
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// Another file with the same bytes in the place of one that may be half written, wherever it is.
 #[test]
@@ -144,4 +146,89 @@ fn a_raw_image_with_two_names_is_changed_only_with_a_state_directory() {
     assert_eq!(&run.image()[7000..7004], b"more");
     fs::remove_file(elsewhere.join("second")).unwrap();
     commit(&StateDir::default()).unwrap();
+}
+
+/// Makes another journal of it, by its header.
+fn change(journal: &Path, change: impl FnOnce(&mut Header)) {
+    let mut bytes = fs::read(journal).unwrap();
+    let Opening::Header(mut header) = Header::decode(&bytes[..HEADER]) else { panic!("no header") };
+    change(&mut header);
+    bytes[..HEADER].copy_from_slice(&header.encode());
+    fs::write(journal, bytes).unwrap();
+}
+
+/// The inode of a file that is gone goes to the next one: its journal may be the only one of a file that was half written,
+/// and moved to another filesystem.
+#[test]
+fn a_journal_of_a_file_that_is_gone_is_not_taken_over() {
+    for larger in [0, 512] {
+        let run = interrupted();
+        let whole = fs::read(&run.journal).unwrap();
+        let second = run.dir.path().join("second");
+        fs::rename(&run.image, &second).unwrap();
+        let made = |born: u64| {
+            run.leave(&whole);
+            change(&run.journal, |header| {
+                assert_ne!(header.stamp.identity.born, 0);
+                header.stamp.identity.born = born;
+                header.image_size += larger;
+            });
+            // As the new file is: written to later.
+            fs::write(&second, &run.old).unwrap();
+        };
+        made(1);
+        Transaction::begin(&second, Access::Read).unwrap();
+        let txn = Transaction::begin(&second, Access::Write).unwrap();
+        assert_eq!(txn.recovered(), Recovery::Nothing);
+        txn.overlay().write_at(b"more", 7000).unwrap();
+        txn.commit(CommitPlan::Journal).unwrap();
+        assert!(run.journal.exists() && names(run.dir.path()) == 2);
+        // Where no time of birth tells, neither is it taken.
+        made(0);
+        for access in [Access::Read, Access::Write] {
+            let error = Transaction::begin(&second, access).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InUse, "{error:?}");
+            assert!(error.hint().unwrap().contains("gone for good, remove the journal"), "{error:?}");
+        }
+        assert!(run.journal.exists() && names(run.dir.path()) == 2);
+        // Under the name of its image it is refused.
+        fs::rename(&second, &run.image).unwrap();
+        made(1);
+        fs::rename(&second, &run.image).unwrap();
+        run.refused(ErrorKind::Denied);
+    }
+}
+
+/// Archives and downloads give files times of whole seconds, and the numbers of devices change what filesystems are called.
+#[test]
+fn a_file_with_a_time_of_whole_seconds_is_not_called_another_one() {
+    let whole = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    for (time, expected) in [(whole, Recovery::Discarded), (whole + Duration::from_nanos(1), Recovery::Finished)] {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("disk.img");
+        fs::write(&image, vec![3; 100_000]).unwrap();
+        OpenOptions::new().write(true).open(&image).unwrap().set_modified(time).unwrap();
+        let run = interrupted_at(&image, &StateDir::default());
+        change(&run.journal, |header| {
+            header.stamp.identity.thing ^= 1;
+            header.stamp.identity.born = 0;
+        });
+        run.recovers(expected, if expected == Recovery::Finished { &run.new } else { &run.old });
+    }
+    // The time of birth is enough.
+    let run = interrupted();
+    change(&run.journal, |header| header.stamp.identity.thing ^= 1);
+    run.write(&run.old[..512], 0);
+    run.recovers(Recovery::Discarded, &run.old);
+}
+
+/// A journal of before its header said more than the inode.
+#[test]
+fn an_old_journal_is_finished_by_its_name() {
+    let run = interrupted();
+    change(&run.journal, |header| {
+        let identity = &mut header.stamp.identity;
+        (identity.thing, identity.born, identity.start) = (0, 0, 0);
+    });
+    run.recovers(Recovery::Finished, &run.new);
 }
