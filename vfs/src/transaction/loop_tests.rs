@@ -97,10 +97,11 @@ fn a_file_and_a_loop_device_over_it_have_one_journal() {
 /// The journal of a part speaks of other offsets: it is not applied, and neither way goes on without it.
 #[test]
 fn a_part_of_a_file_and_all_of_it_see_each_other_s_journals() {
-    let (_dir, image, old, state) = file();
+    let (dir, image, old, state) = file();
     let part = ["-o", "4096", "--sizelimit", "65536"];
     let chosen = StateDir { chosen: state.usual.clone(), usual: None };
-    for state in [&state, &chosen] {
+    let beside = StateDir { chosen: Some(dir.path().to_path_buf()), usual: None };
+    for state in [&state, &chosen, &beside] {
         let run = {
             let Some(attached) = Loop::new(&image, &part) else { return };
             interrupted_at(&attached.0, state)

@@ -34,8 +34,7 @@ impl Places {
         let parent = real.parent().unwrap_or(Path::new("/"));
         let beside = FileSidecar::beside(parent, name, directory, file.try_clone()?, owner);
         let in_state = |directory, chosen| FileSidecar::state(directory, chosen, name, real.as_os_str().as_bytes());
-        let usual = state.usual.as_deref().filter(|_| state.usual != state.chosen);
-        let usual = usual.map(|usual| in_state(usual, Chosen::AsUsual));
+        let usual = state.usual.as_deref().map(|usual| in_state(usual, Chosen::AsUsual));
         Ok(match &state.chosen {
             Some(chosen) => {
                 let others = [beside].into_iter().chain(usual).collect();
@@ -51,7 +50,7 @@ impl Places {
         let usual = state.usual.as_deref().map(|usual| FileSidecar::state(usual, Chosen::AsUsual, name, identity));
         match &state.chosen {
             Some(chosen) => {
-                let others = usual.filter(|_| state.usual != state.chosen).into_iter().collect();
+                let others = usual.into_iter().collect();
                 Ok(Self { home: FileSidecar::state(chosen, Chosen::ByCaller, name, identity), others, around: None })
             }
             None => Ok(Self {
@@ -76,15 +75,17 @@ impl Places {
     /// another name there gets its own.
     ///
     /// `InUse` where a journal of the image lies elsewhere, is one of only a part of it, may be one of a file that is gone, or
-    /// may not be renamed because the image is only read.
+    /// may not be renamed because the image is only read. `Io` where the image is written to, and not every place could be
+    /// looked at.
     pub(super) fn settle(self, path: &Path, image: Identity, size: u64, access: Access) -> Result<FileSidecar> {
         let Self { home, others, around } = self;
+        let others: Vec<FileSidecar> = others.into_iter().filter(|other| !other.is_at(&home)).collect();
         for other in &others {
             if fs::symlink_metadata(other.path()).is_ok() {
                 return Err(elsewhere(path, other, other.path()));
             }
         }
-        for stray in home.strays(image.thing).into_iter().filter(|stray| stray.path != home.path()) {
+        for stray in home.strays(image.thing, access)?.into_iter().filter(|stray| stray.path != home.path()) {
             match (image.relation(size, stray.identity, stray.size), access) {
                 (Relation::Other, _) => {}
                 (Relation::Overlapping, _) => return Err(shared(path, &stray.path)),
@@ -93,8 +94,8 @@ impl Places {
                 (Relation::Own, Access::Write) => home.adopt(&stray)?,
             }
         }
-        for other in &others {
-            for stray in other.strays(image.thing) {
+        for other in others.iter().filter(|other| !other.shares_directory(&home)) {
+            for stray in other.strays(image.thing, access)? {
                 match image.relation(size, stray.identity, stray.size) {
                     Relation::Other => {}
                     Relation::Overlapping => return Err(shared(path, &stray.path)),
@@ -107,7 +108,10 @@ impl Places {
             if fs::symlink_metadata(around.path()).is_ok() {
                 return Err(shared(path, around.path()));
             }
-            let mut strays = around.strays(image.thing).into_iter();
+            // What lies in one directory with the image's own was seen above.
+            let strays =
+                if around.shares_directory(&home) { Vec::new() } else { around.strays(image.thing, access)? };
+            let mut strays = strays.into_iter();
             let other = strays.find(|stray| image.relation(size, stray.identity, stray.size) != Relation::Other);
             if let Some(stray) = other {
                 return Err(shared(path, &stray.path));

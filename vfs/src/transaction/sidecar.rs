@@ -1,9 +1,9 @@
 //! The journal as a file of the host: beside its image, or in a state directory.
 
-use super::draft;
 use super::fresh::Existing;
 use super::host::{Place, Sidecar};
-use super::stray::{self, Stray};
+use super::stray::{Search, Stray};
+use super::{Access, draft};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
@@ -12,7 +12,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, User, geteuid, getgrouplist, unlinkat
 use rustix::fs::fgetxattr;
 use rustix::io::Errno as XattrErrno;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{DirBuilder, File, Metadata};
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
@@ -153,11 +153,26 @@ impl FileSidecar {
         }
     }
 
-    /// The journals in this directory, this one among them, that belong to what `thing` stands for. Nothing is said of what
-    /// this user cannot read or does not trust, nor of a directory that cannot be listed.
-    pub(super) fn strays(&self, thing: u64) -> Vec<Stray> {
-        let Ok(directory) = self.directory() else { return Vec::new() };
-        stray::all(directory, thing, self.image_owner, self.path.parent().unwrap_or(Path::new("")))
+    /// The journals in this directory, this one among them, that belong to what `thing` stands for, as
+    /// [`Search::all`] gives them; none of a state directory that cannot be used.
+    pub(super) fn strays(&self, thing: u64, access: Access) -> Result<Vec<Stray>> {
+        let Ok(directory) = self.directory() else { return Ok(Vec::new()) };
+        let path = self.path.parent().unwrap_or(Path::new(""));
+        Search { directory, path, thing, owner: self.image_owner }.all(access)
+    }
+
+    /// Whether this is the place of the other one, however the directory was spelled.
+    pub(super) fn is_at(&self, other: &Self) -> bool {
+        self.name == other.name && self.shares_directory(other)
+    }
+
+    /// Whether both lie in one directory, however it was spelled.
+    pub(super) fn shares_directory(&self, other: &Self) -> bool {
+        let directory = |place: &Self| {
+            let metadata = fs::metadata(place.path.parent()?).ok()?;
+            Some((metadata.dev(), metadata.ino()))
+        };
+        directory(self).is_some_and(|own| directory(other) == Some(own))
     }
 
     /// Gives a journal in this directory the name of this one, durably.

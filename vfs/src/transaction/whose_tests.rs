@@ -8,6 +8,7 @@ use crate::error::ErrorKind;
 use crate::image::{Backing, Destination, Edit, Format, Source, open_chain};
 use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -231,4 +232,29 @@ fn an_old_journal_is_finished_by_its_name() {
         (identity.thing, identity.born, identity.start) = (0, 0, 0);
     });
     run.recovers(Recovery::Finished, &run.new);
+}
+
+#[test]
+fn a_state_directory_is_one_however_it_is_spelled() {
+    let place = tempfile::tempdir().unwrap();
+    let (state, link) = (place.path().join("state"), place.path().join("link"));
+    fs::create_dir(&state).unwrap();
+    symlink(&state, &link).unwrap();
+    let spelled = StateDir { chosen: Some(link), usual: Some(state.clone()) };
+    let run = interrupted_with(&StateDir { chosen: Some(state.clone()), usual: None });
+    run.write(&run.new[4096..8192], 4096);
+    assert_eq!(recover(&run.image, &spelled).unwrap(), Recovery::Finished);
+    assert!(run.image() == run.new);
+    assert_eq!(names(&state), 0);
+}
+
+/// Images may lie in the directory that is taken for the journals of devices.
+#[test]
+fn the_usual_state_directory_may_be_that_of_the_image() {
+    let run = interrupted();
+    run.write(&run.new[4096..8192], 4096);
+    let state = StateDir { chosen: None, usual: Some(run.dir.path().to_path_buf()) };
+    assert_eq!(recover(&run.image, &state).unwrap(), Recovery::Finished);
+    assert!(run.image() == run.new);
+    assert_eq!(names(run.dir.path()), 1);
 }
