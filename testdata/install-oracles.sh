@@ -143,6 +143,19 @@ if ! network && ((!check)) && command -v apt-get dpkg-deb >/dev/null; then
     echo "netplan, NetworkManager, ifupdown and systemd-networkd could not be unpacked" >&2
   rm -rf "$work"
 fi
+
+# Alpine's ifupdown, whose files have the names of Debian's.
+alpine() { [[ -e $built/ifupdown-ng/sbin/ifup ]]; }
+if ! alpine && ((!check)) && command -v apt-get dpkg-deb >/dev/null; then
+  echo "unpacking: ifupdown-ng"
+  work=$(mktemp -d)
+  (cd "$work" && mkdir debs new && cd debs && apt-get download -qq ifupdown-ng libbsd0 libmd0 &&
+    for deb in *.deb; do dpkg-deb -x "$deb" ../new; done) >/dev/null 2>&1 &&
+    mkdir -p "$built" && rm -rf "$built/ifupdown-ng" && mv "$work/new" "$built/ifupdown-ng" ||
+    echo "ifupdown-ng could not be unpacked" >&2
+  rm -rf "$work"
+fi
+alpine || missing+=$'\nifupdown-ng ifupdown-ng (unpacked into testdata/built)'
 network || missing+=$'\nnetwork netplan.io, network-manager, ifupdown, systemd (unpacked into testdata/built)'
 
 missing=$(sed '/^$/d' <<<"$missing")

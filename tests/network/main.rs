@@ -3,6 +3,7 @@
 mod cases;
 mod cloud_init;
 mod goldens;
+mod ifupdown_ng;
 mod merged;
 mod network_manager;
 mod oracle;

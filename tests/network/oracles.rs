@@ -2,7 +2,7 @@
 
 use crate::cases::{Case, cases};
 use crate::oracle::{command, put, python, sections, skip, succeed, unpacked};
-use imgraft::net::config::{Auto6, Kind};
+use imgraft::net::config::{Auto6, Kind, Link};
 use imgraft::net::render::{Ifup, Renderer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -139,6 +139,16 @@ fn ifupdown_would_do_it() {
                 .arg("--state-dir")
                 .arg(&state);
         };
+        // At boot: each behind what it is made of.
+        let mut all = command(&ifup);
+        base(&mut all);
+        let (_, order) = succeed(all.arg("--all"), &case.name);
+        let place = |link: &Link| order.find(&format!("configuring interface {}=", link.device()?));
+        for link in &case.config.links {
+            for lower in link.lower().iter().filter_map(|id| case.config.link(id)) {
+                assert!(place(lower) <= place(link), "{}: {} comes before {}\n{order}", case.name, link.id, lower.id);
+            }
+        }
         for link in &case.config.links {
             // By its MAC address it is known only to a machine that has it.
             let Some(device) = link.device() else { continue };

@@ -10,10 +10,30 @@ const NAME: &str = "ifupdown";
 /// The one file; it takes the place of the guest's, and does not include others.
 pub(super) fn render(config: &Config, ifup: Ifup) -> Result<Vec<NetFile>, Inexpressible> {
     let mut text = format!("{HEAD}auto lo\niface lo inet loopback\n");
-    for link in &config.links {
+    for link in in_order(config) {
         text += &stanzas(config, link, ifup)?;
     }
     Ok(vec![NetFile { path: "/etc/network/interfaces".to_owned(), mode: 0o644, text }])
+}
+
+/// The links, each behind those that it is made of or lies on: they are brought up as they stand, and at first there are none of the
+/// others.
+fn in_order(config: &Config) -> Vec<&Link> {
+    let mut ordered: Vec<&Link> = Vec::new();
+    let mut waiting: Vec<&Link> = config.links.iter().collect();
+    while !waiting.is_empty() {
+        let is_there = |id: &String| ordered.iter().any(|link| link.id == *id);
+        let (ready, rest): (Vec<&Link>, Vec<&Link>) =
+            waiting.iter().partition(|link| link.lower().iter().all(is_there));
+        // None lies on itself (`Config::check`).
+        if ready.is_empty() {
+            ordered.extend(rest);
+            break;
+        }
+        ordered.extend(ready);
+        waiting = rest;
+    }
+    ordered
 }
 
 fn stanzas(config: &Config, link: &Link, ifup: Ifup) -> Result<String, Inexpressible> {
@@ -68,6 +88,7 @@ fn stanzas(config: &Config, link: &Link, ifup: Ifup) -> Result<String, Inexpress
         Auto6::Unsaid => {}
         Auto6::Off if !has_v6 => return fail("accept-ra: false without an IPv6 address"),
         Auto6::Off => {}
+        Auto6::Stateless | Auto6::Dhcp if ifup == Ifup::ByName => return fail("DHCP for IPv6"),
         Auto6::Slaac => stanza("inet6 auto".to_owned(), std::mem::take(&mut v6) + &std::mem::take(&mut dns)),
         Auto6::Stateless => {
             let rest = std::mem::take(&mut v6) + &std::mem::take(&mut dns);
@@ -80,8 +101,12 @@ fn stanzas(config: &Config, link: &Link, ifup: Ifup) -> Result<String, Inexpress
     }
     for (number, address) in link.addresses(6).enumerate() {
         let mut body = format!("    address {}\n    netmask {}\n", address.ip(), address.prefix());
-        if link.auto6 == Auto6::Off {
-            body.push_str("    accept_ra 0\n");
+        match ifup {
+            Ifup::Debian if link.auto6 == Auto6::Off => body.push_str("    accept_ra 0\n"),
+            Ifup::ByName if link.auto6 == Auto6::Off && number == 0 => {
+                body.push_str("    pre-up echo 0 >/proc/sys/net/ipv6/conf/$IFACE/accept_ra\n");
+            }
+            _ => {}
         }
         if number == 0 {
             body += &routes(link, 6, Default::Option);
@@ -117,6 +142,11 @@ fn options(config: &Config, link: &Link, ifup: Ifup) -> Result<String, Inexpress
             }
         }
         Kind::Bridge(ports, bridge) => {
+            // ifupdown-ng knows these by hyphens only, bridge-utils-interfaces(5) has them with underscores; to the first `on` is no.
+            let mut put = |key: &str, value: &str| match ifup {
+                Ifup::Debian => put(key, value),
+                Ifup::ByName => put(&key.replace('_', "-"), if value == "on" { "yes" } else { value }),
+            };
             put("bridge_ports", &if ports.is_empty() { "none".to_owned() } else { devices(ports)? });
             self::bridge(&mut put, bridge);
         }
@@ -131,7 +161,11 @@ fn options(config: &Config, link: &Link, ifup: Ifup) -> Result<String, Inexpress
         }
     }
     if let Some(mac) = link.mac {
-        put("hwaddress", &format!("ether {mac}"));
+        match ifup {
+            Ifup::Debian => put("hwaddress", &format!("ether {mac}")),
+            // Of ifupdown-ng and busybox's, one takes no class of the address, and the other takes none without.
+            Ifup::ByName => put("pre-up", &format!("ip link set dev $IFACE address {mac}")),
+        }
     }
     match link.mtu {
         // DHCP's stanza has no such option. Once it is up, what scripts make is there too, and a server's word is overridden.

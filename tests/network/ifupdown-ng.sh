@@ -1,0 +1,52 @@
+#!/bin/bash
+# ifupdown-ng UNPACKED DIRECTORY: in namespaces of its own, has ifupdown-ng, unpacked there, bring up what DIRECTORY/etc/network/interfaces
+# has, and shows the devices and routes. What it is about goes to standard error, with the commands of ip(8).
+# In place of bonds and VLANs, which not every kernel has, are devices that lead nowhere; in place of a DHCP client is one that says its name.
+set -eu
+unpacked=$1 directory=$2
+mount --make-rprivate /
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+cp -r "$unpacked/usr/libexec/ifupdown-ng" "$scratch/executors"
+printf '#!/bin/sh\n[ "$PHASE" != up ] || echo "DHCP for $IFACE" >&2\n' >"$scratch/executors/dhcp"
+program=$(readlink -f "$(command -v ip)")
+cp "$program" "$scratch/ip"
+cat >"$scratch/wrapper" <<'WRAPPER'
+#!/bin/bash
+echo "ip $*" >&2
+words=("$@")
+last=${#words[@]}
+for ((number = 0; number < last; number++)); do
+  case "${words[number]} ${words[number + 1]-}" in
+    "type bond" | "type vlan")
+      [[ " $* " =~ \ name\ ([^ ]+)\  ]] || [[ " $* " =~ \ add\ ([^ ]+)\  ]]
+      exec SCRATCH/ip link add "${BASH_REMATCH[1]}" type veth ;;
+    "master bond"*) exit 0 ;;
+  esac
+done
+exec SCRATCH/ip "$@"
+WRAPPER
+sed -i "s#SCRATCH#$scratch#" "$scratch/wrapper"
+chmod +x "$scratch/wrapper" "$scratch/executors/dhcp"
+mount -t sysfs none /sys
+number=0
+for address in 56 57 58; do
+  ip link add "eth$number" address "52:54:00:12:34:$address" type veth peer name "peer$number"
+  ip link set "peer$number" up
+  number=$((number + 1))
+done
+# What udev would rename.
+! grep -q "iface lan0" "$directory/etc/network/interfaces" || ip link set eth1 name lan0
+mount --bind "$scratch/wrapper" "$program"
+# Scripts of this machine's stay out of it.
+[[ ! -d /etc/network ]] || mount -t tmpfs none /etc/network
+# Nothing is loaded into the machine's kernel.
+! command -v modprobe >/dev/null || mount --bind "$(readlink -f "$(type -P true)")" "$(readlink -f "$(command -v modprobe)")"
+libraries=("$unpacked"/usr/lib/*-linux-gnu)
+LD_LIBRARY_PATH=${libraries[0]} "$unpacked/sbin/ifup" --no-lock --auto --interfaces "$directory/etc/network/interfaces" \
+  --executor-path "$scratch/executors" --state-file "$scratch/state" >&2
+exec 2>/dev/null
+"$scratch/ip" address show
+"$scratch/ip" route show
+"$scratch/ip" -6 route show
+grep -H . /proc/sys/net/ipv6/conf/*/accept_ra
