@@ -123,7 +123,8 @@ impl<'a> Stage<'a> {
         self.xattrs_at(&self.resolve(path)?)
     }
 
-    fn xattrs_at(&self, at: &Resolved) -> Result<Vec<Xattr>> {
+    /// The same of what is there itself, which may be a symbolic link.
+    pub fn xattrs_at(&self, at: &Resolved) -> Result<Vec<Xattr>> {
         Ok(self.view().xattrs(at)?.into_iter().map(|(name, value)| Xattr { name, value }).collect())
     }
 

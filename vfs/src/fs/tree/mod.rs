@@ -267,13 +267,18 @@ impl Tree {
         done.map_err(|error| self.told(number, error))
     }
 
-    /// Fails where something is mounted in the directory.
+    /// Fails where something is mounted at the directory or in it.
     fn check_free(&self, at: &Resolved) -> Result<()> {
-        if self.points.below(at).next().is_some() {
-            let message = "something is mounted in it";
-            return Err(Error::new(ErrorKind::Invalid, Layer::Filesystem, message).with_guest_path(at.as_bytes()));
-        }
-        Ok(())
+        let message = if self.points.number(at).is_some() {
+            "something is mounted there"
+        } else if self.points.below(at).next().is_some() {
+            "something is mounted in it"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::Invalid, Layer::Filesystem, message).with_guest_path(at.as_bytes()).with_hint(
+            "leave the directory there, and name what is in it; --mount none leaves the guest's mounts out of account",
+        ))
     }
 
     /// The part of both of two names, as a kernel has no file with names on two filesystems (EXDEV).

@@ -363,6 +363,7 @@ fn no_name_crosses_a_mount_point() {
     ] {
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }
+    assert!(tree.remove(&efi).unwrap_err().to_string().contains("something is mounted there"));
     // A directory that is empty, but for what is mounted in it.
     let mounts = vec![mount(&log, "/srv/homes/inner", MemFs::builder())];
     let mut around = Tree::new(Box::new(root().build().unwrap()), mounts).unwrap();
