@@ -1,6 +1,7 @@
 //! What was typed: clap's types and nothing else.
 
 mod config_drive;
+mod files;
 mod keys;
 mod network;
 mod reach;
@@ -10,6 +11,7 @@ pub use config_drive::{
     ConfigDrive, ConfigDriveCommand, Create, Diff, DriveCompat, DriveFormat, DriveLayout, Extract, Facts, Show, Verify,
 };
 
+pub use files::Files;
 pub use keys::Keys;
 pub use network::{Network, NetworkRenderer};
 pub use reach::{Access, Attach, Reach};
@@ -204,17 +206,9 @@ pub struct Inject {
     #[arg(long, value_name = "USER:SELECTOR")]
     pub password: Vec<String>,
 
-    /// Copy a host file into the guest (item "files"; repeatable)
-    ///
-    /// A new file gets the host file's permission bits and the owner of its directory; an existing one keeps its own.
-    /// Directories that are missing are made. A DEST that ends with a slash is the directory that FILE goes into.
-    /// DEST begins after the last colon that a slash follows.
-    #[arg(long, value_name = "FILE:DEST")]
-    pub upload: Vec<String>,
-
-    /// Write a text into a file of the guest (item "files"; repeatable)
-    #[arg(long, value_name = "DEST:CONTENT")]
-    pub write: Vec<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub files: Files,
 
     /// Have the guest run a script once, as root, when it is first booted (item "firstboot"; repeatable)
     ///
@@ -226,16 +220,6 @@ pub struct Inject {
     /// The same with a command of /bin/sh (repeatable)
     #[arg(long, value_name = "COMMAND")]
     pub firstboot_command: Vec<String>,
-
-    /// Change owner and group, by the guest's names or by number (item "files"; repeatable)
-    ///
-    /// --upload, --write, --chown and --chmod apply in the order given. USER or GROUP may be empty to keep it.
-    #[arg(long, value_name = "USER:GROUP:PATH")]
-    pub chown: Vec<String>,
-
-    /// Change permission bits, in octal with a leading 0 (item "files"; repeatable)
-    #[arg(long, value_name = "0MODE:PATH")]
-    pub chmod: Vec<String>,
 
     /// Write the result into a new file and leave the image as it is
     ///
@@ -373,11 +357,19 @@ pub struct Undo {
 }
 
 /// One of the options that apply in the order given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Ordered {
     Upload,
     Write,
+    AppendLine,
+    Edit,
+    Mkdir,
+    Link,
+    Delete,
+    Touch,
+    Truncate,
+    TruncateRecursive,
     Chown,
     Chmod,
     Firstboot,
@@ -394,10 +386,19 @@ pub fn parse() -> (Cli, Vec<Ordered>) {
     (cli, order)
 }
 
-fn order(matches: &ArgMatches) -> Vec<Ordered> {
+/// The options of `inject` that depend on their order, as they were typed.
+pub fn order(matches: &ArgMatches) -> Vec<Ordered> {
     let options = [
         ("upload", Ordered::Upload),
         ("write", Ordered::Write),
+        ("append_line", Ordered::AppendLine),
+        ("edit", Ordered::Edit),
+        ("mkdir", Ordered::Mkdir),
+        ("link", Ordered::Link),
+        ("delete", Ordered::Delete),
+        ("touch", Ordered::Touch),
+        ("truncate", Ordered::Truncate),
+        ("truncate_recursive", Ordered::TruncateRecursive),
         ("chown", Ordered::Chown),
         ("chmod", Ordered::Chmod),
         ("firstboot", Ordered::Firstboot),

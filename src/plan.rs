@@ -2,6 +2,7 @@
 
 mod config_drive;
 mod existing_drive;
+mod files;
 mod firstboot;
 mod injected;
 mod instance;
@@ -153,7 +154,8 @@ impl Inject {
             None => Compat::Imgraft,
             Some(cli::CompatWith::Nova) => Compat::Nova,
         };
-        let injectors = items::injectors(&typed, order, compat)?;
+        let now = now()?;
+        let injectors = items::injectors(&typed, order, compat, now)?;
         if injectors.is_empty() {
             return Err(Failure::usage("nothing to inject").with_hint(
                 "name at least one item, --ssh-inject root:file:key.pub say, or an --instance; imgraft inject --help lists them",
@@ -177,7 +179,7 @@ impl Inject {
         let in_place = if typed.in_place_unsafe { InPlace::Allowed } else { InPlace::Refused };
         let (mut target, keep_undo) = (Target::to_change(typed.target, in_place)?, typed.keep_undo);
         target.source.data_file = typed.data_file;
-        Ok(Self { target, requests, run, destination, keep_undo, output, now: now()? })
+        Ok(Self { target, requests, run, destination, keep_undo, output, now })
     }
 }
 

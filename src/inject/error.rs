@@ -167,6 +167,16 @@ pub enum InjectError {
         /// Which file.
         path: GuestPath,
     },
+    /// A directory is where a link is to be.
+    DirectoryInTheWay {
+        /// Which.
+        path: GuestPath,
+    },
+    /// One option is about more files than are walked.
+    TooManyFiles {
+        /// Below which path, or of which pattern.
+        path: GuestPath,
+    },
     /// A directory where a file is to be written.
     IsDirectory {
         /// Which.
@@ -234,6 +244,8 @@ impl InjectError {
             Self::CloudInitInsists { path } => Some(format!("take network: out of {path} first")),
             Self::NotInNova { .. } => Some("leave --compat nova out".to_owned()),
             Self::IsDirectory { .. } => Some("name the file in it".to_owned()),
+            Self::DirectoryInTheWay { path } => Some(format!("--delete {path} before it, or name the link in it")),
+            Self::TooManyFiles { .. } => Some("name a part of them at a time".to_owned()),
             Self::BadPassword { .. } | Self::BadNetwork { .. } | Self::Missing { .. } => None,
         }
     }
@@ -306,6 +318,8 @@ impl fmt::Display for InjectError {
             }
             Self::Missing { path } => write!(f, "{path}: no such file in the guest"),
             Self::IsDirectory { path } => write!(f, "{path}: a directory in the guest"),
+            Self::DirectoryInTheWay { path } => write!(f, "{path}: a directory is where the link is to be"),
+            Self::TooManyFiles { path } => write!(f, "{path}: more files than are walked for one option (1048576)"),
             Self::NotInNova { what } => write!(f, "Nova cannot do this: {what}"),
         }
     }

@@ -1,8 +1,18 @@
 //! Files, and the attributes of files.
 
+mod below;
+mod lines;
+mod substitution;
+#[cfg(test)]
+mod tests;
+
+pub use below::PathPattern;
+pub use substitution::Substitution;
+
 use super::{Compat, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, label};
 use crate::guest::{Guest, accounts};
-use imgraft_vfs::fs::{Attrs, Content, FileType, SetAttrs};
+use below::below;
+use imgraft_vfs::fs::{Attrs, Content, FileType, SetAttrs, Timestamp};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -26,6 +36,54 @@ pub enum FileOperation {
         content: Content,
         /// The permission bits of a new file.
         mode: u16,
+    },
+    /// Add a line to the end of a file, which is made where it is missing.
+    AppendLine {
+        /// Which file.
+        path: GuestPath,
+        /// The line without its end.
+        line: String,
+    },
+    /// Replace in each line of a file.
+    Edit {
+        /// Which file.
+        path: GuestPath,
+        /// What is replaced.
+        substitution: Substitution,
+    },
+    /// Make a directory and those before it that are missing.
+    MakeDirectory {
+        /// Which.
+        path: GuestPath,
+    },
+    /// Make a symbolic link, or lead one that is there to its target; a file in its place gives way.
+    Link {
+        /// Where it leads.
+        target: String,
+        /// Where it is.
+        path: GuestPath,
+    },
+    /// Remove files, and directories with all that is in them.
+    Delete {
+        /// Which; what is not there is no error.
+        pattern: PathPattern,
+    },
+    /// Make an empty file, or set the time of the last change of one that is there.
+    Touch {
+        /// Which file.
+        path: GuestPath,
+        /// The time.
+        now: Timestamp,
+    },
+    /// Empty a file.
+    Truncate {
+        /// Which file.
+        path: GuestPath,
+    },
+    /// Empty all files below a directory; no link is followed.
+    TruncateBelow {
+        /// Which directory.
+        path: GuestPath,
     },
     /// Change owner or group.
     Chown {
@@ -54,20 +112,7 @@ impl Injector for Files {
         let before = stage.savepoint();
         let mut outcome = Outcome::default();
         for operation in &self.operations {
-            match operation {
-                FileOperation::Put { destination, content, mode } => match self.compat {
-                    Compat::Imgraft => put(destination, content, *mode, stage)?,
-                    Compat::Nova => put_as_nova(destination, content, stage)?,
-                },
-                FileOperation::Chown { user, group, path } => {
-                    let uid = user.as_deref().map(|user| uid(guest, user)).transpose()?;
-                    let gid = group.as_deref().map(|group| gid(guest, group)).transpose()?;
-                    change(stage, path, SetAttrs { uid, gid, ..SetAttrs::default() })?;
-                }
-                FileOperation::Chmod { mode, path } => {
-                    change(stage, path, SetAttrs { mode: Some(*mode), ..SetAttrs::default() })?;
-                }
-            }
+            operation.stage(self.compat, guest, stage, &mut outcome)?;
         }
         if self.compat == Compat::Imgraft {
             label::label_new(guest, stage, &before, &mut outcome)?;
@@ -76,22 +121,103 @@ impl Injector for Files {
     }
 }
 
+impl FileOperation {
+    fn stage(
+        &self,
+        compat: Compat,
+        guest: &Guest,
+        stage: &mut Stage<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), InjectError> {
+        match self {
+            Self::Put { destination, content, mode } => match compat {
+                Compat::Imgraft => put(destination, content, *mode, stage),
+                Compat::Nova => put_as_nova(destination, content, stage),
+            },
+            Self::AppendLine { path, line } => lines::append(path, line, stage),
+            Self::Edit { path, substitution } => {
+                if !lines::edit(path, substitution, stage)? {
+                    outcome.notes.push(format!("{path}: nothing in it matches the expression"));
+                }
+                Ok(())
+            }
+            Self::MakeDirectory { path } => make_directory(path, stage),
+            Self::Link { target, path } => link(target, path, stage),
+            Self::Delete { pattern } => {
+                for top in pattern.matches(stage)? {
+                    for (path, _) in below(&top, stage)?.iter().rev() {
+                        stage.remove(path)?;
+                    }
+                }
+                Ok(())
+            }
+            Self::Touch { path, now } if stage.metadata(path)?.is_some() => {
+                Ok(stage.set_attrs(path, SetAttrs { mtime: Some(*now), ..SetAttrs::default() })?)
+            }
+            Self::Touch { path, .. } => put(path, &Content::bytes([]), 0o644, stage),
+            Self::Truncate { path } => truncate(path, stage),
+            Self::TruncateBelow { path } => {
+                if stage.metadata(path)?.is_none() {
+                    return Err(InjectError::Missing { path: path.clone() });
+                }
+                let files = below(path, stage)?;
+                files
+                    .iter()
+                    .filter(|(_, kind)| *kind == FileType::Regular)
+                    .try_for_each(|(path, _)| truncate(path, stage))
+            }
+            Self::Chown { user, group, path } => {
+                let uid = user.as_deref().map(|user| uid(guest, user)).transpose()?;
+                let gid = group.as_deref().map(|group| gid(guest, group)).transpose()?;
+                change(stage, path, SetAttrs { uid, gid, ..SetAttrs::default() })
+            }
+            Self::Chmod { mode, path } => change(stage, path, SetAttrs { mode: Some(*mode), ..SetAttrs::default() }),
+        }
+    }
+}
+
 /// New directories and files belong to whom the directory belongs that they are made in.
 fn put(destination: &GuestPath, content: &Content, mode: u16, stage: &mut Stage<'_>) -> Result<(), InjectError> {
     refuse_directory(destination, stage)?;
-    let (mut uid, mut gid) = (0, 0);
-    let mut missing = None;
-    for ancestor in std::iter::successors(destination.parent(), GuestPath::parent) {
-        if let Some(metadata) = stage.metadata(&ancestor)? {
-            (uid, gid) = (metadata.uid, metadata.gid);
-            break;
-        }
-        missing = missing.or(Some(ancestor));
-    }
-    if let Some(parent) = missing {
+    let (uid, gid) = owner_around(destination, stage)?;
+    if let Some(parent) = destination.parent()
+        && stage.metadata(&parent)?.is_none()
+    {
         stage.create_dirs(&parent, Attrs { mode: 0o755, uid, gid })?;
     }
     Ok(stage.write(destination, content.clone(), Attrs { mode, uid, gid })?)
+}
+
+/// Whose the innermost directory is that is there of those around a path.
+fn owner_around(path: &GuestPath, stage: &Stage<'_>) -> Result<(u32, u32), InjectError> {
+    for ancestor in std::iter::successors(path.parent(), GuestPath::parent) {
+        if let Some(metadata) = stage.metadata(&ancestor)? {
+            return Ok((metadata.uid, metadata.gid));
+        }
+    }
+    Ok((0, 0))
+}
+
+fn make_directory(path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    let (uid, gid) = owner_around(path, stage)?;
+    stage.create_dirs(path, Attrs { mode: 0o755, uid, gid })?;
+    Ok(())
+}
+
+fn link(target: &str, path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    match stage.symlink_metadata(path)?.map(|metadata| metadata.file_type) {
+        None | Some(FileType::Symlink) => {}
+        Some(FileType::Directory) => return Err(InjectError::DirectoryInTheWay { path: path.clone() }),
+        Some(_) => stage.remove(path)?,
+    }
+    Ok(stage.symlink(path, target.as_bytes(), ROOT_FILE)?)
+}
+
+fn truncate(path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    if stage.metadata(path)?.is_none() {
+        return Err(InjectError::Missing { path: path.clone() });
+    }
+    Ok(stage.write(path, Content::bytes([]), ROOT_FILE)?)
 }
 
 /// As `_inject_file_into_fs` of Nova: everything is root's, and the innermost of the directories it makes gets a mode that
@@ -131,101 +257,4 @@ fn uid(guest: &Guest, user: &str) -> Result<u32, InjectError> {
 fn gid(guest: &Guest, group: &str) -> Result<u32, InjectError> {
     let found = guest.accounts.group(group).map(|group| group.gid).or_else(|| accounts::number(group.as_bytes()));
     found.ok_or_else(|| InjectError::NoSuchGroup { group: group.to_owned() })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::inject::testing::*;
-
-    fn path(path: &str) -> GuestPath {
-        GuestPath::parse(path).unwrap()
-    }
-
-    fn put(to: &str, text: &str, mode: u16) -> FileOperation {
-        FileOperation::Put { destination: path(to), content: Content::bytes(text.as_bytes()), mode }
-    }
-
-    fn chown(user: Option<&str>, group: Option<&str>, of: &str) -> FileOperation {
-        FileOperation::Chown { user: user.map(str::to_owned), group: group.map(str::to_owned), path: path(of) }
-    }
-
-    fn files(operations: Vec<FileOperation>) -> Files {
-        Files { operations, compat: Compat::Imgraft }
-    }
-
-    #[test]
-    fn new_files_belong_where_they_are() {
-        let files = files(vec![put("/home/ann/a/b/f", "x", 0o640), put("/etc/new", "", 0o600), put("/f", "y", 0o4755)]);
-        let fs = inject(&files, phony().build().unwrap());
-        assert_eq!(describe(&fs, "/home/ann/a"), "0755 1000:1001");
-        assert_eq!(describe(&fs, "/home/ann/a/b"), "0755 1000:1001");
-        assert_eq!(describe(&fs, "/home/ann/a/b/f"), "0640 1000:1001");
-        assert_eq!(describe(&fs, "/etc/new"), "0600 0:0");
-        assert_eq!(describe(&fs, "/f"), "4755 0:0");
-        assert_unchanged(&files, &fs);
-    }
-
-    #[test]
-    fn existing_files_keep_what_they_are() {
-        let tree = phony().file("/etc/f", "old").mode(0o604).owner(7, 8).xattr("user.a", "b").build().unwrap();
-        let fs = inject(&files(vec![put("/etc/f", "new", 0o777)]), tree);
-        assert_eq!((describe(&fs, "/etc/f").as_str(), text(&fs, "/etc/f").as_str()), ("0604 7:8", "new"));
-        assert_eq!(xattr(&fs, "/etc/f", "user.a").unwrap(), b"b");
-    }
-
-    #[test]
-    fn operations_apply_in_order() {
-        let files = files(vec![
-            put("/f", "1", 0o644),
-            chown(Some("ann"), Some("staff"), "/f"),
-            FileOperation::Chmod { mode: 0o2755, path: path("/f") },
-            put("/f", "2", 0o600),
-            chown(None, Some("7"), "/f"),
-            chown(Some("4000000000"), None, "/f"),
-        ]);
-        let fs = inject(&files, phony().build().unwrap());
-        assert_eq!((describe(&fs, "/f").as_str(), text(&fs, "/f").as_str()), ("2755 4000000000:7", "2"));
-        assert_unchanged(&files, &fs);
-    }
-
-    #[test]
-    fn what_is_not_there_is_named() {
-        let message = |operation| refusal(&files(vec![operation]), phony().build().unwrap());
-        assert_eq!(
-            message(chown(Some("bob"), None, "/etc")),
-            "no user 'bob' in the guest (users of the guest: root, ann, bl\\xf6d)"
-        );
-        assert!(message(chown(Some("4294967295"), None, "/etc")).contains("no user"));
-        assert!(message(chown(None, Some("x"), "/etc")).starts_with("no group 'x' in the guest"));
-        assert_eq!(message(chown(None, None, "/nothing")), "/nothing: no such file in the guest");
-        assert_eq!(message(put("/etc", "", 0)), "/etc: a directory in the guest (name the file in it)");
-        assert!(message(put("/etc/passwd/x", "", 0)).contains("not a directory"));
-        assert!(message(put("/", "", 0)).starts_with("/: a directory"));
-    }
-
-    #[test]
-    fn links_are_followed_inside_the_guest() {
-        let tree = phony().symlink("/etc/link", "../../../srv/deep/file").symlink("/out", "/home/ann").build().unwrap();
-        let fs = inject(&files(vec![put("/out/x", "", 0o600)]), tree.clone());
-        assert_eq!(describe(&fs, "/home/ann/x"), "0600 1000:1001");
-        assert!(refusal(&files(vec![put("/etc/link", "", 0o600)]), tree).contains("/srv/deep: no such directory"));
-    }
-
-    #[test]
-    fn nova_keeps_others_out_of_the_innermost_directory() {
-        let operations = vec![put("/path/to/not/exists", "contents", 0o600), put("/home/ann/d/f", "", 0)];
-        let fs = inject(&Files { operations, compat: Compat::Nova }, phony().build().unwrap());
-        for (path, expected) in [
-            ("/path", "0755 0:0"),
-            ("/path/to", "0755 0:0"),
-            ("/path/to/not", "0744 0:0"),
-            ("/path/to/not/exists", "0644 0:0"),
-            ("/home/ann", "0755 1000:1001"),
-            ("/home/ann/d", "0744 0:0"),
-            ("/home/ann/d/f", "0644 0:0"),
-        ] {
-            assert_eq!(describe(&fs, path), expected, "{path}");
-        }
-    }
 }

@@ -4,7 +4,7 @@ use super::{InjectError, Outcome, READ_LIMIT, rc_local};
 use crate::guest::file_contexts::{FileContexts, Label};
 use crate::guest::{Guest, Selinux};
 use imgraft_vfs::fs::{FileType, Ownership, Xattr};
-use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::stage::{Savepoint, Stage};
 
 /// The attribute that holds a label.
@@ -23,14 +23,13 @@ pub(super) fn label_new(
     let Some(selinux) = guest.selinux.as_ref().filter(|selinux| selinux.is_active()) else { return Ok(()) };
     let mut unlabelled = Vec::new();
     for change in stage.changes_since(before)? {
-        let path = GuestPath::parse(change.path.as_bytes())?;
         let Some(after) = change.after else { continue };
-        if stage.ownership(&path)? != Ownership::Kept {
+        if stage.base().ownership(&change.path) != Ownership::Kept {
             // There is no label there to be given.
             continue;
         }
-        if !stage.xattrs(&path)?.iter().any(|xattr| xattr.name == XATTR) {
-            unlabelled.push((path, after.metadata.file_type));
+        if !stage.xattrs_at(&change.path)?.iter().any(|xattr| xattr.name == XATTR) {
+            unlabelled.push((change.path, after.metadata.file_type));
         }
     }
     if unlabelled.is_empty() {
@@ -45,7 +44,7 @@ pub(super) fn label_new(
 fn set_labels(
     contexts: &mut FileContexts,
     policy: &str,
-    unlabelled: &[(GuestPath, FileType)],
+    unlabelled: &[(Resolved, FileType)],
     stage: &mut Stage<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), InjectError> {
@@ -58,7 +57,7 @@ fn set_labels(
                 labelled.push(format!("{path} {}", value.escape_ascii()));
                 // The kernel keeps the label with the NUL of its C string.
                 value.push(0);
-                stage.set_xattr(path, Xattr { name: XATTR.to_vec(), value })?;
+                stage.set_xattr_at(path, Xattr { name: XATTR.to_vec(), value })?;
             }
             Label::None => {}
             Label::Unknown => unknown.push(path.to_string()),
@@ -87,15 +86,15 @@ fn list(items: &[String]) -> String {
 }
 
 fn restore_at_boot(
-    unlabelled: &[(GuestPath, FileType)],
+    unlabelled: &[(Resolved, FileType)],
     stage: &mut Stage<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), InjectError> {
     // restorecon -R reaches what is in a new directory.
     let directories: Vec<_> = unlabelled.iter().filter(|(_, kind)| *kind == FileType::Directory).collect();
-    let is_inside = |path: &GuestPath| {
+    let is_inside = |path: &Resolved| {
         let below =
-            |dir: &GuestPath| path.as_bytes().strip_prefix(dir.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"));
+            |dir: &Resolved| path.as_bytes().strip_prefix(dir.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"));
         directories.iter().any(|(dir, _)| below(dir))
     };
     let comment = "Added by imgraft to give injected files the right SELinux context";

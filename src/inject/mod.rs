@@ -22,7 +22,7 @@ mod timezone;
 mod testing;
 
 pub use error::InjectError;
-pub use files::{FileOperation, Files};
+pub use files::{FileOperation, Files, PathPattern, Substitution};
 pub use firstboot::{Firstboot, Script};
 pub use hostname::{HostName, Hostname};
 pub use keys::Keys;

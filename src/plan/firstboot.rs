@@ -12,7 +12,7 @@ pub(super) fn scripts(typed: &cli::Inject, order: &[Ordered]) -> Result<Vec<Scri
     let next = |option| match option {
         Ordered::Firstboot => files.next().map(|path| file(path)),
         Ordered::FirstbootCommand => commands.next().map(|command| self::command(command)),
-        Ordered::Upload | Ordered::Write | Ordered::Chown | Ordered::Chmod => None,
+        _ => None,
     };
     order.iter().copied().filter_map(next).collect()
 }

@@ -1,6 +1,6 @@
 //! From an instance document's file, and the options beside it, to the instance.
 
-use super::{items, selector};
+use super::{files, items, selector};
 use crate::cli;
 use crate::config_drive::{
     self, Document, DocumentError, Flavour, Instance, Place, Seed, Spelling, read, read_network,
@@ -170,7 +170,7 @@ fn object(option: &str, path: &Path) -> Result<Map<String, Value>, Failure> {
 }
 
 fn file(typed: &str) -> Result<(String, Content), Failure> {
-    let (source, destination) = items::source_and_destination("--file", typed)?;
+    let (source, destination) = files::source_and_destination("--file", typed)?;
     Ok((destination, Content::open(Path::new(source))?))
 }
 

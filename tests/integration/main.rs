@@ -11,6 +11,7 @@ mod config_drive_readers;
 mod destination;
 mod device;
 mod fat;
+mod files;
 mod flips;
 mod formats;
 mod idempotence;

@@ -1,0 +1,70 @@
+//! The options of the item "files".
+
+use clap::Args;
+
+/// What is done to files of the guest, in the order given.
+#[derive(Debug, Args)]
+pub struct Files {
+    /// Copy a host file into the guest (item "files"; repeatable)
+    ///
+    /// A new file gets the host file's permission bits and the owner of its directory; an existing one keeps its own.
+    /// Directories that are missing are made. A DEST that ends with a slash is the directory that FILE goes into.
+    /// DEST begins after the last colon that a slash follows.
+    ///
+    /// --upload and all options of the item "files" apply in the order given.
+    #[arg(long, value_name = "FILE:DEST")]
+    pub upload: Vec<String>,
+
+    /// Write a text into a file of the guest (item "files"; repeatable)
+    #[arg(long, value_name = "DEST:CONTENT")]
+    pub write: Vec<String>,
+
+    /// Add a line to the end of a file, which is made where it is missing (item "files"; repeatable)
+    ///
+    /// It ends as the file's own lines do. It is added by each run anew.
+    #[arg(long, value_name = "FILE:LINE")]
+    pub append_line: Vec<String>,
+
+    /// Replace in each line of a file: s/REGEX/TEXT/, with the flags g and i (item "files"; repeatable)
+    ///
+    /// The expression is Perl's s///, of which look-around and back references in REGEX are refused. In TEXT $1 or \1 is the
+    /// first group, $& all that matched. Any punctuation mark may stand for the slash.
+    #[arg(long, value_name = "FILE:EXPR")]
+    pub edit: Vec<String>,
+
+    /// Make a directory, and those before it that are missing (item "files"; repeatable)
+    #[arg(long, value_name = "DIR")]
+    pub mkdir: Vec<String>,
+
+    /// Make symbolic links to TARGET, or lead those that are there to it (item "files"; repeatable)
+    #[arg(long, value_name = "TARGET:LINK[:LINK...]")]
+    pub link: Vec<String>,
+
+    /// Remove a file, or a directory with all that is in it (item "files"; repeatable)
+    ///
+    /// A name in PATH may have *, ? and [...], quoted for your shell. What is not there is no error.
+    #[arg(long, value_name = "PATH")]
+    pub delete: Vec<String>,
+
+    /// Make an empty file, or set the time of one that is there (item "files"; repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub touch: Vec<String>,
+
+    /// Empty a file (item "files"; repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub truncate: Vec<String>,
+
+    /// Empty all files below a directory (item "files"; repeatable)
+    #[arg(long, value_name = "DIR")]
+    pub truncate_recursive: Vec<String>,
+
+    /// Change owner and group, by the guest's names or by number (item "files"; repeatable)
+    ///
+    /// USER or GROUP may be empty to keep it.
+    #[arg(long, value_name = "USER:GROUP:PATH")]
+    pub chown: Vec<String>,
+
+    /// Change permission bits, in octal with a leading 0 (item "files"; repeatable)
+    #[arg(long, value_name = "0MODE:PATH")]
+    pub chmod: Vec<String>,
+}

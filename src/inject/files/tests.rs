@@ -1,0 +1,239 @@
+//! What becomes of a guest's files.
+
+use super::*;
+use crate::inject::testing::*;
+
+fn path(path: &str) -> GuestPath {
+    GuestPath::parse(path).unwrap()
+}
+
+fn put(to: &str, text: &str, mode: u16) -> FileOperation {
+    FileOperation::Put { destination: path(to), content: Content::bytes(text.as_bytes()), mode }
+}
+
+fn chown(user: Option<&str>, group: Option<&str>, of: &str) -> FileOperation {
+    FileOperation::Chown { user: user.map(str::to_owned), group: group.map(str::to_owned), path: path(of) }
+}
+
+fn files(operations: Vec<FileOperation>) -> Files {
+    Files { operations, compat: Compat::Imgraft }
+}
+
+#[test]
+fn new_files_belong_where_they_are() {
+    let files = files(vec![put("/home/ann/a/b/f", "x", 0o640), put("/etc/new", "", 0o600), put("/f", "y", 0o4755)]);
+    let fs = inject(&files, phony().build().unwrap());
+    assert_eq!(describe(&fs, "/home/ann/a"), "0755 1000:1001");
+    assert_eq!(describe(&fs, "/home/ann/a/b"), "0755 1000:1001");
+    assert_eq!(describe(&fs, "/home/ann/a/b/f"), "0640 1000:1001");
+    assert_eq!(describe(&fs, "/etc/new"), "0600 0:0");
+    assert_eq!(describe(&fs, "/f"), "4755 0:0");
+    assert_unchanged(&files, &fs);
+}
+
+#[test]
+fn existing_files_keep_what_they_are() {
+    let tree = phony().file("/etc/f", "old").mode(0o604).owner(7, 8).xattr("user.a", "b").build().unwrap();
+    let fs = inject(&files(vec![put("/etc/f", "new", 0o777)]), tree);
+    assert_eq!((describe(&fs, "/etc/f").as_str(), text(&fs, "/etc/f").as_str()), ("0604 7:8", "new"));
+    assert_eq!(xattr(&fs, "/etc/f", "user.a").unwrap(), b"b");
+}
+
+#[test]
+fn operations_apply_in_order() {
+    let files = files(vec![
+        put("/f", "1", 0o644),
+        chown(Some("ann"), Some("staff"), "/f"),
+        FileOperation::Chmod { mode: 0o2755, path: path("/f") },
+        put("/f", "2", 0o600),
+        chown(None, Some("7"), "/f"),
+        chown(Some("4000000000"), None, "/f"),
+    ]);
+    let fs = inject(&files, phony().build().unwrap());
+    assert_eq!((describe(&fs, "/f").as_str(), text(&fs, "/f").as_str()), ("2755 4000000000:7", "2"));
+    assert_unchanged(&files, &fs);
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    let message = |operation| refusal(&files(vec![operation]), phony().build().unwrap());
+    assert_eq!(
+        message(chown(Some("bob"), None, "/etc")),
+        "no user 'bob' in the guest (users of the guest: root, ann, bl\\xf6d)"
+    );
+    assert!(message(chown(Some("4294967295"), None, "/etc")).contains("no user"));
+    assert!(message(chown(None, Some("x"), "/etc")).starts_with("no group 'x' in the guest"));
+    assert_eq!(message(chown(None, None, "/nothing")), "/nothing: no such file in the guest");
+    assert_eq!(message(put("/etc", "", 0)), "/etc: a directory in the guest (name the file in it)");
+    assert!(message(put("/etc/passwd/x", "", 0)).contains("not a directory"));
+    assert!(message(put("/", "", 0)).starts_with("/: a directory"));
+}
+
+#[test]
+fn links_are_followed_inside_the_guest() {
+    let tree = phony().symlink("/etc/link", "../../../srv/deep/file").symlink("/out", "/home/ann").build().unwrap();
+    let fs = inject(&files(vec![put("/out/x", "", 0o600)]), tree.clone());
+    assert_eq!(describe(&fs, "/home/ann/x"), "0600 1000:1001");
+    assert!(refusal(&files(vec![put("/etc/link", "", 0o600)]), tree).contains("/srv/deep: no such directory"));
+}
+
+#[test]
+fn nova_keeps_others_out_of_the_innermost_directory() {
+    let operations = vec![put("/path/to/not/exists", "contents", 0o600), put("/home/ann/d/f", "", 0)];
+    let fs = inject(&Files { operations, compat: Compat::Nova }, phony().build().unwrap());
+    for (path, expected) in [
+        ("/path", "0755 0:0"),
+        ("/path/to", "0755 0:0"),
+        ("/path/to/not", "0744 0:0"),
+        ("/path/to/not/exists", "0644 0:0"),
+        ("/home/ann", "0755 1000:1001"),
+        ("/home/ann/d", "0744 0:0"),
+        ("/home/ann/d/f", "0644 0:0"),
+    ] {
+        assert_eq!(describe(&fs, path), expected, "{path}");
+    }
+}
+
+fn delete(pattern: &str) -> FileOperation {
+    FileOperation::Delete { pattern: PathPattern::new(path(pattern)).unwrap() }
+}
+
+fn append(to: &str, line: &str) -> FileOperation {
+    FileOperation::AppendLine { path: path(to), line: line.to_owned() }
+}
+
+fn edit(of: &str, expression: &str) -> FileOperation {
+    FileOperation::Edit { path: path(of), substitution: Substitution::parse(expression).unwrap() }
+}
+
+fn link(target: &str, at: &str) -> FileOperation {
+    FileOperation::Link { target: target.to_owned(), path: path(at) }
+}
+
+#[test]
+fn lines_end_as_those_of_the_file_do() {
+    let tree =
+        phony().file("/etc/dos", "a\r\nb").file("/etc/open", "a").mode(0o600).file("/etc/empty", "").build().unwrap();
+    let append = |to| append(to, "x y");
+    let fs = inject(
+        &files(vec![append("/etc/dos"), append("/etc/open"), append("/etc/empty"), append("/new/f"), append("/new/f")]),
+        tree,
+    );
+    assert_eq!(text(&fs, "/etc/dos"), "a\r\nb\r\nx y\r\n");
+    assert_eq!((text(&fs, "/etc/open"), describe(&fs, "/etc/open")), ("a\nx y\n".to_owned(), "0600 0:0".to_owned()));
+    assert_eq!(text(&fs, "/etc/empty"), "x y\n");
+    assert_eq!((text(&fs, "/new/f"), describe(&fs, "/new/f")), ("x y\nx y\n".to_owned(), "0644 0:0".to_owned()));
+}
+
+#[test]
+fn an_edit_that_fits_nothing_is_noted() {
+    let tree = || phony().file("/etc/f", "Port 22\n").mode(0o640).owner(3, 4).build().unwrap();
+    let operation = files(vec![edit("/etc/f", "s/22$/2222/"), edit("/etc/f", "s/nothing/x/")]);
+    assert_eq!(notes(&operation, &tree()), "/etc/f: nothing in it matches the expression");
+    let fs = inject(&operation, tree());
+    assert_eq!((text(&fs, "/etc/f"), describe(&fs, "/etc/f")), ("Port 2222\n".to_owned(), "0640 3:4".to_owned()));
+    let message = |of| refusal(&files(vec![edit(of, "s/a/b/")]), tree());
+    assert_eq!(message("/none"), "/none: no such file in the guest");
+    assert!(message("/etc").starts_with("/etc: a directory"));
+}
+
+#[test]
+fn directories_and_links_are_made() {
+    let operations = vec![
+        FileOperation::MakeDirectory { path: path("/home/ann/a/b") },
+        FileOperation::MakeDirectory { path: path("/etc") },
+        link("b", "/home/ann/a/l"),
+        link("../passwd", "/etc/group"),
+        link("passwd", "/etc/group"),
+    ];
+    let fs = inject(&files(operations), phony().build().unwrap());
+    assert_eq!(describe(&fs, "/home/ann/a"), "0755 1000:1001");
+    assert_eq!(describe(&fs, "/home/ann/a/l"), "0755 1000:1001", "what it leads to");
+    assert_eq!(bytes(&fs, "/etc/group"), PASSWD);
+    let message = |operation| refusal(&files(vec![operation]), phony().build().unwrap());
+    assert_eq!(
+        message(link("x", "/etc")),
+        "/etc: a directory is where the link is to be (--delete /etc before it, or name the link in it)"
+    );
+    assert!(message(link("x", "/no/where")).contains("/no: no such directory"));
+    assert!(message(FileOperation::MakeDirectory { path: path("/etc/passwd/x") }).contains("not a directory"));
+}
+
+#[test]
+fn what_a_pattern_means_is_removed_with_all_in_it() {
+    let tree = || {
+        phony()
+            .file("/srv/a1/deep/f", "x")
+            .file("/srv/a2", "x")
+            .file("/srv/b", "x")
+            .file("/srv/.a3", "x")
+            .file("/var/x/log.1", "x")
+            .file("/var/y/log.22", "x")
+            .file("/var/log.3", "x")
+            .symlink("/srv/a4", "/home/ann")
+            .file("/home/ann/kept", "x")
+            .build()
+            .unwrap()
+    };
+    let all = files(vec![delete("/srv/a*"), delete("/var/[!z]/log.?"), delete("/none"), delete("/none*/x")]);
+    let fs = inject(&all, tree());
+    for (path, stays) in [
+        ("/srv/a1", false),
+        ("/srv/a2", false),
+        ("/srv/a4", false),
+        ("/srv/b", true),
+        ("/srv/.a3", true),
+        ("/var/x/log.1", false),
+        ("/var/y/log.22", true),
+        ("/var/log.3", true),
+        ("/home/ann/kept", true),
+    ] {
+        assert_eq!(exists(&fs, path), stays, "{path}");
+    }
+    assert_unchanged(&all, &fs);
+    // What this run has made is there for it.
+    let fs = inject(&files(vec![put("/srv/a1/new", "", 0o644), delete("/srv"), put("/srv/x", "1", 0o600)]), tree());
+    assert_eq!((exists(&fs, "/srv/a1"), text(&fs, "/srv/x")), (false, "1".to_owned()));
+    assert!(refusal(&files(vec![delete("/")]), tree()).contains("root"));
+    assert!(PathPattern::new(path("/a[")).is_err());
+}
+
+#[test]
+fn files_are_emptied_and_touched() {
+    let now = imgraft_vfs::fs::Timestamp { seconds: 1_700_000_000, nanoseconds: 5 };
+    let tree = || {
+        phony()
+            .file("/var/log/a", "x")
+            .mode(0o640)
+            .owner(1, 2)
+            .file("/var/log/d/b", "y")
+            .symlink("/var/log/l", "/etc/passwd")
+            .build()
+            .unwrap()
+    };
+    let touch = |at| FileOperation::Touch { path: path(at), now };
+    let below = |at| FileOperation::TruncateBelow { path: path(at) };
+    let operation = files(vec![below("/var/log"), touch("/etc/group"), touch("/home/ann/new")]);
+    let fs = inject(&operation, tree());
+    assert_eq!((text(&fs, "/var/log/a"), describe(&fs, "/var/log/a")), (String::new(), "0640 1:2".to_owned()));
+    assert_eq!((text(&fs, "/var/log/d/b"), bytes(&fs, "/etc/passwd")), (String::new(), PASSWD.to_vec()));
+    assert_eq!(describe(&fs, "/home/ann/new"), "0644 1000:1001");
+    let times = stage(&files(vec![touch("/etc/group")]), &tree()).unwrap().1;
+    assert_eq!(times[0].after.as_ref().unwrap().metadata.mtime, now);
+    let truncate = |at| FileOperation::Truncate { path: path(at) };
+    assert_eq!(text(&inject(&files(vec![truncate("/etc/group")]), tree()), "/etc/group"), "");
+    let message = |operation| refusal(&files(vec![operation]), tree());
+    assert_eq!(message(truncate("/none")), "/none: no such file in the guest");
+    assert_eq!(message(below("/none")), "/none: no such file in the guest");
+    assert!(message(truncate("/etc")).contains("not a regular file"));
+}
+
+#[test]
+fn a_link_has_the_label_of_its_own_place() {
+    let fs = inject(&files(vec![link("/root", "/etc/way")]), fedora().build().unwrap());
+    assert_eq!(label(&fs, "/root"), None);
+    let at = imgraft_vfs::resolve::resolve(&fs, &path("/etc/way"), imgraft_vfs::resolve::Follow::ExcludeLast).unwrap();
+    let labels = imgraft_vfs::fs::GuestFs::xattrs(&fs, &at).unwrap();
+    assert_eq!(labels.len(), 1);
+    assert_eq!(labels[0].value, b"system_u:object_r:etc_t:s0\0");
+}

@@ -1,0 +1,238 @@
+//! What is to be done to files of the guest.
+
+use crate::cli::{self, Ordered};
+use crate::failure::Failure;
+use crate::inject::{FileOperation, PathPattern, Substitution};
+use imgraft_vfs::fs::{Content, Timestamp};
+use imgraft_vfs::path::GuestPath;
+use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+/// What makes operations of a text that was typed.
+type Reader<'a> = &'a dyn Fn(&str) -> Result<Vec<FileOperation>, Failure>;
+
+/// The operations in the order of the command line. `now` is the time of this run's changes.
+pub(super) fn operations(
+    typed: &cli::Inject,
+    order: &[Ordered],
+    now: Timestamp,
+) -> Result<Vec<FileOperation>, Failure> {
+    let result = typed.output.as_deref().or(typed.overlay.as_deref());
+    let files = &typed.files;
+    let mut taken = BTreeMap::new();
+    let mut operations = Vec::new();
+    for option in order.iter().copied() {
+        let (texts, read): (&[String], Reader<'_>) = match option {
+            Ordered::Upload => (&files.upload, &|typed| one(upload(typed, result))),
+            Ordered::Write => (&files.write, &|typed| one(write(typed))),
+            Ordered::AppendLine => (&files.append_line, &|typed| one(append_line(typed))),
+            Ordered::Edit => (&files.edit, &|typed| one(edit(typed))),
+            Ordered::Mkdir => (&files.mkdir, &|typed| one(at(typed).map(|path| FileOperation::MakeDirectory { path }))),
+            Ordered::Link => (&files.link, &links),
+            Ordered::Delete => (&files.delete, &|typed| one(delete(typed))),
+            Ordered::Touch => (&files.touch, &|typed| one(at(typed).map(|path| FileOperation::Touch { path, now }))),
+            Ordered::Truncate => {
+                (&files.truncate, &|typed| one(at(typed).map(|path| FileOperation::Truncate { path })))
+            }
+            Ordered::TruncateRecursive => {
+                (&files.truncate_recursive, &|typed| one(at(typed).map(|path| FileOperation::TruncateBelow { path })))
+            }
+            Ordered::Chown => (&files.chown, &|typed| one(chown(typed))),
+            Ordered::Chmod => (&files.chmod, &|typed| one(chmod(typed))),
+            Ordered::Firstboot | Ordered::FirstbootCommand => continue,
+        };
+        // The first time an option stands there, its first value is meant.
+        let next: &mut usize = taken.entry(option).or_default();
+        if let Some(typed) = texts.get(*next) {
+            operations.extend(read(typed)?);
+        }
+        *next += 1;
+    }
+    Ok(operations)
+}
+
+fn one(operation: Result<FileOperation, Failure>) -> Result<Vec<FileOperation>, Failure> {
+    operation.map(|operation| vec![operation])
+}
+
+fn at(typed: &str) -> Result<GuestPath, Failure> {
+    Ok(GuestPath::parse(typed)?)
+}
+
+fn append_line(typed: &str) -> Result<FileOperation, Failure> {
+    // The typed text is not repeated: the line may be a secret.
+    let (path, line) = typed.split_once(':').ok_or_else(|| Failure::usage("--append-line: not FILE:LINE"))?;
+    if line.contains('\n') {
+        return Err(Failure::usage(format!("--append-line {path}: more than one line"))
+            .with_hint("give the option once for each line"));
+    }
+    Ok(FileOperation::AppendLine { path: at(path)?, line: line.to_owned() })
+}
+
+fn edit(typed: &str) -> Result<FileOperation, Failure> {
+    let (path, expression) = typed.split_once(':').ok_or_else(|| Failure::usage("--edit: not FILE:EXPR"))?;
+    let substitution = Substitution::parse(expression).map_err(|reason| {
+        Failure::usage(format!("--edit {path}: {reason}"))
+            .with_hint("no Perl runs here: imgraft cat IMAGE FILE, edit what it prints, and --upload that")
+    })?;
+    Ok(FileOperation::Edit { path: at(path)?, substitution })
+}
+
+fn links(typed: &str) -> Result<Vec<FileOperation>, Failure> {
+    let usage = || Failure::usage(format!("--link {typed}: not TARGET:LINK[:LINK...]"));
+    let (target, links) = typed.split_once(':').filter(|(target, _)| !target.is_empty()).ok_or_else(usage)?;
+    links.split(':').map(|path| Ok(FileOperation::Link { target: target.to_owned(), path: at(path)? })).collect()
+}
+
+fn delete(typed: &str) -> Result<FileOperation, Failure> {
+    let pattern = PathPattern::new(at(typed)?)
+        .map_err(|reason| Failure::usage(format!("--delete {typed}: not a pattern: {reason}")))?;
+    Ok(FileOperation::Delete { pattern })
+}
+
+fn upload(typed: &str, result: Option<&Path>) -> Result<FileOperation, Failure> {
+    let (file, destination) = source_and_destination("--upload", typed)?;
+    if let Some(result) = result.filter(|result| is_same_file(result, Path::new(file))) {
+        return Err(Failure::usage(format!("--upload {file}: the result would replace it ({})", result.display()))
+            .with_hint("give the result another name"));
+    }
+    let (content, metadata) = Content::open_with_metadata(Path::new(file))?;
+    // Set-user-ID and the like are not carried into a guest unasked; --chmod sets them.
+    let mode = (metadata.permissions().mode() & 0o777) as u16;
+    Ok(FileOperation::Put { destination: GuestPath::parse(destination)?, content, mode })
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    identity(a).is_some_and(|a| Some(a) == identity(b))
+}
+
+/// A file of the host, and where it goes in the guest.
+pub(super) fn source_and_destination<'a>(option: &str, typed: &'a str) -> Result<(&'a str, String), Failure> {
+    // The last colon that is followed by a slash: host names with colons stay whole.
+    typed
+        .rfind(":/")
+        .map(|colon| (&typed[..colon], &typed[colon + 1..]))
+        .filter(|(file, _)| !file.is_empty())
+        .map(|(file, destination)| (file, file_destination(file, destination)))
+        .ok_or_else(|| Failure::usage(format!("{option} {typed}: not FILE:DEST with an absolute DEST")))
+}
+
+/// A destination that ends with a slash is the directory that the file goes into, as for cp(1).
+fn file_destination(file: &str, destination: &str) -> String {
+    match Path::new(file).file_name().and_then(|name| name.to_str()) {
+        Some(name) if destination.ends_with('/') => format!("{destination}{name}"),
+        _ => destination.to_owned(),
+    }
+}
+
+fn write(typed: &str) -> Result<FileOperation, Failure> {
+    // The typed text is not repeated: the content may be a secret.
+    let (destination, content) = typed.split_once(':').ok_or_else(|| Failure::usage("--write: not DEST:CONTENT"))?;
+    Ok(FileOperation::Put {
+        destination: GuestPath::parse(destination)?,
+        content: Content::bytes(content.as_bytes()),
+        mode: 0o644,
+    })
+}
+
+fn chown(typed: &str) -> Result<FileOperation, Failure> {
+    let mut parts = typed.splitn(3, ':');
+    let (Some(user), Some(group), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+        return Err(Failure::usage(format!("--chown {typed}: not USER:GROUP:PATH")));
+    };
+    let named = |name: &str| if name.is_empty() { None } else { Some(name.to_owned()) };
+    if user.is_empty() && group.is_empty() {
+        return Err(Failure::usage(format!("--chown {typed}: neither user nor group given")));
+    }
+    Ok(FileOperation::Chown { user: named(user), group: named(group), path: GuestPath::parse(path)? })
+}
+
+fn chmod(typed: &str) -> Result<FileOperation, Failure> {
+    let usage = |reason: &str| Failure::usage(format!("--chmod {typed}: {reason}"));
+    let (digits, path) = typed.split_once(':').ok_or_else(|| usage("not 0MODE:PATH"))?;
+    if !digits.starts_with('0') {
+        return Err(usage("the mode must begin with 0")
+            .with_hint("virt-customize reads a mode without it as decimal; write 0644 for rw-r--r--"));
+    }
+    let mode = u16::from_str_radix(digits, 8)
+        .ok()
+        .filter(|mode| *mode <= 0o7777)
+        .ok_or_else(|| usage("the mode is not octal, at most 07777"))?;
+    Ok(FileOperation::Chmod { mode, path: GuestPath::parse(path)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Exit;
+
+    #[test]
+    fn modes_are_octal_and_say_so() {
+        assert!(matches!(chmod("0640:/a").unwrap(), FileOperation::Chmod { mode: 0o640, .. }));
+        for typed in ["640:/a", "08:/a", "010000:/a", "0640", "0640:a"] {
+            assert!(chmod(typed).is_err(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn owners_may_be_partial() {
+        assert!(matches!(chown("www:data:/a").unwrap(), FileOperation::Chown { user: Some(_), group: Some(_), .. }));
+        assert!(matches!(chown(":0:/a").unwrap(), FileOperation::Chown { user: None, group: Some(_), .. }));
+        for typed in ["::/a", "a:b", "a:b:c"] {
+            assert!(chown(typed).is_err(), "{typed}");
+        }
+    }
+
+    #[test]
+    fn a_destination_with_a_slash_is_a_directory() {
+        assert_eq!(file_destination("a/b.conf", "/etc/"), "/etc/b.conf");
+        assert_eq!(file_destination("a/b.conf", "/etc/c"), "/etc/c");
+    }
+
+    #[test]
+    fn a_directory_is_no_file() {
+        let failure = upload("/:/etc/x", None).unwrap_err();
+        assert!(failure.message.contains("a directory"), "{}", failure.message);
+        assert!(failure.hints.join("").contains("each file"), "{:?}", failure.hints);
+    }
+
+    #[test]
+    fn in_the_order_typed() {
+        use clap::{CommandFactory, FromArgMatches};
+        let words = "imgraft inject x --mkdir /b --touch /c --mkdir /a --link t:/l:/m --delete /d* --append-line /e:f:g \
+                     --edit /h:s/a:b/c/ --truncate /i --truncate-recursive /j --write /k:";
+        let matches = cli::Cli::command().get_matches_from(words.split_whitespace());
+        let order = cli::order(matches.subcommand_matches("inject").unwrap());
+        let cli::Command::Inject(typed) = cli::Cli::from_arg_matches(&matches).unwrap().command else { panic!() };
+        let now = Timestamp { seconds: 7, nanoseconds: 0 };
+        let operations = operations(&typed, &order, now).unwrap();
+        let path = |path: &str| GuestPath::parse(path).unwrap();
+        assert!(matches!(&operations[..], [
+            FileOperation::MakeDirectory { path: b },
+            FileOperation::Touch { now: time, .. },
+            FileOperation::MakeDirectory { path: a },
+            FileOperation::Link { target, path: l },
+            FileOperation::Link { path: m, .. },
+            FileOperation::Delete { .. },
+            FileOperation::AppendLine { line, .. },
+            FileOperation::Edit { .. },
+            FileOperation::Truncate { .. },
+            FileOperation::TruncateBelow { .. },
+            FileOperation::Put { .. },
+        ] if (b, a, l, m) == (&path("/b"), &path("/a"), &path("/l"), &path("/m")) && *time == now && target == "t" && line == "f:g"));
+    }
+
+    #[test]
+    fn what_is_no_operation() {
+        for refused in
+            [append_line("/a"), append_line("/a:b\nc"), edit("/a"), edit("/a:y/a/b/"), delete("a"), delete("/[")]
+        {
+            assert_eq!(refused.unwrap_err().exit, Exit::Usage);
+        }
+        for typed in ["t", ":/l", "t:", "t:l"] {
+            assert!(links(typed).is_err(), "{typed}");
+        }
+    }
+}
