@@ -8,6 +8,7 @@ use crate::error::ErrorKind;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -15,6 +16,9 @@ fn losetup(words: &[&str]) -> Option<Output> {
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     Command::new("losetup").args(words).env("PATH", path).output().ok()
 }
+
+/// Held by each test: who asks for a free loop device takes hold, for a moment, of one that another test uses.
+static ALONE: Mutex<()> = Mutex::new(());
 
 /// A loop device, until it is dropped.
 struct Loop(PathBuf);
@@ -38,9 +42,12 @@ impl Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        // udev may still look at it.
+        let backing = Path::new("/sys/block").join(self.0.file_name().unwrap()).join("loop/backing_file");
+        let file = fs::read(&backing).unwrap_or_default();
+        // Somebody may still look at it, and then it goes when he is done.
         for _ in 0..100 {
-            if losetup(&["-d", text(&self.0)]).is_some_and(|output| output.status.success()) {
+            let detached = losetup(&["-d", text(&self.0)]).is_some_and(|output| output.status.success());
+            if detached && fs::read(&backing).map_or(true, |now| now != file) {
                 return;
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -48,14 +55,21 @@ impl Drop for Loop {
     }
 }
 
+/// The directory of a test that has the loop devices for itself.
+struct Dir {
+    dir: TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
 /// A file, and a state directory for journals that have no place beside it.
-fn file() -> (TempDir, PathBuf, Vec<u8>, StateDir) {
+fn file() -> (Dir, PathBuf, Vec<u8>, StateDir) {
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let dir = tempfile::tempdir().unwrap();
     let image = dir.path().join("disk.img");
     let old: Vec<u8> = (0..SIZE as u32).map(|i| (i / 512 + i) as u8).collect();
     fs::write(&image, &old).unwrap();
     let state = StateDir { chosen: None, usual: Some(dir.path().join("state")) };
-    (dir, image, old, state)
+    (Dir { dir, _alone: alone }, image, old, state)
 }
 
 /// The beginning of the commit, as a run that was killed leaves it.
@@ -100,7 +114,7 @@ fn a_part_of_a_file_and_all_of_it_see_each_other_s_journals() {
     let (dir, image, old, state) = file();
     let part = ["-o", "4096", "--sizelimit", "65536"];
     let chosen = StateDir { chosen: state.usual.clone(), usual: None };
-    let beside = StateDir { chosen: Some(dir.path().to_path_buf()), usual: None };
+    let beside = StateDir { chosen: Some(dir.dir.path().to_path_buf()), usual: None };
     for state in [&state, &chosen, &beside] {
         let run = {
             let Some(attached) = Loop::new(&image, &part) else { return };
@@ -176,7 +190,7 @@ fn a_part_is_known_when_its_file_has_another_name() {
             }
             run
         };
-        let second = dir.path().join("second");
+        let second = dir.dir.path().join("second");
         fs::rename(&image, &second).unwrap();
         let attached = Loop::new(&second, &part).unwrap();
         let error = Transaction::begin_with(&attached.0, Access::Read, &state).unwrap_err();
