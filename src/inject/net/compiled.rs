@@ -35,8 +35,9 @@ impl Net {
         if renderer == Renderer::CloudInit {
             return cloud_init::step_in(guest, stage, outcome);
         }
-        if matches!(renderer, Renderer::Ifupdown(_)) && !guest.network.ifup.dns {
-            resolver(config, stage, outcome)?;
+        let is_resolver_ours = matches!(renderer, Renderer::Ifupdown(_)) && !guest.network.ifup.dns;
+        if !is_resolver_ours || !resolver(config, stage, outcome)? {
+            rivals::resolver(stage, outcome)?;
         }
         cloud_init::stand_aside(guest, stage, outcome)
     }
@@ -95,11 +96,13 @@ fn check_parts(config: &Config, renderer: Renderer, guest: &Guest) -> Result<(),
     Ok(())
 }
 
+/// Where a resolver looks for its servers.
+pub(super) const RESOLVER: &str = "/etc/resolv.conf";
 /// The most name servers that a resolver asks (resolv.conf(5), `MAXNS`).
 const SERVERS_MAX: usize = 3;
 
-/// Puts the name servers into resolv.conf(5), where no other program takes them from the configuration.
-fn resolver(config: &Config, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+/// Puts the name servers into resolv.conf(5), where no other program takes them from the configuration; gives whether there are any.
+fn resolver(config: &Config, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<bool, InjectError> {
     let mut servers: Vec<String> = Vec::new();
     let mut search: Vec<&str> = Vec::new();
     for dns in config.links.iter().map(|link| &link.dns) {
@@ -115,14 +118,14 @@ fn resolver(config: &Config, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Re
         }
     }
     if servers.is_empty() && search.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
-    let path = GuestPath::parse("/etc/resolv.conf")?;
+    let path = GuestPath::parse(RESOLVER)?;
     if stage.symlink_metadata(&path)?.is_some_and(|metadata| metadata.file_type != FileType::Regular) {
         outcome
             .notes
             .push(format!("{path}: a link, left alone; nothing in the guest takes the name servers from ifupdown"));
-        return Ok(());
+        return Ok(true);
     }
     if servers.len() > SERVERS_MAX {
         outcome
@@ -136,5 +139,5 @@ fn resolver(config: &Config, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Re
     servers.iter().take(SERVERS_MAX).for_each(|server| text += &format!("nameserver {server}\n"));
     put(&path, 0o644, text.as_bytes(), stage, outcome)?;
     outcome.notes.push(format!("{path}: the name servers, as nothing in the guest takes them from ifupdown"));
-    Ok(())
+    Ok(true)
 }

@@ -1,5 +1,6 @@
 //! What else a guest has for the same program, and what becomes of it.
 
+use super::compiled::RESOLVER;
 use super::put;
 use crate::config_drive::{Spelling, value};
 use crate::inject::staging::is_fatal;
@@ -95,6 +96,18 @@ pub(super) fn forget(new: &[&str], stage: &mut Stage<'_>, outcome: &mut Outcome)
             put(&at, 0o644, LOOPBACK, stage, outcome)?;
             outcome.notes.push(format!("{INTERFACES}: only the loopback device is left, an earlier run had made it"));
         }
+    }
+    Ok(())
+}
+
+/// Says so where an earlier run has left its name servers. What the guest had before is not known, and some need a file.
+pub(super) fn resolver(stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+    let at = GuestPath::parse(RESOLVER)?;
+    if file_type(&at, stage)? == Some(FileType::Regular) && read(&at, stage)?.is_some_and(|text| text.starts_with(OURS))
+    {
+        outcome
+            .notes
+            .push(format!("{RESOLVER}: not changed, an earlier run had made it, with the name servers of then"));
     }
     Ok(())
 }

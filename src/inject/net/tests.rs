@@ -447,6 +447,12 @@ mod compiled {
         let fs = inject(&described(STATIC), ifupdown(phony()).build().unwrap());
         assert_eq!(text(&fs, "/etc/resolv.conf"), resolv);
         assert_unchanged(&described(STATIC), &fs);
+        // They stay, and that is said.
+        let later = "{version: 2, ethernets: {eth0: {dhcp4: true}}}";
+        let stale = "/etc/resolv.conf: not changed, an earlier run had made it";
+        let other = chosen(STATIC, Choice::Stack(NetworkStack::Networkd));
+        assert!(notes(&described(later), &fs).contains(stale) && notes(&other, &fs).contains(stale));
+        assert!(!notes(&described(STATIC), &fs).contains(stale));
         let taken = ifupdown(phony()).file("/usr/sbin/resolvconf", "").build().unwrap();
         assert!(!exists(&inject(&described(STATIC), taken), "/etc/resolv.conf"));
         let link = ifupdown(phony()).symlink("/etc/resolv.conf", "/run/x/resolv.conf").build().unwrap();
