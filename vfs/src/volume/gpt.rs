@@ -92,6 +92,8 @@ pub(super) fn read(disk: &dyn BlockDevice, protected: u32) -> Result<Gpt> {
 /// A table whose primary copy is whole; the backup is looked at for the notes only.
 fn primary(sectors: Sectors<'_>, header: &Header, entries: &[u8]) -> Result<Gpt> {
     let volumes = sectors.volumes(header, entries)?;
+    let backup: Vec<u64> = sectors.offset(header.alternate_lba).into_iter().collect();
+    layout::check_apart(&volumes, &backup, sectors.size, "the backup GPT")?;
     let mut notes = Vec::new();
     if sectors.last().is_some_and(|last| header.alternate_lba < last) {
         notes.push("the disk is larger than its GPT knows".to_owned());

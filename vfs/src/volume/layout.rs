@@ -42,6 +42,20 @@ pub(super) fn check_inside(volumes: &[VolumeInfo], size: u64) -> Result<()> {
     }
 }
 
+/// Refuses partitions that lie over a sector of the table itself, of `size` bytes at one of `places`; `Corrupt`, with the number.
+///
+/// Who writes to such a partition destroys the table.
+pub(super) fn check_apart(volumes: &[VolumeInfo], places: &[u64], size: u32, what: &str) -> Result<()> {
+    for place in places {
+        let end = place.saturating_add(u64::from(size));
+        if let Some(volume) = volumes.iter().find(|volume| volume.start < end && *place < volume.end()) {
+            let message = format!("partition {} lies over {what}", number(volume.index));
+            return Err(Error::corrupt(Layer::Volume, message).with_offset(*place));
+        }
+    }
+    Ok(())
+}
+
 fn number(index: Option<std::num::NonZeroU32>) -> u32 {
     index.map_or(0, std::num::NonZeroU32::get)
 }

@@ -124,12 +124,15 @@ impl BootRecord {
         layout::check_disjoint(&all)?;
 
         let mut next = FIRST_LOGICAL;
+        let mut records = Vec::new();
         for container in &containers {
-            let mut chain = Chain { record: self, disk, sector_size, container, next };
+            let mut chain = Chain { record: self, disk, sector_size, container, next, seen: Vec::new() };
             volumes.append(&mut chain.logical(&mut notes)?);
             next = chain.next;
+            records.append(&mut chain.seen);
         }
         layout::check_disjoint(&volumes)?;
+        layout::check_apart(&volumes, &records, sector_size, "the boot record of a logical partition")?;
         Ok(Partitions { volumes, notes })
     }
 
@@ -161,30 +164,31 @@ struct Chain<'a> {
     container: &'a VolumeInfo,
     /// The number of the next logical partition.
     next: u32,
+    /// Where its records lie.
+    seen: Vec<u64>,
 }
 
 impl Chain<'_> {
     /// Follows the chain: each record has a partition counted from itself and a link counted from the container.
     fn logical(&mut self, notes: &mut Vec<String>) -> Result<Vec<VolumeInfo>> {
         let mut volumes = Vec::new();
-        let mut seen = Vec::new();
         let mut at = self.container.start;
         loop {
-            if seen.contains(&at) {
+            if self.seen.contains(&at) {
                 return Err(self.corrupt("runs in a circle", at));
             }
-            if seen.len() >= MAX_CHAIN {
+            if self.seen.len() >= MAX_CHAIN {
                 return Err(self.corrupt(&format!("is longer than {MAX_CHAIN}"), at));
             }
             let Some(record) = BootRecord::read(self.disk, at)? else {
-                if seen.is_empty() {
+                if self.seen.is_empty() {
                     // Some tools leave an empty extended partition unwritten; the kernel takes it as empty too.
                     notes.push(format!("extended partition {} has no boot record", self.number()));
                     return Ok(volumes);
                 }
                 return Err(self.corrupt("leads to a sector that is no boot record", at));
             };
-            seen.push(at);
+            self.seen.push(at);
             for entry in record.entries.iter().filter(|entry| entry.is_used() && !entry.is_extended()) {
                 let volume = self.record.volume(self.next, entry, at, self.sector_size);
                 if entry.start == 0 || volume.end() > self.container.end() {

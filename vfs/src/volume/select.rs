@@ -39,8 +39,21 @@ pub fn select_through(
     let look = Look { access, mode, is_root };
     let (volume, survey, opened) =
         Choice { selector, keys, purpose: Purpose::Filesystem }.make(disk, &look.opener())?;
+    if let (Mode::ReadWrite { .. }, Some(suspended)) = (mode, survey.suspended()) {
+        return Err(asleep(suspended));
+    }
     let opened = opened.map_or_else(|| access.open(&volume, raw_image, mode), Ok)?;
     Ok(Chosen { info: volume.info, opened, survey })
+}
+
+/// The error of a guest that goes on with what it knows of its filesystems, whatever becomes of them meanwhile.
+fn asleep(suspended: &VolumeInfo) -> Error {
+    let name = suspended.name();
+    let message =
+        format!("the guest is suspended to disk (its memory is in volume {name}), and has its filesystems in use");
+    Error::new(ErrorKind::InUse, Layer::Volume, message).with_hint(format!(
+        "start the guest and shut it down; or give up what it had in memory, by mkswap on volume {name}"
+    ))
 }
 
 /// A chosen volume, open, and the volumes that it was chosen from.

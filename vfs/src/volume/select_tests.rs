@@ -27,6 +27,7 @@ enum Part {
     Xfs,
     Luks,
     Swap,
+    Suspended,
     Nothing,
 }
 
@@ -57,6 +58,7 @@ fn fill(volume: &mut [u8], part: &Part) {
         Part::Xfs => volume[..8].copy_from_slice(b"XFSB\0\0\x10\0"),
         Part::Luks => volume[..8].copy_from_slice(b"LUKS\xba\xbe\0\x01"),
         Part::Swap => volume[4086..4096].copy_from_slice(b"SWAPSPACE2"),
+        Part::Suspended => volume[4086..4096].copy_from_slice(b"S1SUSPEND\0"),
         Part::Nothing => {}
     }
 }
@@ -117,6 +119,22 @@ impl Attach for Kernel {
         self.0.lock().unwrap().push(request.mode);
         Ok(Attached { fs: Box::new(MemFs::new()), kernel: "Linux".to_owned(), subvolume: None })
     }
+}
+
+/// What a guest that sleeps knows of its filesystems is older than what would be written.
+#[test]
+fn a_suspended_guest_is_in_use() {
+    let now = Timestamp { seconds: 1, nanoseconds: 0 };
+    let select = |part: Part, mode: Mode| {
+        let access = Access::new(kernel::Choice::Auto, vec![Arc::new(Kernel::default()) as Arc<dyn Attach>]);
+        let disk = disk(&[Part::Xfs, part]);
+        select_through(&disk, &Selector::Auto, &Keys::default(), &access, (None, mode), &|_| Ok(true)).map(drop)
+    };
+    assert!(select(Part::Swap, Mode::ReadWrite { now }).is_ok());
+    assert!(select(Part::Suspended, Mode::ReadOnly).is_ok());
+    let refused = select(Part::Suspended, Mode::ReadWrite { now }).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InUse);
+    assert!(refused.to_string().contains("suspended to disk (its memory is in volume 2)"), "{refused}");
 }
 
 #[test]

@@ -143,6 +143,12 @@ impl Survey {
         info
     }
 
+    /// The volume that holds the memory of a suspended guest, where one is known to.
+    pub fn suspended(&self) -> Option<&VolumeInfo> {
+        let is_one = |info: &&VolumeInfo| info.signature.as_ref().is_some_and(|found| found.name == probe::SUSPENDED);
+        self.volumes.iter().map(|info| self.inside(info)).find(is_one)
+    }
+
     /// Why what is in a LUKS volume is not known; `None` where it is, or where it is no LUKS volume.
     pub fn locked(&self, info: &VolumeInfo) -> Option<Error> {
         let lock = self.locks.iter().find(|lock| lock.volume.is_same(info))?;

@@ -114,6 +114,20 @@ fn gpt_partitions_out_of_range_are_refused_by_number() {
     }
 }
 
+#[test]
+fn a_gpt_partition_over_the_backup_is_refused() {
+    for last_usable in [4094, 4095] {
+        let mut gpt = Gpt::new().partition(2, 4000, last_usable);
+        gpt.last_usable = last_usable;
+        let disk = gpt.seal();
+        match last_usable {
+            4095 => assert!(refused(&disk).starts_with("partition 2 lies over the backup GPT")),
+            // The header is beside it, and has to be of use for itself.
+            _ => assert!(listed(&disk).unwrap().notes[0].starts_with("the backup GPT is damaged")),
+        }
+    }
+}
+
 type Bend = fn(&mut Gpt);
 
 #[test]
@@ -220,6 +234,10 @@ fn mbr_partitions_that_cannot_be_are_refused_by_number() {
         (
             &[(0, 0, 0x05, 100, 100), (100, 0, 0x83, 1, 50), (100, 1, 0x05, 20, 9), (120, 0, 0x83, 1, 9)],
             "partitions 5 and 6 overlap",
+        ),
+        (
+            &[(0, 0, 0x05, 100, 100), (100, 0, 0x83, 1, 50), (100, 1, 0x05, 20, 9), (120, 0, 0x83, 40, 9)],
+            "partition 5 lies over the boot record of a logical partition",
         ),
     ] {
         let found = refused(&mbr(entries));

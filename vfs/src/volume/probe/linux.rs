@@ -1,6 +1,6 @@
 //! Filesystems that a Linux guest makes, and swap.
 
-use super::{Source, signature};
+use super::{SUSPENDED, Source, signature};
 use crate::error::Result;
 use crate::field::{array, has, le16, le32, text, text16, uuid};
 use crate::volume::Signature;
@@ -108,9 +108,9 @@ pub(super) fn swap(source: &Source<'_>) -> Result<Option<Signature>> {
             b"SWAPSPACE2" => "swap",
             b"SWAP-SPACE" => return Ok(signature("swap", String::new(), String::new())),
             magic if [b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND"].iter().any(|known| magic.starts_with(*known)) => {
-                "swsuspend"
+                SUSPENDED
             }
-            b"LINHIB0001" => "swsuspend",
+            b"LINHIB0001" => SUSPENDED,
             _ => continue,
         };
         return source.parse(1024, 128, |header| signature(name, text(header.get(28..44)?), uuid(array(header, 12)?)));

@@ -11,6 +11,9 @@ use super::Signature;
 use crate::block::BlockDevice;
 use crate::error::Result;
 
+/// The signature of swap space with the memory of a suspended machine in it.
+pub(super) const SUSPENDED: &str = "swsuspend";
+
 /// Most magics lie in the first page.
 const HEAD: usize = 4096;
 /// The longest piece that a probe reads at once.
