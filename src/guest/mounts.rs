@@ -1,6 +1,7 @@
 //! What a guest has mounted below its root, and where.
 
 mod discovered;
+mod memory;
 
 use super::init::Init;
 use super::{Reader, fstab};
@@ -196,6 +197,7 @@ impl Mounts {
         let said: Vec<Said> = entries.into_iter().map(said).collect();
         let Found { mounted, in_old_versions } = discovered::partitions(&reader, survey, &said)?;
         mounts.mounted.extend(mounted.into_iter().filter(|planned| !is_given(&planned.path)));
+        mounts.mounted.extend(memory::tmp(&reader, &said)?.filter(|planned| !is_given(&planned.path)));
         mounts.left.extend(in_old_versions.into_iter().filter(|planned| !is_given(&planned.path)));
         Ok(mounts)
     }
@@ -331,15 +333,11 @@ fn what(entry: &Entry, disk: &Disk, crypttab: &[u8]) -> What {
         return unusable(reason, Some(format!("name the path by way of {spec}")));
     }
     let kind = filesystem.as_str();
-    if IN_MEMORY.contains(&kind) || MADE_UP.contains(&kind) {
-        let reason = if IN_MEMORY.contains(&kind) {
-            format!("it is a {kind}, in the guest's memory: what is put there is gone when the guest starts")
-        } else {
-            format!("it is a {kind}, which the guest's kernel makes up")
-        };
-        let hint =
-            format!("choose another path; --mount none:{path} takes what is below it, which the guest does not see");
-        return unusable(reason, Some(hint));
+    if IN_MEMORY.contains(&kind) {
+        return in_memory(kind, path);
+    }
+    if MADE_UP.contains(&kind) {
+        return unusable(format!("it is a {kind}, which the guest's kernel makes up"), Some(unseen(path)));
     }
     if is_subvolume(entry) {
         let reason = "it is a subvolume of another btrfs than the root's, which is not looked into";
@@ -355,6 +353,17 @@ fn what(entry: &Entry, disk: &Disk, crypttab: &[u8]) -> What {
         Spec::Elsewhere => elsewhere(),
         Spec::Other => unusable(format!("{spec} ({kind}) is not in the image"), None),
     }
+}
+
+/// A filesystem in the guest's memory.
+fn in_memory(kind: &str, path: &GuestPath) -> What {
+    let reason = format!("it is a {kind}, in the guest's memory: what is put there is gone when the guest starts");
+    What::Unusable { reason, hint: Some(unseen(path)) }
+}
+
+/// What to do where a place is none of the disk.
+fn unseen(path: &GuestPath) -> String {
+    format!("choose another path; --mount none:{path} takes what is below it, which the guest does not see")
 }
 
 /// What has a name below `/dev/mapper`: what is in an encrypted volume of crypttab, or one that dracut(8) names by its UUID, or

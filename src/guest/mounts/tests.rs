@@ -190,3 +190,22 @@ fn a_usr_elsewhere_is_still_a_root() {
     assert!(!crate::guest::is_root(&tree("UUID=u /home ext4\n")).unwrap());
     assert!(!crate::guest::is_root(&tree("")).unwrap());
 }
+
+#[test]
+fn systemds_own_tmp_is_in_memory() {
+    let link = "/usr/lib/systemd/system/local-fs.target.wants/tmp.mount";
+    let trixie = |fstab: &str| guest(fstab).symlink(link, "../tmp.mount").dir("/tmp");
+    let at_tmp = |tree: Builder, wanted: &Wanted| {
+        let mounts = inspect(tree, wanted).unwrap();
+        told(&mounts.mounted).into_iter().find(|line| line.starts_with("/tmp"))
+    };
+    let guests = Wanted::default();
+    let found = at_tmp(trixie(""), &guests).unwrap();
+    assert!(found.starts_with("/tmp: it is a tmpfs, in the guest's memory"), "{found}");
+    assert_eq!(at_tmp(guest("").dir("/tmp"), &guests), None);
+    assert_eq!(at_tmp(trixie("UUID=t /tmp ext4\n"), &guests), Some("/tmp = t".to_owned()));
+    assert_eq!(at_tmp(trixie("").symlink("/etc/systemd/system/tmp.mount", "/dev/null"), &guests), None);
+    assert_eq!(at_tmp(guest("").symlink(link, "../tmp.mount").symlink("/tmp", "var/tmp"), &guests), None);
+    let nothing = Wanted { places: vec![(GuestPath::parse("/tmp").unwrap(), None)], ..Wanted::default() };
+    assert_eq!(at_tmp(trixie(""), &nothing), None);
+}

@@ -1,0 +1,35 @@
+//! A `/tmp` in memory that no fstab speaks of: systemd's `tmp.mount` (file-hierarchy(7)).
+
+use super::{Planned, Reader, Said, in_memory};
+use imgraft_vfs::Result;
+use imgraft_vfs::fs::FileType;
+use imgraft_vfs::fs::tree::Takes;
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::resolve::Follow;
+
+const TMP: &str = "/tmp";
+/// Where units are, and links to them, the strongest first (systemd.unit(5)).
+const UNITS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+
+/// What the guest's systemd mounts at `/tmp`; `None` where fstab says what, or where it has nothing to be mounted.
+pub(super) fn tmp(reader: &Reader<'_>, said: &[Said]) -> Result<Option<Planned>> {
+    if said.iter().any(|said| said.path.as_bytes() == TMP.as_bytes()) {
+        return Ok(None);
+    }
+    let mut starter = None;
+    for directory in UNITS {
+        let link = format!("{directory}/local-fs.target.wants/tmp.mount");
+        if starter.is_none() && reader.exists(&link)? {
+            starter = Some(link);
+        }
+    }
+    // The unit is not for a /tmp that is a symbolic link.
+    let is_directory = matches!(reader.find(TMP, Follow::ExcludeLast)?, None | Some((_, FileType::Directory)));
+    let Some(origin) = starter.filter(|_| is_directory) else { return Ok(None) };
+    if reader.is_masked("/etc/systemd/system/tmp.mount")? {
+        return Ok(None);
+    }
+    let path = GuestPath::parse(TMP)?;
+    let what = in_memory("tmpfs", &path);
+    Ok(Some(Planned { path, origin, what, takes: Takes::NewDirectory }))
+}
