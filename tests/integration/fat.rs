@@ -143,3 +143,36 @@ fn what_fat_cannot_keep_is_refused() {
     assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(said.contains("dirty bit") && said.contains("fsck.vfat -a"), "{said}");
 }
+
+#[test]
+fn crossed_chains_are_refused_before_anything_is_written() {
+    let scratch = Scratch::new();
+    let Some(disk) = image(&scratch) else { return };
+    for name in ["a.txt", "b.txt"] {
+        expect(0, &["inject", text(&disk), "--partition", "1", "--write", &format!("/{name}:{}", name.repeat(300))]);
+    }
+    let mut bytes = std::fs::read(&disk).expect("a disk");
+    let fs = &mut bytes[(START * 512) as usize..][..SIZE as usize];
+    let word = |fs: &[u8], at: usize| usize::from(u16::from_le_bytes([fs[at], fs[at + 1]]));
+    let begin = |fs: &[u8], name: &[u8]| {
+        let entry = fs.windows(11).position(|window| window == name).expect("it is there");
+        word(fs, entry + 26)
+    };
+    let (a, b) = (begin(fs, b"A       TXT"), begin(fs, b"B       TXT"));
+    // The last of three clusters of the one leads to the first of the other, in both tables.
+    for table in [word(fs, 14) * 512, (word(fs, 14) + word(fs, 36)) * 512] {
+        assert_eq!(word(fs, table + (a + 2) * 4), 0xffff, "the end of a chain");
+        fs[table + (a + 2) * 4..][..4].copy_from_slice(&(b as u32).to_le_bytes());
+    }
+    std::fs::write(&disk, bytes).expect("there is room");
+    let before = oracle::sha256(&disk);
+    for path in ["/a.txt", "/b.txt", "/new"] {
+        let output = run(&["inject", text(&disk), "--partition", "1", "--write", &format!("{path}:x")]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains("/b.txt: it begins inside of a chain of clusters"), "{said}");
+        assert_eq!(said.lines().filter(|line| !line.starts_with("hint: ")).count(), 1, "{said}");
+    }
+    assert_eq!(oracle::sha256(&disk), before);
+    assert_eq!(expect(0, &["cat", text(&disk), "/b.txt", "--partition", "1"]), "b.txt".repeat(300));
+}

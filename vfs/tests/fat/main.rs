@@ -9,5 +9,6 @@ mod oracle;
 #[path = "../uml/mod.rs"]
 mod uml;
 
+mod crossed;
 mod names;
 mod random;

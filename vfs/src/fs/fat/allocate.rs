@@ -2,11 +2,13 @@
 
 use super::failure;
 use super::layout::FIRST_CLUSTER;
-use super::survey::CLUSTERS_MAX;
 use super::table::Next;
 use super::volume::Volume;
 use crate::block::BlockDevice;
 use crate::error::{ErrorKind, Result};
+
+/// The clusters that are looked at for one free piece that is large enough.
+const LOOKED_MAX: u32 = 4 << 20;
 
 /// Clusters that follow each other.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +62,7 @@ impl Volume {
     fn whole(&self, count: u32) -> Result<Option<Run>> {
         let mut place = self.counters.next;
         let mut looked = 0;
-        while looked < CLUSTERS_MAX {
+        while looked < LOOKED_MAX {
             match self.piece(&mut place, &mut looked, count)? {
                 Some(run) if run.len >= count => return Ok(Some(run)),
                 Some(_) => {}

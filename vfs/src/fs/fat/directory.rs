@@ -1,19 +1,19 @@
 //! A directory: its entries, by place and by name.
 
 use super::entry::{DELETED, Entries, Entry, Found, short_name};
-use super::layout::{ENTRY, Root};
+use super::layout::ENTRY;
 use super::name::{self, Exact, folded};
-use super::volume::{ROOT, Volume};
+use super::places::{Places, SLOTS_MAX};
+use super::volume::Volume;
 use super::{corrupt, failure};
 use crate::block::BlockDevice;
 use crate::error::{ErrorKind, Result};
 use crate::fs::FileType;
 use crate::path::NAME_MAX;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::ControlFlow;
 
-/// The entries that a directory has at most (Linux's FAT_MAX_DIR_ENTRIES).
-const SLOTS_MAX: u32 = 65_536;
-/// How much is read at once, in bytes.
+/// How many zeros are written at once, in bytes.
 const PIECE: u64 = 64 << 10;
 
 /// A file or directory in a directory.
@@ -34,20 +34,10 @@ impl File {
     }
 }
 
-/// Places that follow each other on the volume.
-#[derive(Clone, Copy, Debug)]
-struct Stretch {
-    slot: u32,
-    at: u64,
-    len: u32,
-}
-
 /// A directory that was read.
 #[derive(Debug)]
 pub(super) struct Directory {
-    stretches: Vec<Stretch>,
-    /// The last cluster; `None` where the directory cannot grow.
-    tail: Option<u32>,
+    places: Places,
     /// For each place whether something is there.
     used: Vec<bool>,
     /// From here on nothing was ever used.
@@ -65,60 +55,27 @@ pub(super) struct Directory {
 impl Volume {
     /// Reads a directory.
     pub(super) fn load(&self, id: u32) -> Result<Directory> {
-        let mut directory = Directory::new();
-        match (id, self.layout.root) {
-            (ROOT, Root::Fixed { at, len }) => directory.add(at, len),
-            (ROOT, Root::Chain(first)) | (first, _) => {
-                let mut next = Some(first);
-                while let Some(cluster) = next {
-                    if directory.slots() >= usize::try_from(SLOTS_MAX).unwrap_or(usize::MAX) {
-                        return Err(corrupt(
-                            "a directory has more than 2 MiB, or its chain of clusters runs in a circle",
-                        ));
-                    }
-                    directory.add(self.layout.cluster_at(cluster), self.layout.cluster_size);
-                    directory.tail = Some(cluster);
-                    next = self.after(cluster)?;
-                }
-            }
-        }
-        let mut starts = HashSet::new();
+        let places = self.places(id)?;
+        let mut directory = Directory::new(places.count);
         let mut entries = Entries::default();
-        let mut slot = 0_u32;
-        'all: for stretch in directory.stretches.clone() {
-            let len = u64::from(stretch.len).saturating_mul(ENTRY);
-            let mut done = 0;
-            while done < len {
-                let mut bytes = vec![0; usize::try_from(len.saturating_sub(done).min(PIECE)).unwrap_or_default()];
-                self.device.read_at(&mut bytes, stretch.at.saturating_add(done))?;
-                done = done.saturating_add(PIECE);
-                for bytes in bytes.chunks_exact(32) {
-                    let found = entries.next(bytes);
-                    if found == Some(Found::End) {
-                        break 'all;
-                    }
-                    directory.mark(slot, if bytes.first() == Some(&DELETED) { Place::Free } else { Place::Taken });
-                    match found {
-                        Some(Found::Label(label)) => directory.label = Some(label),
-                        Some(Found::File { entry, long, pieces }) => {
-                            let cluster = entry.cluster(self.layout.kind);
-                            if cluster != 0 && !starts.insert(cluster) {
-                                directory.problem = Some("two of its entries have the same chain of clusters");
-                            }
-                            directory.insert(File {
-                                name: shown(long, &entry),
-                                start: slot.saturating_sub(pieces),
-                                slot,
-                                entry,
-                            });
-                        }
-                        Some(Found::End) | None => {}
-                    }
-                    slot = slot.saturating_add(1);
-                }
+        self.each_entry(&places, |slot, bytes| {
+            let found = entries.next(bytes);
+            if found == Some(Found::End) {
+                return Ok(ControlFlow::Break(()));
             }
-        }
-        directory.end = slot;
+            directory.end = slot.saturating_add(1);
+            directory.mark(slot, if bytes.first() == Some(&DELETED) { Place::Free } else { Place::Taken });
+            match found {
+                Some(Found::Label(label)) => directory.label = Some(label),
+                Some(Found::File { entry, long, pieces }) => {
+                    let (name, start) = (shown(long, &entry), slot.saturating_sub(pieces));
+                    directory.insert(File { name, start, slot, entry });
+                }
+                Some(Found::End) | None => {}
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        directory.places = places;
         Ok(directory)
     }
 
@@ -155,7 +112,7 @@ impl Volume {
     }
 
     fn grow_directory(&mut self, directory: &mut Directory) -> Result<()> {
-        let Some(tail) = directory.tail else {
+        let Some(tail) = directory.places.tail else {
             let what = format!("the root directory of {} is full: it cannot grow", self.layout.kind.name());
             return Err(failure(ErrorKind::NoSpace, &what).with_hint("put it into a directory"));
         };
@@ -164,7 +121,7 @@ impl Volume {
         }
         let (cluster, _) = self.grow(Some(tail), 1, &mut zeros)?;
         directory.add(self.layout.cluster_at(cluster), self.layout.cluster_size);
-        directory.tail = Some(cluster);
+        directory.places.tail = Some(cluster);
         Ok(())
     }
 
@@ -209,11 +166,10 @@ enum Place {
 }
 
 impl Directory {
-    fn new() -> Self {
+    fn new(count: u32) -> Self {
         Self {
-            stretches: Vec::new(),
-            tail: None,
-            used: Vec::new(),
+            places: Places::default(),
+            used: vec![false; usize::try_from(count).unwrap_or_default()],
             end: 0,
             free_from: 0,
             files: BTreeMap::new(),
@@ -231,16 +187,8 @@ impl Directory {
 
     /// Adds the places of so many bytes.
     fn add(&mut self, at: u64, len: u64) {
-        let slot = u32::try_from(self.used.len()).unwrap_or(u32::MAX);
-        let len = u32::try_from(len / ENTRY).unwrap_or(u32::MAX);
-        match self.stretches.last_mut() {
-            Some(last) if last.at.saturating_add(u64::from(last.len).saturating_mul(ENTRY)) == at => {
-                last.len = last.len.saturating_add(len);
-            }
-            _ => self.stretches.push(Stretch { slot, at, len }),
-        }
-        let slots = usize::try_from(slot.saturating_add(len)).unwrap_or(usize::MAX);
-        self.used.resize(slots, false);
+        self.places.add(at, len);
+        self.used.resize(usize::try_from(self.places.count).unwrap_or_default(), false);
     }
 
     fn mark(&mut self, slot: u32, place: Place) {
@@ -275,13 +223,12 @@ impl Directory {
 
     /// The byte at which a place begins.
     fn at(&self, slot: u32) -> Result<u64> {
-        let next = self.stretches.partition_point(|stretch| stretch.slot <= slot);
-        let stretch = next.checked_sub(1).and_then(|number| self.stretches.get(number));
-        let place = stretch.and_then(|stretch| {
-            let place = slot.checked_sub(stretch.slot).filter(|place| *place < stretch.len)?;
-            stretch.at.checked_add(u64::from(place).checked_mul(ENTRY)?)
-        });
-        place.ok_or_else(|| corrupt("a directory is shorter than it was"))
+        self.places.at(slot)
+    }
+
+    /// The name of the file whose entry is at a place.
+    pub(super) fn name(&self, slot: u32) -> Option<&str> {
+        self.files.get(&slot).map(|file| file.name.as_str())
     }
 
     /// The number that the entry at a place has as a file.
@@ -322,7 +269,7 @@ impl Directory {
 }
 
 /// The name that an entry is shown by.
-fn shown(long: Option<String>, entry: &Entry) -> String {
+pub(super) fn shown(long: Option<String>, entry: &Entry) -> String {
     let is_name = |name: &String| {
         name.len() <= NAME_MAX && !name.contains(['/', '\0']) && !matches!(name.as_str(), "" | "." | "..")
     };

@@ -220,7 +220,7 @@ impl Kind {
     }
 
     /// How many entries a table of so many bytes has.
-    fn entries(self, table: u64) -> u64 {
+    pub(crate) fn entries(self, table: u64) -> u64 {
         match self {
             Self::Fat12 => table.saturating_mul(2) / 3,
             Self::Fat16 => table / 2,

@@ -1,8 +1,8 @@
 //! FAT12, FAT16 and FAT32 with long names (VFAT), read and written in userspace.
 //!
 //! From the bottom up: `layout` understands the boot sector, `table` holds the chains, `volume` keeps them together with the
-//! counters, `allocate` finds free clusters, `directory` knows the entries of one and `held` those that were read, `file` has content,
-//! `tree` makes and removes. This module has the driver's face only. The writer and the reader of config drives use the formats here.
+//! counters, `allocate` finds free clusters, `places` knows where a directory's entries lie, `directory` what they are and `held` those
+//! that were read, `survey` and `claims` look at all chains before a change, `file` has content, `tree` makes and removes. This module has the driver's face only. The writer and the reader of config drives use the formats here.
 //!
 //! Owners, modes, links and extended attributes do not exist: what is there is shown as Linux shows it to root, and asking for
 //! something else is `Unsupported`.
@@ -15,6 +15,7 @@
 )]
 
 mod allocate;
+mod claims;
 pub(crate) mod code_page;
 mod counters;
 mod directory;
@@ -23,6 +24,7 @@ mod file;
 mod held;
 pub(crate) mod layout;
 pub(crate) mod name;
+mod places;
 mod stamp;
 mod survey;
 pub(crate) mod table;
@@ -62,8 +64,9 @@ pub struct Fat {
 impl Fat {
     /// Opens the filesystem on `volume`.
     ///
-    /// Errors: `Corrupt` where there is none, or it contradicts itself; `Unsupported`, for [`Mode::ReadWrite`], where it was
-    /// not unmounted cleanly.
+    /// Errors: `Corrupt` where there is none, or it contradicts itself: for [`Mode::ReadWrite`], where any cluster would belong to
+    /// two files or directories, or to none that it is used by. `Unsupported`, for [`Mode::ReadWrite`], where it was not unmounted
+    /// cleanly, or has more than 262,144 directories or 16,777,216 entries of 32 bytes.
     pub fn open(volume: Arc<dyn BlockDevice>, mode: Mode) -> Result<Self> {
         Ok(Self { volume: Volume::open(volume, mode)? })
     }

@@ -1,4 +1,4 @@
-//! A look at the whole table before anything is changed: which clusters others lead to, and how many are free.
+//! A look at the whole table before anything is changed: which clusters others lead to, which are used, and how many are free.
 
 use super::corrupt;
 use super::layout::{FIRST_CLUSTER, Layout};
@@ -6,84 +6,116 @@ use super::table::{Next, Table};
 use crate::block::BlockDevice;
 use crate::error::Result;
 
-/// The largest table that is looked at, in clusters: 16 MiB of FAT32. A larger one is read as it is needed.
-pub(super) const CLUSTERS_MAX: u32 = 4 << 20;
+/// The largest table whose free clusters are counted for a look only, in clusters: 16 MiB of FAT32.
+const COUNTED_MAX: u32 = 4 << 20;
 
-/// The clusters that another one leads to: none is the first of a chain, and none has two before it.
+/// A bit for each cluster: 32 MiB for the largest FAT32 that there can be.
 #[derive(Debug)]
-pub(super) struct Targets(Vec<u64>);
+struct Bits(Vec<u64>);
 
-impl Targets {
+impl Bits {
+    fn new(end: u32) -> Self {
+        Self(vec![0; usize::try_from(end.div_ceil(64)).unwrap_or_default()])
+    }
+
     fn place(cluster: u32) -> (usize, u64) {
         (usize::try_from(cluster / 64).unwrap_or(usize::MAX), 1_u64.checked_shl(cluster % 64).unwrap_or_default())
     }
 
-    /// Whether a cluster leads to this one.
-    pub(super) fn has(&self, cluster: u32) -> bool {
+    fn has(&self, cluster: u32) -> bool {
         let (word, bit) = Self::place(cluster);
         self.0.get(word).is_some_and(|word| word & bit != 0)
     }
 
-    /// Notes that one leads there, or none any more.
-    pub(super) fn note(&mut self, cluster: u32, next: Leads) {
+    fn set(&mut self, cluster: u32) {
         let (word, bit) = Self::place(cluster);
         if let Some(word) = self.0.get_mut(word) {
-            *word = if next == Leads::There { *word | bit } else { *word & !bit };
+            *word |= bit;
+        }
+    }
+
+    fn clear(&mut self, cluster: u32) {
+        let (word, bit) = Self::place(cluster);
+        if let Some(word) = self.0.get_mut(word) {
+            *word &= !bit;
         }
     }
 }
 
-/// Whether a cluster leads somewhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leads {
-    There,
-    Elsewhere,
+/// What the table says of all clusters: no two lead to the same one, and none leads to one that is free or bad.
+#[derive(Debug)]
+pub(super) struct Survey {
+    end: u32,
+    /// Those that another one leads to, or that an entry of a directory begins with.
+    targets: Bits,
+    /// Those that are neither free nor bad. One that an entry begins with is taken out: it is a target and not used, as no other.
+    used: Bits,
+    /// How many are free.
+    pub(super) free: u32,
 }
 
-/// The clusters that others lead to, and how many are free; `None` where the table is too large to be read whole.
-///
-/// `Corrupt` where two chains run into one, a chain leads out of the filesystem, or to a cluster that is free or bad.
-pub(super) fn survey(device: &dyn BlockDevice, layout: &Layout, table: &Table) -> Result<Option<(Targets, u32)>> {
-    if layout.clusters() > CLUSTERS_MAX {
-        return Ok(None);
+impl Survey {
+    /// Looks at the table.
+    ///
+    /// `Corrupt` where two chains run into one, a chain leads out of the filesystem, or to a cluster that is free or bad.
+    pub(super) fn new(device: &dyn BlockDevice, layout: &Layout, table: &Table) -> Result<Self> {
+        let end = layout.end;
+        let mut survey = Self { end, targets: Bits::new(end), used: Bits::new(end), free: 0 };
+        table.each(device, |cluster, next| {
+            match next {
+                Next::Cluster(next) if survey.targets.has(next) => {
+                    return Err(corrupt(format!("two chains of clusters run into one (at cluster {next})")));
+                }
+                Next::Cluster(next) => {
+                    survey.targets.set(next);
+                    survey.used.set(cluster);
+                }
+                Next::End => survey.used.set(cluster),
+                Next::Free => survey.free = survey.free.saturating_add(1),
+                Next::Bad => {}
+                Next::Outside => {
+                    return Err(corrupt(format!(
+                        "a chain of clusters leads out of the filesystem (at cluster {cluster})"
+                    )));
+                }
+            }
+            Ok(())
+        })?;
+        if survey.targets.0.iter().zip(&survey.used.0).any(|(target, used)| target & !used != 0) {
+            return Err(corrupt("a chain of clusters leads to one that is free or bad"));
+        }
+        Ok(survey)
     }
-    let words = usize::try_from(layout.end.div_ceil(64)).unwrap_or_default();
-    let mut targets = Targets(vec![0; words]);
-    let mut unused = Targets(vec![0; words]);
-    let mut free = 0_u32;
-    for cluster in FIRST_CLUSTER..layout.end {
-        match table.next(device, cluster)? {
-            Next::Cluster(next) if targets.has(next) => {
-                return Err(corrupt(format!("two chains of clusters run into one (at cluster {next})")));
+
+    /// Notes that a file or directory begins with a cluster; otherwise why it cannot, a clause.
+    pub(super) fn claim(&mut self, first: u32) -> Result<(), String> {
+        if !(FIRST_CLUSTER..self.end).contains(&first) {
+            return Err(format!("it begins where none can (at cluster {first})"));
+        }
+        match (self.targets.has(first), self.used.has(first)) {
+            (false, true) => {
+                self.targets.set(first);
+                self.used.clear(first);
+                Ok(())
             }
-            Next::Cluster(next) => targets.note(next, Leads::There),
-            Next::Free => {
-                unused.note(cluster, Leads::There);
-                free = free.saturating_add(1);
-            }
-            Next::Bad => unused.note(cluster, Leads::There),
-            Next::End => {}
-            Next::Outside => {
-                return Err(corrupt(format!("a chain of clusters leads out of the filesystem (at cluster {cluster})")));
-            }
+            (true, true) => Err(format!("it begins inside of a chain of clusters (at cluster {first})")),
+            (true, false) => Err(format!("it begins where another file or directory does (at cluster {first})")),
+            (false, false) => Err(format!("it begins with a cluster that is free or bad (cluster {first})")),
         }
     }
-    if targets.0.iter().zip(&unused.0).any(|(target, unused)| target & unused != 0) {
-        return Err(corrupt("a chain of clusters leads to one that is free or bad"));
-    }
-    Ok(Some((targets, free)))
 }
 
-/// How many clusters are free; `None` where the table is too large to be read whole.
+/// How many clusters are free; `None` where the table is too large to be read whole for a look.
 pub(super) fn count_free(device: &dyn BlockDevice, layout: &Layout, table: &Table) -> Result<Option<u32>> {
-    if layout.clusters() > CLUSTERS_MAX {
+    if layout.clusters() > COUNTED_MAX {
         return Ok(None);
     }
     let mut free = 0_u32;
-    for cluster in FIRST_CLUSTER..layout.end {
-        if table.next(device, cluster)? == Next::Free {
+    table.each(device, |_, next| {
+        if next == Next::Free {
             free = free.saturating_add(1);
         }
-    }
+        Ok(())
+    })?;
     Ok(Some(free))
 }

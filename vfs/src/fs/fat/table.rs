@@ -1,6 +1,6 @@
 //! The table: for each cluster the next one of its chain.
 
-use super::layout::{Kind, Layout};
+use super::layout::{FIRST_CLUSTER, Kind, Layout};
 use crate::block::BlockDevice;
 use crate::error::{Error, Layer, Result};
 use std::cell::{Cell, RefCell};
@@ -64,10 +64,30 @@ impl Table {
 
     /// What it says of a cluster; a cluster that is not there is `Outside`.
     pub(crate) fn next(&self, device: &dyn BlockDevice, cluster: u32) -> Result<Next> {
-        if cluster < super::layout::FIRST_CLUSTER || cluster >= self.end {
+        if cluster < FIRST_CLUSTER || cluster >= self.end {
             return Ok(Next::Outside);
         }
         Ok(self.meaning(self.value(device, cluster)?))
+    }
+
+    /// Looks at every cluster, from the first on. `look` may not look into the table.
+    pub(crate) fn each(&self, device: &dyn BlockDevice, mut look: impl FnMut(u32, Next) -> Result<()>) -> Result<()> {
+        let in_window = u32::try_from(self.kind.entries(WINDOW)).unwrap_or(u32::MAX);
+        let mut cluster = FIRST_CLUSTER;
+        while cluster < self.end {
+            // A window holds whole entries.
+            let before = cluster.checked_rem(in_window).unwrap_or_default();
+            let end = cluster.saturating_sub(before).saturating_add(in_window).min(self.end);
+            let start = self.window_of(cluster);
+            self.with_window(device, start, |window| {
+                (cluster..end).try_for_each(|cluster| {
+                    let value = self.kind.get(&window.bytes, cluster, start).ok_or_else(ends_early)?;
+                    look(cluster, self.meaning(value))
+                })
+            })??;
+            cluster = end;
+        }
+        Ok(())
     }
 
     fn meaning(&self, value: u32) -> Next {
@@ -77,7 +97,7 @@ impl Table {
             0 => Next::Free,
             value if value >= last => Next::End,
             value if Some(value) == last.checked_sub(1) => Next::Bad,
-            value if value >= super::layout::FIRST_CLUSTER && value < self.end => Next::Cluster(value),
+            value if value >= FIRST_CLUSTER && value < self.end => Next::Cluster(value),
             _ => Next::Outside,
         }
     }
@@ -85,9 +105,8 @@ impl Table {
     /// The entry as it stands, also of the first two, which hold flags.
     pub(crate) fn value(&self, device: &dyn BlockDevice, cluster: u32) -> Result<u32> {
         let start = self.window_of(cluster);
-        self.with_window(device, start, |window| self.kind.get(&window.bytes, cluster, start)).and_then(|value| {
-            value.ok_or_else(|| Error::corrupt(Layer::Filesystem, "the table of clusters ends early"))
-        })
+        self.with_window(device, start, |window| self.kind.get(&window.bytes, cluster, start))
+            .and_then(|value| value.ok_or_else(ends_early))
     }
 
     /// Changes an entry.
@@ -107,7 +126,7 @@ impl Table {
             }
             Some(())
         })?;
-        done.ok_or_else(|| Error::corrupt(Layer::Filesystem, "the table of clusters ends early"))
+        done.ok_or_else(ends_early)
     }
 
     fn window_of(&self, cluster: u32) -> u64 {
@@ -171,4 +190,8 @@ impl Table {
         window.changed = 0;
         Ok(())
     }
+}
+
+fn ends_early() -> Error {
+    Error::corrupt(Layer::Filesystem, "the table of clusters ends early")
 }

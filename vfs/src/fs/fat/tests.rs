@@ -1,7 +1,9 @@
 //! Damaged filesystems, made of one that the builder of config drives makes: refused, and never followed in a circle.
 
 use super::Fat;
+use super::claims::Limits;
 use super::layout::{BOOT, Kind, Layout, Root};
+use super::survey::Survey;
 use super::table::{Next, Table};
 use crate::block::{BlockDevice, MemDevice};
 use crate::error::{ErrorKind, Result};
@@ -93,9 +95,10 @@ fn chains_that_run_in_a_circle() {
     assert_corrupt(read_file(&fs, &at("/a file"), 1 << 20), "in a circle");
     assert_corrupt(fs.read_dir(&at("/dir")), "in a circle");
     assert_corrupt(fs.lookup(&at("/dir/inner")), "in a circle");
-    // That no cluster has two before it is seen when it is opened; that a file is a circle when its chain is to be freed.
-    let mut fs = open(bytes, WRITE).unwrap();
-    assert_corrupt(fs.remove(&at("/a file")), "begins inside of another");
+    for link in [(5, Next::Cluster(3)), (2, Next::Cluster(2))] {
+        assert_corrupt(open(with_links(&[link]), WRITE), "begins inside of a chain");
+    }
+    assert_corrupt(open(bytes, WRITE), "begins inside of a chain");
     let mut fs = open(with_links(&[(5, Next::Cluster(4))]), Mode::ReadOnly).unwrap();
     assert_corrupt(read_file(&fs, &at("/a file"), 1 << 20), "in a circle");
     assert_eq!(fs.remove(&at("/a file")).unwrap_err().kind(), ErrorKind::Denied);
@@ -125,49 +128,114 @@ fn chains_that_lead_where_none_can() {
     }
 }
 
-#[test]
-fn two_entries_with_one_chain() {
-    let mut bytes = image(1 << 20);
-    // "another" gets the first cluster of "a file".
+/// A filesystem whose "another" begins with another cluster.
+fn with_begin(mut bytes: Vec<u8>, cluster: u32) -> Vec<u8> {
     let place = bytes.windows(11).position(|window| window == b"ANOTHER    ").unwrap();
-    bytes[place + 26] = 3;
-    assert_eq!(read_file(&reads(&bytes), &at("/another"), 1 << 20).unwrap()[0], 1);
-    let mut fs = open(bytes.clone(), WRITE).unwrap();
-    assert_corrupt(fs.remove(&at("/another")), "the same chain");
-    // Into the middle of it.
-    bytes[place + 26] = 4;
-    let mut fs = open(bytes.clone(), WRITE).unwrap();
-    assert_corrupt(fs.truncate(&at("/another"), 0), "begins inside of another");
-    // A file where a directory of another place is.
-    let (mut crossed, below) = with_directory_below();
-    let entry = crossed.windows(11).position(|window| window == b"ANOTHER    ").unwrap();
-    crossed[entry + 26] = below;
-    let changes: [fn(&mut Fat, &Resolved) -> Result<()>; 4] = [
-        |fs, at| fs.put(at, &Content::bytes(*b"x")),
-        |fs, at| fs.append(at, &Content::bytes(*b"x")),
-        |fs, at| fs.truncate(at, 0),
-        |fs, at| fs.remove(at),
-    ];
-    for change in changes {
-        assert_corrupt(change(&mut open(crossed.clone(), WRITE).unwrap(), &at("/another")), "where a directory does");
+    bytes[place + 20..place + 22].copy_from_slice(&((cluster >> 16) as u16).to_le_bytes());
+    bytes[place + 26..place + 28].copy_from_slice(&(cluster as u16).to_le_bytes());
+    bytes
+}
+
+#[test]
+fn entries_that_begin_where_they_cannot() {
+    let small = image(1 << 20);
+    let path = |result: Result<Fat>| String::from_utf8(result.unwrap_err().guest_path().unwrap().to_vec()).unwrap();
+    // Of a file, in it, of a directory, of a file in a directory; free, too far, and none.
+    for (cluster, part) in [
+        (3, "where another file or directory does (at cluster 3)"),
+        (4, "inside of a chain of clusters (at cluster 4)"),
+        (2, "where another file or directory does (at cluster 2)"),
+        (100, "free or bad (cluster 100)"),
+        (4000, "where none can (at cluster 4000)"),
+        (1, "where none can (at cluster 1)"),
+    ] {
+        let bytes = with_begin(small.clone(), cluster);
+        assert_corrupt(open(bytes.clone(), WRITE), part);
+        assert_eq!(path(open(bytes.clone(), WRITE)), if cluster == 2 { "/dir" } else { "/another" });
+        reads(&bytes).read_dir(&at("/")).unwrap();
     }
-    // And in FAT32 where the root is.
-    let mut large = image(1 << 30);
+    assert_eq!(read_file(&reads(&with_begin(small.clone(), 3)), &at("/another"), 1 << 20).unwrap()[0], 1);
+    // What lies deeper is found last.
+    let bytes = with_begin(small.clone(), 9);
+    assert_corrupt(open(bytes.clone(), WRITE), "where another file or directory does");
+    assert_eq!(path(open(bytes, WRITE)), "/dir/inner");
+    let (crossed, below) = with_directory_below();
+    let bytes = with_begin(crossed, below.into());
+    assert_corrupt(open(bytes.clone(), WRITE), "where another file or directory does");
+    assert_eq!(path(open(bytes, WRITE)), "/dir/below");
+    // A chain that is not its own is nobody's where there is none, and what is missing is only not there.
+    assert!(open(with_begin(small.clone(), 0), WRITE).is_ok());
+    // A bad cluster; one of the root.
+    let bad = 100 * 3 / 2 + Layout::parse(&small[..BOOT]).unwrap().table_at as usize;
+    let mut bytes = with_begin(small.clone(), 100);
+    bytes[bad..bad + 2].copy_from_slice(&0x0ff7_u16.to_le_bytes());
+    assert_corrupt(open(bytes, WRITE), "free or bad (cluster 100)");
+    let large = image(1 << 30);
     let layout = Layout::parse(&large[..BOOT]).unwrap();
     let Root::Chain(root) = layout.root else { panic!("it is no FAT32") };
-    let far = large.windows(11).position(|window| window == b"ANOTHER    ").unwrap();
-    large[far + 20..far + 22].copy_from_slice(&((root >> 16) as u16).to_le_bytes());
-    large[far + 26..far + 28].copy_from_slice(&(root as u16).to_le_bytes());
-    let device = Sparse(MemDevice::new(large), layout.size);
-    let mut fs = Fat::open(Arc::new(device), WRITE).unwrap();
-    assert_corrupt(fs.put(&at("/another"), &Content::bytes(*b"x")), "where none can be");
+    let sparse = |bytes| Fat::open(Arc::new(Sparse(MemDevice::new(bytes), layout.size)), WRITE);
+    assert!(sparse(large.clone()).is_ok());
+    assert_corrupt(sparse(with_begin(large.clone(), root)), "where another file or directory does");
+    assert_corrupt(sparse(with_begin(large.clone(), 0x0fff_ffff)), "where none can");
+    // A root that another one leads to.
+    let device = Sparse(MemDevice::new(large.clone()), layout.size);
+    let mut table = Table::new(&layout);
+    table.set(&device, root + 1, Next::Cluster(root)).unwrap();
+    table.flush(&device).unwrap();
+    let error = Fat::open(Arc::new(device), WRITE).unwrap_err();
+    assert!(error.kind() == ErrorKind::Corrupt && error.guest_path() == Some(b"/"), "{error:?}");
     // A directory that lies in itself, and one that begins nowhere.
+    let mut bytes = small;
     let inner = bytes.windows(11).position(|window| window == b"INNER      ").unwrap();
     bytes[inner + 11] = 0x10;
     bytes[inner + 26] = 2;
     assert_corrupt(reads(&bytes).read_dir(&at("/dir/inner/inner")).map(drop), "lies in itself");
+    assert_corrupt(open(bytes.clone(), WRITE), "where another file or directory does");
+    assert_eq!(path(open(bytes.clone(), WRITE)), "/dir/inner");
     bytes[inner + 26] = 0;
     assert_corrupt(reads(&bytes).read_dir(&at("/dir/inner")), "begins where none can be");
+    assert_corrupt(open(bytes, WRITE), "where none can (at cluster 0)");
+}
+
+#[test]
+fn what_is_no_file_claims_nothing() {
+    let bytes = image(1 << 20);
+    let place = bytes.windows(11).position(|window| window == b"ANOTHER    ").unwrap();
+    let directory = bytes.windows(11).position(|window| window == b".          ").unwrap();
+    // Free again, a label, a piece of a long name; and the two that lead back.
+    for (at, field, value) in
+        [(place, 0, 0xe5), (place, 11, 8), (place, 11, 0x0f), (directory, 26, 3), (directory + 32, 26, 3)]
+    {
+        let mut bytes = bytes.clone();
+        if at == place {
+            bytes = with_begin(bytes, 3);
+        }
+        bytes[at + field] = value;
+        assert!(open(bytes, WRITE).is_ok(), "{at} {field} {value}");
+    }
+    // What stands behind the end is nothing either.
+    let mut bytes = bytes;
+    let end = (place..).step_by(32).find(|at| bytes[*at] == 0).unwrap();
+    let entry: [u8; 32] = bytes[place..place + 32].try_into().unwrap();
+    bytes[end + 32..end + 64].copy_from_slice(&entry);
+    assert!(open(bytes, WRITE).is_ok());
+}
+
+#[test]
+fn directories_are_looked_at_within_limits() {
+    let device = Arc::new(MemDevice::new(image(1 << 20)));
+    let fs = Fat::open(device, Mode::ReadOnly).unwrap();
+    let volume = &fs.volume;
+    let claim = |directories, entries| {
+        let mut survey = Survey::new(&*volume.device, &volume.layout, &volume.table).unwrap();
+        volume.claim(&mut survey, Limits { directories, entries })
+    };
+    let error = claim(1, 1000).unwrap_err();
+    assert!(error.kind() == ErrorKind::Unsupported && error.message().contains("more than 1 directories"), "{error}");
+    claim(2, 1000).unwrap();
+    let needed = (0..1000).find(|entries| claim(2, *entries).is_ok()).unwrap();
+    // The label, two files with their long names, "dir" and the end; two that lead back, one file and the end.
+    assert!((9..20).contains(&needed), "{needed}");
 }
 
 #[test]

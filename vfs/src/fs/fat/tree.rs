@@ -118,7 +118,6 @@ impl Volume {
     }
 
     fn free_content(&mut self, seat: &Seat) -> Result<()> {
-        self.check_begin(seat)?;
         let cluster = seat.file.entry.cluster(self.layout.kind);
         self.held.get_mut().remove(cluster);
         self.free(cluster)

@@ -1,12 +1,12 @@
 //! The volume: its layout, its chains, and the way from a path to an entry.
 
+use super::claims::LIMITS;
 use super::counters::Counters;
 use super::directory::{Directory, File};
-use super::entry::{DOT, Entry};
 use super::held::Held;
 use super::layout::{BOOT, Kind, Layout, Root};
 use super::name::folded;
-use super::survey::{Leads, Targets, count_free, survey};
+use super::survey::{Survey, count_free};
 use super::table::{Next, Table};
 use super::{CHECK, corrupt, failure, unsupported};
 use crate::block::BlockDevice;
@@ -28,8 +28,6 @@ pub(super) struct Volume {
     pub(super) layout: Layout,
     pub(super) table: Table,
     pub(super) counters: Counters,
-    /// Where the whole table was looked at.
-    targets: Option<Targets>,
     mode: Mode,
     pub(super) held: RefCell<Held>,
     /// Where the content was read last.
@@ -89,16 +87,13 @@ impl Volume {
         let table = Table::new(&layout);
         let counters = Counters::read(&*device, &layout)?;
         let (held, cursor) = Default::default();
-        let mut volume = Self { device, layout, table, counters, targets: None, mode, held, cursor, changed: false };
+        let mut volume = Self { device, layout, table, counters, mode, held, cursor, changed: false };
         if mode != Mode::ReadOnly {
             volume.check_clean()?;
-            if let Some((targets, free)) = survey(&*volume.device, &volume.layout, &volume.table)? {
-                volume.targets = Some(targets);
-                volume.counters.free = Some(free);
-            } else {
-                // What is stored may be old.
-                volume.counters.free = None;
-            }
+            let mut survey = Survey::new(&*volume.device, &volume.layout, &volume.table)?;
+            volume.claim(&mut survey, LIMITS)?;
+            // What is stored may be old.
+            volume.counters.free = Some(survey.free);
         }
         Ok(volume)
     }
@@ -236,46 +231,14 @@ impl Volume {
 
     /// Changes what the table says of a cluster.
     pub(super) fn link(&mut self, cluster: u32, next: Next) -> Result<()> {
-        if let Some(targets) = &mut self.targets {
-            if let Next::Cluster(old) = self.table.next(&*self.device, cluster)? {
-                targets.note(old, Leads::Elsewhere);
-            }
-            if let Next::Cluster(new) = next {
-                targets.note(new, Leads::There);
-            }
-        }
         self.note_change();
         self.table.set(&*self.device, cluster, next)
-    }
-
-    /// Fails where what an entry leads to cannot be its own: where the root, the directory that the entry is in or, for a file,
-    /// any directory begins.
-    pub(super) fn check_begin(&self, seat: &Seat) -> Result<()> {
-        let entry = &seat.file.entry;
-        let first = entry.cluster(self.layout.kind);
-        if first == 0 {
-            return Ok(());
-        }
-        if !self.layout.holds(first) || self.layout.root == Root::Chain(first) || seat.directory == first {
-            return Err(corrupt("a file begins where none can be"));
-        }
-        let mut bytes = [0; 32];
-        self.device.read_at(&mut bytes, self.layout.cluster_at(first))?;
-        let dot = Entry(bytes);
-        let is_itself = &dot.short() == DOT && dot.is_directory() && dot.cluster(self.layout.kind) == first;
-        if is_itself && !entry.is_directory() {
-            return Err(corrupt("a file begins where a directory does"));
-        }
-        Ok(())
     }
 
     /// Frees a chain.
     pub(super) fn free(&mut self, first: u32) -> Result<()> {
         if first == 0 {
             return Ok(());
-        }
-        if self.targets.as_ref().is_some_and(|targets| targets.has(first)) {
-            return Err(corrupt("its chain of clusters begins inside of another one"));
         }
         self.count(first)?;
         let mut next = Some(first);
