@@ -5,6 +5,7 @@ mod files;
 mod keys;
 mod network;
 mod reach;
+mod seed;
 mod serve;
 
 pub use config_drive::{
@@ -15,6 +16,7 @@ pub use files::Files;
 pub use keys::Keys;
 pub use network::{Network, NetworkRenderer};
 pub use reach::{Access, Attach, Reach};
+pub use seed::{Seed, SeedKind};
 pub use serve::Serve;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -221,6 +223,10 @@ pub struct Inject {
     #[arg(long, value_name = "COMMAND")]
     pub firstboot_command: Vec<String>,
 
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub seed: Seed,
+
     /// Write the result into a new file and leave the image as it is
     ///
     /// The new file is a copy (by reflink where the filesystem can) with the changes in it, mode 0600, and appears whole or
@@ -296,6 +302,7 @@ pub enum ItemName {
     Password,
     Files,
     Firstboot,
+    Seed,
 }
 
 /// Arguments of `inspect`.

@@ -1,5 +1,9 @@
 //! A change as a unified diff, with modes and owners, and without secrets.
 
+mod seed;
+
+pub use seed::is_seed;
+
 use crate::failure::printable;
 use imgraft_vfs::Result;
 use imgraft_vfs::fs::{FileType, GuestFs, Metadata};
@@ -22,13 +26,15 @@ enum Side {
     Large(u64),
 }
 
-/// Whether a file's content is an account database, whose hashes are not shown.
+/// What of a file's content is not shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sensitivity {
     /// The content may be shown.
     Plain,
     /// Lines of fields, the second one a hash (shadow(5), gshadow(5)), or in old guests one (passwd(5), group(5)).
     Hashes,
+    /// A file of cloud-init's, with passwords in it.
+    Seed,
 }
 
 /// The diff of one change; `fs` is the filesystem before it.
@@ -111,6 +117,7 @@ fn content(text: &mut String, path: &str, old: &Side, new: &Side, sensitivity: S
     let (before, after) = match sensitivity {
         Sensitivity::Plain => (Cow::Borrowed(before), Cow::Borrowed(after)),
         Sensitivity::Hashes => redact(before, after),
+        Sensitivity::Seed => seed::redact(before, after),
     };
     let old_name = if matches!(old, Side::Absent) { "/dev/null".to_owned() } else { format!("a{path}") };
     let diff = TextDiff::from_lines(&before, &after);
@@ -141,15 +148,18 @@ fn size(side: &Side) -> String {
 
 /// Hides every hash, so that a line that changed still shows as changed and nothing of the hash does.
 fn redact<'a>(before: &str, after: &str) -> (Cow<'a, str>, Cow<'a, str>) {
-    let hide = |text: &str, other: &str, tag: &str| -> Cow<'a, str> {
-        let kept: std::collections::HashSet<&str> = other.lines().collect();
-        let lines = text.split_inclusive('\n').map(|line| {
-            let changed = !kept.contains(line.trim_end_matches('\n'));
-            hide_field(line, if changed { tag } else { "" })
-        });
-        Cow::Owned(lines.collect())
-    };
-    (hide(before, after, "old "), hide(after, before, "new "))
+    (hide(before, after, "old ", hide_field), hide(after, before, "new ", hide_field))
+}
+
+/// A text with each line as `hide_line` has it, which is told whether the other text has the line as well: its second
+/// argument is `tag` where not, else empty.
+fn hide<'a>(text: &str, other: &str, tag: &str, hide_line: impl Fn(&str, &str) -> String) -> Cow<'a, str> {
+    let kept: std::collections::HashSet<&str> = other.lines().collect();
+    let lines = text.split_inclusive('\n').map(|line| {
+        let changed = !kept.contains(line.trim_end_matches('\n'));
+        hide_line(line, if changed { tag } else { "" })
+    });
+    Cow::Owned(lines.collect())
 }
 
 fn hide_field(line: &str, tag: &str) -> String {

@@ -16,3 +16,4 @@ mod oracle;
 pub mod plan;
 pub mod report;
 pub mod secret;
+mod yaml;

@@ -11,6 +11,7 @@ mod keys;
 mod mounts;
 mod network;
 mod reach;
+mod seed;
 mod selector;
 mod serve;
 
@@ -161,6 +162,7 @@ impl Inject {
                 "name at least one item, --ssh-inject root:file:key.pub say, or an --instance; imgraft inject --help lists them",
             ));
         }
+        seed::check_optional(&typed)?;
         let optional = |item: Item| {
             typed.best_effort
                 || typed.optional.iter().any(|name| item_of(*name) == item)
@@ -255,6 +257,7 @@ fn item_of(name: cli::ItemName) -> Item {
         cli::ItemName::Password => Item::Password,
         cli::ItemName::Files => Item::Files,
         cli::ItemName::Firstboot => Item::Firstboot,
+        cli::ItemName::Seed => Item::Seed,
     }
 }
 

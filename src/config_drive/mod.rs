@@ -23,6 +23,7 @@ pub(crate) use complete::object;
 pub use complete::{Instance, Place, Seed};
 pub use document::Document;
 pub use error::DocumentError;
+pub(crate) use nocloud::MetaData;
 pub use read::{Spelling, read, read_network, schema};
 pub(crate) use read::{from_value, value};
 

@@ -5,8 +5,45 @@
 use super::document::KeyKind;
 use super::{DocumentError, Documents, Instance};
 use crate::net::network_config;
+use crate::yaml;
 use serde_json::{Map, Value};
-use std::fmt::Write as _;
+
+/// What `meta-data` says, whoever it is made for.
+#[derive(Debug, Default)]
+pub(crate) struct MetaData {
+    /// cloud-init does what is done once for each of these.
+    pub instance_id: String,
+    /// The host name.
+    pub local_hostname: Option<String>,
+    /// Keys for the default user.
+    pub public_keys: Vec<String>,
+    /// The availability zone.
+    pub availability_zone: Option<String>,
+    /// What the owner has set, in order; a later equal key wins.
+    pub meta: Vec<(String, String)>,
+}
+
+impl MetaData {
+    /// As an object.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut data = Map::new();
+        data.insert("instance-id".into(), self.instance_id.clone().into());
+        if let Some(name) = &self.local_hostname {
+            data.insert("local-hostname".into(), name.clone().into());
+        }
+        if !self.public_keys.is_empty() {
+            data.insert("public-keys".into(), self.public_keys.clone().into());
+        }
+        if let Some(zone) = &self.availability_zone {
+            data.insert("availability-zone".into(), zone.clone().into());
+        }
+        if !self.meta.is_empty() {
+            let pairs = self.meta.iter().map(|(key, value)| (key.clone(), value.clone().into()));
+            data.insert("meta".into(), Value::Object(pairs.collect()));
+        }
+        Value::Object(data)
+    }
+}
 
 pub(super) fn documents(instance: &Instance) -> Result<Documents, DocumentError> {
     let facts = &instance.document.instance;
@@ -17,22 +54,18 @@ pub(super) fn documents(instance: &Instance) -> Result<Documents, DocumentError>
     let mut documents = Documents::default();
     documents.put("user-data".into(), instance.user_data.as_ref().map(|data| data.expose()).unwrap_or_default());
 
-    let mut data = Map::new();
-    data.insert("instance-id".into(), facts.uuid.clone().into());
-    data.insert("local-hostname".into(), instance.hostname().into());
-    if let Some(pair) = instance.key_pair().filter(|pair| pair.kind == KeyKind::Ssh) {
-        data.insert("public-keys".into(), vec![pair.data].into());
-    }
-    if let Some(zone) = &facts.availability_zone {
-        data.insert("availability-zone".into(), zone.clone().into());
-    }
-    if !facts.metadata.0.is_empty() {
-        data.insert("meta".into(), facts.metadata.to_json());
-    }
-    documents.put("meta-data".into(), yaml(&Value::Object(data)).into_bytes());
+    let pair = instance.key_pair().filter(|pair| pair.kind == KeyKind::Ssh);
+    let data = MetaData {
+        instance_id: facts.uuid.clone(),
+        local_hostname: Some(instance.hostname()),
+        public_keys: pair.into_iter().map(|pair| pair.data).collect(),
+        availability_zone: facts.availability_zone.clone(),
+        meta: facts.metadata.0.clone(),
+    };
+    documents.put("meta-data".into(), line(&data.to_json()));
 
     if let Some(vifs) = &instance.document.network_info {
-        documents.put("network-config".into(), yaml(&network_config::render(vifs)).into_bytes());
+        documents.put("network-config".into(), line(&network_config::render(vifs)));
     }
     match instance.static_vendor_data().and_then(|data| data.get("cloud-init")) {
         Some(Value::String(text)) => documents.put("vendor-data".into(), text.as_bytes()),
@@ -53,18 +86,6 @@ pub(super) fn documents(instance: &Instance) -> Result<Documents, DocumentError>
     Ok(documents)
 }
 
-/// The value as JSON that a reader of YAML takes too: what YAML does not allow in a text is escaped.
-fn yaml(value: &Value) -> String {
-    let mut text = String::new();
-    for char in value.to_string().chars() {
-        match char {
-            // Printable, as YAML 1.1 and 1.2 have it; all that is not lies in the basic plane and inside of strings.
-            ' '..='~' | '\u{a0}'..='\u{2027}' | '\u{202a}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}' | '\u{10000}'.. => {
-                text.push(char);
-            }
-            _ => _ = write!(text, "\\u{:04x}", u32::from(char)),
-        }
-    }
-    text.push('\n');
-    text
+fn line(value: &Value) -> Vec<u8> {
+    (yaml::flow(value) + "\n").into_bytes()
 }

@@ -91,6 +91,24 @@ pub enum InjectError {
     },
     /// The filesystem keeps no owners and modes, so that it is no guest's root.
     NoRoot,
+    /// The filesystem is none where cloud-init looks for a seed.
+    NoSeedPlace,
+    /// A file of a seed is there, and says something else.
+    SeedInTheWay {
+        /// Which.
+        path: GuestPath,
+    },
+    /// Something that a seed has no words for.
+    NotInSeed {
+        /// What, a noun.
+        what: String,
+        /// The way out.
+        way: &'static str,
+    },
+    /// A description of a network that cannot be understood, for a seed.
+    BadSeedNetwork(DocumentError),
+    /// A network that cloud-init has no words for, for a seed.
+    InexpressibleInSeed(Inexpressible),
     /// A network configuration in none of the known spellings.
     UnknownNetwork,
     /// A network configuration that lacks what its destination is named after, or is no text.
@@ -211,10 +229,24 @@ impl InjectError {
             Self::PasswordInPasswd { .. } => Some("put 'x' into the second field of its passwd line".to_owned()),
             Self::BadHash { .. } => Some("make one with: mkpasswd -m yescrypt, or openssl passwd -6".to_owned()),
             Self::NoRoot => Some(
-                "choose the root filesystem with --partition; a boot partition takes files, as --upload user-data:/user-data \
-                 for cloud-init"
+                "choose the root filesystem with --partition; or add --seed nocloud, and the guest's cloud-init reads it from this \
+                 volume and does it"
                     .to_owned(),
             ),
+            Self::NoSeedPlace => Some(
+                "choose the guest's FAT boot partition with --partition, or leave --seed out to have the items in the guest's \
+                 own files"
+                    .to_owned(),
+            ),
+            Self::SeedInTheWay { path } => Some(format!(
+                "--replace-seed puts the new one in its place, and so does --delete {path} of that one file; `imgraft cat IMAGE \
+                 {path}` shows what there is"
+            )),
+            Self::NotInSeed { way, .. } => Some((*way).to_owned()),
+            Self::BadSeedNetwork(_) => Some(AS_IT_STANDS.to_owned()),
+            Self::InexpressibleInSeed(_) => {
+                Some(format!("name the device with --nic where that is what is missing; {AS_IT_STANDS}"))
+            }
             Self::UnknownNetwork => {
                 let known: Vec<_> = Spelling::ALL.iter().map(|spelling| spelling.name()).collect();
                 Some(format!("known spellings: {}", known.join("; ")))
@@ -282,6 +314,9 @@ impl fmt::Display for InjectError {
                 write!(f, "not a password hash, for '{}': {reason}", user.escape_debug())
             }
             Self::NoRoot => f.write_str("it is for a guest's root filesystem, and this is FAT, which cannot be one"),
+            Self::NoSeedPlace => f.write_str("a seed lies on a FAT volume, where cloud-init looks for it, and this is none"),
+            Self::SeedInTheWay { path } => write!(f, "{path} is there already, and is not what these options make"),
+            Self::NotInSeed { what, .. } => write!(f, "a seed has no place for {what}"),
             Self::UnknownNetwork => f.write_str("the network configuration is in no known spelling"),
             Self::BadNetwork { spelling: Some(spelling), reason } => {
                 write!(f, "the network configuration ({}) cannot be used: {reason}", spelling.name())
@@ -308,8 +343,8 @@ impl fmt::Display for InjectError {
                     found.join("; ")
                 )
             }
-            Self::BadDescription(error) => write!(f, "the network configuration cannot be understood: {error}"),
-            Self::Inexpressible(error) => error.fmt(f),
+            Self::BadDescription(error) | Self::BadSeedNetwork(error) => write!(f, "the network configuration cannot be understood: {error}"),
+            Self::Inexpressible(error) | Self::InexpressibleInSeed(error) => error.fmt(f),
             Self::MissingPart { program, link, what, .. } => {
                 write!(f, "the link {link:?} is {what}, and the guest's {program} cannot make it")
             }
@@ -324,6 +359,9 @@ impl fmt::Display for InjectError {
         }
     }
 }
+
+/// The way around the compiler of networks.
+const AS_IT_STANDS: &str = "a network-config that is written already goes as it stands: leave --network out, and --upload FILE:/network-config";
 
 /// What was looked for and what the choice is.
 fn nobody(installed: &[&str], others: &[String], cloud_init: bool) -> String {

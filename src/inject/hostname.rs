@@ -48,6 +48,11 @@ impl HostName {
         Ok(Self(text.to_owned()))
     }
 
+    /// The name as it was given.
+    pub(super) fn name(&self) -> &str {
+        &self.0
+    }
+
     fn short(&self) -> &str {
         self.0.split_once('.').map_or(&self.0, |(short, _)| short)
     }

@@ -14,6 +14,7 @@ mod metadata;
 mod net;
 mod passwords;
 mod rc_local;
+mod seed;
 mod sshd;
 pub mod staging;
 mod timezone;
@@ -29,6 +30,7 @@ pub use keys::Keys;
 pub use metadata::Metadata;
 pub use net::{Choice, Described, Net, Spelling};
 pub use passwords::{Passwords, Selector};
+pub use seed::{ExistingSeed, Seed};
 pub use timezone::{Timezone, Zone};
 
 use crate::guest::Guest;
@@ -38,6 +40,7 @@ use imgraft_vfs::stage::Stage;
 use std::fmt;
 
 /// The items in the order of injection: Nova's five in Nova's, and what a guest is called and where it stands before its metadata.
+/// A seed comes last, so that it sees what else is put in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Item {
@@ -49,11 +52,12 @@ pub enum Item {
     Password,
     Files,
     Firstboot,
+    Seed,
 }
 
 impl Item {
     /// All items, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Key,
         Self::Net,
         Self::Hostname,
@@ -62,6 +66,7 @@ impl Item {
         Self::Password,
         Self::Files,
         Self::Firstboot,
+        Self::Seed,
     ];
 
     /// The name that the command line and the report use.
@@ -75,6 +80,7 @@ impl Item {
             Self::Password => "password",
             Self::Files => "files",
             Self::Firstboot => "firstboot",
+            Self::Seed => "seed",
         }
     }
 }

@@ -74,7 +74,11 @@ pub fn stage_all(
         Show::Diff => {
             let mut text = String::new();
             for change in changes.changes() {
-                let sensitivity = if shadows.contains(&change.path) { Sensitivity::Hashes } else { Sensitivity::Plain };
+                let sensitivity = match shadows.contains(&change.path) {
+                    true => Sensitivity::Hashes,
+                    false if diff::is_seed(&change.path) => Sensitivity::Seed,
+                    false => Sensitivity::Plain,
+                };
                 text.push_str(&diff::render(change, fs, sensitivity)?);
             }
             text
@@ -87,7 +91,7 @@ pub fn stage_all(
 fn needs_root(item: Item, fs: &dyn GuestFs) -> Result<(), InjectError> {
     let needs = match item {
         Item::Key | Item::Net | Item::Hostname | Item::Timezone | Item::Password | Item::Firstboot => true,
-        Item::Metadata | Item::Files => false,
+        Item::Metadata | Item::Files | Item::Seed => false,
     };
     match fs.ownership(&Resolved::root()) {
         Ownership::Fixed { .. } if needs => Err(InjectError::NoRoot),

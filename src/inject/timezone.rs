@@ -27,6 +27,11 @@ impl Zone {
         };
         text.split('/').all(is_part).then(|| Self(text.to_owned()))
     }
+
+    /// The name as it was given.
+    pub(super) fn name(&self) -> &str {
+        &self.0
+    }
 }
 
 /// The time zone of a guest.

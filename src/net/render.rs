@@ -91,14 +91,7 @@ impl Renderer {
 
 /// The files for a program, sorted by nothing but the order of the links. No two have the same path.
 pub fn render(config: &Config, renderer: Renderer) -> Result<Vec<NetFile>, Inexpressible> {
-    // These go by names of devices, and call one whose name is not known by its id.
-    if matches!(renderer, Renderer::Ifupdown(_) | Renderer::Ifcfg | Renderer::CloudInit) {
-        let mut names = HashSet::new();
-        if let Some(link) = config.links.iter().find(|link| !names.insert(name(link))) {
-            let what = format!("the name {:?}, by which another link goes already", name(link));
-            return Err(Inexpressible::new(renderer.name(), link, what));
-        }
-    }
+    distinct(config, renderer)?;
     let mut files = match renderer {
         Renderer::Ifupdown(ifup) => ifupdown::render(config, ifup),
         Renderer::Netplan => v2::netplan(config),
@@ -114,8 +107,29 @@ pub fn render(config: &Config, renderer: Renderer) -> Result<Vec<NetFile>, Inexp
     Ok(files)
 }
 
+/// `network-config` of cloud-init's NoCloud, version 2: what [`render`] makes for cloud-init, as a file of its own.
+pub fn network_config(config: &Config) -> Result<String, Inexpressible> {
+    distinct(config, Renderer::CloudInit)?;
+    v2::network_config(config)
+}
+
+/// Fails where two links have one name, for programs that go by names of devices, and call one whose name is not known by its id.
+fn distinct(config: &Config, renderer: Renderer) -> Result<(), Inexpressible> {
+    if !matches!(renderer, Renderer::Ifupdown(_) | Renderer::Ifcfg | Renderer::CloudInit) {
+        return Ok(());
+    }
+    let mut names = HashSet::new();
+    match config.links.iter().find(|link| !names.insert(name(link))) {
+        Some(link) => {
+            let what = format!("the name {:?}, by which another link goes already", name(link));
+            Err(Inexpressible::new(renderer.name(), link, what))
+        }
+        None => Ok(()),
+    }
+}
+
 /// The first line of every file that can have a comment.
-const HEAD: &str = "# Made by imgraft.\n";
+pub(crate) const HEAD: &str = "# Made by imgraft.\n";
 
 /// Ids in names of files: `@` has a meaning to systemd, and nothing else has. No id has what stands for it.
 fn file_name(link: &Link) -> String {

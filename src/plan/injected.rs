@@ -23,6 +23,10 @@ pub(super) struct Injected {
     pub password: Option<Secret>,
     /// Files.
     pub files: Vec<FileOperation>,
+    /// The instance's UUID.
+    pub uuid: Option<String>,
+    /// Whether it has user data, which is for a drive.
+    pub has_user_data: bool,
 }
 
 impl Injected {
@@ -68,6 +72,8 @@ impl Injected {
             metadata: facts.metadata.0.clone(),
             password: password.map(|password| Secret::new(password.as_bytes().to_vec())),
             files: files.collect::<Result<_, Failure>>()?,
+            uuid: Some(facts.uuid.clone()),
+            has_user_data: instance.user_data.is_some(),
         })
     }
 }

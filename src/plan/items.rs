@@ -2,13 +2,13 @@
 
 use super::injected::Injected;
 use super::network::network;
-use super::selector;
-use super::{files, firstboot};
+use super::{files, firstboot, seed, selector};
 use crate::cli::{self, Ordered};
 use crate::failure::Failure;
 use crate::inject::authorized_keys;
 use crate::inject::{
-    Compat, Files, Firstboot, HostName, Hostname, Injector, Keys, Metadata, Passwords, Selector, Timezone, Zone,
+    Compat, FileOperation, Files, Firstboot, HostName, Hostname, Injector, Keys, Metadata, Net, Passwords, Script,
+    Selector, Timezone, Zone,
 };
 use imgraft_vfs::fs::Timestamp;
 use std::collections::BTreeMap;
@@ -25,60 +25,110 @@ pub(super) fn injectors(
     compat: Compat,
     now: Timestamp,
 ) -> Result<Vec<Box<dyn Injector>>, Failure> {
-    let instance = typed.instance.as_deref().map(|path| Injected::new(path, compat)).transpose()?.unwrap_or_default();
-    let mut injectors: Vec<Box<dyn Injector>> = Vec::new();
-    let mut keys: Vec<(String, String)> = instance.key.map(|key| ("root".to_owned(), key)).into_iter().collect();
-    if !keys.is_empty() || !typed.ssh_inject.is_empty() {
+    let wanted = Wanted::new(typed, order, compat, now)?;
+    match seed::existing(&typed.seed) {
+        None => Ok(wanted.apart(compat)),
+        Some(existing) => wanted.into_seed(existing),
+    }
+}
+
+/// What the options and the instance document ask for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// Keys, each with its user.
+    pub keys: Vec<(String, String)>,
+    /// The network.
+    pub network: Option<Net>,
+    /// The host name.
+    pub hostname: Option<HostName>,
+    /// The time zone.
+    pub zone: Option<Zone>,
+    /// Metadata.
+    pub metadata: Vec<(String, String)>,
+    /// Passwords, each with its user.
+    pub passwords: Vec<(String, Selector)>,
+    /// What is done to files.
+    pub operations: Vec<FileOperation>,
+    /// Scripts for the first boot.
+    pub scripts: Vec<Script>,
+    /// The UUID of the instance document, where there is one.
+    pub uuid: Option<String>,
+    /// Whether that has user data.
+    pub has_user_data: bool,
+}
+
+impl Wanted {
+    fn new(typed: &cli::Inject, order: &[Ordered], compat: Compat, now: Timestamp) -> Result<Self, Failure> {
+        let instance =
+            typed.instance.as_deref().map(|path| Injected::new(path, compat)).transpose()?.unwrap_or_default();
+        let mut keys: Vec<(String, String)> = instance.key.map(|key| ("root".to_owned(), key)).into_iter().collect();
         for value in &typed.ssh_inject {
             let (user, lines) = key(value)?;
             keys.extend(lines.into_iter().map(|line| (user.clone(), line)));
         }
-        injectors.push(Box::new(Keys { keys, compat }));
+        let network = network(&typed.network, instance.network, compat)?;
+        let hostname = typed.hostname.as_deref().map(|typed| {
+            HostName::parse(typed).map_err(|reason| Failure::usage(format!("--hostname {}: {reason}", shorten(typed))))
+        });
+        let hostname = hostname.transpose()?;
+        let zone = typed.timezone.as_deref().map(|typed| {
+            Zone::parse(typed).ok_or_else(|| {
+                Failure::usage(format!("--timezone {}: no name of a time zone", shorten(typed)))
+                    .with_hint("--timezone Europe/Berlin, say, or UTC")
+            })
+        });
+        let zone = zone.transpose()?;
+        let mut metadata = instance.metadata;
+        metadata.extend(self::metadata(typed)?);
+        let root = instance.password.map(|password| ("root".to_owned(), Selector::Password(password)));
+        let mut passwords: Vec<(String, Selector)> = root.into_iter().collect();
+        if let Some(typed) = &typed.root_password {
+            passwords.push(("root".to_owned(), selector::parse("--root-password", typed)?));
+        }
+        for typed in &typed.password {
+            let (user, rest) = typed.split_once(':').filter(|(user, _)| !user.is_empty()).ok_or_else(|| {
+                Failure::usage("--password: not USER:SELECTOR")
+                    .with_hint("--password USER:file:PATH, or another selector")
+            })?;
+            passwords.push((user.to_owned(), selector::parse("--password", rest)?));
+        }
+        let mut operations = instance.files;
+        operations.extend(files::operations(typed, order, now)?);
+        let scripts = firstboot::scripts(typed, order)?;
+        let (uuid, has_user_data) = (instance.uuid, instance.has_user_data);
+        Ok(Self { keys, network, hostname, zone, metadata, passwords, operations, scripts, uuid, has_user_data })
     }
-    if let Some(net) = network(&typed.network, instance.network, compat)? {
-        injectors.push(Box::new(net));
+
+    /// An injector for each item.
+    fn apart(self, compat: Compat) -> Vec<Box<dyn Injector>> {
+        let Self { keys, network, hostname, zone, metadata, passwords, operations, scripts, .. } = self;
+        let mut injectors: Vec<Box<dyn Injector>> = Vec::new();
+        if !keys.is_empty() {
+            injectors.push(Box::new(Keys { keys, compat }));
+        }
+        if let Some(network) = network {
+            injectors.push(Box::new(network));
+        }
+        if let Some(name) = hostname {
+            injectors.push(Box::new(Hostname { name }));
+        }
+        if let Some(zone) = zone {
+            injectors.push(Box::new(Timezone { zone }));
+        }
+        if !metadata.is_empty() {
+            injectors.push(Box::new(Metadata { pairs: metadata, compat }));
+        }
+        if !passwords.is_empty() {
+            injectors.push(Box::new(Passwords { users: passwords, compat }));
+        }
+        if !operations.is_empty() {
+            injectors.push(Box::new(Files { operations, compat }));
+        }
+        if !scripts.is_empty() {
+            injectors.push(Box::new(Firstboot { scripts }));
+        }
+        injectors
     }
-    if let Some(typed) = &typed.hostname {
-        let name = HostName::parse(typed)
-            .map_err(|reason| Failure::usage(format!("--hostname {}: {reason}", shorten(typed))))?;
-        injectors.push(Box::new(Hostname { name }));
-    }
-    if let Some(typed) = &typed.timezone {
-        let zone = Zone::parse(typed).ok_or_else(|| {
-            Failure::usage(format!("--timezone {}: no name of a time zone", shorten(typed)))
-                .with_hint("--timezone Europe/Berlin, say, or UTC")
-        })?;
-        injectors.push(Box::new(Timezone { zone }));
-    }
-    let mut pairs = instance.metadata;
-    pairs.extend(metadata(typed)?);
-    if !pairs.is_empty() {
-        injectors.push(Box::new(Metadata { pairs, compat }));
-    }
-    let mut users: Vec<(String, Selector)> =
-        instance.password.map(|password| ("root".to_owned(), Selector::Password(password))).into_iter().collect();
-    if let Some(typed) = &typed.root_password {
-        users.push(("root".to_owned(), selector::parse("--root-password", typed)?));
-    }
-    for typed in &typed.password {
-        let (user, rest) = typed.split_once(':').filter(|(user, _)| !user.is_empty()).ok_or_else(|| {
-            Failure::usage("--password: not USER:SELECTOR").with_hint("--password USER:file:PATH, or another selector")
-        })?;
-        users.push((user.to_owned(), selector::parse("--password", rest)?));
-    }
-    if !users.is_empty() {
-        injectors.push(Box::new(Passwords { users, compat }));
-    }
-    let mut operations = instance.files;
-    operations.extend(files::operations(typed, order, now)?);
-    if !operations.is_empty() {
-        injectors.push(Box::new(Files { operations, compat }));
-    }
-    let scripts = firstboot::scripts(typed, order)?;
-    if !scripts.is_empty() {
-        injectors.push(Box::new(Firstboot { scripts }));
-    }
-    Ok(injectors)
 }
 
 fn key(typed: &str) -> Result<(String, Vec<String>), Failure> {

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The first sector of the boot partition.
-const START: u64 = 8192;
+pub const START: u64 = 8192;
 /// Bytes of it.
-const SIZE: u64 = 40 << 20;
+pub const SIZE: u64 = 40 << 20;
 
 /// A disk with a FAT32 boot partition, made by mkfs.vfat and filled by mtools, and a swap area that no driver opens.
-fn image(scratch: &Scratch) -> Option<PathBuf> {
+pub fn image(scratch: &Scratch) -> Option<PathBuf> {
     if !tree::have(&["mkfs.vfat", "fsck.vfat", "mcopy", "mmd", "sfdisk"]) {
         return None;
     }
@@ -31,12 +31,12 @@ fn image(scratch: &Scratch) -> Option<PathBuf> {
     Some(disk)
 }
 
-fn mtools(program: &str, image: &Path, words: &[&str]) -> String {
+pub fn mtools(program: &str, image: &Path, words: &[&str]) -> String {
     tree::run(Command::new(program).env("LC_ALL", "C.UTF-8").arg("-i").arg(image).args(words))
 }
 
 /// The boot partition of a disk as a file of its own, without complaint from fsck.vfat.
-fn partition(scratch: &Scratch, disk: &Path) -> PathBuf {
+pub fn partition(scratch: &Scratch, disk: &Path) -> PathBuf {
     let bytes = std::fs::read(disk).expect("a disk");
     let boot = scratch.file("after.img", &bytes[(START * 512) as usize..][..SIZE as usize]);
     tree::fsck_vfat(&boot, "after the run");
@@ -118,6 +118,7 @@ fn what_fat_cannot_keep_is_refused() {
         assert!(said.contains(part), "{words:?}: {said}");
         assert_eq!(output.status.code(), Some(status), "{words:?}: {said}");
         assert_eq!(said.lines().filter(|line| !line.starts_with("hint: ")).count(), 1, "{said}");
+        assert_eq!(said.contains("--seed nocloud"), part.contains("root filesystem"), "the way out: {said}");
     }
     assert_eq!(oracle::sha256(&disk), before);
     // What it has anyway may be asked for.

@@ -27,6 +27,7 @@ mod order;
 mod powered_off;
 mod refusals;
 mod report;
+mod seed;
 mod selinux;
 mod serve;
 mod stacked;

@@ -2,19 +2,24 @@
 
 use super::{HEAD, Inexpressible, NetFile, Renderer, name};
 use crate::net::config::{Auto6, Bond, Bridge, Config, Hardware, Kind, Link, Route};
+use crate::yaml;
 use serde_json::{Map, Value, json};
-use std::fmt::Write as _;
 
 /// The one file of netplan.
 pub(super) fn netplan(config: &Config) -> Result<Vec<NetFile>, Inexpressible> {
-    let text = HEAD.to_owned() + &yaml(&json!({ "network": document(config, Flavour::Netplan)? }));
+    let text = HEAD.to_owned() + &yaml::block(&json!({ "network": document(config, Flavour::Netplan)? }));
     Ok(vec![NetFile { path: "/etc/netplan/50-imgraft.yaml".to_owned(), mode: 0o600, text }])
 }
 
 /// A part of cloud-init's own configuration.
 pub(super) fn cloud_init(config: &Config) -> Result<Vec<NetFile>, Inexpressible> {
-    let text = HEAD.to_owned() + &yaml(&json!({ "network": document(config, Flavour::CloudInit)? }));
+    let text = HEAD.to_owned() + &yaml::block(&json!({ "network": document(config, Flavour::CloudInit)? }));
     Ok(vec![NetFile { path: "/etc/cloud/cloud.cfg.d/99-imgraft-network.cfg".to_owned(), mode: 0o600, text }])
+}
+
+/// The same as a file of its own: `network-config` of NoCloud, where the version stands outermost.
+pub(super) fn network_config(config: &Config) -> Result<String, Inexpressible> {
+    Ok(HEAD.to_owned() + &yaml::block(&document(config, Flavour::CloudInit)?))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -238,56 +243,4 @@ fn put_parameters(put: &mut impl FnMut(&str, Value), parameters: Vec<(&'static s
     if !parameters.is_empty() {
         put("parameters", Value::Object(parameters));
     }
-}
-
-/// A value as YAML: objects and lists in lines, texts in quotes as JSON has them, which YAML has too.
-fn yaml(value: &Value) -> String {
-    let mut text = String::new();
-    put_yaml(&mut text, value, 0);
-    text
-}
-
-fn put_yaml(text: &mut String, value: &Value, depth: usize) {
-    let indent = "  ".repeat(depth);
-    match value {
-        Value::Object(object) => {
-            for (key, value) in object {
-                let _ = write!(text, "{indent}{}:", plain(key));
-                put_after(text, value, depth);
-            }
-        }
-        Value::Array(list) => {
-            for value in list {
-                let mut item = String::new();
-                put_yaml(&mut item, value, depth.saturating_add(1));
-                // The first line of what is in a list stands behind its hyphen.
-                let first = item.trim_start();
-                let _ = write!(text, "{indent}- {first}");
-                if !first.ends_with('\n') {
-                    text.push('\n');
-                }
-            }
-        }
-        scalar => text.push_str(&scalar.to_string()),
-    }
-}
-
-fn put_after(text: &mut String, value: &Value, depth: usize) {
-    match value {
-        Value::Object(object) if object.is_empty() => text.push_str(" {}\n"),
-        Value::Array(list) if list.is_empty() => text.push_str(" []\n"),
-        Value::Object(_) | Value::Array(_) => {
-            text.push('\n');
-            put_yaml(text, value, depth.saturating_add(1));
-        }
-        scalar => _ = writeln!(text, " {scalar}"),
-    }
-}
-
-/// A key without quotes where it is a plain word that nobody takes for anything else.
-fn plain(key: &str) -> String {
-    let is_word = key.starts_with(|c: char| c.is_ascii_alphabetic())
-        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
-        && !["y", "n", "yes", "no", "on", "off", "true", "false", "null"].contains(&key.to_ascii_lowercase().as_str());
-    if is_word { key.to_owned() } else { Value::from(key).to_string() }
 }

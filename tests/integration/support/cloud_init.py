@@ -14,7 +14,8 @@ import tempfile
 
 from cloudinit import helpers, sources, util
 from cloudinit.cmd.devel import net_convert
-from cloudinit.distros import debian
+from cloudinit.config import cc_set_passwords, schema
+from cloudinit.distros import debian, ug_util
 from cloudinit.sources import DataSourceConfigDrive, DataSourceNoCloud
 from cloudinit.sources.helpers import openstack
 
@@ -61,7 +62,29 @@ def nocloud(job, paths):
     source.seed_dirs = [job["directory"]]
     source._get_devices = lambda _: []
     found = source._get_data()
-    return source, found, {"vendor_data": source.vendordata_raw and encoded(source.vendordata_raw)}
+    result = {"vendor_data": source.vendordata_raw and encoded(source.vendordata_raw)}
+    if util.decode_binary(source.userdata_raw).startswith("#cloud-config"):
+        result["cloud_config"] = cloud_config(source.userdata_raw)
+    return source, found, result
+
+
+class Guest:
+    """Of a distribution, what its users are made by."""
+
+    @staticmethod
+    def get_default_user():
+        return {"name": "pi", "lock_passwd": True, "groups": ["adm"]}
+
+
+def cloud_config(text):
+    import jsonschema  # noqa: F401; without it cloud-init's check says nothing
+
+    config = util.load_yaml(text)
+    # Raises for what it does not know, and for what it is going to drop.
+    schema.validate_cloudconfig_schema(config, strict=True)
+    users, _ = ug_util.normalize_users_groups(copy.deepcopy(config), Guest)
+    passwords = config.get("chpasswd", {}).get("users", [])
+    return {"config": config, "users": users, "hashes": dict(cc_set_passwords.get_users_by_type(passwords, "hash"))}
 
 
 def rendered(network, kind, job, renderer):

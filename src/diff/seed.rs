@@ -1,0 +1,79 @@
+//! Files of cloud-init's seeds in a diff: what they may hold of passwords is not shown.
+
+use super::hide;
+use crate::net::render::HEAD;
+use imgraft_vfs::path::Resolved;
+use regex::bytes::{Captures, Regex, RegexBuilder};
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+/// The names of the files of a seed, wherever it lies.
+const NAMES: [&[u8]; 4] = [b"user-data", b"meta-data", b"network-config", b"vendor-data"];
+
+/// The value of a key that is called after a password, and whatever looks like a hash of crypt(5).
+static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let key = r#"(?P<key>["']?[a-z_-]*passw(?:or)?d["']?\s*:\s*[!|>-]*)"#;
+    let value = r#"(?:"(?:[^"\\]|\\.)*"?|'[^']*'?|[^\s"',}\]][^,}\]\r\n]*)"#;
+    let hash = r#"(?P<lock>!*)\$[0-9a-z]{1,4}\$[^\s,}\]"']+"#;
+    RegexBuilder::new(&format!("{key}{value}|{hash}")).unicode(false).case_insensitive(true).build().ok()
+});
+
+/// Whether a file is one of a seed by its name; FAT has names in any case.
+pub fn is_seed(path: &Resolved) -> bool {
+    let name = path.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    NAMES.iter().any(|seed| seed.eq_ignore_ascii_case(name))
+}
+
+/// Hides every password and hash. Of a text that is not of our making, and that is to go, nothing is shown.
+pub(super) fn redact<'a>(before: &str, after: &str) -> (Cow<'a, str>, Cow<'a, str>) {
+    let is_ours = before.lines().take(2).any(|line| line == HEAD.trim_end());
+    let old = match before {
+        "" => Cow::Borrowed(""),
+        _ if is_ours => hide(before, after, "old ", hide_values),
+        _ => Cow::Owned(format!("<{} bytes that are not shown, as they may hold a password>\n", before.len())),
+    };
+    (old, hide(after, before, "new ", hide_values))
+}
+
+fn hide_values(line: &str, tag: &str) -> String {
+    let Some(secret) = &*SECRET else { return format!("<{tag}line>\n") };
+    let hidden = secret.replace_all(line.as_bytes(), |found: &Captures<'_>| match found.name("key") {
+        Some(key) => [key.as_bytes(), b"<", tag.as_bytes(), b"secret>"].concat(),
+        None => {
+            let lock = found.name("lock").map_or(&b""[..], |lock| lock.as_bytes());
+            [lock, b"<", tag.as_bytes(), b"hash>"].concat()
+        }
+    });
+    String::from_utf8_lossy(&hidden).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_password_is_shown() {
+        for (line, shown) in [
+            ("      password: \"$6$salt$hash\"\n", "      password: <new secret>\n"),
+            ("      password: \"a\\\"b, c\"\n", "      password: <new secret>\n"),
+            ("password: geheim wie nie # x\n", "password: <new secret>\n"),
+            ("{\"plain_text_passwd\": 'geheim', \"a\": 1}", "{\"plain_text_passwd\": <new secret>, \"a\": 1}"),
+            ("    hashed-passwd: geheim\n", "    hashed-passwd: <new secret>\n"),
+            ("  - ann:!$y$j9T$salt$hash\n", "  - ann:!<new hash>\n"),
+            ("runcmd: [\"echo $5$abc$def\"]\n", "runcmd: [\"echo <new hash>\"]\n"),
+            ("chpasswd:\n", "chpasswd:\n"),
+            ("ssh_pwauth: true\n", "ssh_pwauth: true\n"),
+        ] {
+            assert_eq!(hide_values(line, "new "), shown, "{line}");
+        }
+    }
+
+    #[test]
+    fn of_what_others_wrote_nothing_is_shown() {
+        let (old, new) = redact("#cloud-config\nchpasswd:\n  list: |\n    pi:geheim\n", "timezone: UTC\n");
+        assert!(!old.contains("geheim") && old.contains("48 bytes that are not shown"), "{old}");
+        assert_eq!(new, "timezone: UTC\n");
+        let ours = format!("#cloud-config\n{HEAD}timezone: UTC\n");
+        assert_eq!(redact(&ours, "").0, ours);
+    }
+}

@@ -1,0 +1,87 @@
+//! `user-data`: a cloud-config document, in the words of cloud-init's module reference (users and groups, set passwords, SSH,
+//! update etc hosts, timezone, runcmd).
+
+use crate::net::render::HEAD;
+use crate::yaml;
+use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
+
+/// What a cloud-config document says.
+#[derive(Debug)]
+pub(super) struct CloudConfig<'a> {
+    /// Per user name a key.
+    pub keys: &'a [(String, String)],
+    /// Per user name the second field of shadow(5).
+    pub hashes: Vec<(&'a str, Zeroizing<String>)>,
+    /// Whether the guest is to find the host name that it is given: a line for 127.0.1.1 in hosts(5).
+    pub keeps_hosts: bool,
+    /// The time zone.
+    pub zone: Option<&'a str>,
+    /// Commands of the shell.
+    pub commands: Vec<&'a str>,
+}
+
+impl CloudConfig<'_> {
+    /// The document; empty where it says nothing, as an empty one is none to cloud-init.
+    pub(super) fn render(&self) -> Zeroizing<String> {
+        let mut config = Map::new();
+        if self.keeps_hosts {
+            config.insert("preserve_hostname".into(), false.into());
+            config.insert("manage_etc_hosts".into(), "localhost".into());
+        }
+        if let Some(zone) = self.zone {
+            config.insert("timezone".into(), zone.into());
+        }
+        if self.keys.iter().any(|(user, _)| user == "root") {
+            config.insert("disable_root".into(), false.into());
+        }
+        let users = self.users();
+        if !users.is_empty() {
+            // A list of users is in place of the one that has but the default user in it.
+            let all = std::iter::once("default".into()).chain(users);
+            config.insert("users".into(), all.collect());
+        }
+        if !self.hashes.is_empty() {
+            let users: Vec<Value> = self
+                .hashes
+                .iter()
+                .map(|(name, hash)| json!({ "name": name, "type": "hash", "password": hash.as_str() }))
+                .collect();
+            // Else whoever logs in is asked for another password.
+            config.insert("chpasswd".into(), json!({ "expire": false, "users": users }));
+        }
+        if !self.commands.is_empty() {
+            // Each in a shell of its own: one that exits does not keep the next from running.
+            let commands = self.commands.iter().map(|command| json!(["sh", "-c", command]));
+            config.insert("runcmd".into(), commands.collect());
+        }
+        if config.is_empty() {
+            return Zeroizing::default();
+        }
+        Zeroizing::new(format!("#cloud-config\n{HEAD}") + &yaml::block(&Value::Object(config)))
+    }
+
+    /// Whoever gets a key, or a password and may not be there. root always is.
+    fn users(&self) -> Vec<Value> {
+        let with_password = self.hashes.iter().map(|(user, _)| *user).filter(|user| *user != "root");
+        let mut names: Vec<&str> = Vec::new();
+        for name in self.keys.iter().map(|(user, _)| user.as_str()).chain(with_password) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let entry = |name: &str| {
+            let mut lines: Vec<&str> = Vec::new();
+            for (_, line) in self.keys.iter().filter(|(user, _)| user == name) {
+                if !lines.contains(&line.as_str()) {
+                    lines.push(line);
+                }
+            }
+            match lines.as_slice() {
+                [] => json!({ "name": name }),
+                lines => json!({ "name": name, "ssh_authorized_keys": lines }),
+            }
+        };
+        names.into_iter().map(entry).collect()
+    }
+}

@@ -1,0 +1,50 @@
+//! The items that become a seed for cloud-init, where one was asked for.
+
+use super::items::Wanted;
+use crate::cli;
+use crate::failure::Failure;
+use crate::inject::{Compat, ExistingSeed, Files, Injector, Seed};
+
+/// What becomes of a seed that is there; `None` where no seed was asked for.
+pub(super) fn existing(typed: &cli::Seed) -> Option<ExistingSeed> {
+    let cli::SeedKind::Nocloud = typed.seed?;
+    Some(if typed.replace_seed { ExistingSeed::Replaced } else { ExistingSeed::Refused })
+}
+
+/// Fails where an item is to be optional that is a part of the seed, which is there as a whole or not at all.
+pub(super) fn check_optional(typed: &cli::Inject) -> Result<(), Failure> {
+    let is_part = |name: &&cli::ItemName| !matches!(name, cli::ItemName::Files | cli::ItemName::Seed);
+    match typed.optional.iter().find(is_part) {
+        Some(name) if typed.seed.seed.is_some() => {
+            let name = super::item_of(*name).name();
+            Err(Failure::usage(format!("--optional {name}: with --seed it is a part of the item seed"))
+                .with_hint("--optional seed makes all of the seed optional"))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Wanted {
+    /// One injector for all that becomes a seed, and one for the files beside it.
+    pub(super) fn into_seed(self, existing: ExistingSeed) -> Result<Vec<Box<dyn Injector>>, Failure> {
+        if self.has_user_data {
+            let message = "--seed: the instance document has user data, and that of a seed is made of the items";
+            return Err(Failure::usage(message).with_hint("leave user_data out of the document"));
+        }
+        let Self { keys, network, hostname, zone, metadata, passwords, operations, scripts, uuid, .. } = self;
+        let network = network.map(|network| network.network);
+        let instance_id = uuid;
+        let seed = Seed { instance_id, keys, network, hostname, zone, metadata, passwords, scripts, existing };
+        if seed.is_empty() {
+            return Err(Failure::usage("--seed: there is nothing to be put into a seed").with_hint(
+                "--ssh-inject and --hostname, say, put something in; files go onto the volume without --seed",
+            ));
+        }
+        let mut injectors: Vec<Box<dyn Injector>> = Vec::new();
+        if !operations.is_empty() {
+            injectors.push(Box::new(Files { operations, compat: Compat::Imgraft }));
+        }
+        injectors.push(Box::new(seed));
+        Ok(injectors)
+    }
+}
