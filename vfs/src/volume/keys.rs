@@ -1,5 +1,6 @@
 //! Passphrases, and the volumes that they are for.
 
+use super::luks::Whose;
 use super::{Base, Selector, VolumeInfo};
 use std::fmt;
 use zeroize::Zeroizing;
@@ -76,10 +77,12 @@ impl Keys {
         named
     }
 
-    /// The passphrases for a volume; those that name it come first.
-    pub(super) fn of(&self, info: &VolumeInfo) -> impl Iterator<Item = &[u8]> {
-        let fits = |named: bool| self.0.iter().filter(move |key| key.volume.is_some() == named && key.is_for(info));
-        let (named, others) = (fits(true), fits(false));
-        named.chain(others).map(|key| key.passphrase.as_slice())
+    /// The passphrases for a volume, and whose work each is; those that name it come first.
+    pub(super) fn of(&self, info: &VolumeInfo) -> impl Iterator<Item = (Whose, &[u8])> {
+        let fits = self.0.iter().zip(0..).filter(|(key, _)| key.is_for(info));
+        let others =
+            self.0.iter().filter(|key| key.volume.is_none()).map(|key| (Whose::All, key.passphrase.as_slice()));
+        let named = fits.filter(|(key, _)| key.volume.is_some());
+        named.map(|(key, number)| (Whose::Named(number), key.passphrase.as_slice())).chain(others)
     }
 }

@@ -1,6 +1,6 @@
 //! Everything that a disk holds: the volumes of its table, and those that are stacked on them.
 
-use super::luks::{self, Unlocked};
+use super::luks::{self, MAX_HEADERS, MAX_SHARED, Tried, Unlocked, Work};
 use super::lvm::{self, Assembled, Member};
 use super::{Base, Keys, Selector, Signature, Table, Volume, VolumeInfo, probe};
 use crate::block::BlockDevice;
@@ -30,6 +30,10 @@ pub struct Survey {
     notes: Vec<String>,
     /// The LUKS volumes whose headers are sound.
     locks: Vec<Lock>,
+    /// How much of LUKS headers may still be read, in bytes.
+    headers: u64,
+    /// How much work passphrases may still be.
+    work: Work,
 }
 
 /// A LUKS volume.
@@ -48,6 +52,8 @@ enum State {
     Open(Box<VolumeInfo>),
     /// No passphrase at hand fits, or none may be tried.
     Refused(Arc<Error>),
+    /// None that was tried fits, and not all were: they had been more work than they may be.
+    Untried,
 }
 
 impl Survey {
@@ -66,6 +72,8 @@ impl Survey {
             room: lvm::MAX_METADATA,
             notes: Vec::new(),
             locks: Vec::new(),
+            headers: MAX_HEADERS,
+            work: Work::new(),
         };
         survey.settle()?;
         Ok(survey)
@@ -125,6 +133,7 @@ impl Survey {
             match self.locks.get(number).map(|lock| &lock.state) {
                 Some(State::Open(payload)) => info = (**payload).clone(),
                 Some(State::Refused(error)) => return Err(error.repeated()),
+                Some(State::Untried) => return Err(self.untried(&info)),
                 _ => return Err(no_key(&info)),
             }
         }
@@ -137,7 +146,7 @@ impl Survey {
         while let Some(lock) = self.locks.iter().find(|lock| lock.volume.is_same(info)) {
             match &lock.state {
                 State::Open(payload) => info = payload,
-                State::Locked | State::Refused(_) => break,
+                State::Locked | State::Refused(_) | State::Untried => break,
             }
         }
         info
@@ -155,6 +164,7 @@ impl Survey {
         match &lock.state {
             State::Locked => Some(no_key(info)),
             State::Refused(error) => Some(error.repeated()),
+            State::Untried => Some(self.untried(info)),
             State::Open(_) => None,
         }
     }
@@ -184,8 +194,26 @@ impl Survey {
     pub fn wrong_key(&self, info: &VolumeInfo) -> Option<Error> {
         match &self.locks.iter().find(|lock| lock.volume.is_same(info))?.state {
             State::Refused(error) => Some(error.repeated()),
+            State::Untried => Some(self.untried(info)),
             State::Locked | State::Open(_) => None,
         }
+    }
+
+    /// The error of a volume that passphrases at hand were not tried on.
+    fn untried(&self, info: &VolumeInfo) -> Error {
+        let untried = self.locks.iter().filter(|lock| matches!(lock.state, State::Untried)).count();
+        let others = match untried.saturating_sub(1) {
+            0 => String::new(),
+            1 => " and on another volume".to_owned(),
+            others => format!(" and on {others} other volumes"),
+        };
+        let message = format!(
+            "{info} is encrypted (LUKS), and keys were not tried on all of its keyslots{others}: that is more work than \
+             keys for several volumes may be (that of {MAX_SHARED} rounds of PBKDF2)"
+        );
+        let name = info.name();
+        let hint = format!("a key that names its volume has its own share: --key {name}:file:PATH");
+        Error::new(ErrorKind::Denied, Layer::Volume, message).with_hint(hint)
     }
 
     fn unlock_one(&mut self, number: usize, keys: &Keys) -> Result<()> {
@@ -195,11 +223,13 @@ impl Survey {
         }
         let device = volume.device(&self.disk)?;
         let mut refusal = None;
+        let mut unpaid = None;
         let mut opened = None;
-        for passphrase in keys.of(volume) {
-            match header.unlock(volume, &*device, passphrase) {
-                Ok(None) => {}
-                Ok(Some(unlocked)) => {
+        for (whose, passphrase) in keys.of(volume) {
+            match header.unlock(volume, &*device, passphrase, self.work.left(whose)) {
+                Ok(Tried::Wrong) => {}
+                Ok(Tried::Unpaid) => unpaid = Some(State::Untried),
+                Ok(Tried::Open(unlocked)) => {
                     opened = Some(unlocked);
                     break;
                 }
@@ -210,7 +240,7 @@ impl Survey {
         }
         let state = match opened {
             Some(unlocked) => State::Open(Box::new(self.payload(unlocked)?)),
-            None => State::Refused(Arc::new(refusal.unwrap_or_else(|| wrong_key(volume)))),
+            None => unpaid.unwrap_or_else(|| State::Refused(Arc::new(refusal.unwrap_or_else(|| wrong_key(volume))))),
         };
         if let State::Open(payload) = &state {
             self.volumes.push((**payload).clone());
@@ -221,9 +251,9 @@ impl Survey {
         Ok(())
     }
 
-    fn payload(&self, unlocked: Unlocked) -> Result<VolumeInfo> {
+    fn payload(&self, unlocked: Arc<Unlocked>) -> Result<VolumeInfo> {
         let size = unlocked.size();
-        let mut info = VolumeInfo::stacked(Base::Unlocked(Arc::new(unlocked)), size, Vec::new());
+        let mut info = VolumeInfo::stacked(Base::Unlocked(unlocked), size, Vec::new());
         info.signature = self.probed(&info)?;
         Ok(info)
     }
@@ -270,7 +300,7 @@ impl Survey {
             let message = format!("more than {MAX_DEPTH} LUKS volumes lie in each other");
             return Err(Error::unsupported(Layer::Volume, message));
         }
-        let read = luks::Header::read(&*info.device(&self.disk)?);
+        let read = luks::Header::read(&*info.device(&self.disk)?, &mut self.headers);
         let header = read.map_err(|error| {
             let message = format!("the LUKS volume {info} cannot be used: {}", error.message());
             let told = Error::new(error.kind(), Layer::Volume, message);
@@ -304,14 +334,20 @@ impl Survey {
                     let message = format!("there are more than {MAX_VOLUMES} volumes");
                     return Err(Error::unsupported(Layer::Volume, message));
                 }
-                if let Base::Logical(_) = found.base {
-                    found.signature = self.probed(&found)?;
-                }
                 let is_it =
                     |volume: &VolumeInfo| volume.facts.starts_with(&found.facts) && volume.name() == found.name();
                 match self.volumes.iter().position(is_it) {
-                    None => self.volumes.push(found),
-                    Some(place) => self.replace(place, found),
+                    None => {
+                        found.signature = self.logical(&found)?;
+                        self.volumes.push(found);
+                    }
+                    Some(place)
+                        if matches!(self.volumes.get(place), Some(VolumeInfo { base: Base::Refused { .. }, .. })) =>
+                    {
+                        found.signature = self.logical(&found)?;
+                        self.replace(place, found);
+                    }
+                    Some(_) => {}
                 }
             }
         }
@@ -352,6 +388,10 @@ impl Survey {
             }
             self.volumes.push(found);
         }
+    }
+
+    fn logical(&self, info: &VolumeInfo) -> Result<Option<Signature>> {
+        if let Base::Logical(_) = info.base { self.probed(info) } else { Ok(None) }
     }
 
     fn probed(&self, info: &VolumeInfo) -> Result<Option<Signature>> {

@@ -4,9 +4,9 @@
 
 use super::hash::Hash;
 use super::json::Metadata;
-use super::{Header, corrupt};
+use super::{Header, MAX_HEADERS, corrupt};
 use crate::block::BlockDevice;
-use crate::error::Result;
+use crate::error::{Error, Layer, Result};
 use crate::field::{array, has, part, text};
 
 /// The binary header; what follows of a copy is its JSON.
@@ -26,19 +26,24 @@ struct Copy {
     json: String,
 }
 
-/// Reads the newer of the two copies that are sound.
-pub(super) fn read(device: &dyn BlockDevice) -> Result<Header> {
-    let primary = read_copy(device, 0, PRIMARY);
+/// Reads the newer of the two copies that are sound. What is read is taken off `room`.
+pub(super) fn read(device: &dyn BlockDevice, room: &mut u64) -> Result<Header> {
+    let primary = read_copy(device, (0, PRIMARY), room);
     let places: Vec<u64> = match &primary {
         Ok(copy) => vec![copy.size],
         Err(_) => SIZES.to_vec(),
     };
     let mut secondary = Err(corrupt("there is no secondary LUKS2 header"));
     for place in places {
-        secondary = read_copy(device, place, SECONDARY);
+        secondary = read_copy(device, (place, SECONDARY), room);
         if secondary.is_ok() {
             break;
         }
+    }
+    // A copy that was not read may be the newer one.
+    if *room == 0 {
+        let message = format!("it is not looked at, as more than {MAX_HEADERS} bytes of LUKS2 headers are on the disk");
+        return Err(Error::unsupported(Layer::Volume, message));
     }
     let (copy, notes) = match (primary, secondary) {
         (Ok(primary), Ok(secondary)) if secondary.sequence > primary.sequence => {
@@ -57,13 +62,25 @@ pub(super) fn read(device: &dyn BlockDevice) -> Result<Header> {
     Metadata::parse(&copy.json)?.header(device.size(), copy.size, notes)
 }
 
-fn read_copy(device: &dyn BlockDevice, place: u64, magic: &[u8]) -> Result<Copy> {
+fn read_copy(device: &dyn BlockDevice, (place, magic): (u64, &[u8]), room: &mut u64) -> Result<Copy> {
     let wrong = |what: &str| corrupt(format!("the LUKS2 header {what}")).with_offset(place);
     let short = || wrong("is cut short");
+    // Where there is too little left, nothing is.
+    let mut pay = |size: u64| match room.checked_sub(size) {
+        Some(rest) if rest > 0 => {
+            *room = rest;
+            Ok(())
+        }
+        _ => {
+            *room = 0;
+            Err(wrong("is not looked at"))
+        }
+    };
     let fits = |size: u64| place.checked_add(size).is_some_and(|end| end <= device.size());
     if !fits(0x1000) {
         return Err(short());
     }
+    pay(0x1000)?;
     let mut raw = vec![0; BINARY];
     device.read_at(&mut raw, place)?;
     let long = |at: usize| array(&raw, at).map(u64::from_be_bytes).ok_or_else(short);
@@ -76,6 +93,7 @@ fn read_copy(device: &dyn BlockDevice, place: u64, magic: &[u8]) -> Result<Copy>
     }
     let sequence = long(16)?;
     let hash = Hash::named(&text(part(&raw, 72, 32).ok_or_else(short)?))?;
+    pay(size)?;
     let mut whole = vec![0; usize::try_from(size).unwrap_or(BINARY)];
     device.read_at(&mut whole, place)?;
     let stored = part(&whole, CHECKSUM, CHECKSUM_SIZE).ok_or_else(short)?.to_vec();

@@ -11,8 +11,10 @@ mod header1;
 mod header2;
 mod json;
 mod split;
+mod work;
 
 pub use device::Unlocked;
+pub(super) use work::{MAX_SHARED, Whose, Work};
 
 use super::VolumeInfo;
 use crate::block::BlockDevice;
@@ -26,6 +28,8 @@ use zeroize::Zeroizing;
 
 /// The unit of the places in a LUKS1 header, and of the numbers of sectors that a cipher sees.
 const SECTOR: u64 = 512;
+/// How much of LUKS2 headers is read and hashed on a disk, in bytes: eight of the largest, two thousand of the usual ones.
+pub(super) const MAX_HEADERS: u64 = 64 << 20;
 /// How many stripes a key is split into; every LUKS has so many.
 const STRIPES: u32 = 4000;
 
@@ -68,16 +72,29 @@ struct Slot {
     digest: Digest,
 }
 
+/// What became of a passphrase.
+#[derive(Debug)]
+pub(super) enum Tried {
+    /// It fits.
+    Open(Arc<Unlocked>),
+    /// It fits no keyslot.
+    Wrong,
+    /// It fits none that was tried, and others were not, as that is more work than is left for it.
+    Unpaid,
+}
+
 impl Header {
     /// Reads the header of a LUKS volume; `Unsupported` with a name where it uses what is not known.
-    pub(super) fn read(device: &dyn BlockDevice) -> Result<Self> {
+    ///
+    /// The bytes of a LUKS2 header are taken off `room`, which is [`MAX_HEADERS`] for a disk.
+    pub(super) fn read(device: &dyn BlockDevice, room: &mut u64) -> Result<Self> {
         let mut magic = [0; 8];
         if device.size() >= 8 {
             device.read_at(&mut magic, 0)?;
         }
         match magic {
             [b'L', b'U', b'K', b'S', 0xba, 0xbe, 0, 1] => header1::read(device),
-            _ => header2::read(device),
+            _ => header2::read(device, room),
         }
     }
 
@@ -109,7 +126,7 @@ impl Header {
         ]
     }
 
-    /// Tries a passphrase on every keyslot; `None` where it fits none.
+    /// Tries a passphrase on every keyslot. What that costs is taken off `left`, in rounds of PBKDF2.
     ///
     /// A keyslot that asks for more than is allowed, or for more than those before it have left of it, is passed over where another
     /// one fits, and an error where none does.
@@ -118,23 +135,36 @@ impl Header {
         info: &VolumeInfo,
         device: &dyn BlockDevice,
         passphrase: &[u8],
-    ) -> Result<Option<Unlocked>> {
+        left: &mut u64,
+    ) -> Result<Tried> {
         let mut refusal = None;
-        let mut left = MAX_TRY;
+        let mut unpaid = None;
+        let mut of_volume = MAX_TRY;
         for slot in &self.slots {
-            match slot.pay(&mut left).and_then(|()| slot.open(device, passphrase)) {
+            let tried = match slot.pay(&mut of_volume) {
+                Ok(cost) if cost > *left => {
+                    unpaid = Some(Tried::Unpaid);
+                    continue;
+                }
+                Ok(cost) => {
+                    *left = left.saturating_sub(cost);
+                    slot.open(device, passphrase)
+                }
+                Err(error) => Err(error),
+            };
+            match tried {
                 Ok(None) => {}
                 Ok(Some(key)) => {
                     let Segment { offset, size, sector, first, cipher } = &self.segment;
                     let cipher = cipher.keyed(&key).ok_or_else(|| corrupt("the volume key has a wrong length"))?;
-                    return Ok(Some(Unlocked {
+                    return Ok(Tried::Open(Arc::new(Unlocked {
                         under: info.clone(),
                         offset: *offset,
                         size: *size,
                         sector: *sector,
                         first: *first,
                         cipher: Arc::new(cipher),
-                    }));
+                    })));
                 }
                 Err(error) => {
                     let message = format!("the keyslot {} of {info}: {}", slot.number, error.message());
@@ -146,20 +176,24 @@ impl Header {
                 }
             }
         }
-        refusal.map_or(Ok(None), Err)
+        match (unpaid, refusal) {
+            (Some(unpaid), _) => Ok(unpaid),
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(Tried::Wrong),
+        }
     }
 }
 
 impl Slot {
-    /// Takes what a try costs from what is left of the work that one passphrase may be.
-    fn pay(&self, left: &mut u64) -> Result<()> {
+    /// Takes what a try costs from what is left of the work that one passphrase may be on a volume; and what that is.
+    fn pay(&self, left: &mut u64) -> Result<u64> {
         self.derivation.check()?;
         self.digest.check()?;
         let cost = self.derivation.cost(self.cipher.key_len).saturating_add(self.digest.cost());
         match left.checked_sub(cost) {
             Some(rest) => {
                 *left = rest;
-                Ok(())
+                Ok(cost)
             }
             None => {
                 let message = format!(

@@ -335,10 +335,10 @@ fn the_work_for_one_passphrase_is_bounded_in_sum() {
     };
     let paid = |kdf: &str| {
         let json = with_first(kdf);
-        let header = super::Header::read(&MemDevice::new(volume(&json, &json))).unwrap();
+        let header = super::Header::read(&MemDevice::new(volume(&json, &json)), &mut { super::MAX_HEADERS }).unwrap();
         let mut left = super::MAX_TRY;
         let first = header.slots[0].pay(&mut left);
-        (super::MAX_TRY - left, first.and_then(|()| header.slots[1].pay(&mut left)))
+        (super::MAX_TRY - left, first.and_then(|_| header.slots[1].pay(&mut left)))
     };
     // A key of 64 bytes is two digests of SHA-256, four of SHA-1; the digest of the volume key has a thousand rounds.
     for (kdf, cost) in [
@@ -428,3 +428,6 @@ fn nothing_shows_a_key() {
     let shown = format!("{device:?}");
     assert!(shown.contains("Unlocked") && !shown.contains("167") && !shown.contains("a7a7"), "{shown}");
 }
+
+#[path = "disk_tests.rs"]
+mod disks;
