@@ -173,6 +173,9 @@ impl Chain<'_> {
     fn logical(&mut self, notes: &mut Vec<String>) -> Result<Vec<VolumeInfo>> {
         let mut volumes = Vec::new();
         let mut at = self.container.start;
+        // What the link to the record says of its size.
+        let mut claimed = self.container.size;
+        let mut misfits = 0_u32;
         loop {
             if self.seen.contains(&at) {
                 return Err(self.corrupt("runs in a circle", at));
@@ -189,8 +192,17 @@ impl Chain<'_> {
                 return Err(self.corrupt("leads to a sector that is no boot record", at));
             };
             self.seen.push(at);
-            for entry in record.entries.iter().filter(|entry| entry.is_used() && !entry.is_extended()) {
+            for (slot, entry) in record.entries.iter().enumerate() {
+                if !entry.is_used() || entry.is_extended() {
+                    continue;
+                }
                 let volume = self.record.volume(self.next, entry, at, self.sector_size);
+                // "Random garbage" is in the third and the fourth at times, says the kernel, and passes it over like this.
+                let end = bytes(entry.start, self.sector_size).saturating_add(volume.size);
+                if slot >= 2 && (end > claimed || volume.end() > self.container.end()) {
+                    misfits = misfits.saturating_add(1);
+                    continue;
+                }
                 if entry.start == 0 || volume.end() > self.container.end() {
                     return Err(Error::corrupt(
                         Layer::Volume,
@@ -201,12 +213,21 @@ impl Chain<'_> {
                 volumes.push(volume);
                 self.next = self.next.saturating_add(1);
             }
-            let Some(link) = record.entries.iter().find(|entry| entry.is_extended()) else { return Ok(volumes) };
+            let Some(link) = record.entries.iter().find(|entry| entry.is_extended()) else { break };
+            claimed = bytes(link.sectors, self.sector_size);
             at = self.container.start.saturating_add(bytes(link.start, self.sector_size));
             if at >= self.container.end() {
                 return Err(self.corrupt("leaves it", at));
             }
         }
+        if misfits > 0 {
+            notes.push(format!(
+                "in boot records of the extended partition {} third or fourth entries do not fit ({misfits}), and are passed \
+                 over as the kernel does",
+                self.number()
+            ));
+        }
+        Ok(volumes)
     }
 
     fn number(&self) -> u32 {

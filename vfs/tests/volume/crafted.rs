@@ -2,7 +2,7 @@
 
 use imgraft_vfs::block::{BlockDevice, MemDevice};
 use imgraft_vfs::error::ErrorKind;
-use imgraft_vfs::volume::{Scheme, Table, list};
+use imgraft_vfs::volume::{Scheme, Table, VolumeInfo, list};
 use std::sync::Arc;
 
 pub const SECTOR: usize = 512;
@@ -243,6 +243,30 @@ fn mbr_partitions_that_cannot_be_are_refused_by_number() {
         let found = refused(&mbr(entries));
         assert!(found.starts_with(message), "{found}");
     }
+}
+
+#[test]
+fn third_and_fourth_entries_that_do_not_fit_are_passed_over() {
+    let garbage = [(100, 2, 0x20, 0x6572_6f6d, 0x746f_6f62), (100, 3, 0x83, 90, 11), (150, 2, 0x83, 1, 50)];
+    let mut entries =
+        vec![(0, 0, 0x05, 100, 100), (100, 0, 0x83, 1, 30), (100, 1, 0x05, 50, 40), (150, 0, 0x83, 1, 30)];
+    let found = |entries: &[_]| {
+        let table = listed(&mbr(entries)).unwrap();
+        let places = |volume: &VolumeInfo| (volume.index.unwrap().get(), volume.start / 512, volume.size / 512);
+        (table.volumes.iter().map(places).collect::<Vec<_>>(), table.notes)
+    };
+    let (sound, notes) = found(&entries);
+    assert_eq!((sound.as_slice(), notes.len()), (&[(5, 101, 30), (6, 151, 30)][..], 0));
+    entries.extend(garbage);
+    let (volumes, notes) = found(&entries);
+    assert_eq!(volumes, sound);
+    assert!(notes.len() == 1 && notes[0].contains("do not fit (3), and are passed over"), "{notes:?}");
+    // One that fits is a partition, as OS/2 makes them.
+    entries[5] = (100, 3, 0x83, 40, 5);
+    let (volumes, _) = found(&entries);
+    assert_eq!(volumes, [(5, 101, 30), (6, 140, 5), (7, 151, 30)]);
+    // What does not fit in the first two is no garbage.
+    assert!(refused(&mbr(&[(0, 0, 0x05, 100, 100), (100, 1, 0x83, 1, 100)])).starts_with("partition 5 lies outside"));
 }
 
 #[test]
