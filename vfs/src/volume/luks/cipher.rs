@@ -59,7 +59,12 @@ impl Spec {
             "aes-cbc-plain64" => Mode::Cbc(Number::Plain64),
             "aes-cbc-plain" => Mode::Cbc(Number::Plain32),
             "aes-cbc-essiv:sha256" => Mode::CbcEssiv,
-            _ => return Err(Error::unsupported(Layer::Volume, format!("the cipher {name:?} is not known"))),
+            _ => {
+                return Err(Error::unsupported(
+                    Layer::Volume,
+                    format!("the cipher {} is not known", super::shown(name)),
+                ));
+            }
         };
         let fits = match mode {
             Mode::Xts(_) => [32, 64].contains(&key_len),

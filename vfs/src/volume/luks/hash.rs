@@ -27,7 +27,9 @@ impl Hash {
             "sha384" => Self::Sha384,
             "sha512" => Self::Sha512,
             "ripemd160" => Self::Ripemd160,
-            _ => return Err(Error::unsupported(Layer::Volume, format!("the hash {name:?} is not known"))),
+            _ => {
+                return Err(Error::unsupported(Layer::Volume, format!("the hash {} is not known", super::shown(name))));
+            }
         })
     }
 

@@ -5,9 +5,9 @@
 use super::cipher::Spec;
 use super::derive::{Derivation, Digest};
 use super::hash::Hash;
-use super::{Header, SECTOR, STRIPES, Segment, Slot, be32, corrupt, detached, size_of};
+use super::{Header, SECTOR, STRIPES, Segment, Slot, be32, corrupt, detached, no_slot, size_of};
 use crate::block::BlockDevice;
-use crate::error::Result;
+use crate::error::{Error, Layer, Result};
 use crate::field::{part, text};
 
 const SIZE: usize = 592;
@@ -41,7 +41,7 @@ pub(super) fn read(device: &dyn BlockDevice) -> Result<Header> {
         salt: field(132, SALT)?.to_vec(),
         digest: field(112, DIGEST)?.to_vec(),
     };
-    let mut slots = Vec::new();
+    let (mut slots, mut unusable) = (Vec::new(), Vec::new());
     for (place, slot) in (0..SLOTS).zip(raw.get(FIRST_SLOT..).ok_or_else(short)?.chunks_exact(SLOT)) {
         let number = |at: usize| be32(slot, at).ok_or_else(short);
         if number(0)? != ACTIVE {
@@ -49,7 +49,8 @@ pub(super) fn read(device: &dyn BlockDevice) -> Result<Header> {
         }
         let stripes = number(44)?;
         if stripes != STRIPES {
-            return Err(corrupt(format!("the keyslot {place} has {stripes} stripes")));
+            unusable.push((place, Error::unsupported(Layer::Volume, format!("it is split into {stripes} stripes"))));
+            continue;
         }
         let start = u64::from(number(40)?).saturating_mul(SECTOR);
         let len = u64::try_from(key_len).unwrap_or(0).saturating_mul(u64::from(stripes));
@@ -67,8 +68,11 @@ pub(super) fn read(device: &dyn BlockDevice) -> Result<Header> {
             digest: digest.clone(),
         });
     }
+    if slots.is_empty() {
+        return Err(no_slot(&unusable));
+    }
     let size = device.size().checked_sub(offset).ok_or_else(|| corrupt("its data lies past its end"))?;
     let size = size.saturating_sub(size.checked_rem(SECTOR).unwrap_or(0));
     let segment = Segment { offset, size, sector: 512, first: 0, cipher };
-    Header::new(1, segment, slots, Vec::new())
+    Header::new(1, segment, (slots, unusable), Vec::new())
 }

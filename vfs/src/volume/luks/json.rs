@@ -5,8 +5,8 @@
 use super::cipher::Spec;
 use super::derive::{Derivation, Digest as Proof};
 use super::hash::Hash;
-use super::{Header, STRIPES, Segment as Payload, Slot, corrupt, detached, size_of};
-use crate::error::{Error, Layer, Result};
+use super::{Header, STRIPES, Segment as Payload, Slot, corrupt, detached, no_slot, shown, size_of};
+use crate::error::{Error, ErrorKind, Layer, Result};
 use argon2::Algorithm;
 use base64ct::{Base64, Encoding};
 use serde::Deserialize;
@@ -144,11 +144,12 @@ impl Metadata {
         let bound_to = |digest: &Digest, slot: u64| {
             digest.keyslots.contains(&slot.to_string()) && digest.segments.contains(&number.to_string())
         };
-        let (mut slots, mut areas) = (Vec::new(), Vec::new());
+        let (mut slots, mut unusable, mut areas) = (Vec::new(), Vec::new(), Vec::new());
         for (slot, keyslot) in &self.keyslots {
             let Some(digest) = self.digests.values().find(|digest| bound_to(digest, *slot)) else { continue };
             let Keyslot::Luks2(keyslot) = keyslot else {
-                return Err(unsupported(format!("its keyslot {slot} is of a kind that is not known")));
+                unusable.push((*slot, unsupported("it is of a kind that is not known")));
+                continue;
             };
             // Priority 0: not tried unless it is asked for.
             let priority = keyslot.priority.unwrap_or(1);
@@ -156,10 +157,12 @@ impl Metadata {
                 continue;
             }
             let read = read_slot(*slot, keyslot, digest, copy.saturating_mul(2)..keyslots_end);
-            let about = |error: Error| {
-                Error::new(error.kind(), Layer::Volume, format!("its keyslot {slot}: {}", error.message()))
-            };
-            slots.push((priority, read.map_err(about)?));
+            match read {
+                Ok(read) => slots.push((priority, read)),
+                // Another one may be of what is known.
+                Err(error) if error.kind() == ErrorKind::Unsupported => unusable.push((*slot, error)),
+                Err(error) => return Err(no_slot(&[(*slot, error)])),
+            }
             areas.push((decimal(&keyslot.area.offset)?, decimal(&keyslot.area.size)?));
         }
         // Every keyslot is work for each passphrase, and has to be paid for with bytes of the image.
@@ -171,9 +174,9 @@ impl Metadata {
         let slots: Vec<Slot> = slots.into_iter().map(|(_, slot)| slot).collect();
         let key_len = slots.first().map_or(0, |slot| slot.key_len);
         if slots.is_empty() {
-            return Err(unsupported("it has no keyslot that can be tried"));
+            return Err(no_slot(&unusable));
         }
-        Header::new(2, segment.payload(size, keyslots_end, key_len)?, slots, notes)
+        Header::new(2, segment.payload(size, keyslots_end, key_len)?, (slots, unusable), notes)
     }
 
     /// Refuses what would be read wrong, by name.
@@ -186,7 +189,7 @@ impl Metadata {
                 .with_hint("cryptsetup reencrypt finishes it, on a machine that has the volume"));
         }
         match mandatory.first() {
-            Some(name) => Err(unsupported(format!("it requires {name:?}, which is not known"))),
+            Some(name) => Err(unsupported(format!("it requires {}, which is not known", shown(name)))),
             None => Ok(()),
         }
     }
@@ -195,7 +198,7 @@ impl Metadata {
 impl Segment {
     fn payload(&self, size: u64, keyslots_end: u64, key_len: usize) -> Result<Payload> {
         if self.kind != "crypt" {
-            return Err(unsupported(format!("its data is of the type {:?}", self.kind)));
+            return Err(unsupported(format!("its data is of the type {}", shown(&self.kind))));
         }
         if self.integrity.is_some() {
             return Err(unsupported("its data has integrity tags (dm-integrity)"));
@@ -235,7 +238,7 @@ fn read_slot(number: u64, slot: &KeyArea, digest: &Digest, keyslots: std::ops::R
         return Err(unsupported(format!("it holds a key of {key_size} bytes")));
     }
     if af.kind != "luks1" || af.stripes != STRIPES {
-        return Err(unsupported(format!("it is split by {:?} into {} stripes", af.kind, af.stripes)));
+        return Err(unsupported(format!("it is split by {} into {} stripes", shown(&af.kind), af.stripes)));
     }
     let start = decimal(&area.offset)?;
     let end = start.checked_add(decimal(&area.size)?);
@@ -259,7 +262,7 @@ fn read_slot(number: u64, slot: &KeyArea, digest: &Digest, keyslots: std::ops::R
         Kdf::Other => return Err(unsupported("its key is derived in a way that is not known")),
     };
     let (Some(hash), Some(iterations), "pbkdf2") = (&digest.hash, digest.iterations, &*digest.kind) else {
-        return Err(unsupported(format!("its digest is of the type {:?}", digest.kind)));
+        return Err(unsupported(format!("its digest is of the type {}", shown(&digest.kind))));
     };
     Ok(Slot {
         number,
@@ -279,7 +282,7 @@ fn read_slot(number: u64, slot: &KeyArea, digest: &Digest, keyslots: std::ops::R
 
 /// 64-bit numbers are texts in this JSON.
 fn decimal(text: &str) -> Result<u64> {
-    text.parse().map_err(|_| corrupt(format!("{text:?} in the LUKS2 header is no number")))
+    text.parse().map_err(|_| corrupt(format!("{} in the LUKS2 header is no number", shown(text))))
 }
 
 fn bytes(text: &str) -> Result<Vec<u8>> {

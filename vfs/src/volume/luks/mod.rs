@@ -30,6 +30,8 @@ use zeroize::Zeroizing;
 const SECTOR: u64 = 512;
 /// How much of LUKS2 headers is read and hashed on a disk, in bytes: eight of the largest, two thousand of the usual ones.
 pub(super) const MAX_HEADERS: u64 = 64 << 20;
+/// How much of a name errors show, in characters.
+const MAX_SHOWN: usize = 64;
 /// How many stripes a key is split into; every LUKS has so many.
 const STRIPES: u32 = 4000;
 
@@ -40,6 +42,8 @@ pub(super) struct Header {
     segment: Segment,
     /// In the order in which they are tried.
     slots: Vec<Slot>,
+    /// The numbers of others, which use what is not known, and why they cannot be tried.
+    unusable: Vec<(u64, Error)>,
     /// What is odd and was tolerated, a clause each.
     notes: Vec<String>,
 }
@@ -98,14 +102,14 @@ impl Header {
         }
     }
 
-    fn new(version: u16, segment: Segment, slots: Vec<Slot>, notes: Vec<String>) -> Result<Self> {
+    fn new(version: u16, segment: Segment, (slots, unusable): Slots, notes: Vec<String>) -> Result<Self> {
         if segment.size == 0 {
             return Err(corrupt("there is no room for its data"));
         }
         if slots.iter().any(|slot| slot.key_len != segment.cipher.key_len) {
             return Err(corrupt("a keyslot has a key of another length than its data needs"));
         }
-        Ok(Self { version, segment, slots, notes })
+        Ok(Self { version, segment, slots, unusable, notes })
     }
 
     /// What is odd and was tolerated, a clause each.
@@ -115,8 +119,9 @@ impl Header {
 
     /// Facts for a report, as pairs of a name and a value.
     pub(super) fn facts(&self) -> Vec<(&'static str, String)> {
-        let slots: Vec<String> =
-            self.slots.iter().map(|slot| format!("{} ({})", slot.number, slot.derivation.describe())).collect();
+        let usable = self.slots.iter().map(|slot| format!("{} ({})", slot.number, slot.derivation.describe()));
+        let unusable = self.unusable.iter().map(|(number, error)| format!("{number} (not usable: {error})"));
+        let slots: Vec<String> = usable.chain(unusable).collect();
         let Segment { cipher, sector, .. } = &self.segment;
         vec![
             ("luks-version", self.version.to_string()),
@@ -129,7 +134,7 @@ impl Header {
     /// Tries a passphrase on every keyslot. What that costs is taken off `left`, in rounds of PBKDF2.
     ///
     /// A keyslot that asks for more than is allowed, or for more than those before it have left of it, is passed over where another
-    /// one fits, and an error where none does.
+    /// one fits, and an error where none does. So is one that uses what is not known.
     pub(super) fn unlock(
         &self,
         info: &VolumeInfo,
@@ -167,20 +172,47 @@ impl Header {
                     })));
                 }
                 Err(error) => {
-                    let message = format!("the keyslot {} of {info}: {}", slot.number, error.message());
-                    let mut told = Error::new(error.kind(), error.layer(), message);
-                    if let Some(hint) = error.hint() {
-                        told = told.with_hint(hint);
-                    }
-                    refusal.get_or_insert(told);
+                    refusal.get_or_insert(of_slot(slot.number, info, &error));
                 }
             }
         }
+        let unusable = self.unusable.first().map(|(number, error)| of_slot(*number, info, error));
+        let refusal = refusal.or(unusable);
         match (unpaid, refusal) {
             (Some(unpaid), _) => Ok(unpaid),
             (None, Some(error)) => Err(error),
             (None, None) => Ok(Tried::Wrong),
         }
+    }
+}
+
+/// The keyslots that can be tried, and why others cannot.
+type Slots = (Vec<Slot>, Vec<(u64, Error)>);
+
+/// The error of a keyslot of a volume.
+fn of_slot(number: u64, info: &VolumeInfo, error: &Error) -> Error {
+    let told = Error::new(error.kind(), error.layer(), format!("the keyslot {number} of {info}: {}", error.message()));
+    match error.hint() {
+        Some(hint) => told.with_hint(hint),
+        None => told,
+    }
+}
+
+/// The error of a header without a keyslot that can be tried: that of the first that cannot, where there is one.
+fn no_slot(unusable: &[(u64, Error)]) -> Error {
+    match unusable.first() {
+        Some((number, error)) => {
+            Error::new(error.kind(), Layer::Volume, format!("its keyslot {number}: {}", error.message()))
+        }
+        None => Error::unsupported(Layer::Volume, "it has no keyslot that can be tried"),
+    }
+}
+
+/// A name in a header as errors show it: a stranger's text may be long.
+fn shown(name: &str) -> String {
+    match name.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => format!("{:?}…", name.get(..end).unwrap_or_default()),
+        None => format!("{name:?}"),
     }
 }
 

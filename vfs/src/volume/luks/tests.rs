@@ -313,6 +313,45 @@ fn a_keyslot_that_asks_for_too_much_leaves_the_others() {
     }
 }
 
+/// As cryptsetup does: what one keyslot has of what is not known is no matter where another one fits.
+#[test]
+fn a_keyslot_of_an_unknown_kind_leaves_the_others() {
+    let sound = json(512);
+    let slot = &sound[sound.find("\"0\":").unwrap()..sound.find("},\n        \"tokens\"").unwrap()];
+    let area = |offset: usize| format!("\"offset\":\"{offset}\"");
+    let other = slot.replacen("\"0\":", "\"1\":", 1).replace(&area(2 * COPY), &area(2 * COPY + 258_048));
+    let digests = sound.find("\"digests\"").unwrap();
+    for (from, to, why) in [
+        ("argon2id", "scrypt", "the keyslot 1 of the whole disk: its key is derived in a way that is not known"),
+        ("\"stripes\":4000,\"hash\":\"sha256\"", "\"stripes\":4000,\"hash\":\"md5\"", "the hash \"md5\" is not known"),
+        ("\"stripes\":4000", "\"stripes\":1", "into 1 stripes"),
+        ("aes-xts-plain64", "serpent-xts-plain64", "the cipher \"serpent-xts-plain64\""),
+        ("\"type\":\"luks2\"", "\"type\":\"luks3\"", "of a kind that is not known"),
+        ("\"key_size\":64,\"af\"", "\"key_size\":65,\"af\"", "it holds a key of 65 bytes"),
+    ] {
+        let changed = other.replacen(from, to, 1);
+        assert_ne!(changed, other);
+        let changed =
+            format!("{}{}", sound[..digests].replacen(slot, &format!("{slot},{changed}"), 1), &sound[digests..])
+                .replace("\"keyslots\":[\"0\"]", "\"keyslots\":[\"0\",\"1\"]");
+        let disk = disk(volume(&changed, &changed));
+        open(&disk, &keys("open sesame")).unwrap();
+        let error = open(&disk, &keys("wrong")).unwrap_err();
+        assert!(error.kind() == ErrorKind::Unsupported && error.to_string().contains(why), "{to}: {error}");
+        let survey = Survey::new(&disk, list(&disk).unwrap()).unwrap();
+        let (_, told) = survey.volumes()[0].facts.iter().find(|(name, _)| *name == "keyslots").unwrap().clone();
+        assert!(told.starts_with("0 (argon2id") && told.contains("1 (not usable: "), "{told}");
+    }
+    // A stranger's name is not shown to its end.
+    let long = json(512).replacen(
+        "\"hash\":\"sha256\",\"iterations\"",
+        &format!("\"hash\":\"{}\",\"iterations\"", "é".repeat(1000)),
+        1,
+    );
+    let error = open(&disk(volume(&long, &long)), &keys("open sesame")).unwrap_err();
+    assert!(error.to_string().contains("éé\"… is not known") && error.to_string().len() < 300, "{error}");
+}
+
 #[test]
 fn the_work_for_one_passphrase_is_bounded_in_sum() {
     // Two keyslots; the one that has the passphrase is the second.
@@ -397,7 +436,18 @@ fn hostile_luks1() {
         sound[at..at + 4].copy_from_slice(&number.to_be_bytes());
     }
     assert!(open(&disk(sound.clone()), &keys("x")).unwrap_err().to_string().contains("no key that was given opens"));
+    // A second keyslot with other stripes is passed over; without an active one no passphrase is asked for.
+    let mut second = sound.clone();
+    for (at, number) in [(256, 0x00ac_71f3_u32), (260, 1000), (296, 600), (300, 1)] {
+        second[at..at + 4].copy_from_slice(&number.to_be_bytes());
+    }
+    assert!(
+        open(&disk(second.clone()), &keys("x")).unwrap_err().to_string().contains("the keyslot 1 of the whole disk")
+    );
+    let header = super::Header::read(&MemDevice::new(second), &mut { super::MAX_HEADERS }).unwrap();
+    assert_eq!((header.slots.len(), header.unusable.len()), (1, 1));
     for (at, value, why) in [
+        (208, 0x0000_dead_u32, "it has no keyslot that can be tried"),
         (104, 0_u32, "detached"),
         (104, 400, "does not lie between"),
         (104, u32::MAX, "past its end"),
