@@ -6,6 +6,9 @@ use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::path::Path;
 
+/// How long a line on standard error may be, in characters.
+const LINE_MAX: usize = 8192;
+
 /// How a run ended, as its exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -78,11 +81,11 @@ impl Failure {
         self
     }
 
-    /// The lines for standard error: whatever was typed or read, each is one line and cannot drive a terminal.
+    /// The lines for standard error: whatever was typed or read, each is one line of a bounded length and cannot drive a terminal.
     pub fn render(&self) -> String {
-        let mut text = format!("imgraft: {}\n", printable(&self.message));
+        let mut text = format!("imgraft: {}\n", cut(&printable(&self.message)));
         for hint in &self.hints {
-            let _ = writeln!(text, "hint: {}", printable(hint));
+            let _ = writeln!(text, "hint: {}", cut(&printable(hint)));
         }
         text
     }
@@ -125,6 +128,17 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
         source = cause.source();
     }
     printable(&text)
+}
+
+/// A line without its middle, where it is too long: it begins with what failed, and ends with the cause.
+fn cut(line: &str) -> String {
+    let chars = line.chars().count();
+    if chars <= LINE_MAX {
+        return line.to_owned();
+    }
+    let end: String = line.chars().skip(chars - LINE_MAX / 2).collect();
+    let start: String = line.chars().take(LINE_MAX / 2).collect();
+    format!("{start} [… {} characters …] {end}", chars - LINE_MAX / 2 * 2)
 }
 
 /// The text with the characters escaped that drive a terminal, so that a name from an image cannot.
@@ -194,6 +208,18 @@ mod tests {
         let json = inert_json(&serde_json::to_string_pretty(&value).unwrap());
         assert!(json.contains("a\\u009b\\u202e") && json.contains("\u{e9}\u{1f600}"), "{json}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
+    }
+
+    #[test]
+    fn lines_end() {
+        let failure = Failure::usage(format!("{}end", "é".repeat(LINE_MAX * 9))).with_hint("x".repeat(LINE_MAX + 1));
+        let text = failure.render();
+        assert!(
+            text.starts_with("imgraft: éé") && text.contains("characters …] éé") && text.contains("éend\nhint: xx")
+        );
+        assert!(text.lines().all(|line| line.chars().count() < LINE_MAX + 60));
+        let whole = "x".repeat(LINE_MAX);
+        assert_eq!(Failure::usage(whole.clone()).render(), format!("imgraft: {whole}\n"));
     }
 
     #[test]

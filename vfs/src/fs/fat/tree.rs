@@ -47,7 +47,7 @@ impl Volume {
             None => self.name(at),
             Some(Spot::File(seat)) if Some(seat.file.name.as_bytes()) != at.file_name() => {
                 let message = format!("FAT does not tell it from {:?}, which exists already", seat.file.name);
-                Err(failure(ErrorKind::Invalid, &message))
+                Err(failure(ErrorKind::Unsupported, &message))
             }
             Some(_) => Err(failure(ErrorKind::Invalid, "it exists already")),
         }
