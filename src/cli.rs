@@ -81,7 +81,8 @@ pub struct Target {
     /// The volume: auto (the one that holds a guest's root), whole, a partition number, GROUP/VOLUME of LVM2, label:NAME or
     /// uuid:UUID
     ///
-    /// A logical volume may also be spelled /dev/GROUP/VOLUME or /dev/mapper/GROUP-VOLUME. Of an encrypted (LUKS) volume it is
+    /// A logical volume may also be spelled /dev/GROUP/VOLUME, /dev/mapper/GROUP-VOLUME, or by its dm-uuid-LVM-… or
+    /// dm-name-GROUP-VOLUME in /dev/disk/by-id. Of an encrypted (LUKS) volume it is
     /// what is in it, by --key. -1 and 0 are taken as auto and whole, as in Nova.
     #[arg(long, value_name = "VOLUME", default_value = "auto", allow_hyphen_values = true)]
     pub partition: String,

@@ -156,6 +156,7 @@ impl Inject {
             Some(cli::CompatWith::Nova) => Compat::Nova,
         };
         let now = now()?;
+        check_stdin(&typed)?;
         let injectors = items::injectors(&typed, order, compat, now)?;
         if injectors.is_empty() {
             return Err(Failure::usage("nothing to inject").with_hint(
@@ -273,13 +274,27 @@ fn volume(typed: &str) -> Result<Selector, Failure> {
         "whole" | "0" => return Ok(Selector::Whole),
         _ => {}
     }
-    if let Some(name) = logical(typed) {
-        return Ok(Selector::Logical(name));
+    if let Some(selector) = logical(typed).map(Selector::Logical).or_else(|| crate::guest::by_id(typed)) {
+        return Ok(selector);
     }
     typed.parse::<NonZeroU32>().map(Selector::Index).map_err(|_| {
         Failure::usage(format!("--partition {typed}: not auto, whole, a number, GROUP/VOLUME, label:NAME or uuid:UUID"))
             .with_hint("imgraft inspect IMAGE lists the partitions")
     })
+}
+
+/// Refuses two options that read standard input: the first would leave nothing to the second.
+fn check_stdin(typed: &cli::Inject) -> Result<(), Failure> {
+    let reads = |selector: &str| matches!(selector, "stdin" | "locked:stdin");
+    let of_users = typed.password.iter().filter(|typed| typed.split_once(':').is_some_and(|(_, rest)| reads(rest)));
+    let keys = typed.target.file.keys.keys_from_stdin.then_some("--keys-from-stdin");
+    let root = typed.root_password.as_deref().is_some_and(reads).then_some("--root-password stdin");
+    let mut readers = keys.into_iter().chain(root).chain(of_users.map(|_| "--password USER:stdin"));
+    match (readers.next(), readers.next()) {
+        (Some(first), Some(second)) => Err(Failure::usage(format!("{first} and {second} both read standard input"))
+            .with_hint("a password can be in a file (file:PATH) or in the environment (env:NAME), a key in a file")),
+        _ => Ok(()),
+    }
 }
 
 /// The logical volume that `vg/lv`, `/dev/vg/lv` or `/dev/mapper/vg-lv` names, as `vg/lv`.
@@ -310,6 +325,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn standard_input_has_one_reader() {
+        use clap::Parser;
+        let check = |words: &[&str]| match cli::Cli::try_parse_from([&["imgraft", "inject", "x"], words].concat()) {
+            Ok(cli::Cli { command: cli::Command::Inject(typed), .. }) => {
+                check_stdin(&typed).map_err(|failure| failure.message)
+            }
+            other => panic!("{other:?}"),
+        };
+        check(&["--keys-from-stdin", "--root-password", "file:x", "--password", "stdin:random"]).unwrap();
+        check(&["--root-password", "stdin"]).unwrap();
+        for (words, both) in [
+            (
+                &["--keys-from-stdin", "--root-password", "stdin"][..],
+                "--keys-from-stdin and --root-password stdin both",
+            ),
+            (
+                &["--keys-from-stdin", "--password", "u:locked:stdin"],
+                "--keys-from-stdin and --password USER:stdin both",
+            ),
+            (
+                &["--password", "a:stdin", "--password", "b:stdin"],
+                "--password USER:stdin and --password USER:stdin both",
+            ),
+        ] {
+            let told = check(words).unwrap_err();
+            assert!(told.starts_with(both), "{told}");
+        }
+    }
+
+    #[test]
     fn partitions_as_users_and_nova_spell_them() {
         assert_eq!(volume("auto").unwrap(), Selector::Auto);
         assert_eq!(volume("-1").unwrap(), Selector::Auto);
@@ -327,6 +372,11 @@ mod tests {
         ] {
             assert_eq!(volume(typed).unwrap(), Selector::Logical(name.into()));
         }
+        let id = "aB1x".repeat(16);
+        let by_id = |rest: &str| volume(&format!("/dev/disk/by-id/{rest}"));
+        assert_eq!(by_id(&format!("dm-uuid-LVM-{id}")).unwrap(), Selector::LogicalUuid(id));
+        assert_eq!(by_id("dm-name-vg-root").unwrap(), Selector::Logical("vg/root".into()));
+        assert!(by_id("dm-uuid-LVM-x").is_err() && by_id("ata-x").is_err());
         for typed in ["", "-2", "label:", "sda1", "1x", "/dev/sda1", "/dev/mapper/a--b", "a/", "/b", "a/b/c"] {
             assert!(volume(typed).is_err(), "{typed}");
         }

@@ -1,12 +1,15 @@
 //! What the first field of a line of fstab(5) names, and the names of crypttab(5).
 
-use imgraft_vfs::fstab::Entry;
+use imgraft_vfs::fstab::{Entry, unquoted};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::volume::{Mark, Selector};
 use std::num::NonZeroU32;
 
 /// The largest fstab or crypttab that is read, in bytes.
 pub(super) const LIMIT: u64 = 1 << 20;
+
+/// Where udev links what a device-mapper made, by its name there.
+pub(super) const BY_NAME: &str = "/dev/disk/by-id/dm-name-";
 
 /// What the first field of an entry names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,9 +75,9 @@ fn partition(spec: &str) -> Option<(&str, Option<NonZeroU32>)> {
 
 /// What a field names: a tag (`UUID=…`), or a path below `/dev`.
 pub(super) fn spec(text: &str, disk: &Disk) -> Spec {
-    let marked = |mark, value: &str| {
-        let value = value.trim_matches('"');
-        if value.is_empty() { Spec::Elsewhere } else { Spec::Volume(Selector::Marked(mark, value.to_owned())) }
+    let marked = |mark, value: Option<&str>| match value.filter(|value| !value.is_empty()) {
+        Some(value) => Spec::Volume(Selector::Marked(mark, value.to_owned())),
+        None => Spec::Elsewhere,
     };
     let marks = [
         ("UUID=", "/dev/disk/by-uuid/", Mark::Uuid),
@@ -84,15 +87,21 @@ pub(super) fn spec(text: &str, disk: &Disk) -> Spec {
     ];
     for (tag, directory, mark) in marks {
         if let Some(value) = text.strip_prefix(tag) {
-            return marked(mark, value);
+            return marked(mark, unquoted(value));
         }
         if let Some(value) = text.strip_prefix(directory) {
-            return marked(mark, &encoded(value));
+            return marked(mark, Some(&encoded(value)));
         }
     }
     let Some(device) = text.strip_prefix("/dev/") else { return Spec::Other };
     if let Some(name) = device.strip_prefix("mapper/") {
         return Spec::Mapped(name.to_owned());
+    }
+    if let Some(name) = text.strip_prefix(BY_NAME) {
+        return Spec::Mapped(encoded(name));
+    }
+    if let Some(selector) = by_id(text) {
+        return Spec::Volume(selector);
     }
     if let Some((name, number)) = partition(text) {
         return match (disk.is_it(name), number) {
@@ -136,6 +145,17 @@ pub(super) fn encrypted(crypttab: &[u8], name: &str) -> Option<String> {
     })
 }
 
+/// The logical volume that a link of udev names: by `dm-uuid-LVM-…` or by `dm-name-VG-LV` in `/dev/disk/by-id`.
+pub(crate) fn by_id(path: &str) -> Option<Selector> {
+    if let Some(name) = path.strip_prefix(BY_NAME) {
+        return logical(&encoded(name)).map(Selector::Logical);
+    }
+    let id = path.strip_prefix("/dev/disk/by-id/dm-uuid-LVM-")?;
+    // That of the group and its own. What has more behind it is a part of another one.
+    let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'!' | b'#'));
+    is_id.then(|| Selector::LogicalUuid(id.to_owned()))
+}
+
 /// The logical volume that `vg-lv` names below `/dev/mapper` (a hyphen of a name is doubled), as `vg/lv`.
 pub(crate) fn logical(mapped: &str) -> Option<String> {
     // The one hyphen that is not doubled stands between the names.
@@ -165,13 +185,18 @@ mod tests {
     fn devices_by_every_name() {
         let index = |number| Some(Selector::Index(NonZeroU32::new(number).unwrap()));
         let logical = |name: &str| Some(Selector::Logical(name.to_owned()));
+        let id = "Ab1".repeat(21) + "z";
         for (text, expected) in [
             ("UUID=1A2B-3C4D", marked(Mark::Uuid, "1A2B-3C4D")),
             ("LABEL=\"a b\"", marked(Mark::Label, "a b")),
+            ("LABEL='a b'", marked(Mark::Label, "a b")),
+            ("LABEL='a\"'", marked(Mark::Label, "a\"")),
+            ("LABEL=a'", marked(Mark::Label, "a'")),
             ("PARTUUID=x", marked(Mark::PartUuid, "x")),
             ("PARTLABEL=EFI system", marked(Mark::PartLabel, "EFI system")),
             ("/dev/disk/by-uuid/x", marked(Mark::Uuid, "x")),
             ("/dev/disk/by-label/a\\x20b\\x2f\\x", marked(Mark::Label, "a b/\\x")),
+            ("/dev/disk/by-label/\\x27a\\x27", marked(Mark::Label, "'a'")),
             ("/dev/disk/by-partuuid/x", marked(Mark::PartUuid, "x")),
             ("/dev/disk/by-partlabel/EFI\\x20system", marked(Mark::PartLabel, "EFI system")),
             ("/dev/sda2", index(2)),
@@ -183,6 +208,7 @@ mod tests {
             ("/dev/nvme0n1", Some(Selector::Whole)),
             ("/dev/vg0/home", logical("vg0/home")),
             ("/dev/debian-vg/home", logical("debian-vg/home")),
+            (&format!("/dev/disk/by-id/dm-uuid-LVM-{id}"), Some(Selector::LogicalUuid(id.clone()))),
         ] {
             assert_eq!(volume(text), expected, "{text}");
         }
@@ -191,10 +217,16 @@ mod tests {
             "/dev/sda0",
             "/dev/nvme1n1p1",
             "/dev/disk/by-id/x",
+            "/dev/disk/by-id/dm-uuid-LVM-x",
+            &format!("/dev/disk/by-id/dm-uuid-LVM-{id}-cow"),
             "/dev/md0",
             "/dev/md/0",
             "/dev/sr0",
             "UUID=",
+            "LABEL=''",
+            "LABEL='",
+            "LABEL='a\"",
+            "LABEL='a'b",
             "/dev/sd1",
         ] {
             assert_eq!(spec(text, &Disk::default()), Spec::Elsewhere, "{text}");
@@ -202,7 +234,11 @@ mod tests {
         for text in ["tmpfs", "host:/export", "//host/share", "none", "/srv/data", "", "uuid=x"] {
             assert_eq!(spec(text, &Disk::default()), Spec::Other, "{text}");
         }
-        assert_eq!(spec("/dev/mapper/vg-lv", &Disk::default()), Spec::Mapped("vg-lv".into()));
+        for text in ["/dev/mapper/vg-lv", "/dev/disk/by-id/dm-name-vg-lv", "/dev/disk/by-id/dm-name-v\\x67-lv"] {
+            assert_eq!(spec(text, &Disk::default()), Spec::Mapped("vg-lv".into()), "{text}");
+        }
+        assert_eq!(by_id("/dev/disk/by-id/dm-name-v--g-lv"), logical("v-g/lv"));
+        assert_eq!(by_id("/dev/disk/by-uuid/x"), None);
     }
 
     #[test]

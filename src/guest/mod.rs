@@ -14,7 +14,7 @@ pub mod selinux;
 
 pub use accounts::{Accounts, Group, User};
 pub use facts::Facts;
-pub(crate) use fstab::logical;
+pub(crate) use fstab::{by_id, logical};
 pub use init::Init;
 pub use network::{CloudInitNetwork, CloudInitSays, Network, NetworkStack, NoListener, StackState};
 pub use os_release::OsRelease;

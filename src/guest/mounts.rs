@@ -140,11 +140,12 @@ impl Mounts {
         check_count(entries.iter().filter(|entry| entry.path != GuestPath::root() && !is_subvolume(entry)).count())?;
         mounts.notes = notes;
         let init = if entries.is_empty() { Init::Unknown } else { Init::inspect(&reader)? };
-        let crypttab = if entries.iter().any(|entry| entry.spec.starts_with("/dev/mapper/")) {
-            text("/etc/crypttab")?
-        } else {
-            Vec::new()
-        };
+        let crypttab =
+            if entries.iter().any(|entry| matches!(fstab::spec(&entry.spec, &Disk::default()), Spec::Mapped(_))) {
+                text("/etc/crypttab")?
+            } else {
+                Vec::new()
+            };
         let disk = Disk::of(&entries);
         let root_spec = entries.iter().find(|entry| entry.path == GuestPath::root()).map(|entry| entry.spec.as_str());
         // Which of these the root's own kernel has mounted, that one knows by the line alone.

@@ -97,11 +97,15 @@ fn lvm_lists_what_inspect_lists() {
             serde_json::from_str(&expect(0, &["inspect", text(&image.path), "--json"])).expect("JSON");
         let volumes = inspected["volumes"].as_array().expect("a list");
 
-        let mut theirs: Vec<_> = listed("lvs", "vg_name,lv_name,lv_size,lv_uuid")
+        let mut theirs: Vec<_> = listed("lvs", "vg_name,lv_name,lv_size,lv_uuid,vg_uuid")
             .iter()
             .map(|row| {
                 let word = |name: &str| row[name].as_str().expect("a text").to_owned();
-                (format!("{}/{}", word("vg_name"), word("lv_name")), word("lv_size"), word("lv_uuid"))
+                (
+                    format!("{}/{}", word("vg_name"), word("lv_name")),
+                    word("lv_size"),
+                    word("vg_uuid") + &word("lv_uuid"),
+                )
             })
             .collect();
         let mut ours: Vec<_> = volumes
@@ -109,12 +113,18 @@ fn lvm_lists_what_inspect_lists() {
             .filter(|volume| volume["facts"]["lv-uuid"].is_string())
             .map(|volume| {
                 let word = |value: &Value| value.as_str().expect("a text").to_owned();
-                (word(&volume["name"]), volume["size"].to_string(), word(&volume["facts"]["lv-uuid"]))
+                let uuids = ["vg-uuid", "lv-uuid"].map(|name| word(&volume["facts"][name])).concat();
+                (word(&volume["name"]), volume["size"].to_string(), uuids)
             })
             .collect();
         theirs.sort();
         ours.sort();
         assert_eq!(ours, theirs);
+        if let Some((_, _, uuids)) = ours.iter().find(|(name, ..)| *name == volumes_of(image).0) {
+            let by_id = format!("/dev/disk/by-id/dm-uuid-LVM-{}", uuids.replace('-', ""));
+            let told = expect(0, &["ls", text(&image.path), "/etc", "--partition", &by_id]);
+            assert!(told.contains("fstab"), "{by_id}: {told}");
+        }
 
         let theirs: Vec<_> = listed("pvs", "pv_uuid,vg_name")
             .iter()

@@ -29,6 +29,17 @@ impl Entry {
     }
 }
 
+/// The value of a tag (`LABEL=…`) without the quotes of either kind around it; `None` where a quote has no end, or something
+/// stands behind it.
+///
+/// As libblkid(3) and systemd take them: they differ in what is `None` here.
+pub fn unquoted(value: &str) -> Option<&str> {
+    match value.chars().next().filter(|quote| ['"', '\''].contains(quote)) {
+        Some(quote) => value.strip_prefix(quote)?.strip_suffix(quote),
+        None => Some(value),
+    }
+}
+
 /// How many lines that are left out are told of one by one.
 const NOTES_MAX: usize = 16;
 

@@ -38,6 +38,7 @@ impl Key {
                 known.into_iter().flatten().any(|known| known == label)
             }
             Some(Selector::Marked(mark, value)) => mark.is_of(value, info),
+            Some(Selector::LogicalUuid(id)) => info.has_logical_uuid(id),
             Some(Selector::Logical(name)) => matches!(info.base, Base::Logical(_)) && info.name() == *name,
         }
     }

@@ -127,6 +127,19 @@ impl VolumeInfo {
         }
     }
 
+    /// Whether it is the logical volume that has this UUID, its group's and its own, without hyphens.
+    fn has_logical_uuid(&self, id: &str) -> bool {
+        let of = |name: &str| {
+            self.facts
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map_or("", |(_, uuid)| uuid)
+                .split('-')
+                .collect::<String>()
+        };
+        matches!(self.base, Base::Logical(_) | Base::Refused { .. }) && of("vg-uuid") + &of("lv-uuid") == id
+    }
+
     /// Whether there is a logical volume below it, or it is one.
     fn lies_on_lvm(&self) -> bool {
         match &self.base {
@@ -224,6 +237,8 @@ pub enum Selector {
     Uuid(String),
     /// The logical volume that has this name, `GROUP/VOLUME`.
     Logical(String),
+    /// The logical volume that has this UUID for a device-mapper: its group's and its own, without hyphens.
+    LogicalUuid(String),
     /// The one that has this mark, as fstab(5) spells marks.
     Marked(Mark, String),
 }
@@ -238,6 +253,7 @@ impl fmt::Display for Selector {
             Self::Label(label) => write!(f, "label:{label}"),
             Self::Uuid(uuid) => write!(f, "uuid:{uuid}"),
             Self::Logical(name) => f.write_str(name),
+            Self::LogicalUuid(id) => write!(f, "/dev/disk/by-id/dm-uuid-LVM-{id}"),
             Self::Marked(mark, value) => write!(f, "{}={value}", mark.name().to_ascii_uppercase()),
         }
     }

@@ -85,7 +85,10 @@ impl Volumes {
         let name = info.signature.as_ref().map_or("", |signature| signature.name);
         if !access.reaches(name) && !has_driver(name) && !name.is_empty() {
             let message = format!("{info} holds {name}, for which there is no driver");
-            let hint = "--access auto borrows a kernel for XFS, btrfs and their like";
+            let hint = match name {
+                "LVM2_member" => "name one of its logical volumes, GROUP/VOLUME: imgraft inspect IMAGE lists them",
+                _ => "--access auto borrows a kernel for XFS, btrfs and their like",
+            };
             return Err(Error::unsupported(Layer::Volume, message).with_hint(hint));
         }
         let volume = survey.open(&info)?;

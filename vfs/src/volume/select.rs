@@ -9,6 +9,9 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
+/// How many volumes an error lists.
+const MAX_LISTED: usize = 20;
+
 /// Chooses a volume for its filesystem, one of our own drivers at hand and no passphrase.
 ///
 /// `is_root` says of an open filesystem whether it is a guest's root; only [`Selector::Auto`] asks. `Ambiguous` and
@@ -193,6 +196,7 @@ fn named<'a>(survey: &'a Survey, selector: &Selector) -> Result<&'a VolumeInfo> 
             let is_logical = |volume: &VolumeInfo| matches!(volume.base, Base::Logical(_) | Base::Refused { .. });
             by_name(survey, "name", name, |volume| is_logical(volume) && volume.name() == *name)
         }
+        Selector::LogicalUuid(id) => by_name(survey, "UUID", id, |volume| volume.has_logical_uuid(id)),
         Selector::Marked(mark, value) => by_name(survey, mark.name(), value, |volume| mark.is_of(value, volume))
             .map_err(|error| in_other_letters(survey, *mark, value, error)),
         Selector::Whole if survey.table().scheme == Scheme::Whole => survey.volumes().first().ok_or_else(empty),
@@ -272,7 +276,10 @@ fn by_name<'a>(
     if name.is_empty() {
         return Err(Error::new(ErrorKind::Invalid, Layer::Volume, format!("the {what} to look for is empty")));
     }
-    let found: Vec<&VolumeInfo> = survey.volumes().iter().filter(|volume| is_it(volume)).collect();
+    let mut found: Vec<&VolumeInfo> = survey.volumes().iter().filter(|volume| is_it(volume)).collect();
+    // A LUKS volume and what is in it are one choice.
+    let open: Vec<&VolumeInfo> = found.iter().flat_map(|volume| containers(volume)).collect();
+    found.retain(|volume| !open.iter().any(|container| container.is_same(volume)));
     match found.as_slice() {
         [volume] => Ok(volume),
         [] if survey.volumes().is_empty() => Err(empty()),
@@ -282,6 +289,17 @@ fn by_name<'a>(
         [refused, ..] if matches!(refused.base, Base::Refused { .. }) => Ok(refused),
         several => Err(ambiguous(survey, &format!("several volumes have the {what} {name:?}"), several)),
     }
+}
+
+/// The LUKS volumes that a volume is in, where it is what was in one; from the inside to the outside.
+fn containers(volume: &VolumeInfo) -> impl Iterator<Item = &VolumeInfo> {
+    fn container<'a>(volume: &&'a VolumeInfo) -> Option<&'a VolumeInfo> {
+        match &volume.base {
+            Base::Unlocked(unlocked) => Some(unlocked.container()),
+            _ => None,
+        }
+    }
+    std::iter::successors(container(&volume), container)
 }
 
 /// The one volume that holds a guest's root filesystem.
@@ -327,7 +345,7 @@ fn root<'a>(survey: &'a Survey, opener: &Opener<'_>) -> Result<(&'a VolumeInfo, 
         };
         clauses.push(format!("{}{why}", describe(volume)));
     }
-    let clauses = clauses.join("; ");
+    let clauses = some(clauses, "; ");
     match (roots.as_slice(), is_unreachable) {
         ([volume], _) => Ok((volume, kept)),
         ([], false) => Err(no_root(failures, &clauses)),
@@ -410,7 +428,18 @@ fn ambiguous(survey: &Survey, message: &str, several: &[&VolumeInfo]) -> Error {
 }
 
 fn list_of<'a>(volumes: impl IntoIterator<Item = &'a VolumeInfo>) -> String {
-    volumes.into_iter().map(describe).collect::<Vec<_>>().join("; ")
+    some(volumes.into_iter().map(describe), "; ")
+}
+
+/// The first of many, and how many more there are.
+fn some(all: impl IntoIterator<Item = String>, between: &str) -> String {
+    let mut all = all.into_iter();
+    let mut told: Vec<String> = all.by_ref().take(MAX_LISTED).collect();
+    match all.count() {
+        0 => {}
+        more => told.push(format!("and {more} more")),
+    }
+    told.join(between)
 }
 
 /// `3: ext4 "label"`, safe for a terminal.
@@ -429,19 +458,18 @@ fn describe(volume: &VolumeInfo) -> String {
 
 /// The words of the command line that choose each of these volumes, by UUID only where no other volume has the same.
 fn words<'a>(survey: &Survey, volumes: impl IntoIterator<Item = &'a VolumeInfo>) -> String {
-    let mut all = Vec::new();
-    for volume in volumes {
+    let word = |volume: &VolumeInfo| {
         let number = volume.name();
         let uuid = uuid_of(volume);
         let is_plain = !uuid.is_empty() && uuid.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
         let holders = survey.volumes().iter().filter(|other| [&other.part_uuid, uuid_of(other)].contains(&uuid));
-        all.push(if is_plain && holders.count() == 1 {
+        if is_plain && holders.count() == 1 {
             format!("--partition {number} (or --partition uuid:{uuid})")
         } else {
             format!("--partition {number}")
-        });
-    }
-    all.join(", ")
+        }
+    };
+    some(volumes.into_iter().map(word), ", ")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
     reason = "a test may panic"
 )]
 
-use super::{Answer, Choice, Keys, Only, Opener, Purpose, Selector, Volume, select_through};
+use super::{Answer, Choice, Keys, MAX_LISTED, Only, Opener, Purpose, Selector, Volume, select_through, some};
 use crate::block::{BlockDevice, MemDevice};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::mem::MemFs;
@@ -295,4 +295,11 @@ fn by_label_and_uuid() {
     assert_eq!(error.kind(), ErrorKind::Ambiguous);
     assert_eq!(error.to_string(), "several volumes have the label \"twin\": 2: ext4 \"twin\"; 3: ext4 \"twin\"");
     assert!(error.hint().unwrap().contains("--partition 2 (or --partition uuid:00000000-0000-0000-0000-000000000003)"));
+}
+
+#[test]
+fn long_lists_are_cut() {
+    let told = |count: usize| some((0..count).map(|number| number.to_string()), "; ");
+    assert_eq!(told(MAX_LISTED), (0..MAX_LISTED).map(|n| n.to_string()).collect::<Vec<_>>().join("; "));
+    assert!(told(MAX_LISTED + 3).ends_with("; 19; and 3 more"), "{}", told(MAX_LISTED + 3));
 }

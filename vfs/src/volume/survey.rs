@@ -321,7 +321,15 @@ impl Survey {
     /// `Corrupt` where one that could, and may be open, is another one now.
     fn assemble(&mut self) -> Result<()> {
         self.notes.clear();
-        for group in lvm::assemble(&self.members) {
+        let groups = lvm::assemble(&self.members);
+        for member in &self.members {
+            let mut claimed = groups.iter().flat_map(|group| &group.members);
+            let is_claimed = claimed.any(|number| self.members.get(*number).is_some_and(|other| other.is_twin(member)));
+            if let Some(volume) = self.volumes.iter_mut().find(|volume| volume.is_same(member.volume())) {
+                volume.problem = (!is_claimed).then(|| Arc::new(ungrouped(member.volume())));
+            }
+        }
+        for group in groups {
             self.still_mapped(&group)?;
             self.notes.extend(group.notes);
             for member in group.members.iter().filter_map(|number| self.members.get(*number)) {
@@ -397,6 +405,14 @@ impl Survey {
     fn probed(&self, info: &VolumeInfo) -> Result<Option<Signature>> {
         probe(&*info.device(&self.disk)?)
     }
+}
+
+fn ungrouped(info: &VolumeInfo) -> Error {
+    let message =
+        format!("{info} is an LVM2 physical volume, and no metadata of a volume group that has it is in the image");
+    Error::unsupported(Layer::Volume, message).with_hint(
+        "the volume group may be on several disks; or the physical volume is not in use, or has metadataignore set",
+    )
 }
 
 fn no_key(info: &VolumeInfo) -> Error {

@@ -47,7 +47,7 @@ pub(super) fn of_table(fstab: &[u8], signature: &Signature) -> Vec<Subvolume> {
 /// label, or as `root`, the first field of the root's line, does.
 pub fn names(spec: &str, root: Option<&str>, signature: Option<&Signature>) -> bool {
     let has = |tags: [&str; 2], is_it: &dyn Fn(&str, &Signature) -> bool| {
-        let value = tags.iter().find_map(|tag| spec.strip_prefix(tag)).map(|value| value.trim_matches('"'));
+        let value = tags.iter().find_map(|tag| spec.strip_prefix(tag)).and_then(fstab::unquoted);
         value.filter(|value| !value.is_empty()).zip(signature).is_some_and(|(value, signature)| is_it(value, signature))
     };
     root == Some(spec)

@@ -4,7 +4,7 @@ use super::{COPY, SIZE, copy, disk, json, volume};
 use crate::block::{BlockDevice, MemDevice};
 use crate::error::{Error, ErrorKind};
 use crate::volume::luks::{Header, MAX_HEADERS};
-use crate::volume::{Key, Keys, Selector, Survey, VolumeInfo, list};
+use crate::volume::{Key, Keys, Mark, Selector, Survey, VolumeInfo, list};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -122,4 +122,41 @@ fn the_headers_of_a_disk_are_bounded_in_sum() {
     assert!(problems[..7].iter().all(Option::is_none), "{problems:?}");
     assert!(problems[7..].iter().flatten().filter(|told| told.contains("not looked at")).count() == 2, "{problems:?}");
     assert!(problems[8].as_ref().unwrap().starts_with("the LUKS volume partition 13 cannot be used"), "{problems:?}");
+}
+
+#[test]
+fn a_luks_volume_and_what_is_in_it_are_one_choice() {
+    // Both have the label.
+    let mut bytes = volume(&json(512), &json(512));
+    for place in [0, COPY] {
+        bytes[place + 24..place + 28].copy_from_slice(b"data");
+        bytes[place + 448..place + 512].fill(0);
+        let sum = super::Hash::Sha256.of(&[&bytes[place..place + COPY]]);
+        bytes[place + 448..place + 480].copy_from_slice(&sum);
+    }
+    let disk = divided(&[bytes.clone(), vec![0; SIZE]]);
+    let keys = Keys::new(vec![key(None, "open sesame")]);
+    let survey = || Survey::new(&disk, list(&disk).unwrap()).unwrap();
+    let mut first = survey();
+    let container = first.volumes()[0].clone();
+    let inside = first.through(&container, &keys).unwrap();
+    let mut superblock = vec![0; 1024];
+    superblock[0x38..0x3a].copy_from_slice(&[0x53, 0xef]);
+    superblock[0x78..0x7c].copy_from_slice(b"data");
+    first.open(&inside).unwrap().device.write_at(&superblock, 1024).unwrap();
+
+    let mut survey = survey();
+    for label in [Selector::Label("data".into()), Selector::Marked(Mark::Label, "data".into())] {
+        for _ in 0..2 {
+            let found = survey.find_through(&label, &keys).unwrap();
+            assert_eq!(found.signature.map(|signature| signature.name), Some("ext2"));
+        }
+    }
+    // The label of something else is one too many.
+    let mut rival = vec![0; SIZE];
+    rival[1024..2048].copy_from_slice(&superblock);
+    let disk = divided(&[bytes, rival]);
+    let mut survey = Survey::new(&disk, list(&disk).unwrap()).unwrap();
+    let error = survey.find_through(&Selector::Label("data".into()), &keys).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Ambiguous, "{error}");
 }

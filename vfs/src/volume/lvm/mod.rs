@@ -79,6 +79,11 @@ impl Member {
     pub(super) fn volume(&self) -> &VolumeInfo {
         &self.volume
     }
+
+    /// Whether it has the UUID that another one has.
+    pub(super) fn is_twin(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
 }
 
 /// Puts volume groups together from the physical volumes that were found.
@@ -159,7 +164,8 @@ impl<'a> Found<'a> {
                     }
                 };
                 let size = volume.extents.saturating_mul(group.extent);
-                VolumeInfo::stacked(base, size, vec![("lv-uuid", volume.id.clone())])
+                let facts = vec![("lv-uuid", volume.id.clone()), ("vg-uuid", group.id.clone())];
+                VolumeInfo::stacked(base, size, facts)
             })
             .collect();
         let members = members.into_iter().map(|(_, number)| number).collect();

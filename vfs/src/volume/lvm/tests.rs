@@ -11,7 +11,7 @@
 use super::{Assembled, MAX_METADATA, Member, checksum};
 use crate::block::{BlockDevice, MemDevice};
 use crate::error::{Error, ErrorKind};
-use crate::volume::{Base, Survey, VolumeInfo, list};
+use crate::volume::{Base, Selector, Survey, VolumeInfo, list};
 use std::sync::Arc;
 
 const MIB: usize = 1 << 20;
@@ -332,4 +332,35 @@ fn damage_is_seen() {
         assert!(is_refused || is_unlabelled, "byte {place}");
         sound.write_at(&byte, place as u64).unwrap();
     }
+}
+
+#[test]
+fn a_volume_is_found_by_the_uuid_that_a_device_mapper_knows() {
+    let survey = pair(&text());
+    let find = |id: &str| survey.find(&Selector::LogicalUuid(id.to_owned()));
+    assert_eq!(find("vgidaid").unwrap().name(), "vg/a");
+    assert_eq!(find("vgidbid").unwrap().name(), "vg/b");
+    for id in ["vg-ida-id", "aid", "vgid", "otheraid", ""] {
+        assert!(find(id).is_err(), "{id}");
+    }
+    // One that cannot be used is found too, and says why.
+    let half = self::survey(&disk(&[(IDS[0], text(), 0)]));
+    let found = half.find(&Selector::LogicalUuid("vgidbid".into())).unwrap();
+    assert!(half.open(&found).unwrap_err().to_string().contains("vg/b cannot be used"));
+}
+
+#[test]
+fn a_physical_volume_that_no_metadata_knows_says_so() {
+    let stranger = "zzzzzzbbbbccccddddeeeeffffgggggg";
+    let alone = survey(&disk(&[(stranger, text(), 0)]));
+    // Its metadata is of a group that does not have it.
+    let problem =
+        |survey: &Survey, place: usize| survey.volumes()[place].problem.as_ref().map(|error| error.to_string());
+    assert!(problem(&alone, 0).unwrap().contains("no metadata of a volume group that has it"), "{alone:?}");
+    let beside = survey(&disk(&[(IDS[0], text(), 0), (IDS[1], text(), 0), (stranger, text(), 0)]));
+    assert_eq!((problem(&beside, 0), problem(&beside, 1)), (None, None));
+    assert!(problem(&beside, 2).unwrap().starts_with("partition 3 is an LVM2 physical volume"));
+    // A copy of one that is known is another trouble, which its group tells of.
+    let copied = survey(&disk(&[(IDS[0], text(), 0), (IDS[0], text(), 0)]));
+    assert_eq!((problem(&copied, 0), problem(&copied, 1)), (None, None));
 }
