@@ -67,6 +67,9 @@ fn cloud_init_hands_on_everything() {
     }
 }
 
+/// What a metric that it hands on looks like in a [`State`], whatever its value.
+const METRIC: &str = "('metric', ";
+
 /// What it would lose is refused: netplan's spelling of the same, which cloud-init reads too, shows that it would.
 #[test]
 fn what_cloud_init_loses_is_refused() {
@@ -100,7 +103,7 @@ fn what_cloud_init_loses_is_refused() {
         (bridge("accept-ra: false, addresses: [192.0.2.9/24]"), "accept-ra: false of what is no device of its own"),
     ];
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network/state.py");
-    let texts: Vec<_> = lost
+    let mut texts: Vec<_> = lost
         .iter()
         .map(|(text, what)| {
             let config = read::document(text).unwrap();
@@ -108,11 +111,18 @@ fn what_cloud_init_loses_is_refused() {
             render(&config, Renderer::Netplan).unwrap().remove(0).text
         })
         .collect();
-    let answers: Vec<State> = python(&script, library.parent().unwrap(), &texts);
+    // In version 1 it does not lose the metric: so it would show.
+    let route = "{network: 10.0.0.0, netmask: 255.0.0.0, gateway: 192.0.2.1, metric: 9}";
+    let subnet = format!("{{type: static, address: 192.0.2.9/24, routes: [{route}]}}");
+    let device = format!("{{type: physical, name: eth0, subnets: [{subnet}]}}");
+    texts.push(format!("network: {{version: 1, config: [{device}]}}"));
+    let mut answers: Vec<State> = python(&script, library.parent().unwrap(), &texts);
+    let kept = format!("{:?}", answers.pop().unwrap());
+    assert!(kept.contains(METRIC), "{kept}");
     assert_eq!(answers.len(), lost.len());
     for ((text, what), state) in lost.iter().zip(answers) {
         let said = format!("{state:?}");
-        for word in ["9\")", "onlink", "on-link", "52:54:00:12:34:99", "optional", "accept-ra False", "::/0"] {
+        for word in [METRIC, "onlink", "on-link", "52:54:00:12:34:99", "optional", "accept-ra False", "::/0"] {
             assert!(!said.contains(word), "{what}: {text}: {said}");
         }
         match *what {
