@@ -1,7 +1,7 @@
 //! Files of cloud-init's seeds in a diff: what they may hold of passwords is not shown.
 
 use super::hide;
-use crate::net::render::HEAD;
+use crate::net::render;
 use imgraft_vfs::path::Resolved;
 use regex::bytes::{Captures, Regex, RegexBuilder};
 use std::borrow::Cow;
@@ -24,15 +24,18 @@ pub fn is_seed(path: &Resolved) -> bool {
     NAMES.iter().any(|seed| seed.eq_ignore_ascii_case(name))
 }
 
-/// Hides every password and hash. Of a text that is not of our making, and that is to go, nothing is shown.
+/// Hides every password and hash. Of a text that is not of our making nothing is shown, whether it is to go or to come.
 pub(super) fn redact<'a>(before: &str, after: &str) -> (Cow<'a, str>, Cow<'a, str>) {
-    let is_ours = before.lines().take(2).any(|line| line == HEAD.trim_end());
-    let old = match before {
+    (hide_secrets(before, after, "old "), hide_secrets(after, before, "new "))
+}
+
+/// One side of [`redact`]. Others have more spellings of a password than are known here, and it may be the whole of a line.
+fn hide_secrets<'a>(text: &str, other: &str, tag: &str) -> Cow<'a, str> {
+    match text {
         "" => Cow::Borrowed(""),
-        _ if is_ours => hide(before, after, "old ", hide_values),
-        _ => Cow::Owned(format!("<{} bytes that are not shown, as they may hold a password>\n", before.len())),
-    };
-    (old, hide(after, before, "new ", hide_values))
+        _ if render::is_ours(text.as_bytes()) => hide(text, other, tag, hide_values),
+        _ => Cow::Owned(format!("<{tag}text: {} bytes that are not shown, as they may hold a password>\n", text.len())),
+    }
 }
 
 fn hide_values(line: &str, tag: &str) -> String {
@@ -50,6 +53,7 @@ fn hide_values(line: &str, tag: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::render::HEAD;
 
     #[test]
     fn no_password_is_shown() {
@@ -70,10 +74,19 @@ mod tests {
 
     #[test]
     fn of_what_others_wrote_nothing_is_shown() {
-        let (old, new) = redact("#cloud-config\nchpasswd:\n  list: |\n    pi:geheim\n", "timezone: UTC\n");
-        assert!(!old.contains("geheim") && old.contains("48 bytes that are not shown"), "{old}");
-        assert_eq!(new, "timezone: UTC\n");
+        let theirs = "#cloud-config\nchpasswd:\n  list: |\n    pi:geheim\n";
+        let hidden = |tag| format!("<{tag} text: 48 bytes that are not shown, as they may hold a password>\n");
         let ours = format!("#cloud-config\n{HEAD}timezone: UTC\n");
-        assert_eq!(redact(&ours, "").0, ours);
+        assert_eq!(redact(theirs, &ours), (hidden("old").into(), ours.as_str().into()));
+        assert_eq!(redact(&ours, theirs), (ours.as_str().into(), hidden("new").into()));
+        assert_eq!(redact("", theirs), ("".into(), hidden("new").into()));
+        assert_eq!(redact(&ours, ""), (ours.as_str().into(), "".into()));
+        // With a line more it is theirs still, and one of the same length is another one.
+        let (old, new) = redact(theirs, &format!("{theirs}timezone: UTC\n"));
+        assert!(old == hidden("old") && new.starts_with("<new text: 62 bytes"), "{old}{new}");
+        let (old, new) = redact(theirs, &theirs.replace("geheim", "anders"));
+        assert_ne!(old, new);
+        // What is below says nothing of who made it.
+        assert_eq!(redact("", "a: 1\nb: 2\n# Made by imgraft.\npi:geheim\n").1.lines().count(), 1);
     }
 }

@@ -128,6 +128,11 @@ fn distinct(config: &Config, renderer: Renderer) -> Result<(), Inexpressible> {
     }
 }
 
+/// Whether a text has [`HEAD`] as its first line, or as its second one, below a line that says of what kind the text is.
+pub(crate) fn is_ours(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n').take(2).any(|line| line.trim_ascii_end() == HEAD.trim_end().as_bytes())
+}
+
 /// The first line of every file that can have a comment.
 pub(crate) const HEAD: &str = "# Made by imgraft.\n";
 

@@ -145,6 +145,20 @@ fn a_seed_of_others_stays_unless_it_is_to_go() {
     let seed = ["--seed", "nocloud", "--hostname", "web"];
     let before = oracle::sha256(&disk);
     assert!(said(&seed, 3).contains("/user-data is there already, and is not what these options make"));
+    // Nothing of it is shown, whichever option makes another one of it.
+    let foreign = scratch.file("foreign", "#cloud-config\nchpasswd:\n  list: |\n    pi:geheim\n");
+    let upload = format!("{}:/user-data", text(&foreign));
+    for words in [
+        ["--append-line", "/user-data:timezone: UTC"],
+        ["--edit", "/user-data:s/cloud/Cloud/"],
+        ["--write", "/user-data:#cloud-config\nchpasswd: {list: ['ann:geheim']}\n"],
+        ["--write", "/vendor-data:#cloud-config\nchpasswd: {list: ['ann:geheim']}\n"],
+        ["--upload", &upload],
+    ] {
+        let dry = expect(0, &[&["inject", text(&disk), "--partition", "1", "-n"], &words[..]].concat());
+        assert!(dry.contains("+<new text: ") && !dry.contains("geheim"), "{words:?}: {dry}");
+    }
+    assert_eq!(oracle::sha256(&disk), before);
     let both =
         said(&["--seed", "nocloud", "--hostname", "web", "--write", "/meta-data:x", "--delete", "/user-data"], 3);
     assert!(both.contains("/meta-data is there already"), "what the same run puts there counts: {both}");
