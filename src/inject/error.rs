@@ -98,6 +98,11 @@ pub enum InjectError {
         /// Which.
         path: GuestPath,
     },
+    /// The network of an earlier seed is there, and this seed has none.
+    SeedNetworkInTheWay {
+        /// Where.
+        path: GuestPath,
+    },
     /// Something that a seed has no words for.
     NotInSeed {
         /// What, a noun.
@@ -242,6 +247,9 @@ impl InjectError {
                 "--replace-seed puts the new one in its place, and so does --delete {path} of that one file; `imgraft cat IMAGE \
                  {path}` shows what there is"
             )),
+            Self::SeedNetworkInTheWay { path } => Some(format!(
+                "--replace-seed removes it, and so does --delete {path}; `imgraft cat IMAGE {path}` shows what there is"
+            )),
             Self::NotInSeed { way, .. } => Some((*way).to_owned()),
             Self::BadSeedNetwork(_) => Some(AS_IT_STANDS.to_owned()),
             Self::InexpressibleInSeed(_) => {
@@ -316,6 +324,9 @@ impl fmt::Display for InjectError {
             Self::NoRoot => f.write_str("it is for a guest's root filesystem, and this is FAT, which cannot be one"),
             Self::NoSeedPlace => f.write_str("a seed lies on a FAT volume, where cloud-init looks for it, and this is none"),
             Self::SeedInTheWay { path } => write!(f, "{path} is there already, and is not what these options make"),
+            Self::SeedNetworkInTheWay { path } => {
+                write!(f, "{path} of an earlier seed is there, and cloud-init would take it for the network of this one")
+            }
             Self::NotInSeed { what, .. } => write!(f, "a seed has no place for {what}"),
             Self::UnknownNetwork => f.write_str("the network configuration is in no known spelling"),
             Self::BadNetwork { spelling: Some(spelling), reason } => {

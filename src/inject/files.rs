@@ -122,6 +122,14 @@ impl Injector for Files {
 }
 
 impl FileOperation {
+    /// The file that gets a content or another one, as far as it is one file.
+    pub fn written(&self) -> Option<&GuestPath> {
+        match self {
+            Self::Put { destination: path, .. } | Self::AppendLine { path, .. } | Self::Edit { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     fn stage(
         &self,
         compat: Compat,

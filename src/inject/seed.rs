@@ -12,12 +12,12 @@ use super::authorized_keys::check;
 use super::{Described, HostName, InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_FILE, Script, Selector, Zone};
 use crate::config_drive::MetaData;
 use crate::guest::Guest;
-use crate::net::render::{self, HEAD};
+use crate::net::render::{self, HEAD, is_ours};
 use crate::yaml;
 use cloud_config::CloudConfig;
-use imgraft_vfs::fs::{Content, Ownership};
+use imgraft_vfs::fs::{Content, FileType, Ownership};
 use imgraft_vfs::path::GuestPath;
-use imgraft_vfs::stage::Stage;
+use imgraft_vfs::stage::{Savepoint, Stage};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use zeroize::Zeroizing;
@@ -25,6 +25,8 @@ use zeroize::Zeroizing;
 const USER_DATA: &str = "/user-data";
 const META_DATA: &str = "/meta-data";
 const NETWORK_CONFIG: &str = "/network-config";
+/// What cloud-init reads beside these three, and no item becomes.
+const VENDOR_DATA: &str = "/vendor-data";
 /// The longest script that is one argument of a program (MAX_ARG_STRLEN of Linux, its NUL not counted), in bytes.
 const SCRIPT_MAX: usize = (128 << 10) - 1;
 /// What comes before a script of the shell that cloud-init is given as a command.
@@ -51,6 +53,8 @@ pub struct Seed {
     pub scripts: Vec<Script>,
     /// What becomes of a seed that is there.
     pub existing: ExistingSeed,
+    /// The files that the same run puts onto the volume by their paths: they are no earlier seed's.
+    pub files: Vec<GuestPath>,
 }
 
 /// What becomes of a seed that is there and says something else.
@@ -73,14 +77,19 @@ impl Injector for Seed {
             return Err(InjectError::NoSeedPlace);
         }
         let mut outcome = Outcome::default();
+        let savepoint = stage.savepoint();
         let before = stage.read(&GuestPath::parse(USER_DATA)?, READ_LIMIT)?.map(Zeroizing::new);
         let user_data = self.user_data(before.as_deref().map(Vec::as_slice), &mut outcome)?;
         let network = self.network.as_ref().map(network_config).transpose()?;
         let meta_data = self.meta_data(&user_data, network.as_deref().unwrap_or_default());
         self.put(USER_DATA, user_data.as_bytes(), stage)?;
         self.put(META_DATA, meta_data.as_bytes(), stage)?;
-        if let Some(network) = network {
-            self.put(NETWORK_CONFIG, network.as_bytes(), stage)?;
+        match network {
+            Some(network) => self.put(NETWORK_CONFIG, network.as_bytes(), stage)?,
+            None => self.without_network(&savepoint, stage, &mut outcome)?,
+        }
+        if is_file(&GuestPath::parse(VENDOR_DATA)?, stage)? {
+            outcome.notes.push(is_read_too(VENDOR_DATA));
         }
         self.remark(&mut outcome);
         Ok(outcome)
@@ -90,7 +99,8 @@ impl Injector for Seed {
 impl Seed {
     /// Whether there is nothing that it would say.
     pub fn is_empty(&self) -> bool {
-        let Self { instance_id: _, keys, network, hostname, zone, metadata, passwords, scripts, existing: _ } = self;
+        let Self { instance_id: _, keys, network, hostname, zone, metadata, passwords, scripts, existing: _, files: _ } =
+            self;
         keys.is_empty()
             && metadata.is_empty()
             && passwords.is_empty()
@@ -148,6 +158,32 @@ impl Seed {
         Ok(stage.write(&path, Content::bytes(text), ROOT_FILE)?)
     }
 
+    /// What becomes of a network that is there where this seed, which is another instance, has none. That of an earlier seed goes with
+    /// it, or stays with all of it.
+    fn without_network(
+        &self,
+        before: &Savepoint,
+        stage: &mut Stage<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), InjectError> {
+        let path = GuestPath::parse(NETWORK_CONFIG)?;
+        if !is_file(&path, stage)? {
+            return Ok(());
+        }
+        let mut names = self.files.iter().map(|file| file.to_string());
+        let is_new = names.any(|name| name.eq_ignore_ascii_case(NETWORK_CONFIG));
+        if !is_new && stage.read(&path, READ_LIMIT)?.map(Zeroizing::new).is_some_and(|text| is_ours(&text)) {
+            if self.existing == ExistingSeed::Replaced {
+                return Ok(stage.remove(&path)?);
+            }
+            if !stage.changes_since(before)?.is_empty() {
+                return Err(InjectError::SeedNetworkInTheWay { path });
+            }
+        }
+        outcome.notes.push(is_read_too(NETWORK_CONFIG));
+        Ok(())
+    }
+
     /// What cloud-init makes of it that is not plain to see.
     fn remark(&self, outcome: &mut Outcome) {
         let with_key = self.keys.iter().map(|(user, _)| user.as_str());
@@ -173,6 +209,16 @@ impl Seed {
                 .push("a user whom the guest does not have is made by its cloud-init, without sudo".to_owned());
         }
     }
+}
+
+/// Whether there is something at a path that cloud-init can read.
+fn is_file(path: &GuestPath, stage: &Stage<'_>) -> Result<bool, InjectError> {
+    Ok(stage.metadata(path)?.is_some_and(|metadata| metadata.file_type == FileType::Regular))
+}
+
+/// What is to be told of a file that is no part of the seed.
+fn is_read_too(path: &str) -> String {
+    format!("{path} is there, and is not made by these options: it stays, and cloud-init reads it too")
 }
 
 /// A digest of texts, of which none can take a part of another.

@@ -3,7 +3,7 @@
 use super::items::Wanted;
 use crate::cli;
 use crate::failure::Failure;
-use crate::inject::{Compat, ExistingSeed, Files, Injector, Seed};
+use crate::inject::{Compat, ExistingSeed, FileOperation, Files, Injector, Seed};
 
 /// What becomes of a seed that is there; `None` where no seed was asked for.
 pub(super) fn existing(typed: &cli::Seed) -> Option<ExistingSeed> {
@@ -34,7 +34,8 @@ impl Wanted {
         let Self { keys, network, hostname, zone, metadata, passwords, operations, scripts, uuid, .. } = self;
         let network = network.map(|network| network.network);
         let instance_id = uuid;
-        let seed = Seed { instance_id, keys, network, hostname, zone, metadata, passwords, scripts, existing };
+        let files = operations.iter().filter_map(FileOperation::written).cloned().collect();
+        let seed = Seed { instance_id, keys, network, hostname, zone, metadata, passwords, scripts, existing, files };
         if seed.is_empty() {
             return Err(Failure::usage("--seed: there is nothing to be put into a seed").with_hint(
                 "--ssh-inject and --hostname, say, put something in; files go onto the volume without --seed",

@@ -176,3 +176,55 @@ fn a_seed_of_others_stays_unless_it_is_to_go() {
     assert!(fat::mtools("mtype", &boot, &["::user-data"]).starts_with("#cloud-config\n# Made by imgraft.\n"));
     assert!(said(&seed, 0).contains("unchanged"));
 }
+
+#[test]
+fn the_network_of_an_earlier_seed_goes_with_it() {
+    let scratch = Scratch::new();
+    let Some(disk) = fat::image(&scratch) else { return };
+    let document =
+        scratch.file("instance.json", json!({ "instance": { "uuid": "83679162", "hostname": "web" } }).to_string());
+    let on = |words: &[&str]| [&["inject", text(&disk), "--partition", "1"], words].concat().join("\u{1}");
+    let said = |status: i32, words: &[&str]| {
+        let output = run(&on(words).split('\u{1}').collect::<Vec<_>>());
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(status), "{words:?}: {said}");
+        said
+    };
+    let files = || fat::mtools("mdir", &fat::partition(&scratch, &disk), &["-b", "::"]);
+    let network = ["--ip", "192.0.2.10/24", "--nic", "eth0"];
+    let ours = ["--seed", "nocloud", "--instance", text(&document), "--hostname", "web"];
+    let other = ["--seed", "nocloud", "--hostname", "other"];
+
+    // With the rest unchanged it is the same instance: nothing changes, and nothing is passed over.
+    said(0, &[&ours[..], &network].concat());
+    let before = oracle::sha256(&disk);
+    let same = said(0, &ours);
+    assert!(same.contains("unchanged") && same.contains("/network-config is there"), "{same}");
+
+    assert!(said(3, &other).contains("/meta-data is there already"));
+    let refused = said(3, &[&other[..], &["--delete", "/meta-data"]].concat());
+    assert!(refused.contains("item seed: /network-config of an earlier seed is there"), "{refused}");
+    assert!(refused.contains("--replace-seed removes it"), "{refused}");
+    assert_eq!(oracle::sha256(&disk), before);
+    let dry = said(0, &[&other[..], &["--replace-seed", "-n"]].concat());
+    assert!(dry.contains("removed file /network-config"), "{dry}");
+    said(0, &[&other[..], &["--replace-seed"]].concat());
+    assert!(!files().contains("network-config"), "{}", files());
+    assert!(said(0, &other).contains("unchanged"));
+
+    // What somebody else made stays, and is named; so does what the same run puts there, whoever made it.
+    let foreign = ["--write", "/network-config:version: 2\n", "--write", "/vendor-data:#cloud-config\ntimezone: UTC\n"];
+    said(0, &foreign);
+    let mixed = said(0, &["--seed", "nocloud", "--hostname", "third", "--replace-seed"]);
+    for name in ["/network-config is there", "/vendor-data is there"] {
+        assert!(mixed.contains(name) && mixed.contains("cloud-init reads it too"), "no {name}: {mixed}");
+    }
+    assert!(files().contains("network-config") && files().contains("vendor-data"), "{}", files());
+    let edited = ["--write", "/Network-Config:# Made by imgraft.\nversion: 2\nwifis: {}\n", "--replace-seed"];
+    for _ in 0..2 {
+        said(0, &[&other[..], &edited].concat());
+        let boot = fat::partition(&scratch, &disk);
+        assert!(fat::mtools("mtype", &boot, &["::network-config"]).contains("wifis"));
+    }
+    assert!(!said(0, &[&other[..], &network, &["--replace-seed"]].concat()).contains("/network-config is there"));
+}
