@@ -28,7 +28,8 @@ pub struct Files {
     /// Replace in each line of a file: s/REGEX/TEXT/, with the flags g and i (item "files"; repeatable)
     ///
     /// The expression is Perl's s///, of which look-around and back references in REGEX are refused. In TEXT $1 or \1 is the
-    /// first group, $& all that matched. Any punctuation mark may stand for the slash.
+    /// first group, $& all that matched. Nearly every punctuation mark may stand for the slash. With g, nothing is put where an
+    /// empty match follows upon another one, as Perl does: s/a*/x/g.
     #[arg(long, value_name = "FILE:EXPR")]
     pub edit: Vec<String>,
 
@@ -36,7 +37,7 @@ pub struct Files {
     #[arg(long, value_name = "DIR")]
     pub mkdir: Vec<String>,
 
-    /// Make symbolic links to TARGET, or lead those that are there to it (item "files"; repeatable)
+    /// Make symbolic links to TARGET, or lead those that are there to it; a file in their place gives way (item "files"; repeatable)
     #[arg(long, value_name = "TARGET:LINK[:LINK...]")]
     pub link: Vec<String>,
 

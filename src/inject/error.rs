@@ -197,7 +197,7 @@ pub enum InjectError {
     },
     /// One option is about more files than are walked.
     TooManyFiles {
-        /// Below which path, or of which pattern.
+        /// How far it came.
         path: GuestPath,
     },
     /// A directory where a file is to be written.
@@ -365,7 +365,7 @@ impl fmt::Display for InjectError {
             Self::Missing { path } => write!(f, "{path}: no such file in the guest"),
             Self::IsDirectory { path } => write!(f, "{path}: a directory in the guest"),
             Self::DirectoryInTheWay { path } => write!(f, "{path}: a directory is where the link is to be"),
-            Self::TooManyFiles { path } => write!(f, "{path}: more files than are walked for one option (1048576)"),
+            Self::TooManyFiles { path } => write!(f, "{path}: so far were a million files, or 128 MiB of their paths, which is all that is walked for one option"),
             Self::NotInNova { what } => write!(f, "Nova cannot do this: {what}"),
         }
     }

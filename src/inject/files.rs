@@ -11,7 +11,7 @@ pub use substitution::Substitution;
 
 use super::{Compat, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, label};
 use crate::guest::{Guest, accounts};
-use below::below;
+use below::{Walk, below};
 use imgraft_vfs::fs::{Attrs, Content, FileType, SetAttrs, Timestamp};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -152,8 +152,9 @@ impl FileOperation {
             Self::MakeDirectory { path } => make_directory(path, stage),
             Self::Link { target, path } => link(target, path, stage),
             Self::Delete { pattern } => {
-                for top in pattern.matches(stage)? {
-                    for (path, _) in below(&top, stage)?.iter().rev() {
+                let mut walk = Walk::default();
+                for top in pattern.matches(stage, &mut walk)? {
+                    for (path, _) in below(&top, stage, &mut walk)?.iter().rev() {
                         stage.remove(path)?;
                     }
                 }
@@ -168,7 +169,9 @@ impl FileOperation {
                 if stage.metadata(path)?.is_none() {
                     return Err(InjectError::Missing { path: path.clone() });
                 }
-                let files = below(path, stage)?;
+                // A link to a directory stands for that.
+                let top = GuestPath::parse(stage.resolve(path)?.as_bytes())?;
+                let files = below(&top, stage, &mut Walk::default())?;
                 files
                     .iter()
                     .filter(|(_, kind)| *kind == FileType::Regular)

@@ -194,7 +194,9 @@ fn a_usr_elsewhere_is_still_a_root() {
 #[test]
 fn systemds_own_tmp_is_in_memory() {
     let link = "/usr/lib/systemd/system/local-fs.target.wants/tmp.mount";
-    let trixie = |fstab: &str| guest(fstab).symlink(link, "../tmp.mount").dir("/tmp");
+    let old = |fstab: &str| guest(fstab).symlink(link, "../tmp.mount").dir("/tmp");
+    let trixie =
+        |fstab: &str| old(fstab).symlink("/sbin/init", "../lib/systemd/systemd").file("/lib/systemd/systemd", "");
     let at_tmp = |tree: Builder, wanted: &Wanted| {
         let mounts = inspect(tree, wanted).unwrap();
         told(&mounts.mounted).into_iter().find(|line| line.starts_with("/tmp"))
@@ -205,7 +207,14 @@ fn systemds_own_tmp_is_in_memory() {
     assert_eq!(at_tmp(guest("").dir("/tmp"), &guests), None);
     assert_eq!(at_tmp(trixie("UUID=t /tmp ext4\n"), &guests), Some("/tmp = t".to_owned()));
     assert_eq!(at_tmp(trixie("").symlink("/etc/systemd/system/tmp.mount", "/dev/null"), &guests), None);
-    assert_eq!(at_tmp(guest("").symlink(link, "../tmp.mount").symlink("/tmp", "var/tmp"), &guests), None);
+    let by_link = guest("").symlink(link, "../tmp.mount").symlink("/tmp", "var/tmp");
+    assert_eq!(
+        at_tmp(by_link.symlink("/sbin/init", "../lib/systemd/systemd").file("/lib/systemd/systemd", ""), &guests),
+        None
+    );
+    assert_eq!(at_tmp(old("").file("/sbin/init", "of sysvinit"), &guests), None);
+    let own = at_tmp(trixie("").file("/etc/systemd/system/tmp.mount", "[Mount]\nWhat=/dev/vdb\n"), &guests).unwrap();
+    assert!(own.contains("says what is mounted there"), "{own}");
     let nothing = Wanted { places: vec![(GuestPath::parse("/tmp").unwrap(), None)], ..Wanted::default() };
     assert_eq!(at_tmp(trixie(""), &nothing), None);
 }

@@ -2,12 +2,36 @@
 
 use super::super::InjectError;
 use glob::{MatchOptions, Pattern};
-use imgraft_vfs::fs::FileType;
+use imgraft_vfs::error::ErrorKind;
+use imgraft_vfs::fs::{FileType, Metadata};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
-/// How many files are walked at most for one option; a guest of a million files is a large one.
-const WALKED_MAX: usize = 1 << 20;
+/// How much is walked for one option. A guest of a million files is a large one; one that a stranger has made may have a directory
+/// that is in itself.
+#[derive(Debug)]
+pub(super) struct Walk {
+    files: usize,
+    /// Of their paths.
+    bytes: usize,
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        Self { files: 1 << 20, bytes: 128 << 20 }
+    }
+}
+
+impl Walk {
+    fn take(&mut self, path: &GuestPath) -> Result<(), InjectError> {
+        let (files, bytes) = (self.files.checked_sub(1), self.bytes.checked_sub(path.as_bytes().len()));
+        let (Some(files), Some(bytes)) = (files, bytes) else {
+            return Err(InjectError::TooManyFiles { path: path.clone() });
+        };
+        (self.files, self.bytes) = (files, bytes);
+        Ok(())
+    }
+}
 
 /// As glob(7) has it: a star matches no dot at the beginning of a name.
 const AS_A_SHELL: MatchOptions =
@@ -36,7 +60,7 @@ impl PathPattern {
     }
 
     /// The files that are there and that it means, by name; symbolic links to directories are followed before the last name.
-    pub(super) fn matches(&self, stage: &Stage<'_>) -> Result<Vec<GuestPath>, InjectError> {
+    pub(super) fn matches(&self, stage: &Stage<'_>, walk: &mut Walk) -> Result<Vec<GuestPath>, InjectError> {
         let mut found = vec![GuestPath::root()];
         for (name, pattern) in self.path.components().zip(&self.patterns) {
             let mut next = Vec::new();
@@ -45,37 +69,49 @@ impl PathPattern {
                     next.push(directory.join(name)?);
                     continue;
                 };
-                if stage.metadata(&directory)?.is_none_or(|metadata| metadata.file_type != FileType::Directory) {
+                if there(stage.metadata(&directory))? != Some(FileType::Directory) {
                     continue;
                 }
                 for entry in stage.read_dir(&directory)?.unwrap_or_default() {
                     // A byte that is no text is one letter, as a star or a question mark takes it.
                     if pattern.matches_with(&String::from_utf8_lossy(&entry.name), AS_A_SHELL) {
-                        next.push(directory.join(&entry.name)?);
+                        let path = directory.join(&entry.name)?;
+                        walk.take(&path)?;
+                        next.push(path);
                     }
                 }
-                self.check(next.len())?;
             }
             found = next;
         }
-        let mut there = Vec::new();
+        let mut matches = Vec::new();
         for path in found {
-            if stage.symlink_metadata(&path)?.is_some() {
-                there.push(path);
+            if there(stage.symlink_metadata(&path))?.is_some() {
+                matches.push(path);
             }
         }
-        Ok(there)
+        Ok(matches)
     }
+}
 
-    fn check(&self, count: usize) -> Result<(), InjectError> {
-        if count > WALKED_MAX { Err(InjectError::TooManyFiles { path: self.path.clone() }) } else { Ok(()) }
+/// What is at a path; `None` where the way to it ends before, or in a circle.
+fn there(found: imgraft_vfs::Result<Option<Metadata>>) -> Result<Option<FileType>, InjectError> {
+    match found {
+        Ok(metadata) => Ok(metadata.map(|metadata| metadata.file_type)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::WrongType | ErrorKind::Denied) => {
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
 /// A path and all that is below it, directories before what is in them; no symbolic link is followed.
-pub(super) fn below(top: &GuestPath, stage: &Stage<'_>) -> Result<Vec<(GuestPath, FileType)>, InjectError> {
-    let Some(metadata) = stage.symlink_metadata(top)? else { return Ok(Vec::new()) };
-    let mut found = vec![(top.clone(), metadata.file_type)];
+pub(super) fn below(
+    top: &GuestPath,
+    stage: &Stage<'_>,
+    walk: &mut Walk,
+) -> Result<Vec<(GuestPath, FileType)>, InjectError> {
+    let Some(file_type) = there(stage.symlink_metadata(top))? else { return Ok(Vec::new()) };
+    let mut found = vec![(top.clone(), file_type)];
     let mut next = 0;
     while let Some((path, file_type)) = found.get(next) {
         next += 1;
@@ -84,11 +120,32 @@ pub(super) fn below(top: &GuestPath, stage: &Stage<'_>) -> Result<Vec<(GuestPath
         }
         let path = path.clone();
         for entry in stage.read_dir(&path)?.unwrap_or_default() {
-            found.push((path.join(&entry.name)?, entry.file_type));
-        }
-        if found.len() > WALKED_MAX {
-            return Err(InjectError::TooManyFiles { path: top.clone() });
+            let path = path.join(&entry.name)?;
+            walk.take(&path)?;
+            found.push((path, entry.file_type));
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::testing::phony;
+
+    #[test]
+    fn one_walk_has_an_end() {
+        let tree = (0..10).fold(phony(), |tree, number| tree.file(format!("/srv/{number}/f"), "")).build().unwrap();
+        let stage = Stage::new(&tree);
+        let path = |path: &str| GuestPath::parse(path).unwrap();
+        let pattern = PathPattern::new(path("/srv/*")).unwrap();
+        let walked = |mut walk: Walk| {
+            let tops = pattern.matches(&stage, &mut walk)?;
+            tops.iter().try_for_each(|top| below(top, &stage, &mut walk).map(drop))
+        };
+        assert!(walked(Walk { files: 20, bytes: 1000 }).is_ok());
+        for walk in [Walk { files: 9, bytes: 1000 }, Walk { files: 19, bytes: 1000 }, Walk { files: 20, bytes: 100 }] {
+            assert!(matches!(walked(walk), Err(InjectError::TooManyFiles { .. })));
+        }
+    }
 }

@@ -31,7 +31,7 @@ impl Substitution {
         let no = || "only s/REGEX/TEXT/ is taken, with the flags g and i".to_owned();
         let mut letters = expression.trim().strip_prefix('s').ok_or_else(no)?.chars();
         let mark =
-            letters.next().filter(|mark| mark.is_ascii_punctuation() && !"([{<\\#".contains(*mark)).ok_or_else(no)?;
+            letters.next().filter(|mark| mark.is_ascii_punctuation() && !"([{<\\#'".contains(*mark)).ok_or_else(no)?;
         let (pattern, rest) = until(mark, letters.as_str()).ok_or_else(|| format!("it has no second {mark}"))?;
         let (text, flags) = until(mark, rest).ok_or_else(|| format!("it has no third {mark}"))?;
         let (mut reach, mut is_caseless) = (Reach::First, false);
@@ -42,8 +42,7 @@ impl Substitution {
                 _ => return Err(format!("after the third {mark} only the flags g and i are taken")),
             }
         }
-        // Perl takes such a mark as if it had no backslash.
-        let pattern = pattern.replace(&format!("\\{mark}"), mark.encode_utf8(&mut [0; 4]));
+        let pattern = translated(pattern, mark)?;
         // Of a line with its end, `$` is before that end and `^` at its beginning.
         let mut builder = RegexBuilder::new(&pattern);
         let regex = builder.unicode(false).multi_line(true).case_insensitive(is_caseless).build();
@@ -98,6 +97,50 @@ impl Substitution {
             }
         }
     }
+}
+
+/// A regular expression of Perl's in the words of `regex`, where these have another meaning; else why there is none, a clause.
+fn translated(pattern: &str, mark: char) -> Result<String, String> {
+    let mut out = String::with_capacity(pattern.len());
+    let mut letters = pattern.chars().peekable();
+    let mut in_class = false;
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => match letters.next() {
+                // The mark is what it would be without the backslash. To `regex` the others are the ends of words.
+                Some(escaped) if escaped == mark || matches!(escaped, '<' | '>') => out.push(escaped),
+                escaped => {
+                    out.push(letter);
+                    out.extend(escaped);
+                }
+            },
+            '[' if !in_class => {
+                in_class = true;
+                out.push(letter);
+                out.extend(letters.next_if_eq(&'^'));
+                out.extend(letters.next_if_eq(&']'));
+            }
+            '[' if letters.peek() == Some(&':') => {
+                out.push(letter);
+                for letter in letters.by_ref() {
+                    out.push(letter);
+                    if letter == ']' {
+                        break;
+                    }
+                }
+            }
+            '[' | '&' | '~' if in_class => out.extend(['\\', letter]),
+            '-' if in_class && letters.peek() == Some(&'-') => {
+                return Err("two hyphens in [...] are not taken".to_owned());
+            }
+            ']' => {
+                in_class = false;
+                out.push(letter);
+            }
+            _ => out.push(letter),
+        }
+    }
+    Ok(out)
 }
 
 /// What is before the mark, and what is after it; a mark after a backslash is none.
@@ -197,6 +240,12 @@ mod tests {
             ("s,(a)(b),\\2${1}0<$&>,", "ab\n", Some("ba0<ab>\n")),
             ("s/(a)|(b)/[$2]/g", "ab\n", Some("[][b]\n")),
             ("s/no/yes/", "maybe\n", None),
+            ("s/\\<Directory\\>/<Location>/", "<Directory>\n", Some("<Location>\n")),
+            ("s/[a[b]]/x/", "a[b]c\n", Some("a[xc\n")),
+            ("s/[[:digit:]&&~]+/x/", "a1&b\n", Some("axb\n")),
+            ("s/[]^]/x/g", "a]^\n", Some("axx\n")),
+            ("s/[^]]/x/", "]a\n", Some("]x\n")),
+            ("s/a\\[b]/x/", "a[b]\n", Some("x\n")),
         ] {
             assert_eq!(apply(expression, text).as_deref(), expected, "{expression}");
             if has_perl {
@@ -226,6 +275,8 @@ mod tests {
             ("s/a/b", "no third /"),
             ("s/a/b\\/", "no third /"),
             ("s/a/b/e", "only the flags"),
+            ("s'a'b'", "only s/"),
+            ("s/[a--]/b/", "two hyphens"),
             ("s/a/b/; s/c/d/", "only the flags"),
             ("s/(?=a)/b/", "look-around"),
             ("s/(/b/", "unclosed group"),

@@ -171,11 +171,20 @@ fn what_a_pattern_means_is_removed_with_all_in_it() {
             .file("/var/y/log.22", "x")
             .file("/var/log.3", "x")
             .symlink("/srv/a4", "/home/ann")
+            .symlink("/srv/round", "round")
             .file("/home/ann/kept", "x")
             .build()
             .unwrap()
     };
-    let all = files(vec![delete("/srv/a*"), delete("/var/[!z]/log.?"), delete("/none"), delete("/none*/x")]);
+    let all = files(vec![
+        delete("/srv/a*"),
+        delete("/var/[!z]/log.?"),
+        delete("/none"),
+        delete("/none*/x"),
+        delete("/srv/*/none/*"),
+        delete("/etc/*/none"),
+        delete("/etc/passwd/x"),
+    ]);
     let fs = inject(&all, tree());
     for (path, stays) in [
         ("/srv/a1", false),
@@ -213,6 +222,11 @@ fn files_are_emptied_and_touched() {
     };
     let touch = |at| FileOperation::Touch { path: path(at), now };
     let below = |at| FileOperation::TruncateBelow { path: path(at) };
+    let by_link = inject(
+        &files(vec![below("/log")]),
+        phony().file("/var/log/a", "x").symlink("/log", "var/log").build().unwrap(),
+    );
+    assert_eq!(text(&by_link, "/var/log/a"), "");
     let operation = files(vec![below("/var/log"), touch("/etc/group"), touch("/home/ann/new")]);
     let fs = inject(&operation, tree());
     assert_eq!((text(&fs, "/var/log/a"), describe(&fs, "/var/log/a")), (String::new(), "0640 1:2".to_owned()));
