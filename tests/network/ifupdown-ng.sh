@@ -3,6 +3,7 @@
 # has, and shows the devices and routes. What it is about goes to standard error, with the commands of ip(8).
 # In place of bonds and VLANs, which not every kernel has, are devices that lead nowhere; in place of a DHCP client is one that says its name.
 set -eu
+. "$(dirname "$0")/devices.sh"
 unpacked=$1 directory=$2
 mount --make-rprivate /
 scratch=$(mktemp -d)
@@ -29,12 +30,7 @@ WRAPPER
 sed -i "s#SCRATCH#$scratch#" "$scratch/wrapper"
 chmod +x "$scratch/wrapper" "$scratch/executors/dhcp"
 mount -t sysfs none /sys
-number=0
-for address in 56 57 58; do
-  ip link add "eth$number" address "52:54:00:12:34:$address" type veth peer name "peer$number"
-  ip link set "peer$number" up
-  number=$((number + 1))
-done
+devices
 # What udev would rename.
 ! grep -q "iface lan0" "$directory/etc/network/interfaces" || ip link set eth1 name lan0
 mount --bind "$scratch/wrapper" "$program"

@@ -2,6 +2,7 @@
 # networkd NETWORKD DIRECTORY CASE...: in namespaces of its own, has networkd read the files of each directory in DIRECTORY, and shows
 # the devices and routes that it makes of those that are named. What networkd says goes to standard error.
 set -eu
+. "$(dirname "$0")/devices.sh"
 networkd=$1 directory=$2
 shift 2
 mount --make-rprivate /
@@ -15,13 +16,7 @@ for case in "$directory"/*; do
   mkdir -p /run/systemd/network /run/systemd/netif/{links,leases,lldp} /run/dbus
   chmod -R a+rwX /run/systemd
   cp "$case"/etc/systemd/network/* /run/systemd/network
-  # A device of each name and address that the cases have.
-  number=0
-  for address in 56 57 58; do
-    ip link add "eth$number" address "52:54:00:12:34:$address" type veth peer name "peer$number"
-    ip link set "peer$number" up
-    number=$((number + 1))
-  done
+  devices
   SYSTEMD_LOG_LEVEL=debug SYSTEMD_LOG_TARGET=console "$networkd" 2>"$directory/log" &
   pid=$!
   wanted=0

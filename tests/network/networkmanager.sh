@@ -2,6 +2,7 @@
 # networkmanager UNPACKED DIRECTORY: in namespaces of its own, has NetworkManager, unpacked there, read the connections below DIRECTORY, and
 # shows what it makes of the devices. What NetworkManager says goes to standard error.
 set -eu
+. "$(dirname "$0")/devices.sh"
 unpacked=$1 directory=$2
 mount --make-rprivate /
 connections=$(mktemp -d)
@@ -16,12 +17,7 @@ mount -t tmpfs none /var/lib
 # With a read-only /sys it does not wait for udev.
 mount -t sysfs -o ro none /sys
 chmod 600 /run/connections/*
-number=0
-for address in 56 57 58; do
-  ip link add "eth$number" address "52:54:00:12:34:$address" type veth peer name "peer$number"
-  ip link set "peer$number" up
-  number=$((number + 1))
-done
+devices
 # Nobody answers to DHCP.
 cat >/run/NetworkManager.conf <<'CONF'
 [main]
