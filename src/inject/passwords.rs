@@ -48,11 +48,7 @@ impl Injector for Passwords {
     }
 
     fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
-        for (index, (user, _)) in self.users.iter().enumerate() {
-            if self.users[..index].iter().any(|(earlier, _)| earlier == user) {
-                return Err(InjectError::DuplicatePassword { user: user.clone() });
-            }
-        }
+        check_once(&self.users)?;
         let Some((first, _)) = self.users.first() else { return Ok(Outcome::default()) };
         let before = stage.savepoint();
         let mut outcome = Outcome::default();
@@ -79,6 +75,25 @@ impl Injector for Passwords {
     }
 }
 
+/// Fails for two passwords of one user.
+pub(super) fn check_once(users: &[(String, Selector)]) -> Result<(), InjectError> {
+    for (index, (user, _)) in users.iter().enumerate() {
+        if users[..index].iter().any(|(earlier, _)| earlier == user) {
+            return Err(InjectError::DuplicatePassword { user: user.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// Fails where what was given for a user is no hash, and notes it where it is a weak one.
+pub(super) fn check_given(user: &str, hash: &Secret, outcome: &mut Outcome) -> Result<(), InjectError> {
+    let bad = |reason| InjectError::BadHash { user: user.to_owned(), reason };
+    if let Strength::Weak(method) = crypt::strength(hash.expose()).map_err(bad)? {
+        outcome.notes.push(format!("the hash given for '{user}' is {method}, which is weak"));
+    }
+    Ok(())
+}
+
 fn account<'a>(guest: &'a Guest, user: &str) -> Result<&'a User, InjectError> {
     let missing = || InjectError::NoSuchUser { user: user.to_owned(), known: guest.accounts.people() };
     guest.accounts.user(user).ok_or_else(missing)
@@ -99,10 +114,7 @@ impl Entry<'_> {
             Selector::Password(password) => self.set_password(password.expose(), Lock::Open, guest, outcome),
             Selector::LockedPassword(password) => self.set_password(password.expose(), Lock::Locked, guest, outcome),
             Selector::Hash(hash) => {
-                let bad = |reason| InjectError::BadHash { user: self.user.to_owned(), reason };
-                if let Strength::Weak(method) = crypt::strength(hash.expose()).map_err(bad)? {
-                    outcome.notes.push(format!("the hash given for '{}' is {method}, which is weak", self.user));
-                }
+                check_given(self.user, hash, outcome)?;
                 self.replace(|_| Ok(Some(hash.expose().to_vec().into())))
             }
             Selector::Random | Selector::LockedRandom => {

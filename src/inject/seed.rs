@@ -19,6 +19,7 @@ use imgraft_vfs::fs::{Content, FileType, Ownership};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::{Savepoint, Stage};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use zeroize::Zeroizing;
 
@@ -113,12 +114,7 @@ impl Seed {
         for (_, line) in &self.keys {
             check(line)?;
         }
-        for (user, _) in &self.keys {
-            check_user(user)?;
-        }
-        for (user, _) in &self.passwords {
-            check_user(user)?;
-        }
+        self.users().try_for_each(check_user)?;
         let config = CloudConfig {
             keys: &self.keys,
             hashes: hashes::hashes(&self.passwords, before.unwrap_or_default(), outcome)?,
@@ -186,28 +182,24 @@ impl Seed {
 
     /// What cloud-init makes of it that is not plain to see.
     fn remark(&self, outcome: &mut Outcome) {
-        let with_key = self.keys.iter().map(|(user, _)| user.as_str());
-        let mut keyed: Vec<&str> = Vec::new();
-        for user in with_key.filter(|user| !self.passwords.iter().any(|(name, _)| name == user)) {
-            if !keyed.contains(&user) {
-                keyed.push(user);
-            }
-        }
+        let has_password = |user: &str| self.passwords.iter().any(|(name, _)| name == user);
+        let keyed: BTreeSet<&str> =
+            self.keys.iter().map(|(user, _)| user.as_str()).filter(|user| !has_password(user)).collect();
         if !keyed.is_empty() {
             let users = keyed.iter().map(|user| format!("'{user}'")).collect::<Vec<_>>().join(", ");
             outcome.notes.push(format!("cloud-init locks the password of whoever gets a key and no password: {users}"));
         }
-        if self
-            .keys
-            .iter()
-            .map(|(user, _)| user)
-            .chain(self.passwords.iter().map(|(user, _)| user))
-            .any(|u| u != "root")
-        {
+        if self.users().any(|user| user != "root") {
             outcome
                 .notes
                 .push("a user whom the guest does not have is made by its cloud-init, without sudo".to_owned());
         }
+    }
+
+    /// Who gets a key or a password, once for each.
+    fn users(&self) -> impl Iterator<Item = &str> {
+        let with_password = self.passwords.iter().map(|(user, _)| user.as_str());
+        self.keys.iter().map(|(user, _)| user.as_str()).chain(with_password)
     }
 }
 

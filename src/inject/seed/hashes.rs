@@ -1,7 +1,8 @@
 //! Hashes of passwords for a guest that nothing is known of, and those of an earlier run.
 
 use crate::config_drive::{Spelling, value};
-use crate::crypt::{self, Method, Strength};
+use crate::crypt::{self, Method};
+use crate::inject::passwords::{check_given, check_once};
 use crate::inject::{InjectError, Outcome, Revealed, Selector};
 use crate::secret::Secret;
 use serde_json::Value;
@@ -18,12 +19,10 @@ pub(super) fn hashes<'a>(
     before: &[u8],
     outcome: &mut Outcome,
 ) -> Result<Vec<(&'a str, Hash)>, InjectError> {
+    check_once(wanted)?;
     let mut hashes: Vec<(&str, Hash)> = Vec::with_capacity(wanted.len());
     let there = if wanted.is_empty() { Vec::new() } else { there(before) };
     for (user, selector) in wanted {
-        if hashes.iter().any(|(earlier, _)| earlier == user) {
-            return Err(InjectError::DuplicatePassword { user: user.clone() });
-        }
         let old = there.iter().find(|(name, _)| name == user).map(|(_, hash)| hash.as_str());
         hashes.push((user, hash(user, selector, old, outcome)?));
     }
@@ -54,11 +53,9 @@ fn hash(user: &str, selector: &Selector, old: Option<&str>, outcome: &mut Outcom
         Selector::LockedRandom => made_up().map(locked),
         Selector::Disabled => Ok(Hash::new("*".to_owned())),
         Selector::Hash(hash) => {
-            let bad = |reason| InjectError::BadHash { user: user.to_owned(), reason };
-            if let Strength::Weak(method) = crypt::strength(hash.expose()).map_err(bad)? {
-                outcome.notes.push(format!("the hash given for '{user}' is {method}, which is weak"));
-            }
-            let text = std::str::from_utf8(hash.expose()).map_err(|_| bad("it is no text in UTF-8"))?;
+            check_given(user, hash, outcome)?;
+            let text = std::str::from_utf8(hash.expose())
+                .map_err(|_| InjectError::BadHash { user: user.to_owned(), reason: "it is no text in UTF-8" })?;
             Ok(Hash::new(text.to_owned()))
         }
         Selector::Locked => Err(InjectError::NotInSeed {
