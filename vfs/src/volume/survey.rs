@@ -1,6 +1,6 @@
 //! Everything that a disk holds: the volumes of its table, and those that are stacked on them.
 
-use super::luks::{self, MAX_HEADERS, MAX_SHARED, Tried, Unlocked, Work};
+use super::luks::{self, MAX_HEADERS, Tried, Unlocked, Work};
 use super::lvm::{self, Assembled, Member};
 use super::{Base, Keys, Selector, Signature, Table, Volume, VolumeInfo, probe};
 use crate::block::BlockDevice;
@@ -209,10 +209,10 @@ impl Survey {
         };
         let message = format!(
             "{info} is encrypted (LUKS), and keys were not tried on all of its keyslots{others}: that is more work than \
-             keys for several volumes may be (that of {MAX_SHARED} rounds of PBKDF2)"
+             what was given may be"
         );
         let name = info.name();
-        let hint = format!("a key that names its volume has its own share: --key {name}:file:PATH");
+        let hint = format!("a key that names one volume has a share of its own: --key {name}:file:PATH");
         Error::new(ErrorKind::Denied, Layer::Volume, message).with_hint(hint)
     }
 

@@ -14,7 +14,7 @@ mod split;
 mod work;
 
 pub use device::Unlocked;
-pub(super) use work::{MAX_SHARED, Whose, Work};
+pub(super) use work::{Whose, Work};
 
 use super::VolumeInfo;
 use crate::block::BlockDevice;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// What the passphrases that are for every volume may cost on a disk, in rounds of PBKDF2: four volumes with the largest keyslots, or
 /// some hundred as cryptsetup makes them.
-pub(in crate::volume) const MAX_SHARED: u64 = 4 * MAX_TRY;
+const MAX_SHARED: u64 = 4 * MAX_TRY;
 
 /// What passphrases may still cost, in rounds of PBKDF2.
 #[derive(Debug)]
