@@ -1,13 +1,14 @@
 //! A directory: its entries, by place and by name.
 
-use super::entry::{DELETED, Entries, Entry, Found, short_name};
+use super::entry::{DELETED, DOT, DOTS, Entries, Entry, Found, short_name};
 use super::layout::ENTRY;
 use super::name::{self, Exact, folded};
 use super::places::{Places, SLOTS_MAX};
-use super::volume::Volume;
+use super::volume::{ROOT, Volume};
 use super::{corrupt, failure};
 use crate::block::BlockDevice;
 use crate::error::{ErrorKind, Result};
+use crate::field::array;
 use crate::fs::FileType;
 use crate::path::NAME_MAX;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -40,8 +41,6 @@ pub(super) struct Directory {
     places: Places,
     /// For each place whether something is there.
     used: Vec<bool>,
-    /// From here on nothing was ever used.
-    end: u32,
     /// There is no free place before this one.
     free_from: u32,
     files: BTreeMap<u32, File>,
@@ -58,12 +57,20 @@ impl Volume {
         let places = self.places(id)?;
         let mut directory = Directory::new(places.count);
         let mut entries = Entries::default();
+        let mut ended = false;
         self.each_entry(&places, |slot, bytes| {
+            if ended {
+                directory.note_behind_end(bytes);
+                return Ok(ControlFlow::Continue(()));
+            }
+            if id != ROOT {
+                directory.note_first(slot, bytes);
+            }
             let found = entries.next(bytes);
             if found == Some(Found::End) {
-                return Ok(ControlFlow::Break(()));
+                ended = true;
+                return Ok(ControlFlow::Continue(()));
             }
-            directory.end = slot.saturating_add(1);
             directory.mark(slot, if bytes.first() == Some(&DELETED) { Place::Free } else { Place::Taken });
             match found {
                 Some(Found::Label(label)) => directory.label = Some(label),
@@ -98,14 +105,6 @@ impl Volume {
             directory.mark(slot, Place::Taken);
         }
         let slot = start.saturating_add(pieces);
-        let next = slot.saturating_add(1);
-        if next > directory.end {
-            directory.end = next;
-            // What follows was not said to be unused by itself, but by the place that is taken now.
-            if let Ok(at) = directory.at(next) {
-                self.device.write_at(&[0; 32], at)?;
-            }
-        }
         self.note_change();
         directory.insert(File { name: name.to_owned(), start, slot, entry });
         Ok(())
@@ -170,7 +169,6 @@ impl Directory {
         Self {
             places: Places::default(),
             used: vec![false; usize::try_from(count).unwrap_or_default()],
-            end: 0,
             free_from: 0,
             files: BTreeMap::new(),
             names: HashMap::new(),
@@ -204,6 +202,26 @@ impl Directory {
         self.names.entry(folded(&short_name(&file.entry))).or_insert(file.slot);
         self.shorts.insert(file.entry.short());
         self.files.insert(file.slot, file);
+    }
+
+    /// Looks at a place of a directory other than the root, which begins with `.` and `..`.
+    fn note_first(&mut self, slot: u32, bytes: &[u8]) {
+        let name = match slot {
+            0 => DOT,
+            1 => DOTS,
+            _ => return,
+        };
+        if !array(bytes, 0).map(Entry).is_some_and(|entry| &entry.short() == name && entry.is_directory()) {
+            self.problem = Some("it does not begin with the entries . and ..");
+        }
+    }
+
+    /// Looks at a place behind the first one that was never used: Microsoft's FAT specification has nothing there, Linux and
+    /// fsck.vfat go on reading, so that what others take for free room may be somebody's files.
+    fn note_behind_end(&mut self, bytes: &[u8]) {
+        if !matches!(bytes.first(), None | Some(&(0 | DELETED))) {
+            self.problem = Some("it has entries behind its end, which some systems show and others do not");
+        }
     }
 
     /// Fails where it is damaged so that changing it would do more harm.

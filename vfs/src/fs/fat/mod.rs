@@ -47,7 +47,8 @@ use std::sync::Arc;
 use volume::{Spot, Volume};
 
 /// What helps where a filesystem is damaged.
-const CHECK: &str = "run fsck.vfat -a on the filesystem (of a partition: `losetup -fP --show IMAGE` gives it a device)";
+const CHECK: &str = "run fsck.vfat -a on the filesystem (of a partition: `losetup -fP --show IMAGE` gives it a device, \
+                     of a qcow2 image `qemu-nbd -c /dev/nbd0 IMAGE`)";
 /// What every file and every directory is shown with, as by Linux where nothing else is asked for.
 const SHOWN: Attrs = Attrs { mode: 0o755, uid: 0, gid: 0 };
 /// The permission bits of a file with the read-only attribute.

@@ -385,19 +385,23 @@ fn an_entry_of_twelve_bits_over_the_end_of_a_sector() {
     }
 }
 
-#[test]
-fn what_a_directory_has_behind_its_end_stays_unused() {
+/// The small one whose `/dir` has this behind its end, and where that begins.
+fn with_behind_end(entry: &[u8; 11]) -> Vec<u8> {
     let mut bytes = image(1 << 20);
     let layout = Layout::parse(&bytes[..BOOT]).unwrap();
     let start = layout.cluster_at(2) as usize;
     let slots = layout.cluster_size as usize / 32;
     let end = (0..slots).find(|slot| bytes[start + slot * 32] == 0).unwrap();
-    // What was there before the directory was, say: entries that nobody sees.
     for slot in end + 1..slots {
-        bytes[start + slot * 32..][..11].copy_from_slice(format!("GHOST{slot:03}TXT").as_bytes());
+        bytes[start + slot * 32..][..11].copy_from_slice(entry);
         bytes[start + slot * 32 + 11] = 0x20;
     }
-    let device = Arc::new(MemDevice::new(bytes));
+    bytes
+}
+
+#[test]
+fn what_was_removed_behind_the_end_of_a_directory_is_room() {
+    let device = Arc::new(MemDevice::new(with_behind_end(b"\xe5HOST   TXT")));
     for number in 0..20 {
         let mut fs = Fat::open(Arc::clone(&device) as Arc<dyn BlockDevice>, WRITE).unwrap();
         // Two entries and one, in turn.
@@ -405,6 +409,52 @@ fn what_a_directory_has_behind_its_end_stays_unused() {
         fs.create_file(&at(&name), ANY).unwrap();
         let names = reads(&closed(fs, &device)).read_dir(&at("/dir")).unwrap();
         assert_eq!(names.len(), number + 2, "{name}");
+    }
+}
+
+/// Every change of `/dir` is refused, and it is shown as it was.
+fn assert_not_changed(bytes: Vec<u8>, part: &str) {
+    let shown = reads(&bytes).read_dir(&at("/dir")).unwrap();
+    let device = Arc::new(MemDevice::new(bytes.clone()));
+    let mut fs = Fat::open(Arc::clone(&device) as Arc<dyn BlockDevice>, WRITE).unwrap();
+    assert_corrupt(fs.create_file(&at("/dir/new"), ANY), part);
+    assert_corrupt(fs.create_dir(&at("/dir/NEW"), ANY), part);
+    for entry in &shown {
+        let inside = at(&format!("/dir/{}", String::from_utf8_lossy(&entry.name)));
+        assert_corrupt(fs.remove(&inside), part);
+        assert_corrupt(fs.rename(&inside, &at("/elsewhere")), part);
+    }
+    assert_corrupt(fs.remove(&at("/dir")), part);
+    // What lies beside it can be changed.
+    fs.create_file(&at("/beside"), ANY).unwrap();
+    let after = closed(fs, &device);
+    assert_eq!(reads(&after).read_dir(&at("/dir")).unwrap(), shown);
+    let layout = Layout::parse(&bytes[..BOOT]).unwrap();
+    let (start, len) = (layout.cluster_at(2) as usize, layout.cluster_size as usize);
+    assert_eq!(after[start..start + len], bytes[start..start + len]);
+}
+
+#[test]
+fn a_directory_with_entries_behind_its_end_is_not_changed() {
+    assert_not_changed(with_behind_end(b"GHOST   TXT"), "behind its end");
+}
+
+#[test]
+fn a_directory_without_its_first_two_entries_is_not_changed() {
+    let good = image(1 << 20);
+    let start = Layout::parse(&good[..BOOT]).unwrap().cluster_at(2) as usize;
+    for (place, len) in [(0, 64), (0, 32), (32, 32)] {
+        // Zeros, removed, no directory.
+        for (from, value) in [(place, 0), (place, 0xe5), (place + 11, 0x20)] {
+            let mut bytes = good.clone();
+            if value == 0 {
+                bytes[start + from..][..len].fill(0);
+            } else {
+                bytes[start + from] = value;
+            }
+            let part = if value == 0 { "the directory is damaged" } else { "does not begin with the entries . and .." };
+            assert_not_changed(bytes, part);
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Making, removing and renaming.
 
+use super::directory::Directory;
 use super::entry::{ARCHIVE, DIRECTORY, DOT, DOTS, Entry};
 use super::layout::ENTRY;
 use super::name::refusal;
@@ -111,8 +112,12 @@ impl Volume {
     fn check_empty(&self, spot: &Spot) -> Result<()> {
         let is_directory =
             matches!(spot, Spot::Root) || matches!(spot, Spot::File(seat) if seat.file.entry.is_directory());
-        if is_directory && self.directory(self.id(spot)?, |directory| directory.files().next().is_some())? {
-            return Err(failure(ErrorKind::Invalid, "the directory is not empty"));
+        if is_directory {
+            // Of one that is damaged it is not known what is in it.
+            let seen = |directory: &Directory| directory.check().map(|()| directory.files().next().is_some());
+            if self.directory(self.id(spot)?, seen)?? {
+                return Err(failure(ErrorKind::Invalid, "the directory is not empty"));
+            }
         }
         Ok(())
     }
