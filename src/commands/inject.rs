@@ -107,6 +107,7 @@ fn make(plan: &Inject, left_out: &LeftOut, recovered: &mut Option<Recovery>) -> 
     let features = fs.features();
     let survey = Rc::new(RefCell::new(survey));
     let mut grown = tree::grow(fs, &info, &survey, &plan.target, mode).map_err(explained)?;
+    guest::check_awake(&grown.tree).map_err(explained)?;
     let guest = Guest::inspect(&grown.tree).map_err(explained)?;
     tracing::debug!(volume = %info, size = info.size, guest = ?guest.name(), "opened the root filesystem");
     let staged = stage_all(&plan.requests, left_out, &guest, &grown.tree, show)?;

@@ -1,6 +1,7 @@
 //! Facts about a guest, read once.
 
 pub mod accounts;
+mod asleep;
 pub mod facts;
 pub mod file_contexts;
 mod fstab;
@@ -13,6 +14,7 @@ mod reader;
 pub mod selinux;
 
 pub use accounts::{Accounts, Group, User};
+pub use asleep::check_awake;
 pub use facts::Facts;
 pub(crate) use fstab::{by_id, logical};
 pub use init::Init;

@@ -71,6 +71,19 @@ pub fn parse(text: &[u8]) -> (Vec<Entry>, Vec<String>) {
     (entries, notes.told())
 }
 
+/// The files that an fstab has for swap space, in its order.
+pub fn swap_files(text: &[u8]) -> Vec<GuestPath> {
+    let lines = text.split(|byte| *byte == b'\n');
+    let file = |line: &[u8]| {
+        let mut fields = line.split(|byte| matches!(byte, b' ' | b'\t' | b'\r')).filter(|field| !field.is_empty());
+        let (spec, _, filesystem) = (fields.next()?, fields.next()?, fields.next()?);
+        let spec = unescape(spec);
+        let is_file = spec.starts_with(b"/") && !spec.starts_with(b"/dev/");
+        (is_file && filesystem == b"swap").then(|| GuestPath::parse(&spec).ok()).flatten()
+    };
+    lines.filter_map(file).collect()
+}
+
 /// What is left out.
 #[derive(Default)]
 struct Notes {
@@ -153,6 +166,23 @@ mod tests {
         assert_eq!((entries[3].value("noauto"), entries[3].value("subvol")), (Some(""), None));
         assert_eq!(notes.len(), 2);
         assert!(notes[0].contains("line 10") && notes[1].contains("line 11") && notes[1].contains("'..'"), "{notes:?}");
+    }
+
+    #[test]
+    fn files_for_swap_space() {
+        let text = b"# /no swap swap\n\
+            /swap.img none swap sw 0 0\n\
+            /dev/sda2 none swap sw\n\
+            UUID=x none swap sw\n\
+            /var/mit\\040Leerzeichen\tswap\tswap\r\n\
+            /a/../b none swap\n\
+            /image /mnt ext4 loop\n\
+            /short none\n";
+        let files = swap_files(text);
+        assert_eq!(
+            files.iter().map(GuestPath::as_bytes).collect::<Vec<_>>(),
+            [&b"/swap.img"[..], b"/var/mit Leerzeichen"]
+        );
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub use keys::{Key, Keys};
 pub use luks::Unlocked;
 pub use lvm::Logical;
 pub use mounts::{Used, Volumes};
-pub use probe::probe;
+pub use probe::{is_suspended, probe};
 pub use select::{Chosen, select, select_bytes, select_through};
 pub use survey::Survey;
 

@@ -99,18 +99,34 @@ pub(super) fn bcachefs(source: &Source<'_>) -> Result<Option<Signature>> {
     })
 }
 
+/// The sizes of a page, in bytes, of the machines that may have made swap space.
+const PAGES: [u64; 5] = [4096, 8192, 16384, 32768, 65536];
+/// How long the magic of swap space is, which ends with its first page.
+const SWAP_MAGIC: usize = 10;
+
+/// Whether the memory of a suspended machine is in a swap space that begins with these bytes, of a file say; 64 KiB are enough
+/// (mkswap(8), the kernel's kernel/power/swap.c).
+pub fn is_suspended(start: &[u8]) -> bool {
+    PAGES.into_iter().any(|page| {
+        let end = usize::try_from(page).unwrap_or(usize::MAX);
+        start.get(end.saturating_sub(SWAP_MAGIC)..end).is_some_and(says_suspended)
+    })
+}
+
+fn says_suspended(magic: &[u8]) -> bool {
+    let sleeping: [&[u8]; 4] = [b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001"];
+    sleeping.iter().any(|known| magic.starts_with(known))
+}
+
 /// Swap space, in use or with a hibernated guest in it: a magic at the end of the first page of the machine that made
 /// it (mkswap(8)).
 pub(super) fn swap(source: &Source<'_>) -> Result<Option<Signature>> {
-    for page in [4096_u64, 8192, 16384, 32768, 65536] {
-        let Some(magic) = source.bytes(page.saturating_sub(10), 10)? else { return Ok(None) };
+    for page in PAGES {
+        let Some(magic) = source.bytes(page.saturating_sub(10), SWAP_MAGIC)? else { return Ok(None) };
         let name = match magic.as_slice() {
             b"SWAPSPACE2" => "swap",
             b"SWAP-SPACE" => return Ok(signature("swap", String::new(), String::new())),
-            magic if [b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND"].iter().any(|known| magic.starts_with(*known)) => {
-                SUSPENDED
-            }
-            b"LINHIB0001" => SUSPENDED,
+            magic if says_suspended(magic) => SUSPENDED,
             _ => continue,
         };
         return source.parse(1024, 128, |header| signature(name, text(header.get(28..44)?), uuid(array(header, 12)?)));

@@ -7,6 +7,8 @@ mod dos;
 mod iso9660;
 mod linux;
 
+pub use linux::is_suspended;
+
 use super::Signature;
 use crate::block::BlockDevice;
 use crate::error::Result;
