@@ -278,7 +278,9 @@ impl InjectError {
             Self::SeveralListeners { .. } => Some("choose with --network-renderer NAME".to_owned()),
             Self::BadDescription(error) => error.hint().map(str::to_owned),
             Self::Inexpressible(_) => {
-                Some("leave it out, or have it done by another program of the guest's: --network-renderer NAME".to_owned())
+                let ways = "name the device where that is what is missing (--nic NAME); or leave it out, or have it done by another \
+                            program of the guest's (--network-renderer NAME)";
+                Some(ways.to_owned())
             }
             Self::MissingPart { package, .. } => Some(format!("the guest needs {package} for it")),
             Self::CloudInitInsists { path } => Some(format!("take network: out of {path} first")),
