@@ -68,9 +68,9 @@ pub enum Run {
     Commit,
 }
 
-/// A run of `inject`.
+/// A run that changes an image.
 #[derive(Debug)]
-pub struct Inject {
+pub struct Edit {
     /// Where.
     pub target: Target,
     /// What, in the order of [`Item::ALL`].
@@ -148,9 +148,9 @@ impl Target {
     }
 }
 
-impl Inject {
-    /// Validates what was typed, and reads the host files that it names.
-    pub fn new(typed: cli::Inject, order: &[cli::Ordered]) -> Result<Self, Failure> {
+impl Edit {
+    /// A run of `inject`: validates what was typed, and reads the host files that it names.
+    pub fn inject(typed: cli::Inject, order: &[cli::Ordered]) -> Result<Self, Failure> {
         let compat = match typed.compat {
             None => Compat::Imgraft,
             Some(cli::CompatWith::Nova) => Compat::Nova,
@@ -172,16 +172,21 @@ impl Inject {
         };
         let requests =
             injectors.into_iter().map(|injector| Request { required: !optional(injector.item()), injector }).collect();
-        let output = match (typed.json, typed.quiet) {
+        Self::of(typed.target, typed.writing, requests, now)
+    }
+
+    /// What is done by these requests, where and how it was typed.
+    fn of(target: cli::Target, writing: cli::Writing, requests: Vec<Request>, now: Timestamp) -> Result<Self, Failure> {
+        let output = match (writing.json, writing.quiet) {
             (true, _) => Output::Json,
             (false, true) => Output::Quiet,
             (false, false) => Output::Text,
         };
-        let run = if typed.dry_run { Run::Dry } else { Run::Commit };
-        let destination = destination(typed.output, typed.overlay, typed.force)?;
-        let in_place = if typed.in_place_unsafe { InPlace::Allowed } else { InPlace::Refused };
-        let (mut target, keep_undo) = (Target::to_change(typed.target, in_place)?, typed.keep_undo);
-        target.source.data_file = typed.data_file;
+        let run = if writing.dry_run { Run::Dry } else { Run::Commit };
+        let destination = destination(writing.output, writing.overlay, writing.force)?;
+        let in_place = if writing.in_place_unsafe { InPlace::Allowed } else { InPlace::Refused };
+        let (mut target, keep_undo) = (Target::to_change(target, in_place)?, writing.keep_undo);
+        target.source.data_file = writing.data_file;
         Ok(Self { target, requests, run, destination, keep_undo, output, now })
     }
 }

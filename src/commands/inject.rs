@@ -8,7 +8,7 @@ use crate::failure::{Exit, Failure};
 use crate::guest::{self, Guest};
 use crate::inject::fitting::{LeftOut, Unfit, fit};
 use crate::inject::staging::{Show, Staged, stage_all};
-use crate::plan::{Inject, Output, Run};
+use crate::plan::{self, Output, Run};
 use crate::report::{self, Io, Kernel, Replayed, Report, Status, Undo, recovery_name};
 use imgraft_vfs::block::BlockDevice;
 use imgraft_vfs::fs::{Features, GuestFs, Mode};
@@ -34,7 +34,7 @@ struct Made {
     notes: Vec<String>,
 }
 
-pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
+pub(super) fn run(plan: plan::Edit) -> Result<Exit, Failure> {
     let mut recovered = None;
     let made = fit(&plan.requests, |left_out| make(&plan, left_out, &mut recovered))?;
     let Made { edit, disk, info, kernel, features, guest, staged, parts, notes } = made;
@@ -86,7 +86,7 @@ pub(super) fn run(plan: Inject) -> Result<Exit, Failure> {
 
 /// Opens the image and makes the changes of all items but those that are left out, up to where only the commit is missing.
 /// `recovered` gets what the first attempt has found of an earlier run.
-fn make(plan: &Inject, left_out: &LeftOut, recovered: &mut Option<Recovery>) -> Result<Made, Unfit> {
+fn make(plan: &plan::Edit, left_out: &LeftOut, recovered: &mut Option<Recovery>) -> Result<Made, Unfit> {
     let (access, show) = match plan.run {
         Run::Dry => (transaction::Access::Read, Show::Diff),
         Run::Commit => (transaction::Access::Write, Show::Nothing),

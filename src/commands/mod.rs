@@ -32,7 +32,7 @@ use zeroize::Zeroizing;
 pub fn run(cli: Cli, order: &[Ordered]) -> Result<Exit, Failure> {
     match cli.command {
         Command::Inject(typed) => {
-            let plan = plan::Inject::new(*typed, order)?;
+            let plan = plan::Edit::inject(*typed, order)?;
             let image = plan.target.source.image.clone();
             inject::run(plan).map_err(|failure| failure.about(&image))
         }

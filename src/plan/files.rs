@@ -18,7 +18,7 @@ pub(super) fn operations(
     order: &[Ordered],
     now: Timestamp,
 ) -> Result<Vec<FileOperation>, Failure> {
-    let result = typed.output.as_deref().or(typed.overlay.as_deref());
+    let result = typed.writing.output.as_deref().or(typed.writing.overlay.as_deref());
     let files = &typed.files;
     let mut taken = BTreeMap::new();
     let mut operations = Vec::new();
