@@ -56,6 +56,18 @@ pub struct Wanted {
     pub by: By,
     /// What is mounted at these places whatever the guest says; nothing, where there is no volume.
     pub places: Vec<(GuestPath, Option<Selector>)>,
+    /// What of the disk is reached at the places of filesystems without one.
+    pub beneath: Beneath,
+}
+
+/// What of a disk lies beneath filesystems without one: those in the guest's memory, and those that its kernel makes up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Beneath {
+    /// Nothing is reached, as the guest does not see it.
+    #[default]
+    Hidden,
+    /// All of it, be it seen by the guest or not: for what goes through a disk and not through a guest.
+    Reached,
 }
 
 /// Whose word is taken for what is mounted.
@@ -165,12 +177,15 @@ impl Mounts {
                 || (!given.is_empty()
                     && places.find(path).is_some_and(|at| given.iter().any(|(_, one)| one.as_ref() == Some(&at))))
         };
+        let is_reached = wanted.beneath == Beneath::Reached;
         mounts.always = ALWAYS
             .into_iter()
+            .filter(|_| !is_reached)
             .filter(|place| !wanted.places.iter().any(|(given, _)| given.as_bytes() == place.as_bytes()))
             .collect();
         for entry in &entries {
-            if entry.path == GuestPath::root() || is_given(&entry.path) {
+            let is_diskless = IN_MEMORY.contains(&&*entry.filesystem) || MADE_UP.contains(&&*entry.filesystem);
+            if entry.path == GuestPath::root() || is_given(&entry.path) || (is_diskless && is_reached) {
                 continue;
             }
             let origin = format!("line {} of /etc/fstab ({})", entry.line, entry.spec);
@@ -198,7 +213,9 @@ impl Mounts {
         let said: Vec<Said> = entries.into_iter().map(said).collect();
         let Found { mounted, in_old_versions } = discovered::partitions(&reader, survey, &said)?;
         mounts.mounted.extend(mounted.into_iter().filter(|planned| !is_given(&planned.path)));
-        mounts.mounted.extend(memory::tmp(&reader, &said)?.filter(|planned| !is_given(&planned.path)));
+        if !is_reached {
+            mounts.mounted.extend(memory::tmp(&reader, &said)?.filter(|planned| !is_given(&planned.path)));
+        }
         mounts.left.extend(in_old_versions.into_iter().filter(|planned| !is_given(&planned.path)));
         Ok(mounts)
     }

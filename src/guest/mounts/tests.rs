@@ -90,7 +90,7 @@ fn a_place_is_given_by_any_of_its_names() {
     for (given, left) in
         [("/srv/home", vec!["/boot = b", "/link = l"]), ("/boot", vec!["/h = h"]), ("/link", vec!["/h = h"])]
     {
-        let wanted = Wanted { by: By::Guest, places: vec![(place(given), None)] };
+        let wanted = Wanted { places: vec![(place(given), None)], ..Wanted::default() };
         assert_eq!(told(&inspect(tree(), &wanted).unwrap().mounted), left, "{given}");
     }
 }
@@ -112,14 +112,15 @@ fn what_was_typed_goes_before_what_the_guest_says() {
     let place = |name: &str| GuestPath::parse(name).unwrap();
     let places = vec![(place("/boot"), Some(Selector::Whole)), (place("/tmp"), None)];
     let text = "UUID=b /boot ext4\ntmpfs /tmp tmpfs\nUUID=h /home ext4\n";
-    let wanted = Wanted { by: By::Guest, places: places.clone() };
+    let wanted = Wanted { places: places.clone(), ..Wanted::default() };
     let mounts = inspect(guest(text), &wanted).unwrap();
     assert_eq!(told(&mounts.mounted), ["/boot = Whole", "/home = h"]);
-    let wanted = Wanted { by: By::Nobody, places: places.clone() };
+    let wanted = Wanted { by: By::Nobody, places: places.clone(), ..Wanted::default() };
     assert_eq!(told(&inspect(guest(text), &wanted).unwrap().mounted), ["/boot = Whole"]);
     // One that is not there is no mount, whoever asks.
     for by in [By::Guest, By::Nobody] {
-        let wanted = Wanted { by, places: vec![(place("/boot"), Some(Selector::Label("b".into())))] };
+        let wanted =
+            Wanted { by, places: vec![(place("/boot"), Some(Selector::Label("b".into())))], ..Wanted::default() };
         let error = inspect(guest(text), &wanted).unwrap_err();
         assert_eq!(
             (error.kind(), error.hint()),
@@ -138,7 +139,7 @@ fn a_hostile_fstab_is_bounded() {
     let error = inspect(guest(&huge), &Wanted::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.hint().is_some_and(|hint| hint.contains("--mount none")), "{error:?}");
-    let wanted = Wanted { by: By::Nobody, places: Vec::new() };
+    let wanted = Wanted { by: By::Nobody, ..Wanted::default() };
     assert!(inspect(guest(&huge), &wanted).unwrap().mounted.is_empty());
     // One that is no file, or leads nowhere, says nothing.
     for tree in [
@@ -217,4 +218,28 @@ fn systemds_own_tmp_is_in_memory() {
     assert!(own.contains("says what is mounted there"), "{own}");
     let nothing = Wanted { places: vec![(GuestPath::parse("/tmp").unwrap(), None)], ..Wanted::default() };
     assert_eq!(at_tmp(trixie(""), &nothing), None);
+}
+
+/// What goes through a disk finds what lies beneath filesystems without one, and no place is refused for these.
+#[test]
+fn what_lies_beneath_is_reached_where_it_is_asked_for() {
+    let fstab = "UUID=r / ext4\ntmpfs /tmp tmpfs\nproc /proc proc\nnas:/x /nfs nfs\n";
+    let systemd = || {
+        guest(fstab)
+            .symlink("/sbin/init", "/lib/systemd/systemd")
+            .file("/lib/systemd/systemd", "")
+            .symlink("/lib/systemd/system/local-fs.target.wants/tmp.mount", "../tmp.mount")
+    };
+    let beneath = Wanted { beneath: Beneath::Reached, ..Wanted::default() };
+    let mounts = inspect(systemd(), &beneath).unwrap();
+    assert_eq!(told(&mounts.mounted), ["/nfs: nas:/x (nfs) is not in the image"]);
+    mounts.check_seen(b"/run/utmp").unwrap();
+    let without_fstab = systemd().file("/etc/other", "");
+    assert_eq!(inspect(without_fstab, &Wanted::default()).unwrap().mounted.len(), 3);
+    let unit = MemFs::builder()
+        .file("/etc/os-release", "")
+        .symlink("/sbin/init", "/lib/systemd/systemd")
+        .file("/lib/systemd/systemd", "")
+        .symlink("/lib/systemd/system/local-fs.target.wants/tmp.mount", "../tmp.mount");
+    assert!(inspect(unit, &beneath).unwrap().mounted.is_empty());
 }
