@@ -7,6 +7,7 @@ mod network;
 mod reach;
 mod seed;
 mod serve;
+mod sysprep;
 mod writing;
 
 pub use config_drive::{
@@ -19,6 +20,7 @@ pub use network::{Network, NetworkRenderer};
 pub use reach::{Access, Attach, Reach};
 pub use seed::{Seed, SeedKind};
 pub use serve::Serve;
+pub use sysprep::Sysprep;
 pub use writing::Writing;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -48,6 +50,14 @@ the message says what the image is and what to run.";
 pub enum Command {
     /// Put items into an image: all of them, or nothing
     Inject(Box<Inject>),
+    /// Take out of a guest what makes it this one machine, so that it can be cloned
+    ///
+    /// The operations, their names and which of them are done unasked are virt-sysprep's; those that make no sense without a
+    /// device or a program run are refused where they are named. All of them are done, or nothing; a rerun changes nothing.
+    Sysprep(Box<Sysprep>),
+    /// What `sysprep --list-operations` is, which needs no image
+    #[command(skip)]
+    ListOperations,
     /// Show format, partitions, filesystems and guest of an image
     ///
     /// Of an image that is refused: what it is, what other files it names, and the command that converts it; the exit
@@ -345,6 +355,9 @@ pub enum Ordered {
 /// Beside what was typed it gives the order of the options that depend on it.
 pub fn parse() -> (Cli, Vec<Ordered>) {
     let matches = Cli::command().get_matches();
+    if matches.subcommand_matches("sysprep").is_some_and(sysprep::lists_operations) {
+        return (Cli { command: Command::ListOperations, verbose: 0 }, Vec::new());
+    }
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let order = matches.subcommand_matches("inject").map(order).unwrap_or_default();
     (cli, order)

@@ -35,6 +35,8 @@ pub enum Sensitivity {
     Hashes,
     /// A file of cloud-init's, with passwords in it.
     Seed,
+    /// Nothing is shown, nor read, but its size.
+    Unseen,
 }
 
 /// The diff of one change; `fs` is the filesystem before it.
@@ -68,8 +70,9 @@ pub fn render(change: &Change, fs: &dyn GuestFs, sensitivity: Sensitivity) -> Re
     }
     let changes_content = [Action::Create, Action::Modify, Action::Remove];
     if change.actions().iter().any(|action| changes_content.contains(action)) {
-        let (old, new) =
-            (side(before, || change.old_content(fs, DIFF_MAX))?, side(after, || change.new_content(fs, DIFF_MAX))?);
+        let limit = if sensitivity == Sensitivity::Unseen { 0 } else { DIFF_MAX };
+        let old = side(before, limit, || change.old_content(fs, limit))?;
+        let new = side(after, limit, || change.new_content(fs, limit))?;
         content(&mut text, &path, &old, &new, sensitivity);
     }
     Ok(text)
@@ -94,10 +97,10 @@ fn kind(metadata: &Metadata) -> &'static str {
     }
 }
 
-fn side(state: Option<&State>, read: impl FnOnce() -> Result<Option<Vec<u8>>>) -> Result<Side> {
+fn side(state: Option<&State>, limit: u64, read: impl FnOnce() -> Result<Option<Vec<u8>>>) -> Result<Side> {
     match state {
         Some(State { metadata, .. }) if metadata.file_type == FileType::Regular => {
-            if metadata.size > DIFF_MAX {
+            if metadata.size > limit {
                 return Ok(Side::Large(metadata.size));
             }
             Ok(read()?.map_or(Side::Absent, Side::Bytes))
@@ -115,7 +118,7 @@ fn content(text: &mut String, path: &str, old: &Side, new: &Side, sensitivity: S
         return;
     };
     let (before, after) = match sensitivity {
-        Sensitivity::Plain => (Cow::Borrowed(before), Cow::Borrowed(after)),
+        Sensitivity::Plain | Sensitivity::Unseen => (Cow::Borrowed(before), Cow::Borrowed(after)),
         Sensitivity::Hashes => redact(before, after),
         Sensitivity::Seed => seed::redact(before, after),
     };

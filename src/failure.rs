@@ -57,8 +57,8 @@ impl Failure {
         Self {
             exit,
             item: Some(item),
-            message: format!("item {}: {}", item.name(), chain(error)),
-            hints: error.hint().into_iter().collect(),
+            message: format!("{} {}: {}", item.noun(), item.name(), chain(error)),
+            hints: error.hint().into_iter().chain(way_around(item, error)).collect(),
         }
     }
 
@@ -106,6 +106,18 @@ impl From<&Error> for Failure {
             hints: error.hint().map(str::to_owned).into_iter().collect(),
         }
     }
+}
+
+/// How an operation of sysprep's is left out; where it goes into what is not in the image, how that is.
+fn way_around(item: Item, error: &InjectError) -> Option<String> {
+    let Item::Operation(operation) = item else { return None };
+    let without = format!("--operations defaults,-{} leaves this one out", operation.name());
+    Some(match error {
+        InjectError::Vfs(error) if error.layer() == Layer::Volume => {
+            format!("--mount none:PATH goes by what the root filesystem has at PATH; {without}")
+        }
+        _ => without,
+    })
 }
 
 fn exit_of(error: &Error) -> Exit {

@@ -14,6 +14,7 @@ mod reach;
 mod seed;
 mod selector;
 mod serve;
+mod sysprep;
 
 pub use config_drive::{CreateDrives, Drives, Format as DriveFormat, JsonLines, Manner, Name};
 pub use existing_drive::{CompareDrives, ExtractDrive, Form, ShowDrive, VerifyDrive};
@@ -73,8 +74,10 @@ pub enum Run {
 pub struct Edit {
     /// Where.
     pub target: Target,
-    /// What, in the order of [`Item::ALL`].
+    /// What, in the order of the items.
     pub requests: Vec<Request>,
+    /// What is to be told of what was asked for, a sentence each.
+    pub notes: Vec<String>,
     /// Whether to write.
     pub run: Run,
     /// Where to.
@@ -187,7 +190,8 @@ impl Edit {
         let in_place = if writing.in_place_unsafe { InPlace::Allowed } else { InPlace::Refused };
         let (mut target, keep_undo) = (Target::to_change(target, in_place)?, writing.keep_undo);
         target.source.data_file = writing.data_file;
-        Ok(Self { target, requests, run, destination, keep_undo, output, now })
+        let notes = Vec::new();
+        Ok(Self { target, requests, notes, run, destination, keep_undo, output, now })
     }
 }
 

@@ -13,14 +13,17 @@ use imgraft_vfs::kernel::Borrowed;
 use imgraft_vfs::shell;
 use imgraft_vfs::stage::Change;
 use imgraft_vfs::transaction::{IoCounts, Kept, Recovery};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use std::fmt::Write as _;
 use std::path::Path;
 
 /// The size of a block in the counts of a report, in bytes.
 const BLOCK: u64 = 4096;
+/// How many changes of an item are told of one by one in a text, and how many of them where there are more.
+const FILES_MAX: usize = 64;
+const FILES_SHOWN: usize = 16;
 
-/// The report of `inject`.
+/// The report of `inject` and of `sysprep`.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// The image file.
@@ -184,8 +187,9 @@ pub enum Status {
 /// One item of a report.
 #[derive(Debug, Serialize)]
 pub struct ItemReport {
-    /// Its name.
-    pub item: &'static str,
+    /// Which, by its name.
+    #[serde(serialize_with = "by_name")]
+    pub item: Item,
     /// Whether its failure would have failed the run.
     pub required: bool,
     /// How it ended.
@@ -249,19 +253,12 @@ impl ItemReport {
     pub fn staged(item: Item, required: bool, changes: &[Change], notes: Vec<String>) -> Self {
         let status = if changes.is_empty() { Status::Unchanged } else { Status::Applied };
         let files = changes.iter().flat_map(FileReport::of).collect();
-        Self { item: item.name(), required, status, error: None, notes, files }
+        Self { item, required, status, error: None, notes, files }
     }
 
     /// An optional item that failed and was rolled back.
     pub fn failed(item: Item, error: String) -> Self {
-        Self {
-            item: item.name(),
-            required: false,
-            status: Status::Failed,
-            error: Some(error),
-            notes: Vec::new(),
-            files: Vec::new(),
-        }
+        Self { item, required: false, status: Status::Failed, error: Some(error), notes: Vec::new(), files: Vec::new() }
     }
 }
 
@@ -337,8 +334,13 @@ impl Report {
         for note in &self.notes {
             let _ = writeln!(text, "  note: {}", printable(note));
         }
-        for item in &self.items {
+        let (idle, told): (Vec<_>, Vec<_>) = self.items.iter().partition(|item| item.is_idle_operation());
+        for item in told {
             item.to_text(&mut text);
+        }
+        if !idle.is_empty() {
+            let names: Vec<_> = idle.into_iter().map(|item| item.item.name()).collect();
+            let _ = writeln!(text, "  nothing to do: {}", names.join(", "));
         }
         let io = &self.io;
         let cost = format!("{} blocks read, {} written, {} fsyncs", io.blocks_read, io.blocks_written, io.fsyncs);
@@ -421,20 +423,33 @@ impl Verified {
     }
 }
 
+fn by_name<S: Serializer>(item: &Item, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(item.name())
+}
+
 impl ItemReport {
+    /// Whether it is one of sysprep's operations, of which there are many, and there was nothing for it to do or say.
+    fn is_idle_operation(&self) -> bool {
+        matches!(self.item, Item::Operation(_)) && self.status == Status::Unchanged && self.notes.is_empty()
+    }
+
     fn to_text(&self, text: &mut String) {
         let status = match self.status {
             Status::Applied => "applied",
             Status::Unchanged => "unchanged",
             Status::Failed => "FAILED (optional)",
         };
-        let _ = writeln!(text, "  {:<9} {status}", self.item);
-        for file in &self.files {
+        let _ = writeln!(text, "  {:<9} {status}", self.item.name());
+        let shown = if self.files.len() > FILES_MAX { FILES_SHOWN } else { self.files.len() };
+        for file in self.files.iter().take(shown) {
             let _ = writeln!(
                 text,
                 "            {:<8} {} ({} {}:{}, {} bytes)",
                 file.action, file.path, file.mode, file.uid, file.gid, file.size
             );
+        }
+        if shown < self.files.len() {
+            let _ = writeln!(text, "            and {} more, all of which --json lists", self.files.len() - shown);
         }
         for note in &self.notes {
             let _ = writeln!(text, "            note: {}", printable(note));

@@ -1,4 +1,4 @@
-//! `imgraft inject`: the corridor, from the image's path to the commit.
+//! `imgraft inject` and `imgraft sysprep`: the corridor, from the image's path to the commit.
 
 use super::progress::Copying;
 use super::second_reader::second_reader;
@@ -123,7 +123,7 @@ fn make(plan: &plan::Edit, left_out: &LeftOut, recovered: &mut Option<Recovery>)
     }
     staged.changes.apply(&mut grown.tree).map_err(refused)?;
     let parts = grown.parts(&staged.changes)?.into_iter().map(Part::into_owned).collect();
-    let notes = grown.notes(&staged.changes);
+    let notes = [plan.notes.clone(), grown.notes(&staged.changes)].concat();
     Box::new(grown.tree).close().map_err(refused)?;
     Ok(Made { guest: guest.name(), edit, disk, info, kernel, features, staged, parts, notes })
 }

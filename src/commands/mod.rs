@@ -4,6 +4,7 @@ mod cat;
 mod config_drive;
 mod inject;
 mod inspect;
+mod list_operations;
 mod ls;
 mod progress;
 mod recover;
@@ -36,6 +37,12 @@ pub fn run(cli: Cli, order: &[Ordered]) -> Result<Exit, Failure> {
             let image = plan.target.source.image.clone();
             inject::run(plan).map_err(|failure| failure.about(&image))
         }
+        Command::Sysprep(typed) => {
+            let plan = plan::Edit::sysprep(*typed)?;
+            let image = plan.target.source.image.clone();
+            inject::run(plan).map_err(|failure| failure.about(&image))
+        }
+        Command::ListOperations => list_operations::run(),
         Command::Inspect(typed) => {
             let plan = plan::Inspect::new(typed)?;
             inspect::run(&plan).map_err(|failure| failure.about(&plan.target.source.image))

@@ -5,6 +5,7 @@ mod asleep;
 pub mod facts;
 pub mod file_contexts;
 mod fstab;
+pub(crate) mod host_keys;
 mod init;
 pub mod login_defs;
 pub mod mounts;

@@ -1,6 +1,6 @@
 //! Files, and the attributes of files.
 
-mod below;
+pub(super) mod below;
 mod lines;
 mod substitution;
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod rc_local;
 mod seed;
 mod sshd;
 pub mod staging;
+mod sysprep;
 mod timezone;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use metadata::Metadata;
 pub use net::{Choice, Described, Net, Spelling};
 pub use passwords::{Passwords, Selector};
 pub use seed::{ExistingSeed, Seed};
+pub use sysprep::{ChosenAccounts, Operation, Sysprep, Usage};
 pub use timezone::{Timezone, Zone};
 
 use crate::guest::Guest;
@@ -53,10 +55,12 @@ pub enum Item {
     Files,
     Firstboot,
     Seed,
+    /// One of sysprep's operations, which are items of their own.
+    Operation(Operation),
 }
 
 impl Item {
-    /// All items, in order.
+    /// All items that are put in, in order.
     pub const ALL: [Self; 9] = [
         Self::Key,
         Self::Net,
@@ -81,6 +85,15 @@ impl Item {
             Self::Files => "files",
             Self::Firstboot => "firstboot",
             Self::Seed => "seed",
+            Self::Operation(operation) => operation.name(),
+        }
+    }
+
+    /// What it is called where it is spoken of.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Operation(_) => "operation",
+            _ => "item",
         }
     }
 }

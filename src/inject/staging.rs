@@ -47,7 +47,7 @@ pub fn stage_all(
     let mut stage = Stage::new(fs);
     let mut items = Vec::with_capacity(requests.len());
     let mut revealed = Vec::new();
-    for &Request { ref injector, required } in requests {
+    for &&Request { ref injector, required } in &requests {
         if let Some(reason) = left_out.reason(injector.item()) {
             items.push(ItemReport::failed(injector.item(), reason.to_owned()));
             continue;
@@ -68,6 +68,8 @@ pub fn stage_all(
         }
     }
     let shadows = sensitive(&stage)?;
+    // What operations remove is private keys and histories, and much of it.
+    let of_operations = requests.iter().any(|request| matches!(request.injector.item(), Item::Operation(_)));
     let changes = stage.finish()?;
     let diff = match show {
         Show::Nothing => String::new(),
@@ -75,6 +77,7 @@ pub fn stage_all(
             let mut text = String::new();
             for change in changes.changes() {
                 let sensitivity = match shadows.contains(&change.path) {
+                    _ if of_operations && change.after.is_none() => Sensitivity::Unseen,
                     true => Sensitivity::Hashes,
                     false if diff::is_seed(&change.path) => Sensitivity::Seed,
                     false => Sensitivity::Plain,
@@ -91,6 +94,7 @@ pub fn stage_all(
 fn needs_root(item: Item, fs: &dyn GuestFs) -> Result<(), InjectError> {
     let needs = match item {
         Item::Key | Item::Net | Item::Hostname | Item::Timezone | Item::Password | Item::Firstboot => true,
+        Item::Operation(_) => true,
         Item::Metadata | Item::Files | Item::Seed => false,
     };
     match fs.ownership(&Resolved::root()) {

@@ -170,7 +170,7 @@ fn key(typed: &str) -> Result<(String, Vec<String>), Failure> {
 }
 
 /// What was typed, cut where a whole key would fill the line.
-fn shorten(typed: &str) -> String {
+pub(super) fn shorten(typed: &str) -> String {
     match typed.char_indices().nth(60) {
         Some((end, _)) => format!("{}…", &typed[..end]),
         None => typed.to_owned(),

@@ -32,6 +32,7 @@ mod selinux;
 mod serve;
 mod stacked;
 mod support;
+mod sysprep;
 mod tree;
 mod uml;
 mod undo;

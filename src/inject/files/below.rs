@@ -10,7 +10,7 @@ use imgraft_vfs::stage::Stage;
 /// How much is walked for one option. A guest of a million files is a large one; one that a stranger has made may have a directory
 /// that is in itself.
 #[derive(Debug)]
-pub(super) struct Walk {
+pub(in crate::inject) struct Walk {
     files: usize,
     /// Of their paths.
     bytes: usize,
@@ -60,7 +60,7 @@ impl PathPattern {
     }
 
     /// The files that are there and that it means, by name; symbolic links to directories are followed before the last name.
-    pub(super) fn matches(&self, stage: &Stage<'_>, walk: &mut Walk) -> Result<Vec<GuestPath>, InjectError> {
+    pub(in crate::inject) fn matches(&self, stage: &Stage<'_>, walk: &mut Walk) -> Result<Vec<GuestPath>, InjectError> {
         let mut found = vec![GuestPath::root()];
         for (name, pattern) in self.path.components().zip(&self.patterns) {
             let mut next = Vec::new();
@@ -94,7 +94,7 @@ impl PathPattern {
 }
 
 /// What is at a path; `None` where the way to it ends before, or in a circle.
-fn there(found: imgraft_vfs::Result<Option<Metadata>>) -> Result<Option<FileType>, InjectError> {
+pub(in crate::inject) fn there(found: imgraft_vfs::Result<Option<Metadata>>) -> Result<Option<FileType>, InjectError> {
     match found {
         Ok(metadata) => Ok(metadata.map(|metadata| metadata.file_type)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::WrongType | ErrorKind::Denied) => {
@@ -105,7 +105,7 @@ fn there(found: imgraft_vfs::Result<Option<Metadata>>) -> Result<Option<FileType
 }
 
 /// A path and all that is below it, directories before what is in them; no symbolic link is followed.
-pub(super) fn below(
+pub(in crate::inject) fn below(
     top: &GuestPath,
     stage: &Stage<'_>,
     walk: &mut Walk,

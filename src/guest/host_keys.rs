@@ -1,0 +1,146 @@
+//! Who makes a guest's ssh host keys, where there are none.
+//!
+//! No sshd does that itself. Red Hat's, SUSE's and Arch's units pull in one that does, as do the scripts of OpenRC and of Red Hat before
+//! systemd; Debian's openssh-server makes them when it is installed, and never again.
+
+use super::Reader;
+use imgraft_vfs::Result;
+use imgraft_vfs::fs::GuestFs;
+
+/// Where sshd is.
+const SSHD: [&str; 3] = ["/usr/sbin/sshd", "/sbin/sshd", "/usr/bin/sshd"];
+/// Where units are, the ones that win first (systemd.unit(5)).
+const UNITS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+/// sshd as a service.
+const SERVICES: [&str; 4] = ["sshd.service", "ssh.service", "sshd@.service", "ssh@.service"];
+const SCRIPTS: [&str; 3] = ["/etc/init.d/sshd", "/etc/rc.d/init.d/sshd", "/etc/init.d/ssh"];
+/// Scripts that wait for the guest's first boot.
+const FIRST_BOOT: &str = "/usr/lib/imgraft/firstboot.d";
+/// The largest file that is looked at, and how many of a directory.
+const LIMIT: u64 = 64 * 1024;
+const FILES_MAX: usize = 256;
+
+/// What a guest's sshd is called as a service, `ssh` or `sshd`; `None` where it has none.
+pub(crate) fn sshd(fs: &dyn GuestFs) -> Result<Option<&'static str>> {
+    let reader = Reader::new(fs);
+    let mut is_there = false;
+    for path in SSHD {
+        is_there = is_there || reader.exists(path)?;
+    }
+    if !is_there {
+        return Ok(None);
+    }
+    let is_debians = reader.exists("/etc/init.d/ssh")?
+        || reader.exists("/usr/lib/systemd/system/ssh.service")?
+        || reader.exists("/lib/systemd/system/ssh.service")?;
+    Ok(Some(if is_debians { "ssh" } else { "sshd" }))
+}
+
+/// What shows that a guest makes host keys at its boot: a path. `None` where nothing was found, cloud-init apart.
+pub(crate) fn maker(fs: &dyn GuestFs) -> Result<Option<String>> {
+    let reader = Reader::new(fs);
+    let makes =
+        |path: &str| -> Result<bool> { Ok(reader.file_lenient(path, LIMIT)?.is_some_and(|text| tells_of_keys(&text))) };
+    let mut has_unit = false;
+    for service in SERVICES {
+        let mut unit = None;
+        for directory in UNITS {
+            let path = format!("{directory}/{service}");
+            if unit.is_none() && reader.exists(&path)? {
+                unit = Some(path);
+            }
+        }
+        let Some(unit) = unit else { continue };
+        has_unit = true;
+        if reader.is_masked(&unit)? {
+            continue;
+        }
+        if makes(&unit)? {
+            return Ok(Some(unit));
+        }
+        for directory in UNITS {
+            let drop_ins = format!("{directory}/{service}.d");
+            for name in reader.names(&drop_ins)?.into_iter().filter(|name| name.ends_with(".conf")).take(FILES_MAX) {
+                let path = format!("{drop_ins}/{name}");
+                if makes(&path)? {
+                    return Ok(Some(path));
+                }
+            }
+        }
+    }
+    // A unit of somebody's own that is started at boot.
+    for directory in UNITS {
+        let links = reader.names(directory)?;
+        for wants in links.into_iter().filter(|name| name.ends_with(".wants")).take(FILES_MAX) {
+            for name in reader.names(&format!("{directory}/{wants}"))?.into_iter().take(FILES_MAX) {
+                let path = format!("{directory}/{wants}/{name}");
+                if name.ends_with(".service") && makes(&path)? {
+                    return Ok(Some(path));
+                }
+            }
+        }
+    }
+    for name in reader.names(FIRST_BOOT)?.into_iter().take(FILES_MAX) {
+        let path = format!("{FIRST_BOOT}/{name}");
+        if makes(&path)? {
+            return Ok(Some(path));
+        }
+    }
+    // systemd starts a script only where there is no unit of its name.
+    for path in SCRIPTS {
+        if !has_unit && makes(path)? {
+            return Ok(Some(path.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a unit or a script, its comments apart, names one of the programs that make host keys, or the unit that runs one.
+fn tells_of_keys(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let mut lines = text.lines().filter(|line| !line.trim_start().starts_with(['#', ';']));
+    lines.any(|line| {
+        ["ssh-keygen", "sshd-keygen", "sshdgenkeys", "sshd-gen-keys", "dpkg-reconfigure openssh-server"]
+            .iter()
+            .any(|name| line.contains(name))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use imgraft_vfs::fs::mem::{Builder, MemFs};
+
+    fn found(fs: Builder) -> Option<String> {
+        maker(&fs.build().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn distributions() {
+        let fs = || MemFs::builder().file("/usr/sbin/sshd", "");
+        let unit = "/usr/lib/systemd/system/sshd.service";
+        let red_hat = || fs().file(unit, "[Unit]\nWants=sshd-keygen.target\n");
+        assert_eq!(found(red_hat()).unwrap(), unit);
+        assert_eq!(found(red_hat().symlink("/etc/systemd/system/sshd.service", "/dev/null")), None);
+        assert_eq!(found(fs().file(unit, "[Service]\nExecStartPre=/usr/sbin/sshd-gen-keys-start\n")).unwrap(), unit);
+        assert_eq!(found(fs().file("/etc/init.d/sshd", "ssh-keygen -A\n")).unwrap(), "/etc/init.d/sshd");
+
+        let debian = || {
+            fs().file(
+                "/usr/lib/systemd/system/ssh.service",
+                "[Service]\n# no ssh-keygen here\nExecStart=/usr/sbin/sshd -D\n",
+            )
+            .file("/etc/init.d/ssh", "ssh-keygen -A\n")
+        };
+        assert_eq!(found(debian()), None, "a script beside a unit is not started");
+        let own = "/etc/systemd/system/multi-user.target.wants/regenerate_ssh_host_keys.service";
+        assert_eq!(found(debian().file(own, "ExecStart=/usr/bin/ssh-keygen -A -v\n")).unwrap(), own);
+        let drop_in = "/etc/systemd/system/ssh.service.d/keys.conf";
+        assert_eq!(found(debian().file(drop_in, "[Service]\nExecStartPre=ssh-keygen -A\n")).unwrap(), drop_in);
+        let script = "/usr/lib/imgraft/firstboot.d/0001-command";
+        assert_eq!(found(debian().file(script, "#!/bin/sh\nssh-keygen -A\n")).unwrap(), script);
+        assert_eq!(sshd(&debian().build().unwrap()).unwrap(), Some("ssh"));
+        assert_eq!(sshd(&red_hat().build().unwrap()).unwrap(), Some("sshd"));
+        assert_eq!(sshd(&MemFs::builder().build().unwrap()).unwrap(), None);
+    }
+}

@@ -1,0 +1,49 @@
+//! What is to be known where keys and certificates are gone.
+
+use super::super::InjectError;
+use super::Site;
+use super::rule::entries;
+use crate::guest::host_keys;
+use imgraft_vfs::path::GuestPath;
+
+/// Says who makes the host keys again, or that nobody does: sshd does not start without.
+pub(super) fn who_makes_them(site: &mut Site<'_, '_>) -> Result<(), InjectError> {
+    let ssh = entries(&GuestPath::parse("/etc/ssh")?, site.stage)?;
+    let is_key = |name: &[u8]| name.starts_with(b"ssh_host_") && name.ends_with(b"_key");
+    let Some(sshd) = host_keys::sshd(site.stage.base())? else { return Ok(()) };
+    if ssh.iter().any(|entry| is_key(&entry.name)) {
+        return Ok(());
+    }
+    let note = match (host_keys::maker(site.stage.base())?, site.guest.network.cloud_init) {
+        (Some(maker), _) => format!("the guest makes host keys again at its next boot, as {maker} shows"),
+        (None, Some(evidence)) => {
+            format!("cloud-init ({evidence}) makes host keys again, as soon as it meets a new instance")
+        }
+        (None, None) => format!(
+            "nothing in the guest makes host keys again, and its sshd does not start without: have it done with imgraft inject \
+             --firstboot-command 'ssh-keygen -A && systemctl restart {sshd}', or whatever starts sshd there"
+        ),
+    };
+    site.outcome.notes.push(note);
+    Ok(())
+}
+
+/// Says that what a guest has made of its certificates is as it was: only its own programs make it anew.
+pub(super) fn of_authorities(site: &mut Site<'_, '_>) -> Result<(), InjectError> {
+    if site.removed == 0 {
+        return Ok(());
+    }
+    let tools = [
+        ("/usr/bin/update-ca-trust", "update-ca-trust"),
+        ("/usr/sbin/update-ca-certificates", "update-ca-certificates"),
+    ];
+    for (path, tool) in tools {
+        if site.stage.metadata(&GuestPath::parse(path)?)?.is_some() {
+            site.outcome.notes.push(format!(
+                "the bundles of certificates that the guest has made are as they were, until {tool} is run there: \
+                 imgraft inject --firstboot-command {tool} has it run"
+            ));
+        }
+    }
+    Ok(())
+}
