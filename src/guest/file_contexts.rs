@@ -1,29 +1,39 @@
 //! Which SELinux label a path is to have, by the guest's own policy: selabel_file(5).
 //!
 //! Lines without metacharacters win over regular expressions, and among equals the last one wins; homedirs is read after
-//! the policy's own file and local after that. The files are searched as they are: a few paths are looked up, so that
-//! neither an index nor the compilation of thousands of expressions would pay.
+//! the policy's own file and local after that. Of the thousands of lines those are looked at whose literal beginning is one of the
+//! path's, and an expression is compiled when it is needed.
 
 use imgraft_vfs::fs::FileType;
 use regex::bytes::{Regex, RegexBuilder};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 /// The longest line that is considered; a path has 4095 bytes.
 const LINE_MAX: usize = 8192;
-/// How large one compiled expression may be. The largest of real policies need a tenth of it.
-const REGEX_SIZE: usize = 256 * 1024;
+/// How many lines a policy may have; real ones have some thousands.
+const LINES_MAX: usize = 1 << 18;
+/// How large one compiled expression may be, in bytes. The largest of real policies need half of it.
+const REGEX_SIZE: usize = 64 * 1024;
+/// How many compiled expressions are held; the files of a directory share some hundreds.
+const REGEX_HELD: usize = 1024;
 /// How many expressions are compiled altogether; a path of a real policy needs some dozens.
 const REGEX_COUNT: u32 = 20_000;
 
-/// The texts of a policy's file contexts.
+/// A policy's file contexts.
 #[derive(Debug, Default)]
 pub struct FileContexts {
     /// From the weakest to the strongest: file_contexts, file_contexts.homedirs, file_contexts.local.
-    texts: Vec<Vec<u8>>,
+    lines: Vec<Line>,
+    /// The numbers of the lines by their literal beginnings, ascending.
+    by_prefix: HashMap<Vec<u8>, Vec<usize>>,
     /// file_contexts.subs.
     substitutions: Vec<u8>,
     /// file_contexts.subs_dist.
     distribution_substitutions: Vec<u8>,
     compiled: u32,
+    /// Those that are held, by the numbers of their lines; none that is no expression to us.
+    regexes: HashMap<usize, Option<Regex>>,
 }
 
 /// What a policy says of a path.
@@ -46,17 +56,28 @@ pub struct Match {
     pub untried: Vec<String>,
 }
 
-#[derive(Clone, Copy)]
-struct Line<'a> {
-    regex: &'a [u8],
+#[derive(Debug)]
+struct Line {
+    regex: Vec<u8>,
     file_type: Option<FileType>,
-    context: &'a [u8],
+    context: Vec<u8>,
+    /// Whether the expression is nothing but a text.
+    is_whole: bool,
 }
 
 impl FileContexts {
-    /// Takes the texts of the policy's files, empty where a file is missing.
-    pub fn new(base: Vec<u8>, homedirs: Vec<u8>, local: Vec<u8>) -> Self {
-        Self { texts: vec![base, homedirs, local], ..Self::default() }
+    /// Takes the texts of the policy's files, empty where a file is missing; `None` where they have more than 2^18 lines.
+    pub fn new(texts: [&[u8]; 3]) -> Option<Self> {
+        let mut contexts = Self::default();
+        let lines = texts.into_iter().flat_map(|text| text.split(|byte| *byte == b'\n')).filter_map(parse);
+        for (number, (line, prefix)) in lines.enumerate() {
+            if number >= LINES_MAX {
+                return None;
+            }
+            contexts.by_prefix.entry(prefix).or_default().push(number);
+            contexts.lines.push(line);
+        }
+        Some(contexts)
     }
 
     /// Adds the texts of file_contexts.subs and file_contexts.subs_dist.
@@ -71,32 +92,23 @@ impl FileContexts {
     pub fn label(&mut self, path: &[u8], file_type: FileType) -> Match {
         let path = substitute(&self.substitutions, path);
         let path = substitute(&self.distribution_substitutions, &path);
-        let mut untried = Vec::new();
-        let lines = || {
-            let lines = self.texts.iter().rev().flat_map(|text| text.rsplit(|byte| *byte == b'\n'));
-            lines.filter(|line| is_candidate(line, &path)).filter_map(parse)
-        };
-        let of_type = |line: &Line<'_>| line.file_type.is_none_or(|wanted| wanted == file_type);
-
-        let exact = lines().filter(of_type).find(|line| {
-            let literal = Literal::of(line.regex);
-            literal.is_whole && literal.prefix == path
-        });
-        if let Some(line) = exact {
-            return Match { label: line.label(), untried };
+        let beginnings = (0..=path.len()).filter_map(|len| self.by_prefix.get(path.get(..len)?));
+        let mut numbers: Vec<usize> = beginnings.flatten().copied().collect();
+        numbers.sort_unstable_by(|one, other| other.cmp(one));
+        let fits = |line: &Line| line.file_type.is_none_or(|wanted| wanted == file_type);
+        let mut literal =
+            self.by_prefix.get(&path).into_iter().flatten().rev().filter_map(|number| self.lines.get(*number));
+        if let Some(line) = literal.find(|line| line.is_whole && fits(line)) {
+            return Match { label: line.label(), untried: Vec::new() };
         }
-        for line in lines().filter(of_type) {
-            let literal = Literal::of(line.regex);
-            if literal.is_whole || !path.starts_with(&literal.prefix) {
-                continue;
-            }
-            self.compiled += 1;
-            let is_affordable = self.compiled <= REGEX_COUNT;
-            match compile(line.regex).filter(|_| is_affordable) {
+        let mut untried = Vec::new();
+        for number in numbers {
+            let Some(line) = self.lines.get(number).filter(|line| !line.is_whole && fits(line)) else { continue };
+            match compiled(&mut self.regexes, &mut self.compiled, number, &line.regex) {
                 Some(regex) if regex.is_match(&path) => return Match { label: line.label(), untried },
                 Some(_) => {}
                 None if untried.len() < 4 => untried.push(line.regex.escape_ascii().to_string()),
-                None if is_affordable => {}
+                None if self.compiled < REGEX_COUNT => {}
                 None => break,
             }
         }
@@ -104,27 +116,37 @@ impl FileContexts {
     }
 }
 
-impl Line<'_> {
+/// The expression of a line, compiled; `None` where it is none to us, or where too many were compiled.
+fn compiled<'r>(
+    held: &'r mut HashMap<usize, Option<Regex>>,
+    count: &mut u32,
+    number: usize,
+    regex: &[u8],
+) -> Option<&'r Regex> {
+    if held.len() >= REGEX_HELD && !held.contains_key(&number) {
+        held.clear();
+    }
+    match held.entry(number) {
+        Entry::Occupied(found) => found.into_mut().as_ref(),
+        Entry::Vacant(_) if *count >= REGEX_COUNT => None,
+        Entry::Vacant(place) => {
+            *count = count.saturating_add(1);
+            place.insert(compile(regex)).as_ref()
+        }
+    }
+}
+
+impl Line {
     fn label(&self) -> Label {
-        match self.context {
+        match self.context.as_slice() {
             b"<<none>>" => Label::None,
             context => Label::Context(context.to_vec()),
         }
     }
 }
 
-/// Whether a line can be about `path`, told by its first bytes: nearly none can, and the others need not be taken apart.
-fn is_candidate(line: &[u8], path: &[u8]) -> bool {
-    let line = line.trim_ascii_start();
-    let differs = line.iter().zip(path).position(|(line, path)| line != path).unwrap_or(line.len().min(path.len()));
-    let is_literal = |byte: &u8| byte.is_ascii_alphanumeric() || b"/-_,:@%".contains(byte);
-    // Every byte before the difference is literal, and neither it nor the next makes one of them optional.
-    let is_decided = line[..(differs + 2).min(line.len())].iter().all(is_literal) && differs < line.len();
-    !is_decided || line.contains(&b'|')
-}
-
-/// `regex [type] context`; anything else is no line.
-fn parse(line: &[u8]) -> Option<Line<'_>> {
+/// `regex [type] context`, and the text with which what it matches begins; anything else is no line.
+fn parse(line: &[u8]) -> Option<(Line, Vec<u8>)> {
     if line.len() > LINE_MAX {
         return None;
     }
@@ -146,7 +168,8 @@ fn parse(line: &[u8]) -> Option<Line<'_>> {
     };
     let is_context = context == b"<<none>>"
         || (context.iter().filter(|byte| **byte == b':').count() >= 2 && context.iter().all(u8::is_ascii_graphic));
-    is_context.then_some(Line { regex, file_type, context })
+    let Literal { prefix, is_whole } = Literal::of(regex);
+    is_context.then(|| (Line { regex: regex.to_vec(), file_type, context: context.to_vec(), is_whole }, prefix))
 }
 
 /// The text with which every match of an expression begins.

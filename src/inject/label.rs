@@ -139,7 +139,9 @@ fn read_policy(selinux: &Selinux, stage: &Stage<'_>) -> Result<Option<(FileConte
         }
     };
     let Some(base) = read("")? else { return Ok(None) };
-    let contexts = FileContexts::new(base, read(".homedirs")?.unwrap_or_default(), read(".local")?.unwrap_or_default())
-        .with_substitutions(read(".subs")?.unwrap_or_default(), read(".subs_dist")?.unwrap_or_default());
+    let [homedirs, local] = [read(".homedirs")?, read(".local")?].map(Option::unwrap_or_default);
+    let Some(contexts) = FileContexts::new([&base, &homedirs, &local]) else { return Ok(None) };
+    let contexts =
+        contexts.with_substitutions(read(".subs")?.unwrap_or_default(), read(".subs_dist")?.unwrap_or_default());
     Ok(Some((contexts, policy.clone())))
 }

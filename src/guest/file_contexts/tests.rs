@@ -73,7 +73,9 @@ const PATHS: &[(&str, FileType)] = &[
 ];
 
 fn contexts() -> FileContexts {
-    FileContexts::new(BASE.into(), HOMEDIRS.into(), LOCAL.into()).with_substitutions(SUBS.into(), SUBS_DIST.into())
+    FileContexts::new([BASE.as_bytes(), HOMEDIRS.as_bytes(), LOCAL.as_bytes()])
+        .unwrap()
+        .with_substitutions(SUBS.into(), SUBS_DIST.into())
 }
 
 fn label(path: &str, file_type: FileType) -> String {
@@ -95,7 +97,7 @@ fn the_last_line_wins_and_an_exact_one_before_all() {
     assert_eq!(label("/meta.js", FileType::Directory), "system_u:object_r:default_t:s0");
     assert_eq!(label("/lib/systemd/system/x", FileType::Regular), "system_u:object_r:systemd_unit_t:s0");
     assert_eq!(label("/tmp/x", FileType::Regular), "None");
-    let mut exact_first = FileContexts::new(b"/a a:b:exact\n/.* a:b:regex".to_vec(), vec![], vec![]);
+    let mut exact_first = FileContexts::new([b"/a a:b:exact\n/.* a:b:regex", b"", b""]).unwrap();
     assert_eq!(exact_first.label(b"/a", FileType::Regular).label, Label::Context(b"a:b:exact".to_vec()));
     assert_eq!(FileContexts::default().label(b"/a", FileType::Regular).label, Label::Unknown);
 }
@@ -103,7 +105,7 @@ fn the_last_line_wins_and_an_exact_one_before_all() {
 #[test]
 fn what_cannot_be_tried_is_named() {
     let text = b"/.* a:b:c\n/etc/(?!x).* a:b:d\n/usr/(?!x).* a:b:e\n/etc/(((((((((((((((((((((((((((((((((((x)))))))))))))))))))))))))))))))))))) a:b:f\n/etc/a{1000}{1000}{1000} a:b:g\n/etc/( x:y:z";
-    let found = FileContexts::new(text.to_vec(), vec![], vec![]).label(b"/etc/y", FileType::Regular);
+    let found = FileContexts::new([&text[..], b"", b""]).unwrap().label(b"/etc/y", FileType::Regular);
     assert_eq!(found.label, Label::Context(b"a:b:c".to_vec()));
     assert_eq!(found.untried.len(), 4);
 }
@@ -116,10 +118,33 @@ fn lines_that_are_none_are_skipped() {
 }
 
 #[test]
+fn a_policy_has_so_many_lines_and_no_more() {
+    let text = "/a a:b:c\n".repeat(LINES_MAX);
+    assert!(FileContexts::new([text.as_bytes(), b"", b"# a remark\n"]).is_some());
+    assert!(FileContexts::new([text.as_bytes(), b"", b"/b a:b:c\n"]).is_none());
+}
+
+#[test]
+fn what_is_held_is_bounded_and_stays_right() {
+    // More expressions than are held, all of them tried for one path, and again for the next one.
+    let text: String =
+        (0..REGEX_HELD * 3 / 2).map(|number| format!("/etc/x{{{},}} a:b:n{number}\n", number % 7 + 30)).collect();
+    let text = format!("/etc/.* a:b:c\n{text}");
+    let mut contexts = FileContexts::new([text.as_bytes(), b"", b""]).unwrap();
+    for _ in 0..3 {
+        for path in ["/etc/one", "/etc/two"] {
+            assert_eq!(contexts.label(path.as_bytes(), FileType::Regular).label, Label::Context(b"a:b:c".to_vec()));
+        }
+        assert!(contexts.regexes.len() <= REGEX_HELD);
+    }
+}
+
+#[test]
 fn a_hostile_policy_ends() {
     let text = "/(a*)*b a:b:c\n".repeat(30_000);
-    let found =
-        FileContexts::new(text.into(), vec![], vec![]).label(b"/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", FileType::Regular);
+    let found = FileContexts::new([text.as_bytes(), b"", b""])
+        .unwrap()
+        .label(b"/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", FileType::Regular);
     assert_eq!(found.label, Label::Unknown);
     assert!(!found.untried.is_empty());
 }
@@ -143,9 +168,89 @@ fn libselinux_agrees_on_the_reference_policy() {
     let Some(tool) = oracle::find("matchpathcon") else { return };
     let Some(base) = oracle::file("/etc/selinux/default/contexts/files/file_contexts") else { return };
     let read = |suffix: &str| std::fs::read(format!("{}{suffix}", base.display())).unwrap_or_default();
-    let mut contexts = FileContexts::new(read(""), read(".homedirs"), read(".local"))
+    let mut contexts = FileContexts::new([&read(""), &read(".homedirs"), &read(".local")])
+        .unwrap()
         .with_substitutions(read(".subs"), read(".subs_dist"));
     compare(&tool, &base, &mut contexts);
+}
+
+/// The words of matchpathcon for the types of a file.
+const TYPES: [(FileType, &str); 7] = [
+    (FileType::Regular, "file"),
+    (FileType::Directory, "dir"),
+    (FileType::Symlink, "lnk_file"),
+    (FileType::Socket, "sock_file"),
+    (FileType::Fifo, "pipe"),
+    (FileType::CharDevice, "chr_file"),
+    (FileType::BlockDevice, "blk_file"),
+];
+/// How many paths of the reference policy are looked up, and how many in one process.
+const LOOKED_UP: usize = 10_500;
+const AT_ONCE: usize = 250;
+
+/// A path that an expression may match, and some beside it: what is optional, repeated or one of several is there or not as `choice` has it.
+fn sample(regex: &str, choice: usize) -> String {
+    let repeated = ["", "x", "a/b", "0"][choice % 4];
+    let mut path = regex.replace("\\.", ".").replace("\\+", "+");
+    for (from, to) in [
+        ("(/.*)?", ["", "/", "/y", "/y.so/z"][choice / 4 % 4]),
+        ("[^/]*", ["", "x", "x.so", "1"][choice % 4]),
+        ("[^/]+", ["x", "9", "ab", "~"][choice % 4]),
+        ("[0-9]+", ["7", "12", "", "x"][choice / 2 % 4]),
+        ("[0-9]*", ["7", "12", "", "x"][choice / 2 % 4]),
+        (".*", repeated),
+        (".+", ["x", "x/y", ".", ""][choice % 4]),
+    ] {
+        path = path.replace(from, to);
+    }
+    // Of alternatives one; what else has a meaning goes, so that many of these paths match nothing but a weaker line.
+    while let Some((start, end)) = path.find('(').and_then(|start| Some((start, start + path[start..].find(')')?))) {
+        let inside: Vec<&str> = path[start + 1..end].split('|').collect();
+        let chosen = inside[choice % inside.len()].to_owned();
+        path.replace_range(start..=end, &chosen);
+    }
+    path.retain(|letter| !"()[]?*|^$\\{}".contains(letter));
+    let path = path.trim_end_matches('/');
+    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+}
+
+#[test]
+fn libselinux_agrees_on_ten_thousand_paths() {
+    let Some(tool) = oracle::find("matchpathcon") else { return };
+    let Some(base) = oracle::file("/etc/selinux/default/contexts/files/file_contexts") else { return };
+    let read = |suffix: &str| std::fs::read(format!("{}{suffix}", base.display())).unwrap_or_default();
+    let text = String::from_utf8([read(""), read(".homedirs")].concat()).unwrap();
+    let lines: Vec<&str> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let samples = (0..LOOKED_UP).map(|number| sample(lines[number * 7919 % lines.len()], number / 3));
+    let samples: Vec<String> = samples.filter(|path| path.is_ascii() && !path.contains("//")).collect();
+    let mut labelled = std::collections::BTreeSet::new();
+    let mut looked_up = 0;
+    let mut contexts = FileContexts::new([&read(""), &read(".homedirs"), &read(".local")])
+        .unwrap()
+        .with_substitutions(read(".subs"), read(".subs_dist"));
+    for (number, paths) in samples.chunks(AT_ONCE).enumerate() {
+        let (file_type, word) = TYPES[number % TYPES.len()];
+        let output =
+            std::process::Command::new(&tool).args(["-N", "-m", word, "-f"]).arg(&base).args(paths).output().unwrap();
+        let theirs: std::collections::HashMap<String, String> = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .filter_map(|line| line.split_once('\t').map(|(path, label)| (path.to_owned(), label.to_owned())))
+            .collect();
+        for path in paths {
+            let found = contexts.label(path.as_bytes(), file_type);
+            assert!(found.untried.is_empty(), "{path}: {:?}", found.untried);
+            let ours = match found.label {
+                Label::Context(context) => String::from_utf8(context).unwrap(),
+                Label::None => "<<none>>".to_owned(),
+                Label::Unknown => String::new(),
+            };
+            let theirs = theirs.get(path).map_or("", String::as_str);
+            assert_eq!(ours, theirs, "{path} {file_type:?}: {}", String::from_utf8_lossy(&output.stderr));
+            looked_up += 1;
+            labelled.insert(ours);
+        }
+    }
+    assert!(looked_up >= 10_000 && labelled.len() > 500, "{looked_up} paths, {} labels", labelled.len());
 }
 
 fn compare(tool: &std::path::Path, base: &std::path::Path, contexts: &mut FileContexts) {
