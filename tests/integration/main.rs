@@ -14,6 +14,7 @@ mod fat;
 mod files;
 mod flips;
 mod formats;
+mod guests;
 mod idempotence;
 mod identity;
 mod inspect;

@@ -1,0 +1,163 @@
+//! Phony guests of ten distributions: what is found in each, and what each is given for the same items.
+
+use crate::support::{HASH, KEY, Scratch, imgraft, oracle, root, text};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// The time of the runs: the day in shadow(5) comes from it.
+const NOW: &str = "1700000000";
+
+/// The trees of `testdata/guests`, by name.
+fn trees() -> BTreeMap<String, String> {
+    let entries = std::fs::read_dir(root().join("testdata/guests")).expect("testdata is there");
+    let files = entries.map(|entry| entry.expect("it can be read").path());
+    let trees = files.filter(|path| path.extension().is_some_and(|extension| extension == "tree"));
+    let name = |path: &Path| path.file_stem().expect("a name").to_string_lossy().into_owned();
+    trees.map(|path| (name(&path), std::fs::read_to_string(&path).expect("text"))).collect()
+}
+
+/// Makes the tree that a text describes: `d MODE PATH`, `f MODE PATH` with its lines after `|`, `l PATH TARGET`, `x PATH` for a program.
+fn plant(tree: &str, top: &Path) {
+    let at = |path: &str| {
+        let path = top.join(path.trim_start_matches('/'));
+        std::fs::create_dir_all(path.parent().expect("it has one")).expect("it can be made");
+        path
+    };
+    let set = |path: &Path, mode: &str| {
+        let mode = u32::from_str_radix(mode, 8).expect("a mode");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    let mut lines = tree.lines().peekable();
+    while let Some(line) = lines.next() {
+        match *line.split(' ').collect::<Vec<_>>() {
+            ["#", ..] => {}
+            ["d", mode, path] => {
+                std::fs::create_dir_all(at(path)).expect("it can be made");
+                set(&at(path), mode);
+            }
+            ["f", mode, path] => {
+                let mut content = String::new();
+                while let Some(rest) = lines.next_if(|line| line.starts_with('|')) {
+                    let rest = rest.trim_start_matches('|');
+                    let _ = writeln!(content, "{}", rest.strip_prefix(' ').unwrap_or(rest));
+                }
+                std::fs::write(at(path), content).expect("it can be written");
+                set(&at(path), mode);
+            }
+            ["l", path, target] => symlink(target, at(path)).expect("nothing is there"),
+            ["x", path] => {
+                std::fs::write(at(path), "#!/bin/sh\n").expect("it can be written");
+                set(&at(path), "0755");
+            }
+            _ => panic!("no line of a tree: {line}"),
+        }
+    }
+}
+
+/// An image with a guest on an ext4 of the whole disk.
+fn image(scratch: &Scratch, tree: &str) -> PathBuf {
+    let top = scratch.path().join("tree");
+    std::fs::create_dir(&top).expect("it can be made");
+    plant(tree, &top);
+    let image = scratch.file("disk.raw", "");
+    oracle::succeed("truncate", &["-s", "16M", text(&image)]);
+    let root = ["-L", "root", "-E", "root_owner=0:0", "-d", text(&top)];
+    oracle::succeed("mke2fs", &[&["-q", "-F", "-t", "ext4"][..], &root, &[text(&image)]].concat());
+    image
+}
+
+/// Runs imgraft, which must succeed; gives its standard output.
+fn done(words: &[&str]) -> String {
+    let output = imgraft().env("SOURCE_DATE_EPOCH", NOW).args(words).output().expect("the binary starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "imgraft {}: {stderr}", words.join(" "));
+    String::from_utf8(output.stdout).expect("the output is text")
+}
+
+fn json(words: &[&str]) -> Value {
+    serde_json::from_str(&done(words)).expect("JSON")
+}
+
+#[test]
+fn each_distribution_gets_what_it_reads() {
+    if !oracle::have("mke2fs") {
+        return;
+    }
+    let trees = trees();
+    assert_eq!(trees.len(), 10, "{:?}", trees.keys());
+    for (name, tree) in trees {
+        let scratch = Scratch::new();
+        let disk = image(&scratch, &tree);
+        let (key, hash) = (format!("root:string:{KEY}"), format!("hash:{HASH}"));
+        let words = [
+            "inject",
+            text(&disk),
+            "--hostname",
+            "web1.example.org",
+            "--timezone",
+            "Europe/Berlin",
+            "--ssh-inject",
+            &key,
+            "--root-password",
+            &hash,
+            "--metadata",
+            "role=web",
+            "--ip",
+            "192.0.2.10/24",
+            "--gateway",
+            "192.0.2.1",
+            "--dns",
+            "192.0.2.53",
+            "--nic",
+            "eth0",
+            "--write",
+            "/etc/motd:put here by imgraft\n",
+            "--firstboot-command",
+            "echo first",
+        ];
+        let facts = json(&["inspect", text(&disk), "--json"]);
+        let guest = &facts["volumes"][0]["guest"];
+        let golden = format!(
+            "guest: {}\nlistens: {}\n\n{}",
+            guest["name"].as_str().expect("a name"),
+            guest["network_listener"],
+            done(&[&words[..], &["-n"]].concat()).replace(text(&disk), "IMAGE")
+        );
+        let place = root().join(format!("testdata/guests/goldens/{name}.diff"));
+        if std::env::var_os("UPDATE_GOLDENS").is_some() {
+            std::fs::write(&place, &golden).expect("it can be written");
+        }
+        assert_eq!(golden, std::fs::read_to_string(&place).unwrap_or_default(), "{name}");
+
+        assert_eq!(json(&[&words[..], &["--json"]].concat())["changed"], true, "{name}");
+        oracle::e2fsck(&disk, 0);
+        assert_eq!(json(&[&words[..], &["--json"]].concat())["changed"], false, "{name}: a second time");
+        check_by_others(&name, &disk, &scratch);
+    }
+}
+
+/// What the guests' own programs say of the tree that came out.
+fn check_by_others(name: &str, disk: &Path, scratch: &Scratch) {
+    if !(oracle::have("debugfs") && oracle::have("pwck") && oracle::have("systemctl")) {
+        return;
+    }
+    let out = scratch.path().join("out");
+    std::fs::create_dir(&out).expect("it can be made");
+    oracle::debugfs(disk, 0, &format!("rdump / {}", text(&out)));
+    let file = |path: &str| out.join(path);
+    let output = oracle::tool("pwck", &["-q", "-r", text(&file("etc/passwd")), text(&file("etc/shadow"))]);
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stdout));
+    if file("usr/lib/systemd/systemd").is_file() {
+        let unit = "imgraft-firstboot.service";
+        assert_eq!(
+            oracle::succeed("systemctl", &["--root", text(&out), "is-enabled", unit]).trim(),
+            "enabled",
+            "{name}"
+        );
+    } else {
+        assert!(file("etc/runlevels/default/imgraft-firstboot").is_symlink(), "{name}");
+    }
+}
