@@ -7,6 +7,7 @@ mod network;
 mod reach;
 mod seed;
 mod serve;
+mod setting;
 mod sysprep;
 mod writing;
 
@@ -20,6 +21,7 @@ pub use network::{Network, NetworkRenderer};
 pub use reach::{Access, Attach, Reach};
 pub use seed::{Seed, SeedKind};
 pub use serve::Serve;
+pub use setting::Setting;
 pub use sysprep::Sysprep;
 pub use writing::Writing;
 
@@ -201,6 +203,10 @@ pub struct Inject {
     #[arg(long, value_name = "ZONE")]
     pub timezone: Option<String>,
 
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub setting: Setting,
+
     /// Put a key and a value into /meta.js (item "metadata"; repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     pub metadata: Vec<String>,
@@ -265,6 +271,8 @@ pub enum ItemName {
     Net,
     Hostname,
     Timezone,
+    Locale,
+    MachineId,
     Metadata,
     Password,
     Files,

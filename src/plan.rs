@@ -14,6 +14,7 @@ mod reach;
 mod seed;
 mod selector;
 mod serve;
+mod setting;
 mod sysprep;
 
 pub use config_drive::{CreateDrives, Drives, Format as DriveFormat, JsonLines, Manner, Name};
@@ -263,6 +264,8 @@ fn item_of(name: cli::ItemName) -> Item {
         cli::ItemName::Net => Item::Net,
         cli::ItemName::Hostname => Item::Hostname,
         cli::ItemName::Timezone => Item::Timezone,
+        cli::ItemName::Locale => Item::Locale,
+        cli::ItemName::MachineId => Item::MachineId,
         cli::ItemName::Metadata => Item::Metadata,
         cli::ItemName::Password => Item::Password,
         cli::ItemName::Files => Item::Files,

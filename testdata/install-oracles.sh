@@ -67,6 +67,11 @@ losetup            mount             loop mounts, as root
 strace             strace            the order of system calls: seen by
 systemctl          systemd           units: judged by
 systemd-analyze    systemd           units: judged by
+systemd-machine-id-setup systemd     machine IDs: made again by
+systemd-firstboot  systemd           locales and machine IDs: judged by
+pwck               passwd            account files: judged by
+grpck              passwd            account files: judged by
+localedef          libc-bin          archives of locales: made by
 linux.uml          user-mode-linux   a kernel with quotas
 insmod             kmod              its modules
 ip                 iproute2          what networkd has done: seen by
@@ -75,6 +80,7 @@ repquota           quota             quotas: set and judged by
 # file, of a package without a command
 py=/usr/lib/python3/dist-packages
 files="
+/usr/share/i18n/locales/de_DE  locales  a locale of which an archive is made
 /etc/selinux/default/contexts/files/file_contexts  selinux-policy-default  the reference policy, to be labelled by
 $py/cryptography/__init__.py  python3-cryptography  LUKS: filled and read by
 $py/jsonschema/__init__.py    python3-jsonschema  schemas: judged by

@@ -1,5 +1,6 @@
 //! Why an item cannot be injected, in the words of the domain.
 
+use super::locale::LocaleError;
 use super::net::Spelling;
 use crate::config_drive::DocumentError;
 use crate::crypt::CryptError;
@@ -137,6 +138,13 @@ pub enum InjectError {
         /// Whether it has any.
         has_zones: bool,
     },
+    /// A locale or a keymap that cannot be set.
+    Locale(LocaleError),
+    /// Something that only systemd knows, and the guest is started by another init.
+    OnlySystemd {
+        /// What, as it was typed.
+        what: &'static str,
+    },
     /// Nothing that is known would start a program at the guest's boot.
     NoStarter,
     /// More scripts wait for the first boot than can be put in order.
@@ -269,6 +277,8 @@ impl InjectError {
             Self::NoSuchZone { has_zones: false, .. } => {
                 Some("it has no time zones at all: its package tzdata is not installed".to_owned())
             }
+            Self::Locale(error) => error.hint(),
+            Self::OnlySystemd { .. } => Some("leave it out".to_owned()),
             Self::NoStarter => Some("--upload puts the script into the guest; what starts it there is up to the guest".to_owned()),
             Self::TooManyScripts { .. } => Some("boot the guest once, or remove what is there".to_owned()),
             Self::OtherRenderer { .. } => {
@@ -341,6 +351,8 @@ impl fmt::Display for InjectError {
                 write!(f, "nothing in the guest reads a network configuration of {}", spelling.name())
             }
             Self::NoSuchZone { zone, .. } => write!(f, "the guest has no time zone {zone}"),
+            Self::Locale(error) => error.fmt(f),
+            Self::OnlySystemd { what } => write!(f, "{what} is for systemd, and another init starts the guest"),
             Self::NoStarter => {
                 f.write_str("the guest has neither systemd nor OpenRC nor the directories of sysvinit, to start scripts at its boot")
             }

@@ -10,6 +10,8 @@ pub mod fitting;
 mod hostname;
 mod keys;
 mod label;
+mod locale;
+mod machine_id;
 mod metadata;
 mod net;
 mod passwords;
@@ -28,6 +30,8 @@ pub use files::{FileOperation, Files, PathPattern, Substitution};
 pub use firstboot::{Firstboot, Script};
 pub use hostname::{HostName, Hostname};
 pub use keys::Keys;
+pub use locale::{Locale, LocaleError, SettingName};
+pub use machine_id::MachineId;
 pub use metadata::Metadata;
 pub use net::{Choice, Described, Net, Spelling};
 pub use passwords::{Passwords, Selector};
@@ -50,6 +54,8 @@ pub enum Item {
     Net,
     Hostname,
     Timezone,
+    Locale,
+    MachineId,
     Metadata,
     Password,
     Files,
@@ -61,11 +67,13 @@ pub enum Item {
 
 impl Item {
     /// All items that are put in, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Key,
         Self::Net,
         Self::Hostname,
         Self::Timezone,
+        Self::Locale,
+        Self::MachineId,
         Self::Metadata,
         Self::Password,
         Self::Files,
@@ -80,6 +88,8 @@ impl Item {
             Self::Net => "net",
             Self::Hostname => "hostname",
             Self::Timezone => "timezone",
+            Self::Locale => "locale",
+            Self::MachineId => "machine-id",
             Self::Metadata => "metadata",
             Self::Password => "password",
             Self::Files => "files",

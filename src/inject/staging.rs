@@ -94,7 +94,7 @@ pub fn stage_all(
 fn needs_root(item: Item, fs: &dyn GuestFs) -> Result<(), InjectError> {
     let needs = match item {
         Item::Key | Item::Net | Item::Hostname | Item::Timezone | Item::Password | Item::Firstboot => true,
-        Item::Operation(_) => true,
+        Item::Locale | Item::MachineId | Item::Operation(_) => true,
         Item::Metadata | Item::Files | Item::Seed => false,
     };
     match fs.ownership(&Resolved::root()) {

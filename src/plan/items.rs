@@ -2,6 +2,7 @@
 
 use super::injected::Injected;
 use super::network::network;
+use super::setting::Settings;
 use super::{files, firstboot, seed, selector};
 use crate::cli::{self, Ordered};
 use crate::failure::Failure;
@@ -43,6 +44,8 @@ pub(super) struct Wanted {
     pub hostname: Option<HostName>,
     /// The time zone.
     pub zone: Option<Zone>,
+    /// Further settings.
+    pub settings: Settings,
     /// Metadata.
     pub metadata: Vec<(String, String)>,
     /// Passwords, each with its user.
@@ -78,6 +81,7 @@ impl Wanted {
             })
         });
         let zone = zone.transpose()?;
+        let settings = Settings::new(&typed.setting)?;
         let mut metadata = instance.metadata;
         metadata.extend(self::metadata(typed)?);
         let root = instance.password.map(|password| ("root".to_owned(), Selector::Password(password)));
@@ -96,12 +100,24 @@ impl Wanted {
         operations.extend(files::operations(typed, order, now)?);
         let scripts = firstboot::scripts(typed, order)?;
         let (uuid, has_user_data) = (instance.uuid, instance.has_user_data);
-        Ok(Self { keys, network, hostname, zone, metadata, passwords, operations, scripts, uuid, has_user_data })
+        Ok(Self {
+            keys,
+            network,
+            hostname,
+            zone,
+            settings,
+            metadata,
+            passwords,
+            operations,
+            scripts,
+            uuid,
+            has_user_data,
+        })
     }
 
     /// An injector for each item.
     fn apart(self, compat: Compat) -> Vec<Box<dyn Injector>> {
-        let Self { keys, network, hostname, zone, metadata, passwords, operations, scripts, .. } = self;
+        let Self { keys, network, hostname, zone, settings, metadata, passwords, operations, scripts, .. } = self;
         let mut injectors: Vec<Box<dyn Injector>> = Vec::new();
         if !keys.is_empty() {
             injectors.push(Box::new(Keys { keys, compat }));
@@ -115,6 +131,7 @@ impl Wanted {
         if let Some(zone) = zone {
             injectors.push(Box::new(Timezone { zone }));
         }
+        injectors.extend(settings.injectors());
         if !metadata.is_empty() {
             injectors.push(Box::new(Metadata { pairs: metadata, compat }));
         }

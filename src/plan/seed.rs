@@ -31,6 +31,7 @@ impl Wanted {
             let message = "--seed: the instance document has user data, and that of a seed is made of the items";
             return Err(Failure::usage(message).with_hint("leave user_data out of the document"));
         }
+        self.settings.check_none()?;
         let Self { keys, network, hostname, zone, metadata, passwords, operations, scripts, uuid, .. } = self;
         let network = network.map(|network| network.network);
         let instance_id = uuid;

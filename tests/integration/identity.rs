@@ -34,6 +34,53 @@ fn name_and_zone_by_the_guests_own_programs() {
     assert!(expect(0, &words[..6]).contains("unchanged: everything is in place already"));
 }
 
+/// A locale by the guest's own C library, from an archive that localedef has made; the files beside those of systemd-firstboot.
+#[test]
+fn locale_and_machine_id_by_the_guests_own_programs() {
+    let tools = ["localedef", "systemd-firstboot", "systemd-machine-id-setup"];
+    if !tools.iter().all(|tool| oracle::have(tool)) || !tree::have(&["e2fsck", "chroot"]) || !tree::can_mount() {
+        return;
+    }
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let (prefix, archive) = (scratch.path().join("made"), "/usr/lib/locale/locale-archive");
+    std::fs::create_dir_all(prefix.join("usr/lib/locale")).expect("it is made");
+    let words = ["--prefix", text(&prefix), "-i", "de_DE", "-f", "UTF-8", "de_DE.UTF-8"];
+    oracle::succeed("localedef", &words);
+    let id = "0123456789abcdef0123456789abcdef";
+    let words = ["inject", text(&disk), "--locale", "de_DE.UTF-8", "--machine-id", id];
+    refused(&disk, 3, &words, &["item locale", "no locale de_DE.UTF-8", "it has C, C.utf8, POSIX"]);
+    let upload = format!("{}:{archive}", text(&prefix.join(&archive[1..])));
+    expect(0, &["inject", text(&disk), "--upload", &upload]);
+    let told = expect(0, &words);
+    assert!(told.contains("note: every clone of the image has the machine ID"), "{told}");
+    assert!(expect(0, &words).contains("unchanged: everything is in place already"));
+
+    let offset = image::open(&disk, guest.partition).offset;
+    oracle::e2fsck(&disk, offset);
+    let twin = scratch.path().join("twin");
+    std::fs::create_dir_all(twin.join("etc")).expect("it is made");
+    let root = format!("--root={}", text(&twin));
+    oracle::succeed("systemd-firstboot", &[&root, "--locale=de_DE.UTF-8", &format!("--machine-id={id}")]);
+    let mounted = Mounted::new(&disk, &format!("ro,noload,offset={offset}"));
+    for path in ["etc/default/locale", "etc/machine-id"] {
+        let read = |root: &std::path::Path| std::fs::read_to_string(root.join(path)).expect("it is there");
+        assert_eq!(read(mounted.path()), read(&twin), "{path}");
+    }
+    let script = "set -a; . /etc/default/locale; unset LC_ALL; locale charmap; locale -k decimal_point";
+    let said = oracle::succeed("chroot", &[text(mounted.path()), "sh", "-c", script]);
+    assert_eq!(said, "UTF-8\ndecimal_point=\",\"\n");
+    drop(mounted);
+
+    expect(0, &["inject", text(&disk), "--machine-id", "uninitialized"]);
+    assert_eq!(expect(0, &["cat", text(&disk), "/etc/machine-id"]), "uninitialized\n");
+    std::fs::write(twin.join("etc/machine-id"), "uninitialized\n").expect("it is written");
+    let _ = oracle::tool("systemd-machine-id-setup", &[&root]);
+    let made = std::fs::read_to_string(twin.join("etc/machine-id")).expect("it is there");
+    assert!(made.len() == 33 && !made.starts_with(id), "{made:?}");
+}
+
 /// The service of the first boot by systemd's own tools.
 #[test]
 fn a_service_that_systemd_takes() {
@@ -71,6 +118,11 @@ fn a_name_that_is_none_and_a_zone_that_is_not_there() {
         (2, "--hostname", "my_host", "only letters, digits, hyphens and dots"),
         (2, "--timezone", "../../etc/passwd", "no name of a time zone"),
         (3, "--timezone", "Mars/Olympus", "the guest has no time zone"),
+        (2, "--locale", "../C", "no such name"),
+        (3, "--locale", "fr_FR.UTF-8", "the guest has no locale"),
+        (2, "--keymap", "a b", "no such name"),
+        (3, "--keymap", "de", "the guest has no keymap"),
+        (2, "--machine-id", "0123", "neither empty, nor uninitialized, nor an ID"),
     ] {
         refused(&phony, status, &["inject", text(&phony), option, value], &[reason, value]);
     }

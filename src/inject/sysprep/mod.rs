@@ -5,8 +5,8 @@
 mod account;
 mod cloud_init;
 mod host_keys;
+mod identity;
 mod ifcfg;
-mod machine_id;
 mod rule;
 mod spool;
 mod table;

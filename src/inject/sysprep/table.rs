@@ -4,7 +4,7 @@
 //! things are added. Its operations that need a device or a program run are here with the reason why they are not done.
 
 use super::rule::Rule::{self, Content, Ending, File, FileBut, FileInHomes, FilesBelow, InHomes, Regular, Tree};
-use super::{Entry, Usage, account, cloud_init, host_keys, ifcfg, machine_id, spool};
+use super::{Entry, Usage, account, cloud_init, host_keys, identity, ifcfg, spool};
 
 /// An operation that is done unless it is left out, and only removes.
 const fn removes(name: &'static str, heading: &'static str, rules: &'static [Rule]) -> Entry {
@@ -37,7 +37,7 @@ pub(super) static OPERATIONS: &[Entry] = &[
     },
     removes("crash-data", "Remove crash dumps: of the kernel, of programs (systemd-coredump), and of pstore", DUMPS),
     Entry {
-        also: Some(machine_id::credentials),
+        also: Some(identity::credentials),
         ..removes("credential-secret", "Remove the secret by which systemd encrypts credentials for this machine", &[])
     },
     Entry { also: Some(spool::cron), ..removes("cron-spool", "Remove the jobs of users for at and cron", &[]) },
@@ -81,7 +81,7 @@ pub(super) static OPERATIONS: &[Entry] = &[
         "imgraft writes no LVM2 metadata; vgimportclone(8) gives a clone other ones, where one host sees both disks",
     ),
     Entry {
-        also: Some(machine_id::forget),
+        also: Some(identity::forget),
         ..removes("machine-id", "Remove the machine ID, so that the guest makes another at its next boot", &[])
     },
     removes("mail-spool", "Remove mail that waits for users", &[Tree("/var/spool/mail/*"), Tree("/var/mail/*")]),

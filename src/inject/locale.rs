@@ -1,0 +1,232 @@
+//! A guest's language and the keys of its console: locale.conf(5), vconsole.conf(5), locale(5), keyboard(5).
+
+mod installed;
+
+use super::files::below::{Walk, below, there};
+use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_FILE, label};
+use crate::guest::{Guest, Init};
+use imgraft_vfs::fs::{Content, FileType};
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
+use std::fmt;
+
+const LOCALE: &str = "/etc/locale.conf";
+/// Debian's, which pam_env reads; since trixie a link to the other.
+const DEBIAN_LOCALE: &str = "/etc/default/locale";
+/// What makes that link at boot, where it does.
+const DEBIAN_LINKS: [&str; 2] = ["/etc/tmpfiles.d/debian.conf", "/usr/lib/tmpfiles.d/debian.conf"];
+/// Red Hat's before systemd.
+const OLD_LOCALE: &str = "/etc/sysconfig/i18n";
+const CONSOLE: &str = "/etc/vconsole.conf";
+const DEBIAN_KEYBOARD: &str = "/etc/default/keyboard";
+const OLD_KEYBOARD: &str = "/etc/sysconfig/keyboard";
+/// Where the keymaps of kbd are.
+const KEYMAPS: [&str; 3] = ["/usr/share/kbd/keymaps", "/usr/lib/kbd/keymaps", "/usr/share/keymaps"];
+/// Where the layouts of xkb are, of which Debian makes keymaps.
+const LAYOUTS: &str = "/usr/share/X11/xkb/symbols";
+
+/// A name of a locale or of a keymap: letters, digits, and `_ - . @ +`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingName(String);
+
+impl SettingName {
+    /// The name; `None` for what none is called.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.@+".contains(&byte);
+        let is_name = text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(is_plain);
+        (is_name && text.len() < 128).then(|| Self(text.to_owned()))
+    }
+}
+
+/// The language of a guest and the keymap of its console.
+#[derive(Clone, Debug)]
+pub struct Locale {
+    /// The language, `LANG`.
+    pub language: Option<SettingName>,
+    /// The keymap, or on Debian the keyboard's layout.
+    pub keymap: Option<SettingName>,
+}
+
+/// Why a locale or a keymap cannot be set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocaleError {
+    /// The guest does not have the locale.
+    NoSuchLocale {
+        /// Which.
+        locale: String,
+        /// Those that it has, some of them.
+        known: Vec<String>,
+    },
+    /// The guest does not have the keymap.
+    NoSuchKeymap {
+        /// Which.
+        keymap: String,
+        /// Where they would be.
+        place: &'static str,
+        /// Whether there are any.
+        has_keymaps: bool,
+    },
+    /// Nothing in the guest is known to read the setting.
+    NoReader {
+        /// Of what.
+        what: &'static str,
+    },
+}
+
+impl LocaleError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoSuchLocale { known, .. } => Some(format!(
+                "it has {}; more are made by its own programs (locale-gen, localedef) or packages",
+                known.join(", ")
+            )),
+            Self::NoSuchKeymap { place, has_keymaps: true, .. } => {
+                Some(format!("`imgraft ls IMAGE {place}` shows what it has"))
+            }
+            Self::NoSuchKeymap { has_keymaps: false, .. } => Some(
+                "it has no keymaps at all: its package kbd, or console-setup and xkb-data, is not installed".to_owned(),
+            ),
+            Self::NoReader { .. } => Some("put the file that its programs read there with --write".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for LocaleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchLocale { locale, .. } => write!(f, "the guest has no locale {locale}"),
+            Self::NoSuchKeymap { keymap, .. } => write!(f, "the guest has no keymap {keymap}"),
+            Self::NoReader { what } => write!(f, "nothing in the guest is known to read a setting of {what}"),
+        }
+    }
+}
+
+impl Injector for Locale {
+    fn item(&self) -> Item {
+        Item::Locale
+    }
+
+    fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
+        let before = stage.savepoint();
+        let mut outcome = Outcome::default();
+        if let Some(SettingName(language)) = &self.language {
+            let known = installed::locales(stage)?;
+            if !installed::has(&known, language) {
+                let locale = language.clone();
+                let known = known.into_iter().take(20).collect();
+                return Err(InjectError::Locale(LocaleError::NoSuchLocale { locale, known }));
+            }
+            let path = GuestPath::parse(language_file(guest, stage)?)?;
+            assign(&path, "LANG", language, stage)?;
+            for outweighs in ["LC_ALL", "LANGUAGE"] {
+                if value(&path, outweighs, stage)?.is_some_and(|value| !value.is_empty()) {
+                    outcome.notes.push(format!("{path}: {outweighs} is set there, too, and counts for more than LANG"));
+                }
+            }
+        }
+        if let Some(SettingName(keymap)) = &self.keymap {
+            let (path, key) = keymap_file(guest, keymap, stage)?;
+            assign(&GuestPath::parse(path)?, key, keymap, stage)?;
+        }
+        label::label_new(guest, stage, &before, &mut outcome)?;
+        Ok(outcome)
+    }
+}
+
+fn is_there(path: &str, stage: &Stage<'_>) -> Result<bool, InjectError> {
+    Ok(there(stage.symlink_metadata(&GuestPath::parse(path)?))?.is_some())
+}
+
+fn is_debians(guest: &Guest) -> bool {
+    ["debian", "ubuntu"].iter().any(|id| guest.os.id == *id || guest.os.id_like.iter().any(|like| like == id))
+}
+
+/// The file that the guest's programs read the language from.
+fn language_file(guest: &Guest, stage: &Stage<'_>) -> Result<&'static str, InjectError> {
+    if is_debians(guest) {
+        // A link leads to the other, be it there or made at boot.
+        let mut is_link = is_there(LOCALE, stage)? && !is_there(DEBIAN_LOCALE, stage)?;
+        for path in DEBIAN_LINKS {
+            let text = stage.read(&GuestPath::parse(path)?, READ_LIMIT)?.unwrap_or_default();
+            is_link = is_link || text.windows(DEBIAN_LOCALE.len()).any(|part| part == DEBIAN_LOCALE.as_bytes());
+        }
+        return Ok(if is_link { LOCALE } else { DEBIAN_LOCALE });
+    }
+    match guest.init {
+        Init::Systemd => Ok(LOCALE),
+        _ if is_there(OLD_LOCALE, stage)? => Ok(OLD_LOCALE),
+        _ if is_there(LOCALE, stage)? => Ok(LOCALE),
+        _ => Err(InjectError::Locale(LocaleError::NoReader { what: "the language" })),
+    }
+}
+
+/// The file that has the keymap, and the variable; an error where the guest has no such keymap.
+fn keymap_file(guest: &Guest, keymap: &str, stage: &Stage<'_>) -> Result<(&'static str, &'static str), InjectError> {
+    let missing = |place, has_keymaps| {
+        InjectError::Locale(LocaleError::NoSuchKeymap { keymap: keymap.to_owned(), place, has_keymaps })
+    };
+    if is_debians(guest) {
+        if is_there(&format!("{LAYOUTS}/{keymap}"), stage)? {
+            return Ok((DEBIAN_KEYBOARD, "XKBLAYOUT"));
+        }
+        return Err(missing(LAYOUTS, is_there(LAYOUTS, stage)?));
+    }
+    let mut place = None;
+    let mut is_known = false;
+    let mut walk = Walk::default();
+    for directory in KEYMAPS {
+        for (path, kind) in below(&GuestPath::parse(directory)?, stage, &mut walk)? {
+            let rest = path.file_name().unwrap_or_default().strip_prefix(keymap.as_bytes());
+            let is_map = rest.is_some_and(|rest| [&b".map"[..], b".map.gz", b".map.xz", b".map.zst"].contains(&rest));
+            is_known = is_known || (is_map && kind != FileType::Directory);
+            place = place.or(Some(directory));
+        }
+    }
+    if !is_known {
+        return Err(missing(place.unwrap_or(KEYMAPS[0]), place.is_some()));
+    }
+    match guest.init {
+        Init::Systemd => Ok((CONSOLE, "KEYMAP")),
+        _ if is_there(OLD_KEYBOARD, stage)? => Ok((OLD_KEYBOARD, "KEYTABLE")),
+        _ if is_there(CONSOLE, stage)? => Ok((CONSOLE, "KEYMAP")),
+        _ => Err(InjectError::Locale(LocaleError::NoReader { what: "the keymap" })),
+    }
+}
+
+/// What a line gives a variable, without quotes.
+fn assigned<'a>(line: &'a [u8], key: &str) -> Option<&'a [u8]> {
+    let value = line.trim_ascii().strip_prefix(key.as_bytes())?.strip_prefix(b"=")?;
+    let unquoted = |quote: &[u8]| value.strip_prefix(quote)?.strip_suffix(quote);
+    Some(unquoted(b"\"").or_else(|| unquoted(b"'")).unwrap_or(value))
+}
+
+/// The last value of a variable.
+fn value(path: &GuestPath, key: &str, stage: &Stage<'_>) -> Result<Option<Vec<u8>>, InjectError> {
+    let text = stage.read(path, READ_LIMIT)?.unwrap_or_default();
+    let mut values = text.split(|byte| *byte == b'\n').filter_map(|line| assigned(line, key));
+    Ok(values.next_back().map(<[u8]>::to_vec))
+}
+
+/// Gives a variable of a file a value, in the place of its last line; every other byte stays.
+fn assign(path: &GuestPath, key: &str, wanted: &str, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    if value(path, key, stage)?.is_some_and(|value| value == wanted.as_bytes()) {
+        return Ok(());
+    }
+    let line = format!("{key}={wanted}\n").into_bytes();
+    let text = stage.read(path, READ_LIMIT)?.unwrap_or_default();
+    let mut lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
+    match lines.iter().rposition(|line| assigned(line, key).is_some()) {
+        Some(last) => lines[last] = &line,
+        None => {
+            if lines.last().is_some_and(|last| !last.ends_with(b"\n")) {
+                lines.push(b"\n");
+            }
+            lines.push(&line);
+        }
+    }
+    Ok(stage.write(path, Content::bytes(lines.concat()), ROOT_FILE)?)
+}
+
+#[cfg(test)]
+mod tests;
