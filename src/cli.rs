@@ -1,5 +1,6 @@
 //! What was typed: clap's types and nothing else.
 
+mod accounts;
 mod config_drive;
 mod files;
 mod keys;
@@ -11,6 +12,7 @@ mod setting;
 mod sysprep;
 mod writing;
 
+pub use accounts::Accounts;
 pub use config_drive::{
     ConfigDrive, ConfigDriveCommand, Create, Diff, DriveCompat, DriveFormat, DriveLayout, Extract, Facts, Show, Verify,
 };
@@ -181,6 +183,10 @@ pub struct Inject {
     #[arg(long, value_name = "INSTANCE.json|yaml")]
     pub instance: Option<PathBuf>,
 
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub accounts: Accounts,
+
     /// Add a public key to USER's authorized_keys (item "key"; repeatable)
     ///
     /// Without a selector the key is the first of ~/.ssh/id_ed25519.pub, id_ecdsa.pub, id_rsa.pub of the calling user.
@@ -267,6 +273,7 @@ pub struct Inject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum ItemName {
+    Accounts,
     Key,
     Net,
     Hostname,

@@ -1,5 +1,6 @@
 //! What will be done: validated, complete, secrets wrapped. Nothing past it parses a user's string.
 
+mod accounts;
 mod config_drive;
 mod existing_drive;
 mod files;
@@ -260,6 +261,7 @@ fn state(typed: cli::Journal) -> StateDir {
 
 fn item_of(name: cli::ItemName) -> Item {
     match name {
+        cli::ItemName::Accounts => Item::Accounts,
         cli::ItemName::Key => Item::Key,
         cli::ItemName::Net => Item::Net,
         cli::ItemName::Hostname => Item::Hostname,

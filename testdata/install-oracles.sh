@@ -54,6 +54,8 @@ nbdcopy            libnbd-bin        NBD: read and written by
 isoinfo            genisoimage       config drives: judged by
 xorriso            xorriso           config drives: judged by
 ssh-keygen         openssh-client    keys: judged by
+useradd            passwd            users and groups: made by
+pwck               passwd            users and groups: judged by
 mkpasswd           whois             hashes: judged by (libcrypt)
 openssl            openssl           hashes: judged by
 getfattr           attr              xattrs of a mounted tree

@@ -10,6 +10,7 @@ mod init;
 pub mod login_defs;
 pub mod mounts;
 pub mod network;
+pub mod new_accounts;
 pub mod os_release;
 mod reader;
 pub mod selinux;
@@ -20,6 +21,7 @@ pub use facts::Facts;
 pub(crate) use fstab::{by_id, logical};
 pub use init::Init;
 pub use network::{CloudInitNetwork, CloudInitSays, Network, NetworkStack, NoListener, StackState};
+pub use new_accounts::NewAccounts;
 pub use os_release::OsRelease;
 pub use selinux::{Enforcement, Selinux};
 
@@ -37,6 +39,8 @@ pub struct Guest {
     pub os: OsRelease,
     /// Its users and groups.
     pub accounts: Accounts,
+    /// What its new users and groups get.
+    pub new_accounts: NewAccounts,
     /// The method that its login.defs asks for, where that is one of today's.
     pub encrypt_method: Option<Method>,
     /// Its SELinux, where it has a configuration.
@@ -54,6 +58,7 @@ impl Guest {
         Ok(Self {
             os: OsRelease::inspect(&reader)?,
             accounts: Accounts::inspect(&reader)?,
+            new_accounts: NewAccounts::inspect(&reader)?,
             encrypt_method: login_defs::encrypt_method(&reader)?,
             selinux: Selinux::inspect(&reader)?,
             init: Init::inspect(&reader)?,

@@ -1,5 +1,6 @@
 //! Why an item cannot be injected, in the words of the domain.
 
+use super::accounts::AccountError;
 use super::locale::LocaleError;
 use super::net::Spelling;
 use crate::config_drive::DocumentError;
@@ -16,6 +17,8 @@ use std::fmt;
 pub enum InjectError {
     /// The guest's filesystem.
     Vfs(imgraft_vfs::Error),
+    /// Users and groups cannot be made as they were asked for.
+    Account(AccountError),
     /// The guest's passwd has no such user.
     NoSuchUser {
         /// Who was asked for.
@@ -225,6 +228,7 @@ impl InjectError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Vfs(error) => error.hint().map(str::to_owned),
+            Self::Account(error) => error.hint(),
             Self::NoSuchUser { known, .. } if known.is_empty() => Some("the guest has no passwd file".to_owned()),
             Self::NoSuchUser { known, .. } => Some(format!("users of the guest: {}", known.join(", "))),
             Self::NoSuchGroup { .. } => Some("give the group's number, or a name that the guest has".to_owned()),
@@ -307,6 +311,7 @@ impl fmt::Display for InjectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Vfs(error) => error.fmt(f),
+            Self::Account(error) => error.fmt(f),
             Self::NoSuchUser { user, .. } => write!(f, "no user '{}' in the guest", user.escape_debug()),
             Self::NoSuchGroup { group } => write!(f, "no group '{}' in the guest", group.escape_debug()),
             Self::BadHome { user, home } => {
@@ -435,5 +440,11 @@ impl StdError for InjectError {
 impl From<imgraft_vfs::Error> for InjectError {
     fn from(error: imgraft_vfs::Error) -> Self {
         Self::Vfs(error)
+    }
+}
+
+impl From<AccountError> for InjectError {
+    fn from(error: AccountError) -> Self {
+        Self::Account(error)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Every injector ends with [`label::label_new`], so that what it made carries the label of the guest's policy.
 
+mod accounts;
 pub mod authorized_keys;
 mod error;
 mod files;
@@ -20,11 +21,13 @@ mod seed;
 mod sshd;
 pub mod staging;
 mod sysprep;
+mod table;
 mod timezone;
 
 #[cfg(test)]
 mod testing;
 
+pub use accounts::{AccountError, AccountName, Accounts, HomeDirectory, Kind, NewGroup, NewUser};
 pub use error::InjectError;
 pub use files::{FileOperation, Files, PathPattern, Substitution};
 pub use firstboot::{Firstboot, Script};
@@ -45,11 +48,13 @@ use imgraft_vfs::fs::Attrs;
 use imgraft_vfs::stage::Stage;
 use std::fmt;
 
-/// The items in the order of injection: Nova's five in Nova's, and what a guest is called and where it stands before its metadata.
+/// The items in the order of injection: accounts before what is about them, Nova's five in Nova's order, and what a guest is called
+/// and where it stands before its metadata.
 /// A seed comes last, so that it sees what else is put in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Item {
+    Accounts,
     Key,
     Net,
     Hostname,
@@ -67,7 +72,8 @@ pub enum Item {
 
 impl Item {
     /// All items that are put in, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
+        Self::Accounts,
         Self::Key,
         Self::Net,
         Self::Hostname,
@@ -84,6 +90,7 @@ impl Item {
     /// The name that the command line and the report use.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Accounts => "accounts",
             Self::Key => "key",
             Self::Net => "net",
             Self::Hostname => "hostname",
@@ -134,6 +141,8 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// Passwords that were made up and are to be shown once.
     pub revealed: Vec<Revealed>,
+    /// The users and groups as they are from now on, where they have changed.
+    pub accounts: Option<crate::guest::Accounts>,
 }
 
 /// A password that was made up for a user.

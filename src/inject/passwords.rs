@@ -1,5 +1,6 @@
 //! Passwords of the guest's users: the second field of shadow(5).
 
+use super::table::{self, Text as Field};
 use super::{Compat, InjectError, Injector, Item, Outcome, Revealed, label};
 use crate::crypt::{self, CryptError, Method, Strength};
 use crate::guest::accounts::{LIMIT, PasswordPlace, User};
@@ -39,8 +40,6 @@ pub enum Selector {
     /// The existing entry, locked (`!` before it).
     Locked,
 }
-
-type Field = Zeroizing<Vec<u8>>;
 
 impl Injector for Passwords {
     fn item(&self) -> Item {
@@ -181,29 +180,10 @@ impl Entry<'_> {
 
     /// Replaces the second field of every line of the user's, where `change` gives another; everything else stays byte for
     /// byte.
-    fn replace(
-        &self,
-        mut change: impl FnMut(&[u8]) -> Result<Option<Field>, CryptError>,
-    ) -> Result<Field, InjectError> {
-        let mut out = Zeroizing::new(Vec::with_capacity(self.shadow.len() + 256));
-        let mut is_found = false;
-        for (index, line) in self.shadow.split(|byte| *byte == b'\n').enumerate() {
-            if index > 0 {
-                out.push(b'\n');
-            }
-            let Some(rest) = line.strip_prefix(self.user.as_bytes()).and_then(|rest| rest.strip_prefix(b":")) else {
-                out.extend_from_slice(line);
-                continue;
-            };
-            is_found = true;
-            let (field, rest) = rest.split_at(rest.iter().position(|byte| *byte == b':').unwrap_or(rest.len()));
-            let bad = |source| InjectError::BadPassword { user: self.user.to_owned(), source };
-            out.extend_from_slice(self.user.as_bytes());
-            out.push(b':');
-            out.extend_from_slice(change(field).map_err(bad)?.as_deref().map_or(field, Vec::as_slice));
-            out.extend_from_slice(rest);
-        }
-        if is_found { Ok(out) } else { Err(InjectError::NoShadowEntry { user: self.user.to_owned() }) }
+    fn replace(&self, change: impl FnMut(&[u8]) -> Result<Option<Field>, CryptError>) -> Result<Field, InjectError> {
+        let bad = |source| InjectError::BadPassword { user: self.user.to_owned(), source };
+        let replaced = table::replace_field(self.shadow, self.user.as_bytes(), 1, change);
+        replaced.map_err(bad)?.ok_or_else(|| InjectError::NoShadowEntry { user: self.user.to_owned() })
     }
 
     /// As `_set_passwd` of Nova: root, MD5-crypt, and a new salt each time.

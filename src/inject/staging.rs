@@ -10,6 +10,7 @@ use imgraft_vfs::fs::{GuestFs, Ownership};
 use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::stage::{ChangeSet, Stage};
 use imgraft_vfs::{ErrorKind, Result};
+use std::borrow::Cow;
 
 /// What is staged: the changes, and what is to be told of them.
 #[derive(Debug)]
@@ -47,18 +48,22 @@ pub fn stage_all(
     let mut stage = Stage::new(fs);
     let mut items = Vec::with_capacity(requests.len());
     let mut revealed = Vec::new();
+    let mut guest = Cow::Borrowed(guest);
     for &&Request { ref injector, required } in &requests {
         if let Some(reason) = left_out.reason(injector.item()) {
             items.push(ItemReport::failed(injector.item(), reason.to_owned()));
             continue;
         }
         let before = stage.savepoint();
-        let outcome = needs_root(injector.item(), fs).and_then(|()| injector.stage(guest, &mut stage));
+        let outcome = needs_root(injector.item(), fs).and_then(|()| injector.stage(&guest, &mut stage));
         match outcome {
             Ok(outcome) => {
                 let changes = stage.changes_since(&before)?;
                 items.push(ItemReport::staged(injector.item(), required, &changes, outcome.notes));
                 revealed.extend(outcome.revealed);
+                if let Some(accounts) = outcome.accounts {
+                    guest.to_mut().accounts = accounts;
+                }
             }
             Err(error) if required || is_fatal_to_all(&error) => return Err(Failure::item(injector.item(), &error)),
             Err(error) => {
@@ -93,7 +98,8 @@ pub fn stage_all(
 /// Fails where an item is about users or services of a guest, and the filesystem cannot be the root of one.
 fn needs_root(item: Item, fs: &dyn GuestFs) -> Result<(), InjectError> {
     let needs = match item {
-        Item::Key | Item::Net | Item::Hostname | Item::Timezone | Item::Password | Item::Firstboot => true,
+        Item::Accounts | Item::Key | Item::Net | Item::Hostname | Item::Timezone => true,
+        Item::Password | Item::Firstboot => true,
         Item::Locale | Item::MachineId | Item::Operation(_) => true,
         Item::Metadata | Item::Files | Item::Seed => false,
     };

@@ -3,13 +3,13 @@
 use super::injected::Injected;
 use super::network::network;
 use super::setting::Settings;
-use super::{files, firstboot, seed, selector};
+use super::{accounts, files, firstboot, seed, selector};
 use crate::cli::{self, Ordered};
 use crate::failure::Failure;
 use crate::inject::authorized_keys;
 use crate::inject::{
-    Compat, FileOperation, Files, Firstboot, HostName, Hostname, Injector, Keys, Metadata, Net, Passwords, Script,
-    Selector, Timezone, Zone,
+    Accounts, Compat, FileOperation, Files, Firstboot, HostName, Hostname, Injector, Keys, Metadata, Net, Passwords,
+    Script, Selector, Timezone, Zone,
 };
 use imgraft_vfs::fs::Timestamp;
 use std::collections::BTreeMap;
@@ -36,6 +36,8 @@ pub(super) fn injectors(
 /// What the options and the instance document ask for.
 #[derive(Debug)]
 pub(super) struct Wanted {
+    /// Users and groups.
+    pub accounts: Option<Accounts>,
     /// Keys, each with its user.
     pub keys: Vec<(String, String)>,
     /// The network.
@@ -99,8 +101,10 @@ impl Wanted {
         let mut operations = instance.files;
         operations.extend(files::operations(typed, order, now)?);
         let scripts = firstboot::scripts(typed, order)?;
+        let accounts = accounts::accounts(&typed.accounts, now)?;
         let (uuid, has_user_data) = (instance.uuid, instance.has_user_data);
         Ok(Self {
+            accounts,
             keys,
             network,
             hostname,
@@ -117,8 +121,13 @@ impl Wanted {
 
     /// An injector for each item.
     fn apart(self, compat: Compat) -> Vec<Box<dyn Injector>> {
-        let Self { keys, network, hostname, zone, settings, metadata, passwords, operations, scripts, .. } = self;
+        let Self {
+            accounts, keys, network, hostname, zone, settings, metadata, passwords, operations, scripts, ..
+        } = self;
         let mut injectors: Vec<Box<dyn Injector>> = Vec::new();
+        if let Some(accounts) = accounts {
+            injectors.push(Box::new(accounts));
+        }
         if !keys.is_empty() {
             injectors.push(Box::new(Keys { keys, compat }));
         }

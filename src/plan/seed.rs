@@ -32,6 +32,11 @@ impl Wanted {
             return Err(Failure::usage(message).with_hint("leave user_data out of the document"));
         }
         self.settings.check_none()?;
+        if self.accounts.is_some() {
+            return Err(Failure::usage("--seed: users and groups have no place in a seed").with_hint(
+                "--firstboot-command 'useradd …' makes them at the first boot; without --seed they go into the guest's own files",
+            ));
+        }
         let Self { keys, network, hostname, zone, metadata, passwords, operations, scripts, uuid, .. } = self;
         let network = network.map(|network| network.network);
         let instance_id = uuid;

@@ -1,5 +1,6 @@
 //! The binary from outside: on real images, by the verdict of tools that are not ours.
 
+mod accounts;
 mod backing;
 mod boot;
 mod borrowed;

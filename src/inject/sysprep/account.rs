@@ -4,7 +4,6 @@ use super::super::{InjectError, READ_LIMIT, ROOT_FILE};
 use super::rule::remove_tree;
 use super::{ChosenAccounts, Site};
 use crate::guest::User;
-use crate::guest::login_defs;
 use imgraft_vfs::fs::{Content, FileType};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -18,7 +17,7 @@ const MAIL: [&str; 2] = ["/var/spool/mail", "/var/mail"];
 /// Removes the chosen accounts of people: their lines, their own groups, their names among the members of others, their mail, and
 /// their homes.
 pub(super) fn remove(site: &mut Site<'_, '_>) -> Result<(), InjectError> {
-    let range = login_defs::people(site.stage.base())?;
+    let range = site.guest.new_accounts.uids.people.clone();
     let users = site.guest.accounts.users.as_deref().unwrap_or_default();
     let is_gone = |user: &&User| range.contains(&user.uid) && site.accounts.is_chosen(&user.name);
     let (gone, stay): (Vec<&User>, Vec<&User>) = users.iter().partition(is_gone);

@@ -1,0 +1,27 @@
+//! The options of the item "accounts".
+
+use clap::Args;
+
+/// Users and groups, which are made before keys and passwords are put in.
+#[derive(Debug, Args)]
+pub struct Accounts {
+    /// Make a group (item "accounts"; repeatable)
+    ///
+    /// Its number is the next one of the range that the guest's login.defs has for people, or with system for services. A group
+    /// that is there already and has what is asked for stays as it is.
+    #[arg(long, value_name = "NAME[:gid=N,system]")]
+    pub add_group: Vec<String>,
+
+    /// Make a user, as the guest's useradd would (item "accounts"; repeatable)
+    ///
+    /// After NAME: come, separated by commas, uid=N, gid=GROUP (the first group, otherwise one of the user's own), groups=A+B,
+    /// shell=PATH, home=PATH, comment=TEXT, system and no-home. Numbers, home directory with /etc/skel, shell, and ranges in subuid and
+    /// subgid are what the guest's login.defs and default/useradd say; system is a service's account, without a home
+    /// directory. No password is valid until --password sets one. A user that is there already and has what is asked for stays as it is.
+    #[arg(long, value_name = "NAME[:KEY=VALUE,...]")]
+    pub add_user: Vec<String>,
+
+    /// Make a user a member of a group (item "accounts"; repeatable)
+    #[arg(long, value_name = "USER:GROUP")]
+    pub add_to_group: Vec<String>,
+}

@@ -1,0 +1,112 @@
+//! Why users and groups cannot be made.
+
+use std::fmt;
+
+/// Why users and groups cannot be made as they were asked for. `Display` is one clause; [`hint`](Self::hint) is the way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AccountError {
+    /// The guest lacks a file of its users and groups.
+    NoFile {
+        /// Which.
+        path: &'static str,
+    },
+    /// A user is there and is not as it was asked for.
+    UserDiffers {
+        /// Which.
+        user: String,
+        /// What of it, with what it is and what was asked for.
+        how: String,
+    },
+    /// A group is there and is not as it was asked for.
+    GroupDiffers {
+        /// Which.
+        group: String,
+        /// What of it, with what it is and what was asked for.
+        how: String,
+    },
+    /// A number is somebody else's.
+    Taken {
+        /// `user number` or `group number`.
+        what: &'static str,
+        /// Which.
+        number: u32,
+        /// Whose.
+        owner: String,
+    },
+    /// A new user's own group is there already.
+    OwnGroupExists {
+        /// Its name, which is the user's.
+        name: String,
+    },
+    /// No number is free.
+    NoneFree {
+        /// Of which, in the plural.
+        what: &'static str,
+        /// From where to where.
+        range: (u32, u32),
+        /// The key of login.defs(5) that makes room.
+        key: &'static str,
+    },
+    /// Something that is no directory is where a home directory is to be.
+    HomeInTheWay {
+        /// Where.
+        path: String,
+    },
+    /// The guest's skeleton of a home directory is larger than what is copied.
+    LargeSkeleton {
+        /// Where.
+        path: String,
+    },
+}
+
+impl AccountError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoFile { .. } => "choose the guest's root filesystem with --partition".to_owned(),
+            Self::UserDiffers { .. } => {
+                "leave that out to take the user as it is, choose another name, or have the guest change it (--firstboot-command 'usermod …')".to_owned()
+            }
+            Self::GroupDiffers { .. } => {
+                "leave that out to take the group as it is, choose another name, or have the guest change it (--firstboot-command 'groupmod …')".to_owned()
+            }
+            Self::Taken { .. } => "choose another number, or leave it out to get one that is free".to_owned(),
+            Self::OwnGroupExists { name } => {
+                format!("--add-user {name}:gid={name} makes the group the user's first; gid=GROUP takes another")
+            }
+            Self::NoneFree { key, .. } => {
+                format!("name a number that is free, or give the guest more of them ({key} in its /etc/login.defs)")
+            }
+            Self::HomeInTheWay { .. } => "choose another place with home=PATH, or no-home".to_owned(),
+            Self::LargeSkeleton { .. } => "no-home leaves it out; --upload puts files into the home directory".to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for AccountError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFile { path } => write!(f, "the guest has no {path}"),
+            Self::UserDiffers { user, how } => {
+                write!(f, "the guest has a user '{user}' already, and it is another: {how}")
+            }
+            Self::GroupDiffers { group, how } => {
+                write!(f, "the guest has a group '{group}' already, and it is another: {how}")
+            }
+            Self::Taken { what, number, owner } => write!(f, "the {what} {number} is that of '{owner}' in the guest"),
+            Self::OwnGroupExists { name } => {
+                write!(f, "the guest has a group '{name}' already, which is what the user's own group would be called")
+            }
+            Self::NoneFree { what, range: (first, last), .. } => {
+                write!(f, "no {what} are free in the guest, from {first} to {last}")
+            }
+            Self::HomeInTheWay { path } => {
+                write!(f, "{path}: the home directory is to be there, and it is no directory")
+            }
+            Self::LargeSkeleton { path } => {
+                write!(f, "{path}: more than the 4096 files or 64 MiB that are copied into a home directory")
+            }
+        }
+    }
+}

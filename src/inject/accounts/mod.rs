@@ -1,0 +1,73 @@
+//! Users and groups of the guest, as useradd(8), groupadd(8) and usermod(8) would make and change them.
+
+mod clash;
+mod database;
+mod error;
+mod home;
+mod name;
+mod numbers;
+mod user;
+
+pub use error::AccountError;
+pub use name::AccountName;
+pub use user::{HomeDirectory, Kind, NewUser};
+
+use super::{InjectError, Injector, Item, Outcome, label};
+use crate::guest::Guest;
+use database::Database;
+use imgraft_vfs::fs::Timestamp;
+use imgraft_vfs::stage::Stage;
+
+/// Users and groups: groups are made before users, and all of them before they become members.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    /// Groups to be made.
+    pub groups: Vec<NewGroup>,
+    /// Users to be made.
+    pub users: Vec<NewUser>,
+    /// Users, each with a group that it is to be a member of.
+    pub members: Vec<(String, String)>,
+    /// The time of this run's changes.
+    pub now: Timestamp,
+}
+
+/// A group to be made. One that is there and has what is asked for stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewGroup {
+    /// Its name.
+    pub name: AccountName,
+    /// Its number; `None` takes the next one that is free.
+    pub gid: Option<u32>,
+    /// Which numbers it may get.
+    pub kind: Kind,
+}
+
+impl Injector for Accounts {
+    fn item(&self) -> Item {
+        Item::Accounts
+    }
+
+    fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
+        let before = stage.savepoint();
+        let mut outcome = Outcome::default();
+        let mut database = Database::read(stage)?;
+        for group in &self.groups {
+            group.make(&guest.new_accounts, &mut database, &mut outcome)?;
+        }
+        for user in &self.users {
+            user.make(guest, self.now, &mut database, stage, &mut outcome)?;
+        }
+        for (user, group) in &self.members {
+            database.user(user)?;
+            database.group(group)?;
+            database.add_member(group, user)?;
+        }
+        database.write(stage)?;
+        label::label_new(guest, stage, &before, &mut outcome)?;
+        outcome.accounts = Some(database.accounts());
+        Ok(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+use super::*;
+use crate::inject::testing::*;
+use imgraft_vfs::fs::mem::{Builder, MemFs};
+
+const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanoseconds: 0 };
+
+fn nothing() -> Accounts {
+    Accounts { groups: Vec::new(), users: Vec::new(), members: Vec::new(), now: NOW }
+}
+
+fn new_user(name: &str) -> NewUser {
+    NewUser {
+        name: AccountName::parse(name).unwrap(),
+        uid: None,
+        group: None,
+        groups: Vec::new(),
+        shell: None,
+        home: None,
+        comment: None,
+        kind: Kind::Person,
+        home_directory: HomeDirectory::Made,
+    }
+}
+
+fn user(name: &str) -> Accounts {
+    with(new_user(name))
+}
+
+fn with(user: NewUser) -> Accounts {
+    Accounts { users: vec![user], ..nothing() }
+}
+
+fn group(name: &str, gid: Option<u32>, kind: Kind) -> Accounts {
+    Accounts { groups: vec![NewGroup { name: AccountName::parse(name).unwrap(), gid, kind }], ..nothing() }
+}
+
+fn member(user: &str, group: &str) -> Accounts {
+    Accounts { members: vec![(user.into(), group.into())], ..nothing() }
+}
+
+fn guest() -> Builder {
+    bare().file("/etc/login.defs", "USERGROUPS_ENAB yes\nPASS_MAX_DAYS 99999\nHOME_MODE 0750\n")
+}
+
+/// The same without its own ways.
+fn bare() -> Builder {
+    MemFs::builder()
+        .file("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\nann:x:1000:1001:Ann,,,:/home/ann:\n")
+        .file("/etc/group", "root:x:0:\nstaff:x:50:ann\nann:x:1001:\n")
+        .file("/etc/shadow", "root:*:1::::::\nann:!:1::::::\n")
+        .mode(0o640)
+        .owner(0, 42)
+        .dir("/home")
+}
+
+#[test]
+fn a_user_in_all_files_and_a_home() {
+    let tree = guest()
+        .file("/etc/gshadow", "root:*::\nstaff:!::ann")
+        .file("/etc/subuid", "ann:100000:65536\n")
+        .file("/etc/subgid", "")
+        .file("/etc/skel/.profile", "profile\n")
+        .mode(0o640)
+        .dir("/etc/skel/.config")
+        .mode(0o700)
+        .file("/etc/skel/.config/rc", "rc\n")
+        .symlink("/etc/skel/own", "/etc/skel/.profile")
+        .symlink("/etc/skel/other", "../x");
+    let injector = with(NewUser { groups: vec!["staff".into()], ..new_user("bob") });
+    let fs = inject(&injector, tree.build().unwrap());
+    assert!(text(&fs, "/etc/passwd").ends_with("\nbob:x:1001:1002::/home/bob:/bin/sh\n"));
+    assert_eq!(text(&fs, "/etc/shadow"), "root:*:1::::::\nann:!:1::::::\nbob:!:19675::99999::::\n");
+    assert_eq!(describe(&fs, "/etc/shadow"), "0640 0:42");
+    assert_eq!(text(&fs, "/etc/group"), "root:x:0:\nstaff:x:50:ann,bob\nann:x:1001:\nbob:x:1002:\n");
+    assert_eq!(text(&fs, "/etc/gshadow"), "root:*::\nstaff:!::ann,bob\nbob:!::\n");
+    assert_eq!(text(&fs, "/etc/subuid"), "ann:100000:65536\nbob:165536:65536\n");
+    assert_eq!(text(&fs, "/etc/subgid"), "bob:100000:65536\n");
+    for (path, expected) in [
+        ("/home/bob", "0750 1001:1002"),
+        ("/home/bob/.profile", "0640 1001:1002"),
+        ("/home/bob/.config", "0700 1001:1002"),
+        ("/home/bob/.config/rc", "0644 1001:1002"),
+        ("/home/bob/own", "0640 1001:1002"),
+    ] {
+        assert_eq!(describe(&fs, path), expected, "{path}");
+    }
+    assert_eq!(text(&fs, "/home/bob/own"), "profile\n");
+    assert_unchanged(&injector, &fs);
+}
+
+#[test]
+fn a_guest_without_shadow_and_gshadow() {
+    let tree = MemFs::builder().file("/etc/passwd", "root:*:0:0::/:").file("/etc/group", "root:*:0:").dir("/bin");
+    let fs = inject(&user("bob"), tree.file("/bin/bash", "").build().unwrap());
+    assert_eq!(text(&fs, "/etc/passwd"), "root:*:0:0::/:\nbob:!:1000:1000::/home/bob:/bin/bash\n");
+    assert_eq!(text(&fs, "/etc/group"), "root:*:0:\nbob:!:1000:\n");
+    for path in ["/etc/shadow", "/etc/gshadow", "/etc/subuid"] {
+        assert!(!exists(&fs, path), "{path}");
+    }
+    assert_eq!(describe(&fs, "/home/bob"), "0755 1000:1000");
+    assert_unchanged(&user("bob"), &fs);
+}
+
+#[test]
+fn what_an_account_left_behind_gives_way() {
+    let tree = MemFs::builder()
+        .file("/etc/passwd", "root:x:0:0::/:\n")
+        .file("/etc/group", "root:x:0:\n")
+        .file("/etc/shadow", "bob:$6$old:1::::::\nroot:*:::::::\nbob::2::::::\n")
+        .file("/etc/gshadow", "bob:$6$old:bob:bob\n");
+    let fs = inject(&user("bob"), tree.build().unwrap());
+    assert_eq!(text(&fs, "/etc/shadow"), "bob:!:19675::::::\nroot:*:::::::\n");
+    assert_eq!(text(&fs, "/etc/gshadow"), "bob:!::\n");
+}
+
+#[test]
+fn services_and_groups_they_share() {
+    let injector = with(NewUser { kind: Kind::System, ..new_user("svc") });
+    let fs = inject(&injector, guest().file("/etc/subuid", "").build().unwrap());
+    assert!(text(&fs, "/etc/passwd").ends_with("svc:x:999:999::/home/svc:/bin/sh\n"));
+    assert!(text(&fs, "/etc/shadow").ends_with("svc:!:19675::::::\n"));
+    assert!(!exists(&fs, "/home/svc") && text(&fs, "/etc/subuid").is_empty());
+    assert_unchanged(&injector, &fs);
+
+    let suse = bare()
+        .file("/etc/login.defs", "USERGROUPS_ENAB no\nMAIL_DIR /var/spool/mail\n")
+        .file("/etc/default/useradd", "GROUP=50\nSHELL=/bin/zsh\nCREATE_MAIL_SPOOL=yes\nHOME=/srv/home/\n")
+        .dir("/var/spool/mail");
+    let fs = inject(&user("bob"), suse.build().unwrap());
+    assert!(text(&fs, "/etc/passwd").ends_with("bob:x:1001:50::/srv/home/bob:/bin/zsh\n"));
+    assert_eq!(describe(&fs, "/var/spool/mail/bob"), "0600 1001:50");
+    assert_eq!(
+        (describe(&fs, "/srv/home"), describe(&fs, "/srv/home/bob")),
+        ("0755 0:0".into(), "0755 1001:50".into())
+    );
+    assert!(!text(&fs, "/etc/group").contains("bob"));
+}
+
+#[test]
+fn one_that_is_there_and_the_same_is_no_change() {
+    let fs = guest().build().unwrap();
+    let everything = NewUser {
+        uid: Some(1000),
+        group: Some("1001".into()),
+        groups: vec!["staff".into(), "ann".into()],
+        shell: Some("/bin/sh".into()),
+        home: Some("/home/ann".into()),
+        comment: Some("Ann,,,".into()),
+        ..new_user("ann")
+    };
+    for same in [
+        user("ann"),
+        with(everything),
+        group("staff", Some(50), Kind::Person),
+        group("staff", None, Kind::System),
+        member("ann", "staff"),
+    ] {
+        assert_unchanged(&same, &fs);
+        assert_eq!(notes(&same, &fs), "");
+    }
+}
+
+#[test]
+fn one_that_is_there_and_differs_is_refused() {
+    let why = |injector: Accounts| refusal(&injector, guest().build().unwrap());
+    let ann = || new_user("ann");
+    for (user, how) in [
+        (NewUser { uid: Some(7), ..ann() }, "its user number is 1000, not 7"),
+        (NewUser { group: Some("staff".into()), ..ann() }, "its first group is number 1001, not staff (50)"),
+        (NewUser { groups: vec!["root".into()], ..ann() }, "it is not in the group 'root' (--add-to-group ann:root"),
+        (NewUser { shell: Some("/bin/zsh".into()), ..ann() }, "its shell is /bin/sh, not /bin/zsh"),
+        (NewUser { home: Some("/srv".into()), ..ann() }, "its home directory is /home/ann, not /srv"),
+        (NewUser { comment: Some("Ann".into()), ..ann() }, "its comment is 'Ann,,,', not 'Ann'"),
+        (NewUser { kind: Kind::System, ..ann() }, "its user number is 1000, a person's"),
+        (new_user("root"), "its user number is 0, a system account's"),
+    ] {
+        let said = why(with(user));
+        assert!(said.contains("already, and it is another: ") && said.contains(how), "{said}");
+    }
+    for (injector, said) in [
+        (group("staff", Some(51), Kind::Person), "its number is 50, not 51"),
+        (group("staff", None, Kind::Person), "a system account's"),
+        (group("dev", Some(50), Kind::Person), "the group number 50 is that of 'staff' in the guest"),
+        (with(NewUser { uid: Some(0), ..new_user("bob") }), "the user number 0 is that of 'root' in the guest"),
+        (
+            user("staff"),
+            "a group 'staff' already, which is what the user's own group would be called (--add-user staff:gid=staff",
+        ),
+        (with(NewUser { group: Some("nogroup".into()), ..new_user("bob") }), "no group 'nogroup' in the guest"),
+        (with(NewUser { groups: vec!["x".into()], ..new_user("bob") }), "no group 'x' in the guest"),
+        (member("bob", "staff"), "no user 'bob' in the guest"),
+        (member("ann", "x"), "no group 'x' in the guest"),
+    ] {
+        let found = why(injector);
+        assert!(found.contains(said), "{found}");
+    }
+    let twice = Accounts { users: vec![new_user("bob"), NewUser { uid: Some(5), ..new_user("bob") }], ..nothing() };
+    assert!(why(twice).contains("its user number is 1001, not 5"));
+}
+
+#[test]
+fn a_hostile_guest_ends_in_an_error_or_a_change() {
+    let passwd = "root:x:0:0::/:\n\nx\n:::\n\u{1}:x:y:z\nann\nann:x:1000\n+::::::\n";
+    let group = "g\nstaff:x:50\nstaff:x:51:x\n:\n";
+    let tree = || MemFs::builder().file("/etc/passwd", passwd).file("/etc/group", group);
+    let injector = with(NewUser { groups: vec!["staff".into()], ..new_user("bob") });
+    let fs = inject(&injector, tree().build().unwrap());
+    assert_eq!(text(&fs, "/etc/group"), "g\nstaff:x:50:bob\nstaff:x:51:x,bob\n:\nbob:!:1000:\n");
+    assert!(text(&fs, "/etc/passwd").ends_with("\nbob:!:1000:1000::/home/bob:/bin/sh\n+::::::\n"));
+    assert_unchanged(&injector, &fs);
+
+    let why = |tree: Builder| refusal(&user("bob"), tree.build().unwrap());
+    assert!(why(MemFs::builder().dir("/etc")).starts_with("the guest has no /etc/passwd (choose"));
+    assert!(why(MemFs::builder().file("/etc/passwd", "")).starts_with("the guest has no /etc/group"));
+    assert!(why(MemFs::builder().file("/etc/passwd", "").dir("/etc/group")).contains("not a regular file"));
+    assert!(why(tree().file("/etc/shadow", vec![b'\n'; 9 << 20])).contains("more than the 8388608"));
+    assert!(why(tree().file("/home/bob", "")).starts_with("/home/bob: the home directory is to be there"));
+    let full = tree().file("/etc/login.defs", "UID_MIN 5\nUID_MAX 4\nUSERGROUPS_ENAB yes\n");
+    assert!(why(full).contains("no user numbers are free in the guest, from 5 to 4"));
+    let full = tree().file("/etc/subuid", "x:0:4294967294\n");
+    assert!(why(full).contains("no subordinate numbers are free"));
+
+    let many = (0..4097).fold(tree(), |tree, number| tree.file(format!("/etc/skel/{number}"), ""));
+    assert!(why(many).starts_with("/etc/skel: more than the 4096 files"));
+    let large = tree().file("/etc/skel/a", vec![0; 33 << 20]).file("/etc/skel/b", vec![0; 33 << 20]);
+    assert!(why(large).contains("64 MiB"));
+    let loops = tree().symlink("/etc/skel/up", "..").symlink("/etc/skel/loop", "loop");
+    let fs = inject(&user("bob"), loops.build().unwrap());
+    assert!(exists(&fs, "/home/bob/up") && text(&fs, "/etc/passwd").contains("bob"));
+    // The skeleton is the whole guest, and the home is in it.
+    let root = tree().file("/etc/default/useradd", "SKEL=/\n").dir("/home");
+    assert!(exists(&inject(&user("bob"), root.build().unwrap()), "/home/bob/etc/passwd"));
+    // By a link of the guest's the file is another one, and stays in the guest.
+    let linked =
+        MemFs::builder().file("/etc/real", passwd).symlink("/etc/passwd", "../../../etc/real").file("/etc/group", "");
+    assert!(text(&inject(&user("bob"), linked.build().unwrap()), "/etc/real").contains("bob:!:1000:1000"));
+}
+
+#[test]
+fn what_is_new_is_labelled() {
+    let tree = fedora().file("/etc/skel/.profile", "").build().unwrap();
+    let fs = inject(&user("bob"), tree);
+    assert_eq!(label(&fs, "/home/bob/.profile").as_deref(), Some("unconfined_u:object_r:user_home_t:s0"));
+}
+
+#[test]
+fn a_home_that_is_there_stays_as_it_is() {
+    let fs = guest().dir("/home/bob").owner(5, 6).file("/etc/skel/x", "").build().unwrap();
+    assert!(notes(&user("bob"), &fs).contains("was there and stays as it is, owned by 5:6"));
+    let fs = inject(&user("bob"), fs);
+    assert!(!exists(&fs, "/home/bob/x"));
+    let no_home = with(NewUser { home_directory: HomeDirectory::NotMade, ..new_user("cyd") });
+    assert!(!exists(&inject(&no_home, guest().build().unwrap()), "/home/cyd"));
+}

@@ -1,0 +1,192 @@
+//! The users and groups that are asked for.
+
+use super::items::shorten;
+use crate::cli;
+use crate::failure::Failure;
+use crate::guest::accounts::number;
+use crate::inject::{AccountName, Accounts, HomeDirectory, Kind, NewGroup, NewUser};
+use imgraft_vfs::fs::Timestamp;
+use imgraft_vfs::path::GuestPath;
+
+/// What is asked for; `None` where that is nothing.
+pub(super) fn accounts(typed: &cli::Accounts, now: Timestamp) -> Result<Option<Accounts>, Failure> {
+    let cli::Accounts { add_group, add_user, add_to_group } = typed;
+    let accounts = Accounts {
+        groups: add_group.iter().map(|typed| group(typed)).collect::<Result<_, _>>()?,
+        users: add_user.iter().map(|typed| user(typed)).collect::<Result<_, _>>()?,
+        members: add_to_group.iter().map(|typed| member(typed)).collect::<Result<_, _>>()?,
+        now,
+    };
+    let is_empty = add_group.is_empty() && add_user.is_empty() && add_to_group.is_empty();
+    Ok((!is_empty).then_some(accounts))
+}
+
+fn group(typed: &str) -> Result<NewGroup, Failure> {
+    let option = Typed { option: "--add-group", typed };
+    let (name, settings) = option.name_and_settings()?;
+    let mut group = NewGroup { name, gid: None, kind: Kind::Person };
+    for setting in settings {
+        match setting {
+            ("gid", Some(value)) => group.gid = Some(option.number(value)?),
+            ("system", None) => group.kind = Kind::System,
+            other => return Err(option.unknown(other, "gid=N, system")),
+        }
+    }
+    Ok(group)
+}
+
+fn user(typed: &str) -> Result<NewUser, Failure> {
+    let option = Typed { option: "--add-user", typed };
+    let (name, settings) = option.name_and_settings()?;
+    let mut user = NewUser {
+        name,
+        uid: None,
+        group: None,
+        groups: Vec::new(),
+        shell: None,
+        home: None,
+        comment: None,
+        kind: Kind::Person,
+        home_directory: HomeDirectory::Made,
+    };
+    for setting in settings {
+        match setting {
+            ("uid", Some(value)) => user.uid = Some(option.number(value)?),
+            ("gid", Some(value)) if !value.is_empty() => user.group = Some(value.to_owned()),
+            ("groups", Some(value)) if value.split('+').all(|group| !group.is_empty()) => {
+                user.groups = value.split('+').map(str::to_owned).collect();
+            }
+            ("shell", Some(value)) => user.shell = Some(option.path(value)?),
+            ("home", Some(value)) => user.home = Some(option.path(value)?),
+            ("comment", Some(value)) => user.comment = Some(option.field(value)?.to_owned()),
+            ("system", None) => user.kind = Kind::System,
+            ("no-home", None) => user.home_directory = HomeDirectory::NotMade,
+            other => {
+                let known = "uid=N, gid=GROUP, groups=A+B, shell=PATH, home=PATH, comment=TEXT (without a comma), system, no-home";
+                return Err(option.unknown(other, known));
+            }
+        }
+    }
+    Ok(user)
+}
+
+fn member(typed: &str) -> Result<(String, String), Failure> {
+    let (user, group) = Typed { option: "--add-to-group", typed }.user_and_rest("USER:GROUP")?;
+    Ok((user.to_owned(), group.to_owned()))
+}
+
+/// A key, with what stands after its `=`.
+type Setting<'a> = (&'a str, Option<&'a str>);
+
+/// What was typed after an option.
+#[derive(Clone, Copy, Debug)]
+struct Typed<'a> {
+    option: &'static str,
+    typed: &'a str,
+}
+
+impl<'a> Typed<'a> {
+    fn wrong(self, reason: impl std::fmt::Display) -> Failure {
+        Failure::usage(format!("{} {}: {reason}", self.option, shorten(self.typed)))
+    }
+
+    /// The name, and the settings after it; a setting twice is an error.
+    fn name_and_settings(self) -> Result<(AccountName, Vec<Setting<'a>>), Failure> {
+        let (name, settings) = match self.typed.split_once(':') {
+            Some((name, settings)) => (name, settings.split(',').collect()),
+            None => (self.typed, Vec::new()),
+        };
+        let name = AccountName::parse(name)
+            .ok_or_else(|| self.wrong(format!("not a name: '{}'", shorten(name))).with_hint(AccountName::RULE))?;
+        let settings: Vec<Setting<'_>> = settings
+            .into_iter()
+            .map(|setting| setting.split_once('=').map_or((setting, None), |(key, value)| (key, Some(value))))
+            .collect();
+        for (index, (key, _)) in settings.iter().enumerate() {
+            if settings[..index].iter().any(|(earlier, _)| earlier == key) {
+                return Err(self.wrong(format!("'{key}' is there twice")));
+            }
+        }
+        Ok((name, settings))
+    }
+
+    fn user_and_rest(self, shape: &str) -> Result<(&'a str, &'a str), Failure> {
+        let parts = self.typed.split_once(':').filter(|(user, rest)| !user.is_empty() && !rest.is_empty());
+        parts.ok_or_else(|| self.wrong(format!("not {shape}")))
+    }
+
+    fn unknown(self, (key, value): Setting<'_>, known: &str) -> Failure {
+        let setting = value.map_or_else(|| key.to_owned(), |value| format!("{key}={value}"));
+        self.wrong(format!("'{}' is no setting", shorten(&setting))).with_hint(format!("settings: {known}"))
+    }
+
+    fn number(self, value: &str) -> Result<u32, Failure> {
+        number(value.as_bytes()).ok_or_else(|| self.wrong(format!("'{value}' is no number below 4294967295")))
+    }
+
+    /// A field of passwd(5).
+    fn field(self, value: &'a str) -> Result<&'a str, Failure> {
+        match value.chars().any(|char| char == ':' || char.is_control()) {
+            true => Err(self.wrong("a field of passwd has no colon, line end or other control character in it")),
+            false => Ok(value),
+        }
+    }
+
+    fn path(self, value: &str) -> Result<String, Failure> {
+        let is_path = value.starts_with('/') && GuestPath::parse(value).is_ok();
+        match is_path && !value.chars().any(|char| char == ':' || char.is_control()) {
+            true => Ok(value.to_owned()),
+            false => Err(self.wrong(format!("'{}' is no absolute path that passwd can hold", shorten(value)))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reason<T: std::fmt::Debug>(result: Result<T, Failure>) -> String {
+        result.unwrap_err().message
+    }
+
+    #[test]
+    fn a_user_with_everything() {
+        let user =
+            user("ann:uid=1500,gid=users,groups=adm+sudo,shell=/bin/zsh,home=/srv/ann,comment=Ann A=B,system,no-home")
+                .unwrap();
+        assert_eq!((user.name.as_str(), user.uid, user.group.as_deref()), ("ann", Some(1500), Some("users")));
+        assert_eq!(user.groups, ["adm", "sudo"]);
+        assert_eq!((user.shell.as_deref(), user.home.as_deref()), (Some("/bin/zsh"), Some("/srv/ann")));
+        assert_eq!((user.comment.as_deref(), user.kind), (Some("Ann A=B"), Kind::System));
+        assert_eq!(user.home_directory, HomeDirectory::NotMade);
+        let group = group("dev:gid=7,system").unwrap();
+        assert_eq!((group.name.as_str(), group.gid, group.kind), ("dev", Some(7), Kind::System));
+    }
+
+    #[test]
+    fn what_is_no_user() {
+        for (typed, said) in [
+            ("", "not a name: ''"),
+            ("-x", "not a name: '-x'"),
+            ("ann:", "'' is no setting"),
+            ("ann:uid", "'uid' is no setting"),
+            ("ann:uid=x", "'x' is no number"),
+            ("ann:uid=4294967295", "is no number"),
+            ("ann:uid=1,uid=2", "'uid' is there twice"),
+            ("ann:gid=", "'gid=' is no setting"),
+            ("ann:groups=a++b", "is no setting"),
+            ("ann:shell=zsh", "'zsh' is no absolute path"),
+            ("ann:home=/a:b", "is no absolute path"),
+            ("ann:comment=a:b", "has no colon"),
+            ("ann:comment=a\nroot", "has no colon"),
+            ("ann:comment=Ann,Berlin", "'Berlin' is no setting"),
+            ("ann:system=yes", "'system=yes' is no setting"),
+        ] {
+            let reason = reason(user(typed));
+            assert!(reason.starts_with("--add-user ") && reason.contains(said), "{reason}");
+        }
+        assert!(reason(group("g:uid=1")).contains("no setting"));
+        assert!(reason(member("ann")).ends_with("not USER:GROUP"));
+        assert!(reason(member("ann:")).ends_with("not USER:GROUP"));
+    }
+}

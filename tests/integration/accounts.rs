@@ -1,0 +1,236 @@
+//! Users and groups, beside useradd, groupadd and usermod, which do the same to a twin.
+
+use crate::support::tree::{self, Mounted};
+use crate::support::{KEY, Scratch, image, imgraft, oracle, text};
+use std::path::{Path, PathBuf};
+
+/// The day of all changes.
+const EPOCH: &str = "1700000000";
+
+const FILES: [&str; 6] = ["passwd", "shadow", "group", "gshadow", "subuid", "subgid"];
+
+/// A guest of the manifest, twice.
+struct Twins {
+    scratch: Scratch,
+    disk: PathBuf,
+    twin: PathBuf,
+    offset: u64,
+}
+
+impl Twins {
+    /// Both as the script leaves them, which runs in the guest's root; `None` where the test is skipped.
+    fn new(prepare: &str) -> Option<Self> {
+        let tools = ["e2fsck", "useradd", "groupadd", "usermod", "pwck", "grpck"];
+        if !tree::have(&tools) || !tree::can_mount() {
+            return None;
+        }
+        let guest = image::named("real", "bookworm-gpt")?;
+        let scratch = Scratch::new();
+        let disk = scratch.copy(&guest.path, "disk.raw");
+        let offset = image::open(&disk, guest.partition).offset;
+        let twins = Self { twin: scratch.path().join("twin.raw"), scratch, disk, offset };
+        twins.shell(&twins.disk, prepare);
+        twins.scratch.copy(&twins.disk, "twin.raw");
+        Some(twins)
+    }
+
+    /// Runs a script in the root of one of them, which `$root` is.
+    fn shell(&self, disk: &Path, script: &str) -> String {
+        let mounted = Mounted::new(disk, &format!("offset={}", self.offset));
+        let root = text(mounted.path());
+        let script = format!("set -e; root={root}; export SOURCE_DATE_EPOCH={EPOCH}; umask 022; cd {root}\n{script}");
+        // useradd copies no directory without /proc, and says nothing.
+        let script = format!("mount --bind /proc {root}/proc; trap 'umount {root}/proc' EXIT; {script}");
+        oracle::succeed("sh", &["-c", &script])
+    }
+
+    /// Runs `imgraft inject` on the disk; gives its report.
+    fn inject(&self, words: &[&str]) -> serde_json::Value {
+        let mut command = imgraft();
+        command.env("SOURCE_DATE_EPOCH", EPOCH).args(["inject", text(&self.disk), "--json"]).args(words);
+        let output = command.output().expect("the binary starts");
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let verdict = if report["changed"] == true { "agrees" } else { "nothing_to_verify" };
+        assert_eq!(report["verified"]["verdict"], verdict, "{report}");
+        oracle::e2fsck(&self.disk, self.offset);
+        report
+    }
+
+    /// The files of the two are the same byte for byte, and so are the directories, by name, type, mode, owner, target, time of files and content.
+    fn assert_same(&self, directories: &str) {
+        let databases = FILES.map(|name| {
+            format!("echo '== {name}'; if [ -e etc/{name} ]; then stat -c '%a %u:%g' etc/{name}; cat etc/{name}; else echo none; fi")
+        });
+        let listing = format!(
+            "find {directories} -printf '%P %y %m %U:%G %l' \\( -type f -not -path 'var/mail/*' -printf ' %s %T@' -o -true \\) -printf '\\n' | LC_ALL=C sort
+             find {directories} -type f -print0 | LC_ALL=C sort -z | xargs -0 -r sha256sum"
+        );
+        // Both look for what no file of the guest's has, so that it is not the exit status that counts.
+        let judged = "pwck -r -R $root 2>&1 || echo \"pwck: $?\"; grpck -r -R $root 2>&1 || echo \"grpck: $?\"";
+        let script = format!("{}\n{listing}\n{judged}", databases.join("\n"));
+        let (found, expected) = (self.shell(&self.disk, &script), self.shell(&self.twin, &script));
+        let differs = found.lines().zip(expected.lines()).find(|(found, expected)| found != expected);
+        assert!(found == expected, "{differs:?}\nfound:\n{found}\nexpected:\n{expected}");
+        for complaint in ["invalid", "duplicate", "no matching", "no group", "no user", "add user", "is not in"] {
+            let said = found.lines().find(|line| line.contains(complaint));
+            assert_eq!(said, None, "{found}");
+        }
+    }
+}
+
+const SKELETON: &str = "
+    mkdir -p etc/skel/.config/deep; echo rc >etc/skel/.config/deep/rc; chmod 0700 etc/skel/.config; chmod 0750 etc/skel/.config/deep
+    ln -s /etc/skel/.bashrc etc/skel/own; ln -s ../elsewhere etc/skel/other; printf '#!/bin/sh\n' >etc/skel/run; chmod 04755 etc/skel/run
+    touch -d @1234567890 etc/skel/.config/deep/rc etc/skel/run
+";
+
+#[test]
+fn as_useradd_does() {
+    let Some(twins) = Twins::new(SKELETON) else { return };
+    twins.shell(
+        &twins.twin,
+        "groupadd -R $root dev
+         groupadd -R $root -r daemons
+         groupadd -R $root -g 4242 fixed
+         useradd -R $root -m ann
+         useradd -R $root -m -u 2000 -g dev -G sudo,adm -s /bin/dash -d /srv/homes/bea -c 'Bea B' bea
+         useradd -R $root -r svc
+         useradd -R $root -M -u 70000 cyd
+         useradd -R $root -m dan
+         usermod -R $root -aG dev ann
+         usermod -R $root -aG sudo ann",
+    );
+    let words = [
+        "--add-group",
+        "dev",
+        "--add-group",
+        "daemons:system",
+        "--add-group",
+        "fixed:gid=4242",
+        "--add-user",
+        "ann",
+        "--add-user",
+        "bea:uid=2000,gid=dev,groups=sudo+adm,shell=/bin/dash,home=/srv/homes/bea,comment=Bea B",
+        "--add-user",
+        "svc:system",
+        "--add-user",
+        "cyd:uid=70000,no-home",
+        "--add-user",
+        "dan",
+        "--add-to-group",
+        "ann:dev",
+        "--add-to-group",
+        "ann:sudo",
+    ];
+    twins.inject(&words);
+    twins.assert_same("home srv");
+    let before = oracle::sha256(&twins.disk);
+    assert_eq!(twins.inject(&words)["changed"], false);
+    assert_eq!(oracle::sha256(&twins.disk), before);
+}
+
+#[test]
+fn as_useradd_does_where_the_guest_has_its_own_ways() {
+    let prepare = "
+        sed -i -E '/^#?(UID_M|GID_M|HOME_MODE|USERGROUPS|SYS_UID|SUB_UID|PASS_M|MAIL_DIR)/d' etc/login.defs
+        printf 'UID_MIN 500\nUID_MAX 0x400\nGID_MIN 600\nGID_MAX 700\nHOME_MODE 0711\nUSERGROUPS_ENAB no\nSYS_UID_MIN 300\nSYS_UID_MAX 400\nSUB_UID_MIN 5000\nSUB_UID_COUNT 100\nPASS_MIN_DAYS 3\nPASS_MAX_DAYS 90\nMAIL_DIR /var/mail\n' >>etc/login.defs
+        printf 'GROUP=100\nHOME=/srv/home\nINACTIVE=30\nSHELL=/bin/dash\nSKEL=/etc/skeleton\nCREATE_MAIL_SPOOL=yes\n' >etc/default/useradd
+        mkdir etc/skeleton; echo x >etc/skeleton/x
+        echo 'old:5050:100' >etc/subuid; echo 'old:0:100000' >etc/subgid
+        printf 'top:x:1023:100::/:/bin/sh\nlow:x:300:100::/:/bin/sh' >>etc/passwd; printf 'top:*:1::::::\nlow:*:1::::::\n' >>etc/shadow; printf 'low:x:600:\nhigh:x:700:\n' >>etc/group
+        rm etc/gshadow
+    ";
+    let Some(twins) = Twins::new(prepare) else { return };
+    twins.shell(
+        &twins.twin,
+        "groupadd -R $root dev
+         groupadd -R $root -r daemons
+         useradd -R $root -m ann
+         useradd -R $root -m bea
+         useradd -R $root -m cyd
+         useradd -R $root -r svc",
+    );
+    twins.inject(&[
+        "--add-group",
+        "dev",
+        "--add-group",
+        "daemons:system",
+        "--add-user",
+        "ann",
+        "--add-user",
+        "bea",
+        "--add-user",
+        "cyd",
+        "--add-user",
+        "svc:system",
+    ]);
+    twins.assert_same("home srv var/mail");
+}
+
+#[test]
+fn as_useradd_does_without_shadow() {
+    let Some(twins) = Twins::new("rm etc/shadow etc/gshadow etc/subuid") else { return };
+    twins.shell(&twins.twin, "groupadd -R $root dev\nuseradd -R $root -m -G dev ann\nuseradd -R $root -r svc");
+    twins.inject(&["--add-group", "dev", "--add-user", "ann:groups=dev", "--add-user", "svc:system"]);
+    twins.assert_same("home srv");
+}
+
+/// A key and a password for one that the same run makes.
+#[test]
+fn a_new_user_gets_a_key_and_a_password() {
+    let Some(twins) = Twins::new("") else { return };
+    let key = twins.scratch.file("key.pub", format!("{KEY}\n"));
+    let password = twins.scratch.file("password", "correct horse\n");
+    let words = [
+        "--password".to_owned(),
+        format!("ann:file:{}", text(&password)),
+        "--ssh-inject".to_owned(),
+        format!("ann:file:{}", text(&key)),
+        "--write".to_owned(),
+        "/home/ann/notes:x".to_owned(),
+        "--chown".to_owned(),
+        "ann:ann:/etc/motd".to_owned(),
+        "--add-user".to_owned(),
+        "ann:groups=sudo".to_owned(),
+    ];
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    twins.inject(&words);
+    let shown = twins.shell(
+        &twins.disk,
+        "stat -c '%n %a %u:%g' home/ann/.ssh home/ann/.ssh/authorized_keys home/ann/notes etc/motd; cat home/ann/.ssh/authorized_keys
+         hash=$(sed -n 's/^ann:\\([^:]*\\):.*/\\1/p' etc/shadow); perl -e 'print crypt(\"correct horse\", $ARGV[0]) eq $ARGV[0] ? \"fits\" : \"no\"' \"$hash\"",
+    );
+    let expected = "home/ann/.ssh 700 1001:1001\nhome/ann/.ssh/authorized_keys 600 1001:1001\nhome/ann/notes 644 1001:1001\netc/motd 644 1001:1001\n";
+    assert_eq!(shown, format!("{expected}{KEY}\nfits"));
+    assert_eq!(twins.inject(&words)["changed"], false);
+}
+
+/// An item that may fail, and does, leaves nothing of its users to the items after it.
+#[test]
+fn nothing_stays_of_an_item_that_fails() {
+    let Some(twins) = Twins::new("") else { return };
+    let before = oracle::sha256(&twins.disk);
+    let mut command = imgraft();
+    command.args([
+        "inject",
+        text(&twins.disk),
+        "--add-user",
+        "ann",
+        "--add-user",
+        "root:uid=5",
+        "--root-password",
+        "locked",
+    ]);
+    let output = command.output().expect("the binary starts");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains("accounts") && told.contains("its user number is 0, not 5"), "{told}");
+    assert_eq!(oracle::sha256(&twins.disk), before);
+
+    let output =
+        command.args(["--optional", "accounts", "--password", "ann:locked"]).output().expect("the binary starts");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && told.contains("no user 'ann' in the guest"), "{told}");
+    assert_eq!(oracle::sha256(&twins.disk), before);
+}
