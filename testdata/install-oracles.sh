@@ -56,6 +56,7 @@ xorriso            xorriso           config drives: judged by
 ssh-keygen         openssh-client    keys: judged by
 useradd            passwd            users and groups: made by
 pwck               passwd            users and groups: judged by
+visudo             sudo              sudoers: judged by
 mkpasswd           whois             hashes: judged by (libcrypt)
 openssl            openssl           hashes: judged by
 getfattr           attr              xattrs of a mounted tree

@@ -24,4 +24,10 @@ pub struct Accounts {
     /// Make a user a member of a group (item "accounts"; repeatable)
     #[arg(long, value_name = "USER:GROUP")]
     pub add_to_group: Vec<String>,
+
+    /// Let a user do everything by sudo, which asks for the user's password, or with nopasswd for none (item "accounts"; repeatable)
+    ///
+    /// It is a file of its own in /etc/sudoers.d, which the guest's sudoers has to include.
+    #[arg(long, value_name = "USER[:nopasswd]")]
+    pub sudo: Vec<String>,
 }

@@ -4,20 +4,22 @@ use super::items::shorten;
 use crate::cli;
 use crate::failure::Failure;
 use crate::guest::accounts::number;
-use crate::inject::{AccountName, Accounts, HomeDirectory, Kind, NewGroup, NewUser};
+use crate::inject::{AccountName, Accounts, HomeDirectory, Kind, NewGroup, NewUser, SudoAsks, Sudoer};
 use imgraft_vfs::fs::Timestamp;
 use imgraft_vfs::path::GuestPath;
 
 /// What is asked for; `None` where that is nothing.
 pub(super) fn accounts(typed: &cli::Accounts, now: Timestamp) -> Result<Option<Accounts>, Failure> {
-    let cli::Accounts { add_group, add_user, add_to_group } = typed;
+    let cli::Accounts { add_group, add_user, add_to_group, sudo } = typed;
     let accounts = Accounts {
         groups: add_group.iter().map(|typed| group(typed)).collect::<Result<_, _>>()?,
         users: add_user.iter().map(|typed| user(typed)).collect::<Result<_, _>>()?,
         members: add_to_group.iter().map(|typed| member(typed)).collect::<Result<_, _>>()?,
+        sudo: sudo.iter().map(|typed| sudoer(typed)).collect::<Result<_, _>>()?,
         now,
     };
-    let is_empty = add_group.is_empty() && add_user.is_empty() && add_to_group.is_empty();
+    let is_empty = add_group.is_empty() && add_user.is_empty() && add_to_group.is_empty() && sudo.is_empty();
+    once("--sudo", accounts.sudo.iter().map(|sudoer| &*sudoer.user))?;
     Ok((!is_empty).then_some(accounts))
 }
 
@@ -73,6 +75,29 @@ fn user(typed: &str) -> Result<NewUser, Failure> {
 fn member(typed: &str) -> Result<(String, String), Failure> {
     let (user, group) = Typed { option: "--add-to-group", typed }.user_and_rest("USER:GROUP")?;
     Ok((user.to_owned(), group.to_owned()))
+}
+
+fn sudoer(typed: &str) -> Result<Sudoer, Failure> {
+    let (user, asks) = match typed.split_once(':') {
+        None => (typed, SudoAsks::Password),
+        Some((user, "nopasswd")) => (user, SudoAsks::Nothing),
+        Some(_) => ("", SudoAsks::Password),
+    };
+    if user.is_empty() {
+        return Err(Typed { option: "--sudo", typed }.wrong("not USER or USER:nopasswd"));
+    }
+    Ok(Sudoer { user: user.to_owned(), asks })
+}
+
+/// Fails for a user who is named twice.
+fn once<'a>(option: &str, users: impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+    let mut named = std::collections::BTreeSet::new();
+    for user in users {
+        if !named.insert(user) {
+            return Err(Failure::usage(format!("{option}: '{}' is named twice", shorten(user))));
+        }
+    }
+    Ok(())
 }
 
 /// A key, with what stands after its `=`.
@@ -187,6 +212,9 @@ mod tests {
         }
         assert!(reason(group("g:uid=1")).contains("no setting"));
         assert!(reason(member("ann")).ends_with("not USER:GROUP"));
+        assert!(reason(sudoer("ann:x")).ends_with("not USER or USER:nopasswd"));
+        assert!(reason(sudoer("")).ends_with("not USER or USER:nopasswd"));
+        assert!(reason(once("--sudo", ["a", "b", "a"].into_iter())).contains("'a' is named twice"));
         assert!(reason(member("ann:")).ends_with("not USER:GROUP"));
     }
 }

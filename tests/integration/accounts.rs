@@ -234,3 +234,53 @@ fn nothing_stays_of_an_item_that_fails() {
     assert!(!output.status.success() && told.contains("no user 'ann' in the guest"), "{told}");
     assert_eq!(oracle::sha256(&twins.disk), before);
 }
+
+/// As sudo itself sees it: it is put into the guest from this machine, and run there.
+#[test]
+fn what_sudo_makes_of_it() {
+    if !tree::have(&["visudo", "sudo", "chroot", "dpkg"]) {
+        return;
+    }
+    let install = "dpkg -L sudo libaudit1 libselinux1 zlib1g | while read -r file; do [ -d $file ] || cp -a --parents $file $root/ 2>/dev/null || :; done
+        rm -rf etc/sudoers.d";
+    let Some(twins) = Twins::new(install) else { return };
+    let words = [
+        "--add-user",
+        "ann",
+        "--add-user",
+        "b.c",
+        "--add-user",
+        "ALL",
+        "--add-user",
+        "machine$",
+        "--add-user",
+        "cyd",
+        "--sudo",
+        "ann",
+        "--sudo",
+        "b.c:nopasswd",
+        "--sudo",
+        "ALL",
+        "--sudo",
+        "machine$:nopasswd",
+    ];
+    twins.inject(&words);
+    let shown = twins.shell(
+        &twins.disk,
+        "for file in etc/sudoers.d/*; do stat -c '%n %a %u:%g' $file; visudo -c -s -f $file; done
+         chroot $root visudo -c -s
+         for user in ann b.c ALL 'machine$' cyd; do echo \"== $user\"; chroot $root sudo -l -U $user | grep -v '^Matching\\|env_reset\\|^$' || :; done",
+    );
+    let may = |user: &str, what: &str| {
+        let of_user = shown.split(&format!("== {user}\n")).nth(1).and_then(|rest| rest.split("== ").next());
+        assert!(of_user.is_some_and(|said| said.contains(what)), "{user}: {what}\n{shown}");
+    };
+    may("ann", "    (ALL : ALL) ALL\n");
+    may("b.c", "    (ALL : ALL) NOPASSWD: ALL\n");
+    may("ALL", "    (ALL : ALL) ALL\n");
+    may("machine$", "    (ALL : ALL) NOPASSWD: ALL\n");
+    may("cyd", "not allowed to run sudo");
+    assert!(shown.contains("etc/sudoers.d/90-imgraft-ann 440 0:0\n"), "{shown}");
+    assert!(shown.contains("/etc/sudoers.d/90-imgraft-b%2Ec: parsed OK"), "{shown}");
+    assert_eq!(twins.inject(&words)["changed"], false);
+}

@@ -58,6 +58,18 @@ pub enum AccountError {
         /// Where.
         path: String,
     },
+    /// The guest has no sudo, or no sudoers.
+    NoSudo,
+    /// The guest's sudo does not read `/etc/sudoers.d`.
+    NoSudoersDirectory {
+        /// What it reads.
+        path: &'static str,
+    },
+    /// A user whose name means something else in sudoers(5), or in a path.
+    NoSudoName {
+        /// Who.
+        user: String,
+    },
 }
 
 impl AccountError {
@@ -79,6 +91,11 @@ impl AccountError {
                 format!("name a number that is free, or give the guest more of them ({key} in its /etc/login.defs)")
             }
             Self::HomeInTheWay { .. } => "choose another place with home=PATH, or no-home".to_owned(),
+            Self::NoSudo => "install the guest's sudo first; --add-to-group USER:wheel may be what its doas or su go by".to_owned(),
+            Self::NoSudoersDirectory { path } => {
+                format!("--append-line '{path}:@includedir /etc/sudoers.d' in a run before this one has it read")
+            }
+            Self::NoSudoName { .. } => "--add-to-group USER:GROUP, with a group that the guest's sudoers has".to_owned(),
             Self::LargeSkeleton { .. } => "no-home leaves it out; --upload puts files into the home directory".to_owned(),
         })
     }
@@ -103,6 +120,13 @@ impl fmt::Display for AccountError {
             }
             Self::HomeInTheWay { path } => {
                 write!(f, "{path}: the home directory is to be there, and it is no directory")
+            }
+            Self::NoSudo => f.write_str("the guest has no sudo, or no /etc/sudoers"),
+            Self::NoSudoersDirectory { path } => {
+                write!(f, "the guest's {path} does not include the files of /etc/sudoers.d")
+            }
+            Self::NoSudoName { user } => {
+                write!(f, "sudo would not take the name for one: '{}'", user.escape_debug())
             }
             Self::LargeSkeleton { path } => {
                 write!(f, "{path}: more than the 4096 files or 64 MiB that are copied into a home directory")

@@ -6,10 +6,12 @@ mod error;
 mod home;
 mod name;
 mod numbers;
+mod sudoers;
 mod user;
 
 pub use error::AccountError;
 pub use name::AccountName;
+pub use sudoers::{SudoAsks, Sudoer};
 pub use user::{HomeDirectory, Kind, NewUser};
 
 use super::{InjectError, Injector, Item, Outcome, label};
@@ -27,6 +29,8 @@ pub struct Accounts {
     pub users: Vec<NewUser>,
     /// Users, each with a group that it is to be a member of.
     pub members: Vec<(String, String)>,
+    /// Users who may do everything as anybody, by sudo.
+    pub sudo: Vec<Sudoer>,
     /// The time of this run's changes.
     pub now: Timestamp,
 }
@@ -61,6 +65,9 @@ impl Injector for Accounts {
             database.user(user)?;
             database.group(group)?;
             database.add_member(group, user)?;
+        }
+        for sudoer in &self.sudo {
+            sudoer.make(&database, stage)?;
         }
         database.write(stage)?;
         label::label_new(guest, stage, &before, &mut outcome)?;

@@ -4,8 +4,8 @@ use imgraft_vfs::fs::mem::{Builder, MemFs};
 
 const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanoseconds: 0 };
 
-fn nothing() -> Accounts {
-    Accounts { groups: Vec::new(), users: Vec::new(), members: Vec::new(), now: NOW }
+pub(super) fn nothing() -> Accounts {
+    Accounts { groups: Vec::new(), users: Vec::new(), members: Vec::new(), sudo: Vec::new(), now: NOW }
 }
 
 fn new_user(name: &str) -> NewUser {
@@ -30,6 +30,10 @@ fn with(user: NewUser) -> Accounts {
     Accounts { users: vec![user], ..nothing() }
 }
 
+pub(super) fn with_number(name: &str, uid: u32) -> Accounts {
+    with(NewUser { uid: Some(uid), ..new_user(name) })
+}
+
 fn group(name: &str, gid: Option<u32>, kind: Kind) -> Accounts {
     Accounts { groups: vec![NewGroup { name: AccountName::parse(name).unwrap(), gid, kind }], ..nothing() }
 }
@@ -38,7 +42,7 @@ fn member(user: &str, group: &str) -> Accounts {
     Accounts { members: vec![(user.into(), group.into())], ..nothing() }
 }
 
-fn guest() -> Builder {
+pub(super) fn guest() -> Builder {
     bare().file("/etc/login.defs", "USERGROUPS_ENAB yes\nPASS_MAX_DAYS 99999\nHOME_MODE 0750\n")
 }
 
