@@ -95,6 +95,8 @@ fn each_distribution_gets_what_it_reads() {
         let words = [
             "inject",
             text(&disk),
+            "--add-user",
+            "ann:comment=Ann",
             "--hostname",
             "web1.example.org",
             "--timezone",
