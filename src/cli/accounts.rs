@@ -30,4 +30,14 @@ pub struct Accounts {
     /// It is a file of its own in /etc/sudoers.d, which the guest's sudoers has to include.
     #[arg(long, value_name = "USER[:nopasswd]")]
     pub sudo: Vec<String>,
+
+    /// Close a user's account on a day, now, or never, to keys too (item "accounts"; repeatable)
+    #[arg(long, value_name = "USER:YYYY-MM-DD|now|never")]
+    pub expire: Vec<String>,
+
+    /// Take the lock off a user's password (item "accounts"; repeatable)
+    ///
+    /// What --password does comes after it. A lock that has no password behind it is not taken off.
+    #[arg(long, value_name = "USER")]
+    pub unlock: Vec<String>,
 }

@@ -27,7 +27,9 @@ mod timezone;
 #[cfg(test)]
 mod testing;
 
-pub use accounts::{AccountError, AccountName, Accounts, HomeDirectory, Kind, NewGroup, NewUser, SudoAsks, Sudoer};
+pub use accounts::{
+    AccountError, AccountName, Accounts, Day, Expiry, HomeDirectory, Kind, NewGroup, NewUser, SudoAsks, Sudoer,
+};
 pub use error::InjectError;
 pub use files::{FileOperation, Files, PathPattern, Substitution};
 pub use firstboot::{Firstboot, Script};

@@ -4,22 +4,26 @@ use super::items::shorten;
 use crate::cli;
 use crate::failure::Failure;
 use crate::guest::accounts::number;
-use crate::inject::{AccountName, Accounts, HomeDirectory, Kind, NewGroup, NewUser, SudoAsks, Sudoer};
+use crate::inject::{AccountName, Accounts, Day, Expiry, HomeDirectory, Kind, NewGroup, NewUser, SudoAsks, Sudoer};
 use imgraft_vfs::fs::Timestamp;
 use imgraft_vfs::path::GuestPath;
 
 /// What is asked for; `None` where that is nothing.
 pub(super) fn accounts(typed: &cli::Accounts, now: Timestamp) -> Result<Option<Accounts>, Failure> {
-    let cli::Accounts { add_group, add_user, add_to_group, sudo } = typed;
+    let cli::Accounts { add_group, add_user, add_to_group, sudo, expire, unlock } = typed;
     let accounts = Accounts {
         groups: add_group.iter().map(|typed| group(typed)).collect::<Result<_, _>>()?,
         users: add_user.iter().map(|typed| user(typed)).collect::<Result<_, _>>()?,
         members: add_to_group.iter().map(|typed| member(typed)).collect::<Result<_, _>>()?,
         sudo: sudo.iter().map(|typed| sudoer(typed)).collect::<Result<_, _>>()?,
+        expiries: expire.iter().map(|typed| expiry(typed)).collect::<Result<_, _>>()?,
+        unlocked: unlock.iter().map(|typed| unlocked(typed)).collect::<Result<_, _>>()?,
         now,
     };
-    let is_empty = add_group.is_empty() && add_user.is_empty() && add_to_group.is_empty() && sudo.is_empty();
+    let options = [add_group, add_user, add_to_group, sudo, expire, unlock];
+    let is_empty = options.iter().all(|option| option.is_empty());
     once("--sudo", accounts.sudo.iter().map(|sudoer| &*sudoer.user))?;
+    once("--expire", accounts.expiries.iter().map(|(user, _)| &**user))?;
     Ok((!is_empty).then_some(accounts))
 }
 
@@ -87,6 +91,27 @@ fn sudoer(typed: &str) -> Result<Sudoer, Failure> {
         return Err(Typed { option: "--sudo", typed }.wrong("not USER or USER:nopasswd"));
     }
     Ok(Sudoer { user: user.to_owned(), asks })
+}
+
+fn expiry(typed: &str) -> Result<(String, Expiry), Failure> {
+    let option = Typed { option: "--expire", typed };
+    let (user, when) = option.user_and_rest("USER:YYYY-MM-DD, USER:now or USER:never")?;
+    let expiry =
+        match when {
+            "now" => Expiry::Now,
+            "never" => Expiry::Never,
+            day => Expiry::On(Day::parse(day).ok_or_else(|| {
+                option.wrong("no day after 1970-01-01, as YYYY-MM-DD").with_hint("or say now, or never")
+            })?),
+        };
+    Ok((user.to_owned(), expiry))
+}
+
+fn unlocked(typed: &str) -> Result<String, Failure> {
+    match typed.is_empty() || typed.contains(':') {
+        true => Err(Typed { option: "--unlock", typed }.wrong("not USER")),
+        false => Ok(typed.to_owned()),
+    }
 }
 
 /// Fails for a user who is named twice.
@@ -212,6 +237,13 @@ mod tests {
         }
         assert!(reason(group("g:uid=1")).contains("no setting"));
         assert!(reason(member("ann")).ends_with("not USER:GROUP"));
+        for typed in ["ann", ":now", "ann:"] {
+            assert!(reason(expiry(typed)).contains("not USER:YYYY-MM-DD"));
+        }
+        assert!(reason(expiry("ann:2023-02-29")).contains("no day after"));
+        assert_eq!(expiry("ann:now").unwrap(), ("ann".to_owned(), Expiry::Now));
+        assert_eq!(expiry("ann:never").unwrap().1, Expiry::Never);
+        assert!(reason(unlocked("ann:x")).contains("not USER") && reason(unlocked("")).contains("not USER"));
         assert!(reason(sudoer("ann:x")).ends_with("not USER or USER:nopasswd"));
         assert!(reason(sudoer("")).ends_with("not USER or USER:nopasswd"));
         assert!(reason(once("--sudo", ["a", "b", "a"].into_iter())).contains("'a' is named twice"));

@@ -176,6 +176,43 @@ fn as_useradd_does_without_shadow() {
     twins.assert_same("home srv");
 }
 
+#[test]
+fn as_usermod_does() {
+    let prepare = "useradd -R $root ann; useradd -R $root bea; useradd -R $root -e 2031-01-01 cyd
+        usermod -R $root -p '!$6$saltsalt$hash' ann; usermod -R $root -p '$6$saltsalt$hash' bea; usermod -R $root -p '!*' cyd";
+    let Some(twins) = Twins::new(prepare) else { return };
+    twins.shell(
+        &twins.twin,
+        "useradd -R $root -m -e 2028-02-29 dan
+         usermod -R $root -e 2030-02-03 ann; usermod -R $root -U ann
+         usermod -R $root -e 1 bea; usermod -R $root -U bea
+         usermod -R $root -e '' cyd; usermod -R $root -U cyd",
+    );
+    let words = [
+        "--add-user",
+        "dan",
+        "--expire",
+        "dan:2028-02-29",
+        "--expire",
+        "ann:2030-02-03",
+        "--unlock",
+        "ann",
+        "--expire",
+        "bea:now",
+        "--unlock",
+        "bea",
+        "--expire",
+        "cyd:never",
+        "--unlock",
+        "cyd",
+    ];
+    let report = twins.inject(&words).to_string();
+    assert!(report.contains("the account of 'bea' has expired all the same"), "{report}");
+    assert!(!report.contains("saltsalt"), "{report}");
+    twins.assert_same("home srv");
+    assert_eq!(twins.inject(&words)["changed"], false);
+}
+
 /// A key and a password for one that the same run makes.
 #[test]
 fn a_new_user_gets_a_key_and_a_password() {

@@ -153,6 +153,25 @@ impl Database {
         Ok(())
     }
 
+    /// Replaces a field of a user's lines of shadow, where `change` gives another.
+    pub(super) fn replace_shadow(
+        &mut self,
+        user: &str,
+        field: usize,
+        change: impl FnMut(&[u8]) -> Result<Option<Text>, InjectError>,
+    ) -> Result<(), InjectError> {
+        let shadow = self.text(Which::Shadow).ok_or_else(|| InjectError::NoShadow { user: user.to_owned() })?;
+        let text = table::replace_field(shadow, user.as_bytes(), field, change)?;
+        let text = text.ok_or_else(|| InjectError::NoShadowEntry { user: user.to_owned() })?;
+        self.change(Which::Shadow, text);
+        Ok(())
+    }
+
+    /// A field of a user's first line of shadow.
+    pub(super) fn shadow_field(&self, user: &str, field: usize) -> Option<&[u8]> {
+        table::fields(self.text(Which::Shadow)?, user.as_bytes())?.get(field).copied()
+    }
+
     /// Whether a user is a member of a group, by the group's list.
     pub(super) fn is_member(&self, group: &str, user: &str) -> bool {
         let fields = self.text(Which::Group).and_then(|text| table::fields(text, group.as_bytes()));

@@ -65,6 +65,11 @@ pub enum AccountError {
         /// What it reads.
         path: &'static str,
     },
+    /// Behind the lock is no password: without it anybody could log in.
+    NothingToUnlock {
+        /// Whose.
+        user: String,
+    },
     /// A user whose name means something else in sudoers(5), or in a path.
     NoSudoName {
         /// Who.
@@ -95,6 +100,7 @@ impl AccountError {
             Self::NoSudoersDirectory { path } => {
                 format!("--append-line '{path}:@includedir /etc/sudoers.d' in a run before this one has it read")
             }
+            Self::NothingToUnlock { user } => format!("--password {user}:file:PATH sets one, which is not locked"),
             Self::NoSudoName { .. } => "--add-to-group USER:GROUP, with a group that the guest's sudoers has".to_owned(),
             Self::LargeSkeleton { .. } => "no-home leaves it out; --upload puts files into the home directory".to_owned(),
         })
@@ -124,6 +130,9 @@ impl fmt::Display for AccountError {
             Self::NoSudo => f.write_str("the guest has no sudo, or no /etc/sudoers"),
             Self::NoSudoersDirectory { path } => {
                 write!(f, "the guest's {path} does not include the files of /etc/sudoers.d")
+            }
+            Self::NothingToUnlock { user } => {
+                write!(f, "'{}' has no password that could be unlocked", user.escape_debug())
             }
             Self::NoSudoName { user } => {
                 write!(f, "sudo would not take the name for one: '{}'", user.escape_debug())

@@ -6,11 +6,13 @@ mod error;
 mod home;
 mod name;
 mod numbers;
+mod shadow;
 mod sudoers;
 mod user;
 
 pub use error::AccountError;
 pub use name::AccountName;
+pub use shadow::{Day, Expiry};
 pub use sudoers::{SudoAsks, Sudoer};
 pub use user::{HomeDirectory, Kind, NewUser};
 
@@ -31,6 +33,10 @@ pub struct Accounts {
     pub members: Vec<(String, String)>,
     /// Users who may do everything as anybody, by sudo.
     pub sudo: Vec<Sudoer>,
+    /// Users, each with the day on which the account is closed.
+    pub expiries: Vec<(String, Expiry)>,
+    /// Users whose passwords are unlocked.
+    pub unlocked: Vec<String>,
     /// The time of this run's changes.
     pub now: Timestamp,
 }
@@ -68,6 +74,12 @@ impl Injector for Accounts {
         }
         for sudoer in &self.sudo {
             sudoer.make(&database, stage)?;
+        }
+        for (user, expiry) in &self.expiries {
+            expiry.set(user, &mut database)?;
+        }
+        for user in &self.unlocked {
+            shadow::unlock(user, self.now.seconds / 86_400, &mut database, &mut outcome)?;
         }
         database.write(stage)?;
         label::label_new(guest, stage, &before, &mut outcome)?;

@@ -5,7 +5,15 @@ use imgraft_vfs::fs::mem::{Builder, MemFs};
 const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanoseconds: 0 };
 
 pub(super) fn nothing() -> Accounts {
-    Accounts { groups: Vec::new(), users: Vec::new(), members: Vec::new(), sudo: Vec::new(), now: NOW }
+    Accounts {
+        groups: Vec::new(),
+        users: Vec::new(),
+        members: Vec::new(),
+        sudo: Vec::new(),
+        expiries: Vec::new(),
+        unlocked: Vec::new(),
+        now: NOW,
+    }
 }
 
 fn new_user(name: &str) -> NewUser {
