@@ -10,6 +10,7 @@ mod seed;
 mod serve;
 mod setting;
 mod sysprep;
+mod virt_tools;
 mod writing;
 
 pub use accounts::Accounts;
@@ -25,9 +26,11 @@ pub use seed::{Seed, SeedKind};
 pub use serve::Serve;
 pub use setting::Setting;
 pub use sysprep::Sysprep;
+pub use virt_tools::{Add, VirtCustomize};
 pub use writing::Writing;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Put ssh keys, network configuration, metadata, passwords and files into disk images, without booting or mounting.
@@ -119,7 +122,8 @@ pub struct Target {
 #[derive(Debug, Args)]
 pub struct ImageFile {
     /// The disk image: a file, or a block device that nobody uses
-    pub image: PathBuf,
+    #[arg(required = true)]
+    pub image: Option<PathBuf>,
 
     /// The image's format; a file declared raw is never probed [default: detected]
     #[arg(long, value_enum)]
@@ -267,6 +271,14 @@ pub struct Inject {
     /// Behave as another tool does, where imgraft differs on purpose
     #[arg(long, value_enum, value_name = "TOOL")]
     pub compat: Option<CompatWith>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub add: Add,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub virt_customize: VirtCustomize,
 }
 
 /// The items by name.
@@ -365,11 +377,19 @@ pub enum Ordered {
     FirstbootCommand,
 }
 
-/// Parses the process's arguments; exits as clap does on `--help` and on errors (status 2).
+/// The command line, in which `--add` may stand for the image.
+fn command() -> clap::Command {
+    let by_option =
+        |command: clap::Command| command.mut_arg("image", |image| image.required(false).required_unless_present("add"));
+    Cli::command().mut_subcommand("inject", by_option).mut_subcommand("sysprep", by_option)
+}
+
+/// Parses the words of a command line, of which the first is the program; exits as clap does on `--help` and on errors
+/// (status 2).
 ///
 /// Beside what was typed it gives the order of the options that depend on it.
-pub fn parse() -> (Cli, Vec<Ordered>) {
-    let matches = Cli::command().get_matches();
+pub fn parse(words: Vec<OsString>) -> (Cli, Vec<Ordered>) {
+    let matches = command().get_matches_from(words);
     if matches.subcommand_matches("sysprep").is_some_and(sysprep::lists_operations) {
         return (Cli { command: Command::ListOperations, verbose: 0 }, Vec::new());
     }
@@ -411,6 +431,28 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
+        command().debug_assert();
+    }
+
+    #[test]
+    fn an_image_has_two_spellings() {
+        for verb in ["inject", "sysprep"] {
+            let image = |words: &[&str]| {
+                let matches = command().try_get_matches_from([&["imgraft", verb], words].concat()).ok()?;
+                let (file, add) = match Cli::from_arg_matches(&matches).expect("the types fit").command {
+                    Command::Inject(typed) => (typed.target.file, typed.add),
+                    Command::Sysprep(typed) => (typed.target.file, typed.add),
+                    other => panic!("{other:?}"),
+                };
+                file.image.or(add.add)
+            };
+            for words in [&["x"][..], &["-a", "x"], &["--add", "x"], &["--dry-run", "--add=x"]] {
+                assert_eq!(image(words), Some("x".into()), "{words:?}");
+            }
+            for words in [&[][..], &["x", "-a", "y"], &["-a", "x", "-a", "y"]] {
+                assert_eq!(image(words), None, "{words:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The imgraft command: parse, plan, run, exit.
 
-use imgraft::{cli, commands};
+use imgraft::failure::{Exit, Failure};
+use imgraft::{cli, commands, plan};
 use imgraft_vfs::kernel::host::serve_if_worker;
 use imgraft_vfs::kernel::uml::serve_if_first_process;
 use nix::sys::resource::{Resource, setrlimit};
@@ -14,9 +15,7 @@ fn main() -> ExitCode {
         return exit;
     }
     shield();
-    let (cli, order) = cli::parse();
-    log_to_stderr(cli.verbose);
-    let exit = match commands::run(cli, &order) {
+    let exit = match run() {
         Ok(exit) => exit,
         Err(failure) => {
             // With standard error gone there is nobody to tell.
@@ -25,6 +24,12 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(exit as u8)
+}
+
+fn run() -> Result<Exit, Failure> {
+    let (cli, order) = cli::parse(plan::with_commands(std::env::args_os().collect())?);
+    log_to_stderr(cli.verbose);
+    commands::run(cli, &order)
 }
 
 /// Takes precautions against what the system does on its own.

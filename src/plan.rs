@@ -1,6 +1,7 @@
 //! What will be done: validated, complete, secrets wrapped. Nothing past it parses a user's string.
 
 mod accounts;
+mod commands_file;
 mod config_drive;
 mod existing_drive;
 mod files;
@@ -17,7 +18,9 @@ mod selector;
 mod serve;
 mod setting;
 mod sysprep;
+mod virt_tools;
 
+pub use commands_file::with_commands;
 pub use config_drive::{CreateDrives, Drives, Format as DriveFormat, JsonLines, Manner, Name};
 pub use existing_drive::{CompareDrives, ExtractDrive, Form, ShowDrive, VerifyDrive};
 pub use serve::Serve;
@@ -148,14 +151,17 @@ impl Target {
         });
         let backing = typed.backing_chain.map_or(Backing::Deny, Backing::Within);
         let keys = keys::keys(&typed.keys)?;
-        let source = Source { image: typed.image, format, backing, data_file: None, state: state(typed.journal) };
+        let image = typed.image.ok_or_else(|| Failure::usage("no image is named"))?;
+        let source = Source { image, format, backing, data_file: None, state: state(typed.journal) };
         Ok(Self { source, volume: volume(partition)?, keys, mounts: Wanted::default(), access })
     }
 }
 
 impl Edit {
     /// A run of `inject`: validates what was typed, and reads the host files that it names.
-    pub fn inject(typed: cli::Inject, order: &[cli::Ordered]) -> Result<Self, Failure> {
+    pub fn inject(mut typed: cli::Inject, order: &[cli::Ordered]) -> Result<Self, Failure> {
+        typed.target.file.image = typed.target.file.image.or(typed.add.add.take());
+        let notes = virt_tools::notes(&typed.virt_customize)?;
         let compat = match typed.compat {
             None => Compat::Imgraft,
             Some(cli::CompatWith::Nova) => Compat::Nova,
@@ -177,7 +183,7 @@ impl Edit {
         };
         let requests =
             injectors.into_iter().map(|injector| Request { required: !optional(injector.item()), injector }).collect();
-        Self::of(typed.target, typed.writing, requests, now)
+        Ok(Self { notes, ..Self::of(typed.target, typed.writing, requests, now)? })
     }
 
     /// What is done by these requests, where and how it was typed.

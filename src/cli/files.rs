@@ -1,6 +1,7 @@
 //! The options of the item "files".
 
 use clap::Args;
+use std::path::PathBuf;
 
 /// What is done to files of the guest, in the order given.
 #[derive(Debug, Args)]
@@ -68,4 +69,12 @@ pub struct Files {
     /// Change permission bits, in octal with a leading 0 (item "files"; repeatable)
     #[arg(long, value_name = "0MODE:PATH")]
     pub chmod: Vec<String>,
+
+    /// Read options from a file, virt-customize's command files: they apply in the place of this one (repeatable)
+    ///
+    /// A line is an option of virt-customize without its dashes, a blank, and its value: `delete /some/file`. Empty lines and
+    /// those that begin with # are passed over; a backslash at the end of a line has the value go on in the next line, which
+    /// begins as a new one in the value. A password in it is not seen by other users, as one on the command line is.
+    #[arg(long, value_name = "FILE")]
+    pub commands_from_file: Vec<PathBuf>,
 }

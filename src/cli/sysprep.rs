@@ -1,6 +1,6 @@
 //! The options of `sysprep`, as they are typed.
 
-use super::{Target, Writing};
+use super::{Add, Target, Writing};
 use clap::{ArgMatches, Args};
 
 /// Arguments of `sysprep`.
@@ -51,6 +51,10 @@ pub struct Sysprep {
     /// Make every operation optional
     #[arg(long, conflicts_with = "optional")]
     pub best_effort: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub add: Add,
 }
 
 /// Whether the list was asked for, which needs no image.

@@ -11,7 +11,8 @@ const ACCOUNTS: &str = "user-account";
 
 impl Edit {
     /// A run of `sysprep`: validates what was typed.
-    pub fn sysprep(typed: cli::Sysprep) -> Result<Self, Failure> {
+    pub fn sysprep(mut typed: cli::Sysprep) -> Result<Self, Failure> {
+        typed.target.file.image = typed.target.file.image.or(typed.add.add.take());
         let Chosen { operations, refused } = choose(&typed)?;
         let accounts = accounts(&typed, &operations)?;
         let optional: BTreeSet<Operation> =

@@ -4,6 +4,7 @@ mod accounts;
 mod backing;
 mod boot;
 mod borrowed;
+mod commands_file;
 mod compat;
 mod config_drive_create;
 mod config_drive_limits;

@@ -1,0 +1,120 @@
+//! Options of virt-customize that are refused, and what is told of those that there is nothing to do for.
+
+use crate::cli;
+use crate::failure::Failure;
+
+/// What is told of options that are taken; a failure for one that is not.
+pub(super) fn notes(typed: &cli::VirtCustomize) -> Result<Vec<String>, Failure> {
+    if let Some((option, reason, way)) = refused(typed) {
+        return Err(Failure::usage(format!("{option}: {reason}")).with_hint(way));
+    }
+    let relabel = "--selinux-relabel: only what is put in gets its label; --touch /.autorelabel has the guest relabel all of its files when it is booted";
+    Ok(typed.selinux_relabel.then(|| relabel.to_owned()).into_iter().collect())
+}
+
+/// The first option that cannot be done: its name, the reason, and the way out. What was typed after it is not told: a command
+/// may hold a secret.
+fn refused(typed: &cli::VirtCustomize) -> Option<(&'static str, &'static str, &'static str)> {
+    const RUNS: &str = "no program of the guest is run";
+    const SCRIPT: &str = "--firstboot SCRIPT has the guest run it when it is first booted";
+    const COMMAND: &str = "--firstboot-command COMMAND has the guest run it when it is first booted";
+    const INSTALL: &str =
+        "--firstboot-command 'apt-get install -y PACKAGE', or as the guest installs packages, when it is first booted";
+    const WINDOWS: &str = "it is for Windows guests, and only Linux guests are known";
+    const FILE: &str = "name the image's file, which virsh domblklist DOMAIN shows";
+    let libvirt = "libvirt is not asked";
+    let options = [
+        (!typed.run.is_empty(), "--run", RUNS, SCRIPT),
+        (!typed.run_command.is_empty(), "--run-command", RUNS, COMMAND),
+        (!typed.install.is_empty(), "--install", RUNS, INSTALL),
+        (
+            !typed.uninstall.is_empty(),
+            "--uninstall",
+            RUNS,
+            "--firstboot-command 'apt-get remove -y PACKAGE', or as the guest removes packages, when it is first booted",
+        ),
+        (
+            typed.update,
+            "--update",
+            RUNS,
+            "--firstboot-command 'apt-get update && apt-get upgrade -y', or as the guest does it, when it is first booted",
+        ),
+        (
+            !typed.firstboot_install.is_empty(),
+            "--firstboot-install",
+            "which program installs packages is not looked up in the guest",
+            INSTALL,
+        ),
+        (typed.inject_qemu_ga.is_some(), "--inject-qemu-ga", WINDOWS, "virt-customize does that"),
+        (typed.inject_virtio_win.is_some(), "--inject-virtio-win", WINDOWS, "virt-customize does that"),
+        (typed.inject_blnsvr.is_some(), "--inject-blnsvr", WINDOWS, "virt-customize does that"),
+        (
+            !typed.scrub.is_empty(),
+            "--scrub",
+            "it cannot be promised that no copy stays in the file, in snapshots, or on the host's disk",
+            "--delete PATH removes the file without that promise",
+        ),
+        (typed.domain.is_some(), "-d, --domain", libvirt, FILE),
+        (typed.connect.is_some(), "-c, --connect", libvirt, FILE),
+        (
+            typed.attach_format.is_some(),
+            "--attach-format",
+            "no disk is attached beside the image",
+            "--copy-in or --upload put in what is on the host",
+        ),
+        (
+            typed.attach_method.is_some(),
+            "--attach-method",
+            "no appliance is booted",
+            "--attach and --access choose how the filesystem is reached",
+        ),
+    ];
+    options.into_iter().find(|(given, ..)| *given).map(|(_, option, reason, way)| (option, reason, way))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn told(words: &[&str]) -> Result<Vec<String>, Failure> {
+        match cli::Cli::try_parse_from([&["imgraft", "inject", "x"], words].concat()) {
+            Ok(cli::Cli { command: cli::Command::Inject(typed), .. }) => notes(&typed.virt_customize),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_there_is_nothing_to_do_for_is_taken() {
+        let words = ["--no-network", "--memsize", "512", "-m", "1024", "--smp", "2", "--no-logfile"];
+        assert!(told(&words[..3]).unwrap().is_empty() && told(&words[3..]).unwrap().is_empty());
+        assert!(told(&["--no-selinux-relabel"]).unwrap().is_empty());
+        assert!(told(&["--selinux-relabel"]).unwrap().join("").contains(".autorelabel"));
+    }
+
+    #[test]
+    fn what_cannot_be_done_names_the_way_out_and_not_the_command() {
+        for (words, way) in [
+            (&["--run", "secret"][..], "--firstboot SCRIPT"),
+            (&["--run-command", "secret"], "--firstboot-command"),
+            (&["--install", "secret"], "--firstboot-command"),
+            (&["--uninstall", "secret"], "--firstboot-command"),
+            (&["--update"], "--firstboot-command"),
+            (&["--firstboot-install", "secret"], "--firstboot-command"),
+            (&["--inject-qemu-ga", "secret"], "virt-customize"),
+            (&["--inject-virtio-win", "secret"], "virt-customize"),
+            (&["--inject-blnsvr", "secret"], "virt-customize"),
+            (&["--scrub", "/secret"], "--delete"),
+            (&["--domain", "secret"], "domblklist"),
+            (&["-d", "secret"], "domblklist"),
+            (&["-c", "secret"], "domblklist"),
+            (&["--connect", "secret"], "domblklist"),
+            (&["--attach-format", "raw"], "--upload"),
+            (&["--attach-method", "libvirt"], "--attach"),
+        ] {
+            let failure = told(words).unwrap_err();
+            assert!(failure.message.contains(words[0]) && !failure.message.contains("secret"), "{}", failure.message);
+            assert!(failure.hints.join("").contains(way), "{:?}", failure.hints);
+        }
+    }
+}
