@@ -362,6 +362,7 @@ pub struct Undo {
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Ordered {
     Upload,
+    CopyIn,
     Write,
     AppendLine,
     Edit,
@@ -402,6 +403,7 @@ pub fn parse(words: Vec<OsString>) -> (Cli, Vec<Ordered>) {
 pub fn order(matches: &ArgMatches) -> Vec<Ordered> {
     let options = [
         ("upload", Ordered::Upload),
+        ("copy_in", Ordered::CopyIn),
         ("write", Ordered::Write),
         ("append_line", Ordered::AppendLine),
         ("edit", Ordered::Edit),

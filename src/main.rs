@@ -4,10 +4,13 @@ use imgraft::failure::{Exit, Failure};
 use imgraft::{cli, commands, plan};
 use imgraft_vfs::kernel::host::serve_if_worker;
 use imgraft_vfs::kernel::uml::serve_if_first_process;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+
+/// As many files as this run wants to have open, where the host allows it.
+const OPEN_FILES: u64 = 1 << 16;
 
 fn main() -> ExitCode {
     serve_if_first_process();
@@ -41,6 +44,10 @@ fn shield() {
     signals.add(Signal::SIGXFSZ);
     let _ = signals.thread_block();
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+    // A tree that is copied into a guest has its larger files open.
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard.min(OPEN_FILES).max(soft), hard);
+    }
 }
 
 fn log_to_stderr(verbose: u8) {

@@ -3,6 +3,7 @@
 mod accounts;
 mod commands_file;
 mod config_drive;
+mod copy_in;
 mod existing_drive;
 mod files;
 mod firstboot;

@@ -16,6 +16,14 @@ pub struct Files {
     #[arg(long, value_name = "FILE:DEST")]
     pub upload: Vec<String>,
 
+    /// Copy a file or a whole directory of the host below a directory of the guest, which has to be there (item "files"; repeatable)
+    ///
+    /// As tar copies: owners (by number) and permission bits are the host's, of directories that are there too; symbolic
+    /// links are copied as links and not followed; files that are there are replaced. Regular files keep their times, to the second. Hard links
+    /// become files of their own; devices, pipes and sockets are refused. One option copies at most 100,000 files.
+    #[arg(long, value_name = "LOCALPATH:REMOTEDIR")]
+    pub copy_in: Vec<String>,
+
     /// Write a text into a file of the guest (item "files"; repeatable)
     #[arg(long, value_name = "DEST:CONTENT")]
     pub write: Vec<String>,

@@ -201,6 +201,11 @@ pub enum InjectError {
         /// Which file.
         path: GuestPath,
     },
+    /// Something other than a directory is where one has to be.
+    NoDirectory {
+        /// Where.
+        path: GuestPath,
+    },
     /// A directory is where a link is to be.
     DirectoryInTheWay {
         /// Which.
@@ -302,6 +307,7 @@ impl InjectError {
             Self::IsDirectory { .. } => Some("name the file in it".to_owned()),
             Self::DirectoryInTheWay { path } => Some(format!("--delete {path} before it, or name the link in it")),
             Self::TooManyFiles { .. } => Some("name a part of them at a time".to_owned()),
+            Self::NoDirectory { .. } => Some("name a directory".to_owned()),
             Self::BadPassword { .. } | Self::BadNetwork { .. } | Self::Missing { .. } => None,
         }
     }
@@ -382,6 +388,7 @@ impl fmt::Display for InjectError {
                 write!(f, "{path} tells the guest's cloud-init what to do with the network, and that holds")
             }
             Self::Missing { path } => write!(f, "{path}: no such file in the guest"),
+            Self::NoDirectory { path } => write!(f, "{path}: no directory in the guest"),
             Self::IsDirectory { path } => write!(f, "{path}: a directory in the guest"),
             Self::DirectoryInTheWay { path } => write!(f, "{path}: a directory is where the link is to be"),
             Self::TooManyFiles { path } => write!(f, "{path}: so far were a million files, or 128 MiB of their paths, which is all that is walked for one option"),

@@ -1,12 +1,14 @@
 //! Files, and the attributes of files.
 
 pub(super) mod below;
+mod copy_in;
 mod lines;
 mod substitution;
 #[cfg(test)]
 mod tests;
 
 pub use below::PathPattern;
+pub use copy_in::{HostEntry, HostKind, HostTree};
 pub use substitution::Substitution;
 
 use super::{Compat, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, label};
@@ -36,6 +38,13 @@ pub enum FileOperation {
         content: Content,
         /// The permission bits of a new file.
         mode: u16,
+    },
+    /// Put a tree of the host below a directory.
+    CopyIn {
+        /// What.
+        tree: HostTree,
+        /// Where; it has to be there.
+        directory: GuestPath,
     },
     /// Add a line to the end of a file, which is made where it is missing.
     AppendLine {
@@ -142,6 +151,7 @@ impl FileOperation {
                 Compat::Imgraft => put(destination, content, *mode, stage),
                 Compat::Nova => put_as_nova(destination, content, stage),
             },
+            Self::CopyIn { tree, directory } => tree.stage(directory, stage),
             Self::AppendLine { path, line } => lines::append(path, line, stage),
             Self::Edit { path, substitution } => {
                 if !lines::edit(path, substitution, stage)? {

@@ -15,6 +15,7 @@ const COMMANDS: &[&str] = &[
     "append-line",
     "chmod",
     "chown",
+    "copy-in",
     "delete",
     "edit",
     "firstboot",

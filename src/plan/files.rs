@@ -1,5 +1,6 @@
 //! What is to be done to files of the guest.
 
+use super::copy_in::copy_in;
 use crate::cli::{self, Ordered};
 use crate::failure::Failure;
 use crate::inject::{FileOperation, PathPattern, Substitution};
@@ -19,12 +20,14 @@ pub(super) fn operations(
     now: Timestamp,
 ) -> Result<Vec<FileOperation>, Failure> {
     let result = typed.writing.output.as_deref().or(typed.writing.overlay.as_deref());
+    let written: Vec<&Path> = typed.target.file.image.as_deref().into_iter().chain(result).collect();
     let files = &typed.files;
     let mut taken = BTreeMap::new();
     let mut operations = Vec::new();
     for option in order.iter().copied() {
         let (texts, read): (&[String], Reader<'_>) = match option {
             Ordered::Upload => (&files.upload, &|typed| one(upload(typed, result))),
+            Ordered::CopyIn => (&files.copy_in, &|typed| one(copy_in(typed, &written))),
             Ordered::Write => (&files.write, &|typed| one(write(typed))),
             Ordered::AppendLine => (&files.append_line, &|typed| one(append_line(typed))),
             Ordered::Edit => (&files.edit, &|typed| one(edit(typed))),

@@ -10,6 +10,7 @@ mod config_drive_create;
 mod config_drive_limits;
 mod config_drive_look;
 mod config_drive_readers;
+mod copy_in;
 mod destination;
 mod device;
 mod fat;
