@@ -295,6 +295,7 @@ pub enum ItemName {
     Metadata,
     Password,
     Files,
+    Units,
     Firstboot,
     Seed,
 }

@@ -278,6 +278,7 @@ fn item_of(name: cli::ItemName) -> Item {
         cli::ItemName::Metadata => Item::Metadata,
         cli::ItemName::Password => Item::Password,
         cli::ItemName::Files => Item::Files,
+        cli::ItemName::Units => Item::Units,
         cli::ItemName::Firstboot => Item::Firstboot,
         cli::ItemName::Seed => Item::Seed,
     }

@@ -19,4 +19,19 @@ pub struct Setting {
     /// systemd takes that boot for the first one, with its presets. ID, 32 hexadecimal digits, is for an image of one machine.
     #[arg(long, value_name = "empty|uninitialized|ID")]
     pub machine_id: Option<String>,
+
+    /// Have the guest's systemd start a unit, as its [Install] section says (item "units"; repeatable)
+    ///
+    /// The links are those that systemctl enable makes; so is what is taken for a service without a type. Units that --upload
+    /// and its like put into the guest are known.
+    #[arg(long, value_name = "UNIT")]
+    pub enable_unit: Vec<String>,
+
+    /// Remove all links by which the guest's systemd starts a unit, as systemctl disable does (item "units"; repeatable)
+    #[arg(long, value_name = "UNIT")]
+    pub disable_unit: Vec<String>,
+
+    /// Keep a unit from being started by whatever: a link to /dev/null (item "units"; repeatable)
+    #[arg(long, value_name = "UNIT")]
+    pub mask_unit: Vec<String>,
 }

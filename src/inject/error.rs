@@ -3,6 +3,7 @@
 use super::accounts::AccountError;
 use super::locale::LocaleError;
 use super::net::Spelling;
+use super::units::UnitError;
 use crate::config_drive::DocumentError;
 use crate::crypt::CryptError;
 use crate::guest::{Guest, NoListener};
@@ -143,6 +144,8 @@ pub enum InjectError {
     },
     /// A locale or a keymap that cannot be set.
     Locale(LocaleError),
+    /// A unit of systemd's to which something cannot be done.
+    Unit(UnitError),
     /// Something that only systemd knows, and the guest is started by another init.
     OnlySystemd {
         /// What, as it was typed.
@@ -287,6 +290,7 @@ impl InjectError {
                 Some("it has no time zones at all: its package tzdata is not installed".to_owned())
             }
             Self::Locale(error) => error.hint(),
+            Self::Unit(error) => error.hint(),
             Self::OnlySystemd { .. } => Some("leave it out".to_owned()),
             Self::NoStarter => Some("--upload puts the script into the guest; what starts it there is up to the guest".to_owned()),
             Self::TooManyScripts { .. } => Some("boot the guest once, or remove what is there".to_owned()),
@@ -363,6 +367,7 @@ impl fmt::Display for InjectError {
             }
             Self::NoSuchZone { zone, .. } => write!(f, "the guest has no time zone {zone}"),
             Self::Locale(error) => error.fmt(f),
+            Self::Unit(error) => error.fmt(f),
             Self::OnlySystemd { what } => write!(f, "{what} is for systemd, and another init starts the guest"),
             Self::NoStarter => {
                 f.write_str("the guest has neither systemd nor OpenRC nor the directories of sysvinit, to start scripts at its boot")

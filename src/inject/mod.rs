@@ -23,6 +23,7 @@ pub mod staging;
 mod sysprep;
 mod table;
 mod timezone;
+mod units;
 
 #[cfg(test)]
 mod testing;
@@ -43,6 +44,7 @@ pub use passwords::{Passwords, Selector};
 pub use seed::{ExistingSeed, Seed};
 pub use sysprep::{ChosenAccounts, Operation, Sysprep, Usage};
 pub use timezone::{Timezone, Zone};
+pub use units::{UnitError, UnitName, Units};
 
 use crate::guest::Guest;
 use crate::secret::Secret;
@@ -66,6 +68,7 @@ pub enum Item {
     Metadata,
     Password,
     Files,
+    Units,
     Firstboot,
     Seed,
     /// One of sysprep's operations, which are items of their own.
@@ -74,7 +77,7 @@ pub enum Item {
 
 impl Item {
     /// All items that are put in, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Accounts,
         Self::Key,
         Self::Net,
@@ -85,6 +88,7 @@ impl Item {
         Self::Metadata,
         Self::Password,
         Self::Files,
+        Self::Units,
         Self::Firstboot,
         Self::Seed,
     ];
@@ -102,6 +106,7 @@ impl Item {
             Self::Metadata => "metadata",
             Self::Password => "password",
             Self::Files => "files",
+            Self::Units => "units",
             Self::Firstboot => "firstboot",
             Self::Seed => "seed",
             Self::Operation(operation) => operation.name(),

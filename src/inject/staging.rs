@@ -100,7 +100,7 @@ fn needs_root(item: Item, fs: &dyn GuestFs) -> Result<(), InjectError> {
     let needs = match item {
         Item::Accounts | Item::Key | Item::Net | Item::Hostname | Item::Timezone => true,
         Item::Password | Item::Firstboot => true,
-        Item::Locale | Item::MachineId | Item::Operation(_) => true,
+        Item::Locale | Item::MachineId | Item::Units | Item::Operation(_) => true,
         Item::Metadata | Item::Files | Item::Seed => false,
     };
     match fs.ownership(&Resolved::root()) {

@@ -153,6 +153,7 @@ impl Wanted {
         if !scripts.is_empty() {
             injectors.push(Box::new(Firstboot { scripts }));
         }
+        injectors.sort_by_key(|injector| injector.item());
         injectors
     }
 }

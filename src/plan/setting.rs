@@ -1,15 +1,17 @@
-//! Settings of the guest: locale, keymap, machine ID.
+//! Settings of the guest: locale, keymap, machine ID, units.
 
 use super::items::shorten;
 use crate::cli;
 use crate::failure::Failure;
-use crate::inject::{Injector, Locale, MachineId, SettingName};
+use crate::inject::{Injector, Locale, MachineId, SettingName, UnitName, Units};
+use std::collections::BTreeSet;
 
 /// The settings that were typed.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
     locale: Option<Locale>,
     machine_id: Option<MachineId>,
+    units: Option<Units>,
 }
 
 impl Settings {
@@ -33,14 +35,15 @@ impl Settings {
         };
         let machine_id = typed.machine_id.as_ref().map(parse).transpose()?;
         let locale = (language.is_some() || keymap.is_some()).then_some(Locale { language, keymap });
-        Ok(Self { locale, machine_id })
+        Ok(Self { locale, machine_id, units: units(typed)? })
     }
 
     /// An injector for each.
     pub(super) fn injectors(self) -> impl Iterator<Item = Box<dyn Injector>> {
         let locale = self.locale.map(|locale| Box::new(locale) as Box<dyn Injector>);
         let machine_id = self.machine_id.map(|id| Box::new(id) as Box<dyn Injector>);
-        locale.into_iter().chain(machine_id)
+        let units = self.units.map(|units| Box::new(units) as Box<dyn Injector>);
+        locale.into_iter().chain(machine_id).chain(units)
     }
 
     /// Fails where there are any: a seed has no place for them.
@@ -49,9 +52,31 @@ impl Settings {
             Self { locale: Some(Locale { language: Some(_), .. }), .. } => "--locale",
             Self { locale: Some(_), .. } => "--keymap",
             Self { machine_id: Some(_), .. } => "--machine-id",
+            Self { units: Some(_), .. } => "--enable-unit, --disable-unit, --mask-unit",
             _ => return Ok(()),
         };
         Err(Failure::usage(format!("{option}: a seed has no place for it"))
             .with_hint("leave --seed out, and it goes into the guest's own files, or leave it out"))
     }
+}
+
+/// What is done to units, each of which is named once.
+fn units(typed: &cli::Setting) -> Result<Option<Units>, Failure> {
+    let mut seen = BTreeSet::new();
+    let mut names = |option: &str, typed: &[String]| -> Result<Vec<UnitName>, Failure> {
+        let name = |typed: &String| {
+            let usage = |reason: &str| Failure::usage(format!("{option} {}: {reason}", shorten(typed)));
+            let name = UnitName::of_typed(typed).ok_or_else(|| usage("no name of a unit"))?;
+            match seen.insert(name.clone()) {
+                true => Ok(name),
+                false => Err(usage("something was said of this unit already").with_hint("name each unit once")),
+            }
+        };
+        typed.iter().map(name).collect()
+    };
+    let enable = names("--enable-unit", &typed.enable_unit)?;
+    let disable = names("--disable-unit", &typed.disable_unit)?;
+    let mask = names("--mask-unit", &typed.mask_unit)?;
+    let is_empty = enable.is_empty() && disable.is_empty() && mask.is_empty();
+    Ok((!is_empty).then_some(Units { enable, disable, mask }))
 }

@@ -40,3 +40,4 @@ mod sysprep;
 mod tree;
 mod uml;
 mod undo;
+mod units;

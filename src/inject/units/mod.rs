@@ -1,0 +1,240 @@
+//! systemd's units enabled, disabled and masked, by the symbolic links that systemctl(1) makes of their `[Install]` sections.
+
+mod error;
+mod install;
+mod name;
+#[cfg(test)]
+mod tests;
+
+pub use error::UnitError;
+pub use name::UnitName;
+
+use super::files::below::{Walk, below, there};
+use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_DIR, ROOT_FILE, label};
+use crate::guest::{Guest, Init};
+use imgraft_vfs::fs::FileType;
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
+use install::Install;
+use std::collections::{BTreeSet, VecDeque};
+
+/// Where an administrator's units and links are.
+const CONFIG: &str = "/etc/systemd/system";
+/// Where units are, the ones that win first (systemd.unit(5)).
+const UNITS: [&str; 4] = [CONFIG, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+/// How many units one `Also=` leads to.
+const ALSO_MAX: usize = 64;
+
+/// What is done to units; no unit is named twice.
+#[derive(Clone, Debug, Default)]
+pub struct Units {
+    /// Those that are enabled.
+    pub enable: Vec<UnitName>,
+    /// Those that are disabled.
+    pub disable: Vec<UnitName>,
+    /// Those that are masked.
+    pub mask: Vec<UnitName>,
+}
+
+impl Injector for Units {
+    fn item(&self) -> Item {
+        Item::Units
+    }
+
+    fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
+        if guest.init == Init::Other {
+            return Err(InjectError::OnlySystemd { what: "a unit" });
+        }
+        let before = stage.savepoint();
+        let mut outcome = Outcome::default();
+        for unit in &self.disable {
+            disable(unit, stage)?;
+        }
+        for unit in &self.mask {
+            mask(unit, stage, &mut outcome)?;
+        }
+        for unit in &self.enable {
+            enable(unit, stage, &mut outcome)?;
+        }
+        if !self.disable.is_empty() && is_first_boot(stage)? {
+            let note = "the next boot is the guest's first, at which systemd's presets enable what they name: --mask-unit keeps a unit from that";
+            outcome.notes.push(note.to_owned());
+        }
+        label::label_new(guest, stage, &before, &mut outcome)?;
+        Ok(outcome)
+    }
+}
+
+/// A unit as it is found.
+#[derive(Debug)]
+enum Found {
+    /// Its file, which for an instance may be that of its template.
+    File(GuestPath),
+    /// Nothing is to start it.
+    Masked(GuestPath),
+    /// A link to a unit of another name.
+    Alias(String),
+    Missing,
+}
+
+fn find(unit: &UnitName, stage: &Stage<'_>) -> Result<Found, InjectError> {
+    for name in std::iter::once(unit.clone()).chain(unit.template()) {
+        for directory in UNITS {
+            let path = GuestPath::parse(directory)?.join(name.as_str())?;
+            let size = match there(stage.symlink_metadata(&path))? {
+                None | Some(FileType::Directory) => continue,
+                Some(FileType::Symlink) => {
+                    let target = stage.symlink_target(&path)?.unwrap_or_default();
+                    let last = target.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+                    if target == b"/dev/null" {
+                        return Ok(Found::Masked(path));
+                    }
+                    if last != name.as_str().as_bytes() {
+                        return Ok(Found::Alias(String::from_utf8_lossy(last).into_owned()));
+                    }
+                    stage.metadata(&path)?.map(|metadata| metadata.size)
+                }
+                Some(_) => stage.metadata(&path)?.map(|metadata| metadata.size),
+            };
+            return Ok(match size {
+                Some(0) => Found::Masked(path),
+                Some(_) => Found::File(path),
+                None => Found::Missing,
+            });
+        }
+    }
+    Ok(Found::Missing)
+}
+
+/// Makes the links of a unit's `[Install]` section, and of those that this names.
+fn enable(unit: &UnitName, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+    let mut seen = BTreeSet::from([unit.clone()]);
+    let mut queue = VecDeque::from([unit.clone()]);
+    while let Some(next) = queue.pop_front() {
+        let is_asked_for = next == *unit;
+        let found = match find(&next, stage)? {
+            Found::File(path) => path,
+            // What another names only is passed over, and that is said.
+            _ if !is_asked_for => {
+                outcome.notes.push(format!("{unit} names {next}, which the guest does not have, or has masked"));
+                continue;
+            }
+            Found::Masked(path) => return Err(UnitError::Masked { unit: next.to_string(), path }.into()),
+            Found::Alias(real) => return Err(UnitError::Alias { unit: next.to_string(), real }.into()),
+            Found::Missing => return Err(missing(&next, stage)?.into()),
+        };
+        let install = Install::read(&next, &found, &UNITS, stage)?;
+        let instance = next.with_default(install.default_instance.as_deref());
+        if install.is_empty() && is_asked_for {
+            return Err(UnitError::NothingToInstall { unit: next.to_string(), path: found }.into());
+        }
+        let Some(instance) = instance else { return Err(UnitError::NoInstance { unit: next.to_string() }.into()) };
+        for alias in install.names(&install.alias, &instance)? {
+            // That of a template is one, and that of an instance of its name.
+            let alias = alias.instance_like(&next);
+            if !instance.can_be_called(&alias) {
+                return Err(UnitError::BadAlias { unit: next.to_string(), alias: alias.to_string() }.into());
+            }
+            if alias != instance {
+                link(&GuestPath::parse(CONFIG)?.join(alias.as_str())?, &found, stage)?;
+            }
+        }
+        for (by, suffix) in
+            [(&install.wanted_by, "wants"), (&install.required_by, "requires"), (&install.upheld_by, "upholds")]
+        {
+            for target in install.names(by, &instance)? {
+                let directory = GuestPath::parse(CONFIG)?.join(format!("{target}.{suffix}"))?;
+                stage.create_dirs(&directory, ROOT_DIR)?;
+                link(&directory.join(instance.as_str())?, &found, stage)?;
+            }
+        }
+        for also in install.names(&install.also, &instance)? {
+            if seen.len() < ALSO_MAX && seen.insert(also.clone()) {
+                queue.push_back(also);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn link(at: &GuestPath, target: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    if let Some(kind) = there(stage.symlink_metadata(at))? {
+        // By another name of the same directory, /lib, it is the same file.
+        let same = kind == FileType::Symlink && stage.resolve(at).ok() == Some(stage.resolve(target)?);
+        return if same { Ok(()) } else { Err(UnitError::InTheWay { path: at.clone() }.into()) };
+    }
+    Ok(stage.symlink(at, target.as_bytes(), ROOT_FILE)?)
+}
+
+/// Removes all links of an administrator's to a unit, whoever made them, and those of the units that its `Also=` names.
+fn disable(unit: &UnitName, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    let mut gone = BTreeSet::from([unit.to_string()]);
+    match find(unit, stage)? {
+        Found::File(path) => {
+            let install = Install::read(unit, &path, &UNITS, stage)?;
+            let instance = unit.with_default(install.default_instance.as_deref()).unwrap_or_else(|| unit.clone());
+            gone.extend(install.names(&install.also, &instance)?.iter().map(UnitName::to_string));
+            gone.insert(instance.to_string());
+        }
+        Found::Masked(_) => return Ok(()),
+        Found::Alias(real) => return Err(UnitError::Alias { unit: unit.to_string(), real }.into()),
+        Found::Missing => return Err(missing(unit, stage)?.into()),
+    }
+    let mut links = Vec::new();
+    for (path, kind) in below(&GuestPath::parse(CONFIG)?, stage, &mut Walk::default())? {
+        if kind == FileType::Symlink {
+            links.push((path.clone(), stage.symlink_target(&path)?.unwrap_or_default()));
+        }
+    }
+    let is_gone = |name: &[u8]| {
+        let name = String::from_utf8_lossy(name);
+        let template = UnitName::parse(&name).and_then(|name| name.template());
+        gone.contains(&*name) || template.is_some_and(|template| gone.contains(template.as_str()))
+    };
+    let last = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+    for (path, target) in links {
+        if target == b"/dev/null" || !(is_gone(&last(&target)) || is_gone(&last(path.as_bytes()))) {
+            continue;
+        }
+        stage.remove(&path)?;
+        let directory = path.parent().filter(|directory| directory.as_bytes() != CONFIG.as_bytes());
+        if let Some(directory) = directory
+            && stage.read_dir(&directory)?.is_some_and(|entries| entries.is_empty())
+        {
+            stage.remove(&directory)?;
+        }
+    }
+    Ok(())
+}
+
+/// Keeps a unit from being started by whatever.
+fn mask(unit: &UnitName, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+    let path = GuestPath::parse(CONFIG)?.join(unit.as_str())?;
+    match there(stage.symlink_metadata(&path))? {
+        None => {
+            if matches!(find(unit, stage)?, Found::Missing) {
+                outcome.notes.push(format!("the guest has no unit {unit}: it is masked for when there is one"));
+            }
+            stage.create_dirs(&GuestPath::parse(CONFIG)?, ROOT_DIR)?;
+            Ok(stage.symlink(&path, b"/dev/null", ROOT_FILE)?)
+        }
+        Some(FileType::Symlink) if stage.symlink_target(&path)?.as_deref() == Some(b"/dev/null") => Ok(()),
+        Some(_) => Err(UnitError::InTheWay { path }.into()),
+    }
+}
+
+fn missing(unit: &UnitName, stage: &Stage<'_>) -> Result<UnitError, InjectError> {
+    let script = unit.as_str().strip_suffix(".service").unwrap_or_default();
+    let script = GuestPath::parse("/etc/init.d")?.join(script);
+    let is_script = match script {
+        Ok(script) => there(stage.metadata(&script))? == Some(FileType::Regular),
+        Err(_) => false,
+    };
+    Ok(UnitError::NoSuchUnit { unit: unit.to_string(), is_script })
+}
+
+/// Whether systemd takes the next boot for the first one: machine-id(5).
+fn is_first_boot(stage: &Stage<'_>) -> Result<bool, InjectError> {
+    let text = stage.read(&GuestPath::parse("/etc/machine-id")?, READ_LIMIT)?;
+    Ok(text.is_none_or(|text| text.trim_ascii() == b"uninitialized"))
+}

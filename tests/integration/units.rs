@@ -1,0 +1,122 @@
+//! Units enabled, disabled and masked, beside systemctl, which does the same to a twin.
+
+use crate::support::{Scratch, expect, oracle, text};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const UNITS: &[(&str, &str)] = &[
+    ("a.service", "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\nAlias=b.service c.service\n"),
+    (
+        "d.service",
+        "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=x.target y.target\nRequiredBy=z.target\nAlso=d.socket a.service\n",
+    ),
+    ("d.socket", "[Socket]\nListenStream=/run/d\n[Install]\nWantedBy=sockets.target\n"),
+    (
+        "t@.service",
+        "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\nDefaultInstance=one\nAlias=alias@.service\n",
+    ),
+    ("u@.service", "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=u@.target %p-%i.target\n"),
+    ("e.timer", "[Timer]\nOnBootSec=1\n[Install]\nWantedBy=timers.target\n"),
+    ("m.service", "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"),
+    (
+        "n.service",
+        "[Service]\nExecStart=/bin/true\n[Install]\n; no\nWantedBy=multi-user.target \\\n   n.target\n[Unit]\nWantedBy=not.target\n",
+    ),
+];
+
+/// A tree with these units, in the place where this machine's systemctl looks for them in any case.
+fn plant(root: &Path) {
+    let vendor = root.join("usr/lib/systemd/system");
+    std::fs::create_dir_all(&vendor).expect("it is made");
+    std::fs::create_dir_all(root.join("etc/systemd/system/n.service.d")).expect("it is made");
+    std::fs::create_dir_all(root.join("usr/sbin")).expect("it is made");
+    std::os::unix::fs::symlink("usr/lib", root.join("lib")).expect("it is made");
+    std::os::unix::fs::symlink("usr/sbin", root.join("sbin")).expect("it is made");
+    std::os::unix::fs::symlink("../lib/systemd/systemd", root.join("usr/sbin/init")).expect("it is made");
+    for (path, content) in [
+        ("usr/lib/systemd/systemd", "x"),
+        ("etc/os-release", "ID=fedora\n"),
+        ("etc/machine-id", ""),
+        ("etc/systemd/system/n.service.d/more.conf", "[Install]\nWantedBy=more.target\n"),
+    ] {
+        std::fs::write(root.join(path), content).expect("it is written");
+    }
+    for (name, content) in UNITS {
+        std::fs::write(vendor.join(name), content).expect("it is written");
+    }
+}
+
+/// The links below /etc/systemd/system, and the units that they lead to.
+fn links(root: &Path) -> BTreeMap<String, String> {
+    let find = "cd $1/etc/systemd/system && find . -printf '%P %y %l\\n' | LC_ALL=C sort";
+    let said = oracle::succeed("sh", &["-c", find, "sh", text(root)]);
+    let entry = |line: &str| {
+        let (path, rest) = line.split_once(' ').expect("a type");
+        // Debian's systemd says /lib where others say /usr/lib.
+        (path.to_owned(), rest.replace(" /usr/lib/", " /lib/"))
+    };
+    said.lines().map(entry).collect()
+}
+
+#[test]
+fn as_systemctl_does() {
+    if !["mke2fs", "debugfs", "e2fsck", "systemctl"].iter().all(|tool| oracle::have(tool)) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let twin = scratch.path().join("twin");
+    plant(&twin);
+    let disk = scratch.path().join("disk.raw");
+    std::fs::File::create(&disk).and_then(|file| file.set_len(16 << 20)).expect("there is room");
+    oracle::succeed("mke2fs", &["-q", "-F", "-t", "ext4", "-d", text(&twin), text(&disk)]);
+    // Each step goes on from the one before.
+    for (verb, units) in [
+        ("enable", &["a.service"][..]),
+        ("enable", &["d.service", "t@.service", "t@two.service", "e.timer"]),
+        ("enable", &["u@x.service", "n.service"]),
+        ("mask", &["m.service", "later.service"]),
+        ("disable", &["a.service", "t@.service"]),
+        ("enable", &["a.service"]),
+        ("disable", &["d.service", "n.service", "e.timer", "u@.service"]),
+    ] {
+        oracle::succeed("systemctl", &[&["--root", text(&twin), verb], units].concat());
+        let option = format!("--{verb}-unit");
+        let mut words = vec!["inject", text(&disk)];
+        units.iter().for_each(|unit| words.extend([option.as_str(), unit]));
+        expect(0, &words);
+        assert!(expect(0, &words).contains("unchanged: everything is in place already"), "{words:?}");
+        oracle::e2fsck(&disk, 0);
+        let out = scratch.path().join("out");
+        let _ = std::fs::remove_dir_all(&out);
+        std::fs::create_dir(&out).expect("it is made");
+        oracle::debugfs(&disk, 0, &format!("rdump / {}", text(&out)));
+        assert_eq!(links(&out), links(&twin), "{verb} {units:?}");
+        if verb == "enable" {
+            let state = oracle::succeed("systemctl", &[&["--root", text(&out), "is-enabled"], units].concat());
+            assert!(state.lines().all(|line| line == "enabled"), "{units:?}: {state}");
+        }
+    }
+}
+
+#[test]
+fn a_unit_that_comes_with_the_run() {
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&crate::support::image::phony(), "disk.qcow2");
+    let unit =
+        "/etc/systemd/system/own.service:[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n";
+    let words = ["inject", text(&disk), "--write", unit, "--enable-unit", "own"];
+    let told = expect(0, &words);
+    assert!(told.contains("create   /etc/systemd/system/multi-user.target.wants/own.service"), "{told}");
+    crate::refusals::refused(
+        &disk,
+        2,
+        &["inject", text(&disk), "--enable-unit", "own", "--mask-unit", "own.service"],
+        &["--mask-unit own.service", "already"],
+    );
+    crate::refusals::refused(
+        &disk,
+        3,
+        &["inject", text(&disk), "--enable-unit", "none"],
+        &["item units", "no unit none.service"],
+    );
+}
