@@ -74,7 +74,7 @@ fn as_systemctl_does() {
         ("enable", &["a.service"][..]),
         ("enable", &["d.service", "t@.service", "t@two.service", "e.timer"]),
         ("enable", &["u@x.service", "n.service"]),
-        ("mask", &["m.service", "later.service"]),
+        ("mask", &["m.service", "later.service", "t@four.service"]),
         ("disable", &["a.service", "t@.service"]),
         ("enable", &["a.service"]),
         ("disable", &["d.service", "n.service", "e.timer", "u@.service"]),

@@ -186,14 +186,17 @@ fn disable(unit: &UnitName, stage: &mut Stage<'_>) -> Result<(), InjectError> {
             links.push((path.clone(), stage.symlink_target(&path)?.unwrap_or_default()));
         }
     }
-    let is_gone = |name: &[u8]| {
-        let name = String::from_utf8_lossy(name);
-        let template = UnitName::parse(&name).and_then(|name| name.template());
-        gone.contains(&*name) || template.is_some_and(|template| gone.contains(template.as_str()))
+    let is_named = |name: &[u8]| gone.contains(&*String::from_utf8_lossy(name));
+    let is_instance = |name: &[u8]| {
+        let template = UnitName::parse(&String::from_utf8_lossy(name)).and_then(|name| name.template());
+        template.is_some_and(|template| gone.contains(template.as_str()))
     };
     let last = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
     for (path, target) in links {
-        if target == b"/dev/null" || !(is_gone(&last(&target)) || is_gone(&last(path.as_bytes()))) {
+        let names = [last(path.as_bytes()), last(&target)];
+        // A mask of a unit's own stays; those of a template's instances go with it, as systemctl(1) has it.
+        let is_mask = target == b"/dev/null";
+        if !names.iter().any(|name| is_instance(name) || (!is_mask && is_named(name))) {
             continue;
         }
         stage.remove(&path)?;

@@ -84,7 +84,11 @@ fn links_of_install_sections() {
 
 #[test]
 fn all_links_go_and_a_mask_stays() {
-    let fs = after(&enabled(&["main", "a@"]), guest());
+    let wants = format!("{CONFIG}/multi-user.target.wants");
+    let by_hand = guest()
+        .symlink(format!("{wants}/a@three.service"), "../a@three.service")
+        .symlink(format!("{CONFIG}/a@four.service"), "/dev/null");
+    let fs = after(&enabled(&["main", "a@"]), by_hand);
     let off =
         Units { disable: names(&["main", "a@.service"]), mask: names(&["static", "later.timer"]), ..Units::default() };
     let fs = inject(&off, fs);
@@ -93,6 +97,14 @@ fn all_links_go_and_a_mask_stays() {
         assert!(target(&fs, "masked.service").is_some() && !exists(&fs, &format!("{CONFIG}/{gone}")), "{gone}");
     }
     assert_eq!(target(&fs, "static.service").as_deref(), Some("/dev/null"));
+    assert_eq!(target(&fs, "a@four.service"), None, "an instance's mask goes with its template");
+    // A unit that another names, and that is masked, stays masked.
+    let also = guest()
+        .file(format!("{VENDOR}/also.service"), "[Install]\nWantedBy=x.target\nAlso=masked.service\n")
+        .build()
+        .unwrap();
+    let fs = inject(&Units { disable: names(&["also"]), ..Units::default() }, also);
+    assert_eq!(target(&fs, "masked.service").as_deref(), Some("/dev/null"));
     assert!(notes(&off, &guest().build().unwrap()).contains("no unit later.timer"));
     let first = guest().file("/etc/other", "").build().unwrap();
     assert!(!notes(&Units { disable: names(&["ssh"]), ..Units::default() }, &first).contains("presets"));
