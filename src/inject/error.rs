@@ -209,7 +209,7 @@ pub enum InjectError {
         /// Where.
         path: GuestPath,
     },
-    /// A directory is where a link is to be.
+    /// A directory is where a file or a link is to be.
     DirectoryInTheWay {
         /// Which.
         path: GuestPath,
@@ -309,7 +309,7 @@ impl InjectError {
             Self::CloudInitInsists { path } => Some(format!("take network: out of {path} first")),
             Self::NotInNova { .. } => Some("leave --compat nova out".to_owned()),
             Self::IsDirectory { .. } => Some("name the file in it".to_owned()),
-            Self::DirectoryInTheWay { path } => Some(format!("--delete {path} before it, or name the link in it")),
+            Self::DirectoryInTheWay { path } => Some(format!("--delete {path} before it, or name what is to be in it")),
             Self::TooManyFiles { .. } => Some("name a part of them at a time".to_owned()),
             Self::NoDirectory { .. } => Some("name a directory".to_owned()),
             Self::BadPassword { .. } | Self::BadNetwork { .. } | Self::Missing { .. } => None,
@@ -395,7 +395,7 @@ impl fmt::Display for InjectError {
             Self::Missing { path } => write!(f, "{path}: no such file in the guest"),
             Self::NoDirectory { path } => write!(f, "{path}: no directory in the guest"),
             Self::IsDirectory { path } => write!(f, "{path}: a directory in the guest"),
-            Self::DirectoryInTheWay { path } => write!(f, "{path}: a directory is where the link is to be"),
+            Self::DirectoryInTheWay { path } => write!(f, "{path}: a directory is where a file or a link is to be"),
             Self::TooManyFiles { path } => write!(f, "{path}: so far were a million files, or 128 MiB of their paths, which is all that is walked for one option"),
             Self::NotInNova { what } => write!(f, "Nova cannot do this: {what}"),
         }

@@ -71,7 +71,9 @@ impl HostEntry {
                 let found = stage.symlink_metadata(path)?;
                 match found.map(|found| (found.file_type, found.links)) {
                     None => {}
-                    Some((FileType::Directory, _)) => return Err(InjectError::IsDirectory { path: path.clone() }),
+                    Some((FileType::Directory, _)) => {
+                        return Err(InjectError::DirectoryInTheWay { path: path.clone() });
+                    }
                     Some((FileType::Regular, 1)) => {
                         // Access lists and capabilities are those of the file that was there.
                         for xattr in stage.xattrs(path)?.into_iter().filter(|xattr| xattr.name != LABEL) {

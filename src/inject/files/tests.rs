@@ -153,7 +153,7 @@ fn directories_and_links_are_made() {
     let message = |operation| refusal(&files(vec![operation]), phony().build().unwrap());
     assert_eq!(
         message(link("x", "/etc")),
-        "/etc: a directory is where the link is to be (--delete /etc before it, or name the link in it)"
+        "/etc: a directory is where a file or a link is to be (--delete /etc before it, or name what is to be in it)"
     );
     assert!(message(link("x", "/no/where")).contains("/no: no such directory"));
     assert!(message(FileOperation::MakeDirectory { path: path("/etc/passwd/x") }).contains("not a directory"));
@@ -250,4 +250,50 @@ fn a_link_has_the_label_of_its_own_place() {
     let labels = imgraft_vfs::fs::GuestFs::xattrs(&fs, &at).unwrap();
     assert_eq!(labels.len(), 1);
     assert_eq!(labels[0].value, b"system_u:object_r:etc_t:s0\0");
+}
+
+fn copy_in(directory: &str, entries: &[(&str, HostKind)]) -> Files {
+    let entry = |(path, kind): &(&str, HostKind)| HostEntry {
+        path: path.as_bytes().to_vec(),
+        kind: kind.clone(),
+        attrs: Attrs { mode: 0o750, uid: 7, gid: 8 },
+        mtime: Timestamp { seconds: 9, nanoseconds: 0 },
+    };
+    let tree = HostTree { entries: entries.iter().map(entry).collect() };
+    files(vec![FileOperation::CopyIn { tree, directory: path(directory) }])
+}
+
+fn host_file(text: &str) -> HostKind {
+    HostKind::File(Content::bytes(text.as_bytes()))
+}
+
+#[test]
+fn a_tree_goes_through_the_guests_own_links_to_directories() {
+    let tree = phony().dir("/usr/lib").file("/usr/lib/libc", "c").symlink("/lib", "usr/lib").build().unwrap();
+    let files = copy_in(
+        "/",
+        &[
+            ("lib", HostKind::Directory),
+            ("lib/new", host_file("n")),
+            ("lib/way", HostKind::Symlink(b"/etc/shadow".to_vec())),
+        ],
+    );
+    let fs = inject(&files, tree);
+    assert_eq!((text(&fs, "/usr/lib/new").as_str(), text(&fs, "/lib/libc").as_str()), ("n", "c"));
+    assert_eq!(describe(&fs, "/usr/lib/new"), "0750 7:8");
+    assert_unchanged(&files, &fs);
+}
+
+#[test]
+fn a_tree_does_not_replace_directories_by_files() {
+    let tree = || phony().dir("/srv/d").file("/srv/f", "").build().unwrap();
+    let told = |name, kind| refusal(&copy_in("/srv", &[(name, kind)]), tree());
+    assert!(told("d", host_file("")).starts_with("/srv/d: a directory is where a file or a link is to be"));
+    assert!(
+        told("d", HostKind::Symlink(b"x".to_vec()))
+            .starts_with("/srv/d: a directory is where a file or a link is to be")
+    );
+    assert!(told("f", HostKind::Directory).contains("/srv/f"));
+    assert!(refusal(&copy_in("/srv/f", &[]), tree()).starts_with("/srv/f: no directory in the guest"));
+    assert_eq!(refusal(&copy_in("/none", &[]), tree()), "/none: no such file in the guest");
 }
