@@ -381,9 +381,13 @@ pub enum Ordered {
 
 /// The command line, in which `--add` may stand for the image.
 fn command() -> clap::Command {
-    let by_option =
-        |command: clap::Command| command.mut_arg("image", |image| image.required(false).required_unless_present("add"));
-    Cli::command().mut_subcommand("inject", by_option).mut_subcommand("sysprep", by_option)
+    let image = |instead: &'static [&'static str]| {
+        move |command: clap::Command| {
+            command.mut_arg("image", |image| image.required(false).required_unless_present_any(instead))
+        }
+    };
+    // With --domain there is no image, and a better error than clap's.
+    Cli::command().mut_subcommand("inject", image(&["add", "domain"])).mut_subcommand("sysprep", image(&["add"]))
 }
 
 /// Parses the words of a command line, of which the first is the program; exits as clap does on `--help` and on errors
@@ -452,6 +456,8 @@ mod tests {
             for words in [&["x"][..], &["-a", "x"], &["--add", "x"], &["--dry-run", "--add=x"]] {
                 assert_eq!(image(words), Some("x".into()), "{words:?}");
             }
+            let domain = command().try_get_matches_from(["imgraft", verb, "-d", "x"]);
+            assert_eq!(domain.is_ok(), verb == "inject");
             for words in [&[][..], &["x", "-a", "y"], &["-a", "x", "-a", "y"]] {
                 assert_eq!(image(words), None, "{words:?}");
             }

@@ -73,6 +73,15 @@ pub struct VirtCustomize {
     pub inject_blnsvr: Option<String>,
     #[arg(long, hide = true)]
     #[allow(missing_docs, reason = "the names say it")]
+    pub copy: Vec<String>,
+    #[arg(long = "move", hide = true)]
+    #[allow(missing_docs, reason = "the names say it")]
+    pub moved: Vec<String>,
+    #[arg(long, hide = true)]
+    #[allow(missing_docs, reason = "the names say it")]
+    pub tar_in: Vec<String>,
+    #[arg(long, hide = true)]
+    #[allow(missing_docs, reason = "the names say it")]
     pub scrub: Vec<String>,
     #[arg(short = 'd', long, hide = true)]
     #[allow(missing_docs, reason = "the names say it")]

@@ -22,6 +22,7 @@ fn refused(typed: &cli::VirtCustomize) -> Option<(&'static str, &'static str, &'
         "--firstboot-command 'apt-get install -y PACKAGE', or as the guest installs packages, when it is first booted";
     const WINDOWS: &str = "it is for Windows guests, and only Linux guests are known";
     const FILE: &str = "name the image's file, which virsh domblklist DOMAIN shows";
+    const AGAIN: &str = "imgraft cat IMAGE FILE >COPY, then --upload COPY:DEST; or cp -a by --firstboot-command";
     let libvirt = "libvirt is not asked";
     let options = [
         (!typed.run.is_empty(), "--run", RUNS, SCRIPT),
@@ -48,6 +49,19 @@ fn refused(typed: &cli::VirtCustomize) -> Option<(&'static str, &'static str, &'
         (typed.inject_qemu_ga.is_some(), "--inject-qemu-ga", WINDOWS, "virt-customize does that"),
         (typed.inject_virtio_win.is_some(), "--inject-virtio-win", WINDOWS, "virt-customize does that"),
         (typed.inject_blnsvr.is_some(), "--inject-blnsvr", WINDOWS, "virt-customize does that"),
+        (!typed.copy.is_empty(), "--copy", "files are not copied inside the guest", AGAIN),
+        (
+            !typed.moved.is_empty(),
+            "--move",
+            "files are not moved inside the guest",
+            "imgraft cat IMAGE FILE >COPY, then --upload COPY:DEST and --delete FILE; or mv by --firstboot-command",
+        ),
+        (
+            !typed.tar_in.is_empty(),
+            "--tar-in",
+            "archives are not unpacked",
+            "unpack it on the host, as root where its owners count, and --copy-in what was in it",
+        ),
         (
             !typed.scrub.is_empty(),
             "--scrub",
@@ -104,6 +118,9 @@ mod tests {
             (&["--inject-qemu-ga", "secret"], "virt-customize"),
             (&["--inject-virtio-win", "secret"], "virt-customize"),
             (&["--inject-blnsvr", "secret"], "virt-customize"),
+            (&["--copy", "/secret:/a"], "--upload"),
+            (&["--move", "/secret:/a"], "--delete"),
+            (&["--tar-in", "secret:/a"], "--copy-in"),
             (&["--scrub", "/secret"], "--delete"),
             (&["--domain", "secret"], "domblklist"),
             (&["-d", "secret"], "domblklist"),
