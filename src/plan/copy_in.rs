@@ -187,6 +187,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_a_link_has_replaced_is_not_read() {
+        let (_place, path) = place();
+        let file = format!("{path}/a");
+        let before = std::fs::symlink_metadata(&file).unwrap();
+        std::fs::rename(&file, format!("{path}/old")).unwrap();
+        symlink(format!("{path}/b/large"), &file).unwrap();
+        let mut copy = Copy { tree: HostTree::default(), files_left: 9, bytes_left: 9, written: Vec::new() };
+        assert!(copy.content(Path::new(&file), &before).unwrap_err().message.contains("replaced while"));
+    }
+
+    #[test]
     fn there_is_an_end_to_open_files() {
         let (_place, path) = place();
         let large = format!("{path}/b/large");
