@@ -212,3 +212,35 @@ fn a_killed_run_can_be_undone() {
         assert!(there > 0, "no kill came late enough to test anything: {done}");
     }
 }
+
+/// A run that fails for want of room leaves the time of the image's last write, by which an undo file goes.
+#[test]
+fn a_run_that_failed_since_does_not_count() {
+    for name in ["disk.raw", "disk.qcow2"] {
+        let scratch = Scratch::new();
+        let from = if name == "disk.raw" { raw_phony(&scratch) } else { image::phony() };
+        let disk = scratch.copy(&from, name);
+        let undo = scratch.path().join("undo");
+        expect(0, &["inject", text(&disk), "--write", "/etc/motd:one", "--keep-undo", text(&undo)]);
+        let large = scratch.file("large", vec![7; 3 << 20]);
+        let before = (content(&disk), std::fs::metadata(&disk).expect("it is there").modified().expect("a time"));
+        // The host lets no file grow past this: neither the journal of a raw image nor a qcow2 file has room for the upload.
+        let command = "ulimit -f $1; shift; exec \"$@\"";
+        let kib = if name == "disk.raw" {
+            "2000".to_owned()
+        } else {
+            (std::fs::metadata(&disk).expect("it is there").len() / 1024 + 500).to_string()
+        };
+        let upload = format!("{}:/root/large", text(&large));
+        let words =
+            ["-c", command, "bash", &kib, env!("CARGO_BIN_EXE_imgraft"), "inject", text(&disk), "--upload", &upload];
+        let output = std::process::Command::new("bash").args(words).output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{name}: {said}");
+        assert!(said.contains("the image is as it was"), "{name}: {said}");
+        let after = (content(&disk), std::fs::metadata(&disk).expect("it is there").modified().expect("a time"));
+        assert!(before == after, "{name}: {said}");
+        expect(0, &["undo", text(&disk), text(&undo)]);
+        assert_eq!(content(&disk), content(&from), "{name}");
+    }
+}

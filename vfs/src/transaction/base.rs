@@ -154,6 +154,17 @@ impl Base {
         self.host.set_modified(time).map_err(|e| self.failed("set the time of the image", e))
     }
 
+    /// Gives the image, which holds what it held when it was last noted, the time that its last write had then: whoever goes by
+    /// that, an undo file above all, finds it unchanged. Best effort.
+    pub(super) fn give_time_back(&self) {
+        let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(time) = seen.and_then(|seen| seen.time)
+            && let Err(error) = self.set_modified(time)
+        {
+            tracing::debug!(%error, "the time of the image's last write stays that of now");
+        }
+    }
+
     /// Writes into the image; past its end too.
     pub(super) fn write(&self, buf: &[u8], offset: u64) -> Result<()> {
         self.counters.write(buf.len());

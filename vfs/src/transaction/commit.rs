@@ -3,7 +3,7 @@
 use super::base::Base;
 use super::changes::{self, SECTOR};
 use super::host::Growth;
-use super::journal::{self, Journal, Record};
+use super::journal::{self, Journal, Left, Record};
 use super::overlay::Overlay;
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Result};
@@ -65,8 +65,7 @@ pub(super) fn switch(base: &Base, overlay: &Overlay, sector: u64, freed: &[Range
     overlay.read_at(&mut new, sector)?;
     // Where the sector shares its block with a reflinked copy, its write takes room.
     if switches && room == Room::ToReserve {
-        base.reserve(&(sector..sector_end))
-            .map_err(|error| base.wrap("the commit failed before it began; the image is as it was", error))?;
+        base.reserve(&(sector..sector_end)).map_err(|error| before_it_began(base, Left::Nothing, error))?;
     }
     let new_end = overlay.size();
     if new_end > old_end {
@@ -87,14 +86,18 @@ pub(super) fn switch(base: &Base, overlay: &Overlay, sector: u64, freed: &[Range
 /// Writes what the overlay holds and makes it durable, without a way back: nothing refers to these bytes yet.
 pub(super) fn fill(base: &Base, overlay: &Overlay) -> Result<()> {
     let changed = changes::changed(overlay)?;
-    let before = |error| base.wrap("the commit failed before it began; the image is as it was", error);
     for range in &changed {
-        base.reserve(range).map_err(before)?;
+        base.reserve(range).map_err(|error| before_it_began(base, Left::Nothing, error))?;
     }
     if changed.is_empty() {
         return Ok(());
     }
-    write_ranges(base, overlay, &changed).and_then(|()| base.sync()).map_err(before)
+    let written = write_ranges(base, overlay, &changed).and_then(|()| base.sync());
+    written.map_err(|error| before_it_began(base, Left::Unused, error))
+}
+
+fn before_it_began(base: &Base, left: Left, error: Error) -> Error {
+    base.wrap(format!("the commit failed before it began; {}", journal::what_is_left(base, left)), error)
 }
 
 /// Writes what the overlay has in these ranges.
@@ -127,7 +130,7 @@ fn write_tail(base: &Base, overlay: &Overlay, tail: &[Range<u64>], new_end: u64)
 /// A commit failed before the switch: cuts off what was written past the old end, which the image does not use.
 fn take_back(base: &Base, old_end: u64, error: Error) -> Error {
     match base.set_size(old_end) {
-        Ok(()) => base.wrap("the commit failed; the image is as it was", error),
+        Ok(()) => base.wrap(format!("the commit failed; {}", journal::what_is_left(base, Left::Nothing)), error),
         Err(_) => base.wrap(
             format!("the commit failed; the image is as it was, with unused bytes from byte {old_end} on"),
             error,
@@ -187,8 +190,8 @@ fn restore(base: &Base, old: &[u8], offset: u64, trace: Trace) -> Result<Restore
 /// Until the journal is durable the image is the old one; from then on a crash leaves what the next run completes. Where
 /// the host fails while it is applied, it is taken back.
 ///
-/// What nothing reaches in the old image may be written, and made durable, before there is a journal: until that is
-/// durable nothing in the image leads there, and it is not taken back.
+/// What nothing reaches in the old image may be written, and made durable, before the journal is one: until that is
+/// durable nothing in the image leads there, and it is not taken back. All else that needs room has it by then.
 pub(super) fn journal(base: &Base, overlay: &Overlay, room: Room, unused: Unused) -> Result<()> {
     if overlay.size() != base.size() {
         return Err(base.error(ErrorKind::Invalid, "this image cannot grow; nothing was written"));
@@ -198,25 +201,29 @@ pub(super) fn journal(base: &Base, overlay: &Overlay, room: Room, unused: Unused
         Unused::Alike => Vec::new(),
     };
     let changed = changes::in_pages(&changes::changed_beside(overlay, &first)?, base.size());
-    let before = |error| {
-        journal::give_up(base);
-        base.wrap("the commit failed before it began; the image is as it was", error)
+    let before = |left| {
+        move |error| {
+            journal::give_up(base);
+            before_it_began(base, left, error)
+        }
     };
     // A sparse image may need room for what replaces its holes: better to hear now that there is none.
     for range in first.iter().chain(&changed).filter(|_| room == Room::ToReserve) {
-        base.reserve(range).map_err(before)?;
+        base.reserve(range).map_err(before(Left::Nothing))?;
     }
-    if !first.is_empty() {
-        write_ranges(base, overlay, &first).and_then(|()| base.sync()).map_err(before)?;
-    }
+    let (left, ahead) = match first.is_empty() {
+        true => (Left::Nothing, None),
+        false => (Left::Unused, Some(|| write_ranges(base, overlay, &first).and_then(|()| base.sync()))),
+    };
     if changed.is_empty() {
+        ahead.map_or(Ok(()), |ahead| ahead()).map_err(before(left))?;
         journal::give_up(base);
         return Ok(());
     }
-    let journal = journal::write(base, overlay, &changed)?;
+    let journal = journal::write(base, overlay, &changed, left, || ahead.map_or(Ok(()), |ahead| ahead()))?;
     let mut written = 0;
     if let Err((trace, error)) = apply(base, overlay, &changed, &mut written) {
-        return Err(roll_back(base, journal, written, trace, error));
+        return Err(roll_back(base, journal, written, (trace, left), error));
     }
     journal::remove_applied(base)
 }
@@ -239,9 +246,15 @@ fn apply(base: &Base, overlay: &Overlay, changed: &[Range<u64>], written: &mut u
 /// write failed, and says what the image is.
 ///
 /// Where that fails too, the journal stays for recovery.
-pub(super) fn roll_back(base: &Base, journal: Journal, written: u64, trace: Trace, error: Error) -> Error {
+pub(super) fn roll_back(
+    base: &Base,
+    journal: Journal,
+    written: u64,
+    (trace, left): (Trace, Left),
+    error: Error,
+) -> Error {
     match take_back_records(base, journal, written, trace) {
-        Ok(()) => journal::abandon(base, "the commit failed and was taken back", error),
+        Ok(()) => journal::abandon(base, "the commit failed and was taken back", left, error),
         Err(second) => {
             tracing::debug!(error = %second, "the commit could not be taken back");
             let message = format!(

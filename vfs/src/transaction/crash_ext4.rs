@@ -3,7 +3,7 @@
 #![allow(clippy::print_stderr, reason = "how many states were tried is what these tests have to say")]
 
 use super::commit::Unused;
-use super::crash::{CrashHost, Disk, Random, states};
+use super::crash::{CrashHost, Disk, Failure, Lasts, Random, states};
 use super::{Access, Overlay, Transaction};
 use crate::block::{BlockDevice, MemDevice};
 use crate::error::Result;
@@ -224,4 +224,48 @@ fn a_guest_that_was_being_edited_is_the_old_one_or_the_new_one() {
         }
     }
     assert!(total > 500, "only {total} states");
+}
+
+/// A commit in which much is new fails at each call in turn: the image is as it was, its time too, or the error says what is left.
+#[test]
+fn what_a_failing_commit_leaves_is_said() {
+    if !["mke2fs", "dumpe2fs", "e2fsck"].into_iter().all(installed) {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let raw = directory.path().join("raw");
+    std::fs::File::create(&raw).and_then(|file| file.set_len(2200 << 10)).expect("it can be made");
+    let words = ["-q", "-F", "-t", "ext4", "-b", "1024", "-I", "256", "-N", "128", "-J", "size=1"];
+    succeed("mke2fs", &[&words[..], &[raw.to_str().expect("a plain path")]].concat());
+    let old = std::fs::read(&raw).expect("it is there");
+    let (mut untouched, mut littered) = (0, 0);
+    for failure in [Failure::Undone, Failure::Half, Failure::Done] {
+        for call in 0.. {
+            let host = CrashHost::new(Disk::new(old.clone()));
+            let modified = host.disk().modified;
+            host.fail_at(call, Lasts::Once, failure, std::io::ErrorKind::StorageFull);
+            let result = run(&host, Format::Raw, Unused::First, 1);
+            if !host.has_failed() {
+                break;
+            }
+            let Err(error) = result else { continue };
+            let (said, disk) = (format!("{error:?}"), host.disk());
+            let context = format!("call {call}, {failure:?}: {said}");
+            if said.contains("but for bytes that its filesystem does not use") {
+                littered += usize::from(disk.image != old);
+                if littered % 20 == 1 {
+                    judge(directory.path(), &disk.image, &context);
+                }
+                let free = free_bytes(directory.path(), &old);
+                assert!(patched(&disk.image, &old, &free) == old, "{context}: more is left");
+            } else {
+                // What fails before the commit has nothing to say of it.
+                assert!(!said.contains("the commit") || said.contains("the image is as it was"), "{context}");
+                assert!(disk.image == old, "{context}: something is left");
+                assert_eq!(disk.modified, modified, "{context}: it has another time");
+                untouched += 1;
+            }
+        }
+    }
+    assert!(untouched > 20 && littered > 5, "{untouched} untouched, {littered} littered");
 }

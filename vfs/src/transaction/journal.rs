@@ -11,26 +11,47 @@ use crc32c::crc32c_append;
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
+/// What a commit that failed has left in the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Nothing.
+    Nothing,
+    /// New bytes where the guest's filesystem uses nothing.
+    Unused,
+}
+
 /// Writes a journal that turns the base into the overlay in these ranges, and back, and makes it durable with its name.
 ///
-/// On an error the image is untouched, and no journal is left if the host lets it be removed.
-pub(super) fn write(base: &Base, overlay: &Overlay, changed: &[Range<u64>]) -> Result<Journal> {
+/// `ahead` does what has to be durable before the journal is one, when all of it is written and has its room: of what that
+/// leaves in the image should the rest fail, `leaves` tells. On an error the image is untouched but for that, and no journal is left
+/// if the host lets it be removed.
+pub(super) fn write(
+    base: &Base,
+    overlay: &Overlay,
+    changed: &[Range<u64>],
+    leaves: Left,
+    ahead: impl FnOnce() -> Result<()>,
+) -> Result<Journal> {
     reserve(base)?;
+    let mut left = Left::Nothing;
     let written = fill(base, overlay, changed).and_then(|header| {
         base.sync_journal()?;
         base.sync_dir()?;
+        left = leaves;
+        ahead()?;
         // A journal with a header is one that was durable.
         base.seal_journal(&header.encode())?;
         base.sync_journal()?;
         Ok(Journal::new(header))
     });
-    written.map_err(|error| abandon(base, "the commit failed before it began", error))
+    written.map_err(|error| abandon(base, "the commit failed before it began", left, error))
 }
 
 /// Makes the journal's file, empty, unless that is done; an empty one says nothing to whoever finds it.
 pub(super) fn reserve(base: &Base) -> Result<()> {
-    base.reserve_journal()
-        .map_err(|error| base.wrap("the commit failed before it began; the image is as it was", error))
+    base.reserve_journal().map_err(|error| {
+        base.wrap(format!("the commit failed before it began; {}", what_is_left(base, Left::Nothing)), error)
+    })
 }
 
 /// Removes the journal's file where nothing has been written to it; should that fail, whoever comes next does it.
@@ -40,17 +61,28 @@ pub(super) fn give_up(base: &Base) {
     }
 }
 
-/// Gives up the journal of a commit of which nothing is in the image, and says what `error` means.
-pub(super) fn abandon(base: &Base, what: &str, error: Error) -> Error {
+/// Gives up the journal of a commit of which nothing is in the image but what it has left, and says what `error` means.
+pub(super) fn abandon(base: &Base, what: &str, left: Left, error: Error) -> Error {
     // Either is enough: an empty journal is none, should a crash bring its name back.
     let cleared = base.clear_journal();
     let removed = base.remove_journal().and_then(|()| base.sync_dir());
+    let what = format!("{what}; {}", what_is_left(base, left));
     if cleared.is_ok() || removed.is_ok() {
-        return base.wrap(format!("{what}; the image is as it was"), error);
+        return base.wrap(what, error);
     }
-    let message =
-        format!("{what}; the image is as it was, but the journal {} could not be removed", base.journal_name());
+    let message = format!("{what}, but the journal {} could not be removed", base.journal_name());
     base.unfinished(message, error).with_hint("remove the journal, or the next run may finish the commit")
+}
+
+/// What an image is that a commit has failed on, a clause. One that is as it was gets the time of its last write back.
+pub(super) fn what_is_left(base: &Base, left: Left) -> &'static str {
+    match left {
+        Left::Nothing => {
+            base.give_time_back();
+            "the image is as it was"
+        }
+        Left::Unused => "the image is as it was, but for bytes that its filesystem does not use",
+    }
 }
 
 /// Streams the journal's bytes to its file, with nothing yet in the place of the header.

@@ -4,7 +4,7 @@ use super::base::Base;
 use super::changes::SECTOR;
 use super::commit::{self, Trace};
 use super::damaged::Whole;
-use super::journal::{self, Found, Journal, Record};
+use super::journal::{self, Found, Journal, Left, Record};
 use super::record::checksums;
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Result};
@@ -64,7 +64,7 @@ pub(super) fn recover(base: &Base) -> Result<Recovery> {
                 // What the interrupted run has written may be anywhere between the page cache and the disk: all of it is
                 // taken back.
                 let records = journal.header.records;
-                return Err(commit::roll_back(base, journal, records, Trace::Certain, error));
+                return Err(commit::roll_back(base, journal, records, (Trace::Certain, Left::Nothing), error));
             }
             journal::remove_applied(base)?;
             Ok(Recovery::Finished)

@@ -3,6 +3,7 @@
 use super::base::Base;
 use super::crash::{Clock, CrashHost, Disk, Op};
 use super::file::FileHost;
+use super::journal::Left;
 use super::overlay::Overlay;
 use super::record::{HEADER, RECORD_HEADER};
 use super::{Access, CommitPlan, Recovery, StateDir, Transaction, changes, journal, recover};
@@ -52,7 +53,7 @@ pub(super) fn interrupted_at(image: &Path, state: &StateDir) -> Interrupted {
     overlay.write_at(&new, 0).unwrap();
     let changed = changes::in_pages(&changes::changed(&overlay).unwrap(), base.size());
     assert_eq!(changed, [4096..8192, 49_152..61_440]);
-    journal::write(&base, &overlay, &changed).unwrap();
+    journal::write(&base, &overlay, &changed, Left::Nothing, || Ok(())).unwrap();
     let journal = base.journal_name().into();
     assert_eq!(fs::metadata(&journal).unwrap().permissions().mode() & 0o7777, 0o600);
     Interrupted { dir, image, journal, old, new }
