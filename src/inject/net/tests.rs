@@ -243,7 +243,7 @@ mod compiled {
         let optional = "{version: 2, ethernets: {eth0: {dhcp4: true, optional: true}}}";
         let why = refusal(&described(optional), network_manager(phony()).build().unwrap());
         assert!(
-            why.starts_with("NetworkManager cannot express this of the link \"eth0\": optional: true (leave it out"),
+            why.starts_with("NetworkManager cannot express this of the link \"eth0\": optional: true (name the device where that is what is missing"),
             "{why}"
         );
         // By MAC address: Debian's ifupdown can, Alpine's cannot.
