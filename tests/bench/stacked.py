@@ -9,6 +9,8 @@ from measure import Copy
 from race import Racer, race
 
 IMAGES = [("LVM2", "lvm-gpt.raw"), ("LUKS2", "luks2-gpt.raw")]
+READ = 1 << 30
+"""How much of a LUKS volume is decrypted to see how fast that is, in bytes."""
 PASSPHRASE = "open sesame"
 """What opens the LUKS volumes, as testdata/images/stacked.gen.sh makes them."""
 
@@ -65,3 +67,18 @@ def tables(options, items_for, scratch, built, virt_customize, table):
     if not racers:
         return
     race("stacked", "A root on LVM2 and on LUKS2 (argon2id)", racers, options.runs, log, table)
+    decrypted(options, items, os.path.join(built, dict(IMAGES)["LUKS2"]))
+
+
+def decrypted(options, items, image):
+    """How fast a LUKS2 volume (AES in XTS, 512 bits of key) is read through, in one thread; and the kernel's cipher, by cryptsetup."""
+    if not os.path.exists(image):
+        return
+    subprocess.run(["cargo", "build", "--release", "--locked", "-q", "-p", "imgraft-vfs", "--example", "luks_reads"], check=True)
+    reads = [os.path.join(os.path.dirname(options.binary), "examples/luks_reads"), image, "2", items.file("key"), str(READ)]
+    times = sorted(int(subprocess.run(reads, check=True, capture_output=True, text=True).stdout) for _ in range(options.runs))
+    rates = [READ / nanoseconds for nanoseconds in times]
+    print(f"\nAES-XTS, a GiB decrypted in one thread: median {rates[len(rates) // 2]:.2f} GB/s, least {rates[-1]:.2f}, most {rates[0]:.2f}")
+    if shutil.which("cryptsetup"):
+        words = ["cryptsetup", "benchmark", "-c", "aes-xts-plain64", "-s", "512"]
+        print(subprocess.run(words, capture_output=True, text=True).stdout)
