@@ -133,10 +133,16 @@ fn content(text: &mut String, path: &str, old: &Side, new: &Side, sensitivity: S
     }
 }
 
+/// What a text has in it that holds a private key (RFC 7468, and OpenSSH's PROTOCOL.key).
+const PRIVATE_KEY: &str = "PRIVATE KEY-----";
+
+/// The text of a side; `None` where it is none, or is not to be seen.
 fn shown(side: &Side) -> Option<&str> {
     match side {
         Side::Absent => Some(""),
-        Side::Bytes(bytes) => std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0')),
+        Side::Bytes(bytes) => {
+            std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0') && !text.contains(PRIVATE_KEY))
+        }
         Side::Large(_) => None,
     }
 }
@@ -185,6 +191,23 @@ fn hide_field(line: &str, tag: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn private_keys_are_never_shown() {
+        let key = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjE\n-----END OPENSSH PRIVATE KEY-----\n";
+        let rsa = format!("# a remark\n{}", key.replace("OPENSSH", "RSA"));
+        for (old, new) in
+            [(Some(key), None), (None, Some(rsa.as_str())), (Some("x"), Some(key)), (Some(key), Some("x"))]
+        {
+            let side = |text: Option<&str>| text.map_or(Side::Absent, |text| Side::Bytes(text.into()));
+            let mut text = String::new();
+            content(&mut text, "/etc/ssh/ssh_host_ed25519_key", &side(old), &side(new), Sensitivity::Plain);
+            assert!(
+                text.starts_with("file /etc/ssh/ssh_host_ed25519_key content ") && !text.contains("b3Blb"),
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn hashes_are_never_shown() {
