@@ -133,16 +133,16 @@ fn content(text: &mut String, path: &str, old: &Side, new: &Side, sensitivity: S
     }
 }
 
-/// What a text has in it that holds a private key (RFC 7468, and OpenSSH's PROTOCOL.key).
-const PRIVATE_KEY: &str = "PRIVATE KEY-----";
+/// What a text has in it that holds a private key: RFC 7468 and OpenSSH's PROTOCOL.key, RFC 4880, PuTTY.
+const PRIVATE_KEY: [&str; 3] = ["PRIVATE KEY-----", "PRIVATE KEY BLOCK-----", "Private-Lines:"];
 
 /// The text of a side; `None` where it is none, or is not to be seen.
 fn shown(side: &Side) -> Option<&str> {
     match side {
         Side::Absent => Some(""),
-        Side::Bytes(bytes) => {
-            std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0') && !text.contains(PRIVATE_KEY))
-        }
+        Side::Bytes(bytes) => std::str::from_utf8(bytes)
+            .ok()
+            .filter(|text| !text.contains('\0') && !PRIVATE_KEY.iter().any(|mark| text.contains(mark))),
         Side::Large(_) => None,
     }
 }

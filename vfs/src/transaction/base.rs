@@ -24,6 +24,8 @@ pub(super) struct Base {
     seen: Mutex<Option<Stamp>>,
     /// Whether this run has made the journal's file.
     reserved: AtomicBool,
+    /// Whether this run may have changed the time of the image's last write.
+    touched: AtomicBool,
     counters: Counters,
 }
 
@@ -62,7 +64,14 @@ impl Base {
         if size == 0 {
             return Err(Error::corrupt(Layer::Host, "the image is empty").with_host_path(host.path()));
         }
-        Ok(Self { host, size, seen: Mutex::new(None), reserved: AtomicBool::new(false), counters: Counters::default() })
+        Ok(Self {
+            host,
+            size,
+            seen: Mutex::new(None),
+            reserved: AtomicBool::new(false),
+            touched: AtomicBool::new(false),
+            counters: Counters::default(),
+        })
     }
 
     /// Notes what the image is now: what follows goes by that.
@@ -155,8 +164,11 @@ impl Base {
     }
 
     /// Gives the image, which holds what it held when it was last noted, the time that its last write had then: whoever goes by
-    /// that, an undo file above all, finds it unchanged. Best effort.
+    /// that, an undo file above all, finds it unchanged. Best effort, and not where this run has not touched it.
     pub(super) fn give_time_back(&self) {
+        if !self.touched.load(Ordering::Relaxed) {
+            return;
+        }
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(time) = seen.and_then(|seen| seen.time)
             && let Err(error) = self.set_modified(time)
@@ -167,6 +179,7 @@ impl Base {
 
     /// Writes into the image; past its end too.
     pub(super) fn write(&self, buf: &[u8], offset: u64) -> Result<()> {
+        self.touched.store(true, Ordering::Relaxed);
         self.counters.write(buf.len());
         self.host.write_at(buf, offset).map_err(|e| self.failed("write to the image", e).with_offset(offset))
     }
@@ -184,6 +197,7 @@ impl Base {
 
     /// Makes sure that a write to this range finds room; on a filesystem that cannot tell, it does nothing.
     pub(super) fn reserve(&self, range: &Range<u64>) -> Result<()> {
+        self.touched.store(true, Ordering::Relaxed);
         match self.host.reserve(range.start, range.end - range.start) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
             result => result.map_err(|e| self.failed("reserve room for the image", e).with_offset(range.start)),
@@ -198,6 +212,7 @@ impl Base {
     }
 
     pub(super) fn set_size(&self, size: u64) -> Result<()> {
+        self.touched.store(true, Ordering::Relaxed);
         self.host.set_size(size).map_err(|e| self.failed("set the size of the image", e))
     }
 

@@ -34,11 +34,13 @@ pub(super) fn write(
 ) -> Result<Journal> {
     reserve(base)?;
     let mut left = Left::Nothing;
-    let written = fill(base, overlay, changed).and_then(|header| {
+    let written = fill(base, overlay, changed).and_then(|mut header| {
         base.sync_journal()?;
         base.sync_dir()?;
         left = leaves;
         ahead()?;
+        // By the time of the last write recovery tells that nobody else has written: what was done ahead counts as one.
+        header.stamp = base.stamp()?;
         // A journal with a header is one that was durable.
         base.seal_journal(&header.encode())?;
         base.sync_journal()?;

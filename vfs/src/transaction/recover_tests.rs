@@ -391,3 +391,26 @@ fn a_hostile_journal_writes_nothing_and_asks_for_no_memory() {
     });
     assert!(run.image() == run.old);
 }
+
+/// What was written ahead of the journal changes the time of the image's last write, and is no write of somebody else's.
+#[test]
+fn what_was_written_ahead_does_not_keep_a_commit_from_being_finished() {
+    let (dir, state) = (tempfile::tempdir().unwrap(), StateDir::default());
+    let image = dir.path().join("disk.img");
+    fs::write(&image, vec![3; 100_000]).unwrap();
+    let base = Arc::new(Base::new(Box::new(FileHost::open(&image, Access::Write, &state).unwrap())).unwrap());
+    let overlay = Overlay::new(Arc::clone(&base) as _);
+    overlay.write_at(b"a new one", 5000).unwrap();
+    let changed = changes::in_pages(&changes::changed(&overlay).unwrap(), base.size());
+    let ahead = || {
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        base.write(&[9; 4096], 49_152)
+    };
+    journal::write(&base, &overlay, &changed, Left::Unused, ahead).unwrap();
+    drop((overlay, base));
+    let txn = Transaction::begin_with(&image, Access::Write, &state).unwrap();
+    assert!(matches!(txn.recovered(), Recovery::Finished), "{:?}", txn.recovered());
+    drop(txn);
+    let bytes = fs::read(&image).unwrap();
+    assert_eq!((&bytes[5000..5009], &bytes[49_152..49_156]), (&b"a new one"[..], &[9; 4][..]));
+}
