@@ -118,6 +118,8 @@ fn content(text: &mut String, path: &str, old: &Side, new: &Side, sensitivity: S
         return;
     };
     let (before, after) = match sensitivity {
+        // A copy of shadow(5) under another name, say.
+        Sensitivity::Plain if has_hashes(before) || has_hashes(after) => redact(before, after),
         Sensitivity::Plain | Sensitivity::Unseen => (Cow::Borrowed(before), Cow::Borrowed(after)),
         Sensitivity::Hashes => redact(before, after),
         Sensitivity::Seed => seed::redact(before, after),
@@ -153,6 +155,12 @@ fn size(side: &Side) -> String {
         Side::Bytes(bytes) => format!("{} bytes", bytes.len()),
         Side::Large(len) => format!("{len} bytes"),
     }
+}
+
+/// Whether the second field of a line is a hash of crypt(5).
+fn has_hashes(text: &str) -> bool {
+    let is_hash = |field: &str| field.trim_start_matches('!').starts_with('$');
+    text.lines().any(|line| line.split(':').nth(1).is_some_and(is_hash))
 }
 
 /// Hides every hash, so that a line that changed still shows as changed and nothing of the hash does.
@@ -191,6 +199,17 @@ fn hide_field(line: &str, tag: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hashes_are_not_shown_under_another_name() {
+        let old = Side::Bytes("root:!$6$salt$hash:1::\n".into());
+        let mut text = String::new();
+        content(&mut text, "/var/backups/shadow.bak", &old, &Side::Absent, Sensitivity::Plain);
+        assert!(text.ends_with("-root:!<old hash>:1::\n"), "{text}");
+        text.clear();
+        content(&mut text, "/etc/x", &Side::Bytes("a: $HOME\nb:c\n".into()), &Side::Absent, Sensitivity::Plain);
+        assert!(text.ends_with("-a: $HOME\n-b:c\n"), "{text}");
+    }
 
     #[test]
     fn private_keys_are_never_shown() {
