@@ -90,12 +90,16 @@ pub(super) fn forget(kept: Kept, guest: &Guest, stage: &mut Stage<'_>) -> Result
         }
         return Ok(());
     }
-    let text = stage.read(&GuestPath::parse(MACHINE_ID)?, READ_LIMIT)?;
-    let is_first_boot = text.as_ref().is_none_or(|text| text.trim_ascii() == FIRST_BOOT.trim_ascii());
-    if !(is_first_boot && kept == Kept::FirstBoot) {
+    if !(kept == Kept::FirstBoot && is_first_boot(stage)?) {
         put(b"", stage)?;
     }
     lead_dbus(stage)
+}
+
+/// Whether systemd takes the next boot for the guest's first one: machine-id(5).
+pub(super) fn is_first_boot(stage: &Stage<'_>) -> Result<bool, InjectError> {
+    let text = stage.read(&GuestPath::parse(MACHINE_ID)?, READ_LIMIT)?;
+    Ok(text.is_none_or(|text| text.trim_ascii() == FIRST_BOOT.trim_ascii()))
 }
 
 fn put(content: &[u8], stage: &mut Stage<'_>) -> Result<(), InjectError> {

@@ -16,6 +16,7 @@ mod machine_id;
 mod metadata;
 mod net;
 mod passwords;
+mod presets;
 mod rc_local;
 mod seed;
 mod sshd;

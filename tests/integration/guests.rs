@@ -154,11 +154,13 @@ fn check_by_others(name: &str, disk: &Path, scratch: &Scratch) {
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stdout));
     if file("usr/lib/systemd/systemd").is_file() {
         let unit = "imgraft-firstboot.service";
-        assert_eq!(
-            oracle::succeed("systemctl", &["--root", text(&out), "is-enabled", unit]).trim(),
-            "enabled",
-            "{name}"
-        );
+        let state = || oracle::succeed("systemctl", &["--root", text(&out), "is-enabled", unit]).trim().to_owned();
+        assert_eq!(state(), "enabled", "{name}");
+        if std::fs::read_to_string(file("etc/machine-id")).expect("it is there") == "uninitialized\n" {
+            // What the first boot does.
+            oracle::succeed("systemctl", &["--root", text(&out), "preset-all"]);
+            assert_eq!(state(), "enabled", "{name}: after the presets");
+        }
     } else {
         assert!(file("etc/runlevels/default/imgraft-firstboot").is_symlink(), "{name}");
     }

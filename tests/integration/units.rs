@@ -17,6 +17,9 @@ const UNITS: &[(&str, &str)] = &[
     ),
     ("u@.service", "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=u@.target %p-%i.target\n"),
     ("e.timer", "[Timer]\nOnBootSec=1\n[Install]\nWantedBy=timers.target\n"),
+    ("c1.service", "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\nAlso=c2.service\n"),
+    ("c2.service", "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\nAlso=c3.service\n"),
+    ("c3.service", "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"),
     ("m.service", "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"),
     (
         "n.service",
@@ -76,7 +79,8 @@ fn as_systemctl_does() {
         ("enable", &["u@x.service", "n.service"]),
         ("mask", &["m.service", "later.service", "t@four.service"]),
         ("disable", &["a.service", "t@.service"]),
-        ("enable", &["a.service"]),
+        ("enable", &["a.service", "c1.service"]),
+        ("disable", &["c1.service"]),
         ("disable", &["d.service", "n.service", "e.timer", "u@.service"]),
     ] {
         oracle::succeed("systemctl", &[&["--root", text(&twin), verb], units].concat());
@@ -119,4 +123,40 @@ fn a_unit_that_comes_with_the_run() {
         &["inject", text(&disk), "--enable-unit", "none"],
         &["item units", "no unit none.service"],
     );
+}
+
+/// A guest whose first boot is before it, and whose presets disable what they do not name, as Fedora's: what was asked for outlives
+/// what its systemd does then.
+#[test]
+fn the_first_boot_leaves_them_as_they_are() {
+    if !["mke2fs", "debugfs", "e2fsck", "systemctl"].iter().all(|tool| oracle::have(tool)) {
+        return;
+    }
+    for (id, is_first) in [("uninitialized\n", true), ("", false)] {
+        let scratch = Scratch::new();
+        let twin = scratch.path().join("twin");
+        plant(&twin);
+        let presets = twin.join("usr/lib/systemd/system-preset");
+        std::fs::create_dir_all(&presets).expect("it is made");
+        std::fs::write(presets.join("90-default.preset"), "enable d.service\n").expect("it is written");
+        std::fs::write(presets.join("99-default-disable.preset"), "disable *\n").expect("it is written");
+        std::fs::write(twin.join("etc/machine-id"), id).expect("it is written");
+        let disk = scratch.path().join("disk.raw");
+        std::fs::File::create(&disk).and_then(|file| file.set_len(16 << 20)).expect("there is room");
+        oracle::succeed("mke2fs", &["-q", "-F", "-t", "ext4", "-d", text(&twin), text(&disk)]);
+        let units = ["--enable-unit", "c1", "--enable-unit", "t@one", "--enable-unit", "t@two", "--disable-unit", "d"];
+        let words = [&["inject", text(&disk), "--firstboot-command", "true"], &units[..]].concat();
+        expect(0, &words);
+        assert!(expect(0, &words).contains("unchanged: everything is in place already"));
+        oracle::e2fsck(&disk, 0);
+        let out = scratch.path().join("out");
+        std::fs::create_dir(&out).expect("it is made");
+        oracle::debugfs(&disk, 0, &format!("rdump / {}", text(&out)));
+        let before = links(&out);
+        assert!(before.keys().any(|link| link.contains("imgraft-firstboot")), "{before:?}");
+        oracle::succeed("systemctl", &["--root", text(&out), "preset-all"]);
+        // Where there is no first boot, nothing is said of presets, and this machine's systemctl does what no guest will.
+        assert_eq!(links(&out) == before, is_first, "{id:?}: {before:?}");
+        assert_eq!(out.join("etc/systemd/system-preset/00-imgraft.preset").exists(), is_first, "{id:?}");
+    }
 }

@@ -1,11 +1,13 @@
 //! How a guest's init comes to start a program once.
 
 use crate::guest::{Guest, Init};
-use crate::inject::{InjectError, ROOT_FILE};
+use crate::inject::presets::{self, Preset};
+use crate::inject::{InjectError, ROOT_FILE, UnitName};
 use imgraft_vfs::fs::{Attrs, Content};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
+const UNIT_NAME: &str = "imgraft-firstboot.service";
 const UNIT: &str = "/etc/systemd/system/imgraft-firstboot.service";
 const WANTS: &str = "/etc/systemd/system/multi-user.target.wants";
 const SCRIPT: &str = "/etc/init.d/imgraft-firstboot";
@@ -58,7 +60,9 @@ impl Starter {
                 stage.create_dirs(&GuestPath::parse(WANTS)?, super::ROOT_DIR)?;
                 let unit = Content::bytes(include_bytes!("imgraft-firstboot.service").as_slice());
                 stage.write(&GuestPath::parse(UNIT)?, unit, ROOT_FILE)?;
-                link(stage, &format!("{WANTS}/imgraft-firstboot.service"), UNIT)?;
+                link(stage, &format!("{WANTS}/{UNIT_NAME}"), UNIT)?;
+                let name = UnitName::parse(UNIT_NAME).map(|name| (name, Preset::Enable));
+                presets::keep(name.as_slice(), stage)?;
             }
             Self::OpenRc => {
                 let script = Content::bytes(include_bytes!("openrc.sh").as_slice());

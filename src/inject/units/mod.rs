@@ -10,7 +10,8 @@ pub use error::UnitError;
 pub use name::UnitName;
 
 use super::files::below::{Walk, below, there};
-use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_DIR, ROOT_FILE, label};
+use super::presets::{self, Preset};
+use super::{InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, label};
 use crate::guest::{Guest, Init};
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
@@ -47,19 +48,17 @@ impl Injector for Units {
         }
         let before = stage.savepoint();
         let mut outcome = Outcome::default();
+        let mut presets = Vec::new();
         for unit in &self.disable {
-            disable(unit, stage)?;
+            presets.extend(disable(unit, stage)?.into_iter().map(|unit| (unit, Preset::Disable)));
         }
         for unit in &self.mask {
             mask(unit, stage, &mut outcome)?;
         }
         for unit in &self.enable {
-            enable(unit, stage, &mut outcome)?;
+            presets.push((enable(unit, stage, &mut outcome)?, Preset::Enable));
         }
-        if !self.disable.is_empty() && is_first_boot(stage)? {
-            let note = "the next boot is the guest's first, at which systemd's presets enable what they name: --mask-unit keeps a unit from that";
-            outcome.notes.push(note.to_owned());
-        }
+        presets::keep(&presets, stage)?;
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
     }
@@ -106,8 +105,9 @@ fn find(unit: &UnitName, stage: &Stage<'_>) -> Result<Found, InjectError> {
     Ok(Found::Missing)
 }
 
-/// Makes the links of a unit's `[Install]` section, and of those that this names.
-fn enable(unit: &UnitName, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+/// Makes the links of a unit's `[Install]` section, and of those that this names. The unit, of a template the instance.
+fn enable(unit: &UnitName, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<UnitName, InjectError> {
+    let mut enabled = unit.clone();
     let mut seen = BTreeSet::from([unit.clone()]);
     let mut queue = VecDeque::from([unit.clone()]);
     while let Some(next) = queue.pop_front() {
@@ -129,6 +129,9 @@ fn enable(unit: &UnitName, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Resu
             return Err(UnitError::NothingToInstall { unit: next.to_string(), path: found }.into());
         }
         let Some(instance) = instance else { return Err(UnitError::NoInstance { unit: next.to_string() }.into()) };
+        if is_asked_for {
+            enabled = instance.clone();
+        }
         for alias in install.names(&install.alias, &instance)? {
             // That of a template is one, and that of an instance of its name.
             let alias = alias.instance_like(&next);
@@ -154,7 +157,7 @@ fn enable(unit: &UnitName, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Resu
             }
         }
     }
-    Ok(())
+    Ok(enabled)
 }
 
 fn link(at: &GuestPath, target: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
@@ -166,19 +169,27 @@ fn link(at: &GuestPath, target: &GuestPath, stage: &mut Stage<'_>) -> Result<(),
     Ok(stage.symlink(at, target.as_bytes(), ROOT_FILE)?)
 }
 
-/// Removes all links of an administrator's to a unit, whoever made them, and those of the units that its `Also=` names.
-fn disable(unit: &UnitName, stage: &mut Stage<'_>) -> Result<(), InjectError> {
-    let mut gone = BTreeSet::from([unit.to_string()]);
-    match find(unit, stage)? {
-        Found::File(path) => {
-            let install = Install::read(unit, &path, &UNITS, stage)?;
-            let instance = unit.with_default(install.default_instance.as_deref()).unwrap_or_else(|| unit.clone());
-            gone.extend(install.names(&install.also, &instance)?.iter().map(UnitName::to_string));
-            gone.insert(instance.to_string());
+/// Removes all links of an administrator's to a unit, whoever made them, and those of the units that its `Also=` leads to. All of them, but
+/// nothing where the unit is masked.
+fn disable(unit: &UnitName, stage: &mut Stage<'_>) -> Result<BTreeSet<UnitName>, InjectError> {
+    let mut gone = BTreeSet::from([unit.clone()]);
+    let mut queue = VecDeque::from([unit.clone()]);
+    while let Some(next) = queue.pop_front() {
+        let path = match find(&next, stage)? {
+            Found::File(path) => path,
+            _ if next != *unit => continue,
+            Found::Masked(_) => return Ok(BTreeSet::new()),
+            Found::Alias(real) => return Err(UnitError::Alias { unit: unit.to_string(), real }.into()),
+            Found::Missing => return Err(missing(unit, stage)?.into()),
+        };
+        let install = Install::read(&next, &path, &UNITS, stage)?;
+        let instance = next.with_default(install.default_instance.as_deref()).unwrap_or_else(|| next.clone());
+        for also in install.names(&install.also, &instance)? {
+            if gone.len() < ALSO_MAX && gone.insert(also.clone()) {
+                queue.push_back(also);
+            }
         }
-        Found::Masked(_) => return Ok(()),
-        Found::Alias(real) => return Err(UnitError::Alias { unit: unit.to_string(), real }.into()),
-        Found::Missing => return Err(missing(unit, stage)?.into()),
+        gone.insert(instance);
     }
     let mut links = Vec::new();
     for (path, kind) in below(&GuestPath::parse(CONFIG)?, stage, &mut Walk::default())? {
@@ -186,10 +197,11 @@ fn disable(unit: &UnitName, stage: &mut Stage<'_>) -> Result<(), InjectError> {
             links.push((path.clone(), stage.symlink_target(&path)?.unwrap_or_default()));
         }
     }
-    let is_named = |name: &[u8]| gone.contains(&*String::from_utf8_lossy(name));
+    let is_named =
+        |name: &[u8]| UnitName::parse(&String::from_utf8_lossy(name)).is_some_and(|name| gone.contains(&name));
     let is_instance = |name: &[u8]| {
         let template = UnitName::parse(&String::from_utf8_lossy(name)).and_then(|name| name.template());
-        template.is_some_and(|template| gone.contains(template.as_str()))
+        template.is_some_and(|template| gone.contains(&template))
     };
     let last = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
     for (path, target) in links {
@@ -207,7 +219,7 @@ fn disable(unit: &UnitName, stage: &mut Stage<'_>) -> Result<(), InjectError> {
             stage.remove(&directory)?;
         }
     }
-    Ok(())
+    Ok(gone)
 }
 
 /// Keeps a unit from being started by whatever.
@@ -234,10 +246,4 @@ fn missing(unit: &UnitName, stage: &Stage<'_>) -> Result<UnitError, InjectError>
         Err(_) => false,
     };
     Ok(UnitError::NoSuchUnit { unit: unit.to_string(), is_script })
-}
-
-/// Whether systemd takes the next boot for the first one: machine-id(5).
-fn is_first_boot(stage: &Stage<'_>) -> Result<bool, InjectError> {
-    let text = stage.read(&GuestPath::parse("/etc/machine-id")?, READ_LIMIT)?;
-    Ok(text.is_none_or(|text| text.trim_ascii() == b"uninitialized"))
 }

@@ -23,8 +23,13 @@ impl UnitName {
         Self::parse(text).or_else(|| Self::parse(&format!("{text}.service")))
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    pub(in crate::inject) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The instance that it is, empty where it is none.
+    pub(in crate::inject) fn instance(&self) -> &str {
+        self.parts().1.unwrap_or_default()
     }
 
     /// Before the type, the instance between, and the type; the instance of a template is empty.
@@ -43,7 +48,7 @@ impl UnitName {
     }
 
     /// The template of an instance.
-    pub(super) fn template(&self) -> Option<Self> {
+    pub(in crate::inject) fn template(&self) -> Option<Self> {
         match self.parts() {
             (prefix, Some(instance), kind) if !instance.is_empty() => Some(Self(format!("{prefix}@.{kind}"))),
             _ => None,
