@@ -1,5 +1,6 @@
 //! The accounts of people, removed as userdel(8) removes them.
 
+use super::super::files::below::there;
 use super::super::{InjectError, READ_LIMIT, ROOT_FILE};
 use super::rule::remove_tree;
 use super::{ChosenAccounts, Site};
@@ -67,8 +68,9 @@ pub(super) fn remove(site: &mut Site<'_, '_>) -> Result<(), InjectError> {
     }
     for user in &gone {
         for directory in MAIL {
-            let mailbox = GuestPath::parse(directory)?.join(&user.name)?;
-            if site.stage.symlink_metadata(&mailbox)?.is_some() {
+            // What is no name of a file has no mailbox.
+            let Ok(mailbox) = GuestPath::parse(directory)?.join(&user.name) else { continue };
+            if there(site.stage.symlink_metadata(&mailbox))?.is_some() {
                 remove_tree(&mailbox, site.stage)?;
             }
         }
@@ -90,7 +92,7 @@ impl ChosenAccounts {
 /// Removes a home; says why not, a clause that follows its path.
 fn home(user: &User, stay: &[&User], stage: &mut Stage<'_>) -> Result<Result<(), &'static str>, InjectError> {
     let Ok(home) = GuestPath::parse(&user.home) else { return Ok(Err("is no path")) };
-    let Some(metadata) = stage.metadata(&home)? else { return Ok(Ok(())) };
+    let Some(file_type) = there(stage.metadata(&home))? else { return Ok(Ok(())) };
     let top = stage.resolve(&home)?;
     let is_around = |other: &&User| {
         let other = GuestPath::parse(&other.home).and_then(|home| stage.resolve(&home));
@@ -99,10 +101,10 @@ fn home(user: &User, stay: &[&User], stage: &mut Stage<'_>) -> Result<Result<(),
         };
         other.is_ok_and(|other| below(other.as_bytes()))
     };
-    if metadata.file_type != FileType::Directory {
+    if file_type != FileType::Directory {
         return Ok(Err("is no directory"));
     }
-    if metadata.uid != user.uid {
+    if stage.metadata(&home)?.is_none_or(|metadata| metadata.uid != user.uid) {
         return Ok(Err("belongs to somebody else"));
     }
     if top.as_bytes() == b"/" || stay.iter().any(is_around) {

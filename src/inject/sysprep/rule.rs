@@ -68,7 +68,12 @@ pub(super) fn remove_tree(top: &GuestPath, stage: &mut Stage<'_>) -> Result<(), 
 fn homes(guest: &Guest, stage: &Stage<'_>, walk: &mut Walk) -> Result<Vec<GuestPath>, InjectError> {
     let mut homes = vec![GuestPath::parse("/root")?];
     homes.extend(matches("/home/*", stage, walk)?);
-    let people = guest.accounts.users.iter().flatten().filter(|user| user.is_person());
+    let people = guest
+        .accounts
+        .users
+        .iter()
+        .flatten()
+        .filter(|user| user.is_person() || guest.new_accounts.uids.people.contains(&user.uid));
     // What is no path is nobody's home.
     homes.extend(people.filter_map(|user| GuestPath::parse(&user.home).ok()));
     homes.sort();

@@ -114,6 +114,26 @@ fn homes_are_those_of_people_wherever_they_are() {
 }
 
 #[test]
+fn people_are_those_of_the_guests_own_range() {
+    let passwd = "root:x:0:0::/root:/bin/sh\nann:x:500:500::/export/ann:/bin/sh\nsvc:x:400:400::/export/svc:/bin/sh\n";
+    let guest = MemFs::builder()
+        .file("/etc/passwd", passwd)
+        .file("/etc/login.defs", "UID_MIN 500\n")
+        .file("/export/ann/.ssh/id", "x")
+        .file("/export/svc/.ssh/id", "x");
+    let fs = after("ssh-userdir", guest);
+    assert!(!exists(&fs, "/export/ann/.ssh") && exists(&fs, "/export/svc/.ssh/id"));
+}
+
+#[test]
+fn an_odd_home_is_no_reason_to_fail() {
+    let passwd = "root:x:0:0::/root:/bin/sh\na:x:1000:1::/etc/passwd/x:/bin/sh\nb:x:1001:1::/round:/bin/sh\nc/d:x:1002:1::/home/c:/bin/sh\n";
+    let guest = MemFs::builder().file("/etc/passwd", passwd).symlink("/round", "round");
+    let fs = after("user-account", guest);
+    assert_eq!(text(&fs, "/etc/passwd"), "root:x:0:0::/root:/bin/sh\n");
+}
+
+#[test]
 fn a_link_does_not_lead_a_walk_out_of_its_directory() {
     let guest = phony()
         .file("/tmp/a/b/c", "x")
