@@ -8,7 +8,8 @@ use std::ops::RangeInclusive;
 const DEFAULTS: [&str; 2] = ["/etc/default/useradd", "/usr/etc/default/useradd"];
 const LIMIT: u64 = 1024 * 1024;
 
-/// What new users and groups get. Where the guest says nothing it is what shadow-utils have built in.
+/// What new users and groups get. Where the guest says nothing it is what shadow-utils have built in, but for the group: built in is that of
+/// number 100 for everybody, which distributions do not leave so and a guest may not have; here each user gets a group of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewAccounts {
     /// Where user numbers are taken from.

@@ -44,17 +44,7 @@ fn group(typed: &str) -> Result<NewGroup, Failure> {
 fn user(typed: &str) -> Result<NewUser, Failure> {
     let option = Typed { option: "--add-user", typed };
     let (name, settings) = option.name_and_settings()?;
-    let mut user = NewUser {
-        name,
-        uid: None,
-        group: None,
-        groups: Vec::new(),
-        shell: None,
-        home: None,
-        comment: None,
-        kind: Kind::Person,
-        home_directory: HomeDirectory::Made,
-    };
+    let mut user = NewUser::named(name);
     for setting in settings {
         match setting {
             ("uid", Some(value)) => user.uid = Some(option.number(value)?),

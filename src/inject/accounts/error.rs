@@ -138,7 +138,7 @@ impl fmt::Display for AccountError {
                 write!(f, "sudo would not take the name for one: '{}'", user.escape_debug())
             }
             Self::LargeSkeleton { path } => {
-                write!(f, "{path}: more than the 4096 files or 64 MiB that are copied into a home directory")
+                write!(f, "{path}: more than the 4096 files or 8 MiB that are copied into a home directory")
             }
         }
     }

@@ -9,8 +9,8 @@ use imgraft_vfs::stage::Stage;
 
 /// How many files of a skeleton are copied.
 const FILES_MAX: usize = 4096;
-/// And how many bytes, of one file and of all.
-const BYTES_MAX: u64 = 64 << 20;
+/// And how many bytes, of one file and of all, for each user: they are held until they are written.
+const BYTES_MAX: u64 = 8 << 20;
 
 /// A home directory to be made.
 #[derive(Debug)]

@@ -17,17 +17,7 @@ pub(super) fn nothing() -> Accounts {
 }
 
 fn new_user(name: &str) -> NewUser {
-    NewUser {
-        name: AccountName::parse(name).unwrap(),
-        uid: None,
-        group: None,
-        groups: Vec::new(),
-        shell: None,
-        home: None,
-        comment: None,
-        kind: Kind::Person,
-        home_directory: HomeDirectory::Made,
-    }
+    NewUser::named(AccountName::parse(name).unwrap())
 }
 
 fn user(name: &str) -> Accounts {
@@ -234,8 +224,8 @@ fn a_hostile_guest_ends_in_an_error_or_a_change() {
 
     let many = (0..4097).fold(tree(), |tree, number| tree.file(format!("/etc/skel/{number}"), ""));
     assert!(why(many).starts_with("/etc/skel: more than the 4096 files"));
-    let large = tree().file("/etc/skel/a", vec![0; 33 << 20]).file("/etc/skel/b", vec![0; 33 << 20]);
-    assert!(why(large).contains("64 MiB"));
+    let large = tree().file("/etc/skel/a", vec![0; 5 << 20]).file("/etc/skel/b", vec![0; 5 << 20]);
+    assert!(why(large).contains("8 MiB"));
     let loops = tree().symlink("/etc/skel/up", "..").symlink("/etc/skel/loop", "loop");
     let fs = inject(&user("bob"), loops.build().unwrap());
     assert!(exists(&fs, "/home/bob/up") && text(&fs, "/etc/passwd").contains("bob"));

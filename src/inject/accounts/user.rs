@@ -36,6 +36,23 @@ pub struct NewUser {
     pub home_directory: HomeDirectory,
 }
 
+impl NewUser {
+    /// A person of this name, with what the guest gives by itself.
+    pub fn named(name: AccountName) -> Self {
+        Self {
+            name,
+            uid: None,
+            group: None,
+            groups: Vec::new(),
+            shell: None,
+            home: None,
+            comment: None,
+            kind: Kind::Person,
+            home_directory: HomeDirectory::Made,
+        }
+    }
+}
+
 /// Whose an account is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
