@@ -82,21 +82,28 @@ impl HeldDataFile {
         let lock = image.overlay();
         image.check_unchanged()?;
         self.txn.reserve_journal()?;
-        let mapped = self.txn.fill(&self.seed).and_then(|()| image.commit(plan));
+        let filled = self.txn.fill(&self.seed);
+        let mapped = filled.and_then(|()| image.commit(plan).map_err(|error| so_far(error, AFTER_THE_FILL)));
         let counts = mapped.inspect_err(|_| self.txn.give_up_journal())?;
-        let counts = counts + self.txn.commit(CommitPlan::Journal).map_err(after_the_switch)?;
+        let last = self.txn.commit(CommitPlan::Journal).map_err(|error| so_far(error, AFTER_THE_SWITCH))?;
+        let counts = counts + last;
         drop(lock);
         Ok(counts)
     }
 }
 
-/// What an error of the last step means, where it does not say so itself.
-fn after_the_switch(error: Error) -> Error {
+/// What there is of the commit when its second step fails.
+const AFTER_THE_FILL: &str =
+    "the guest's disk is as it was; the data file may have got bytes where the image uses nothing of it";
+/// And when its last one does.
+const AFTER_THE_SWITCH: &str =
+    "the guest's disk is as it was; the image may have got tables that map what the guest reads there already";
+
+/// What an error of a later step means, where it does not say so itself.
+fn so_far(error: Error, message: &str) -> Error {
     if error.kind() == ErrorKind::Unfinished {
         return error;
     }
-    let message =
-        "the guest's disk is as it was; the image may have got tables that map what the guest reads there already";
     let meaning = Error::new(error.kind(), Layer::Image, message);
     match error.hint().map(str::to_owned) {
         Some(hint) => meaning.with_hint(hint).with_source(error),

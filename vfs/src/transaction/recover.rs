@@ -64,7 +64,7 @@ pub(super) fn recover(base: &Base) -> Result<Recovery> {
                 // What the interrupted run has written may be anywhere between the page cache and the disk: all of it is
                 // taken back.
                 let records = journal.header.records;
-                return Err(commit::roll_back(base, journal, records, (Trace::Certain, Left::Nothing), error));
+                return Err(commit::roll_back(base, journal, records, (Trace::Certain, Left::Unused), error));
             }
             journal::remove_applied(base)?;
             Ok(Recovery::Finished)
