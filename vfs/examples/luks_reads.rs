@@ -4,7 +4,7 @@
 //! luks_reads RAW-IMAGE PARTITION PASSPHRASE-FILE BYTES    nanoseconds to read so many bytes, once the volume is open
 //! ```
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "its result is what it prints")]
+#![allow(clippy::print_stdout, reason = "its result is what it prints")]
 
 use imgraft_vfs::block::BlockDevice;
 use imgraft_vfs::image::{self, Format};
@@ -13,34 +13,21 @@ use imgraft_vfs::volume::{Key, Keys, Selector, select_bytes};
 use imgraft_vfs::{Error, ErrorKind, Layer};
 use std::num::NonZeroU32;
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
 use zeroize::Zeroizing;
 
 const PIECE: u64 = 1 << 20;
 
-fn main() -> ExitCode {
+fn main() -> imgraft_vfs::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let [image, partition, passphrase, bytes] = words.as_slice() else {
-        eprintln!("usage: luks_reads RAW-IMAGE PARTITION PASSPHRASE-FILE BYTES");
-        return ExitCode::from(2);
-    };
-    let (Ok(partition), Ok(bytes), Ok(passphrase)) = (partition.parse(), bytes.parse(), std::fs::read(passphrase))
-    else {
-        eprintln!("not a partition, not a number of bytes, or no passphrase");
-        return ExitCode::from(2);
-    };
-    match measure(Path::new(image), partition, Zeroizing::new(passphrase), bytes) {
-        Ok(nanoseconds) => {
-            println!("{nanoseconds}");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            eprintln!("{error:?}");
-            ExitCode::FAILURE
-        }
-    }
+    let usage =
+        || Error::new(ErrorKind::Invalid, Layer::Host, "usage: luks_reads RAW-IMAGE PARTITION PASSPHRASE-FILE BYTES");
+    let [image, partition, passphrase, bytes] = words.as_slice() else { return Err(usage()) };
+    let (Ok(partition), Ok(bytes)) = (partition.parse(), bytes.parse()) else { return Err(usage()) };
+    let read = std::fs::read(passphrase).map_err(|error| Error::io(Layer::Host, "read the passphrase", error))?;
+    println!("{}", measure(Path::new(image), partition, Zeroizing::new(read), bytes)?);
+    Ok(())
 }
 
 fn measure(
