@@ -117,6 +117,7 @@ impl Outcome {
 
     fn inode(&mut self, store: &Store, number: u32, raw: &[u8]) -> Result<()> {
         let inode_size = usize::from(store.superblock.inode_size);
+        let listed = self.orphans.contains(&number);
         let file = self.file(store, number)?;
         let said = {
             let mut whole = raw.to_vec();
@@ -139,8 +140,8 @@ impl Outcome {
         }
         let same = match file.after.take() {
             Some(after) if after.inode.generation() == said.generation() => Some(after),
-            // Nothing leads to the former file.
-            Some(after) if after.links == 0 && after.life == Life::New => None,
+            // Nothing leads to the former file, which may have been an orphan; its deletion is in no tag.
+            Some(after) if after.links == 0 => None,
             Some(_) => return Err(bad("is another file's, and that has a name")),
             None => None,
         };
@@ -153,7 +154,14 @@ impl Outcome {
         };
         let after = match same {
             Some(after) => after.revised(store, &said, raw)?,
-            None => After::new(store, &said, std::mem::take(&mut file.early))?,
+            None => {
+                let mut after = After::new(store, &said, std::mem::take(&mut file.early))?;
+                if let Some(before) = file.before.as_ref().filter(|_| listed) {
+                    // The number stays listed, and so what comes after it.
+                    after.inode.set_deletion_time(before.deletion_time());
+                }
+                after
+            }
         };
         if after.ranges.is_some() && after.inode.has_flag(flag::INLINE_DATA) {
             return Err(bad("has its content inside, and blocks too"));

@@ -28,8 +28,9 @@ pub(super) fn write(store: &mut Store, mut outcome: Outcome) -> Result<()> {
     for file in outcome.files.values() {
         let stays = file.after.as_ref().is_some_and(|after| after.life == Life::Stored);
         if let Some(before) = file.before.as_ref().filter(|_| !stays) {
-            let listed = outcome.orphans.contains(&before.number);
-            delete(store, before.clone(), if listed { Listed::Yes } else { Listed::No }, file.after.as_ref())?;
+            // Who is listed is deleted with the others, but for one whose place is taken.
+            let later = file.after.is_none() && outcome.orphans.contains(&before.number);
+            delete(store, before, if later { Deletion::Later } else { Deletion::Now })?;
         }
     }
     for file in outcome.files.values_mut() {
@@ -52,15 +53,16 @@ pub(super) fn write(store: &mut Store, mut outcome: Outcome) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file is listed as an orphan.
+/// When what a file has is freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Listed {
-    Yes,
-    No,
+enum Deletion {
+    Now,
+    /// With the orphans.
+    Later,
 }
 
-/// Deletes a stored file, in whose place there may be another.
-fn delete(store: &mut Store, before: Inode, listed: Listed, successor: Option<&After>) -> Result<()> {
+/// Deletes a stored file.
+fn delete(store: &mut Store, before: &Inode, deletion: Deletion) -> Result<()> {
     // What was in a directory is gone from it by now.
     let mut inode = store.inode(before.number)?;
     store.check_empty(&inode).map_err(|error| match error.kind() {
@@ -70,14 +72,9 @@ fn delete(store: &mut Store, before: Inode, listed: Listed, successor: Option<&A
         _ => error,
     })?;
     inode.set_links(0);
-    match (listed, successor) {
-        (Listed::No, _) => store.delete(inode),
-        // Who is listed is deleted with the others.
-        (Listed::Yes, None) => store.put_inode(&mut inode),
-        (Listed::Yes, Some(_)) => Err(damaged(&format!(
-            "a fast commit has a new file in the place of inode {}, which is still to be deleted",
-            inode.number
-        ))),
+    match deletion {
+        Deletion::Now => store.delete(inode),
+        Deletion::Later => store.put_inode(&mut inode),
     }
 }
 
