@@ -4,6 +4,7 @@ mod accounts;
 mod config_drive;
 mod files;
 mod keys;
+mod manifest;
 mod network;
 mod reach;
 mod seed;
@@ -20,6 +21,7 @@ pub use config_drive::{
 
 pub use files::Files;
 pub use keys::Keys;
+pub use manifest::Manifests;
 pub use network::{Network, NetworkRenderer};
 pub use reach::{Access, Attach, Reach};
 pub use seed::{Seed, SeedKind};
@@ -86,6 +88,8 @@ pub enum Command {
     /// Unless it is --read-only, what a client writes is held until the last client has gone, and is then committed as a
     /// whole. If a client goes without saying goodbye, or the server is ended by a signal, nothing is written.
     Serve(Serve),
+    /// Print the JSON Schema of manifests, which inject --manifest reads
+    Schema,
     /// Make config drives for cloud-init and its like
     ConfigDrive(ConfigDrive),
 }
@@ -179,6 +183,10 @@ pub struct Inject {
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]
     pub target: Target,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub manifests: Manifests,
 
     /// Put in what an instance document has: root's key and password, the network, metadata and files
     ///

@@ -9,6 +9,7 @@ pub mod diff;
 pub mod failure;
 pub mod guest;
 pub mod inject;
+pub mod manifest;
 pub mod net;
 mod object;
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod injected;
 mod instance;
 mod items;
 mod keys;
+mod manifest;
 mod mounts;
 mod network;
 mod reach;
@@ -311,10 +312,11 @@ fn check_stdin(typed: &cli::Inject) -> Result<(), Failure> {
     let of_users = typed.password.iter().filter(|typed| typed.split_once(':').is_some_and(|(_, rest)| reads(rest)));
     let keys = typed.target.file.keys.keys_from_stdin.then_some("--keys-from-stdin");
     let root = typed.root_password.as_deref().is_some_and(reads).then_some("--root-password stdin");
-    let mut readers = keys.into_iter().chain(root).chain(of_users.map(|_| "--password USER:stdin"));
+    let manifests = typed.manifests.manifest.iter().filter(|path| manifest::is_stdin(path)).map(|_| "--manifest -");
+    let mut readers = keys.into_iter().chain(manifests).chain(root).chain(of_users.map(|_| "--password USER:stdin"));
     match (readers.next(), readers.next()) {
         (Some(first), Some(second)) => Err(Failure::usage(format!("{first} and {second} both read standard input"))
-            .with_hint("a password can be in a file (file:PATH) or in the environment (env:NAME), a key in a file")),
+            .with_hint("a password can be in a file (file:PATH) or in the environment (env:NAME), a key or a manifest in a file")),
         _ => Ok(()),
     }
 }

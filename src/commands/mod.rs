@@ -8,6 +8,7 @@ mod list_operations;
 mod ls;
 mod progress;
 mod recover;
+mod schema;
 mod second_reader;
 mod serve;
 mod tree;
@@ -67,6 +68,7 @@ pub fn run(cli: Cli, order: &[Ordered]) -> Result<Exit, Failure> {
             let plan = plan::Serve::new(typed)?;
             serve::run(&plan).map_err(|failure| failure.about(&plan.target.source.image))
         }
+        Command::Schema => schema::run(),
         Command::ConfigDrive(typed) => config_drive::run(typed.command),
     }
 }

@@ -19,6 +19,7 @@ mod read;
 mod verbatim;
 mod version;
 
+pub(crate) use bytes::{Base64, Hidden};
 pub(crate) use complete::object;
 pub use complete::{Instance, Place, Seed};
 pub use document::Document;

@@ -20,11 +20,28 @@ pub(super) fn accounts(typed: &cli::Accounts, now: Timestamp) -> Result<Option<A
         unlocked: unlock.iter().map(|typed| unlocked(typed)).collect::<Result<_, _>>()?,
         now,
     };
-    let options = [add_group, add_user, add_to_group, sudo, expire, unlock];
-    let is_empty = options.iter().all(|option| option.is_empty());
-    once("--sudo", accounts.sudo.iter().map(|sudoer| &*sudoer.user))?;
-    once("--expire", accounts.expiries.iter().map(|(user, _)| &**user))?;
-    Ok((!is_empty).then_some(accounts))
+    Ok((!accounts.is_empty()).then_some(accounts))
+}
+
+/// All that two sources ask for.
+pub(super) fn join(one: Option<Accounts>, other: Option<Accounts>) -> Result<Option<Accounts>, Failure> {
+    let joined = match (one, other) {
+        (Some(mut one), Some(other)) => {
+            one.groups.extend(other.groups);
+            one.users.extend(other.users);
+            one.members.extend(other.members);
+            one.sudo.extend(other.sudo);
+            one.expiries.extend(other.expiries);
+            one.unlocked.extend(other.unlocked);
+            Some(one)
+        }
+        (one, other) => one.or(other),
+    };
+    if let Some(accounts) = &joined {
+        once("--sudo", accounts.sudo.iter().map(|sudoer| &*sudoer.user))?;
+        once("--expire", accounts.expiries.iter().map(|(user, _)| &**user))?;
+    }
+    Ok(joined)
 }
 
 fn group(typed: &str) -> Result<NewGroup, Failure> {
@@ -86,15 +103,7 @@ fn sudoer(typed: &str) -> Result<Sudoer, Failure> {
 fn expiry(typed: &str) -> Result<(String, Expiry), Failure> {
     let option = Typed { option: "--expire", typed };
     let (user, when) = option.user_and_rest("USER:YYYY-MM-DD, USER:now or USER:never")?;
-    let expiry =
-        match when {
-            "now" => Expiry::Now,
-            "never" => Expiry::Never,
-            day => Expiry::On(Day::parse(day).ok_or_else(|| {
-                option.wrong("no day after 1970-01-01, as YYYY-MM-DD").with_hint("or say now, or never")
-            })?),
-        };
-    Ok((user.to_owned(), expiry))
+    Ok((user.to_owned(), option.expiry(when)?))
 }
 
 fn unlocked(typed: &str) -> Result<String, Failure> {
@@ -120,14 +129,31 @@ type Setting<'a> = (&'a str, Option<&'a str>);
 
 /// What was typed after an option.
 #[derive(Clone, Copy, Debug)]
-struct Typed<'a> {
-    option: &'static str,
-    typed: &'a str,
+pub(super) struct Typed<'a> {
+    /// The option, or what else it stands in.
+    pub option: &'a str,
+    /// What was typed.
+    pub typed: &'a str,
 }
 
 impl<'a> Typed<'a> {
-    fn wrong(self, reason: impl std::fmt::Display) -> Failure {
+    pub(super) fn wrong(self, reason: impl std::fmt::Display) -> Failure {
         Failure::usage(format!("{} {}: {reason}", self.option, shorten(self.typed)))
+    }
+
+    pub(super) fn name(self, name: &str) -> Result<AccountName, Failure> {
+        AccountName::parse(name)
+            .ok_or_else(|| self.wrong(format!("not a name: '{}'", shorten(name))).with_hint(AccountName::RULE))
+    }
+
+    pub(super) fn expiry(self, when: &str) -> Result<Expiry, Failure> {
+        match when {
+            "now" => Ok(Expiry::Now),
+            "never" => Ok(Expiry::Never),
+            day => Day::parse(day)
+                .map(Expiry::On)
+                .ok_or_else(|| self.wrong("no day after 1970-01-01, as YYYY-MM-DD").with_hint("or say now, or never")),
+        }
     }
 
     /// The name, and the settings after it; a setting twice is an error.
@@ -136,8 +162,7 @@ impl<'a> Typed<'a> {
             Some((name, settings)) => (name, settings.split(',').collect()),
             None => (self.typed, Vec::new()),
         };
-        let name = AccountName::parse(name)
-            .ok_or_else(|| self.wrong(format!("not a name: '{}'", shorten(name))).with_hint(AccountName::RULE))?;
+        let name = self.name(name)?;
         let settings: Vec<Setting<'_>> = settings
             .into_iter()
             .map(|setting| setting.split_once('=').map_or((setting, None), |(key, value)| (key, Some(value))))
@@ -160,19 +185,19 @@ impl<'a> Typed<'a> {
         self.wrong(format!("'{}' is no setting", shorten(&setting))).with_hint(format!("settings: {known}"))
     }
 
-    fn number(self, value: &str) -> Result<u32, Failure> {
+    pub(super) fn number(self, value: &str) -> Result<u32, Failure> {
         number(value.as_bytes()).ok_or_else(|| self.wrong(format!("'{value}' is no number below 4294967295")))
     }
 
     /// A field of passwd(5).
-    fn field(self, value: &'a str) -> Result<&'a str, Failure> {
+    pub(super) fn field(self, value: &str) -> Result<&str, Failure> {
         match value.chars().any(|char| char == ':' || char.is_control()) {
             true => Err(self.wrong("a field of passwd has no colon, line end or other control character in it")),
             false => Ok(value),
         }
     }
 
-    fn path(self, value: &str) -> Result<String, Failure> {
+    pub(super) fn path(self, value: &str) -> Result<String, Failure> {
         let is_path = value.starts_with('/') && GuestPath::parse(value).is_ok();
         match is_path && !value.chars().any(|char| char == ':' || char.is_control()) {
             true => Ok(value.to_owned()),

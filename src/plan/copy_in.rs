@@ -25,7 +25,11 @@ const OTHER_FILES: u64 = 256;
 pub(super) fn copy_in(typed: &str, written: &[&Path]) -> Result<FileOperation, Failure> {
     let usage = || Failure::usage(format!("--copy-in {typed}: not LOCALPATH:REMOTEDIR with an absolute REMOTEDIR"));
     let colon = typed.rfind(":/").filter(|colon| *colon > 0).ok_or_else(usage)?;
-    let (local, directory) = (Path::new(&typed[..colon]), GuestPath::parse(&typed[colon + 1..])?);
+    copied(Path::new(&typed[..colon]), GuestPath::parse(&typed[colon + 1..])?, written)
+}
+
+/// A tree of the host below a directory of the guest; `written` as there.
+pub(super) fn copied(local: &Path, directory: GuestPath, written: &[&Path]) -> Result<FileOperation, Failure> {
     let name = local.file_name().ok_or_else(|| {
         Failure::usage(format!("--copy-in {}: it has no name to be given in the guest", local.display()))
             .with_hint("name the directory itself, ../site say instead of .; --upload puts in single files")

@@ -66,17 +66,25 @@ fn at(typed: &str) -> Result<GuestPath, Failure> {
 fn append_line(typed: &str) -> Result<FileOperation, Failure> {
     // The typed text is not repeated: the line may be a secret.
     let (path, line) = typed.split_once(':').ok_or_else(|| Failure::usage("--append-line: not FILE:LINE"))?;
+    appended("--append-line", path, line)
+}
+
+pub(super) fn appended(option: &str, path: &str, line: &str) -> Result<FileOperation, Failure> {
     if line.contains('\n') {
-        return Err(Failure::usage(format!("--append-line {path}: more than one line"))
-            .with_hint("give the option once for each line"));
+        return Err(Failure::usage(format!("{option} {path}: more than one line"))
+            .with_hint("name the file once for each line"));
     }
     Ok(FileOperation::AppendLine { path: at(path)?, line: line.to_owned() })
 }
 
 fn edit(typed: &str) -> Result<FileOperation, Failure> {
     let (path, expression) = typed.split_once(':').ok_or_else(|| Failure::usage("--edit: not FILE:EXPR"))?;
+    edited("--edit", path, expression)
+}
+
+pub(super) fn edited(option: &str, path: &str, expression: &str) -> Result<FileOperation, Failure> {
     let substitution = Substitution::parse(expression).map_err(|reason| {
-        Failure::usage(format!("--edit {path}: {reason}"))
+        Failure::usage(format!("{option} {path}: {reason}"))
             .with_hint("no Perl runs here: imgraft cat IMAGE FILE, edit what it prints, and --upload that")
     })?;
     Ok(FileOperation::Edit { path: at(path)?, substitution })
@@ -96,11 +104,22 @@ fn delete(typed: &str) -> Result<FileOperation, Failure> {
 
 fn upload(typed: &str, result: Option<&Path>) -> Result<FileOperation, Failure> {
     let (file, destination) = source_and_destination("--upload", typed)?;
-    if let Some(result) = result.filter(|result| is_same_file(result, Path::new(file))) {
-        return Err(Failure::usage(format!("--upload {file}: the result would replace it ({})", result.display()))
+    uploaded("--upload", Path::new(file), &destination, result)
+}
+
+/// Puts a host file where it was said to go. `result` is the file that this run makes.
+pub(super) fn uploaded(
+    option: &str,
+    file: &Path,
+    destination: &str,
+    result: Option<&Path>,
+) -> Result<FileOperation, Failure> {
+    if let Some(result) = result.filter(|result| is_same_file(result, file)) {
+        let (file, result) = (file.display(), result.display());
+        return Err(Failure::usage(format!("{option} {file}: the result would replace it ({result})"))
             .with_hint("give the result another name"));
     }
-    let (content, metadata) = Content::open_with_metadata(Path::new(file))?;
+    let (content, metadata) = Content::open_with_metadata(file)?;
     // Set-user-ID and the like are not carried into a guest unasked; --chmod sets them.
     let mode = (metadata.permissions().mode() & 0o777) as u16;
     Ok(FileOperation::Put { destination: GuestPath::parse(destination)?, content, mode })
@@ -123,7 +142,7 @@ pub(super) fn source_and_destination<'a>(option: &str, typed: &'a str) -> Result
 }
 
 /// A destination that ends with a slash is the directory that the file goes into, as for cp(1).
-fn file_destination(file: &str, destination: &str) -> String {
+pub(super) fn file_destination(file: &str, destination: &str) -> String {
     match Path::new(file).file_name().and_then(|name| name.to_str()) {
         Some(name) if destination.ends_with('/') => format!("{destination}{name}"),
         _ => destination.to_owned(),

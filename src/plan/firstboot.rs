@@ -10,19 +10,19 @@ use std::path::Path;
 pub(super) fn scripts(typed: &cli::Inject, order: &[Ordered]) -> Result<Vec<Script>, Failure> {
     let (mut files, mut commands) = (typed.firstboot.iter(), typed.firstboot_command.iter());
     let next = |option| match option {
-        Ordered::Firstboot => files.next().map(|path| file(path)),
-        Ordered::FirstbootCommand => commands.next().map(|command| self::command(command)),
+        Ordered::Firstboot => files.next().map(|path| file("--firstboot", path)),
+        Ordered::FirstbootCommand => commands.next().map(|command| self::command("--firstboot-command", command)),
         _ => None,
     };
     order.iter().copied().filter_map(next).collect()
 }
 
-fn file(path: &Path) -> Result<Script, Failure> {
+pub(super) fn file(option: &str, path: &Path) -> Result<Script, Failure> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let script = Script::of_file(&name, read("--firstboot", path)?);
+    let script = Script::of_file(&name, read(option, path)?);
     if !script.is_runnable() {
         return Err(Failure::usage(format!(
-            "--firstboot: {}: it does not begin with #! and an interpreter",
+            "{option}: {}: it does not begin with #! and an interpreter",
             path.display()
         ))
         .with_hint("begin the script with #!/bin/sh, or give a command with --firstboot-command"));
@@ -30,10 +30,10 @@ fn file(path: &Path) -> Result<Script, Failure> {
     Ok(script)
 }
 
-fn command(typed: &str) -> Result<Script, Failure> {
+pub(super) fn command(option: &str, typed: &str) -> Result<Script, Failure> {
     if typed.trim().is_empty() || typed.contains('\0') {
         return Err(
-            Failure::usage("--firstboot-command: it is empty").with_hint("--firstboot-command 'apt-get update', say")
+            Failure::usage(format!("{option}: it is empty")).with_hint("--firstboot-command 'apt-get update', say")
         );
     }
     Ok(Script::of_command(typed))
@@ -49,12 +49,12 @@ mod tests {
         let script = |name: &str, text: &str| {
             let path = place.path().join(name);
             std::fs::write(&path, text).expect("it is written");
-            file(&path)
+            file("-", &path)
         };
         assert_eq!(script("a b.sh", "#!/bin/sh\ntrue\n").expect("a script").name, "a_b.sh");
         let refused = script("c", "apt-get update\n").expect_err("no interpreter");
         assert!(refused.message.contains("does not begin with #!"), "{}", refused.message);
-        assert!(command(" ").is_err());
-        assert_eq!(command("true").expect("a command").text, b"#!/bin/sh\ntrue\n");
+        assert!(command("-", " ").is_err());
+        assert_eq!(command("-", "true").expect("a command").text, b"#!/bin/sh\ntrue\n");
     }
 }

@@ -3,7 +3,7 @@
 use super::injected::Injected;
 use super::network::network;
 use super::setting::Settings;
-use super::{accounts, files, firstboot, seed, selector};
+use super::{accounts, files, firstboot, manifest, seed, selector};
 use crate::cli::{self, Ordered};
 use crate::failure::Failure;
 use crate::inject::authorized_keys;
@@ -19,22 +19,29 @@ use std::path::{Path, PathBuf};
 /// The longest key, network or metadata file that is read, in bytes.
 const TEXT_MAX: u64 = 1 << 20;
 
-/// The injectors that the options ask for, in the order of the items.
+/// What can be done where two sources say what one of them may.
+pub(super) const ONCE: &str = "say it once, in one manifest or in an option";
+
+/// The injectors that the manifests and the options ask for, in the order of the items.
 pub(super) fn injectors(
     typed: &cli::Inject,
     order: &[Ordered],
     compat: Compat,
     now: Timestamp,
 ) -> Result<Vec<Box<dyn Injector>>, Failure> {
-    let wanted = Wanted::new(typed, order, compat, now)?;
+    let mut wanted = Wanted::default();
+    for manifest in manifest::all(typed, now)? {
+        wanted = wanted.join(manifest)?;
+    }
+    let wanted = wanted.join(Wanted::new(typed, order, compat, now)?)?;
     match seed::existing(&typed.seed) {
         None => Ok(wanted.apart(compat)),
         Some(existing) => wanted.into_seed(existing),
     }
 }
 
-/// What the options and the instance document ask for.
-#[derive(Debug)]
+/// What the options, the instance document, or a manifest ask for.
+#[derive(Debug, Default)]
 pub(super) struct Wanted {
     /// Users and groups.
     pub accounts: Option<Accounts>,
@@ -72,17 +79,8 @@ impl Wanted {
             keys.extend(lines.into_iter().map(|line| (user.clone(), line)));
         }
         let network = network(&typed.network, instance.network, compat)?;
-        let hostname = typed.hostname.as_deref().map(|typed| {
-            HostName::parse(typed).map_err(|reason| Failure::usage(format!("--hostname {}: {reason}", shorten(typed))))
-        });
-        let hostname = hostname.transpose()?;
-        let zone = typed.timezone.as_deref().map(|typed| {
-            Zone::parse(typed).ok_or_else(|| {
-                Failure::usage(format!("--timezone {}: no name of a time zone", shorten(typed)))
-                    .with_hint("--timezone Europe/Berlin, say, or UTC")
-            })
-        });
-        let zone = zone.transpose()?;
+        let hostname = typed.hostname.as_deref().map(|typed| host_name("--hostname", typed)).transpose()?;
+        let zone = typed.timezone.as_deref().map(|typed| zone("--timezone", typed)).transpose()?;
         let settings = Settings::new(&typed.setting)?;
         let mut metadata = instance.metadata;
         metadata.extend(self::metadata(typed)?);
@@ -116,6 +114,24 @@ impl Wanted {
             scripts,
             uuid,
             has_user_data,
+        })
+    }
+
+    /// All that two sources ask for, the second one's after the first one's.
+    fn join(self, other: Self) -> Result<Self, Failure> {
+        Ok(Self {
+            accounts: accounts::join(self.accounts, other.accounts)?,
+            keys: [self.keys, other.keys].concat(),
+            network: single("the network", self.network, other.network)?,
+            hostname: single("the host name", self.hostname, other.hostname)?,
+            zone: single("the time zone", self.zone, other.zone)?,
+            settings: self.settings.join(other.settings)?,
+            metadata: [self.metadata, other.metadata].concat(),
+            passwords: [self.passwords, other.passwords].concat(),
+            operations: [self.operations, other.operations].concat(),
+            scripts: [self.scripts, other.scripts].concat(),
+            uuid: self.uuid.or(other.uuid),
+            has_user_data: self.has_user_data || other.has_user_data,
         })
     }
 
@@ -156,6 +172,25 @@ impl Wanted {
         injectors.sort_by_key(|injector| injector.item());
         injectors
     }
+}
+
+/// What one of two sources says.
+pub(super) fn single<T>(what: &str, one: Option<T>, other: Option<T>) -> Result<Option<T>, Failure> {
+    match (one, other) {
+        (Some(_), Some(_)) => Err(Failure::usage(format!("{what} is given twice")).with_hint(ONCE)),
+        (one, other) => Ok(one.or(other)),
+    }
+}
+
+pub(super) fn host_name(option: &str, typed: &str) -> Result<HostName, Failure> {
+    HostName::parse(typed).map_err(|reason| Failure::usage(format!("{option} {}: {reason}", shorten(typed))))
+}
+
+pub(super) fn zone(option: &str, typed: &str) -> Result<Zone, Failure> {
+    Zone::parse(typed).ok_or_else(|| {
+        Failure::usage(format!("{option} {}: no name of a time zone", shorten(typed)))
+            .with_hint("Europe/Berlin, say, or UTC")
+    })
 }
 
 fn key(typed: &str) -> Result<(String, Vec<String>), Failure> {

@@ -16,7 +16,6 @@ pub(super) fn network(
     instance: Option<Described>,
     compat: Compat,
 ) -> Result<Option<Net>, Failure> {
-    let renderer = typed.network_renderer.map(choice);
     let flags = flags(typed)?;
     let described = match (&typed.network, instance, flags) {
         (Some(path), None, None) => Some(described(path)?),
@@ -36,6 +35,16 @@ pub(super) fn network(
             .with_hint("leave them out, or network_info in the document"));
         }
     };
+    chosen(typed.network_renderer, described, compat)
+}
+
+/// The network, for the program that was asked for.
+pub(super) fn chosen(
+    renderer: Option<NetworkRenderer>,
+    described: Option<Described>,
+    compat: Compat,
+) -> Result<Option<Net>, Failure> {
+    let renderer = renderer.map(choice);
     match described {
         Some(network) => Ok(Some(Net { network, renderer, compat })),
         None if renderer.is_some() => Err(Failure::usage("--network-renderer: there is no network to be put in")
@@ -57,7 +66,11 @@ fn choice(name: NetworkRenderer) -> Choice {
 
 /// What is in a file: a text for a guest, or a description of a network.
 fn described(path: &Path) -> Result<Described, Failure> {
-    let bytes = read("--network", path)?;
+    text(&format!("--network: {}", path.display()), read("--network", path)?)
+}
+
+/// What a text is; `place` is where it is, for errors.
+pub(super) fn text(place: &str, bytes: Vec<u8>) -> Result<Described, Failure> {
     let text = std::str::from_utf8(&bytes).unwrap_or_default();
     let kind = match Spelling::detect(text) {
         // Whatever else it may be read as.
@@ -71,7 +84,7 @@ fn described(path: &Path) -> Result<Described, Failure> {
         Kind::Netplan => Ok(Described::Either { config, text: bytes }),
         _ => {
             let failed = |error: crate::config_drive::DocumentError| {
-                let failure = Failure::usage(format!("--network: {}: {}: {error}", path.display(), kind.name()));
+                let failure = Failure::usage(format!("{place}: {}: {error}", kind.name()));
                 error.hint().into_iter().fold(failure, |failure, hint| failure.with_hint(hint))
             };
             Ok(Described::Config(config.map_err(failed)?))

@@ -5,6 +5,7 @@ use crate::inject::Selector;
 use crate::secret::Secret;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use zeroize::Zeroizing;
 
 /// The longest password that is taken, in bytes; crypt(5) methods take up to 511.
@@ -12,6 +13,11 @@ const PASSWORD_MAX: usize = 511;
 
 /// Reads a selector. Errors never repeat it, since it may hold the password itself.
 pub(super) fn parse(option: &str, typed: &str) -> Result<Selector, Failure> {
+    parse_beside(option, typed, Path::new(""))
+}
+
+/// The same where files are relative to a directory.
+pub(super) fn parse_beside(option: &str, typed: &str, directory: &Path) -> Result<Selector, Failure> {
     let usage = |reason: &str| Failure::usage(format!("{option}: {reason}")).with_hint(FORMS);
     let (locked, rest) = match typed.strip_prefix("locked:") {
         Some(rest) => (true, rest),
@@ -21,7 +27,7 @@ pub(super) fn parse(option: &str, typed: &str) -> Result<Selector, Failure> {
         |password: Secret| if locked { Selector::LockedPassword(password) } else { Selector::Password(password) };
     if let Some((kind, value)) = rest.split_once(':') {
         return match kind {
-            "file" => first_line(option, &read_file(option, value)?).map(hashed),
+            "file" => first_line(option, &read_file(option, &directory.join(value))?).map(hashed),
             "env" => {
                 let value = std::env::var_os(value)
                     .ok_or_else(|| usage("the environment variable that it names is not set"))?;
@@ -53,8 +59,8 @@ pub(super) fn parse(option: &str, typed: &str) -> Result<Selector, Failure> {
 const FORMS: &str = "a selector is [locked:]file:PATH, [locked:]env:NAME, [locked:]stdin, [locked:]password:TEXT, \
                      hash:CRYPT, [locked:]random, disabled or locked";
 
-fn read_file(option: &str, path: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let failed = |error| Failure::usage(format!("{option}: cannot read {path}: {error}"));
+fn read_file(option: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let failed = |error| Failure::usage(format!("{option}: cannot read {}: {error}", path.display()));
     let file = std::fs::File::open(path).map_err(failed)?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
     file.take(4096).read_to_end(&mut bytes).map_err(failed)?;

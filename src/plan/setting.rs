@@ -1,6 +1,6 @@
 //! Settings of the guest: locale, keymap, machine ID, units.
 
-use super::items::shorten;
+use super::items::{ONCE, shorten, single};
 use crate::cli;
 use crate::failure::Failure;
 use crate::inject::{Injector, Locale, MachineId, SettingName, UnitName, Units};
@@ -16,26 +16,52 @@ pub(super) struct Settings {
 
 impl Settings {
     pub(super) fn new(typed: &cli::Setting) -> Result<Self, Failure> {
+        Self::named(typed, &|name| format!("--{name}"))
+    }
+
+    /// The same where what was typed stands elsewhere; `called` gives the place of an option for errors.
+    pub(super) fn named(typed: &cli::Setting, called: &dyn Fn(&str) -> String) -> Result<Self, Failure> {
         let name = |option: &str, typed: Option<&String>, example: &str| {
             let parse = |typed: &String| {
                 SettingName::parse(typed).ok_or_else(|| {
                     Failure::usage(format!("{option} {}: no such name", shorten(typed)))
-                        .with_hint(format!("{option} {example}, say"))
+                        .with_hint(format!("{example}, say"))
                 })
             };
             typed.map(parse).transpose()
         };
-        let language = name("--locale", typed.locale.as_ref(), "de_DE.UTF-8")?;
-        let keymap = name("--keymap", typed.keymap.as_ref(), "de")?;
+        let language = name(&called("locale"), typed.locale.as_ref(), "de_DE.UTF-8")?;
+        let keymap = name(&called("keymap"), typed.keymap.as_ref(), "de")?;
         let parse = |typed: &String| {
             MachineId::parse(typed).ok_or_else(|| {
-                Failure::usage(format!("--machine-id {}: neither empty, nor uninitialized, nor an ID", shorten(typed)))
-                    .with_hint("an ID is 32 hexadecimal digits; systemd-id128 new makes one")
+                Failure::usage(format!(
+                    "{} {}: neither empty, nor uninitialized, nor an ID",
+                    called("machine-id"),
+                    shorten(typed)
+                ))
+                .with_hint("an ID is 32 hexadecimal digits; systemd-id128 new makes one")
             })
         };
         let machine_id = typed.machine_id.as_ref().map(parse).transpose()?;
         let locale = (language.is_some() || keymap.is_some()).then_some(Locale { language, keymap });
-        Ok(Self { locale, machine_id, units: units(typed)? })
+        Ok(Self { locale, machine_id, units: units(typed, called)? })
+    }
+
+    /// All that two sources ask for.
+    pub(super) fn join(self, other: Self) -> Result<Self, Failure> {
+        let locale = match (self.locale, other.locale) {
+            (Some(one), Some(other)) => Some(Locale {
+                language: single("the locale", one.language, other.language)?,
+                keymap: single("the keymap", one.keymap, other.keymap)?,
+            }),
+            (one, other) => one.or(other),
+        };
+        let machine_id = single("the machine ID", self.machine_id, other.machine_id)?;
+        let units = match (self.units, other.units) {
+            (Some(one), Some(other)) => Some(joined(one, other)?),
+            (one, other) => one.or(other),
+        };
+        Ok(Self { locale, machine_id, units })
     }
 
     /// An injector for each.
@@ -60,8 +86,21 @@ impl Settings {
     }
 }
 
+/// What two sources say of units.
+fn joined(mut one: Units, other: Units) -> Result<Units, Failure> {
+    let known: BTreeSet<_> = one.enable.iter().chain(&one.disable).chain(&one.mask).collect();
+    let mut twice = other.enable.iter().chain(&other.disable).chain(&other.mask).filter(|name| known.contains(name));
+    if let Some(name) = twice.next() {
+        return Err(Failure::usage(format!("the unit {name} is named twice")).with_hint(ONCE));
+    }
+    one.enable.extend(other.enable);
+    one.disable.extend(other.disable);
+    one.mask.extend(other.mask);
+    Ok(one)
+}
+
 /// What is done to units, each of which is named once.
-fn units(typed: &cli::Setting) -> Result<Option<Units>, Failure> {
+fn units(typed: &cli::Setting, called: &dyn Fn(&str) -> String) -> Result<Option<Units>, Failure> {
     let mut seen = BTreeSet::new();
     let mut names = |option: &str, typed: &[String]| -> Result<Vec<UnitName>, Failure> {
         let name = |typed: &String| {
@@ -74,9 +113,9 @@ fn units(typed: &cli::Setting) -> Result<Option<Units>, Failure> {
         };
         typed.iter().map(name).collect()
     };
-    let enable = names("--enable-unit", &typed.enable_unit)?;
-    let disable = names("--disable-unit", &typed.disable_unit)?;
-    let mask = names("--mask-unit", &typed.mask_unit)?;
+    let enable = names(&called("enable-unit"), &typed.enable_unit)?;
+    let disable = names(&called("disable-unit"), &typed.disable_unit)?;
+    let mask = names(&called("mask-unit"), &typed.mask_unit)?;
     let is_empty = enable.is_empty() && disable.is_empty() && mask.is_empty();
     Ok((!is_empty).then_some(Units { enable, disable, mask }))
 }

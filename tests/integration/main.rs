@@ -24,6 +24,7 @@ mod inspect;
 mod interrupted;
 mod locks;
 mod main_job;
+mod manifest;
 mod mounts;
 mod nbd;
 mod network;

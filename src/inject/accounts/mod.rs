@@ -41,6 +41,25 @@ pub struct Accounts {
     pub now: Timestamp,
 }
 
+impl Accounts {
+    /// Nothing is asked for.
+    pub fn none(now: Timestamp) -> Self {
+        let (groups, users, members) = (Vec::new(), Vec::new(), Vec::new());
+        Self { groups, users, members, sudo: Vec::new(), expiries: Vec::new(), unlocked: Vec::new(), now }
+    }
+
+    /// Whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        let Self { groups, users, members, sudo, expiries, unlocked, .. } = self;
+        groups.is_empty()
+            && users.is_empty()
+            && members.is_empty()
+            && sudo.is_empty()
+            && expiries.is_empty()
+            && unlocked.is_empty()
+    }
+}
+
 /// A group to be made. One that is there and has what is asked for stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewGroup {

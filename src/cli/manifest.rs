@@ -1,0 +1,21 @@
+//! Manifests, as they are typed.
+
+use clap::Args;
+use std::path::PathBuf;
+
+/// Manifests.
+#[derive(Debug, Args)]
+pub struct Manifests {
+    /// Put in what a manifest asks for, in YAML or JSON; - is standard input (repeatable)
+    ///
+    /// All items in one document; imgraft schema prints what may be in it. Host files in it are relative to the manifest. What
+    /// options ask for comes after what manifests ask for; what can be said once may be said in one of them only.
+    #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "compat")]
+    pub manifest: Vec<PathBuf>,
+
+    /// Put VALUE in the place of each ${NAME} in the texts of the manifests (repeatable)
+    ///
+    /// $${ stands for ${ itself. VALUE is visible to every user of this machine while imgraft runs; a password is better in a file.
+    #[arg(long, value_name = "NAME=VALUE", requires = "manifest")]
+    pub set: Vec<String>,
+}

@@ -1,0 +1,173 @@
+//! The manifest: what goes into a guest, as one document in YAML or JSON. Its schema is made from these types.
+
+mod network;
+mod operation;
+mod variables;
+
+pub use network::{Network, Renderer};
+pub use operation::{Append, Between, Bits, Edit, Link, Mode, Operation, Owner, Upload, Write};
+pub use variables::{Unused, Variables};
+
+use crate::config_drive::{DocumentError, Hidden, Spelling, from_value, value};
+use crate::object::objects;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The largest manifest, in bytes. What is in files of their own may be larger.
+pub const MANIFEST_MAX: u64 = 1 << 20;
+
+/// What goes into a guest: the items of `imgraft inject`, with the same meaning and in the same order. Paths of host files are
+/// relative to the manifest.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self", default)]
+#[schemars(rename = "Manifest", title = "imgraft manifest")]
+pub struct Manifest {
+    /// Groups to be made; one that is there and has what is said here stays as it is.
+    pub groups: Vec<Group>,
+    /// Users to be made, and what they get; root, and those who are said to exist, are not made.
+    pub users: Vec<User>,
+    /// The network.
+    pub network: Option<Network>,
+    /// The host name.
+    pub hostname: Option<String>,
+    /// The time zone, one that the guest's tzdata has: `Europe/Berlin`.
+    pub timezone: Option<String>,
+    /// The language, a locale that the guest has: `de_DE.UTF-8`.
+    pub locale: Option<String>,
+    /// The keymap of the console, one that the guest has; on Debian the keyboard's layout.
+    pub keymap: Option<String>,
+    /// The machine ID: `empty`, `uninitialized`, or 32 hexadecimal digits.
+    pub machine_id: Option<String>,
+    /// Instance metadata, for /meta.js.
+    pub metadata: BTreeMap<String, String>,
+    /// What is done to files, in this order.
+    pub files: Vec<Operation>,
+    /// What becomes of systemd's units.
+    pub units: Units,
+    /// What the guest runs once, as root, when it is first booted, in this order.
+    pub firstboot: Vec<FirstBoot>,
+}
+
+/// A group.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Group")]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Its number. Default: the next one that is free in the guest's range.
+    #[serde(default)]
+    #[schemars(range(max = 4_294_967_294_u32))]
+    pub gid: Option<u32>,
+    /// Whether it is a service's. Default false.
+    #[serde(default)]
+    pub system: bool,
+}
+
+/// A user.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "User")]
+pub struct User {
+    /// The user's name.
+    pub name: String,
+    /// Whether the user has to be there already, and is not made. Default false; root always is.
+    #[serde(default)]
+    pub existing: bool,
+    /// The user's number. Default: the next one that is free in the guest's range.
+    #[serde(default)]
+    #[schemars(range(max = 4_294_967_294_u32))]
+    pub uid: Option<u32>,
+    /// The first group. Default: one of the user's own, or what the guest's useradd gives.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Further groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// The login shell. Default: what the guest's useradd gives.
+    #[serde(default)]
+    pub shell: Option<String>,
+    /// The home directory. Default: what the guest's useradd gives.
+    #[serde(default)]
+    pub home: Option<String>,
+    /// Whether a home directory is made, with what is in /etc/skel. Default: for people, not for services.
+    #[serde(default)]
+    pub create_home: Option<bool>,
+    /// The user's full name, or another remark.
+    #[serde(default)]
+    pub comment: Option<String>,
+    /// Whether the account is a service's. Default false.
+    #[serde(default)]
+    pub system: bool,
+    /// The password, by a selector: `[locked:]file:PATH` (its first line), `[locked:]env:NAME`, `[locked:]password:TEXT`,
+    /// `hash:CRYPT`, `[locked:]random` (shown once), `disabled` or `locked`. Default: it stays; a new user has none.
+    #[serde(default)]
+    pub password: Option<Hidden>,
+    /// Whether the lock is taken off the password. Default false.
+    #[serde(default)]
+    pub unlock: bool,
+    /// Public keys that may log in: each a key, or `file:PATH` for all keys of a file.
+    #[serde(default)]
+    pub ssh_keys: Vec<String>,
+    /// Whether the user may do everything by sudo. Default: nothing is said.
+    #[serde(default)]
+    pub sudo: Option<Sudo>,
+    /// When the account is closed: `YYYY-MM-DD`, `now` or `never`. Default: nothing is said.
+    #[serde(default)]
+    pub expire: Option<String>,
+}
+
+/// What sudo asks for.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Sudo {
+    /// The user's password.
+    Password,
+    /// Nothing.
+    Nopasswd,
+}
+
+/// Units of systemd, each named once.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self", default)]
+#[schemars(rename = "Units")]
+pub struct Units {
+    /// Units that are started, as their [Install] sections say.
+    pub enable: Vec<String>,
+    /// Units that are not started any more.
+    pub disable: Vec<String>,
+    /// Units that cannot be started by whatever.
+    pub mask: Vec<String>,
+}
+
+/// What is run at the first boot.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FirstBoot {
+    /// A host file with a script, which begins with `#!`.
+    Script(String),
+    /// A command of /bin/sh.
+    Command(Hidden),
+}
+
+objects!(Manifest, Group, User, Units);
+
+impl Manifest {
+    /// The manifest of a text, with the variables in its texts replaced.
+    ///
+    /// Errors name the place in the document, and do not repeat values, which may be secret.
+    pub fn read(text: &[u8], spelling: Spelling, variables: &mut Variables) -> Result<Self, DocumentError> {
+        let value = match value(text, spelling)? {
+            Value::Null => Value::Object(serde_json::Map::new()),
+            value => value,
+        };
+        from_value(variables.replaced(value)?)
+    }
+}
+
+/// The JSON Schema of manifests (draft 2020-12), made from the types that read them.
+pub fn schema() -> Value {
+    schemars::schema_for!(Manifest).to_value()
+}

@@ -1,0 +1,48 @@
+//! The network of a manifest.
+
+use crate::object::objects;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// The network: a file, a description in its place, or addresses for the guest's device.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self", default)]
+#[schemars(rename = "Network")]
+pub struct Network {
+    /// A host file: a text in the guest's own spelling, or a description as `config`.
+    pub file: Option<String>,
+    /// A description: netplan, network-config version 1 or 2, or network_data.json.
+    pub config: Option<Map<String, Value>>,
+    /// Addresses with their prefixes: `192.0.2.10/24`.
+    pub ip: Vec<String>,
+    /// The routers of the default routes.
+    pub gateway: Vec<String>,
+    /// Name servers.
+    pub dns: Vec<String>,
+    /// Whether the device asks for an IPv4 address by DHCP. Default false.
+    pub dhcp: bool,
+    /// The device, by its name or MAC address. Default: the Ethernet devices.
+    pub nic: Option<String>,
+    /// The program of the guest that the network is for. Default: the one that the guest listens to.
+    pub renderer: Option<Renderer>,
+}
+
+/// The programs that a network can be for.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Renderer {
+    #[serde(rename = "ifupdown")]
+    Ifupdown,
+    #[serde(rename = "netplan")]
+    Netplan,
+    #[serde(rename = "networkd")]
+    Networkd,
+    NetworkManager,
+    #[serde(rename = "ifcfg")]
+    Ifcfg,
+    #[serde(rename = "cloud-init")]
+    CloudInit,
+}
+
+objects!(Network);

@@ -1,0 +1,188 @@
+//! What a manifest does to files.
+
+use crate::config_drive::{Base64, Hidden};
+use crate::object::objects;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
+use std::borrow::Cow;
+
+/// What is done to a file: one of these.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Operation")]
+pub enum Operation {
+    /// A host file is copied into the guest.
+    Upload(Upload),
+    /// A file or a whole directory of the host is copied below a directory of the guest, as tar copies.
+    CopyIn(Between),
+    /// A file gets a content.
+    Write(Write),
+    /// A line is added to the end of a file, by each run anew.
+    AppendLine(Append),
+    /// A substitution is done in each line of a file.
+    Edit(Edit),
+    /// A directory is made, with those before it.
+    Mkdir(String),
+    /// A symbolic link is made, or led elsewhere.
+    Link(Link),
+    /// A file, or a directory with all that is in it, is removed; names may have `*`, `?` and `[...]`.
+    Delete(String),
+    /// An empty file is made, or the time of one that is there set.
+    Touch(String),
+    /// A file is emptied.
+    Truncate(String),
+    /// All files below a directory are emptied.
+    TruncateRecursive(String),
+    /// A file gets another owner, group, or both.
+    Chown(Owner),
+    /// A file gets other permission bits.
+    Chmod(Mode),
+}
+
+/// A host file and where it goes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Upload")]
+pub struct Upload {
+    /// The host file.
+    pub from: String,
+    /// Where it goes; one that ends with a slash is a directory.
+    pub to: String,
+    /// The permission bits. Default: those of the host file for a new file, or those that are there.
+    #[serde(default)]
+    pub mode: Option<Bits>,
+    /// The owner, by name or number. Default: that of the directory, or the one that is there.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// The group, by name or number. Default: that of the directory, or the one that is there.
+    #[serde(default)]
+    pub group: Option<String>,
+}
+
+/// A tree of the host and where it goes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "CopyIn")]
+pub struct Between {
+    /// The file or directory of the host.
+    pub from: String,
+    /// The directory of the guest, which has to be there.
+    pub to: String,
+}
+
+/// A file and its content.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Write")]
+pub struct Write {
+    /// The file.
+    pub path: String,
+    /// The content, as text; this, or `content_base64`.
+    #[serde(default)]
+    pub content: Option<Hidden>,
+    /// The content, in base64.
+    #[serde(default)]
+    pub content_base64: Option<Base64>,
+    /// The permission bits. Default: `0644` for a new file, or those that are there.
+    #[serde(default)]
+    pub mode: Option<Bits>,
+    /// The owner, by name or number. Default: that of the directory, or the one that is there.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// The group, by name or number. Default: that of the directory, or the one that is there.
+    #[serde(default)]
+    pub group: Option<String>,
+}
+
+/// A file and a line for it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "AppendLine")]
+pub struct Append {
+    /// The file.
+    pub path: String,
+    /// The line, without its end.
+    pub line: Hidden,
+}
+
+/// A file and what is replaced in it.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Edit")]
+pub struct Edit {
+    /// The file.
+    pub path: String,
+    /// `s/REGEX/TEXT/` with the flags g and i.
+    pub expression: Hidden,
+}
+
+/// A symbolic link.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Link")]
+pub struct Link {
+    /// Where it leads.
+    pub target: String,
+    /// Where it is.
+    pub path: String,
+}
+
+/// A file and whose it is.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Chown")]
+pub struct Owner {
+    /// The file.
+    pub path: String,
+    /// The owner, by name or number. Default: it stays.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// The group, by name or number. Default: it stays.
+    #[serde(default)]
+    pub group: Option<String>,
+}
+
+/// A file and its permission bits.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Chmod")]
+pub struct Mode {
+    /// The file.
+    pub path: String,
+    /// The permission bits.
+    pub mode: Bits,
+}
+
+/// Permission bits: octal digits in quotes, at most 7777. What is no text is refused, as YAML's readers do not agree on `0644`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bits(pub u16);
+
+impl<'de> Deserialize<'de> for Bits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let is_octal = (1..=5).contains(&text.len()) && text.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+        let bits = u16::from_str_radix(&text, 8).ok().filter(|bits| is_octal && *bits <= 0o7777);
+        bits.map(Self).ok_or_else(|| D::Error::custom("not permission bits: octal digits, at most 7777"))
+    }
+}
+
+impl JsonSchema for Bits {
+    fn schema_name() -> Cow<'static, str> {
+        "Bits".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^0?[0-7]{1,4}$",
+            "description": "Permission bits, octal digits in quotes: \"0644\"."
+        })
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+}
+
+objects!(Upload, Between, Write, Append, Edit, Link, Owner, Mode);

@@ -1,0 +1,421 @@
+//! The manifests that were typed: from their documents to what is asked for.
+
+use super::accounts::Typed;
+use super::items::{Wanted, host_name, read, zone};
+use super::setting::Settings;
+use super::{copy_in, files, firstboot, network, selector};
+use crate::cli::{self, NetworkRenderer};
+use crate::config_drive::{DocumentError, Spelling};
+use crate::failure::Failure;
+use crate::inject::{
+    Accounts, Compat, Described, FileOperation, HomeDirectory, Kind, Net, NewGroup, NewUser, PathPattern, Script,
+    SudoAsks, Sudoer, authorized_keys,
+};
+use crate::manifest::{self, MANIFEST_MAX, Manifest, Operation, Renderer, Unused, Variables};
+use imgraft_vfs::fs::{Content, Timestamp};
+use imgraft_vfs::path::GuestPath;
+use serde_json::Value;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// What the manifests ask for, one after the other.
+pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Failure> {
+    let cli::Manifests { manifest, set } = &typed.manifests;
+    let mut variables = Variables::default();
+    for typed in set {
+        let (name, value) = typed.split_once('=').unwrap_or_default();
+        // What was typed is not repeated: it may be a value.
+        if !variables.set(name, value) {
+            return Err(Failure::usage("--set: not NAME=VALUE with a NAME that has no value yet")
+                .with_hint("a name has letters, digits and '_', and does not begin with a digit"));
+        }
+    }
+    let result = typed.writing.output.as_deref().or(typed.writing.overlay.as_deref());
+    let written: Vec<&Path> = typed.target.file.image.as_deref().into_iter().chain(result).collect();
+    let mut wanted = Vec::new();
+    for path in manifest {
+        let document = Source::new(path);
+        let manifest = document.read(&mut variables)?;
+        wanted.push(Reader { source: document, now, result, written: &written }.wanted(manifest)?);
+    }
+    match variables.unused() {
+        None => Ok(wanted),
+        Some(Unused(name)) => Err(Failure::usage(format!("--set {name}: no manifest has ${{{name}}} in it"))
+            .with_hint("leave it out, or name the manifest with --manifest")),
+    }
+}
+
+/// A manifest's file.
+struct Source<'a> {
+    path: &'a Path,
+    name: String,
+    /// What its paths are relative to.
+    directory: PathBuf,
+}
+
+impl<'a> Source<'a> {
+    fn new(path: &'a Path) -> Self {
+        let (name, directory) = match is_stdin(path) {
+            true => ("standard input".to_owned(), PathBuf::new()),
+            false => (path.display().to_string(), path.parent().map(Path::to_path_buf).unwrap_or_default()),
+        };
+        Self { path, name, directory }
+    }
+
+    fn read(&self, variables: &mut Variables) -> Result<Manifest, Failure> {
+        let text = match is_stdin(self.path) {
+            false => read("--manifest", self.path)?,
+            true => {
+                let mut bytes = Vec::new();
+                let read = std::io::stdin().lock().take(MANIFEST_MAX + 1).read_to_end(&mut bytes);
+                read.map_err(|error| Failure::usage(format!("--manifest -: {error}")))?;
+                bytes
+            }
+        };
+        if text.len() as u64 > MANIFEST_MAX {
+            return Err(Failure::usage(format!("{}: larger than 1 MiB", self.name))
+                .with_hint("put larger contents into files of their own, and name them in the manifest"));
+        }
+        let is_json = self.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        let spelling = if is_json { Spelling::Json } else { Spelling::Yaml };
+        Manifest::read(&text, spelling, variables).map_err(|error| self.wrong(&error))
+    }
+
+    fn wrong(&self, error: &DocumentError) -> Failure {
+        let hint = error.hint().unwrap_or("imgraft schema says what may be in a manifest");
+        Failure::usage(format!("{}: {error}", self.name)).with_hint(hint)
+    }
+}
+
+/// Whether a manifest is read from standard input.
+pub(super) fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+struct Reader<'a> {
+    source: Source<'a>,
+    now: Timestamp,
+    result: Option<&'a Path>,
+    written: &'a [&'a Path],
+}
+
+impl Reader<'_> {
+    fn at(&self, place: &str) -> String {
+        format!("{}: {place}", self.source.name)
+    }
+
+    fn file(&self, path: &str) -> PathBuf {
+        self.source.directory.join(path)
+    }
+
+    fn wanted(&self, manifest: Manifest) -> Result<Wanted, Failure> {
+        let mut wanted = Wanted {
+            hostname: manifest.hostname.map(|name| host_name(&self.at("hostname"), &name)).transpose()?,
+            zone: manifest.timezone.map(|name| zone(&self.at("timezone"), &name)).transpose()?,
+            network: manifest.network.map(|network| self.network(network)).transpose()?,
+            metadata: manifest.metadata.into_iter().collect(),
+            ..Wanted::default()
+        };
+        let setting = cli::Setting {
+            locale: manifest.locale,
+            keymap: manifest.keymap,
+            machine_id: manifest.machine_id,
+            enable_unit: manifest.units.enable,
+            disable_unit: manifest.units.disable,
+            mask_unit: manifest.units.mask,
+        };
+        wanted.settings = Settings::named(&setting, &|option| {
+            self.at(match option {
+                "machine-id" => "machine_id",
+                "enable-unit" => "units.enable",
+                "disable-unit" => "units.disable",
+                "mask-unit" => "units.mask",
+                other => other,
+            })
+        })?;
+        let mut accounts = Accounts::none(self.now);
+        for (index, group) in manifest.groups.into_iter().enumerate() {
+            let place = self.at(&format!("groups[{index}]"));
+            let name = Typed { option: &place, typed: &group.name }.name(&group.name)?;
+            let gid = number(Typed { option: &place, typed: &group.name }, group.gid)?;
+            accounts.groups.push(NewGroup { name, gid, kind: kind(group.system) });
+        }
+        for (index, user) in manifest.users.into_iter().enumerate() {
+            self.user(&format!("users[{index}]"), user, &mut accounts, &mut wanted)?;
+        }
+        wanted.accounts = Some(accounts).filter(|accounts| !accounts.is_empty());
+        for (index, operation) in manifest.files.into_iter().enumerate() {
+            let operations = self.operations(&format!("files[{index}]"), operation)?;
+            wanted.operations.extend(operations);
+        }
+        for (index, script) in manifest.firstboot.into_iter().enumerate() {
+            wanted.scripts.push(self.script(&format!("firstboot[{index}]"), &script)?);
+        }
+        Ok(wanted)
+    }
+
+    fn user(
+        &self,
+        place: &str,
+        user: manifest::User,
+        accounts: &mut Accounts,
+        wanted: &mut Wanted,
+    ) -> Result<(), Failure> {
+        let place_of_user = self.at(place);
+        let typed = Typed { option: &place_of_user, typed: &user.name };
+        let name = typed.name(&user.name)?;
+        if user.existing || user.name == "root" {
+            let is_made = user.uid.is_some()
+                || user.group.is_some()
+                || user.shell.is_some()
+                || user.home.is_some()
+                || user.create_home.is_some()
+                || user.comment.is_some()
+                || user.system;
+            if is_made {
+                let only =
+                    "an existing user is not made, and has no uid, group, shell, home, create_home, comment or system";
+                return Err(typed.wrong(only).with_hint("leave these out, or existing"));
+            }
+            accounts.members.extend(user.groups.into_iter().map(|group| (user.name.clone(), group)));
+        } else {
+            let mut new = NewUser::named(name);
+            new.uid = number(typed, user.uid)?;
+            new.group = user.group;
+            new.groups = user.groups;
+            new.shell = user.shell.map(|path| typed.path(&path)).transpose()?;
+            new.home = user.home.map(|path| typed.path(&path)).transpose()?;
+            new.comment = user.comment.map(|text| typed.field(&text).map(str::to_owned)).transpose()?;
+            new.kind = kind(user.system);
+            new.home_directory = match user.create_home {
+                Some(true) if user.system => {
+                    return Err(typed
+                        .wrong("a service's account gets no home directory")
+                        .with_hint("leave create_home out; mkdir and chown in files make one"));
+                }
+                Some(false) => HomeDirectory::NotMade,
+                _ => HomeDirectory::Made,
+            };
+            accounts.users.push(new);
+        }
+        if let Some(password) = user.password {
+            let place = self.at(&format!("{place}.password"));
+            let text = std::str::from_utf8(password.0.expose()).unwrap_or_default();
+            if matches!(text, "stdin" | "locked:stdin") {
+                return Err(Failure::usage(format!("{place}: not from standard input in a manifest"))
+                    .with_hint("file:PATH, or --password on the command line"));
+            }
+            let selector = selector::parse_beside(&place, text, &self.source.directory)?;
+            wanted.passwords.push((user.name.clone(), selector));
+        }
+        for (index, key) in user.ssh_keys.iter().enumerate() {
+            let place = self.at(&format!("{place}.ssh_keys[{index}]"));
+            for line in self.keys(&place, key)? {
+                wanted.keys.push((user.name.clone(), line));
+            }
+        }
+        if let Some(sudo) = user.sudo {
+            let asks = match sudo {
+                manifest::Sudo::Password => SudoAsks::Password,
+                manifest::Sudo::Nopasswd => SudoAsks::Nothing,
+            };
+            accounts.sudo.push(Sudoer { user: user.name.clone(), asks });
+        }
+        if let Some(when) = user.expire {
+            let place = self.at(&format!("{place}.expire"));
+            let expiry = Typed { option: &place, typed: &when }.expiry(&when)?;
+            accounts.expiries.push((user.name.clone(), expiry));
+        }
+        if user.unlock {
+            accounts.unlocked.push(user.name);
+        }
+        Ok(())
+    }
+
+    fn keys(&self, place: &str, key: &str) -> Result<Vec<String>, Failure> {
+        let text = match key.strip_prefix("file:") {
+            Some(path) => read(place, &self.file(path))?,
+            None => key.as_bytes().to_vec(),
+        };
+        authorized_keys::parse(&text).map_err(|error| {
+            let failure = Failure::usage(format!("{place}: {error}"));
+            error.hint().into_iter().fold(failure, |failure, hint| failure.with_hint(hint))
+        })
+    }
+
+    fn network(&self, network: manifest::Network) -> Result<Net, Failure> {
+        let manifest::Network { file, config, ip, gateway, dns, dhcp, nic, renderer } = network;
+        let wrong = |reason: &str| Failure::usage(format!("{}: {reason}", self.at("network")));
+        let is_simple = !ip.is_empty() || !gateway.is_empty() || !dns.is_empty() || dhcp || nic.is_some();
+        if usize::from(file.is_some()) + usize::from(config.is_some()) + usize::from(is_simple) != 1 {
+            return Err(wrong("not one of file, config, and ip, gateway, dns, dhcp, nic")
+                .with_hint("say what the network is in one way"));
+        }
+        if !gateway.is_empty() && ip.is_empty() {
+            return Err(wrong("a gateway goes with an ip").with_hint("with dhcp the gateway is what the server says"));
+        }
+        let renderer = renderer.map(program);
+        // What is said of an option is said of a member of the same name.
+        let member = |mut failure: Failure| {
+            let message = failure.message.trim_start_matches("--network: ").trim_start_matches("--");
+            failure.message = format!("{}: {message}", self.at("network"));
+            failure
+        };
+        let net = match config {
+            Some(config) => {
+                let text = crate::yaml::block(&Value::Object(config));
+                let described = network::text("config", text.into_bytes()).map_err(member)?;
+                if let Described::Text(_) = described {
+                    return Err(wrong("config: neither netplan, nor network-config, nor network_data.json"));
+                }
+                network::chosen(renderer, Some(described), Compat::Imgraft)
+            }
+            None => {
+                let network = file.map(|file| self.file(&file));
+                let typed = cli::Network { network, network_renderer: renderer, ip, gateway, dns, dhcp, nic };
+                network::network(&typed, None, Compat::Imgraft)
+            }
+        };
+        net.map_err(member)?.ok_or_else(|| wrong("it is empty"))
+    }
+
+    fn operations(&self, place: &str, operation: Operation) -> Result<Vec<FileOperation>, Failure> {
+        let place = |name: &str| self.at(&format!("{place}.{name}"));
+        let at = |name: &str, path: &str| guest_path(&place(name), path);
+        let one = |operation: FileOperation| Ok(vec![operation]);
+        match operation {
+            Operation::Upload(manifest::Upload { from, to, mode, owner, group }) => {
+                let to = files::file_destination(&from, &to);
+                let path = at("upload", &to)?;
+                let put = files::uploaded(&place("upload"), &self.file(&from), &to, self.result)
+                    .map_err(|failure| located(&place("upload"), failure))?;
+                Ok(with_attributes(put, &path, mode, owner, group))
+            }
+            Operation::CopyIn(manifest::Between { from, to }) => {
+                let directory = at("copy_in", &to)?;
+                let copy = copy_in::copied(&self.file(&from), directory, self.written);
+                one(copy.map_err(|failure| located(&place("copy_in"), failure))?)
+            }
+            Operation::Write(manifest::Write { path, content, content_base64, mode, owner, group }) => {
+                let path = at("write", &path)?;
+                let bytes = match (content, content_base64) {
+                    (Some(text), None) => text.0,
+                    (None, Some(bytes)) => bytes.0,
+                    _ => {
+                        return Err(Failure::usage(format!(
+                            "{}: not one of content and content_base64",
+                            place("write")
+                        )));
+                    }
+                };
+                let content = Content::bytes(bytes.expose().to_vec());
+                let put = FileOperation::Put { destination: path.clone(), content, mode: 0o644 };
+                Ok(with_attributes(put, &path, mode, owner, group))
+            }
+            Operation::AppendLine(manifest::Append { path, line }) => {
+                let path = absolute(&place("append_line"), &path)?;
+                one(files::appended(&place("append_line"), path, &text(&line.0))?)
+            }
+            Operation::Edit(manifest::Edit { path, expression }) => {
+                let path = absolute(&place("edit"), &path)?;
+                one(files::edited(&place("edit"), path, &text(&expression.0))?)
+            }
+            Operation::Mkdir(path) => one(FileOperation::MakeDirectory { path: at("mkdir", &path)? }),
+            Operation::Link(manifest::Link { target, path }) => match target.is_empty() {
+                true => Err(Failure::usage(format!("{}: the target is empty", place("link")))),
+                false => one(FileOperation::Link { target, path: at("link", &path)? }),
+            },
+            Operation::Delete(path) => {
+                let pattern = PathPattern::new(at("delete", &path)?);
+                let failed = |reason: String| Failure::usage(format!("{}: {reason}", place("delete")));
+                one(FileOperation::Delete { pattern: pattern.map_err(|reason| failed(reason.to_string()))? })
+            }
+            Operation::Touch(path) => one(FileOperation::Touch { path: at("touch", &path)?, now: self.now }),
+            Operation::Truncate(path) => one(FileOperation::Truncate { path: at("truncate", &path)? }),
+            Operation::TruncateRecursive(path) => {
+                one(FileOperation::TruncateBelow { path: at("truncate_recursive", &path)? })
+            }
+            Operation::Chown(manifest::Owner { path, owner, group }) => match (&owner, &group) {
+                (None, None) => Err(Failure::usage(format!("{}: neither owner nor group", place("chown")))),
+                _ => one(FileOperation::Chown { user: owner, group, path: at("chown", &path)? }),
+            },
+            Operation::Chmod(manifest::Mode { path, mode }) => {
+                one(FileOperation::Chmod { mode: mode.0, path: at("chmod", &path)? })
+            }
+        }
+    }
+
+    fn script(&self, place: &str, script: &manifest::FirstBoot) -> Result<Script, Failure> {
+        match script {
+            manifest::FirstBoot::Script(path) => {
+                firstboot::file(&self.at(&format!("{place}.script")), &self.file(path))
+            }
+            manifest::FirstBoot::Command(command) => {
+                firstboot::command(&self.at(&format!("{place}.command")), &text(&command.0))
+            }
+        }
+    }
+}
+
+/// The last number is none: to the system it says that there is nobody.
+fn number(typed: Typed<'_>, number: Option<u32>) -> Result<Option<u32>, Failure> {
+    match number {
+        Some(u32::MAX) => Err(typed.wrong(format!("'{}' is no number below 4294967295", u32::MAX))),
+        number => Ok(number),
+    }
+}
+
+/// A file that is put there, and then gets the attributes that were asked for.
+fn with_attributes(
+    put: FileOperation,
+    path: &GuestPath,
+    mode: Option<manifest::Bits>,
+    owner: Option<String>,
+    group: Option<String>,
+) -> Vec<FileOperation> {
+    let mut operations = vec![put];
+    if owner.is_some() || group.is_some() {
+        operations.push(FileOperation::Chown { user: owner, group, path: path.clone() });
+    }
+    // After the owner, whose change takes set-user-ID away.
+    if let Some(manifest::Bits(mode)) = mode {
+        operations.push(FileOperation::Chmod { mode, path: path.clone() });
+    }
+    operations
+}
+
+fn kind(is_system: bool) -> Kind {
+    if is_system { Kind::System } else { Kind::Person }
+}
+
+fn program(renderer: Renderer) -> NetworkRenderer {
+    match renderer {
+        Renderer::Ifupdown => NetworkRenderer::Ifupdown,
+        Renderer::Netplan => NetworkRenderer::Netplan,
+        Renderer::Networkd => NetworkRenderer::Networkd,
+        Renderer::NetworkManager => NetworkRenderer::NetworkManager,
+        Renderer::Ifcfg => NetworkRenderer::Ifcfg,
+        Renderer::CloudInit => NetworkRenderer::CloudInit,
+    }
+}
+
+/// What was read as a text.
+fn text(secret: &crate::secret::Secret) -> String {
+    String::from_utf8_lossy(secret.expose()).into_owned()
+}
+
+fn located(place: &str, mut failure: Failure) -> Failure {
+    if !failure.message.starts_with(place) {
+        failure.message = format!("{place}: {}", failure.message.trim_start_matches("--copy-in: "));
+    }
+    failure
+}
+
+fn guest_path(place: &str, path: &str) -> Result<GuestPath, Failure> {
+    GuestPath::parse(path).map_err(|error| located(place, error.into()))
+}
+
+/// A path that is one of the guest.
+fn absolute<'a>(place: &str, path: &'a str) -> Result<&'a str, Failure> {
+    guest_path(place, path).map(|_| path)
+}

@@ -1,0 +1,469 @@
+//! Manifests: the same as the options, to the byte; and what is no manifest.
+
+use crate::support::drive::python;
+use crate::support::image::Image;
+use crate::support::{HASH, KEY, Scratch, expect, image, imgraft, oracle, root, text};
+use imgraft::config_drive::Spelling;
+use imgraft::manifest::{Manifest, Variables, schema};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The manifest that README shows.
+fn example() -> String {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("README is text");
+    let (_, rest) = readme.split_once("```yaml\n# plan.yaml\n").expect("README has the example");
+    rest.split_once("```").expect("it ends").0.to_owned()
+}
+
+/// A disk with a guest of the manifest of images; `None` where the test is skipped.
+fn disk(scratch: &Scratch, name: &str) -> Option<(std::path::PathBuf, Image)> {
+    let guest = image::named("real", "bookworm-gpt")?;
+    let disk = scratch.copy(&guest.path, name);
+    let sudo =
+        ["--write=/etc/sudoers:@includedir /etc/sudoers.d\n", "--write=/usr/bin/sudo:", "--mkdir=/etc/sudoers.d"];
+    inject(&disk, &sudo);
+    Some((disk, guest))
+}
+
+/// Runs `inject` at a fixed time; gives its report.
+fn inject(disk: &Path, words: &[&str]) -> Value {
+    let mut command = imgraft();
+    command.env("SOURCE_DATE_EPOCH", "1700000000").args(["inject", text(disk), "--json"]).args(words);
+    let output = command.output().expect("the binary starts");
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+const MANIFEST: &str = r#"
+groups:
+  - name: dev
+    gid: 4000
+  - {name: daemons, system: true}
+users:
+  - name: root
+    password: hash:$6$saltsalt$u3xff2xCciHcRjzEt4obayPOLwwIpESVvrJLn9VCG6oY93h9mvv2qWPp7RJ.WDEyKnX7/wBdIpeFTaImaToUY1
+    ssh_keys: ["file:keys/root.pub"]
+  - name: ann
+    uid: 4001
+    group: dev
+    groups: [adm, sudo]
+    shell: /bin/sh
+    home: /srv/ann
+    comment: ${name} of ${place}
+    password: locked:hash-is-not-locked
+    ssh_keys:
+      - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBDlupvmsDyDQUo90KjWHvxl6pLl7jje9Rk4mVE9qlbt ann@${place}
+    sudo: nopasswd
+    expire: 2031-02-03
+  - {name: robot, system: true, sudo: password}
+  - {name: games, existing: true, groups: [dev]}
+network:
+  ip: [192.0.2.10/24, "2001:db8::5/64"]
+  gateway: [192.0.2.1]
+  dns: [192.0.2.53]
+  nic: eth7
+hostname: ${name}.example.org
+timezone: Europe/Berlin
+machine_id: uninitialized
+metadata:
+  role: web
+  "a b": "1"
+files:
+  - upload: {from: site/motd, to: /etc/motd}
+  - upload: {from: site/motd, to: /srv/site/, mode: "0600", owner: ann, group: dev}
+  - copy_in: {from: site, to: /srv}
+  - write:
+      path: /etc/${name}.conf
+      content: |
+        a: $${b}
+        c
+      mode: "0640"
+      group: adm
+  - write: {path: /srv/bytes, content_base64: "AAECAw=="}
+  - append_line: {path: /etc/hosts, line: "192.0.2.9 db"}
+  - edit: {path: /etc/hosts, expression: "s/db$/db db.example.org/"}
+  - mkdir: /srv/a/b
+  - link: {target: ../b, path: /srv/a/c}
+  - touch: /srv/a/touched
+  - delete: /etc/cron.daily/*
+  - truncate: /etc/issue
+  - truncate_recursive: /etc/apt
+  - chown: {path: /srv/a, owner: ann}
+  - chmod: {path: /srv/a/b, mode: "2770"}
+units:
+  mask: [apt-daily.timer]
+  disable: [fstrim.timer]
+firstboot:
+  - script: set-up.sh
+  - command: echo ${name}
+"#;
+
+/// The same in options, beside the manifest's directory.
+fn options(place: &Path) -> Vec<String> {
+    let at = |path: &str| text(&place.join(path)).to_owned();
+    let mut words = Vec::new();
+    for word in [
+        "--add-group=dev:gid=4000",
+        "--add-group=daemons:system",
+        "--add-user=ann:uid=4001,gid=dev,groups=adm+sudo,shell=/bin/sh,home=/srv/ann,comment=web of Berlin",
+        "--add-user=robot:system",
+        "--add-to-group=games:dev",
+        "--sudo=ann:nopasswd",
+        "--sudo=robot",
+        "--expire=ann:2031-02-03",
+        "--ip=192.0.2.10/24",
+        "--ip=2001:db8::5/64",
+        "--gateway=192.0.2.1",
+        "--dns=192.0.2.53",
+        "--nic=eth7",
+        "--hostname=web.example.org",
+        "--timezone=Europe/Berlin",
+        "--machine-id=uninitialized",
+        "--metadata=a b=1",
+        "--metadata=role=web",
+        "--mask-unit=apt-daily.timer",
+        "--disable-unit=fstrim.timer",
+        "--firstboot-command=echo web",
+    ] {
+        words.push(word.to_owned());
+    }
+    let script = words.len() - 1;
+    words.insert(script, format!("--firstboot={}", at("set-up.sh")));
+    words.push(format!("--root-password=hash:{HASH}"));
+    words.push(format!("--ssh-inject=root:file:{}", at("keys/root.pub")));
+    words.push(format!("--ssh-inject=ann:string:{} ann@Berlin", KEY.rsplit_once(' ').expect("a comment").0));
+    words.push(format!("--upload={}:/etc/motd", at("site/motd")));
+    words.push(format!("--upload={}:/srv/site/", at("site/motd")));
+    words.push("--chown=ann:dev:/srv/site/motd".into());
+    words.push("--chmod=0600:/srv/site/motd".into());
+    words.push(format!("--copy-in={}:/srv", at("site")));
+    for word in [
+        "--write=/etc/web.conf:a: ${b}\nc\n",
+        "--chown=:adm:/etc/web.conf",
+        "--chmod=0640:/etc/web.conf",
+        "--write=/srv/bytes:\u{0}\u{1}\u{2}\u{3}",
+        "--append-line=/etc/hosts:192.0.2.9 db",
+        "--edit=/etc/hosts:s/db$/db db.example.org/",
+        "--mkdir=/srv/a/b",
+        "--link=../b:/srv/a/c",
+        "--touch=/srv/a/touched",
+        "--delete=/etc/cron.daily/*",
+        "--truncate=/etc/issue",
+        "--truncate-recursive=/etc/apt",
+        "--chown=ann::/srv/a",
+        "--chmod=02770:/srv/a/b",
+    ] {
+        words.push(
+            word.replace("--write=/srv/bytes:\u{0}\u{1}\u{2}\u{3}", &format!("--upload={}:/srv/bytes", at("bytes"))),
+        );
+    }
+    words
+}
+
+/// What the manifest names.
+fn beside(scratch: &Scratch) -> std::path::PathBuf {
+    let place = scratch.path().join("plans");
+    for directory in ["keys", "site/sub"] {
+        std::fs::create_dir_all(place.join(directory)).expect("it can be made");
+    }
+    for (name, content) in [
+        ("keys/root.pub", format!("{KEY}\n")),
+        ("site/motd", "hello\n".into()),
+        ("site/sub/page", "page\n".into()),
+        ("set-up.sh", "#!/bin/sh\ntrue\n".into()),
+        ("bytes", "\u{0}\u{1}\u{2}\u{3}".into()),
+    ] {
+        std::fs::write(place.join(name), content).expect("it can be written");
+    }
+    place
+}
+
+#[test]
+fn a_manifest_is_its_options_to_the_byte() {
+    let scratch = Scratch::new();
+    let Some((one, guest)) = disk(&scratch, "one.raw") else { return };
+    let twin = scratch.copy(&one, "twin.raw");
+    let place = beside(&scratch);
+    let plan = place.join("plan.yaml");
+    // A lock and a hash of its own have no spelling together.
+    std::fs::write(&plan, MANIFEST.replace("    password: locked:hash-is-not-locked\n", ""))
+        .expect("it can be written");
+    let words = ["-f", text(&plan), "--set", "name=web", "--set", "place=Berlin"];
+    let options = options(&place);
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+
+    let mut dry =
+        (inject(&one, &[&words[..], &["--dry-run"]].concat()), inject(&twin, &[&options[..], &["--dry-run"]].concat()));
+    for report in [&mut dry.0, &mut dry.1] {
+        report.as_object_mut().expect("an object").retain(|key, _| key != "image");
+    }
+    assert_eq!(dry.0["items"], dry.1["items"]);
+    let report = inject(&one, &words);
+    inject(&twin, &options);
+    assert_eq!(report["changed"], true);
+    assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
+    oracle::succeed("cmp", &[text(&one), text(&twin)]);
+    oracle::e2fsck(&one, image::open(&one, guest.partition).offset);
+    let shown = |path: &str| expect(0, &["cat", text(&one), path]);
+    assert_eq!(shown("/etc/web.conf"), "a: ${b}\nc\n");
+    assert!(shown("/etc/passwd").contains("\nann:x:4001:4000:web of Berlin:/srv/ann:/bin/sh\n"));
+
+    // What adds a line adds it each time; without that a rerun changes nothing.
+    let without: String = MANIFEST
+        .lines()
+        .filter(|line| !line.contains("append_line") && !line.contains("edit:") && !line.contains("hash-is-not"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    std::fs::write(&plan, without).expect("it can be written");
+    let again = inject(&one, &words);
+    assert_eq!(again["changed"], false, "{again}");
+    oracle::succeed("cmp", &[text(&one), text(&twin)]);
+}
+
+#[test]
+fn readmes_example_works() {
+    let scratch = Scratch::new();
+    let Some((disk, guest)) = disk(&scratch, "disk.raw") else { return };
+    for (name, content) in
+        [("ann.pub", KEY), ("ann.password", "correct horse\n"), ("nginx.conf", "x\n"), ("set-up.sh", "#!/bin/sh\n")]
+    {
+        scratch.file(name, content);
+    }
+    let plan = scratch.file("plan.yaml", example());
+    let report = inject(&disk, &["--manifest", text(&plan), "--set", "site=web1"]);
+    assert_eq!(report["changed"], true, "{report}");
+    oracle::e2fsck(&disk, image::open(&disk, guest.partition).offset);
+    assert_eq!(expect(0, &["cat", text(&disk), "/etc/hostname"]), "web1.example.org\n");
+    assert!(expect(0, &["cat", text(&disk), "/etc/sudoers.d/90-imgraft-ann"]).contains("ann "));
+}
+
+#[test]
+fn several_manifests_and_options() {
+    let scratch = Scratch::new();
+    let Some((disk, _)) = disk(&scratch, "disk.raw") else { return };
+    let base =
+        scratch.file("base.yaml", "timezone: Europe/Berlin\nfiles: [{write: {path: /etc/motd, content: base}}]\n");
+    let more = scratch
+        .file("more.json", r#"{"hostname": "web", "files": [{"write": {"path": "/etc/motd", "content": "${a}"}}]}"#);
+    inject(&disk, &["-f", text(&base), "-f", text(&more), "--set=a=more", "--append-line=/etc/motd:typed"]);
+    assert_eq!(expect(0, &["cat", text(&disk), "/etc/motd"]), "more\ntyped\n");
+    assert_eq!(expect(0, &["cat", text(&disk), "/etc/hostname"]), "web\n");
+    for (words, said) in [
+        (&["-f", text(&base), "-f", text(&base)][..], "the time zone is given twice"),
+        (&["-f", text(&base), "--timezone=UTC"], "the time zone is given twice"),
+        (&["-f", text(&base), "--set=b=1"], "--set b: no manifest has ${b} in it"),
+        (&["-f", text(&more), "--set=a=1", "--set=a=2"], "--set: not NAME=VALUE"),
+        (&["--set=a=1"], "--manifest <FILE>"),
+        (&["-f", text(&base), "--compat=nova"], "cannot be used with"),
+        (&["-f", "-", "--root-password=stdin"], "both read standard input"),
+        (&["-f", "/no/such.yaml"], "/no/such.yaml: No such file"),
+    ] {
+        let output = imgraft().args(["inject", text(&disk)]).args(words).output().expect("the binary starts");
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(shown.contains(said), "{words:?}: {shown}");
+    }
+    // From standard input, with paths from where we are.
+    let mut command = imgraft();
+    command.args(["inject", text(&disk), "--manifest", "-"]).current_dir(scratch.path());
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the binary starts");
+    let input = b"files: [{upload: {from: base.yaml, to: /srv/}}]";
+    child.stdin.take().expect("a pipe").write_all(input).expect("it is read");
+    assert!(child.wait().expect("it ends").success());
+    assert!(expect(0, &["cat", text(&disk), "/srv/base.yaml"]).starts_with("timezone"));
+}
+
+#[test]
+fn what_is_no_manifest() {
+    let scratch = Scratch::new();
+    let Some((disk, _)) = disk(&scratch, "disk.raw") else { return };
+    let before = scratch.copy(&disk, "before.raw");
+    scratch.file("no-script", "true\n");
+    let deep = format!("metadata: {}{}", "[".repeat(200), "]".repeat(200));
+    let level = |n: u8| {
+        let (name, below) = (char::from(b'b' + n), char::from(b'a' + n));
+        format!("{name}: &{name} [{}]\n", vec![format!("*{below}"); 9].join(","))
+    };
+    let bomb = format!("a: &a [x,x,x,x,x,x,x,x,x]\n{}", (0..9).map(level).collect::<String>());
+    let large = format!("hostname: a\n#{}", "x".repeat(1 << 20));
+    let cases: &[(&[u8], &str)] = &[
+        (b"hostnam: web", "plan.yaml: hostnam: unknown field"),
+        (b"hostname: web\nhostname: hunter2", "duplicate"),
+        (b"hostname: 12", "hostname: invalid type: integer, expected a string"),
+        (b"hostname: web_1", "hostname web_1: "),
+        (b"- hostname", "expected an object"),
+        (b"hunter2", "expected an object"),
+        (b"users: [{}]", "users[0]: missing field `name`"),
+        (b"users: [{name: ann, password: hunter2}]", "users[0].password: not a selector"),
+        (b"users: [{name: ann, password: 'file:/no/such'}]", "users[0].password: cannot read /no/such"),
+        (b"users: [{name: ann, password: stdin}]", "users[0].password: not from standard input"),
+        (b"users: [{name: ann, password: 12}]", "in YAML, what looks like a number"),
+        (b"users: [{name: ann, uid: -1}]", "users[0].uid: invalid value"),
+        (b"users: [{name: ann, uid: 4294967295}]", "users[0] ann: '4294967295' is no number"),
+        (b"users: [{name: ann, uid: '1'}]", "users[0].uid: invalid type: string"),
+        (b"users: [{name: 'a:b'}]", "users[0] a:b: not a name"),
+        (b"users: [{name: ann, shell: 'a'}]", "users[0] ann: 'a' is no absolute path"),
+        (b"users: [{name: ann, comment: 'a:b'}]", "users[0] ann: a field of passwd"),
+        (b"users: [{name: root, uid: 7}]", "users[0] root: an existing user is not made"),
+        (b"users: [{name: ann, system: true, create_home: true}]", "users[0] ann: a service's account"),
+        (b"users: [{name: ann, sudo: yes}]", "users[0].sudo: "),
+        (b"users: [{name: ann, expire: tomorrow}]", "users[0].expire tomorrow: no day"),
+        (b"users: [{name: ann, ssh_keys: [hunter2]}]", "users[0].ssh_keys[0]: "),
+        (b"users: [{name: ann, sudo: password}, {name: ann, sudo: password}]", "'ann' is named twice"),
+        (b"network: {}", "network: not one of file, config, and ip"),
+        (b"network: {dhcp: true, file: x}", "network: not one of"),
+        (b"network: {gateway: [192.0.2.1], dns: [192.0.2.1]}", "network: a gateway goes with an ip"),
+        (b"network: {ip: [192.0.2.1]}", "network: ip 192.0.2.1: not ADDRESS/PREFIX"),
+        (b"network: {config: {a: 1}}", "network: config: neither netplan"),
+        (b"network: {config: {version: 2, ethernets: 3}}", "network: config: network-config version 2: "),
+        (b"network: {dhcp: true, renderer: magic}", "network.renderer: unknown variant"),
+        (b"files: [{write: {path: /a, content: hunter2, mode: 0644}}]", "files[0].write.mode: invalid type: "),
+        (b"files: [{write: {path: /a, content: hunter2, mode: '0888'}}]", "not permission bits"),
+        (b"files: [{write: {path: a, content: hunter2}}]", "files[0].write: "),
+        (b"files: [{write: {path: /a}}]", "files[0].write: not one of content and content_base64"),
+        (b"files: [{write: {path: /a, content_base64: '='}}]", "content_base64: not base64"),
+        (b"files: [{mkdir: /a, touch: /b}]", "files[0]: "),
+        (b"files: [{explode: /a}]", "files[0]: unknown variant `explode`"),
+        (b"files: [{upload: {from: no-such, to: /a}}]", "files[0].upload: "),
+        (b"files: [{append_line: {path: /a, line: \"x\\nhunter2\"}}]", "files[0].append_line /a: more than one line"),
+        (b"files: [{edit: {path: /a, expression: y/a/hunter2/}}]", "files[0].edit /a: "),
+        (b"files: [{chown: {path: /a}}]", "files[0].chown: neither owner nor group"),
+        (b"files: [{delete: '/[hunter2'}]", "files[0].delete: "),
+        (b"units: {enable: [a.service], mask: [a.service]}", "units.mask a.service: something was said"),
+        (b"units: {enable: [../x]}", "units.enable ../x: no name of a unit"),
+        (b"locale: 'a b'", "locale a b: no such name"),
+        (b"machine_id: x", "machine_id x: neither empty"),
+        (b"timezone: '../x'", "timezone ../x: no name"),
+        (b"metadata: {a: 1}", "metadata.a: invalid type"),
+        (b"firstboot: [{script: no-script}]", "firstboot[0].script: "),
+        (b"firstboot: [{command: ' '}]", "firstboot[0].command: it is empty"),
+        (b"hostname: ${a}", "hostname: the variable a has no value"),
+        (b"hostname: '${'", "hostname: ${ begins a variable"),
+        (b"hostname: !include hunter2", "it has a tag"),
+        (b"a: &x {hostname: b}\n<<: *x", "plan.yaml: "),
+        (b"hostname: a\n---\nhostname: hunter2", "not YAML"),
+        (b"metadata:\n\ta: hunter2", "not YAML"),
+        (b"hostname: \"\\xff\xff\"", "not a text in UTF-8"),
+        (b"hostname: a\0b", "plan.yaml: "),
+        (deep.as_bytes(), "deeper than 128"),
+        (bomb.as_bytes(), "more than 250000 values"),
+        (large.as_bytes(), "larger than 1 MiB"),
+        (b"", "nothing to inject"),
+        (b"users: [{name: root}]", "nothing to inject"),
+    ];
+    let mut wrong = Vec::new();
+    for (content, said) in cases {
+        let plan = scratch.file("plan.yaml", content);
+        let output = imgraft().args(["inject", text(&disk), "-f", text(&plan)]).output().expect("the binary starts");
+        let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+        let named = String::from_utf8_lossy(&content[..content.len().min(80)]).into_owned();
+        let is_right = output.status.code() == Some(2)
+            && shown.contains(said)
+            && !shown.contains("hunter2")
+            && output.stdout.is_empty();
+        if !is_right {
+            wrong.push(format!("{named}: {said}: {shown}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    oracle::succeed("cmp", &[text(&disk), text(&before)]);
+}
+
+#[test]
+fn the_schema_and_we_agree() {
+    if !Path::new("/usr/lib/python3/dist-packages/jsonschema").is_dir() {
+        oracle::skip("python3-jsonschema is not installed");
+        return;
+    }
+    assert_eq!(expect(0, &["schema"]).parse::<Value>().expect("the schema is JSON"), schema());
+    let read = |text: &str| Manifest::read(text.as_bytes(), Spelling::Json, &mut variables());
+    let full = yaml(MANIFEST);
+    let mut documents = vec![(full.clone(), true), (yaml(&example()), true), (json!({}), true)];
+    for pointer in pointers(&full) {
+        let mut changed = full.clone();
+        match changed.pointer_mut(&pointer).expect("the pointer is of this document") {
+            Value::Object(_) if pointer == "/metadata" => continue,
+            Value::Object(members) => _ = members.insert("not-known".into(), Value::Null),
+            other => *other = json!({ "not": "fitting" }),
+        }
+        documents.push((changed, false));
+    }
+    for (mode, expected) in [
+        ("0644", true),
+        ("7", true),
+        ("7777", true),
+        ("07777", true),
+        ("17777", false),
+        ("8", false),
+        ("", false),
+        ("+7", false),
+        ("000644", false),
+    ] {
+        documents.push((json!({ "files": [{ "chmod": { "path": "/a", "mode": mode } }] }), expected));
+    }
+    assert!(documents.len() > 80, "{}", documents.len());
+    let jobs =
+        json!({ "schema": schema(), "documents": documents.iter().map(|(document, _)| document).collect::<Vec<_>>() });
+    let verdicts = python("support/json_schema.py", &jobs, None);
+    for (number, (document, expected)) in documents.iter().enumerate() {
+        assert_eq!(verdicts[number], *expected, "the validator differs: {document}");
+        let read = read(&document.to_string());
+        assert_eq!(read.is_ok(), *expected, "we differ: {:?}\n{document}", read.err());
+    }
+}
+
+fn variables() -> Variables {
+    let mut variables = Variables::default();
+    assert!(variables.set("name", "web") && variables.set("place", "Berlin") && variables.set("site", "web1"));
+    variables
+}
+
+/// A document of YAML, by a reader that is not ours.
+fn yaml(text: &str) -> Value {
+    let program = "import json, sys, yaml; json.dump(yaml.load(sys.stdin, yaml.BaseLoader), sys.stdout)";
+    let mut child = Command::new("python3")
+        .args(["-c", program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 starts");
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it is read");
+    let output = child.wait_with_output().expect("it ends");
+    // All scalars are texts to this loader.
+    typed(serde_json::from_slice(&output.stdout).expect("JSON"))
+}
+
+/// The numbers and truth values of manifests.
+fn typed(value: Value) -> Value {
+    match value {
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(key, value)| match (key.as_str(), &value) {
+                ("uid" | "gid", Value::String(text)) => (key, json!(text.parse::<u32>().expect("a number"))),
+                ("system" | "existing" | "dhcp" | "unlock", Value::String(text)) => (key, json!(text == "true")),
+                _ => (key, typed(value)),
+            })
+            .collect(),
+        Value::Array(values) => values.into_iter().map(typed).collect(),
+        other => other,
+    }
+}
+
+/// The pointers to all values below the root.
+fn pointers(value: &Value) -> Vec<String> {
+    let below = |key: &str, value: &Value| {
+        let key = key.replace('~', "~0").replace('/', "~1");
+        let mut found = vec![format!("/{key}")];
+        found.extend(pointers(value).into_iter().map(|rest| format!("/{key}{rest}")));
+        found
+    };
+    match value {
+        Value::Object(members) => members.iter().flat_map(|(key, value)| below(key, value)).collect(),
+        Value::Array(values) => {
+            values.iter().enumerate().flat_map(|(number, value)| below(&number.to_string(), value)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
