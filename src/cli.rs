@@ -245,6 +245,13 @@ pub struct Inject {
     #[arg(long, value_name = "USER:SELECTOR")]
     pub password: Vec<String>,
 
+    /// Hash the passwords of this run by this method, whatever the guest uses: yescrypt, sha512 or sha256 (item "password")
+    ///
+    /// It holds for every password that the run sets, not for hash:CRYPT, and not for what the guest's own passwd does. A
+    /// hash of another method is made anew, even where the password fits it.
+    #[arg(long, value_enum, value_name = "METHOD", overrides_with = "password_crypto")]
+    pub password_crypto: Option<PasswordCrypto>,
+
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]
     pub files: Files,
@@ -287,6 +294,18 @@ pub struct Inject {
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]
     pub virt_customize: VirtCustomize,
+}
+
+/// The methods of password hashes, as virt-customize names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum PasswordCrypto {
+    Yescrypt,
+    Sha512,
+    Sha256,
+    /// Refused with the reason.
+    #[value(hide = true)]
+    Md5,
 }
 
 /// The items by name.

@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 pub struct Passwords {
     /// Per user name what its shadow entry is to be.
     pub users: Vec<(String, Selector)>,
+    /// How passwords are hashed; `None` for the method that the guest uses.
+    pub method: Option<Method>,
     /// Whose behaviour.
     pub compat: Compat,
 }
@@ -57,7 +59,7 @@ impl Injector for Passwords {
             return Err(InjectError::NoShadow { user: first.clone() });
         };
         for ((user, selector), account) in self.users.iter().zip(accounts) {
-            let entry = Entry { user, selector, shadow: &shadow };
+            let entry = Entry { user, selector, method: self.method, shadow: &shadow };
             shadow = match self.compat {
                 Compat::Imgraft if account.password == PasswordPlace::Passwd => {
                     return Err(InjectError::PasswordInPasswd { user: user.clone() });
@@ -102,6 +104,7 @@ fn account<'a>(guest: &'a Guest, user: &str) -> Result<&'a User, InjectError> {
 struct Entry<'a> {
     user: &'a str,
     selector: &'a Selector,
+    method: Option<Method>,
     shadow: &'a [u8],
 }
 
@@ -139,7 +142,10 @@ impl Entry<'_> {
     ) -> Result<Field, InjectError> {
         let bad = |source| InjectError::BadPassword { user: self.user.to_owned(), source };
         crypt::check(password).map_err(bad)?;
-        let (method, why) = choose(guest, self.shadow, self.user);
+        let (method, why) = match self.method {
+            Some(method) => (method, "it was asked for".to_owned()),
+            None => choose(guest, self.shadow, self.user),
+        };
         let mut first: Option<Field> = None;
         let mut is_made = false;
         let mut weak = None;
@@ -150,7 +156,8 @@ impl Entry<'_> {
                 // one user would hold the run up for hours.
                 Some(hash) => hash.clone(),
                 None => {
-                    let hash = if crypt::verify(password, bare) == Some(true) {
+                    let is_by_method = self.method.is_none_or(|method| Method::of(bare) == Some(method));
+                    let hash = if is_by_method && crypt::verify(password, bare) == Some(true) {
                         // The salt of a hash that fits stays, so that the same run again changes nothing.
                         if let Ok(Strength::Weak(method)) = crypt::strength(bare) {
                             weak = Some(method);

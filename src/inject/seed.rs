@@ -11,6 +11,7 @@ mod tests;
 use super::authorized_keys::check;
 use super::{Described, HostName, InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_FILE, Script, Selector, Zone};
 use crate::config_drive::MetaData;
+use crate::crypt::Method;
 use crate::guest::Guest;
 use crate::net::render::{self, HEAD, is_ours};
 use crate::yaml;
@@ -50,6 +51,8 @@ pub struct Seed {
     pub metadata: Vec<(String, String)>,
     /// Per user name what the password is to be.
     pub passwords: Vec<(String, Selector)>,
+    /// How they are hashed; `None` for what every guest takes.
+    pub method: Option<Method>,
     /// What is run once at the first boot, in order.
     pub scripts: Vec<Script>,
     /// What becomes of a seed that is there.
@@ -100,8 +103,19 @@ impl Injector for Seed {
 impl Seed {
     /// Whether there is nothing that it would say.
     pub fn is_empty(&self) -> bool {
-        let Self { instance_id: _, keys, network, hostname, zone, metadata, passwords, scripts, existing: _, files: _ } =
-            self;
+        let Self {
+            instance_id: _,
+            keys,
+            network,
+            hostname,
+            zone,
+            metadata,
+            passwords,
+            method: _,
+            scripts,
+            existing: _,
+            files: _,
+        } = self;
         keys.is_empty()
             && metadata.is_empty()
             && passwords.is_empty()
@@ -117,7 +131,7 @@ impl Seed {
         self.users().try_for_each(check_user)?;
         let config = CloudConfig {
             keys: &self.keys,
-            hashes: hashes::hashes(&self.passwords, before.unwrap_or_default(), outcome)?,
+            hashes: hashes::hashes(&self.passwords, self.method, before.unwrap_or_default(), outcome)?,
             keeps_hosts: self.hostname.is_some(),
             zone: self.zone.as_ref().map(Zone::name),
             commands: self.scripts.iter().map(command).collect::<Result<_, _>>()?,

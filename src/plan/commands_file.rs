@@ -33,6 +33,7 @@ const COMMANDS: &[&str] = &[
     "no-logfile",
     "no-selinux-relabel",
     "password",
+    "password-crypto",
     "root-password",
     "run",
     "run-command",

@@ -5,6 +5,7 @@ use super::network::network;
 use super::setting::Settings;
 use super::{accounts, files, firstboot, manifest, seed, selector};
 use crate::cli::{self, Ordered};
+use crate::crypt::Method;
 use crate::failure::Failure;
 use crate::inject::authorized_keys;
 use crate::inject::{
@@ -59,6 +60,8 @@ pub(super) struct Wanted {
     pub metadata: Vec<(String, String)>,
     /// Passwords, each with its user.
     pub passwords: Vec<(String, Selector)>,
+    /// How passwords are hashed, where that was asked for.
+    pub method: Option<Method>,
     /// What is done to files.
     pub operations: Vec<FileOperation>,
     /// Scripts for the first boot.
@@ -96,6 +99,7 @@ impl Wanted {
             })?;
             passwords.push((user.to_owned(), selector::parse("--password", rest)?));
         }
+        let method = selector::method(typed.password_crypto, compat)?;
         let mut operations = instance.files;
         operations.extend(files::operations(typed, order, now)?);
         let scripts = firstboot::scripts(typed, order)?;
@@ -110,6 +114,7 @@ impl Wanted {
             settings,
             metadata,
             passwords,
+            method,
             operations,
             scripts,
             uuid,
@@ -128,6 +133,7 @@ impl Wanted {
             settings: self.settings.join(other.settings)?,
             metadata: [self.metadata, other.metadata].concat(),
             passwords: [self.passwords, other.passwords].concat(),
+            method: self.method.or(other.method),
             operations: [self.operations, other.operations].concat(),
             scripts: [self.scripts, other.scripts].concat(),
             uuid: self.uuid.or(other.uuid),
@@ -138,7 +144,18 @@ impl Wanted {
     /// An injector for each item.
     fn apart(self, compat: Compat) -> Vec<Box<dyn Injector>> {
         let Self {
-            accounts, keys, network, hostname, zone, settings, metadata, passwords, operations, scripts, ..
+            accounts,
+            keys,
+            network,
+            hostname,
+            zone,
+            settings,
+            metadata,
+            passwords,
+            method,
+            operations,
+            scripts,
+            ..
         } = self;
         let mut injectors: Vec<Box<dyn Injector>> = Vec::new();
         if let Some(accounts) = accounts {
@@ -161,7 +178,7 @@ impl Wanted {
             injectors.push(Box::new(Metadata { pairs: metadata, compat }));
         }
         if !passwords.is_empty() {
-            injectors.push(Box::new(Passwords { users: passwords, compat }));
+            injectors.push(Box::new(Passwords { users: passwords, method, compat }));
         }
         if !operations.is_empty() {
             injectors.push(Box::new(Files { operations, compat }));

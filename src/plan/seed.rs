@@ -37,11 +37,12 @@ impl Wanted {
                 "--firstboot-command 'useradd …' makes them at the first boot; without --seed they go into the guest's own files",
             ));
         }
-        let Self { keys, network, hostname, zone, metadata, passwords, operations, scripts, uuid, .. } = self;
+        let Self { keys, network, hostname, zone, metadata, passwords, method, operations, scripts, uuid, .. } = self;
         let network = network.map(|network| network.network);
         let instance_id = uuid;
         let files = operations.iter().filter_map(FileOperation::written).cloned().collect();
-        let seed = Seed { instance_id, keys, network, hostname, zone, metadata, passwords, scripts, existing, files };
+        let seed =
+            Seed { instance_id, keys, network, hostname, zone, metadata, passwords, method, scripts, existing, files };
         if seed.is_empty() {
             return Err(Failure::usage("--seed: there is nothing to be put into a seed").with_hint(
                 "--ssh-inject and --hostname, say, put something in; files go onto the volume without --seed",

@@ -1,6 +1,9 @@
 //! Password selectors: `[locked:]file:PATH` and the rest.
 
+use crate::cli::PasswordCrypto;
+use crate::crypt::Method;
 use crate::failure::Failure;
+use crate::inject::Compat;
 use crate::inject::Selector;
 use crate::secret::Secret;
 use std::io::Read;
@@ -10,6 +13,25 @@ use zeroize::Zeroizing;
 
 /// The longest password that is taken, in bytes; crypt(5) methods take up to 511.
 const PASSWORD_MAX: usize = 511;
+
+/// The method that was asked for; `None` leaves it to the guest.
+pub(super) fn method(typed: Option<PasswordCrypto>, compat: Compat) -> Result<Option<Method>, Failure> {
+    let Some(typed) = typed else { return Ok(None) };
+    let method = match typed {
+        PasswordCrypto::Yescrypt => Method::Yescrypt,
+        PasswordCrypto::Sha512 => Method::Sha512,
+        PasswordCrypto::Sha256 => Method::Sha256,
+        PasswordCrypto::Md5 => {
+            return Err(Failure::usage("--password-crypto md5: a password is found from its MD5 hash in hours")
+                .with_hint("sha512 is known to every guest of the last fifteen years; without the option the guest's own method is taken"));
+        }
+    };
+    match compat {
+        Compat::Imgraft => Ok(Some(method)),
+        Compat::Nova => Err(Failure::usage("--password-crypto: Nova always hashes with MD5-crypt")
+            .with_hint("leave out --compat nova, or --password-crypto")),
+    }
+}
 
 /// Reads a selector. Errors never repeat it, since it may hold the password itself.
 pub(super) fn parse(option: &str, typed: &str) -> Result<Selector, Failure> {
@@ -87,6 +109,18 @@ fn first_line(option: &str, bytes: &[u8]) -> Result<Secret, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn methods() {
+        let of = |typed| method(Some(typed), Compat::Imgraft);
+        assert_eq!(method(None, Compat::Nova).unwrap(), None);
+        assert_eq!(of(PasswordCrypto::Yescrypt).unwrap(), Some(Method::Yescrypt));
+        assert_eq!(of(PasswordCrypto::Sha512).unwrap(), Some(Method::Sha512));
+        assert_eq!(of(PasswordCrypto::Sha256).unwrap(), Some(Method::Sha256));
+        let md5 = of(PasswordCrypto::Md5).unwrap_err();
+        assert!(md5.message.contains("hours") && md5.hints.join("").contains("sha512"));
+        assert!(method(Some(PasswordCrypto::Sha512), Compat::Nova).unwrap_err().message.contains("MD5-crypt"));
+    }
 
     fn password(selector: Selector) -> (bool, Vec<u8>) {
         match selector {

@@ -46,6 +46,35 @@ fn a_file_of_commands_is_what_is_in_it() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1\ntwo\nthree\n");
 }
 
+/// By the libcrypt of this machine, whose verdict a login takes.
+#[test]
+fn a_password_is_hashed_as_was_asked_for() {
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let password = scratch.file("password", "correct horse\n");
+    let script = "while (<>) { print((crypt('correct horse', $1) eq $1) ? 'fits' : 'no') if /^root:([^:]*):/ }";
+    for (method, prefix) in [("sha256", "root:$5$"), ("yescrypt", "root:$y$j9T$"), ("sha512", "root:$6$")] {
+        // Of several the last one counts, and it holds for what stands before it.
+        let file =
+            scratch.file("commands", format!("root-password file:{}\npassword-crypto {method}\n", text(&password)));
+        let words = ["inject", text(&disk), "--password-crypto", "md5", "--commands-from-file", text(&file)];
+        let output = imgraft().args(words).output().expect("it starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = imgraft().args(["cat", text(&disk), "/etc/shadow"]).output().expect("it starts");
+        let shadow = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(shadow.lines().any(|line| line.starts_with(prefix)), "{method}");
+        let shadow = scratch.file("shadow", shadow);
+        assert_eq!(oracle::succeed("perl", &["-e", script, text(&shadow)]), "fits", "{method}");
+    }
+    oracle::e2fsck(&disk, image::open(&disk, guest.partition).offset);
+    let words = ["inject", text(&disk), "--root-password", "random", "--password-crypto", "md5"];
+    let output = imgraft().args(words).output().expect("it starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("MD5") && stderr.contains("hint: ") && stderr.contains("sha512"), "{stderr}");
+}
+
 #[test]
 fn what_is_refused_leaves_the_image_and_names_the_line() {
     let scratch = Scratch::new();

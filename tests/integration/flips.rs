@@ -64,7 +64,11 @@ fn requests() -> Result<Vec<Request>, Failure> {
         Box::new(Keys { keys: vec![("root".into(), KEY.into()), ("debian".into(), KEY.into())], compat }),
         Box::new(Net { network: Described::Text(INTERFACES.into()), renderer: None, compat }),
         Box::new(Metadata { pairs: vec![("role".into(), "web".into())], compat }),
-        Box::new(Passwords { users: vec![("root".into(), Password::Hash(Secret::new(HASH.into())))], compat }),
+        Box::new(Passwords {
+            users: vec![("root".into(), Password::Hash(Secret::new(HASH.into())))],
+            method: None,
+            compat,
+        }),
         Box::new(Files { operations, compat }),
     ];
     Ok(injectors.map(|injector| Request { injector, required: true }).into())

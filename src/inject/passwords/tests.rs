@@ -6,7 +6,7 @@ fn secret(text: &str) -> Secret {
 }
 
 fn one(user: &str, selector: Selector) -> Passwords {
-    Passwords { users: vec![(user.to_owned(), selector)], compat: Compat::Imgraft }
+    Passwords { users: vec![(user.to_owned(), selector)], method: None, compat: Compat::Imgraft }
 }
 
 fn password(text: &str) -> Selector {
@@ -77,6 +77,32 @@ fn the_method_is_the_guests() {
 }
 
 #[test]
+fn a_method_that_was_asked_for() {
+    let by = |method, old: &str| {
+        let injector = Passwords { method: Some(method), ..one("root", password("x")) };
+        let before = with_shadow(&format!("root:{old}:1:\n"));
+        let said = notes(&injector, &before);
+        let fs = inject(&injector, before);
+        assert_unchanged(&injector, &fs);
+        (field(&fs, "root"), said)
+    };
+    for (method, prefix) in [(Method::Yescrypt, "$y$j9T$"), (Method::Sha512, "$6$"), (Method::Sha256, "$5$")] {
+        for old in [Method::Yescrypt, Method::Sha512, Method::Sha256] {
+            let old_hash = crypt::hash_with_salt(old, b"x", [7; 16]).unwrap().to_string();
+            let (hash, said) = by(method, &old_hash);
+            assert!(hash.starts_with(prefix), "{hash}");
+            assert_eq!(crypt::verify(b"x", hash.as_bytes()), Some(true));
+            // One that fits and is by the method stays.
+            assert_eq!(hash == old_hash, method == old);
+            assert_eq!(said.contains(&format!("{}: it was asked for", method.name())), method != old, "{said}");
+        }
+    }
+    let old = crypt::md5_crypt(b"x", b"salt").to_string();
+    assert!(by(Method::Sha256, &old).0.starts_with("$5$"));
+    assert!(by(Method::Sha256, "*").0.starts_with("$5$"));
+}
+
+#[test]
 fn selectors() {
     let hash = crypt::hash_with_salt(Method::Sha256, b"x", [7; 16]).unwrap().to_string();
     let other = crypt::hash_with_salt(Method::Sha256, b"y", [7; 16]).unwrap().to_string();
@@ -137,6 +163,7 @@ fn who_cannot_have_a_password() {
     assert!(!why("root", Selector::Hash(secret("top secret"))).contains("top"));
     let twice = Passwords {
         users: vec![("ann".into(), Selector::Random), ("ann".into(), Selector::Locked)],
+        method: None,
         compat: Compat::Imgraft,
     };
     assert!(refusal(&twice, phony().build().unwrap()).starts_with("more than one password for 'ann'"));

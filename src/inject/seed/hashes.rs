@@ -16,6 +16,7 @@ const METHOD: Method = Method::Sha512;
 /// Per user the second field of shadow(5). The salt of a hash in `before` that fits stays, so that the same run again makes the same.
 pub(super) fn hashes<'a>(
     wanted: &'a [(String, Selector)],
+    method: Option<Method>,
     before: &[u8],
     outcome: &mut Outcome,
 ) -> Result<Vec<(&'a str, Hash)>, InjectError> {
@@ -24,19 +25,25 @@ pub(super) fn hashes<'a>(
     let there = if wanted.is_empty() { Vec::new() } else { there(before) };
     for (user, selector) in wanted {
         let old = there.iter().find(|(name, _)| name == user).map(|(_, hash)| hash.as_str());
-        hashes.push((user, hash(user, selector, old, outcome)?));
+        hashes.push((user, hash(user, selector, method.unwrap_or(METHOD), old, outcome)?));
     }
     Ok(hashes)
 }
 
-fn hash(user: &str, selector: &Selector, old: Option<&str>, outcome: &mut Outcome) -> Result<Hash, InjectError> {
+fn hash(
+    user: &str,
+    selector: &Selector,
+    method: Method,
+    old: Option<&str>,
+    outcome: &mut Outcome,
+) -> Result<Hash, InjectError> {
     let bad = |source| InjectError::BadPassword { user: user.to_owned(), source };
     let of = |password: &[u8]| {
         crypt::check(password).map_err(bad)?;
-        let old = old.map(|old| old.trim_start_matches('!')).filter(|old| Method::of(old.as_bytes()) == Some(METHOD));
+        let old = old.map(|old| old.trim_start_matches('!')).filter(|old| Method::of(old.as_bytes()) == Some(method));
         match old.filter(|old| crypt::verify(password, old.as_bytes()) == Some(true)) {
             Some(old) => Ok(Hash::new(old.to_owned())),
-            None => crypt::hash(METHOD, password).map_err(bad),
+            None => crypt::hash(method, password).map_err(bad),
         }
     };
     let locked = |hash: Hash| Hash::new(format!("!{}", hash.as_str()));

@@ -57,6 +57,17 @@ fn everything_else_that_is_done_once() {
 }
 
 #[test]
+fn a_method_that_was_asked_for() {
+    let seed = Seed { passwords: vec![("root".into(), password("geheim"))], ..Seed::default() };
+    let first = user_data(&seed, "");
+    assert!(first.contains("$6$"), "{first}");
+    let seed = Seed { method: Some(Method::Sha256), ..seed };
+    let second = user_data(&seed, &first);
+    assert!(second.contains("$5$") && !second.contains("$6$"), "{second}");
+    assert_eq!(user_data(&seed, &second), second);
+}
+
+#[test]
 fn passwords_are_hashes_that_stay() {
     let seed = |text| Seed {
         passwords: vec![("root".into(), password(text)), ("ann".into(), Selector::Disabled)],
