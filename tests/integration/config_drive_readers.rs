@@ -286,7 +286,7 @@ fn the_schema_and_a_validator_agree_with_us() {
 }
 
 /// The pointers to all values below the root.
-fn pointers(value: &Value) -> Vec<String> {
+pub fn pointers(value: &Value) -> Vec<String> {
     let below = |key: &str, value: &Value| {
         let key = key.replace('~', "~0").replace('/', "~1");
         let mut found = vec![format!("/{key}")];

@@ -1,5 +1,6 @@
 //! Manifests: the same as the options, to the byte; and what is no manifest.
 
+use crate::config_drive_readers::pointers;
 use crate::support::drive::python;
 use crate::support::image::Image;
 use crate::support::{HASH, KEY, Scratch, expect, image, imgraft, oracle, root, text};
@@ -58,6 +59,7 @@ users:
     sudo: nopasswd
     expire: 2031-02-03
   - {name: robot, system: true, sudo: password}
+  - {name: bob, create_home: false}
   - {name: games, existing: true, groups: [dev]}
 network:
   ip: [192.0.2.10/24, "2001:db8::5/64"]
@@ -109,6 +111,7 @@ fn options(place: &Path) -> Vec<String> {
         "--add-group=daemons:system",
         "--add-user=ann:uid=4001,gid=dev,groups=adm+sudo,shell=/bin/sh,home=/srv/ann,comment=web of Berlin",
         "--add-user=robot:system",
+        "--add-user=bob:no-home",
         "--add-to-group=games:dev",
         "--sudo=ann:nopasswd",
         "--sudo=robot",
@@ -442,28 +445,11 @@ fn typed(value: Value) -> Value {
             .into_iter()
             .map(|(key, value)| match (key.as_str(), &value) {
                 ("uid" | "gid", Value::String(text)) => (key, json!(text.parse::<u32>().expect("a number"))),
-                ("system" | "existing" | "dhcp" | "unlock", Value::String(text)) => (key, json!(text == "true")),
+                ("system" | "existing" | "dhcp" | "create_home", Value::String(text)) => (key, json!(text == "true")),
                 _ => (key, typed(value)),
             })
             .collect(),
         Value::Array(values) => values.into_iter().map(typed).collect(),
         other => other,
-    }
-}
-
-/// The pointers to all values below the root.
-fn pointers(value: &Value) -> Vec<String> {
-    let below = |key: &str, value: &Value| {
-        let key = key.replace('~', "~0").replace('/', "~1");
-        let mut found = vec![format!("/{key}")];
-        found.extend(pointers(value).into_iter().map(|rest| format!("/{key}{rest}")));
-        found
-    };
-    match value {
-        Value::Object(members) => members.iter().flat_map(|(key, value)| below(key, value)).collect(),
-        Value::Array(values) => {
-            values.iter().enumerate().flat_map(|(number, value)| below(&number.to_string(), value)).collect()
-        }
-        _ => Vec::new(),
     }
 }
