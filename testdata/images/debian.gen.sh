@@ -16,10 +16,10 @@ mirror() {
     awk '$1 == "Debian" && $2 == "main" && $4 !~ /-/ && !done {print $3; done = 1}'
 }
 
-# rootfs SUITE PACKAGES: the guest's tree as built/rootfs-SUITE.tar, cached.
+# rootfs SUITE PACKAGES: the guest's tree as built/rootfs-SUITE.tar, cached as long as the packages are these.
 rootfs() {
-  local suite=$1 tar=$built/rootfs-$1.tar log=$built/.mmdebstrap.log url
-  [[ ! -e $tar ]] || return 0
+  local suite=$1 tar=$built/rootfs-$1.tar list=$built/rootfs-$1.packages log=$built/.mmdebstrap.log url
+  [[ ! -e $tar || ! -e $list || $(<"$list") != "$2" ]] || return 0
   url=$(mirror)
   mmdebstrap --mode=root --variant=minbase --format=tar --include="$2" --aptopt='Acquire::Retries "3"' \
     --customize-hook='echo guest >"$1/etc/hostname"' \
@@ -27,6 +27,7 @@ rootfs() {
     --customize-hook='chmod 0644 "$1/etc/hostname"' --customize-hook='rm -f "$1/etc/resolv.conf"' \
     "${@:3}" "$suite" "$tar.part" "${url:-http://deb.debian.org/debian}" >"$log" 2>&1 || { tail -20 "$log" >&2; die "mmdebstrap $suite failed"; }
   mv "$tar.part" "$tar"
+  rm -f "$list"; echo "$2" >"$list"
 }
 
 # tree SUITE: sets tree, the tar unpacked; thrown away at the end.
@@ -78,7 +79,7 @@ new='extent 64bit metadata_csum orphan_file metadata_csum_seed ^needs_recovery'
 common=systemd,systemd-sysv,udev,openssh-server,iproute2,login,passwd,netbase,e2fsprogs,libpam-modules
 slim=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*')
 
-rootfs bookworm "$common,ifupdown"
+rootfs bookworm "$common,ifupdown,ifenslave"
 
 # shellcheck disable=SC2086
 if [[ ${1:-} = bench ]]; then
@@ -87,7 +88,7 @@ if [[ ${1:-} = bench ]]; then
   exit 0
 fi
 
-rootfs trixie "$common,systemd-resolved" "${slim[@]}" \
+rootfs trixie "$common,systemd-resolved,sudo,dbus,xkb-data" "${slim[@]}" \
   --customize-hook='printf "[Match]\nName=en*\n\n[Network]\nDHCP=yes\n" >"$1/etc/systemd/network/10-wired.network"' \
   --customize-hook='chmod 0644 "$1/etc/systemd/network/10-wired.network"' \
   --customize-hook='chroot "$1" systemctl enable systemd-networkd'
