@@ -149,6 +149,8 @@ pub enum NoListener {
     Several(Vec<(NetworkStack, String)>),
 }
 
+/// What resolves names for systemd.
+const RESOLVED: Service = Service { unit: "systemd-resolved.service", openrc: "", script: "" };
 /// Where netplan's generator is, which writes the backend's configuration at every boot.
 const GENERATORS: [&str; 2] = ["/usr/lib/systemd/system-generators/netplan", "/lib/systemd/system-generators/netplan"];
 /// The largest file of a network's configuration that is looked at, in bytes.
@@ -188,12 +190,9 @@ impl Network {
                 is_debians: exists(&["/usr/lib/ifupdown", "/lib/ifupdown"])?,
                 bonds: exists(&["/etc/network/if-pre-up.d/ifenslave", "/usr/libexec/ifupdown-ng/bond"])?,
                 bridges: exists(&["/etc/network/if-pre-up.d/bridge", "/usr/libexec/ifupdown-ng/bridge"])?,
-                dns: exists(&[
-                    "/usr/sbin/resolvconf",
-                    "/sbin/resolvconf",
-                    "/usr/bin/resolvconf",
-                    "/etc/network/if-up.d/resolved",
-                ])?,
+                dns: exists(&["/usr/sbin/resolvconf", "/sbin/resolvconf", "/usr/bin/resolvconf"])?
+                    // ifupdown's own, which does nothing where systemd-resolved is not enabled.
+                    || exists(&["/etc/network/if-up.d/resolved"])? && units.is_enabled(RESOLVED)?,
             },
         })
     }

@@ -106,6 +106,11 @@ impl<'a> Units<'a> {
         Ok(None)
     }
 
+    /// Whether a service is started at boot, be it by a preset.
+    pub(super) fn is_enabled(&self, service: Service) -> Result<bool> {
+        Ok(self.started(service)?.is_some() || self.preset(service.unit)?.is_some())
+    }
+
     /// The file of presets by which systemd enables a unit at the first boot; `None` also where the guest has been booted.
     pub(super) fn preset(&self, unit: &str) -> Result<Option<String>> {
         let Some(presets) = &self.presets else { return Ok(None) };

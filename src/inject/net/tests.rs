@@ -455,6 +455,13 @@ mod compiled {
         assert!(!notes(&described(STATIC), &fs).contains(stale));
         let taken = ifupdown(phony()).file("/usr/sbin/resolvconf", "").build().unwrap();
         assert!(!exists(&inject(&described(STATIC), taken), "/etc/resolv.conf"));
+        // ifupdown's own script is there in any case, and hands them to a systemd-resolved that is enabled.
+        let hook = || ifupdown(phony()).file("/etc/network/if-up.d/resolved", "");
+        assert_eq!(text(&inject(&described(STATIC), hook().build().unwrap()), "/etc/resolv.conf"), resolv);
+        let unit = "/usr/lib/systemd/system/systemd-resolved.service";
+        let link = "/etc/systemd/system/sysinit.target.wants/systemd-resolved.service";
+        let resolved = hook().file(unit, "[Service]\n").symlink(link, unit).build().unwrap();
+        assert!(!exists(&inject(&described(STATIC), resolved), "/etc/resolv.conf"));
         let link = ifupdown(phony()).symlink("/etc/resolv.conf", "/run/x/resolv.conf").build().unwrap();
         assert!(notes(&described(STATIC), &link).contains("/etc/resolv.conf: a link, left alone"));
     }
