@@ -1,7 +1,7 @@
 //! Who makes a guest's ssh host keys, where there are none.
 //!
 //! No sshd does that itself. Red Hat's, SUSE's and Arch's units pull in one that does, as do the scripts of OpenRC and of Red Hat before
-//! systemd; Debian's openssh-server makes them when it is installed, and never again.
+//! systemd; Debian's openssh-server makes them when it is installed, and from 13 on at a boot that systemd takes for the guest's first one.
 
 use super::Reader;
 use imgraft_vfs::Result;
@@ -36,11 +36,27 @@ pub(crate) fn sshd(fs: &dyn GuestFs) -> Result<Option<&'static str>> {
     Ok(Some(if is_debians { "ssh" } else { "sshd" }))
 }
 
-/// What shows that a guest makes host keys at its boot: a path. `None` where nothing was found, cloud-init apart.
-pub(crate) fn maker(fs: &dyn GuestFs) -> Result<Option<String>> {
+/// When a guest makes host keys, with what shows it: a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Maker {
+    /// At any boot.
+    Boot(String),
+    /// At a boot that systemd takes for the first one (`ConditionFirstBoot=`).
+    FirstBoot(String),
+}
+
+/// Who makes a guest's host keys; `None` where nothing was found, cloud-init apart.
+pub(crate) fn maker(fs: &dyn GuestFs) -> Result<Option<Maker>> {
     let reader = Reader::new(fs);
-    let makes =
-        |path: &str| -> Result<bool> { Ok(reader.file_lenient(path, LIMIT)?.is_some_and(|text| tells_of_keys(&text))) };
+    let mut first_boot = None;
+    let mut makes = |path: &str| -> Result<bool> {
+        let Some(text) = reader.file_lenient(path, LIMIT)?.filter(|text| tells_of_keys(text)) else { return Ok(false) };
+        if !waits_for_first_boot(&text) {
+            return Ok(true);
+        }
+        first_boot.get_or_insert_with(|| Maker::FirstBoot(path.to_owned()));
+        Ok(false)
+    };
     let mut has_unit = false;
     for service in SERVICES {
         let mut unit = None;
@@ -56,14 +72,14 @@ pub(crate) fn maker(fs: &dyn GuestFs) -> Result<Option<String>> {
             continue;
         }
         if makes(&unit)? {
-            return Ok(Some(unit));
+            return Ok(Some(Maker::Boot(unit)));
         }
         for directory in UNITS {
             let drop_ins = format!("{directory}/{service}.d");
             for name in reader.names(&drop_ins)?.into_iter().filter(|name| name.ends_with(".conf")).take(FILES_MAX) {
                 let path = format!("{drop_ins}/{name}");
                 if makes(&path)? {
-                    return Ok(Some(path));
+                    return Ok(Some(Maker::Boot(path)));
                 }
             }
         }
@@ -75,7 +91,7 @@ pub(crate) fn maker(fs: &dyn GuestFs) -> Result<Option<String>> {
             for name in reader.names(&format!("{directory}/{wants}"))?.into_iter().take(FILES_MAX) {
                 let path = format!("{directory}/{wants}/{name}");
                 if name.ends_with(".service") && makes(&path)? {
-                    return Ok(Some(path));
+                    return Ok(Some(Maker::Boot(path)));
                 }
             }
         }
@@ -83,16 +99,25 @@ pub(crate) fn maker(fs: &dyn GuestFs) -> Result<Option<String>> {
     for name in reader.names(FIRST_BOOT)?.into_iter().take(FILES_MAX) {
         let path = format!("{FIRST_BOOT}/{name}");
         if makes(&path)? {
-            return Ok(Some(path));
+            return Ok(Some(Maker::Boot(path)));
         }
     }
     // systemd starts a script only where there is no unit of its name.
     for path in SCRIPTS {
         if !has_unit && makes(path)? {
-            return Ok(Some(path.to_owned()));
+            return Ok(Some(Maker::Boot(path.to_owned())));
         }
     }
-    Ok(None)
+    Ok(first_boot)
+}
+
+/// Whether a unit starts at a first boot only (systemd.unit(5); of several lines the last one that is not empty counts here).
+fn waits_for_first_boot(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let values =
+        text.lines().filter_map(|line| line.trim().strip_prefix("ConditionFirstBoot")?.trim().strip_prefix('='));
+    let last = values.map(str::trim).rfind(|value| !value.is_empty());
+    last.is_some_and(|value| ["yes", "true", "on", "1", "y", "t"].contains(&value.to_ascii_lowercase().as_str()))
 }
 
 /// Whether a unit or a script, its comments apart, names one of the programs that make host keys, or the unit that runs one.
@@ -112,7 +137,8 @@ mod tests {
     use imgraft_vfs::fs::mem::{Builder, MemFs};
 
     fn found(fs: Builder) -> Option<String> {
-        maker(&fs.build().unwrap()).unwrap()
+        let Maker::Boot(path) = maker(&fs.build().unwrap()).unwrap()? else { panic!("not at the first boot only") };
+        Some(path)
     }
 
     #[test]
@@ -139,6 +165,14 @@ mod tests {
         assert_eq!(found(debian().file(drop_in, "[Service]\nExecStartPre=ssh-keygen -A\n")).unwrap(), drop_in);
         let script = "/usr/lib/imgraft/firstboot.d/0001-command";
         assert_eq!(found(debian().file(script, "#!/bin/sh\nssh-keygen -A\n")).unwrap(), script);
+        let wanted = "/etc/systemd/system/ssh.service.wants/sshd-keygen.service";
+        let debian_13 =
+            |condition| debian().file(wanted, format!("[Unit]\n{condition}\n[Service]\nExecStart=ssh-keygen -A\n"));
+        let first = maker(&debian_13("ConditionFirstBoot=yes").build().unwrap()).unwrap();
+        assert_eq!(first, Some(Maker::FirstBoot(wanted.to_owned())));
+        assert_eq!(found(debian_13("ConditionFirstBoot=yes").file(script, "ssh-keygen -A\n")).unwrap(), script);
+        assert_eq!(found(debian_13("#ConditionFirstBoot=yes")).unwrap(), wanted);
+        assert_eq!(found(debian_13("ConditionFirstBoot = no")).unwrap(), wanted);
         assert_eq!(sshd(&debian().build().unwrap()).unwrap(), Some("ssh"));
         assert_eq!(sshd(&red_hat().build().unwrap()).unwrap(), Some("sshd"));
         assert_eq!(sshd(&MemFs::builder().build().unwrap()).unwrap(), None);

@@ -1,9 +1,10 @@
 //! What is to be known where keys and certificates are gone.
 
 use super::super::InjectError;
+use super::super::machine_id::is_first_boot;
 use super::Site;
 use super::rule::entries;
-use crate::guest::host_keys;
+use crate::guest::host_keys::{self, Maker};
 use imgraft_vfs::path::GuestPath;
 
 /// Says who makes the host keys again, or that nobody does: sshd does not start without.
@@ -14,15 +15,26 @@ pub(super) fn who_makes_them(site: &mut Site<'_, '_>) -> Result<(), InjectError>
     if ssh.iter().any(|entry| is_key(&entry.name)) {
         return Ok(());
     }
+    // An sshd that has failed for want of keys, again and again, is not started any more until that is forgotten.
+    let ways_out = format!(
+        "have it done with imgraft inject --firstboot-command 'ssh-keygen -A && systemctl reset-failed {sshd} && systemctl restart {sshd}', or whatever starts sshd there"
+    );
+    let is_first_boot = is_first_boot(site.stage)?;
     let note = match (host_keys::maker(site.stage.base())?, site.guest.network.cloud_init) {
-        (Some(maker), _) => format!("the guest makes host keys again at its next boot, as {maker} shows"),
-        (None, Some(evidence)) => {
+        (Some(Maker::Boot(maker)), _) => format!("the guest makes host keys again at its next boot, as {maker} shows"),
+        (Some(Maker::FirstBoot(maker)), _) if is_first_boot => {
+            format!("the guest makes host keys again at its next boot, which is its first one, as {maker} shows")
+        }
+        (_, Some(evidence)) => {
             format!("cloud-init ({evidence}) makes host keys again, as soon as it meets a new instance")
         }
-        (None, None) => format!(
-            "nothing in the guest makes host keys again, and its sshd does not start without: have it done with imgraft inject \
-             --firstboot-command 'ssh-keygen -A && systemctl restart {sshd}', or whatever starts sshd there"
+        (Some(Maker::FirstBoot(maker)), None) => format!(
+            "{maker} makes host keys again at a first boot only, which the next one is not without imgraft inject --machine-id \
+             uninitialized, and the guest's sshd does not start without: use that, or {ways_out}"
         ),
+        (None, None) => {
+            format!("nothing in the guest makes host keys again, and its sshd does not start without: {ways_out}")
+        }
     };
     site.outcome.notes.push(note);
     Ok(())

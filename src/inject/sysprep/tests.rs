@@ -177,10 +177,16 @@ fn who_makes_host_keys_again() {
     let told = |guest: Builder| notes(&sysprep("ssh-hostkeys"), &guest.build().unwrap());
     assert!(told(keys()).starts_with("nothing in the guest makes host keys again"), "{}", told(keys()));
     let debian = keys().file("/usr/lib/systemd/system/ssh.service", "ExecStart=/usr/sbin/sshd -D\n");
-    assert!(told(debian).contains("systemctl restart ssh'"));
+    assert!(told(debian).contains("systemctl reset-failed ssh && systemctl restart ssh'"));
     assert!(told(keys().file("/usr/bin/cloud-init", "")).starts_with("cloud-init (/usr/bin/cloud-init) makes"));
     let red_hat = keys().file("/usr/lib/systemd/system/sshd.service", "Wants=sshd-keygen.target\n");
     assert!(told(red_hat).starts_with("the guest makes host keys again at its next boot"));
+    let first = |id: &str| {
+        let unit = "[Unit]\nConditionFirstBoot=yes\n[Service]\nExecStart=ssh-keygen -A\n";
+        told(keys().file("/etc/systemd/system/ssh.service.wants/sshd-keygen.service", unit).file("/etc/machine-id", id))
+    };
+    assert!(first("0123456789abcdef0123456789abcdef\n").contains("at a first boot only"));
+    assert!(first("uninitialized\n").contains("at its next boot, which is its first one"));
     assert_eq!(told(phony().file("/etc/ssh/ssh_host_rsa_key", "x")), "", "without an sshd nobody needs them");
     // What is true after the first run is so after the second.
     let fs = after("ssh-hostkeys", keys());
