@@ -25,7 +25,7 @@ test-vm: testdata  ## what needs network block devices, in a User Mode Linux mac
 	REQUIRE_ORACLES=1 cargo test --locked -p imgraft-vfs --test guestfs_contract --test nbd_device -- contract_over in_a_machine
 	REQUIRE_ORACLES=1 cargo test --locked --test integration -- in_a_machine
 
-test-boot: testdata  ## a Debian guest with all items is booted under User Mode Linux and asked at its console: a part of test as well
+test-boot: testdata  ## Debian guests are booted under User Mode Linux with what was put into them, and asked at their consoles: a part of test as well
 	REQUIRE_ORACLES=1 cargo test --locked --test integration -- boot::
 
 testdata:       ## install the oracles where possible and build the guest images

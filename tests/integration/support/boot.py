@@ -1,8 +1,8 @@
-"""Boots a raw disk as a User Mode Linux machine, logs in at its console as root, and has it run a script.
+"""Boots a raw disk as a User Mode Linux machine, and talks to it at its console.
 
-Input (JSON): disk, partition (its root's number), home (a directory of the machine's), plain_registers (that script), environment (a dict that
-the machine's services get), password, command. Output (JSON): what the console showed. The machine has a network interface vec0 that leads
-nowhere.
+Input (JSON): disk, partition (its root's number), home (a directory of the machine's), plain_registers (that script), devices (the MAC
+addresses of its network devices vec0, vec1, …, which lead nowhere), dialogue (pairs of what is waited for and of the line that is typed
+then). Output (JSON): what the console showed, until it says THE END.
 """
 
 import json
@@ -50,22 +50,21 @@ class Console:
 
 def main():
     given = json.load(sys.stdin)
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     command = ["timeout", "--kill-after=1", str(DEADLINE + 10), sys.executable, given["plain_registers"], "linux.uml"]
     command += [f"ubd0={given['disk']}", f"root=/dev/ubda{given['partition']}", "rw", "mem=512M", "quiet"]
-    command += ["con=null", "con0=null", "con1=fd:0,fd:1", f"vec0:transport=fd,fd={theirs.fileno()},vec=0"]
-    for name, value in given["environment"].items():
-        command += [f"{name}={value}", f"systemd.setenv={name}={value}"]
+    command += ["con=null", "con0=null", "con1=fd:0,fd:1"]
+    lines = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in given["devices"]]
+    for number, (mac, (_, theirs)) in enumerate(zip(given["devices"], lines)):
+        command.append(f"vec{number}:transport=fd,fd={theirs.fileno()},vec=0,mac={mac}")
     environment = {**os.environ, "HOME": given["home"]}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, env=environment, pass_fds=[theirs.fileno()], **pipes)
+    handed = [theirs.fileno() for _, theirs in lines]
+    process = subprocess.Popen(command, env=environment, pass_fds=handed, **pipes)
     console = Console(process)
-    at = console.wait_for(b"login: ", 0)
-    console.type("root")
-    at = console.wait_for(b"assword: ", at)
-    console.type(given["password"])
-    at = console.wait_for(b"# ", at)
-    console.type(given["command"])
+    at = 0
+    for words, line in given["dialogue"]:
+        at = console.wait_for(words.encode(), at)
+        console.type(line)
     console.wait_for(b"THE END", at)
     # What it has not written yet, nobody needs.
     console.type("poweroff -f")
@@ -73,7 +72,6 @@ def main():
         process.wait(20)
     except subprocess.TimeoutExpired:
         console.put_out()
-    ours.close()
     json.dump(console.shown.decode(errors="replace"), sys.stdout)
 
 

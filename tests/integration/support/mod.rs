@@ -2,6 +2,7 @@
 
 pub mod drive;
 pub mod image;
+pub mod machine;
 pub mod oracle;
 
 /// Trees as our driver and as the kernel shows them: what the library's own tests compare by.
