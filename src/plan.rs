@@ -312,8 +312,11 @@ fn check_stdin(typed: &cli::Inject) -> Result<(), Failure> {
     let of_users = typed.password.iter().filter(|typed| typed.split_once(':').is_some_and(|(_, rest)| reads(rest)));
     let keys = typed.target.file.keys.keys_from_stdin.then_some("--keys-from-stdin");
     let root = typed.root_password.as_deref().is_some_and(reads).then_some("--root-password stdin");
-    let manifests = typed.manifests.manifest.iter().filter(|path| manifest::is_stdin(path)).map(|_| "--manifest -");
-    let mut readers = keys.into_iter().chain(manifests).chain(root).chain(of_users.map(|_| "--password USER:stdin"));
+    let reads_document = |path: &&PathBuf| manifest::is_stdin(path);
+    let manifests = typed.manifests.manifest.iter().filter(reads_document).map(|_| "--manifest -");
+    let configs = typed.manifests.cloud_config.iter().filter(reads_document).map(|_| "--cloud-config -");
+    let mut readers =
+        keys.into_iter().chain(manifests).chain(configs).chain(root).chain(of_users.map(|_| "--password USER:stdin"));
     match (readers.next(), readers.next()) {
         (Some(first), Some(second)) => Err(Failure::usage(format!("{first} and {second} both read standard input"))
             .with_hint("a password can be in a file (file:PATH) or in the environment (env:NAME), a key or a manifest in a file")),

@@ -13,6 +13,13 @@ pub struct Manifests {
     #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "compat")]
     pub manifest: Vec<PathBuf>,
 
+    /// Put in what a cloud-config asks for, the user data of cloud-init, while the guest does not run (repeatable)
+    ///
+    /// Taken are hostname, fqdn, timezone, locale, keyboard, groups, users, ssh_authorized_keys, chpasswd, write_files and runcmd (at the first
+    /// boot). A key that cannot be honoured so is an error, with the way out. Its texts have no variables.
+    #[arg(long, value_name = "FILE", conflicts_with = "compat")]
+    pub cloud_config: Vec<PathBuf>,
+
     /// Put VALUE in the place of each ${NAME} in the texts of the manifests (repeatable)
     ///
     /// $${ stands for ${ itself. VALUE is visible to every user of this machine while imgraft runs; a password is better in a file.

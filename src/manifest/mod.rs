@@ -1,5 +1,6 @@
 //! The manifest: what goes into a guest, as one document in YAML or JSON. Its schema is made from these types.
 
+mod cloud_config;
 mod network;
 mod operation;
 mod variables;
@@ -117,6 +118,29 @@ pub struct User {
     /// When the account is closed: `YYYY-MM-DD`, `now` or `never`. Default: nothing is said.
     #[serde(default)]
     pub expire: Option<String>,
+}
+
+impl User {
+    /// One who has to be there.
+    fn existing(name: String) -> Self {
+        Self {
+            name,
+            existing: true,
+            uid: None,
+            group: None,
+            groups: Vec::new(),
+            shell: None,
+            home: None,
+            create_home: None,
+            comment: None,
+            system: false,
+            password: None,
+            unlock: false,
+            ssh_keys: Vec::new(),
+            sudo: None,
+            expire: None,
+        }
+    }
 }
 
 /// What sudo asks for.

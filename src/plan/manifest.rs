@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 /// What the manifests ask for, one after the other.
 pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Failure> {
-    let cli::Manifests { manifest, set } = &typed.manifests;
+    let cli::Manifests { manifest, cloud_config, set } = &typed.manifests;
     let mut variables = Variables::default();
     for typed in set {
         let (name, value) = typed.split_once('=').unwrap_or_default();
@@ -34,9 +34,20 @@ pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Fa
     let written: Vec<&Path> = typed.target.file.image.as_deref().into_iter().chain(result).collect();
     let mut wanted = Vec::new();
     for path in manifest {
-        let document = Source::new(path);
-        let manifest = document.read(&mut variables)?;
-        wanted.push(Reader { source: document, now, result, written: &written }.wanted(manifest)?);
+        let source = Source::new(path);
+        let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        let spelling = if is_json { Spelling::Json } else { Spelling::Yaml };
+        let text = source.read("--manifest")?;
+        let manifest = Manifest::read(&text, spelling, &mut variables)
+            .map_err(|error| source.wrong(&error, "imgraft schema says what may be in a manifest"))?;
+        wanted.push(Reader { source, now, result, written: &written }.wanted(manifest)?);
+    }
+    for path in cloud_config {
+        let source = Source::new(path);
+        let manifest = Manifest::of_cloud_config(&source.read("--cloud-config")?).map_err(|error| {
+            source.wrong(&error, "cloud-init schema --config-file says what may be in a cloud-config")
+        })?;
+        wanted.push(Reader { source, now, result, written: &written }.wanted(manifest)?);
     }
     match variables.unused() {
         None => Ok(wanted),
@@ -62,28 +73,25 @@ impl<'a> Source<'a> {
         Self { path, name, directory }
     }
 
-    fn read(&self, variables: &mut Variables) -> Result<Manifest, Failure> {
+    fn read(&self, option: &str) -> Result<Vec<u8>, Failure> {
         let text = match is_stdin(self.path) {
-            false => read("--manifest", self.path)?,
+            false => read(option, self.path)?,
             true => {
                 let mut bytes = Vec::new();
                 let read = std::io::stdin().lock().take(MANIFEST_MAX + 1).read_to_end(&mut bytes);
-                read.map_err(|error| Failure::usage(format!("--manifest -: {error}")))?;
+                read.map_err(|error| Failure::usage(format!("{option} -: {error}")))?;
                 bytes
             }
         };
         if text.len() as u64 > MANIFEST_MAX {
             return Err(Failure::usage(format!("{}: larger than 1 MiB", self.name))
-                .with_hint("put larger contents into files of their own, and name them in the manifest"));
+                .with_hint("put larger contents into files of their own, and name them in a manifest"));
         }
-        let is_json = self.path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-        let spelling = if is_json { Spelling::Json } else { Spelling::Yaml };
-        Manifest::read(&text, spelling, variables).map_err(|error| self.wrong(&error))
+        Ok(text)
     }
 
-    fn wrong(&self, error: &DocumentError) -> Failure {
-        let hint = error.hint().unwrap_or("imgraft schema says what may be in a manifest");
-        Failure::usage(format!("{}: {error}", self.name)).with_hint(hint)
+    fn wrong(&self, error: &DocumentError, hint: &str) -> Failure {
+        Failure::usage(format!("{}: {error}", self.name)).with_hint(error.hint().unwrap_or(hint))
     }
 }
 

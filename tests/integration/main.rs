@@ -4,6 +4,7 @@ mod accounts;
 mod backing;
 mod boot;
 mod borrowed;
+mod cloud_config;
 mod commands_file;
 mod compat;
 mod config_drive_create;

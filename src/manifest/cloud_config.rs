@@ -1,0 +1,502 @@
+//! cloud-config, cloud-init's user data, as a manifest: of its keys those that can be honoured while the guest does not run.
+//!
+//! Source: cloud-init's documentation, "All cloud config examples" and "Module reference".
+
+use super::{Append, FirstBoot, Group, Manifest, Mode, Operation, Owner, Sudo, User, Write, operation};
+use crate::config_drive::{Base64, DocumentError, Hidden, Spelling, from_value, value};
+use crate::object::objects;
+use crate::secret::Secret;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// The first line of a cloud-config.
+const HEADER: &[u8] = b"#cloud-config";
+
+/// What is honoured.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self", default)]
+struct CloudConfig {
+    hostname: Option<String>,
+    fqdn: Option<String>,
+    prefer_fqdn_over_hostname: bool,
+    preserve_hostname: bool,
+    timezone: Option<String>,
+    locale: Option<String>,
+    keyboard: Option<Keyboard>,
+    groups: Groups,
+    /// Each a user, or a name: what is wrong with one is told by its own type.
+    users: Vec<Value>,
+    ssh_authorized_keys: Vec<String>,
+    chpasswd: Option<Chpasswd>,
+    write_files: Vec<WriteFile>,
+    runcmd: Vec<Run>,
+    disable_root: Option<bool>,
+}
+
+const KEYS: &[&str] = &[
+    "hostname",
+    "fqdn",
+    "prefer_fqdn_over_hostname",
+    "preserve_hostname",
+    "timezone",
+    "locale",
+    "keyboard",
+    "groups",
+    "users",
+    "ssh_authorized_keys",
+    "chpasswd",
+    "write_files",
+    "runcmd",
+    "disable_root",
+];
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self")]
+struct Keyboard {
+    layout: String,
+}
+
+/// Names with commas between them, or a list of names, each of which may have members.
+#[derive(Debug, Default, Deserialize)]
+#[serde(untagged, expecting = "expected names, or a list of names")]
+enum Groups {
+    #[default]
+    None,
+    Text(String),
+    List(Vec<GroupEntry>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a name, or an object of names")]
+enum GroupEntry {
+    Name(String),
+    Members(Map<String, Value>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self")]
+struct CloudUser {
+    name: String,
+    gecos: Option<String>,
+    homedir: Option<String>,
+    primary_group: Option<String>,
+    #[serde(default)]
+    groups: Names,
+    uid: Option<Number>,
+    shell: Option<String>,
+    #[serde(default)]
+    system: bool,
+    #[serde(default)]
+    no_create_home: bool,
+    lock_passwd: Option<bool>,
+    passwd: Option<Hidden>,
+    hashed_passwd: Option<Hidden>,
+    plain_text_passwd: Option<Hidden>,
+    #[serde(default)]
+    ssh_authorized_keys: Vec<String>,
+    sudo: Option<SudoRule>,
+    expiredate: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(untagged, expecting = "expected names with commas between them, or a list of names")]
+enum Names {
+    #[default]
+    None,
+    Text(String),
+    List(Vec<String>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a number")]
+enum Number {
+    Number(u32),
+    Text(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a rule, a list of rules, or false")]
+enum SudoRule {
+    Whether(bool),
+    Text(String),
+    List(Vec<String>),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self")]
+struct Chpasswd {
+    #[serde(default = "yes")]
+    expire: bool,
+    #[serde(default)]
+    users: Vec<PasswordOf>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self")]
+struct PasswordOf {
+    name: String,
+    password: Option<Hidden>,
+    #[serde(default, rename = "type")]
+    kind: PasswordKind,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PasswordKind {
+    #[default]
+    Hash,
+    Text,
+    #[serde(rename = "RANDOM")]
+    Random,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self")]
+struct WriteFile {
+    path: String,
+    #[serde(default)]
+    content: Option<Hidden>,
+    #[serde(default)]
+    encoding: Encoding,
+    #[serde(default)]
+    owner: Option<String>,
+    #[serde(default)]
+    permissions: Option<operation::Bits>,
+    #[serde(default)]
+    append: bool,
+    /// Whether it is written after users were made; here all files are.
+    #[serde(default, rename = "defer")]
+    _defer: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+enum Encoding {
+    #[default]
+    #[serde(rename = "text/plain")]
+    Text,
+    #[serde(rename = "b64", alias = "base64")]
+    Base64,
+}
+
+/// A command of the shell, or a program with its arguments.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a text, or a list of texts")]
+enum Run {
+    Shell(String),
+    Program(Vec<String>),
+}
+
+objects!(CloudConfig, CloudUser, Keyboard, Chpasswd, PasswordOf, WriteFile);
+
+impl Manifest {
+    /// The manifest that does what a cloud-config says.
+    ///
+    /// Errors name the place in the document, of what cannot be honoured too, and do not repeat values, which may be secret.
+    pub fn of_cloud_config(text: &[u8]) -> Result<Self, DocumentError> {
+        let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+        if first != HEADER {
+            return Err(DocumentError::new("", "no cloud-config: its first line is not #cloud-config")
+                .with_hint("cloud-init reads it by that line; other kinds of user data are not taken here"));
+        }
+        let members = match value(text, Spelling::Yaml)? {
+            Value::Null => Map::new(),
+            Value::Object(members) => members,
+            _ => return Err(DocumentError::new("", "expected an object")),
+        };
+        if let Some(key) = members.keys().find(|key| !KEYS.contains(&key.as_str())) {
+            return Err(DocumentError::new(
+                key.as_str(),
+                "it cannot be honoured while the guest does not run, or is no key of cloud-config",
+            )
+            .with_hint(hint_of(key)));
+        }
+        from_value::<CloudConfig>(Value::Object(members))?.manifest()
+    }
+}
+
+/// The way out for a key that is not taken.
+fn hint_of(key: &str) -> String {
+    match key {
+        "packages"
+        | "package_update"
+        | "package_upgrade"
+        | "package_reboot_if_required"
+        | "apt"
+        | "snap"
+        | "yum_repos" => "runcmd with the guest's package manager installs at the first boot".to_owned(),
+        "bootcmd" => "runcmd is run at the first boot; a systemd unit in write_files at each".to_owned(),
+        "ssh_pwauth" => "write_files with /etc/ssh/sshd_config.d/50-password.conf says the same to sshd".to_owned(),
+        "password" => {
+            "users with plain_text_passwd and lock_passwd: false, or chpasswd.users, names the user".to_owned()
+        }
+        "network" => "--network FILE takes the network".to_owned(),
+        _ => format!("leave it out; taken are {}", KEYS.join(", ")),
+    }
+}
+
+impl CloudConfig {
+    fn manifest(self) -> Result<Manifest, DocumentError> {
+        let mut manifest = Manifest {
+            hostname: self.host_name()?,
+            timezone: self.timezone,
+            locale: self.locale,
+            keymap: self.keyboard.map(|keyboard| keyboard.layout),
+            ..Manifest::default()
+        };
+        if self.disable_root == Some(true) {
+            return Err(DocumentError::new("disable_root", "root's keys cannot be given cloud-init's message")
+                .with_hint("leave it out; give root no keys"));
+        }
+        let mut first = None;
+        for (index, listed) in self.users.into_iter().enumerate() {
+            let at = format!("users[{index}]");
+            if let Value::String(_) = listed {
+                return Err(DocumentError::new(at, "which user a name alone means says the guest's own cloud-init")
+                    .with_hint("name the user in an object: {name: debian, …}; one that is there stays as it is"));
+            }
+            let user = from_value::<CloudUser>(listed).and_then(CloudUser::user).map_err(|error| error.within(&at))?;
+            first.get_or_insert(index);
+            manifest.users.push(user);
+        }
+        if !self.ssh_authorized_keys.is_empty() {
+            let user = first.and_then(|index| manifest.users.get_mut(index)).ok_or_else(|| {
+                DocumentError::new("ssh_authorized_keys", "whose they are says the guest's own cloud-init")
+                    .with_hint("give them to a user in users")
+            })?;
+            user.ssh_keys.extend(self.ssh_authorized_keys);
+        }
+        groups(self.groups, &mut manifest)?;
+        if let Some(chpasswd) = self.chpasswd {
+            chpasswd.put(&mut manifest).map_err(|error| error.within("chpasswd"))?;
+        }
+        for (index, file) in self.write_files.into_iter().enumerate() {
+            let operations = file.operations().map_err(|error| error.within(&format!("write_files[{index}]")))?;
+            manifest.files.extend(operations);
+        }
+        // One script, as cloud-init makes it: what a line does to the shell holds for the next ones.
+        let lines: Vec<String> = self.runcmd.into_iter().map(Run::line).collect();
+        if !lines.is_empty() {
+            manifest.firstboot.push(FirstBoot::Command(hidden(lines.join("\n"))));
+        }
+        Ok(manifest)
+    }
+
+    fn host_name(&self) -> Result<Option<String>, DocumentError> {
+        if self.preserve_hostname && (self.hostname.is_some() || self.fqdn.is_some()) {
+            return Err(DocumentError::new("preserve_hostname", "the host name is to stay, and there is one")
+                .with_hint("leave out one of them"));
+        }
+        match (&self.fqdn, &self.hostname) {
+            (Some(fqdn), _) if self.prefer_fqdn_over_hostname => Ok(Some(fqdn.clone())),
+            (Some(_), _) => {
+                Err(DocumentError::new("fqdn", "which of the names the guest gets depends on its distribution")
+                    .with_hint("hostname alone, or prefer_fqdn_over_hostname: true, says which"))
+            }
+            (None, hostname) => Ok(hostname.clone()),
+        }
+    }
+}
+
+impl CloudUser {
+    fn user(self) -> Result<User, DocumentError> {
+        let wrong = |at: &str, reason: &str| DocumentError::new(at, reason);
+        let mut passwords = Vec::new();
+        for (key, kind, given) in [
+            ("passwd", "hash", self.passwd),
+            ("hashed_passwd", "hash", self.hashed_passwd),
+            ("plain_text_passwd", "password", self.plain_text_passwd),
+        ] {
+            passwords.extend(given.map(|given| (key, selector(kind, &given))));
+        }
+        if let Some((key, _)) = passwords.get(1) {
+            return Err(wrong(key, "a second password"));
+        }
+        let password = match (passwords.pop(), self.lock_passwd.unwrap_or(true)) {
+            (Some((key, _)), true) => {
+                return Err(wrong(key, "it would be locked at once: lock_passwd is true where it is left out")
+                    .with_hint("lock_passwd: false, or no password"));
+            }
+            (Some((_, password)), false) => Some(password),
+            (None, true) => None,
+            (None, false) => {
+                return Err(wrong("lock_passwd", "the user would get in without a password")
+                    .with_hint("give a password, or leave lock_passwd out"));
+            }
+        };
+        let uid = match self.uid {
+            None => None,
+            Some(Number::Number(uid)) => Some(uid),
+            Some(Number::Text(text)) => Some(text.parse().map_err(|_| wrong("uid", "not a number"))?),
+        };
+        Ok(User {
+            existing: false,
+            uid,
+            group: self.primary_group,
+            groups: names(self.groups),
+            shell: self.shell,
+            home: self.homedir,
+            create_home: self.no_create_home.then_some(false),
+            comment: self.gecos,
+            system: self.system,
+            password,
+            unlock: false,
+            ssh_keys: self.ssh_authorized_keys,
+            sudo: self.sudo.map_or(Ok(None), sudo)?,
+            expire: self.expiredate,
+            name: self.name,
+        })
+    }
+}
+
+fn names(names: Names) -> Vec<String> {
+    match names {
+        Names::None => Vec::new(),
+        Names::Text(text) => {
+            text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+        }
+        Names::List(list) => list,
+    }
+}
+
+/// What a rule of sudoers(5) lets the user do: everything, or it is not taken.
+fn sudo(rule: SudoRule) -> Result<Option<Sudo>, DocumentError> {
+    let rules = match rule {
+        SudoRule::Whether(false) => return Ok(None),
+        SudoRule::Whether(true) => Vec::new(),
+        SudoRule::Text(rule) => vec![rule],
+        SudoRule::List(rules) => rules,
+    };
+    let plain = |rule: &String| rule.chars().filter(|char| !char.is_whitespace()).collect::<String>();
+    match &rules.iter().map(plain).collect::<Vec<_>>()[..] {
+        [rule] if matches!(rule.as_str(), "ALL=(ALL)NOPASSWD:ALL" | "ALL=(ALL:ALL)NOPASSWD:ALL") => {
+            Ok(Some(Sudo::Nopasswd))
+        }
+        [rule] if matches!(rule.as_str(), "ALL=(ALL)ALL" | "ALL=(ALL:ALL)ALL") => Ok(Some(Sudo::Password)),
+        _ => Err(DocumentError::new(
+            "sudo",
+            "not one rule that allows everything: ALL=(ALL) ALL, or ALL=(ALL) NOPASSWD:ALL",
+        )
+        .with_hint("write_files puts other rules into /etc/sudoers.d, with permissions \"0440\"")),
+    }
+}
+
+/// The groups, and who is in them.
+fn groups(groups: Groups, manifest: &mut Manifest) -> Result<(), DocumentError> {
+    let entries = match groups {
+        Groups::None => return Ok(()),
+        Groups::Text(text) => names(Names::Text(text)).into_iter().map(GroupEntry::Name).collect(),
+        Groups::List(entries) => entries,
+    };
+    for (index, entry) in entries.into_iter().enumerate() {
+        let named = match entry {
+            GroupEntry::Name(name) => vec![(name, Names::None)],
+            GroupEntry::Members(map) => map
+                .into_iter()
+                .map(|(name, members)| {
+                    let at = format!("groups[{index}].{name}");
+                    let members = from_value(members).map_err(|_| DocumentError::new(at, "expected names of users"))?;
+                    Ok((name, members))
+                })
+                .collect::<Result<_, DocumentError>>()?,
+        };
+        for (name, members) in named {
+            for member in names(members) {
+                match manifest.users.iter_mut().find(|user| user.name == member) {
+                    Some(user) => user.groups.push(name.clone()),
+                    None => manifest.users.push(User { groups: vec![name.clone()], ..User::existing(member) }),
+                }
+            }
+            manifest.groups.push(Group { name, gid: None, system: false });
+        }
+    }
+    Ok(())
+}
+
+impl Chpasswd {
+    fn put(self, manifest: &mut Manifest) -> Result<(), DocumentError> {
+        if self.expire && !self.users.is_empty() {
+            return Err(DocumentError::new("expire", "that a password has to be changed at the first login is not put in, and that is so where expire is left out")
+                .with_hint("expire: false"));
+        }
+        for (index, PasswordOf { name, password, kind }) in self.users.into_iter().enumerate() {
+            let password = match (kind, password) {
+                (PasswordKind::Random, None) => hidden("random".to_owned()),
+                (PasswordKind::Hash, Some(hash)) => selector("hash", &hash),
+                (PasswordKind::Text, Some(text)) => selector("password", &text),
+                (PasswordKind::Random, Some(_)) => {
+                    return Err(DocumentError::new(
+                        format!("users[{index}].password"),
+                        "with type RANDOM there is none",
+                    ));
+                }
+                _ => return Err(DocumentError::new(format!("users[{index}]"), "it has no password")),
+            };
+            match manifest.users.iter_mut().find(|user| user.name == name) {
+                Some(user) => user.password = Some(password),
+                None => manifest.users.push(User { password: Some(password), ..User::existing(name) }),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl WriteFile {
+    /// The operations; owner and permission bits are set whether the file is there or not, as by cloud-init.
+    fn operations(self) -> Result<Vec<Operation>, DocumentError> {
+        if !self.path.starts_with('/') {
+            return Err(DocumentError::new("path", "not the absolute path of a file"));
+        }
+        let content = self.content.unwrap_or_else(|| hidden(String::new()));
+        let mode = self.permissions.unwrap_or(operation::Bits(0o644));
+        let owner = self.owner.as_deref().unwrap_or("root:root");
+        let (user, group) = owner.split_once(':').unwrap_or((owner, ""));
+        let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+        let (path, owner, group) = (self.path, named(user), named(group));
+        if self.append {
+            let line = content.0.expose().strip_suffix(b"\n").filter(|line| !line.contains(&b'\n'));
+            let (Some(line), Encoding::Text) = (line, self.encoding) else {
+                return Err(DocumentError::new("append", "only a single line with its end is added, as text")
+                    .with_hint("an entry for each line, or the whole file without append"));
+            };
+            let line = hidden(String::from_utf8_lossy(line).into_owned());
+            return Ok(vec![
+                Operation::AppendLine(Append { path: path.clone(), line }),
+                Operation::Chown(Owner { path: path.clone(), owner, group }),
+                Operation::Chmod(Mode { path, mode }),
+            ]);
+        }
+        let (content, content_base64) = match self.encoding {
+            Encoding::Text => (Some(content), None),
+            Encoding::Base64 => {
+                let text = String::from_utf8_lossy(content.0.expose()).into_owned();
+                let bytes: Base64 = from_value(Value::String(text)).map_err(|error| error.within("content"))?;
+                (None, Some(bytes))
+            }
+        };
+        Ok(vec![Operation::Write(Write { path, content, content_base64, mode: Some(mode), owner, group })])
+    }
+}
+
+impl Run {
+    fn line(self) -> String {
+        match self {
+            Self::Shell(line) => line,
+            Self::Program(words) => {
+                let quoted = words.iter().map(|word| format!("'{}'", word.replace('\'', r"'\''")));
+                quoted.collect::<Vec<_>>().join(" ")
+            }
+        }
+    }
+}
+
+fn selector(kind: &str, value: &Hidden) -> Hidden {
+    Hidden(Secret::new([kind.as_bytes(), b":", value.0.expose()].concat()))
+}
+
+fn hidden(text: String) -> Hidden {
+    Hidden(Secret::new(text.into_bytes()))
+}

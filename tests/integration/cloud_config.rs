@@ -1,0 +1,211 @@
+//! cloud-configs, beside cloud-init's own schema and what it makes of them.
+
+use crate::support::drive::{cloud_init, python};
+use crate::support::tree::{self, Mounted};
+use crate::support::{HASH, KEY, Scratch, image, imgraft, oracle, text};
+use base64ct::{Base64, Encoding};
+use serde_json::Value;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+const CONFIG: &str = r#"#cloud-config
+hostname: web
+timezone: Europe/Berlin
+groups:
+  - dev
+  - daemons: [games, ann]
+users:
+  - name: ann
+    gecos: Ann A.
+    primary_group: users
+    groups: adm, audio
+    uid: 4001
+    shell: /bin/sh
+    lock_passwd: false
+    passwd: $HASH
+    ssh_authorized_keys: [$KEY]
+    sudo: ALL=(ALL) NOPASSWD:ALL
+    expiredate: "2031-02-03"
+  - {name: robot, system: true}
+  - {name: bob, no_create_home: true, sudo: null}
+chpasswd:
+  expire: false
+  users:
+    - {name: bob, password: $HASH}
+    - {name: root, password: 'correct $${horse}', type: text}
+write_files:
+  - path: /etc/web.conf
+    content: |
+      a ${b}
+    permissions: "0640"
+    owner: root:adm
+  - {path: /srv/deep/bytes, encoding: b64, content: AAECAw==, defer: true}
+  - {path: /etc/hosts, content: "192.0.2.9 db\n", append: true}
+  - {path: /srv/empty}
+runcmd:
+  - cd /srv
+  - [touch, "a 'b'"]
+"#;
+
+/// The same in a manifest.
+const MANIFEST: &str = r#"
+hostname: web
+timezone: Europe/Berlin
+groups: [{name: dev}, {name: daemons}]
+users:
+  - name: ann
+    comment: Ann A.
+    group: users
+    groups: [adm, audio, daemons]
+    uid: 4001
+    shell: /bin/sh
+    password: hash:$HASH
+    ssh_keys: [$KEY]
+    sudo: nopasswd
+    expire: 2031-02-03
+  - {name: robot, system: true}
+  - {name: bob, create_home: false, password: "hash:$HASH"}
+  - {name: games, existing: true, groups: [daemons]}
+  - {name: root, password: "password:correct $$$${horse}"}
+files:
+  - write: {path: /etc/web.conf, content: "a $${b}\n", mode: "0640", owner: root, group: adm}
+  - write: {path: /srv/deep/bytes, content_base64: AAECAw==, mode: "0644", owner: root, group: root}
+  - append_line: {path: /etc/hosts, line: "192.0.2.9 db"}
+  - chown: {path: /etc/hosts, owner: root, group: root}
+  - chmod: {path: /etc/hosts, mode: "0644"}
+  - write: {path: /srv/empty, content: "", mode: "0644", owner: root, group: root}
+firstboot:
+  - command: "cd /srv\n'touch' 'a '\\''b'\\'''"
+"#;
+
+fn filled(document: &str) -> String {
+    document.replace("$HASH", HASH).replace("$KEY", KEY)
+}
+
+fn inject(disk: &Path, words: &[&str]) -> Value {
+    let mut command = imgraft();
+    command.env("SOURCE_DATE_EPOCH", "1700000000").args(["inject", text(disk), "--json"]).args(words);
+    let output = command.output().expect("the binary starts");
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// What cloud-init makes of each; `None` where it is not there.
+fn by_cloud_init(texts: &[String]) -> Option<Vec<Value>> {
+    let package = cloud_init()?.join("usr/lib/python3/dist-packages");
+    let answer = python("support/cloud_config.py", &Value::from(texts.to_vec()), Some(&package));
+    Some(answer.as_array().expect("a list").clone())
+}
+
+#[test]
+fn a_cloud_config_is_done_as_cloud_init_does_it() {
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    if !tree::can_mount() {
+        return;
+    }
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let sudo =
+        ["--write=/etc/sudoers:@includedir /etc/sudoers.d\n", "--write=/usr/bin/sudo:", "--mkdir=/etc/sudoers.d"];
+    inject(&disk, &sudo);
+    let twin = scratch.copy(&disk, "twin.raw");
+    let config = scratch.file("user-data", filled(CONFIG));
+    let plan = scratch.file("plan.yaml", filled(MANIFEST));
+    // One hash has a salt of its own.
+    let strip = |path: &Path| {
+        let text = std::fs::read_to_string(path).expect("it is text");
+        let kept: Vec<&str> = text.lines().filter(|line| !line.contains("{name: root, password")).collect();
+        scratch.file("stripped", kept.join("\n"))
+    };
+    let offset = image::open(&disk, guest.partition).offset;
+    inject(&disk, &["--cloud-config", text(&strip(&config))]);
+    inject(&twin, &["-f", text(&strip(&plan))]);
+    oracle::succeed("cmp", &[text(&disk), text(&twin)]);
+    oracle::e2fsck(&disk, offset);
+    let report = inject(&disk, &["--cloud-config", text(&config)]);
+    assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
+
+    let Some(theirs) = by_cloud_init(&[filled(CONFIG)]) else { return };
+    assert_eq!(theirs[0]["problem"], Value::Null);
+    assert_eq!(theirs[0]["users"].as_object().expect("users").len(), 3);
+    let mounted = Mounted::new(&disk, &format!("ro,noload,offset={offset}"));
+    let id = |file: &str, name: &str| {
+        let text = std::fs::read_to_string(mounted.path().join("etc").join(file)).expect("it is text");
+        let line =
+            text.lines().find(|line| line.starts_with(&format!("{name}:"))).expect("the name is there").to_owned();
+        line.split(':').nth(2).expect("a number").parse::<u32>().expect("a number")
+    };
+    let files = theirs[0]["files"].as_array().expect("a list");
+    assert_eq!(files.len(), 4);
+    for file in files {
+        let (path, content) = (file[0].as_str().expect("a path"), file[1].as_str().expect("base64"));
+        let content = Base64::decode_vec(content).expect("base64");
+        let at = mounted.path().join(path.trim_start_matches('/'));
+        let found = std::fs::read(&at).expect("the file is there");
+        // Two runs have added their line.
+        let is_right = if file[3] == true { found.ends_with(&content.repeat(2)) } else { found == content };
+        assert!(is_right, "{path}: {}", String::from_utf8_lossy(&found));
+        let metadata = at.metadata().expect("it is there");
+        assert_eq!(u64::from(metadata.permissions().mode() & 0o7777), file[2].as_u64().expect("bits"), "{path}");
+        assert_eq!(metadata.uid(), id("passwd", file[4].as_str().expect("a user")), "{path}");
+        assert_eq!(metadata.gid(), id("group", file[5].as_str().expect("a group")), "{path}");
+    }
+}
+
+#[test]
+fn what_is_not_honoured_is_named() {
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    // Documents that are right to cloud-init.
+    let right = [
+        ("packages: [nginx]", "packages: it cannot be honoured while the guest does not run"),
+        ("bootcmd: [ls]", "bootcmd: "),
+        ("ssh_pwauth: true", "ssh_pwauth: "),
+        ("power_state: {mode: reboot}", "power_state: "),
+        ("fqdn: web.example.org", "fqdn: which of the names"),
+        ("users: [default]", "users[0]: which user a name alone means"),
+        ("ssh_authorized_keys: [hunter2]", "ssh_authorized_keys: whose they are"),
+        ("users: [{name: ann, ssh_import_id: [gh:x]}]", "users[0].ssh_import_id: unknown field `ssh_import_id`"),
+        ("users: [{name: ann, passwd: hunter2}]", "users[0].passwd: it would be locked at once"),
+        ("users: [{name: ann, lock_passwd: false}]", "users[0].lock_passwd: the user would get in"),
+        ("users: [{name: ann, sudo: 'ALL=(ALL) /bin/ls'}]", "users[0].sudo: not one rule"),
+        ("chpasswd: {users: [{name: root, password: hunter2, type: text}]}", "chpasswd.expire: that a password"),
+        ("write_files: [{path: /a, content: 'hunter2', append: true}]", "write_files[0].append: only a single line"),
+        ("disable_root: true", "disable_root: "),
+        ("keyboard: {layout: de, variant: neo}", "keyboard.variant: unknown field"),
+    ];
+    // And some that are not.
+    let wrong = [
+        ("write_files: [{path: /a, content: 'x', encoding: gzip}]", "write_files[0].encoding: unknown variant"),
+        ("hostnam: web", "hostnam: it cannot be honoured"),
+        ("users: [{nam: ann}]", "users[0].nam: unknown field"),
+        ("users: [{name: ann, uid: x}]", "users[0].uid: not a number"),
+        ("write_files: [{path: a, content: hunter2}]", "write_files[0].path: not the absolute path"),
+        ("write_files: [{path: /a, content: '=', encoding: b64}]", "write_files[0].content: not base64"),
+        ("write_files: [{path: /a, permissions: 0644}]", "write_files[0].permissions: invalid type"),
+        ("hostname: a\nhostname: b", "duplicate"),
+        ("- a", "expected an object"),
+    ];
+    let documents: Vec<String> = right.iter().map(|(document, _)| format!("#cloud-config\n{document}\n")).collect();
+    if let Some(theirs) = by_cloud_init(&documents) {
+        for (document, theirs) in documents.iter().zip(theirs) {
+            assert_eq!(theirs["problem"], Value::Null, "{document}");
+        }
+    }
+    let mut failed = Vec::new();
+    let headless = [("hostname: web", "its first line is not #cloud-config"), ("#!/bin/sh", "no cloud-config")];
+    let all = right.iter().chain(&wrong).map(|(document, said)| (format!("#cloud-config\n{document}\n"), said));
+    for (document, said) in all.chain(headless.iter().map(|(document, said)| ((*document).to_owned(), said))) {
+        let config = scratch.file("user-data", &document);
+        let output =
+            imgraft().args(["inject", text(&disk), "--cloud-config", text(&config)]).output().expect("it starts");
+        let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+        let is_right = output.status.code() == Some(2) && shown.contains(*said) && shown.contains("user-data: ");
+        if !is_right || shown.contains("hunter2") || !shown.contains("hint: ") {
+            failed.push(format!("{document}: {said}: {shown}"));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    oracle::succeed("cmp", &[text(&disk), text(&guest.path)]);
+}

@@ -1,0 +1,45 @@
+"""What cloud-init makes of cloud-configs: a JSON list of texts on standard input, a JSON list of results on standard output.
+
+A result: {"problem": what its schema does not allow, or null, "files": [path, content in base64, permission bits, user, group, whether it
+is appended] of each of write_files, "users": as it makes them}. Nothing is written.
+"""
+import base64
+import copy
+import json
+import sys
+
+import jsonschema  # noqa: F401; without it cloud-init's check says nothing
+from cloudinit import util
+from cloudinit.config import cc_write_files, schema
+from cloudinit.distros import ug_util
+
+
+class Guest:
+    @staticmethod
+    def get_default_user():
+        return {"name": "debian", "lock_passwd": True}
+
+
+def result(text):
+    config = util.load_yaml(text)
+    problem = None
+    try:
+        schema.validate_cloudconfig_schema(config, strict=True)
+    except schema.SchemaValidationError as error:
+        problem = str(error)
+    files = []
+
+    def write_file(path, content, omode="wb", mode=0o644, **_):
+        data = content if isinstance(content, bytes) else content.encode()
+        files.append([path, base64.b64encode(data).decode(), mode, omode == "ab"])
+
+    util.write_file = write_file
+    util.chownbyname = lambda path, user, group: files[-1].extend([user, group])
+    cc_write_files.write_files("write_files", config.get("write_files", []), "root:root")
+    users = {}
+    if problem is None:
+        users, _ = ug_util.normalize_users_groups(copy.deepcopy(config), Guest)
+    return {"problem": problem, "files": files, "users": users}
+
+
+json.dump([result(text) for text in json.load(sys.stdin)], sys.stdout)
