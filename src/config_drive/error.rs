@@ -36,6 +36,18 @@ impl DocumentError {
         self
     }
 
+    /// The path of what it is about; empty for the whole document.
+    pub(crate) fn at(&self) -> &str {
+        &self.at
+    }
+
+    /// The same, with `more` after its reason.
+    #[must_use]
+    pub(crate) fn with_more(mut self, more: &str) -> Self {
+        self.reason.push_str(more);
+        self
+    }
+
     /// What can be done about it.
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()

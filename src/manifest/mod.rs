@@ -3,6 +3,8 @@
 mod cloud_config;
 mod network;
 mod operation;
+mod place;
+mod plain;
 mod variables;
 
 pub use network::{Network, Renderer};
@@ -183,11 +185,19 @@ impl Manifest {
     ///
     /// Errors name the place in the document, and do not repeat values, which may be secret.
     pub fn read(text: &[u8], spelling: Spelling, variables: &mut Variables) -> Result<Self, DocumentError> {
+        // What is no text in UTF-8 is refused by the reader of values.
+        let plain = std::str::from_utf8(text).unwrap_or_default();
+        if spelling == Spelling::Yaml {
+            plain::check(plain)?;
+        }
         let value = match value(text, spelling)? {
             Value::Null => Value::Object(serde_json::Map::new()),
             value => value,
         };
-        from_value(variables.replaced(value)?)
+        variables.replaced(value).and_then(from_value).map_err(|error| {
+            let position = place::position(plain, error.at());
+            error.with_more(&position.map(|position| position.to_string()).unwrap_or_default())
+        })
     }
 }
 

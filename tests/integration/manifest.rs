@@ -285,15 +285,26 @@ fn what_is_no_manifest() {
     let before = scratch.copy(&disk, "before.raw");
     scratch.file("no-script", "true\n");
     let deep = format!("metadata: {}{}", "[".repeat(200), "]".repeat(200));
+    let deeper = format!("files: {}", "[".repeat(400_000));
     let level = |n: u8| {
         let (name, below) = (char::from(b'b' + n), char::from(b'a' + n));
         format!("{name}: &{name} [{}]\n", vec![format!("*{below}"); 9].join(","))
     };
     let bomb = format!("a: &a [x,x,x,x,x,x,x,x,x]\n{}", (0..9).map(level).collect::<String>());
+    // A few values, and a text that would be in memory a hundred thousand times.
+    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(500_000), vec!["*a"; 100_000].join(","));
     let large = format!("hostname: a\n#{}", "x".repeat(1 << 20));
     let cases: &[(&[u8], &str)] = &[
         (b"hostnam: web", "plan.yaml: hostnam: unknown field"),
         (b"hostname: web\nhostname: hunter2", "duplicate"),
+        (
+            b"hostname: no",
+            "plan.yaml: hostname: a truth value to some readers of YAML, and a text to others (line 1, column 11)",
+        ),
+        (b"hostname: 22:22", "hostname: a number in base 60"),
+        (b"users: [{<<: {name: hunter2}}]", "users[0].<<: a merge key"),
+        (b"users:\n- name: a\n  ud: 1\n", "plan.yaml: users[0].ud: unknown field `ud`, expected one of"),
+        (b"users:\n- name: a\n  uid: -1\n", "(line 3, column 3)"),
         (b"hostname: 12", "hostname: invalid type: integer, expected a string"),
         (b"hostname: web_1", "hostname web_1: "),
         (b"- hostname", "expected an object"),
@@ -322,7 +333,8 @@ fn what_is_no_manifest() {
         (b"network: {config: {a: 1}}", "network: config: neither netplan"),
         (b"network: {config: {version: 2, ethernets: 3}}", "network: config: network-config version 2: "),
         (b"network: {dhcp: true, renderer: magic}", "network.renderer: unknown variant"),
-        (b"files: [{write: {path: /a, content: hunter2, mode: 0644}}]", "files[0].write.mode: invalid type: "),
+        (b"files: [{write: {path: /a, content: hunter2, mode: 0644}}]", "files[0].write.mode: a number in base 8"),
+        (b"files: [{write: {path: /a, content: hunter2, mode: 644}}]", "mode: invalid type: integer"),
         (b"files: [{write: {path: /a, content: hunter2, mode: '0888'}}]", "not permission bits"),
         (b"files: [{write: {path: a, content: hunter2}}]", "files[0].write: "),
         (b"files: [{write: {path: /a}}]", "files[0].write: not one of content and content_base64"),
@@ -345,13 +357,15 @@ fn what_is_no_manifest() {
         (b"hostname: ${a}", "hostname: the variable a has no value"),
         (b"hostname: '${'", "hostname: ${ begins a variable"),
         (b"hostname: !include hunter2", "it has a tag"),
-        (b"a: &x {hostname: b}\n<<: *x", "plan.yaml: "),
+        (b"a: &x {hostname: b}\n<<: *x", "plan.yaml: <<: a merge key (<<) is not followed (line 2"),
         (b"hostname: a\n---\nhostname: hunter2", "not YAML"),
         (b"metadata:\n\ta: hunter2", "not YAML"),
         (b"hostname: \"\\xff\xff\"", "not a text in UTF-8"),
         (b"hostname: a\0b", "plan.yaml: "),
         (deep.as_bytes(), "deeper than 128"),
+        (deeper.as_bytes(), "plan.yaml: "),
         (bomb.as_bytes(), "more than 250000 values"),
+        (long.as_bytes(), "more than 250000 values"),
         (large.as_bytes(), "larger than 1 MiB"),
         (b"", "nothing to inject"),
         (b"users: [{name: root}]", "nothing to inject"),
