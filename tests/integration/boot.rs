@@ -1,7 +1,7 @@
 //! Guests that are booted with what was put into them: what they say of themselves at their consoles.
 
 use crate::support::machine::{Machine, inject, key_pair, modules};
-use crate::support::{expect, oracle, text};
+use crate::support::{expect, image, oracle, text};
 
 /// Waits for what is started at boot, and for the network.
 const BOOTED: &str = "systemctl is-system-running --wait >/dev/null
@@ -318,5 +318,77 @@ sed 's/^/SAID resolv.conf /' /etc/resolv.conf
         "resolv.conf search example.org",
         "resolv.conf nameserver 192.0.2.53",
         "resolv.conf nameserver 2001:db8::53",
+    ]);
+}
+
+#[test]
+fn netplan_brings_a_compiled_network_up() {
+    const QUESTIONS: &str = "echo \"SAID booted $(systemctl is-system-running)\"
+systemctl --failed --plain --no-legend | sed 's/^/SAID failed /'
+echo \"SAID made $(ls /run/systemd/network | grep -c netplan)\"
+echo \"SAID bond $(cat /sys/class/net/bond0/bonding/mode) of $(cat /sys/class/net/bond0/bonding/slaves | xargs -n 1 | sort | xargs)\"
+echo \"SAID mtu $(cat /sys/class/net/bond0/mtu)\"
+ip -d link show bond0.20 | sed -n 's/^ *\\(vlan .* id [0-9]*\\) .*/SAID \\1/p'
+ip -br address show scope global | grep / | while read name state addresses; do echo \"SAID address $name $addresses\"; done
+ip route show | grep -v 'proto kernel' | sed 's/^/SAID route /'
+resolvectl dns | grep -v ': *$' | sed 's/.*(/SAID dns /; s/)//' | sort
+";
+    const NETWORK: &str = "version: 1
+config:
+- {type: physical, name: vec0}
+- {type: physical, name: vec1}
+- type: physical
+  name: vec2
+  subnets: [{type: static, address: 192.0.2.7/24, gateway: 192.0.2.1, dns_nameservers: [192.0.2.53]}]
+- type: bond
+  name: bond0
+  bond_interfaces: [vec0, vec1]
+  mtu: 1400
+  params: {bond-mode: active-backup, bond-miimon: 100}
+- type: vlan
+  name: bond0.20
+  vlan_link: bond0
+  vlan_id: 20
+  subnets:
+  - type: static
+    address: 198.51.100.7/24
+    routes: [{network: 10.0.0.0, netmask: 255.0.0.0, gateway: 198.51.100.1}]
+";
+    /// netplan's program and what it needs, of the packages that are unpacked for the tests.
+    const NETPLAN: [&str; 8] = [
+        "usr/libexec/netplan/generate",
+        "usr/lib/x86_64-linux-gnu/libnetplan.so.0.0",
+        "usr/lib/x86_64-linux-gnu/libglib-2.0.so.0",
+        "usr/lib/x86_64-linux-gnu/libgio-2.0.so.0",
+        "usr/lib/x86_64-linux-gnu/libgobject-2.0.so.0",
+        "usr/lib/x86_64-linux-gnu/libgmodule-2.0.so.0",
+        "usr/lib/x86_64-linux-gnu/libyaml-0.so.2",
+        "usr/lib/x86_64-linux-gnu/libffi.so.8",
+    ];
+
+    let Some(machine) = Machine::of("trixie-gpt") else { return };
+    let unpacked = image::built().join("network");
+    if !unpacked.join(NETPLAN[0]).exists() {
+        return oracle::skip("netplan is not unpacked; `make testdata` does it");
+    }
+    let mut netplan: Vec<String> =
+        NETPLAN.iter().map(|path| format!("--upload={}:/{path}", text(&unpacked.join(path)))).collect();
+    netplan.push("--link=/usr/libexec/netplan/generate:/usr/lib/systemd/system-generators/netplan".to_owned());
+    inject(&machine, &netplan);
+    let words = [machine.with_file("--network=", "network-config", NETWORK)];
+    let modules = modules(&["ipv6", "bonding", "8021q"]);
+    let told = inject(&machine, &[&words[..], &modules, &machine.console(&format!("{BOOTED}{QUESTIONS}"))].concat());
+    assert!(told.contains("for netplan"), "{told}");
+    machine.boot(&["52:54:00:12:34:00", "52:54:00:12:34:01", "52:54:00:12:34:02"], &[]).is(&[
+        "booted running",
+        "made 7",
+        "bond active-backup 1 of vec0 vec1",
+        "mtu 1400",
+        "vlan protocol 802.1Q id 20",
+        "address vec2 192.0.2.7/24",
+        "address bond0.20@bond0 198.51.100.7/24",
+        "route default via 192.0.2.1 dev vec2 proto static",
+        "route 10.0.0.0/8 via 198.51.100.1 dev bond0.20 proto static",
+        "dns vec2: 192.0.2.53",
     ]);
 }
