@@ -273,6 +273,10 @@ pub trait GuestFs: Lookup + Debug {
     /// What is kept of files at this path, which need not be there.
     fn ownership(&self, at: &Resolved) -> Ownership;
 
+    /// Which of the filesystems of a tree this path lies in, which need not be there: a file has names, and gets another one,
+    /// in one of them alone.
+    fn part(&self, at: &Resolved) -> usize;
+
     /// Reads from a regular file; returns how many bytes were read, fewer than asked only at the end of the file.
     fn read_at(&self, at: &Resolved, buf: &mut [u8], offset: u64) -> Result<usize>;
 

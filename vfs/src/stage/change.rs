@@ -6,7 +6,7 @@ use super::read_content;
 use crate::error::{ErrorKind, Result};
 use crate::fs::{Content, FileType, GuestFs, Metadata, Timestamp, Xattr, read_file};
 use crate::path::Resolved;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A changed path: what is there before and what is to be there after.
 #[derive(Clone, Debug)]
@@ -17,8 +17,19 @@ pub struct Change {
     pub before: Option<State>,
     /// What is there after it; `None` where it is removed. One of the two is always there.
     pub after: Option<State>,
+    /// Where the file comes from that is there after it, if that is another path of the filesystem.
+    pub moved: Option<Moved>,
     actions: Vec<Action>,
     pub(super) means: Means,
+}
+
+/// Where a file comes from that gets another path.
+#[derive(Clone, Debug)]
+pub struct Moved {
+    /// The path that it has before.
+    pub from: Resolved,
+    /// What it is there; of the extended attributes those that are to differ.
+    pub state: State,
 }
 
 /// A file's state as far as a change is concerned with it.
@@ -35,6 +46,8 @@ pub struct State {
     /// The extended attributes in which the two states of the change differ, by name; all of them where the file is made
     /// or replaced.
     pub xattrs: Vec<Xattr>,
+    /// Where the filesystem under the stage has the content, where that is another path.
+    place: Option<Resolved>,
 }
 
 /// What a change does, in the order in which [`Change::actions`] lists it.
@@ -44,6 +57,8 @@ pub enum Action {
     Remove,
     /// A file, directory or symbolic link is made.
     Create,
+    /// A file that has another path comes here.
+    Move,
     /// The content of a file or the target of a symbolic link changes.
     Modify,
     /// The permission bits change.
@@ -62,6 +77,7 @@ impl Action {
         match self {
             Self::Remove => "remove",
             Self::Create => "create",
+            Self::Move => "move",
             Self::Modify => "modify",
             Self::Chmod => "chmod",
             Self::Chown => "chown",
@@ -79,12 +95,30 @@ pub(super) enum Means {
     /// The old file goes and a new one comes.
     Replace,
     Remove,
+    /// The file comes from another path, and what is here goes.
+    Move,
+    /// The file gets another path.
+    MoveAway,
 }
 
 impl Change {
     /// What the change does; never empty. `Remove` and `Create` stand for all else that such a change brings.
     pub fn actions(&self) -> &[Action] {
         &self.actions
+    }
+
+    /// Whether what is there before is to be removed.
+    pub(super) fn removes(&self) -> bool {
+        match self.means {
+            Means::Remove | Means::Replace => true,
+            Means::Move => self.before.is_some(),
+            Means::Create | Means::Change | Means::MoveAway => false,
+        }
+    }
+
+    /// Whether the file that is there before is not removed, but gets another path.
+    pub fn is_moved_away(&self) -> bool {
+        self.means == Means::MoveAway
     }
 
     /// The metadata after the change, or before it where it removes the file.
@@ -94,8 +128,11 @@ impl Change {
 
     /// The content before the change, at most `limit` bytes (`Unsupported` where it is larger); `None` where there was no
     /// regular file. `fs` is the filesystem under the stage, with nothing applied to it.
+    ///
+    /// Of a file that comes from another path it is what it holds there.
     pub fn old_content(&self, fs: &(impl GuestFs + ?Sized), limit: u64) -> Result<Option<Vec<u8>>> {
-        self.content(self.before.as_ref(), fs, limit)
+        let moved = self.moved.as_ref().map(|moved| &moved.state);
+        self.content(moved.or(self.before.as_ref()), fs, limit)
     }
 
     /// The content after the change, as for [`old_content`](Self::old_content).
@@ -105,23 +142,46 @@ impl Change {
 
     fn content(&self, state: Option<&State>, fs: &(impl GuestFs + ?Sized), limit: u64) -> Result<Option<Vec<u8>>> {
         match state {
-            Some(State { metadata, content, .. }) if metadata.file_type == FileType::Regular => match content {
+            Some(State { metadata, content, place, .. }) if metadata.file_type == FileType::Regular => match content {
                 Some(content) => read_content(content, &self.path, limit).map(Some),
-                None => read_file(fs, &self.path, limit).map(Some),
+                None => read_file(fs, place.as_ref().unwrap_or(&self.path), limit).map(Some),
             },
             _ => Ok(None),
         }
     }
 }
 
-/// What changes at `path` between two sets of nodes over one base; `None` where nothing does.
-pub(super) fn between(base: &dyn GuestFs, path: &Resolved, old: &Nodes, new: &Nodes) -> Result<Option<Change>> {
+/// What changes at `path` between two sets of nodes over one base; `None` where nothing does. `moved` is where the base has
+/// what the second set moves.
+pub(super) fn between(
+    base: &dyn GuestFs,
+    path: &Resolved,
+    [old, new]: [&Nodes; 2],
+    moved: &BTreeSet<&Resolved>,
+) -> Result<Option<Change>> {
     let (old, new) = (View { base, nodes: old }, View { base, nodes: new });
-    let (before, after) = (side(old, path)?, side(new, path)?);
-    let (mut before, mut after) = match (before, after) {
+    let (mut before, mut after) = match (side(old, path)?, side(new, path)?) {
         (None, None) => return Ok(None),
         (before, after) => (before, after),
     };
+    if let Some(staged) = before.take_if(|before| before.origin == Origin::Base && moved.contains(path))
+        && after.is_none()
+    {
+        return Ok(Some(Change {
+            path: path.clone(),
+            before: Some(state(staged, BTreeMap::new())),
+            after: None,
+            moved: None,
+            actions: vec![Action::Remove],
+            means: Means::MoveAway,
+        }));
+    }
+    if let Some(Staged { origin: Origin::Moved(from), .. }) = &after
+        && before.as_ref().is_none_or(|before| Some(&before.origin) != after.as_ref().map(|after| &after.origin))
+    {
+        let from = from.clone();
+        return coming(new, path, before, after, from);
+    }
     let means = match (&before, &after) {
         (Some(before), Some(after)) => means(before, after),
         (None, _) => Means::Create,
@@ -170,9 +230,49 @@ pub(super) fn between(base: &dyn GuestFs, path: &Resolved, old: &Nodes, new: &No
         path: path.clone(),
         before: before.map(|staged| state(staged, old_xattrs)),
         after: after.map(|staged| state(staged, new_xattrs)),
+        moved: None,
         actions,
         means,
     }))
+}
+
+/// The change by which a file of another path comes to `path`.
+fn coming(
+    new: View<'_>,
+    path: &Resolved,
+    before: Option<Staged>,
+    after: Option<Staged>,
+    from: Resolved,
+) -> Result<Option<Change>> {
+    let there = View { nodes: &Nodes::new(), ..new };
+    let (Some(first), Some(after)) = (side(there, &from)?, after) else { return Ok(None) };
+    let mut actions =
+        differences(new.base, path, &Staged { origin: Origin::Moved(from.clone()), ..first.clone() }, &after)?;
+    let (mut old_xattrs, mut new_xattrs) = (BTreeMap::new(), BTreeMap::new());
+    if !after.xattrs.is_empty() {
+        let (all_old, all_new) = (there.xattrs(&from)?, new.xattrs(path)?);
+        old_xattrs = all_old.iter().filter(|(name, value)| all_new.get(*name) != Some(value)).map(owned).collect();
+        new_xattrs = all_new.iter().filter(|(name, value)| all_old.get(*name) != Some(value)).map(owned).collect();
+    }
+    if !(old_xattrs.is_empty() && new_xattrs.is_empty()) {
+        actions.push(Action::Relabel);
+    }
+    actions.extend(before.is_some().then_some(Action::Remove));
+    actions.push(Action::Move);
+    actions.sort_unstable();
+    let place = Some(from.clone());
+    Ok(Some(Change {
+        path: path.clone(),
+        before: before.map(|staged| state(staged, BTreeMap::new())),
+        after: Some(state(after, new_xattrs)),
+        moved: Some(Moved { from, state: State { place, ..state(first, old_xattrs) } }),
+        actions,
+        means: Means::Move,
+    }))
+}
+
+fn owned((name, value): (&Vec<u8>, &Vec<u8>)) -> (Vec<u8>, Vec<u8>) {
+    (name.clone(), value.clone())
 }
 
 /// The file at `path` with all that a state holds of it.
@@ -189,7 +289,7 @@ fn side(view: View<'_>, path: &Resolved) -> Result<Option<Staged>> {
     };
     match staged {
         Some(staged) if staged.metadata.file_type == FileType::Symlink && staged.target.is_none() => {
-            let target = Some(view.base.read_link(path)?);
+            let target = Some(view.base.read_link(staged.origin.place(path).unwrap_or(path))?);
             Ok(Some(Staged { target, ..staged }))
         }
         staged => Ok(staged),
@@ -228,13 +328,22 @@ fn same_content(base: &dyn GuestFs, path: &Resolved, before: &Staged, after: &St
     match (&before.content, &after.content) {
         (None, None) => Ok(true),
         (Some(old), Some(new)) => content::same(old, new),
-        (None, Some(new)) => content::file_holds(base, path, before.metadata.size, new),
-        (Some(old), None) => content::file_holds(base, path, after.metadata.size, old),
+        (None, Some(new)) => {
+            content::file_holds(base, before.origin.place(path).unwrap_or(path), before.metadata.size, new)
+        }
+        (Some(old), None) => {
+            content::file_holds(base, after.origin.place(path).unwrap_or(path), after.metadata.size, old)
+        }
     }
 }
 
 fn state(staged: Staged, xattrs: BTreeMap<Vec<u8>, Vec<u8>>) -> State {
+    let place = match staged.origin {
+        Origin::Moved(from) => Some(from),
+        Origin::Base | Origin::Fresh => None,
+    };
     State {
+        place,
         metadata: staged.metadata,
         content: staged.content,
         target: staged.target,

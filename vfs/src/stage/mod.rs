@@ -2,10 +2,11 @@
 
 mod change;
 mod content;
+mod moving;
 mod node;
 mod set;
 
-pub use change::{Action, Change, State};
+pub use change::{Action, Change, Moved, State};
 pub use set::ChangeSet;
 
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -14,7 +15,7 @@ use crate::fs::{
 };
 use crate::path::{GuestPath, PATH_MAX, Resolved};
 use crate::resolve::{Follow, resolve};
-use node::{Found, Node, Nodes, Origin, Staged, View};
+use node::{Found, Node, Nodes, Staged, View};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -105,7 +106,7 @@ impl<'a> Stage<'a> {
         }
         match &staged.content {
             Some(content) => read_content(content, &at, limit).map(Some),
-            None => read_file(self.base, &at, limit).map(Some),
+            None => read_file(self.base, staged.origin.place(&at).unwrap_or(&at), limit).map(Some),
         }
     }
 
@@ -155,10 +156,10 @@ impl<'a> Stage<'a> {
         }
         staged.content = Some(content);
         staged.metadata.size = size;
-        if staged.origin == Origin::Base
-            && let Some(base) = self.base.lookup(&at)?
+        if let Some(place) = staged.origin.place(&at)
+            && let Some(base) = self.base.lookup(place)?
             && let Some(content) = &staged.content
-            && content::file_holds(self.base, &at, base.size, content)?
+            && content::file_holds(self.base, place, base.size, content)?
         {
             // Said now, so that nobody has to compare again.
             staged.content = None;
@@ -333,7 +334,8 @@ impl<'a> Stage<'a> {
         let mut paths: Vec<&Resolved> = self.nodes.keys().chain(old.keys()).collect();
         paths.sort_unstable();
         paths.dedup();
-        let change = |path| change::between(self.base, path, old, &self.nodes).transpose();
+        let moves = moving::sources(&self.nodes);
+        let change = |path| change::between(self.base, path, [old, &self.nodes], &moves).transpose();
         paths.into_iter().filter_map(change).collect()
     }
 

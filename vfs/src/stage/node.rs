@@ -33,11 +33,26 @@ pub(super) struct Staged {
     pub(super) xattrs: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
-/// Whether a node is the base's file, changed, or a new one in its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where the file of a node comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
+    /// It is the base's, changed.
     Base,
+    /// It is the one that the base has at this path, and no directory.
+    Moved(Resolved),
+    /// It is new.
     Fresh,
+}
+
+impl Origin {
+    /// Where the base has the file of a node at `at`.
+    pub(super) fn place<'p>(&'p self, at: &'p Resolved) -> Option<&'p Resolved> {
+        match self {
+            Self::Base => Some(at),
+            Self::Moved(from) => Some(from),
+            Self::Fresh => None,
+        }
+    }
 }
 
 impl Staged {
@@ -134,14 +149,14 @@ impl<'s> View<'s> {
 
     /// All extended attributes of a file that is there, by name.
     pub(super) fn xattrs(&self, at: &Resolved) -> Result<BTreeMap<Vec<u8>, Vec<u8>>> {
-        let of_base = || -> Result<BTreeMap<_, _>> {
-            Ok(self.base.xattrs(at)?.into_iter().map(|Xattr { name, value }| (name, value)).collect())
+        let of_base = |place: &Resolved| -> Result<BTreeMap<_, _>> {
+            Ok(self.base.xattrs(place)?.into_iter().map(|Xattr { name, value }| (name, value)).collect())
         };
         match self.find(at)? {
-            Found::Base => of_base(),
+            Found::Base => of_base(at),
             Found::Missing => Err(failure(ErrorKind::NotFound, at, "no such file")),
             Found::Staged(staged) => {
-                let mut all = if staged.origin == Origin::Base { of_base()? } else { BTreeMap::new() };
+                let mut all = staged.origin.place(at).map(of_base).transpose()?.unwrap_or_default();
                 for (name, value) in &staged.xattrs {
                     match value {
                         Some(value) => all.insert(name.clone(), value.clone()),
@@ -157,8 +172,11 @@ impl<'s> View<'s> {
     pub(super) fn read_link(&self, at: &Resolved) -> Result<Vec<u8>> {
         match self.find(at)? {
             Found::Staged(Staged { target: Some(target), .. }) => Ok(target.clone()),
-            Found::Staged(Staged { origin: Origin::Base, .. }) | Found::Base => self.base.read_link(at),
-            Found::Staged(_) => Err(failure(ErrorKind::WrongType, at, "not a symbolic link")),
+            Found::Base => self.base.read_link(at),
+            Found::Staged(staged) => match staged.origin.place(at) {
+                Some(place) => self.base.read_link(place),
+                None => Err(failure(ErrorKind::WrongType, at, "not a symbolic link")),
+            },
             Found::Missing => Err(failure(ErrorKind::NotFound, at, "no such symbolic link")),
         }
     }

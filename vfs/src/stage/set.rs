@@ -1,7 +1,7 @@
 //! All changes of a stage, and the hand that makes them.
 
 use super::change::{Change, Means, State};
-use super::content;
+use super::{content, moving};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{Attrs, FileType, GuestFs, SetAttrs};
 use crate::path::Resolved;
@@ -19,9 +19,12 @@ impl ChangeSet {
     pub(super) fn new(changes: Vec<Change>) -> Result<Self> {
         let mut names = BTreeMap::new();
         for change in &changes {
-            let (Some(before), Some(after), Means::Change) = (&change.before, &change.after, change.means) else {
-                continue;
+            let before = match (change.means, &change.before, &change.moved) {
+                (Means::Change, Some(before), _) => before,
+                (Means::Move, _, Some(moved)) => &moved.state,
+                _ => continue,
             };
+            let Some(after) = &change.after else { continue };
             if before.metadata.file_type == FileType::Directory {
                 continue;
             }
@@ -63,6 +66,9 @@ impl ChangeSet {
         let moved = |change: &Change| {
             let mut moved = change.clone();
             moved.path = inner(&change.path)?;
+            if let Some(moved) = &mut moved.moved {
+                moved.from = inner(&moved.from)?;
+            }
             Some(moved)
         };
         Self { changes: self.changes.iter().filter_map(moved).collect() }
@@ -70,19 +76,35 @@ impl ChangeSet {
 
     /// Makes the changes. The only code that writes to a guest filesystem.
     ///
-    /// `fs` is the filesystem that the stage lay over. What is to go is removed first, the innermost first; then the rest
-    /// is made, the outermost first. After an error the filesystem is in between: its transaction is to be dropped.
+    /// `fs` is the filesystem that the stage lay over. What gets another path is renamed first, to where it does not hinder
+    /// the rest; what is to go is removed, the innermost first; then the rest is made, the outermost first. After an error
+    /// the filesystem is in between: its transaction is to be dropped.
     pub fn apply(&self, fs: &mut dyn GuestFs) -> Result<()> {
-        for change in self.changes.iter().rev() {
-            if matches!(change.means, Means::Remove | Means::Replace) {
-                fs.remove(&change.path)?;
-            }
+        let mut parked = moving::park(&self.changes, fs)?;
+        for change in self.changes.iter().rev().filter(|change| change.removes()) {
+            fs.remove(&change.path)?;
         }
         for change in &self.changes {
             match (change.means, &change.before, &change.after) {
                 (Means::Create | Means::Replace, _, Some(after)) => create(fs, change, after)?,
                 (Means::Change, Some(before), Some(after)) => modify(fs, change, before, after)?,
+                (Means::Move, _, Some(after)) => {
+                    if let Some(place) = parked.remove(&change.path) {
+                        fs.rename(&place, &change.path)?;
+                    }
+                    if let Some(moved) = &change.moved {
+                        modify(fs, change, &moved.state, after)?;
+                    }
+                }
                 _ => {}
+            }
+        }
+        // What came into a new directory has changed its time.
+        for change in self.changes.iter().rev() {
+            if let Some(State { metadata, mtime: mtime @ Some(_), .. }) = &change.after
+                && metadata.file_type == FileType::Directory
+            {
+                fs.set_attrs(&change.path, SetAttrs { mtime: *mtime, ..SetAttrs::default() })?;
             }
         }
         Ok(())

@@ -114,6 +114,10 @@ impl GuestFs for Ext4 {
         }
     }
 
+    fn part(&self, _at: &Resolved) -> usize {
+        0
+    }
+
     fn ownership(&self, _at: &Resolved) -> Ownership {
         Ownership::Kept
     }

@@ -147,6 +147,10 @@ impl GuestFs for Fat {
         self.volume.features()
     }
 
+    fn part(&self, _at: &Resolved) -> usize {
+        0
+    }
+
     fn ownership(&self, _at: &Resolved) -> Ownership {
         Ownership::Fixed { file: SHOWN, directory: SHOWN }
     }

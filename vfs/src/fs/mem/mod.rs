@@ -264,6 +264,10 @@ impl GuestFs for MemFs {
         }
     }
 
+    fn part(&self, _at: &Resolved) -> usize {
+        0
+    }
+
     fn ownership(&self, _at: &Resolved) -> Ownership {
         Ownership::Kept
     }

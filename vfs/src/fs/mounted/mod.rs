@@ -197,6 +197,10 @@ impl GuestFs for Mounted {
         Features { name, label, uuid, block_size, total_bytes, free_bytes, free_inodes, feature_names, recovered: None }
     }
 
+    fn part(&self, _at: &Resolved) -> usize {
+        0
+    }
+
     fn ownership(&self, _at: &Resolved) -> Ownership {
         Ownership::Kept
     }

@@ -106,6 +106,10 @@ impl<C: Channel> GuestFs for Remote<C> {
         self.features.clone()
     }
 
+    fn part(&self, _at: &Resolved) -> usize {
+        0
+    }
+
     fn ownership(&self, _at: &Resolved) -> Ownership {
         // A kernel is borrowed for what guests have their root on.
         Ownership::Kept

@@ -356,6 +356,10 @@ impl GuestFs for Tree {
         self.reach(at).map_or(Ownership::Kept, |(_, fs, inner)| fs.ownership(&inner))
     }
 
+    fn part(&self, at: &Resolved) -> usize {
+        self.points.route(at).0
+    }
+
     fn read_at(&self, at: &Resolved, buf: &mut [u8], offset: u64) -> Result<usize> {
         self.ask(at, |fs, inner| fs.read_at(inner, buf, offset))
     }

@@ -1,0 +1,122 @@
+//! Files that get another path.
+
+use super::change::Change;
+use super::node::{Node, Nodes, Origin, Staged};
+use super::{Stage, failure};
+use crate::error::{ErrorKind, Result};
+use crate::fs::{Attrs, FileType, GuestFs, Lookup, Metadata};
+use crate::path::{GuestPath, Resolved};
+use crate::resolve::{Follow, resolve};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+impl Stage<'_> {
+    /// Gives a file that is no directory, of a symbolic link that itself, another path; a file that is there gives way. It
+    /// stays the same file, with its other names, its times and its attributes.
+    ///
+    /// Errors: `WrongType` for a directory on either side, `NotFound` where the file or the directory of `to` is missing,
+    /// `Invalid` where both are names of one file, `Unsupported` where they lie on two filesystems.
+    pub fn rename(&mut self, from: &GuestPath, to: &GuestPath) -> Result<()> {
+        let from = resolve(self, from, Follow::ExcludeLast)?;
+        let to = resolve(self, to, Follow::ExcludeLast)?;
+        let staged = self.existing(&from)?;
+        let is_directory = |metadata: &Metadata| metadata.file_type == FileType::Directory;
+        if is_directory(&staged.metadata) {
+            return Err(failure(ErrorKind::WrongType, &from, "it is a directory"));
+        }
+        self.check_parent(&to)?;
+        if let Some(found) = self.lookup(&to)? {
+            if is_directory(&found) {
+                return Err(failure(ErrorKind::WrongType, &to, "a directory is in the way"));
+            }
+            if found.inode == staged.metadata.inode {
+                return Err(failure(ErrorKind::Invalid, &from, &format!("it is the same file as {to}")));
+            }
+        }
+        if self.base.part(&from) != self.base.part(&to) {
+            let message = format!("it lies on another filesystem than {to}, and files are not moved between two");
+            return Err(failure(ErrorKind::Unsupported, &from, &message));
+        }
+        let origin = match staged.origin {
+            Origin::Base => Origin::Moved(from.clone()),
+            // It is back.
+            Origin::Moved(first) if first == to => Origin::Base,
+            origin => origin,
+        };
+        let nodes = Arc::make_mut(&mut self.nodes);
+        nodes.insert(from, Node::Removed);
+        nodes.insert(to, Node::Present(Staged { origin, ..staged }));
+        Ok(())
+    }
+
+    /// Makes an empty directory at `to` with the owner, mode, time and extended attributes of another one. `Invalid` where
+    /// something is there, `WrongType` where `from` is no directory.
+    pub fn create_like(&mut self, from: &GuestPath, to: &GuestPath) -> Result<()> {
+        let from = resolve(self, from, Follow::ExcludeLast)?;
+        let to = resolve(self, to, Follow::ExcludeLast)?;
+        let staged = self.existing(&from)?;
+        let Metadata { file_type, mode, uid, gid, .. } = staged.metadata;
+        if file_type != FileType::Directory {
+            return Err(failure(ErrorKind::WrongType, &from, "not a directory"));
+        }
+        self.check_parent(&to)?;
+        if self.lookup(&to)?.is_some() {
+            return Err(failure(ErrorKind::Invalid, &to, "something is there already"));
+        }
+        let xattrs = self.view().xattrs(&from)?.into_iter().map(|(name, value)| (name, Some(value))).collect();
+        // One that is new itself has no time yet.
+        let mtime = staged.mtime.or_else(|| staged.origin.place(&from).map(|_| staged.metadata.mtime));
+        let mut metadata = self.new_metadata(file_type, Attrs { mode, uid, gid }, 0);
+        metadata.mtime = mtime.unwrap_or_default();
+        self.put(to, Staged { mtime, xattrs, ..Staged::fresh(metadata) });
+        Ok(())
+    }
+}
+
+/// Where the base has what is moved.
+pub(super) fn sources(nodes: &Nodes) -> BTreeSet<&Resolved> {
+    let source = |node| match node {
+        &Node::Present(Staged { origin: Origin::Moved(ref from), .. }) => Some(from),
+        _ => None,
+    };
+    nodes.values().filter_map(source).collect()
+}
+
+/// Renames all files that get another path: to that, where nothing is in the way, else to a name in the directory that they
+/// come from (or in the innermost one around it that stays), which is given for each path that waits for its file.
+pub(super) fn park(changes: &[Change], fs: &mut dyn GuestFs) -> Result<BTreeMap<Resolved, Resolved>> {
+    let mut parked = BTreeMap::new();
+    let moves = || changes.iter().filter_map(|change| Some((&change.path, change.moved.as_ref()?)));
+    if moves().next().is_none() {
+        return Ok(parked);
+    }
+    let gone: BTreeSet<&Resolved> =
+        changes.iter().filter(|change| change.removes()).map(|change| &change.path).collect();
+    let mut number = 0_u64;
+    for (path, moved) in moves() {
+        let is_ready = match path.parent().filter(|parent| !gone.contains(parent)) {
+            Some(parent) => {
+                let found = fs.lookup(&parent).ok().flatten();
+                found.is_some_and(|found| found.file_type == FileType::Directory) && fs.lookup(path)?.is_none()
+            }
+            None => false,
+        };
+        if is_ready {
+            fs.rename(&moved.from, path)?;
+            continue;
+        }
+        let directory = std::iter::successors(moved.from.parent(), Resolved::parent)
+            .find(|directory| !gone.contains(directory))
+            .unwrap_or_else(Resolved::root);
+        let place = loop {
+            number = number.saturating_add(1);
+            let place = directory.child(format!(".imgraft-{number}").as_bytes());
+            if fs.lookup(&place)?.is_none() {
+                break place;
+            }
+        };
+        fs.rename(&moved.from, &place)?;
+        parked.insert(path.clone(), place);
+    }
+    Ok(parked)
+}
