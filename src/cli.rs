@@ -391,6 +391,7 @@ pub struct Undo {
 pub enum Ordered {
     Upload,
     CopyIn,
+    Move,
     Write,
     AppendLine,
     Edit,
@@ -436,6 +437,7 @@ pub fn order(matches: &ArgMatches) -> Vec<Ordered> {
     let options = [
         ("upload", Ordered::Upload),
         ("copy_in", Ordered::CopyIn),
+        ("moved", Ordered::Move),
         ("write", Ordered::Write),
         ("append_line", Ordered::AppendLine),
         ("edit", Ordered::Edit),

@@ -44,7 +44,21 @@ pub fn render(change: &Change, fs: &dyn GuestFs, sensitivity: Sensitivity) -> Re
     let mut text = String::new();
     let path = printable(&change.path.to_string());
     let (before, after) = (change.before.as_ref(), change.after.as_ref());
+    if change.is_moved_away() {
+        // That it comes to another path is said there.
+        return Ok(text);
+    }
     match (before, after) {
+        (_, Some(after)) if change.moved.is_some() => {
+            if let Some(before) = before {
+                let _ = writeln!(text, "removed {} {path}", kind(&before.metadata));
+            }
+            if let Some(moved) = &change.moved {
+                let from = printable(&moved.from.to_string());
+                let _ = writeln!(text, "moved {} {path} from {from}", kind(&after.metadata));
+                attributes(&mut text, &path, &moved.state.metadata, &after.metadata);
+            }
+        }
         (Some(before), Some(after)) if !change.actions().contains(&Action::Remove) => {
             attributes(&mut text, &path, &before.metadata, &after.metadata);
         }
@@ -68,7 +82,10 @@ pub fn render(change: &Change, fs: &dyn GuestFs, sensitivity: Sensitivity) -> Re
             let _ = writeln!(text, "link {path} -> {}", target.escape_ascii());
         }
     }
-    let changes_content = [Action::Create, Action::Modify, Action::Remove];
+    let (before, changes_content) = match &change.moved {
+        Some(moved) => (Some(&moved.state), &[Action::Modify][..]),
+        None => (before, &[Action::Create, Action::Modify, Action::Remove][..]),
+    };
     if change.actions().iter().any(|action| changes_content.contains(action)) {
         let limit = if sensitivity == Sensitivity::Unseen { 0 } else { DIFF_MAX };
         let old = side(before, limit, || change.old_content(fs, limit))?;

@@ -24,6 +24,14 @@ pub struct Files {
     #[arg(long, value_name = "LOCALPATH:REMOTEDIR")]
     pub copy_in: Vec<String>,
 
+    /// Give a file or a directory of the guest another path (item "files"; repeatable)
+    ///
+    /// As mv does: a DEST that is a directory is where SOURCE goes into, a file that is there gives way, a directory does not.
+    /// A file stays the one that it is, with its owner, mode, times, label and other names; nothing is moved onto another
+    /// filesystem of the guest. A second run finds no SOURCE, and fails. DEST begins after the first colon that a slash follows.
+    #[arg(long = "move", value_name = "SOURCE:DEST")]
+    pub moved: Vec<String>,
+
     /// Write a text into a file of the guest (item "files"; repeatable)
     #[arg(long, value_name = "DEST:CONTENT")]
     pub write: Vec<String>,

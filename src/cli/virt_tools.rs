@@ -74,9 +74,6 @@ pub struct VirtCustomize {
     #[arg(long, hide = true)]
     #[allow(missing_docs, reason = "the names say it")]
     pub copy: Vec<String>,
-    #[arg(long = "move", hide = true)]
-    #[allow(missing_docs, reason = "the names say it")]
-    pub moved: Vec<String>,
     #[arg(long, hide = true)]
     #[allow(missing_docs, reason = "the names say it")]
     pub tar_in: Vec<String>,

@@ -209,6 +209,17 @@ pub enum InjectError {
         /// Where.
         path: GuestPath,
     },
+    /// Something cannot get another path.
+    NotMoved {
+        /// What.
+        path: GuestPath,
+        /// Where it was to go.
+        to: GuestPath,
+        /// Why, a clause.
+        reason: &'static str,
+        /// The way out.
+        way: &'static str,
+    },
     /// A directory is where a file or a link is to be.
     DirectoryInTheWay {
         /// Which.
@@ -311,6 +322,7 @@ impl InjectError {
             Self::IsDirectory { .. } => Some("name the file in it".to_owned()),
             Self::DirectoryInTheWay { path } => Some(format!("--delete {path} before it, or name what is to be in it")),
             Self::TooManyFiles { .. } => Some("name a part of them at a time".to_owned()),
+            Self::NotMoved { way, .. } => Some((*way).to_owned()),
             Self::NoDirectory { .. } => Some("name a directory".to_owned()),
             Self::BadPassword { .. } | Self::BadNetwork { .. } | Self::Missing { .. } => None,
         }
@@ -393,6 +405,7 @@ impl fmt::Display for InjectError {
                 write!(f, "{path} tells the guest's cloud-init what to do with the network, and that holds")
             }
             Self::Missing { path } => write!(f, "{path}: no such file in the guest"),
+            Self::NotMoved { path, to, reason, .. } => write!(f, "{path} cannot be moved to {to}: {reason}"),
             Self::NoDirectory { path } => write!(f, "{path}: no directory in the guest"),
             Self::IsDirectory { path } => write!(f, "{path}: a directory in the guest"),
             Self::DirectoryInTheWay { path } => write!(f, "{path}: a directory is where a file or a link is to be"),

@@ -3,6 +3,7 @@
 pub(super) mod below;
 mod copy_in;
 mod lines;
+mod moving;
 mod substitution;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,13 @@ pub enum FileOperation {
         tree: HostTree,
         /// Where; it has to be there.
         directory: GuestPath,
+    },
+    /// Give a file or a directory another path.
+    Move {
+        /// Which.
+        source: GuestPath,
+        /// Its new path, or the directory that it goes into.
+        destination: GuestPath,
     },
     /// Add a line to the end of a file, which is made where it is missing.
     AppendLine {
@@ -152,6 +160,7 @@ impl FileOperation {
                 Compat::Nova => put_as_nova(destination, content, stage),
             },
             Self::CopyIn { tree, directory } => tree.stage(directory, stage),
+            Self::Move { source, destination } => moving::moved(source, destination, stage),
             Self::AppendLine { path, line } => lines::append(path, line, stage),
             Self::Edit { path, substitution } => {
                 if !lines::edit(path, substitution, stage)? {

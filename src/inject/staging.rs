@@ -81,12 +81,14 @@ pub fn stage_all(
         Show::Diff => {
             let mut text = String::new();
             for change in changes.changes() {
-                let sensitivity = match shadows.contains(&change.path) {
-                    _ if of_operations && change.after.is_none() => Sensitivity::Unseen,
-                    true => Sensitivity::Hashes,
-                    false if diff::is_seed(&change.path) => Sensitivity::Seed,
-                    false => Sensitivity::Plain,
-                };
+                let from = change.moved.as_ref().map(|moved| &moved.from);
+                let sensitivity =
+                    match shadows.contains(&change.path) || from.is_some_and(|from| shadows.contains(from)) {
+                        _ if of_operations && change.after.is_none() => Sensitivity::Unseen,
+                        true => Sensitivity::Hashes,
+                        false if diff::is_seed(&change.path) => Sensitivity::Seed,
+                        false => Sensitivity::Plain,
+                    };
                 text.push_str(&diff::render(change, fs, sensitivity)?);
             }
             text

@@ -28,6 +28,7 @@ pub(super) fn operations(
         let (texts, read): (&[String], Reader<'_>) = match option {
             Ordered::Upload => (&files.upload, &|typed| one(upload(typed, result))),
             Ordered::CopyIn => (&files.copy_in, &|typed| one(copy_in(typed, &written))),
+            Ordered::Move => (&files.moved, &|typed| one(moved(typed))),
             Ordered::Write => (&files.write, &|typed| one(write(typed))),
             Ordered::AppendLine => (&files.append_line, &|typed| one(append_line(typed))),
             Ordered::Edit => (&files.edit, &|typed| one(edit(typed))),
@@ -61,6 +62,20 @@ fn one(operation: Result<FileOperation, Failure>) -> Result<Vec<FileOperation>, 
 
 fn at(typed: &str) -> Result<GuestPath, Failure> {
     Ok(GuestPath::parse(typed)?)
+}
+
+fn moved(typed: &str) -> Result<FileOperation, Failure> {
+    let (source, destination) = inside("--move", typed)?;
+    Ok(FileOperation::Move { source, destination })
+}
+
+/// Two paths of the guest.
+fn inside(option: &str, typed: &str) -> Result<(GuestPath, GuestPath), Failure> {
+    let colon = typed.find(":/").filter(|_| typed.starts_with('/'));
+    let colon = colon.ok_or_else(|| {
+        Failure::usage(format!("{option} {typed}: not SOURCE:DEST, both absolute paths in the guest"))
+    })?;
+    Ok((at(&typed[..colon])?, at(&typed[colon + 1..])?))
 }
 
 fn append_line(typed: &str) -> Result<FileOperation, Failure> {
@@ -248,6 +263,15 @@ mod tests {
 
     #[test]
     fn what_is_no_operation() {
+        for typed in ["/a", "/a:", "/a:b", "a:/b", ":/b", "/a/../b:/c"] {
+            assert!(moved(typed).is_err(), "{typed}");
+        }
+        let operation = moved("/a:b:/c:/d").unwrap();
+        assert!(
+            matches!(&operation, FileOperation::Move { source, destination }
+            if (source, destination) == (&at("/a:b").unwrap(), &at("/c:/d").unwrap())),
+            "{operation:?}"
+        );
         for refused in
             [append_line("/a"), append_line("/a:b\nc"), edit("/a"), edit("/a:y/a/b/"), delete("a"), delete("/[")]
         {

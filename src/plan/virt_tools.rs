@@ -51,12 +51,6 @@ fn refused(typed: &cli::VirtCustomize) -> Option<(&'static str, &'static str, &'
         (typed.inject_blnsvr.is_some(), "--inject-blnsvr", WINDOWS, "virt-customize does that"),
         (!typed.copy.is_empty(), "--copy", "files are not copied inside the guest", AGAIN),
         (
-            !typed.moved.is_empty(),
-            "--move",
-            "files are not moved inside the guest",
-            "imgraft cat IMAGE FILE >COPY, then --upload COPY:DEST and --delete FILE; or mv by --firstboot-command",
-        ),
-        (
             !typed.tar_in.is_empty(),
             "--tar-in",
             "archives are not unpacked",
@@ -119,7 +113,6 @@ mod tests {
             (&["--inject-virtio-win", "secret"], "virt-customize"),
             (&["--inject-blnsvr", "secret"], "virt-customize"),
             (&["--copy", "/secret:/a"], "--upload"),
-            (&["--move", "/secret:/a"], "--delete"),
             (&["--tar-in", "secret:/a"], "--copy-in"),
             (&["--scrub", "/secret"], "--delete"),
             (&["--domain", "secret"], "domblklist"),

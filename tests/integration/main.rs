@@ -27,6 +27,7 @@ mod locks;
 mod main_job;
 mod manifest;
 mod mounts;
+mod moving;
 mod nbd;
 mod network;
 mod order;
