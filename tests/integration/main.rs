@@ -44,3 +44,4 @@ mod tree;
 mod uml;
 mod undo;
 mod units;
+mod unread;

@@ -23,6 +23,12 @@ use superblock::{Facts, Shown};
 /// How many bytes of a file are compared at a time.
 const PIECE: u64 = 64 * 1024;
 
+/// How the reader's message ends where it cannot read one of the times of an inode.
+const TIME: &str = "has invalid timestamp";
+
+/// The longest name, in bytes, that the reader takes in the target of a link.
+const NAME_MAX: usize = 255;
+
 /// What the second reader says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -69,6 +75,14 @@ fn read_back(volume: Arc<dyn BlockDevice>, changes: &ChangeSet) -> Result<Verdic
     // The reader looks for the half of the checksum that these have no room for, and takes them for cut off.
     if facts.old_inodes && facts.checksums {
         return Ok(Verdict::Unknown { reason: "it reads no inodes of 128 bytes with checksums".to_owned() });
+    }
+    let names = |change: &Change| change.path.as_bytes().iter().any(|byte| !byte.is_ascii());
+    if facts.unsigned_hashes && changes.changes().iter().any(names) {
+        return Ok(Verdict::Unknown { reason: "it hashes names only as processors with a signed char do".to_owned() });
+    }
+    let is_long = |target: &Vec<u8>| target.split(|byte| *byte == b'/').any(|name| name.len() > NAME_MAX);
+    if changes.changes().iter().filter_map(|change| change.after.as_ref()?.target.as_ref()).any(is_long) {
+        return Ok(Verdict::Unknown { reason: "it reads no links to names of more than 255 bytes".to_owned() });
     }
     // What it is not to see of them, a checksum is of.
     if facts.stray_halves && facts.checksums {
@@ -118,6 +132,13 @@ fn unreadable(error: Ext4Error, at: &Resolved) -> Result<String> {
     let message = match error {
         Ext4Error::Incompatible(_) | Ext4Error::Encrypted => return Ok(error.to_string()),
         Ext4Error::NotFound => "it is missing after the change",
+        // The times are not compared, and it refuses the whole inode for one.
+        Ext4Error::Corrupt(_) if error.to_string().ends_with(TIME) => {
+            return Ok(format!(
+                "it reads no times before 1970 or from 2038 on, as of {}",
+                at.as_bytes().escape_ascii()
+            ));
+        }
         Ext4Error::Io(source) => {
             return Err(match source.downcast::<Error>() {
                 // It followed a pointer out of the volume.

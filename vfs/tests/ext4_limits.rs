@@ -29,6 +29,32 @@ fn judge(image: &Path, context: &str) {
     }
 }
 
+/// A time of deletion is also where a list of orphans goes on, in what it is mistaken for.
+#[test]
+fn what_is_deleted_in_1970_is_deleted() {
+    if !oracle::have(&["mke2fs", "e2fsck"]) {
+        return;
+    }
+    for seconds in [-5, 0, 1, 11, 12, 500] {
+        let scratch = Scratch::new();
+        let image = scratch.path("image");
+        oracle::mke2fs(&image, 16, Before::Zeros, &["-t", "ext4"]);
+        let now = Timestamp { seconds, nanoseconds: 0 };
+        let open = || Ext4::open(Arc::new(FileDevice::open(&image)), Mode::ReadWrite { now }).unwrap();
+        let mut fs: Box<dyn GuestFs> = Box::new(open());
+        let paths = [at(&*fs, "/a"), at(&*fs, "/b")];
+        for path in &paths {
+            fs.create_file(path, ATTRS).unwrap();
+            fs.put(path, &Content::bytes(vec![7; 5000])).unwrap();
+        }
+        fs.close().unwrap();
+        let mut fs: Box<dyn GuestFs> = Box::new(open());
+        fs.remove(&paths[0]).unwrap();
+        fs.close().unwrap();
+        judge(&image, &format!("{seconds}"));
+    }
+}
+
 #[test]
 fn a_filesystem_can_be_filled_to_the_last_block() {
     if !oracle::have(&["mke2fs", "e2fsck"]) {

@@ -26,6 +26,10 @@ const METADATA_CSUM: u32 = 0x400;
 /// Where in it the upper halves of the numbers of blocks are, the reserved and the free ones among them. Without `WIDE`
 /// they mean nothing, and the reader takes them all the same.
 const UPPER_HALVES: [usize; 3] = [0x150, 0x154, 0x158];
+/// Where in it the flags are.
+const FLAGS_AT: usize = 0x160;
+/// Of these, that names are hashed as by a processor whose char has no sign.
+const UNSIGNED_HASH: u32 = 0x2;
 /// The size of inodes that have no room for what came with ext4.
 const OLD_INODE_SIZE: u32 = 128;
 
@@ -38,6 +42,8 @@ pub(super) struct Facts {
     pub(super) checksums: bool,
     /// Whether inodes are of 128 bytes.
     pub(super) old_inodes: bool,
+    /// Whether names in the indices of directories are hashed as bytes without a sign.
+    pub(super) unsigned_hashes: bool,
     /// Whether the upper half of a number of blocks is not zero, and means nothing.
     pub(super) stray_halves: bool,
 }
@@ -56,6 +62,7 @@ impl Facts {
             block_size: 1024_u64.checked_shl(word(LOG_BLOCK_SIZE_AT)).unwrap_or(0),
             checksums: word(RO_COMPAT_AT) & METADATA_CSUM != 0,
             old_inodes: word(INODE_SIZE_AT) & 0xffff == OLD_INODE_SIZE,
+            unsigned_hashes: word(FLAGS_AT) & UNSIGNED_HASH != 0,
             stray_halves: word(INCOMPAT_AT) & WIDE == 0 && UPPER_HALVES.iter().any(|at| word(*at) != 0),
         })
     }

@@ -344,8 +344,9 @@ impl Store {
         }
         self.drop_xattrs(&mut inode)?;
         inode.set_size(0);
-        // Zero would mean that it is still in use.
-        inode.set_deletion_time(u32::try_from(now.seconds).unwrap_or(1).max(1));
+        // Zero would mean that it is still in use, and what is less than the number of inodes that it is in a list of orphans.
+        let time = u32::try_from(now.seconds.max(0)).unwrap_or(u32::MAX);
+        inode.set_deletion_time(time.max(self.superblock.inodes));
         self.put_inode(&mut inode)?;
         self.free_inode(&inode)
     }

@@ -77,19 +77,22 @@ impl Superblock {
         let nth = group / per_block;
         if self.is_meta_group(nth) {
             let first = nth.saturating_mul(per_block);
-            self.group_start(first) + u64::from(self.has_superblock(first))
+            self.group_start(first) + u64::from(self.boot_blocks(first)) + u64::from(self.has_superblock(first))
         } else {
             // After the superblock, which with bigalloc is not in the first data block of 1 KiB.
             u64::from(self.block_size == 1024) + 1 + u64::from(nth)
         }
     }
 
+    /// With blocks of 1 KiB and bigalloc the first group begins with the boot block, and the superblock comes after it.
+    fn boot_blocks(&self, group: u32) -> u32 {
+        u32::from(group == 0 && self.first_data_block == 0 && self.block_size == 1024)
+    }
+
     /// How many blocks at the start of a group hold the superblock, descriptors and the room for more of them.
     pub(in super::super) fn base_blocks(&self, group: u32) -> u32 {
         let per_block = self.descriptors_per_block().max(1);
-        // With blocks of 1 KiB and bigalloc the first group begins with the boot block, and the superblock comes after it.
-        let boot = u32::from(group == 0 && self.first_data_block == 0 && self.block_size == 1024);
-        let superblock = boot + u32::from(self.has_superblock(group));
+        let superblock = self.boot_blocks(group) + u32::from(self.has_superblock(group));
         if self.is_meta_group(group / per_block) {
             let place = group % per_block;
             return superblock + u32::from(place == 0 || place == 1 || place == per_block - 1);
