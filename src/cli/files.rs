@@ -78,7 +78,7 @@ pub struct Files {
 
     /// Change owner and group, by the guest's names or by number (item "files"; repeatable)
     ///
-    /// USER or GROUP may be empty to keep it.
+    /// USER or GROUP may be empty to keep it. As by chown(1), a program does not stay set-user-ID or set-group-ID: --chmod comes after it.
     #[arg(long, value_name = "USER:GROUP:PATH")]
     pub chown: Vec<String>,
 

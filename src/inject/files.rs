@@ -15,9 +15,14 @@ pub use substitution::Substitution;
 use super::{Compat, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, label};
 use crate::guest::{Guest, accounts};
 use below::{Walk, below};
-use imgraft_vfs::fs::{Attrs, Content, FileType, SetAttrs, Timestamp};
+use imgraft_vfs::fs::{Attrs, Content, FileType, Metadata, SetAttrs, Timestamp};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
+
+/// Permission bits (inode(7)).
+const SET_USER_ID: u16 = 0o4000;
+const SET_GROUP_ID: u16 = 0o2000;
+const GROUP_EXECUTES: u16 = 0o010;
 
 /// Files, and the attributes of files, in the order given.
 #[derive(Clone, Debug)]
@@ -199,7 +204,8 @@ impl FileOperation {
             Self::Chown { user, group, path } => {
                 let uid = user.as_deref().map(|user| uid(guest, user)).transpose()?;
                 let gid = group.as_deref().map(|group| gid(guest, group)).transpose()?;
-                change(stage, path, SetAttrs { uid, gid, ..SetAttrs::default() })
+                let mode = stage.metadata(path)?.and_then(|metadata| without_privileges(&metadata));
+                change(stage, path, SetAttrs { uid, gid, mode, ..SetAttrs::default() })
             }
             Self::Chmod { mode, path } => change(stage, path, SetAttrs { mode: Some(*mode), ..SetAttrs::default() }),
         }
@@ -209,28 +215,37 @@ impl FileOperation {
 /// New directories and files belong to whom the directory belongs that they are made in.
 fn put(destination: &GuestPath, content: &Content, mode: u16, stage: &mut Stage<'_>) -> Result<(), InjectError> {
     refuse_directory(destination, stage)?;
-    let (uid, gid) = owner_around(destination, stage)?;
+    let around = directory_around(destination, stage)?;
     if let Some(parent) = destination.parent()
         && stage.metadata(&parent)?.is_none()
     {
-        stage.create_dirs(&parent, Attrs { mode: 0o755, uid, gid })?;
+        stage.create_dirs(&parent, around)?;
     }
-    Ok(stage.write(destination, content.clone(), Attrs { mode, uid, gid })?)
+    Ok(stage.write(destination, content.clone(), Attrs { mode, ..around })?)
 }
 
-/// Whose the innermost directory is that is there of those around a path.
-fn owner_around(path: &GuestPath, stage: &Stage<'_>) -> Result<(u32, u32), InjectError> {
+/// What a new directory gets: the owner of the innermost directory that is there of those around its path, and the
+/// set-group-ID bit where that has it, as from the kernel.
+fn directory_around(path: &GuestPath, stage: &Stage<'_>) -> Result<Attrs, InjectError> {
     for ancestor in std::iter::successors(path.parent(), GuestPath::parent) {
         if let Some(metadata) = stage.metadata(&ancestor)? {
-            return Ok((metadata.uid, metadata.gid));
+            let Metadata { mode, uid, gid, .. } = metadata;
+            return Ok(Attrs { mode: 0o755 | mode & SET_GROUP_ID, uid, gid });
         }
     }
-    Ok((0, 0))
+    Ok(Attrs { mode: 0o755, uid: 0, gid: 0 })
+}
+
+/// The permission bits of a file that gets another owner, where the kernel takes some off: set-user-ID, and the set-group-ID
+/// that the group could run it by (chown(2)).
+fn without_privileges(metadata: &Metadata) -> Option<u16> {
+    let mode = metadata.mode;
+    let taken = SET_USER_ID | if mode & GROUP_EXECUTES == 0 { 0 } else { SET_GROUP_ID };
+    (metadata.file_type == FileType::Regular && mode & taken != 0).then_some(mode & !taken)
 }
 
 fn make_directory(path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
-    let (uid, gid) = owner_around(path, stage)?;
-    stage.create_dirs(path, Attrs { mode: 0o755, uid, gid })?;
+    stage.create_dirs(path, directory_around(path, stage)?)?;
     Ok(())
 }
 

@@ -40,6 +40,37 @@ fn existing_files_keep_what_they_are() {
 }
 
 #[test]
+fn a_directory_takes_the_set_group_id_bit_over() {
+    let tree = phony().dir("/srv/shared").mode(0o2775).owner(7, 8).build().unwrap();
+    let fs = inject(
+        &files(vec![
+            put("/srv/shared/a/b/f", "x", 0o640),
+            FileOperation::MakeDirectory { path: path("/srv/shared/c") },
+        ]),
+        tree,
+    );
+    assert_eq!(describe(&fs, "/srv/shared/a"), "2755 7:8");
+    assert_eq!(describe(&fs, "/srv/shared/a/b"), "2755 7:8");
+    assert_eq!(describe(&fs, "/srv/shared/a/b/f"), "0640 7:8");
+    assert_eq!(describe(&fs, "/srv/shared/c"), "2755 7:8");
+}
+
+#[test]
+fn another_owner_takes_privileges_away() {
+    for (before, after) in [(0o6755, 0o755), (0o4700, 0o700), (0o2644, 0o2644), (0o1755, 0o1755)] {
+        let tree = phony().file("/f", "").mode(before).dir("/d").mode(0o6755).build().unwrap();
+        let fs = inject(&files(vec![chown(Some("7"), None, "/f"), chown(Some("7"), None, "/d")]), tree);
+        assert_eq!(describe(&fs, "/f"), format!("{after:04o} 7:0"));
+        assert_eq!(describe(&fs, "/d"), "6755 7:0");
+    }
+    let tree = phony().file("/f", "").mode(0o4755).build().unwrap();
+    let both = files(vec![chown(Some("7"), None, "/f"), FileOperation::Chmod { mode: 0o4755, path: path("/f") }]);
+    let fs = inject(&both, tree);
+    assert_eq!(describe(&fs, "/f"), "4755 7:0");
+    assert_unchanged(&both, &fs);
+}
+
+#[test]
 fn operations_apply_in_order() {
     let files = files(vec![
         put("/f", "1", 0o644),
@@ -50,7 +81,7 @@ fn operations_apply_in_order() {
         chown(Some("4000000000"), None, "/f"),
     ]);
     let fs = inject(&files, phony().build().unwrap());
-    assert_eq!((describe(&fs, "/f").as_str(), text(&fs, "/f").as_str()), ("2755 4000000000:7", "2"));
+    assert_eq!((describe(&fs, "/f").as_str(), text(&fs, "/f").as_str()), ("0755 4000000000:7", "2"));
     assert_unchanged(&files, &fs);
 }
 
