@@ -16,6 +16,8 @@ pub enum Operation {
     Upload(Upload),
     /// A file or a whole directory of the host is copied below a directory of the guest, as tar copies.
     CopyIn(Between),
+    /// A file or a directory of the guest gets another path.
+    Move(Move),
     /// A file gets a content.
     Write(Write),
     /// A line is added to the end of a file, by each run anew.
@@ -68,6 +70,17 @@ pub struct Between {
     /// The file or directory of the host.
     pub from: String,
     /// The directory of the guest, which has to be there.
+    pub to: String,
+}
+
+/// A file of the guest and where it goes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "Move")]
+pub struct Move {
+    /// The file or directory.
+    pub from: String,
+    /// Its new path, or the directory that it goes into.
     pub to: String,
 }
 
@@ -185,4 +198,4 @@ impl JsonSchema for Bits {
     }
 }
 
-objects!(Upload, Between, Write, Append, Edit, Link, Owner, Mode);
+objects!(Upload, Between, Move, Write, Append, Edit, Link, Owner, Mode);

@@ -134,6 +134,11 @@ pub(super) fn uploaded(
         return Err(Failure::usage(format!("{option} {file}: the result would replace it ({result})"))
             .with_hint("give the result another name"));
     }
+    if file.is_dir() {
+        return Err(Failure::usage(format!("{option} {}: it is a directory", file.display())).with_hint(
+            "--copy-in copies a directory with all that is in it, below one of the guest; --upload takes each file",
+        ));
+    }
     let (content, metadata) = Content::open_with_metadata(file)?;
     // Set-user-ID and the like are not carried into a guest unasked; --chmod sets them.
     let mode = (metadata.permissions().mode() & 0o777) as u16;

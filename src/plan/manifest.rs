@@ -304,6 +304,9 @@ impl Reader<'_> {
                 let copy = copy_in::copied(&self.file(&from), directory, self.written);
                 one(copy.map_err(|failure| located(&place("copy_in"), failure))?)
             }
+            Operation::Move(manifest::Move { from, to }) => {
+                one(FileOperation::Move { source: at("move", &from)?, destination: at("move", &to)? })
+            }
             Operation::Write(manifest::Write { path, content, content_base64, mode, owner, group }) => {
                 let path = at("write", &path)?;
                 let bytes = match (content, content_base64) {

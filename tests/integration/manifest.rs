@@ -87,6 +87,7 @@ files:
   - append_line: {path: /etc/hosts, line: "192.0.2.9 db"}
   - edit: {path: /etc/hosts, expression: "s/db$/db db.example.org/"}
   - mkdir: /srv/a/b
+  - move: {from: /etc/issue.net, to: /srv/a/}
   - link: {target: ../b, path: /srv/a/c}
   - touch: /srv/a/touched
   - delete: /etc/cron.daily/*
@@ -150,6 +151,7 @@ fn options(place: &Path) -> Vec<String> {
         "--append-line=/etc/hosts:192.0.2.9 db",
         "--edit=/etc/hosts:s/db$/db db.example.org/",
         "--mkdir=/srv/a/b",
+        "--move=/etc/issue.net:/srv/a/",
         "--link=../b:/srv/a/c",
         "--touch=/srv/a/touched",
         "--delete=/etc/cron.daily/*",
@@ -216,7 +218,12 @@ fn a_manifest_is_its_options_to_the_byte() {
     // What adds a line adds it each time; without that a rerun changes nothing.
     let without: String = MANIFEST
         .lines()
-        .filter(|line| !line.contains("append_line") && !line.contains("edit:") && !line.contains("hash-is-not"))
+        .filter(|line| {
+            !line.contains("append_line")
+                && !line.contains("move:")
+                && !line.contains("edit:")
+                && !line.contains("hash-is-not")
+        })
         .map(|line| format!("{line}\n"))
         .collect();
     std::fs::write(&plan, without).expect("it can be written");
@@ -340,6 +347,7 @@ fn what_is_no_manifest() {
         (b"files: [{write: {path: /a}}]", "files[0].write: not one of content and content_base64"),
         (b"files: [{write: {path: /a, content_base64: '='}}]", "content_base64: not base64"),
         (b"files: [{mkdir: /a, touch: /b}]", "files[0]: "),
+        (b"files: [{move: {from: /a, to: b}}]", "files[0].move: "),
         (b"files: [{explode: /a}]", "files[0]: unknown variant `explode`"),
         (b"files: [{upload: {from: no-such, to: /a}}]", "files[0].upload: "),
         (b"files: [{append_line: {path: /a, line: \"x\\nhunter2\"}}]", "files[0].append_line /a: more than one line"),
