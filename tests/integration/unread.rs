@@ -78,6 +78,20 @@ fn a_link_to_a_long_name() {
     assert!(said.contains("Type: symlink") && said.contains("Size: 258"), "{said}");
 }
 
+#[test]
+fn inodes_that_have_grown_without_a_checksum() {
+    let scratch = Scratch::new();
+    let Some(image) = guest(&scratch, &["-I", "128", "-O", "^metadata_csum,^64bit,^flex_bg,^project"], "true") else {
+        return;
+    };
+    oracle::succeed("tune2fs", &["-I", "256", text(&image)]);
+    oracle::succeed("tune2fs", &["-O", "metadata_csum", text(&image)]);
+    oracle::e2fsck(&image, 0);
+    let verdict = verdict(&image, &["--write=/d/new:a", "--append-line=/f:more"]);
+    assert!(reason(&verdict).contains("upper half of a checksum"), "{verdict}");
+    assert_eq!(expect(0, &["cat", text(&image), "/f", "--partition=whole"]), "x\nmore\n");
+}
+
 /// The descriptors of the first group come after the boot block.
 #[test]
 fn descriptors_after_the_boot_block() {

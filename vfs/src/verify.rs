@@ -84,6 +84,10 @@ fn read_back(volume: Arc<dyn BlockDevice>, changes: &ChangeSet) -> Result<Verdic
     if changes.changes().iter().filter_map(|change| change.after.as_ref()?.target.as_ref()).any(is_long) {
         return Ok(Verdict::Unknown { reason: "it reads no links to names of more than 255 bytes".to_owned() });
     }
+    if facts.short_inodes && facts.checksums {
+        let reason = "it takes the upper half of a checksum for there in inodes that have no room for it";
+        return Ok(Verdict::Unknown { reason: reason.to_owned() });
+    }
     // What it is not to see of them, a checksum is of.
     if facts.stray_halves && facts.checksums {
         return Ok(Verdict::Unknown { reason: "it reads 64-bit numbers where they are of 32".to_owned() });

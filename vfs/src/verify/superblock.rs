@@ -30,6 +30,12 @@ const UPPER_HALVES: [usize; 3] = [0x150, 0x154, 0x158];
 const FLAGS_AT: usize = 0x160;
 /// Of these, that names are hashed as by a processor whose char has no sign.
 const UNSIGNED_HASH: u32 = 0x2;
+/// Where in the descriptor of a group the first block of its inodes is, and the upper half of its number.
+const TABLE_AT: u64 = 0x8;
+const TABLE_UPPER_HALF_AT: u64 = 0x28;
+/// Where in an inode the length of what follows its first 128 bytes is, and how long that is with the upper half of the checksum.
+const EXTRA_SIZE_AT: u64 = 0x80;
+const CHECKSUM_UPPER_HALF_ENDS: u32 = 4;
 /// The size of inodes that have no room for what came with ext4.
 const OLD_INODE_SIZE: u32 = 128;
 
@@ -42,6 +48,8 @@ pub(super) struct Facts {
     pub(super) checksums: bool,
     /// Whether inodes are of 128 bytes.
     pub(super) old_inodes: bool,
+    /// Whether the root directory's inode has no room for the upper half of its checksum, as `tune2fs -I` leaves all inodes.
+    pub(super) short_inodes: bool,
     /// Whether names in the indices of directories are hashed as bytes without a sign.
     pub(super) unsigned_hashes: bool,
     /// Whether the upper half of a number of blocks is not zero, and means nothing.
@@ -58,14 +66,34 @@ impl Facts {
         volume.read_at(&mut superblock, START)?;
         let words = superblock.as_chunks::<4>().0;
         let word = |at: usize| u32::from_le_bytes(words[at / 4]);
+        let block_size = 1024_u64.checked_shl(word(LOG_BLOCK_SIZE_AT)).unwrap_or(0);
+        let inode_size = word(INODE_SIZE_AT) & 0xffff;
+        let wide = word(INCOMPAT_AT) & WIDE != 0;
         Ok(Self {
-            block_size: 1024_u64.checked_shl(word(LOG_BLOCK_SIZE_AT)).unwrap_or(0),
+            block_size,
             checksums: word(RO_COMPAT_AT) & METADATA_CSUM != 0,
-            old_inodes: word(INODE_SIZE_AT) & 0xffff == OLD_INODE_SIZE,
+            old_inodes: inode_size == OLD_INODE_SIZE,
+            short_inodes: is_short(volume, block_size, inode_size, wide).unwrap_or(false),
             unsigned_hashes: word(FLAGS_AT) & UNSIGNED_HASH != 0,
             stray_halves: word(INCOMPAT_AT) & WIDE == 0 && UPPER_HALVES.iter().any(|at| word(*at) != 0),
         })
     }
+}
+
+/// Whether the root directory's inode has no field for the upper half of its checksum; `None` where it is not where it should be.
+fn is_short(volume: &dyn BlockDevice, block_size: u64, inode_size: u32, wide: bool) -> Option<bool> {
+    let word = |at: u64| {
+        let mut bytes = [0; 4];
+        volume.read_at(&mut bytes, at).ok()?;
+        Some(u32::from_le_bytes(bytes))
+    };
+    // The descriptor of the first group is in the block after the superblock's.
+    let descriptor = if block_size == START { 2 * START } else { block_size };
+    let upper = if wide { word(descriptor.checked_add(TABLE_UPPER_HALF_AT)?)? } else { 0 };
+    let table = u64::from(word(descriptor.checked_add(TABLE_AT)?)?) | u64::from(upper) << 32;
+    let root = table.checked_mul(block_size)?.checked_add(u64::from(inode_size))?;
+    let extra = word(root.checked_add(EXTRA_SIZE_AT)?)? & 0xffff;
+    Some(inode_size > OLD_INODE_SIZE && extra < CHECKSUM_UPPER_HALF_ENDS)
 }
 
 /// A volume as the reader is to see it: with some bits of its superblock cleared.

@@ -84,7 +84,8 @@ impl Superblock {
         let u16_at = |offset| le::u16_at(&raw, offset).unwrap_or(0);
         let u32_at = |offset| le::u32_at(&raw, offset).unwrap_or(0);
         if u32_at(0x4c) == 0 {
-            return Err(Error::unsupported(Layer::Filesystem, "an ext2 filesystem of revision 0"));
+            return Err(Error::unsupported(Layer::Filesystem, "an ext2 filesystem of revision 0")
+                .with_hint("tune2fs -O large_file makes it one of revision 1, which every Linux since 1997 mounts"));
         }
         let features = FeatureBits { compat: u32_at(0x5c), incompat: u32_at(0x60), ro_compat: u32_at(0x64) };
         features.check_readable()?;
@@ -177,7 +178,9 @@ impl Superblock {
         }
         let within = self.blocks.checked_mul(u64::from(self.block_size)).is_some_and(|bytes| bytes <= device);
         if !within {
-            return Err(damaged("the filesystem is larger than its volume"));
+            return Err(damaged("the filesystem is larger than its volume").with_hint(
+                "the image was cut short, or the partition made smaller: give it back the room that it had",
+            ));
         }
         let data = self.blocks.saturating_sub(u64::from(self.first_data_block));
         self.groups = u32::try_from(data.div_ceil(u64::from(self.blocks_per_group)))
