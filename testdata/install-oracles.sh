@@ -79,6 +79,7 @@ linux.uml          user-mode-linux   a kernel with quotas
 insmod             kmod              its modules
 ip                 iproute2          what networkd has done: seen by
 repquota           quota             quotas: set and judged by
+ignition-validate  ignition          configurations of Ignition: judged by
 '
 # file, of a package without a command
 py=/usr/lib/python3/dist-packages

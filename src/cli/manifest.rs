@@ -20,6 +20,13 @@ pub struct Manifests {
     #[arg(long, value_name = "FILE", conflicts_with = "compat")]
     pub cloud_config: Vec<PathBuf>,
 
+    /// Put in what a configuration of Ignition (version 3) asks for (repeatable)
+    ///
+    /// Taken are passwd, systemd.units, and of storage files with data: URLs, directories and symbolic links; what is there is replaced. What
+    /// needs a disk to be made or something to be fetched is an error.
+    #[arg(long, value_name = "FILE", conflicts_with = "compat")]
+    pub ignition: Vec<PathBuf>,
+
     /// Put VALUE in the place of each ${NAME} in the texts of the manifests (repeatable)
     ///
     /// $${ stands for ${ itself. VALUE is visible to every user of this machine while imgraft runs; a password is better in a file.

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 /// What the manifests ask for, one after the other.
 pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Failure> {
-    let cli::Manifests { manifest, cloud_config, set } = &typed.manifests;
+    let cli::Manifests { manifest, cloud_config, ignition, set } = &typed.manifests;
     let mut variables = Variables::default();
     for typed in set {
         let (name, value) = typed.split_once('=').unwrap_or_default();
@@ -47,6 +47,12 @@ pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Fa
         let manifest = Manifest::of_cloud_config(&source.read("--cloud-config")?).map_err(|error| {
             source.wrong(&error, "cloud-init schema --config-file says what may be in a cloud-config")
         })?;
+        wanted.push(Reader { source, now, result, written: &written }.wanted(manifest)?);
+    }
+    for path in ignition {
+        let source = Source::new(path);
+        let manifest = Manifest::of_ignition(&source.read("--ignition")?)
+            .map_err(|error| source.wrong(&error, "ignition-validate says what may be in a configuration"))?;
         wanted.push(Reader { source, now, result, written: &written }.wanted(manifest)?);
     }
     match variables.unused() {

@@ -21,6 +21,7 @@ mod formats;
 mod guests;
 mod idempotence;
 mod identity;
+mod ignition;
 mod inspect;
 mod interrupted;
 mod locks;

@@ -1,0 +1,434 @@
+//! Ignition's configurations, version 3, as manifests: of what they say that which needs no disk to be made and nothing to be fetched.
+//!
+//! Source: Ignition's documentation, "Configuration Specification v3.4.0".
+
+use super::{Group, Manifest, Mode, Operation, Owner, User, Write, operation};
+use crate::config_drive::{Base64, DocumentError, Hidden, Spelling, from_value, value};
+use crate::object::objects;
+use crate::secret::Secret;
+use base64ct::Encoding as _;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self")]
+struct Ignition {
+    ignition: Map<String, Value>,
+    #[serde(default)]
+    passwd: Passwd,
+    #[serde(default)]
+    storage: Storage,
+    #[serde(default)]
+    systemd: Systemd,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self", default)]
+struct Passwd {
+    users: Vec<PasswdUser>,
+    groups: Vec<PasswdGroup>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self", rename_all = "camelCase")]
+struct PasswdUser {
+    name: String,
+    password_hash: Option<Hidden>,
+    #[serde(default)]
+    ssh_authorized_keys: Vec<String>,
+    uid: Option<u32>,
+    gecos: Option<String>,
+    home_dir: Option<String>,
+    no_create_home: Option<bool>,
+    primary_group: Option<String>,
+    #[serde(default)]
+    groups: Vec<String>,
+    shell: Option<String>,
+    system: Option<bool>,
+    should_exist: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self", rename_all = "camelCase")]
+struct PasswdGroup {
+    name: String,
+    gid: Option<u32>,
+    system: Option<bool>,
+    should_exist: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self", default)]
+struct Storage {
+    directories: Vec<Node>,
+    files: Vec<FileNode>,
+    links: Vec<LinkNode>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self")]
+struct Node {
+    path: String,
+    overwrite: Option<bool>,
+    mode: Option<u16>,
+    #[serde(default)]
+    user: Account,
+    #[serde(default)]
+    group: Account,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self")]
+struct FileNode {
+    path: String,
+    overwrite: Option<bool>,
+    #[serde(default)]
+    contents: Contents,
+    mode: Option<u16>,
+    #[serde(default)]
+    user: Account,
+    #[serde(default)]
+    group: Account,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self")]
+struct LinkNode {
+    path: String,
+    overwrite: Option<bool>,
+    target: String,
+    hard: Option<bool>,
+}
+
+/// By number or by name.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self", default)]
+struct Account {
+    id: Option<u32>,
+    name: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self", default)]
+struct Contents {
+    source: Option<Hidden>,
+    compression: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self", default)]
+struct Systemd {
+    units: Vec<Unit>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self")]
+struct Unit {
+    name: String,
+    enabled: Option<bool>,
+    mask: Option<bool>,
+    contents: Option<Hidden>,
+    #[serde(default)]
+    dropins: Vec<Dropin>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, remote = "Self")]
+struct Dropin {
+    name: String,
+    contents: Option<Hidden>,
+}
+
+objects!(
+    Ignition,
+    Passwd,
+    PasswdUser,
+    PasswdGroup,
+    Storage,
+    Node,
+    FileNode,
+    LinkNode,
+    Account,
+    Contents,
+    Systemd,
+    Unit,
+    Dropin
+);
+
+impl Manifest {
+    /// The manifest that does what a configuration of Ignition says.
+    ///
+    /// Errors name the place in the document, of what cannot be honoured too, and do not repeat values, which may be secret.
+    pub fn of_ignition(text: &[u8]) -> Result<Self, DocumentError> {
+        from_value::<Ignition>(value(text, Spelling::Json)?)?.manifest()
+    }
+}
+
+impl Ignition {
+    fn manifest(self) -> Result<Manifest, DocumentError> {
+        for (key, value) in &self.ignition {
+            let is_right = match value {
+                Value::String(version) if key == "version" => is_known(version),
+                other => is_empty(other),
+            };
+            if !is_right {
+                let hint = "version 3.0.0 to 3.5.0 is taken, and nothing that is to be fetched";
+                return Err(DocumentError::new(format!("ignition.{key}"), "it cannot be honoured here").with_hint(hint));
+            }
+        }
+        if !self.ignition.contains_key("version") {
+            return Err(DocumentError::new("ignition", "missing field `version`"));
+        }
+        let mut manifest = Manifest::default();
+        for (index, group) in self.passwd.groups.into_iter().enumerate() {
+            let at = format!("passwd.groups[{index}]");
+            exists(group.should_exist).map_err(|error| error.within(&at))?;
+            manifest.groups.push(Group { name: group.name, gid: group.gid, system: group.system.unwrap_or(false) });
+        }
+        for (index, user) in self.passwd.users.into_iter().enumerate() {
+            let user = user.user().map_err(|error| error.within(&format!("passwd.users[{index}]")))?;
+            manifest.users.push(user);
+        }
+        for (index, node) in self.storage.directories.into_iter().enumerate() {
+            let operations =
+                node.directory().map_err(|error| error.within(&format!("storage.directories[{index}]")))?;
+            manifest.files.extend(operations);
+        }
+        for (index, file) in self.storage.files.into_iter().enumerate() {
+            let operation = file.file().map_err(|error| error.within(&format!("storage.files[{index}]")))?;
+            manifest.files.push(operation);
+        }
+        for (index, link) in self.storage.links.into_iter().enumerate() {
+            let operation = link.link().map_err(|error| error.within(&format!("storage.links[{index}]")))?;
+            manifest.files.push(operation);
+        }
+        for (index, unit) in self.systemd.units.into_iter().enumerate() {
+            unit.put(&mut manifest).map_err(|error| error.within(&format!("systemd.units[{index}]")))?;
+        }
+        Ok(manifest)
+    }
+}
+
+/// Whether a version of the specification is one of those that this follows.
+fn is_known(version: &str) -> bool {
+    ["3.0.0", "3.1.0", "3.2.0", "3.3.0", "3.4.0", "3.5.0"].contains(&version)
+}
+
+/// Whether a value says nothing.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(members) => members.values().all(is_empty),
+        Value::Array(values) => values.is_empty(),
+        _ => false,
+    }
+}
+
+fn exists(should_exist: Option<bool>) -> Result<(), DocumentError> {
+    match should_exist {
+        Some(false) => Err(DocumentError::new("shouldExist", "nobody is removed").with_hint("leave it out")),
+        _ => Ok(()),
+    }
+}
+
+/// A node that may not replace one would have to be looked for first.
+fn replaces(overwrite: Option<bool>) -> Result<(), DocumentError> {
+    match overwrite {
+        Some(false) => Err(DocumentError::new("overwrite", "what is there is replaced")
+            .with_hint("overwrite: true says so; leave it out where nothing is there")),
+        _ => Ok(()),
+    }
+}
+
+fn absolute(path: &str) -> Result<(), DocumentError> {
+    match path.starts_with('/') {
+        true => Ok(()),
+        false => Err(DocumentError::new("path", "not an absolute path")),
+    }
+}
+
+fn bits(mode: Option<u16>, otherwise: u16) -> Result<operation::Bits, DocumentError> {
+    match mode.unwrap_or(otherwise) {
+        mode @ 0..=0o7777 => Ok(operation::Bits(mode)),
+        _ => Err(DocumentError::new("mode", "not permission bits, which are at most 4095 in decimal")),
+    }
+}
+
+impl Account {
+    fn named(self) -> Result<String, DocumentError> {
+        match (self.id, self.name) {
+            (Some(_), Some(_)) => Err(DocumentError::new("name", "there is an id too")),
+            (Some(id), None) => Ok(id.to_string()),
+            (None, Some(name)) => Ok(name),
+            (None, None) => Ok("0".to_owned()),
+        }
+    }
+}
+
+impl PasswdUser {
+    fn user(self) -> Result<User, DocumentError> {
+        exists(self.should_exist)?;
+        let password = self.password_hash.map(|hash| Hidden(Secret::new([b"hash:", hash.0.expose()].concat())));
+        let user = User {
+            uid: self.uid,
+            group: self.primary_group,
+            groups: self.groups,
+            shell: self.shell,
+            home: self.home_dir,
+            create_home: self.no_create_home.filter(|is_not| *is_not).map(|_| false),
+            comment: self.gecos,
+            system: self.system.unwrap_or(false),
+            password,
+            ssh_keys: self.ssh_authorized_keys,
+            ..User::existing(self.name)
+        };
+        Ok(User { existing: false, ..user })
+    }
+}
+
+impl Node {
+    fn directory(self) -> Result<[Operation; 3], DocumentError> {
+        absolute(&self.path)?;
+        replaces(self.overwrite)?;
+        let (path, mode) = (self.path, bits(self.mode, 0o755)?);
+        let owner = Some(self.user.named().map_err(|error| error.within("user"))?);
+        let group = Some(self.group.named().map_err(|error| error.within("group"))?);
+        Ok([
+            Operation::Mkdir(path.clone()),
+            Operation::Chown(Owner { path: path.clone(), owner, group }),
+            Operation::Chmod(Mode { path, mode }),
+        ])
+    }
+}
+
+impl FileNode {
+    fn file(self) -> Result<Operation, DocumentError> {
+        absolute(&self.path)?;
+        replaces(self.overwrite)?;
+        if self.contents.compression.is_some_and(|compression| !compression.is_empty()) {
+            return Err(DocumentError::new("contents.compression", "the content is not unpacked here")
+                .with_hint("give it as it is to be"));
+        }
+        let bytes = match &self.contents.source {
+            None => Vec::new(),
+            Some(source) => data(source.0.expose()).map_err(|error| error.within("contents"))?,
+        };
+        Ok(Operation::Write(Write {
+            path: self.path,
+            content: None,
+            content_base64: Some(Base64(Secret::new(bytes))),
+            mode: Some(bits(self.mode, 0o644)?),
+            owner: Some(self.user.named().map_err(|error| error.within("user"))?),
+            group: Some(self.group.named().map_err(|error| error.within("group"))?),
+        }))
+    }
+}
+
+impl LinkNode {
+    fn link(self) -> Result<Operation, DocumentError> {
+        absolute(&self.path)?;
+        replaces(self.overwrite)?;
+        match self.hard {
+            Some(true) => {
+                Err(DocumentError::new("hard", "hard links are not made")
+                    .with_hint("a symbolic link, or the file twice"))
+            }
+            _ => Ok(Operation::Link(super::Link { target: self.target, path: self.path })),
+        }
+    }
+}
+
+impl Unit {
+    fn put(self, manifest: &mut Manifest) -> Result<(), DocumentError> {
+        let is_name = |name: &str| !name.is_empty() && !name.contains('/');
+        if !is_name(&self.name) {
+            return Err(DocumentError::new("name", "no name of a unit"));
+        }
+        let file = |path: String, contents: Hidden| {
+            Operation::Write(Write {
+                path,
+                content: Some(contents),
+                content_base64: None,
+                mode: Some(operation::Bits(0o644)),
+                owner: Some("0".to_owned()),
+                group: Some("0".to_owned()),
+            })
+        };
+        let place = format!("/etc/systemd/system/{}", self.name);
+        if let Some(contents) = self.contents {
+            manifest.files.push(file(place.clone(), contents));
+        }
+        for (index, dropin) in self.dropins.into_iter().enumerate() {
+            if !is_name(&dropin.name) || !dropin.name.ends_with(".conf") {
+                return Err(DocumentError::new(format!("dropins[{index}].name"), "no name of a drop-in, NAME.conf"));
+            }
+            if let Some(contents) = dropin.contents {
+                manifest.files.push(file(format!("{place}.d/{}", dropin.name), contents));
+            }
+        }
+        match (self.mask, self.enabled) {
+            (Some(true), _) => manifest.units.mask.push(self.name),
+            (_, Some(true)) => manifest.units.enable.push(self.name),
+            (_, Some(false)) => manifest.units.disable.push(self.name),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// What a data URL holds (RFC 2397).
+fn data(url: &[u8]) -> Result<Vec<u8>, DocumentError> {
+    let wrong = |reason: &str| DocumentError::new("source", reason);
+    let Some(rest) = url.strip_prefix(b"data:") else {
+        return Err(
+            wrong("not a data: URL, and nothing is fetched").with_hint("fetch it, and give what it is: data:;base64,…")
+        );
+    };
+    let comma = rest.iter().position(|byte| *byte == b',').ok_or_else(|| wrong("a data: URL without a comma"))?;
+    let (kind, data) =
+        (&rest[..comma], unescaped(&rest[comma + 1..]).ok_or_else(|| wrong("a % without two hexadecimal digits"))?);
+    match kind.ends_with(b";base64") {
+        false => Ok(data),
+        true => {
+            let text = String::from_utf8(data).map_err(|_| wrong("not base64"))?;
+            base64ct::Base64::decode_vec(&text).map_err(|_| wrong("not base64"))
+        }
+    }
+}
+
+fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.iter();
+    while let Some(byte) = rest.next() {
+        if *byte != b'%' {
+            bytes.push(*byte);
+            continue;
+        }
+        let mut digit = || char::from(*rest.next()?).to_digit(16);
+        let (high, low) = (digit()?, digit()?);
+        bytes.push(u8::try_from(high << 4 | low).ok()?);
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_urls() {
+        for (url, expected) in [
+            ("data:,", &b""[..]),
+            ("data:,a%20b%2Cc,d", b"a b,c,d"),
+            ("data:text/plain;charset=utf-8,%C3%A9", "é".as_bytes()),
+            ("data:;base64,AAEC", b"\0\x01\x02"),
+            ("data:text/plain;base64,YQ%3D%3D", b"a"),
+        ] {
+            assert_eq!(data(url.as_bytes()).unwrap(), expected, "{url}");
+        }
+        for url in ["https://example.org", "data:", "data:,%", "data:,%4", "data:,%zz", "data:;base64,Y", "", "DATA:,"]
+        {
+            assert!(data(url.as_bytes()).is_err(), "{url}");
+        }
+    }
+}

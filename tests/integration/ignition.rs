@@ -1,0 +1,177 @@
+//! Configurations of Ignition, beside Ignition's own validator.
+
+use crate::support::{HASH, KEY, Scratch, expect, image, imgraft, oracle, text};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+
+const CONFIG: &str = r#"{
+  "ignition": {"version": "3.3.0", "config": {}, "proxy": {}, "security": {"tls": {}}, "timeouts": {}},
+  "passwd": {
+    "groups": [{"name": "dev", "gid": 4000}],
+    "users": [
+      {"name": "ann", "uid": 4001, "gecos": "Ann A.", "homeDir": "/srv/ann", "primaryGroup": "dev", "groups": ["adm"], "shell": "/bin/sh",
+       "passwordHash": "$HASH", "sshAuthorizedKeys": ["$KEY"]},
+      {"name": "bob", "noCreateHome": true, "shouldExist": true},
+      {"name": "robot", "system": true}
+    ]
+  },
+  "storage": {
+    "directories": [{"path": "/srv/site", "mode": 1517, "user": {"name": "ann"}, "group": {"id": 4000}}],
+    "files": [
+      {"path": "/etc/motd", "overwrite": true, "contents": {"source": "data:,hello%20%24%7Bx%7D%0A"}, "mode": 416, "group": {"name": "adm"}},
+      {"path": "/srv/site/bytes", "contents": {"source": "data:application/octet-stream;base64,AAECAw=="}},
+      {"path": "/srv/site/empty"}
+    ],
+    "links": [{"path": "/srv/site/link", "target": "../x"}]
+  },
+  "systemd": {
+    "units": [
+      {"name": "web.service", "enabled": true, "contents": "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"},
+      {"name": "apt-daily.timer", "mask": true},
+      {"name": "fstrim.timer", "enabled": false},
+      {"name": "ssh.service", "dropins": [{"name": "10-nice.conf", "contents": "[Service]\nNice=1\n"}]}
+    ]
+  }
+}"#;
+
+/// The same in a manifest.
+const MANIFEST: &str = r#"
+groups: [{name: dev, gid: 4000}]
+users:
+  - {name: ann, uid: 4001, comment: Ann A., home: /srv/ann, group: dev, groups: [adm], shell: /bin/sh, password: "hash:$HASH", ssh_keys: ["$KEY"]}
+  - {name: bob, create_home: false}
+  - {name: robot, system: true}
+files:
+  - mkdir: /srv/site
+  - chown: {path: /srv/site, owner: ann, group: dev}
+  - chmod: {path: /srv/site, mode: "2755"}
+  - write: {path: /etc/motd, content: "hello $${x}\n", mode: "0640", owner: root, group: adm}
+  - write: {path: /srv/site/bytes, content_base64: AAECAw==, mode: "0644", owner: root, group: root}
+  - write: {path: /srv/site/empty, content: "", mode: "0644", owner: root, group: root}
+  - link: {target: ../x, path: /srv/site/link}
+  - write:
+      path: /etc/systemd/system/web.service
+      content: "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n"
+      owner: root
+      group: root
+  - write: {path: /etc/systemd/system/ssh.service.d/10-nice.conf, content: "[Service]\nNice=1\n", owner: root, group: root}
+units: {enable: [web.service], mask: [apt-daily.timer], disable: [fstrim.timer]}
+"#;
+
+fn filled(document: &str) -> String {
+    document.replace("$HASH", HASH).replace("$KEY", KEY)
+}
+
+fn inject(disk: &Path, words: &[&str]) -> Value {
+    let mut command = imgraft();
+    command.env("SOURCE_DATE_EPOCH", "1700000000").args(["inject", text(disk), "--json"]).args(words);
+    let output = command.output().expect("the binary starts");
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// Whether Ignition takes a configuration; `None` where it is not there.
+fn is_valid(config: &Path) -> Option<bool> {
+    if !oracle::have("ignition-validate") {
+        return None;
+    }
+    Some(Command::new("ignition-validate").arg(config).output().expect("it starts").status.success())
+}
+
+#[test]
+fn a_configuration_is_its_manifest_to_the_byte() {
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let twin = scratch.copy(&guest.path, "twin.raw");
+    let config = scratch.file("config.ign", filled(CONFIG));
+    let plan = scratch.file("plan.yaml", filled(MANIFEST));
+    assert_ne!(is_valid(&config), Some(false));
+    let report = inject(&disk, &["--ignition", text(&config)]);
+    assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
+    inject(&twin, &["-f", text(&plan)]);
+    oracle::succeed("cmp", &[text(&disk), text(&twin)]);
+    oracle::e2fsck(&disk, image::open(&disk, guest.partition).offset);
+    assert_eq!(expect(0, &["cat", text(&disk), "/etc/motd"]), "hello ${x}\n");
+    assert!(expect(0, &["ls", text(&disk), "/etc/systemd/system/multi-user.target.wants"]).contains("web.service"));
+    assert_eq!(inject(&disk, &["--ignition", text(&config)])["changed"], false);
+}
+
+#[test]
+fn what_is_not_honoured_is_named() {
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let with = |rest: &str| format!(r#"{{"ignition": {{"version": "3.0.0"}}, {rest}}}"#);
+    // Documents that are right to Ignition.
+    let right = [
+        (
+            with(r#""storage": {"filesystems": [{"device": "/dev/sda", "format": "ext4", "path": "/"}]}"#),
+            "storage.filesystems: unknown field",
+        ),
+        (
+            with(r#""storage": {"files": [{"path": "/a", "contents": {"source": "https://example.org/hunter2"}}]}"#),
+            "storage.files[0].contents.source: not a data: URL",
+        ),
+        (
+            with(r#""storage": {"files": [{"path": "/a", "append": [{"source": "data:,hunter2"}]}]}"#),
+            "storage.files[0].append: unknown field",
+        ),
+        (
+            with(r#""storage": {"files": [{"path": "/a", "overwrite": false}]}"#),
+            "storage.files[0].overwrite: what is there is replaced",
+        ),
+        (
+            with(r#""storage": {"links": [{"path": "/a", "target": "/b", "hard": true}]}"#),
+            "storage.links[0].hard: hard links",
+        ),
+        (
+            with(r#""passwd": {"users": [{"name": "ann", "noUserGroup": true}]}"#),
+            "passwd.users[0].noUserGroup: unknown field",
+        ),
+        (
+            r#"{"ignition": {"version": "3.2.0"}, "passwd": {"users": [{"name": "ann", "shouldExist": false}]}}"#
+                .to_owned(),
+            "passwd.users[0].shouldExist: nobody is removed",
+        ),
+        (
+            r#"{"ignition": {"version": "3.0.0", "config": {"merge": [{"source": "https://example.org/"}]}}}"#
+                .to_owned(),
+            "ignition.config: it cannot be honoured",
+        ),
+    ];
+    // And some that are not.
+    let wrong = [
+        (with(r#""storage": {"files": [{"path": "a"}]}"#), "storage.files[0].path: not an absolute path"),
+        (with(r#""storage": {"files": [{"path": "/a", "mode": 99999}]}"#), "storage.files[0].mode: "),
+        (with(r#""storage": {"files": [{"path": "/a", "mode": "0644"}]}"#), "storage.files[0].mode: invalid type"),
+        (
+            with(r#""storage": {"files": [{"path": "/a", "contents": {"source": "data:;base64,hunter2"}}]}"#),
+            "contents.source: not base64",
+        ),
+        (
+            with(r#""systemd": {"units": [{"name": "../x", "contents": "hunter2"}]}"#),
+            "systemd.units[0].name: no name of a unit",
+        ),
+        (r#"{"ignition": {"version": "2.3.0"}}"#.to_owned(), "ignition.version: it cannot be honoured"),
+        (r#"{"ignition": {}}"#.to_owned(), "ignition: missing field `version`"),
+        ("{}".to_owned(), "missing field `ignition`"),
+        ("hunter2".to_owned(), "config.ign: "),
+    ];
+    let mut failed = Vec::new();
+    for (number, (document, said)) in right.iter().chain(&wrong).enumerate() {
+        let config = scratch.file("config.ign", document);
+        if number < right.len() && is_valid(&config) == Some(false) {
+            failed.push(format!("{document}: Ignition refuses it too"));
+        }
+        let output = imgraft().args(["inject", text(&disk), "--ignition", text(&config)]).output().expect("it starts");
+        let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+        let is_right = output.status.code() == Some(2) && shown.contains(said) && shown.contains("config.ign: ");
+        if !is_right || shown.contains("hunter2") || !shown.contains("hint: ") {
+            failed.push(format!("{document}: {said}: {shown}"));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    oracle::succeed("cmp", &[text(&disk), text(&guest.path)]);
+}
