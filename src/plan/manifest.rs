@@ -18,6 +18,9 @@ use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+/// What makes a manifest of a text.
+type Parser<'a> = dyn FnMut(&[u8]) -> Result<Manifest, DocumentError> + 'a;
+
 /// What the manifests ask for, one after the other.
 pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Failure> {
     let cli::Manifests { manifest, cloud_config, ignition, set } = &typed.manifests;
@@ -33,27 +36,25 @@ pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Fa
     let result = typed.writing.output.as_deref().or(typed.writing.overlay.as_deref());
     let written: Vec<&Path> = typed.target.file.image.as_deref().into_iter().chain(result).collect();
     let mut wanted = Vec::new();
-    for path in manifest {
+    let mut put = |option: &str, path: &Path, hint: &str, parse: &mut Parser<'_>| -> Result<(), Failure> {
         let source = Source::new(path);
+        let manifest = parse(&source.read(option)?).map_err(|error| source.wrong(&error, hint))?;
+        wanted.push(Reader { source, now, result, written: &written }.wanted(manifest)?);
+        Ok(())
+    };
+    for path in manifest {
         let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
         let spelling = if is_json { Spelling::Json } else { Spelling::Yaml };
-        let text = source.read("--manifest")?;
-        let manifest = Manifest::read(&text, spelling, &mut variables)
-            .map_err(|error| source.wrong(&error, "imgraft schema says what may be in a manifest"))?;
-        wanted.push(Reader { source, now, result, written: &written }.wanted(manifest)?);
+        let hint = "imgraft schema says what may be in a manifest";
+        put("--manifest", path, hint, &mut |text| Manifest::read(text, spelling, &mut variables))?;
     }
     for path in cloud_config {
-        let source = Source::new(path);
-        let manifest = Manifest::of_cloud_config(&source.read("--cloud-config")?).map_err(|error| {
-            source.wrong(&error, "cloud-init schema --config-file says what may be in a cloud-config")
-        })?;
-        wanted.push(Reader { source, now, result, written: &written }.wanted(manifest)?);
+        let hint = "cloud-init schema --config-file says what may be in a cloud-config";
+        put("--cloud-config", path, hint, &mut Manifest::of_cloud_config)?;
     }
     for path in ignition {
-        let source = Source::new(path);
-        let manifest = Manifest::of_ignition(&source.read("--ignition")?)
-            .map_err(|error| source.wrong(&error, "ignition-validate says what may be in a configuration"))?;
-        wanted.push(Reader { source, now, result, written: &written }.wanted(manifest)?);
+        let hint = "ignition-validate says what may be in a configuration";
+        put("--ignition", path, hint, &mut Manifest::of_ignition)?;
     }
     match variables.unused() {
         None => Ok(wanted),

@@ -2,7 +2,7 @@
 
 use crate::support::drive::{cloud_init, python};
 use crate::support::tree::{self, Mounted};
-use crate::support::{HASH, KEY, Scratch, image, imgraft, oracle, text};
+use crate::support::{Scratch, filled, image, imgraft, inject, oracle, text};
 use base64ct::{Base64, Encoding};
 use serde_json::Value;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -77,18 +77,6 @@ files:
 firstboot:
   - command: "cd /srv\n'touch' 'a '\\''b'\\'''"
 "#;
-
-fn filled(document: &str) -> String {
-    document.replace("$HASH", HASH).replace("$KEY", KEY)
-}
-
-fn inject(disk: &Path, words: &[&str]) -> Value {
-    let mut command = imgraft();
-    command.env("SOURCE_DATE_EPOCH", "1700000000").args(["inject", text(disk), "--json"]).args(words);
-    let output = command.output().expect("the binary starts");
-    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
 
 /// What cloud-init makes of each; `None` where it is not there.
 fn by_cloud_init(texts: &[String]) -> Option<Vec<Value>> {

@@ -1,7 +1,6 @@
 //! Configurations of Ignition, beside Ignition's own validator.
 
-use crate::support::{HASH, KEY, Scratch, expect, image, imgraft, oracle, text};
-use serde_json::Value;
+use crate::support::{Scratch, expect, filled, image, imgraft, inject, oracle, text};
 use std::path::Path;
 use std::process::Command;
 
@@ -58,18 +57,6 @@ files:
   - write: {path: /etc/systemd/system/ssh.service.d/10-nice.conf, content: "[Service]\nNice=1\n", owner: root, group: root}
 units: {enable: [web.service], mask: [apt-daily.timer], disable: [fstrim.timer]}
 "#;
-
-fn filled(document: &str) -> String {
-    document.replace("$HASH", HASH).replace("$KEY", KEY)
-}
-
-fn inject(disk: &Path, words: &[&str]) -> Value {
-    let mut command = imgraft();
-    command.env("SOURCE_DATE_EPOCH", "1700000000").args(["inject", text(disk), "--json"]).args(words);
-    let output = command.output().expect("the binary starts");
-    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
 
 /// Whether Ignition takes a configuration; `None` where it is not there.
 fn is_valid(config: &Path) -> Option<bool> {

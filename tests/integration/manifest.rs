@@ -3,7 +3,7 @@
 use crate::config_drive_readers::pointers;
 use crate::support::drive::python;
 use crate::support::image::Image;
-use crate::support::{HASH, KEY, Scratch, expect, image, imgraft, oracle, root, text};
+use crate::support::{HASH, KEY, Scratch, expect, image, imgraft, inject, oracle, root, text};
 use imgraft::config_drive::Spelling;
 use imgraft::manifest::{Manifest, Variables, schema};
 use serde_json::{Value, json};
@@ -26,15 +26,6 @@ fn disk(scratch: &Scratch, name: &str) -> Option<(std::path::PathBuf, Image)> {
         ["--write=/etc/sudoers:@includedir /etc/sudoers.d\n", "--write=/usr/bin/sudo:", "--mkdir=/etc/sudoers.d"];
     inject(&disk, &sudo);
     Some((disk, guest))
-}
-
-/// Runs `inject` at a fixed time; gives its report.
-fn inject(disk: &Path, words: &[&str]) -> Value {
-    let mut command = imgraft();
-    command.env("SOURCE_DATE_EPOCH", "1700000000").args(["inject", text(disk), "--json"]).args(words);
-    let output = command.output().expect("the binary starts");
-    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 const MANIFEST: &str = r#"

@@ -43,6 +43,20 @@ pub fn expect(status: i32, words: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("the output is text")
 }
 
+/// Runs `inject` at a fixed time, which has to succeed; gives its report.
+pub fn inject(disk: &Path, words: &[&str]) -> serde_json::Value {
+    let mut command = imgraft();
+    command.env("SOURCE_DATE_EPOCH", "1700000000").args(["inject", text(disk), "--json"]).args(words);
+    let output = command.output().expect("the binary starts");
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("the report is JSON")
+}
+
+/// A document with the key and the hash of the tests in it.
+pub fn filled(document: &str) -> String {
+    document.replace("$HASH", HASH).replace("$KEY", KEY)
+}
+
 /// A directory of one test, on a filesystem with room for images.
 #[derive(Debug)]
 pub struct Scratch(tempfile::TempDir);
