@@ -6,7 +6,7 @@ pub use seed::is_seed;
 
 use crate::failure::printable;
 use imgraft_vfs::Result;
-use imgraft_vfs::fs::{FileType, GuestFs, Metadata};
+use imgraft_vfs::fs::{DeviceNumber, FileType, GuestFs, Metadata, SpecialFile};
 use imgraft_vfs::stage::{Action, Change, State};
 use similar::TextDiff;
 use std::borrow::Cow;
@@ -81,6 +81,10 @@ pub fn render(change: &Change, fs: &dyn GuestFs, sensitivity: Sensitivity) -> Re
         if let Some(target) = &after.target {
             let _ = writeln!(text, "link {path} -> {}", target.escape_ascii());
         }
+        if let Some(SpecialFile::CharDevice(number) | SpecialFile::BlockDevice(number)) = after.special {
+            let DeviceNumber { major, minor } = number;
+            let _ = writeln!(text, "{} {path} number {major}:{minor}", kind(&after.metadata));
+        }
     }
     let (before, changes_content) = match &change.moved {
         Some(moved) => (Some(&moved.state), &[Action::Modify][..]),
@@ -110,7 +114,11 @@ fn kind(metadata: &Metadata) -> &'static str {
     match metadata.file_type {
         FileType::Directory => "directory",
         FileType::Symlink => "link",
-        _ => "file",
+        FileType::CharDevice => "character device",
+        FileType::BlockDevice => "block device",
+        FileType::Fifo => "pipe",
+        FileType::Socket => "socket",
+        FileType::Regular => "file",
     }
 }
 

@@ -2,7 +2,9 @@
 
 use imgraft_vfs::ErrorKind;
 use imgraft_vfs::fs::mem::MemFs;
-use imgraft_vfs::fs::{Attrs, Content, FileType, GuestFs, Lookup, SetAttrs, Timestamp, Xattr};
+use imgraft_vfs::fs::{
+    Attrs, Content, DeviceNumber, FileType, GuestFs, Lookup, SetAttrs, SpecialFile, Timestamp, Xattr,
+};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::resolve::{Follow, resolve};
 use imgraft_vfs::stage::{Action, Change, ChangeSet, Stage};
@@ -543,4 +545,48 @@ fn a_directory_like_another_one() {
     let metadata = fs.lookup(&new).unwrap().unwrap();
     assert_eq!((metadata.mode, metadata.uid, metadata.gid, metadata.mtime), (0o1750, 3, 4, time));
     assert_eq!(fs.xattrs(&new).unwrap(), [xattr("user.a", "1")]);
+}
+
+fn device(major: u32, minor: u32) -> SpecialFile {
+    SpecialFile::CharDevice(DeviceNumber::new(major, minor).unwrap())
+}
+
+#[test]
+fn devices_pipes_and_sockets_are_made() {
+    let mut fs = guest();
+    let odd = Attrs { mode: 0o620, uid: 0, gid: 5 };
+    let mut stage = Stage::new(&fs);
+    assert_eq!(stage.special(&path("/dev/null")).unwrap(), Some(device(1, 3)));
+    assert_eq!(stage.special(&path("/dev/none")).unwrap(), None);
+    assert_eq!(kind(stage.special(&path("/etc/passwd"))), ErrorKind::WrongType);
+    // The one that is there stays what it is.
+    stage.create_special(&path("/dev/null"), device(1, 3), odd).unwrap();
+    assert!(stage.changes_since(&Stage::new(&fs).savepoint()).unwrap().is_empty());
+    for other in [device(1, 4), SpecialFile::Fifo] {
+        assert_eq!(kind(stage.create_special(&path("/dev/null"), other, odd)), ErrorKind::WrongType);
+    }
+    assert_eq!(kind(stage.create_special(&path("/none/x"), SpecialFile::Fifo, odd)), ErrorKind::NotFound);
+    let number = DeviceNumber { major: 4096, minor: 0 };
+    assert_eq!(kind(stage.create_special(&path("/x"), SpecialFile::BlockDevice(number), odd)), ErrorKind::Invalid);
+    let changes = settle(&mut fs, |stage| {
+        if stage.special(&path("/dev/null")).unwrap() != Some(device(5, 1)) {
+            stage.remove(&path("/dev/null")).unwrap();
+        }
+        for (at, special) in [("/dev/null", device(5, 1)), ("/dev/p", SpecialFile::Fifo), ("/s", SpecialFile::Socket)] {
+            stage.create_special(&path(at), special, odd).unwrap();
+            assert_eq!(stage.special(&path(at)).unwrap(), Some(special));
+        }
+    });
+    assert_eq!(
+        actions(changes.changes()),
+        [
+            ("/dev/null".into(), &[Action::Modify, Action::Chmod, Action::Chown][..]),
+            ("/dev/p".into(), &[Action::Create]),
+            ("/s".into(), &[Action::Create]),
+        ]
+    );
+    let null = resolve(&fs, &path("/dev/null"), Follow::All).unwrap();
+    assert_eq!(fs.special(&null).unwrap(), device(5, 1));
+    let metadata = fs.lookup(&null).unwrap().unwrap();
+    assert_eq!((metadata.file_type, metadata.mode, metadata.gid), (FileType::CharDevice, 0o620, 5));
 }

@@ -5,7 +5,10 @@ pub mod fat;
 pub mod mem;
 pub mod mounted;
 pub mod remote;
+mod special;
 pub mod tree;
+
+pub use special::{DeviceNumber, SpecialFile};
 
 use crate::block::{BlockDevice, FilePart};
 use crate::error::Result;
@@ -283,6 +286,9 @@ pub trait GuestFs: Lookup + Debug {
     /// The entries of a directory, in the order of the directory.
     fn read_dir(&self, at: &Resolved) -> Result<Vec<DirEntry>>;
 
+    /// What a device, a pipe or a socket is; `WrongType` where the file is of another type.
+    fn special(&self, at: &Resolved) -> Result<SpecialFile>;
+
     /// The extended attributes of a file, sorted by name.
     fn xattrs(&self, at: &Resolved) -> Result<Vec<Xattr>>;
 
@@ -295,6 +301,9 @@ pub trait GuestFs: Lookup + Debug {
     /// Makes a symbolic link in an existing directory; its mode is 0o777 whatever `attrs` says. A target that is
     /// empty, holds NUL or is longer than the filesystem takes is `Invalid`.
     fn create_symlink(&mut self, at: &Resolved, target: &[u8], attrs: Attrs) -> Result<()>;
+
+    /// Makes a device, a pipe or a socket in an existing directory.
+    fn create_special(&mut self, at: &Resolved, special: SpecialFile, attrs: Attrs) -> Result<()>;
 
     /// Gives the file at `existing` (no directory) the further name `at`.
     fn hard_link(&mut self, existing: &Resolved, at: &Resolved) -> Result<()>;

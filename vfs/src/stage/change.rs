@@ -4,7 +4,7 @@ use super::content;
 use super::node::{Node, Nodes, Origin, Staged, View};
 use super::read_content;
 use crate::error::{ErrorKind, Result};
-use crate::fs::{Content, FileType, GuestFs, Metadata, Timestamp, Xattr, read_file};
+use crate::fs::{Content, FileType, GuestFs, Metadata, SpecialFile, Timestamp, Xattr, read_file};
 use crate::path::Resolved;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,6 +41,8 @@ pub struct State {
     pub content: Option<Content>,
     /// The target of a symbolic link.
     pub target: Option<Vec<u8>>,
+    /// What a device, a pipe or a socket is.
+    pub special: Option<SpecialFile>,
     /// The time that was asked for; otherwise a change of content sets it to now.
     pub mtime: Option<Timestamp>,
     /// The extended attributes in which the two states of the change differ, by name; all of them where the file is made
@@ -55,7 +57,7 @@ pub struct State {
 pub enum Action {
     /// What is there is removed; something of another type may follow.
     Remove,
-    /// A file, directory or symbolic link is made.
+    /// A file of any type is made.
     Create,
     /// A file that has another path comes here.
     Move,
@@ -287,13 +289,16 @@ fn side(view: View<'_>, path: &Resolved) -> Result<Option<Staged>> {
             Err(error) => return Err(error),
         },
     };
-    match staged {
-        Some(staged) if staged.metadata.file_type == FileType::Symlink && staged.target.is_none() => {
-            let target = Some(view.base.read_link(staged.origin.place(path).unwrap_or(path))?);
-            Ok(Some(Staged { target, ..staged }))
+    let Some(mut staged) = staged else { return Ok(None) };
+    let place = staged.origin.place(path).unwrap_or(path);
+    match staged.metadata.file_type {
+        FileType::Symlink if staged.target.is_none() => staged.target = Some(view.base.read_link(place)?),
+        FileType::CharDevice | FileType::BlockDevice if staged.special.is_none() => {
+            staged.special = Some(view.base.special(place)?);
         }
-        staged => Ok(staged),
+        _ => {}
     }
+    Ok(Some(staged))
 }
 
 fn means(before: &Staged, after: &Staged) -> Means {
@@ -309,7 +314,9 @@ fn means(before: &Staged, after: &Staged) -> Means {
 fn differences(base: &dyn GuestFs, path: &Resolved, before: &Staged, after: &Staged) -> Result<Vec<Action>> {
     let (old, new) = (&before.metadata, &after.metadata);
     let mut actions = Vec::new();
-    if !same_content(base, path, before, after)? || before.target != after.target {
+    // Two pipes are alike, and so are two sockets.
+    let device = |staged: &Staged| staged.special.map(SpecialFile::number).unwrap_or_default();
+    if !same_content(base, path, before, after)? || before.target != after.target || device(before) != device(after) {
         actions.push(Action::Modify);
     }
     if old.mode != new.mode {
@@ -347,6 +354,7 @@ fn state(staged: Staged, xattrs: BTreeMap<Vec<u8>, Vec<u8>>) -> State {
         metadata: staged.metadata,
         content: staged.content,
         target: staged.target,
+        special: staged.special,
         mtime: staged.mtime,
         xattrs: xattrs.into_iter().map(|(name, value)| Xattr { name, value }).collect(),
     }

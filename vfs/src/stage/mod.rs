@@ -11,7 +11,8 @@ pub use set::ChangeSet;
 
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{
-    Attrs, Content, DirEntry, FileType, GuestFs, Lookup, Metadata, Ownership, SetAttrs, Timestamp, Xattr, read_file,
+    Attrs, Content, DeviceNumber, DirEntry, FileType, GuestFs, Lookup, Metadata, Ownership, SetAttrs, SpecialFile,
+    Timestamp, Xattr, read_file,
 };
 use crate::path::{GuestPath, PATH_MAX, Resolved};
 use crate::resolve::{Follow, resolve};
@@ -83,6 +84,15 @@ impl<'a> Stage<'a> {
         let at = resolve(self, path, Follow::ExcludeLast)?;
         match self.lookup(&at)? {
             Some(_) => self.read_link(&at).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What the device, pipe or socket is that `path` names; `None` where nothing is there, `WrongType` where another file is.
+    pub fn special(&self, path: &GuestPath) -> Result<Option<SpecialFile>> {
+        let at = resolve(self, path, Follow::ExcludeLast)?;
+        match self.lookup(&at)? {
+            Some(_) => self.view().special(&at).map(Some),
             None => Ok(None),
         }
     }
@@ -228,6 +238,28 @@ impl<'a> Stage<'a> {
         };
         self.put(at, staged);
         Ok(())
+    }
+
+    /// Makes a device, a pipe or a socket at `path` itself; one that is there and is the same stays as it is.
+    ///
+    /// Errors: as for [`symlink`](Self::symlink), `WrongType` also where another device is in the way.
+    pub fn create_special(&mut self, path: &GuestPath, special: SpecialFile, attrs: Attrs) -> Result<()> {
+        let at = resolve(self, path, Follow::ExcludeLast)?;
+        let DeviceNumber { major, minor } = special.number();
+        if DeviceNumber::new(major, minor).is_none() {
+            return Err(failure(ErrorKind::Invalid, &at, &format!("no device has the number {major}:{minor}")));
+        }
+        self.check_kept(&at, "devices, pipes and sockets")?;
+        match self.lookup(&at)? {
+            None => {
+                self.check_parent(&at)?;
+                let metadata = self.new_metadata(special.file_type(), attrs, 0);
+                self.put(at, Staged { special: Some(special), ..Staged::fresh(metadata) });
+                Ok(())
+            }
+            Some(found) if found.file_type == special.file_type() && self.view().special(&at)? == special => Ok(()),
+            Some(_) => Err(failure(ErrorKind::WrongType, &at, "something else is there")),
+        }
     }
 
     /// Removes a file, a symbolic link itself, or an empty directory (`Invalid` where it is not empty).

@@ -2,7 +2,7 @@
 
 use super::failure;
 use crate::error::{ErrorKind, Result};
-use crate::fs::{Content, DirEntry, FileType, GuestFs, Metadata, Timestamp, Xattr};
+use crate::fs::{Content, DirEntry, FileType, GuestFs, Metadata, SpecialFile, Timestamp, Xattr};
 use crate::path::Resolved;
 use std::collections::BTreeMap;
 
@@ -27,6 +27,8 @@ pub(super) struct Staged {
     pub(super) content: Option<Content>,
     /// The target of a symbolic link that is new.
     pub(super) target: Option<Vec<u8>>,
+    /// What a device, a pipe or a socket is that is new.
+    pub(super) special: Option<SpecialFile>,
     /// A time that was asked for.
     pub(super) mtime: Option<Timestamp>,
     /// By name, the extended attributes that are set (or removed, `None`) over those of the base.
@@ -57,7 +59,8 @@ impl Origin {
 
 impl Staged {
     pub(super) fn of_base(metadata: Metadata) -> Self {
-        Self { origin: Origin::Base, metadata, content: None, target: None, mtime: None, xattrs: BTreeMap::new() }
+        let (content, target, special, mtime) = (None, None, None, None);
+        Self { origin: Origin::Base, metadata, content, target, special, mtime, xattrs: BTreeMap::new() }
     }
 
     pub(super) fn fresh(metadata: Metadata) -> Self {
@@ -178,6 +181,19 @@ impl<'s> View<'s> {
                 None => Err(failure(ErrorKind::WrongType, at, "not a symbolic link")),
             },
             Found::Missing => Err(failure(ErrorKind::NotFound, at, "no such symbolic link")),
+        }
+    }
+
+    /// What the device, pipe or socket at `at` is.
+    pub(super) fn special(&self, at: &Resolved) -> Result<SpecialFile> {
+        match self.find(at)? {
+            Found::Staged(Staged { special: Some(special), .. }) => Ok(*special),
+            Found::Base => self.base.special(at),
+            Found::Staged(staged) => match staged.origin.place(at) {
+                Some(place) => self.base.special(place),
+                None => Err(failure(ErrorKind::WrongType, at, "not a device, pipe or socket")),
+            },
+            Found::Missing => Err(failure(ErrorKind::NotFound, at, "no such file")),
         }
     }
 }

@@ -114,13 +114,17 @@ impl ChangeSet {
 fn create(fs: &mut dyn GuestFs, change: &Change, after: &State) -> Result<()> {
     let path = &change.path;
     let attrs = Attrs { mode: after.metadata.mode, uid: after.metadata.uid, gid: after.metadata.gid };
-    match (after.metadata.file_type, &after.target) {
-        (FileType::Regular, _) => fs.create_file(path, attrs)?,
-        (FileType::Directory, _) => fs.create_dir(path, attrs)?,
-        (FileType::Symlink, Some(target)) => fs.create_symlink(path, target, attrs)?,
+    match (after.metadata.file_type, &after.target, after.special) {
+        (FileType::Regular, ..) => fs.create_file(path, attrs)?,
+        (FileType::Directory, ..) => fs.create_dir(path, attrs)?,
+        (FileType::Symlink, Some(target), _) => fs.create_symlink(path, target, attrs)?,
+        (_, _, Some(special)) => fs.create_special(path, special, attrs)?,
         _ => {
-            return Err(Error::unsupported(Layer::Stage, "only files, directories and symbolic links can be made")
-                .with_guest_path(path.as_bytes()));
+            return Err(Error::unsupported(
+                Layer::Stage,
+                "a file that is made, and of which it is not known what it is",
+            )
+            .with_guest_path(path.as_bytes()));
         }
     }
     for xattr in &after.xattrs {

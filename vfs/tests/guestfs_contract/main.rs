@@ -35,7 +35,8 @@ macro_rules! contract {
                 xattr_values_of_many_sizes, a_new_file_inherits_no_xattr;
             content: put_gives_the_content, put_keeps_what_is_not_content, append_adds, truncate_cuts_and_lengthens,
                 what_was_cut_does_not_come_back, a_large_file_in_pieces, read_at_any_offset, many_sizes;
-            names: files_are_made, directories_are_made, symlinks_of_every_length, hard_links_share_one_file,
+            names: files_are_made, directories_are_made, symlinks_of_every_length, devices_pipes_and_sockets,
+                hard_links_share_one_file,
                 removing_takes_one_name, names_are_bytes, thousands_of_entries, hundreds_of_directories,
                 deep_directories, looking_up;
             refusal: reading, making, changing, removing, linking, renaming;

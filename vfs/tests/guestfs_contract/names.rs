@@ -1,8 +1,8 @@
 //! Names and what they are of: files, directories, links.
 
-use crate::ground::{DIR, FILE, Ground, bytes};
+use crate::ground::{DIR, FILE, Ground, bytes, xattr};
 use imgraft_vfs::ErrorKind;
-use imgraft_vfs::fs::{Attrs, FileType};
+use imgraft_vfs::fs::{Attrs, DeviceNumber, FileType, SpecialFile};
 use imgraft_vfs::path::Resolved;
 
 pub fn files_are_made(ground: &Ground) {
@@ -51,6 +51,37 @@ pub fn symlinks_of_every_length(ground: &Ground) {
         fs.fs.create_symlink(&owned, b"/", Attrs { mode: 0o600, uid: 5, gid: 6 }).unwrap();
         let made = fs.meta(&owned);
         assert_eq!((made.mode, made.uid, made.gid), (0o777, 5, 6));
+    });
+}
+
+pub fn devices_pipes_and_sockets(ground: &Ground) {
+    ground.holds(|fs| {
+        let number = |major, minor| DeviceNumber::new(major, minor).unwrap();
+        for (name, special) in [
+            ("/null", SpecialFile::CharDevice(number(1, 3))),
+            ("/disk", SpecialFile::BlockDevice(number(8, 255))),
+            ("/many", SpecialFile::BlockDevice(number(8, 256))),
+            // The last one that XFS keeps as well.
+            ("/last", SpecialFile::CharDevice(number(511, 262_143))),
+            ("/none", SpecialFile::CharDevice(number(0, 0))),
+            ("/pipe", SpecialFile::Fifo),
+            ("/socket", SpecialFile::Socket),
+        ] {
+            let at = fs.at(name);
+            fs.fs.create_special(&at, special, Attrs { mode: 0o2640, uid: 5, gid: 100_000 }).unwrap();
+            assert_eq!(fs.fs.special(&at).unwrap(), special, "{name}");
+            let made = fs.meta(&at);
+            assert_eq!((made.file_type, made.mode, made.uid), (special.file_type(), 0o2640, 5), "{name}");
+            assert_eq!((made.gid, made.size, made.links), (100_000, 0, 1), "{name}");
+            fs.fs.set_xattr(&at, &xattr("security.selinux", "device_t")).unwrap();
+        }
+        fs.dir("/d");
+        let (null, moved) = (fs.at("/null"), fs.at("/d/null"));
+        fs.fs.rename(&null, &moved).unwrap();
+        assert_eq!(fs.fs.special(&moved).unwrap(), SpecialFile::CharDevice(number(1, 3)));
+        let disk = fs.at("/disk");
+        fs.fs.remove(&disk).unwrap();
+        assert_eq!(fs.names(&Resolved::root()), ["d", "last", "many", "none", "pipe", "socket"]);
     });
 }
 

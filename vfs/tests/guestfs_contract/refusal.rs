@@ -3,7 +3,7 @@
 use crate::ground::{DIR, FILE, Fs, Ground, bytes, xattr};
 use imgraft_vfs::ErrorKind::{Invalid, NotFound, WrongType};
 use imgraft_vfs::Result;
-use imgraft_vfs::fs::{Ownership, SetAttrs};
+use imgraft_vfs::fs::{Ownership, SetAttrs, SpecialFile};
 use imgraft_vfs::path::Resolved;
 
 /// A file `/f`, a directory `/d` with a file `/d/f` in it, an empty one `/e`, and a link `/l` to `/d`; and the paths
@@ -25,6 +25,7 @@ pub fn reading(ground: &Ground) {
     let file: Read = |fs, at| fs.fs.read_at(at, &mut [0; 8], 0).map(drop);
     let dir: Read = |fs, at| fs.fs.read_dir(at).map(drop);
     let link: Read = |fs, at| fs.fs.read_link(at).map(drop);
+    let special: Read = |fs, at| fs.fs.special(at).map(drop);
     let xattrs: Read = |fs, at| fs.fs.xattrs(at).map(drop);
     for (what, path, kind) in [
         (file, "/none", NotFound),
@@ -39,6 +40,9 @@ pub fn reading(ground: &Ground) {
         (link, "/none", NotFound),
         (link, "/f", WrongType),
         (link, "/d", WrongType),
+        (special, "/none", NotFound),
+        (special, "/f", WrongType),
+        (special, "/d", WrongType),
         (xattrs, "/none", NotFound),
         (xattrs, "/f/x", WrongType),
     ] {
@@ -54,10 +58,11 @@ pub fn reading(ground: &Ground) {
 
 pub fn making(ground: &Ground) {
     type Make = fn(&mut Fs, &Resolved) -> Result<()>;
-    let makers: [Make; 4] = [
+    let makers: [Make; 5] = [
         |fs, at| fs.fs.create_file(at, FILE),
         |fs, at| fs.fs.create_dir(at, DIR),
         |fs, at| fs.fs.create_symlink(at, b"x", FILE),
+        |fs, at| fs.fs.create_special(at, SpecialFile::Fifo, FILE),
         |fs, at| {
             let file = fs.at("/f");
             fs.fs.hard_link(&file, at)

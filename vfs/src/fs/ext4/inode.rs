@@ -3,6 +3,7 @@
 //! Source: kernel Documentation/filesystems/ext4/inodes.rst.
 
 mod permit;
+mod special;
 mod time;
 
 pub(super) use time::Time;

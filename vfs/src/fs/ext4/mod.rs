@@ -52,7 +52,8 @@ mod xattr_format;
 mod xattr_value;
 
 use super::{
-    Attrs, Content, DirEntry, Features, FileType, GuestFs, Lookup, Metadata, Mode, Ownership, SetAttrs, Xattr,
+    Attrs, Content, DirEntry, Features, FileType, GuestFs, Lookup, Metadata, Mode, Ownership, SetAttrs, SpecialFile,
+    Xattr,
 };
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -142,6 +143,10 @@ impl GuestFs for Ext4 {
         )
     }
 
+    fn special(&self, at: &Resolved) -> Result<SpecialFile> {
+        about(at, self.store.existing(at).and_then(|inode| inode.special()))
+    }
+
     fn xattrs(&self, at: &Resolved) -> Result<Vec<Xattr>> {
         about(at, self.store.existing(at).and_then(|inode| self.store.xattrs(&inode)))
     }
@@ -156,6 +161,10 @@ impl GuestFs for Ext4 {
 
     fn create_symlink(&mut self, at: &Resolved, target: &[u8], attrs: Attrs) -> Result<()> {
         about(at, self.store.make(at, NewFile::Symlink(target), attrs))
+    }
+
+    fn create_special(&mut self, at: &Resolved, special: SpecialFile, attrs: Attrs) -> Result<()> {
+        about(at, self.store.make(at, NewFile::Special(special), attrs))
     }
 
     fn hard_link(&mut self, existing: &Resolved, at: &Resolved) -> Result<()> {

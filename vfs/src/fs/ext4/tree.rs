@@ -6,7 +6,7 @@ use super::feature::ro_compat;
 use super::inode::{BLOCK_AREA_LEN, Inode, Time, flag, type_bits};
 use super::store::Store;
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::fs::{Attrs, Content, FileType};
+use crate::fs::{Attrs, Content, FileType, SpecialFile};
 use crate::path::Resolved;
 
 /// How many names a file may have, and how many subdirectories a directory may count (EXT4_LINK_MAX of the kernel).
@@ -21,6 +21,8 @@ pub(super) enum NewFile<'a> {
     Directory,
     /// A symbolic link to this target.
     Symlink(&'a [u8]),
+    /// A device, a pipe or a socket.
+    Special(SpecialFile),
 }
 
 impl NewFile<'_> {
@@ -29,6 +31,7 @@ impl NewFile<'_> {
             Self::Regular => FileType::Regular,
             Self::Directory => FileType::Directory,
             Self::Symlink(_) => FileType::Symlink,
+            Self::Special(special) => special.file_type(),
         }
     }
 }
@@ -94,6 +97,7 @@ impl Store {
             NewFile::Regular => self.new_mapping(&mut inode)?,
             NewFile::Directory => self.fill_directory(&mut inode, directory.number)?,
             NewFile::Symlink(target) => self.fill_link(&mut inode, target)?,
+            NewFile::Special(special) => inode.set_special(special)?,
         }
         self.put_inode(&mut inode)?;
         self.add_name(directory.number, name, &inode)

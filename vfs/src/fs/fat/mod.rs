@@ -35,8 +35,8 @@ mod volume;
 mod tests;
 
 use super::{
-    Attrs, Content, DirEntry, Features, FileType, GuestFs, Lookup, Metadata, Mode, Ownership, SetAttrs, Timestamp,
-    Xattr,
+    Attrs, Content, DirEntry, Features, FileType, GuestFs, Lookup, Metadata, Mode, Ownership, SetAttrs, SpecialFile,
+    Timestamp, Xattr,
 };
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -169,6 +169,11 @@ impl GuestFs for Fat {
         )
     }
 
+    fn special(&self, at: &Resolved) -> Result<SpecialFile> {
+        let other = failure(ErrorKind::WrongType, "not a device, pipe or socket");
+        about(at, self.spot(at).and(Err(other)))
+    }
+
     fn xattrs(&self, at: &Resolved) -> Result<Vec<Xattr>> {
         about(at, self.spot(at).map(|_| Vec::new()))
     }
@@ -186,6 +191,10 @@ impl GuestFs for Fat {
             return about(at, Err(failure(ErrorKind::Invalid, "a symbolic link cannot have this target")));
         }
         about(at, self.volume.free_name(at).and_then(|_| Err(unsupported("FAT has no symbolic links"))))
+    }
+
+    fn create_special(&mut self, at: &Resolved, _special: SpecialFile, _attrs: Attrs) -> Result<()> {
+        about(at, self.volume.free_name(at).and_then(|_| Err(unsupported("FAT has no devices, pipes or sockets"))))
     }
 
     fn hard_link(&mut self, existing: &Resolved, at: &Resolved) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::inode::Body;
 use super::{Access, MemFs};
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::fs::{Attrs, Content, FileType, GuestFs, Lookup, SetAttrs, Timestamp, Xattr};
+use crate::fs::{Attrs, Content, DeviceNumber, FileType, GuestFs, Lookup, SetAttrs, SpecialFile, Timestamp, Xattr};
 use crate::path::{GuestPath, Resolved};
 
 /// A description of a tree. Directories that are missing are made, root's and 0o755.
@@ -60,15 +60,16 @@ impl Builder {
         self.node(path.as_ref(), |fs, at| fs.hard_link(&existing?, at))
     }
 
-    /// A device, pipe or socket of root's, 0o600.
+    /// A device (1:3), pipe or socket of root's, 0o600.
     #[must_use]
     pub fn special(self, path: impl AsRef<[u8]>, file_type: FileType) -> Self {
-        self.node(path.as_ref(), |fs, at| match file_type {
-            FileType::Regular | FileType::Directory | FileType::Symlink => {
+        let special = SpecialFile::new(file_type, DeviceNumber { major: 1, minor: 3 });
+        self.node(path.as_ref(), |fs, at| match special {
+            Some(special) => fs.create(at, Body::Special(special), attrs(0o600)),
+            None => {
                 Err(Error::new(ErrorKind::Invalid, Layer::Filesystem, "not a special file")
                     .with_guest_path(at.as_bytes()))
             }
-            _ => fs.create(at, Body::Special(file_type), attrs(0o600)),
         })
     }
 

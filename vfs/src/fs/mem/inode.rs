@@ -1,6 +1,6 @@
 //! An inode of the filesystem in memory.
 
-use crate::fs::{Attrs, FileType, Metadata, Timestamp};
+use crate::fs::{Attrs, FileType, Metadata, SpecialFile, Timestamp};
 use std::collections::BTreeMap;
 
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub(super) enum Body {
     Directory(BTreeMap<Vec<u8>, u64>),
     Symlink(Vec<u8>),
     /// A device, pipe or socket.
-    Special(FileType),
+    Special(SpecialFile),
 }
 
 impl Inode {
@@ -48,7 +48,7 @@ impl Body {
             Self::Regular(_) => FileType::Regular,
             Self::Directory(_) => FileType::Directory,
             Self::Symlink(_) => FileType::Symlink,
-            Self::Special(file_type) => *file_type,
+            Self::Special(special) => special.file_type(),
         }
     }
 

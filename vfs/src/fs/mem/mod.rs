@@ -5,7 +5,9 @@ mod inode;
 
 pub use builder::Builder;
 
-use super::{Attrs, Content, DirEntry, Features, GuestFs, Lookup, Metadata, Ownership, SetAttrs, Timestamp, Xattr};
+use super::{
+    Attrs, Content, DirEntry, Features, GuestFs, Lookup, Metadata, Ownership, SetAttrs, SpecialFile, Timestamp, Xattr,
+};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::path::{NAME_MAX, PATH_MAX, Resolved};
 use inode::{Body, Inode};
@@ -290,6 +292,13 @@ impl GuestFs for MemFs {
         entries.iter().map(entry).collect()
     }
 
+    fn special(&self, at: &Resolved) -> Result<SpecialFile> {
+        match self.at(at)?.body {
+            Body::Special(special) => Ok(special),
+            _ => Err(wrong_type(at, "not a device, pipe or socket")),
+        }
+    }
+
     fn xattrs(&self, at: &Resolved) -> Result<Vec<Xattr>> {
         let xattr = |(name, value): (&Vec<u8>, &Vec<u8>)| Xattr { name: name.clone(), value: value.clone() };
         Ok(self.at(at)?.xattrs.iter().map(xattr).collect())
@@ -308,6 +317,10 @@ impl GuestFs for MemFs {
             return Err(failure(ErrorKind::Invalid, at, "a symbolic link cannot have this target"));
         }
         self.create(at, Body::Symlink(target.to_vec()), Attrs { mode: 0o777, ..attrs })
+    }
+
+    fn create_special(&mut self, at: &Resolved, special: SpecialFile, attrs: Attrs) -> Result<()> {
+        self.create(at, Body::Special(special), attrs)
     }
 
     fn hard_link(&mut self, existing: &Resolved, at: &Resolved) -> Result<()> {

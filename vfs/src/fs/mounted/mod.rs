@@ -18,8 +18,8 @@ pub use guest_root::{guest_root, subvolumes};
 pub use subvolume::{SUBVOLUMES_MAX, Subvolume, names};
 
 use super::{
-    Attrs, Content, DirEntry, Features, FileType, GuestFs, Lookup, Metadata, Mode, Ownership, SetAttrs, Timestamp,
-    Xattr,
+    Attrs, Content, DeviceNumber, DirEntry, Features, FileType, GuestFs, Lookup, Metadata, Mode, Ownership, SetAttrs,
+    SpecialFile, Timestamp, Xattr,
 };
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::path::{PATH_MAX, Resolved};
@@ -27,12 +27,12 @@ use crate::resolve::{Follow, resolve};
 use crate::volume::Signature;
 use refusal::{failure, refused, wrong_type};
 use rustix::fs::{AtFlags, Dir, OFlags, fstatfs, fsync, ftruncate, linkat, mkdirat, openat, readlinkat, renameat};
-use rustix::fs::{Mode as Bits, symlinkat, syncfs, unlinkat};
+use rustix::fs::{Mode as Bits, makedev, mknodat, symlinkat, syncfs, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use tree::{Place, Tree};
+use tree::{Place, Tree, to};
 
 /// How many bytes are written at a time.
 const PIECE: usize = 256 << 10;
@@ -246,6 +246,10 @@ impl GuestFs for Mounted {
         Ok(entries)
     }
 
+    fn special(&self, at: &Resolved) -> Result<SpecialFile> {
+        self.tree.special(at)
+    }
+
     fn xattrs(&self, at: &Resolved) -> Result<Vec<Xattr>> {
         self.tree.xattrs(at)
     }
@@ -273,6 +277,14 @@ impl GuestFs for Mounted {
         symlinkat(target, place.directory(), place.name())
             .map_err(|errno| refused(at, "make the symbolic link", errno))?;
         self.finish_new(at, &place, attrs, FileType::Symlink)
+    }
+
+    fn create_special(&mut self, at: &Resolved, special: SpecialFile, attrs: Attrs) -> Result<()> {
+        let place = self.free_place(at)?;
+        let (file_type, DeviceNumber { major, minor }) = (special.file_type(), special.number());
+        mknodat(place.directory(), place.name(), to(file_type), Bits::from_raw_mode(0o600), makedev(major, minor))
+            .map_err(|errno| refused(at, "make the device, pipe or socket", errno))?;
+        self.finish_new(at, &place, attrs, file_type)
     }
 
     fn hard_link(&mut self, existing: &Resolved, at: &Resolved) -> Result<()> {

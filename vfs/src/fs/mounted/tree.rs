@@ -2,9 +2,9 @@
 
 use super::refusal::{failure, refused, wrong_type};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fs::{FileType, Metadata, Timestamp};
+use crate::fs::{DeviceNumber, FileType, Metadata, SpecialFile, Timestamp};
 use crate::path::Resolved;
-use rustix::fs::{Mode, OFlags, ResolveFlags, Stat, fstat, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, Stat, fstat, major, minor, openat2};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -149,6 +149,15 @@ impl Tree {
         })
     }
 
+    /// What a device, a pipe or a socket is.
+    pub(super) fn special(&self, at: &Resolved) -> Result<SpecialFile> {
+        let file = self.find(at)?.ok_or_else(|| refused(at, "look it up", Errno::NOENT))?;
+        let stat = fstat(file).map_err(|errno| refused(at, "look at it", errno))?;
+        let number = DeviceNumber { major: major(stat.st_rdev), minor: minor(stat.st_rdev) };
+        let special = file_type(stat.st_mode).and_then(|file_type| SpecialFile::new(file_type, number));
+        special.ok_or_else(|| wrong_type(at, "not a device, pipe or socket"))
+    }
+
     /// The inode number; every subvolume of btrfs is a device of its own, and counts from the same number.
     fn inode(&self, stat: &Stat) -> u64 {
         if stat.st_dev == self.device { stat.st_ino } else { stat.st_ino ^ stat.st_dev.rotate_left(40) }
@@ -208,5 +217,19 @@ pub(super) fn of(file_type: rustix::fs::FileType) -> Option<FileType> {
         Type::CharacterDevice => Some(FileType::CharDevice),
         Type::BlockDevice => Some(FileType::BlockDevice),
         Type::Unknown => None,
+    }
+}
+
+/// A type as rustix names it.
+pub(super) fn to(file_type: FileType) -> rustix::fs::FileType {
+    use rustix::fs::FileType as Type;
+    match file_type {
+        FileType::Regular => Type::RegularFile,
+        FileType::Directory => Type::Directory,
+        FileType::Symlink => Type::Symlink,
+        FileType::Fifo => Type::Fifo,
+        FileType::Socket => Type::Socket,
+        FileType::CharDevice => Type::CharacterDevice,
+        FileType::BlockDevice => Type::BlockDevice,
     }
 }

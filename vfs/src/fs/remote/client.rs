@@ -4,7 +4,10 @@
 use super::channel::Channel;
 use super::wire::{Answer, Mount, Place, Request, decode, encode, plain};
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::fs::{Attrs, Content, DirEntry, Features, GuestFs, Lookup, Metadata, Ownership, SetAttrs, Xattr};
+use crate::fs::{
+    Attrs, Content, DeviceNumber, DirEntry, Features, GuestFs, Lookup, Metadata, Ownership, SetAttrs, SpecialFile,
+    Xattr,
+};
 use crate::path::{NAME_MAX, PATH_MAX, Resolved};
 use std::sync::{Mutex, PoisonError};
 
@@ -78,6 +81,10 @@ fn nonsense() -> Error {
     Error::corrupt(Layer::Filesystem, "an answer that does not fit the question")
 }
 
+fn is_number(DeviceNumber { major, minor }: DeviceNumber) -> bool {
+    DeviceNumber::new(major, minor).is_some()
+}
+
 fn name_is_sound(name: &[u8]) -> bool {
     (1..=NAME_MAX).contains(&name.len()) && !name.contains(&0) && !name.contains(&b'/') && name != b"." && name != b".."
 }
@@ -143,6 +150,13 @@ impl<C: Channel> GuestFs for Remote<C> {
         }
     }
 
+    fn special(&self, at: &Resolved) -> Result<SpecialFile> {
+        match self.ask(at, &Request::Special(at.clone()))? {
+            Answer::Special(special) if is_number(special.number()) => Ok(special),
+            _ => Err(nonsense().with_guest_path(at.as_bytes())),
+        }
+    }
+
     fn xattrs(&self, at: &Resolved) -> Result<Vec<Xattr>> {
         let sound = |xattr: &Xattr| {
             (1..=NAME_MAX).contains(&xattr.name.len())
@@ -165,6 +179,10 @@ impl<C: Channel> GuestFs for Remote<C> {
 
     fn create_symlink(&mut self, at: &Resolved, target: &[u8], attrs: Attrs) -> Result<()> {
         self.change(at, &Request::CreateSymlink(at.clone(), target.to_vec(), attrs))
+    }
+
+    fn create_special(&mut self, at: &Resolved, special: SpecialFile, attrs: Attrs) -> Result<()> {
+        self.change(at, &Request::CreateSpecial(at.clone(), special, attrs))
     }
 
     fn hard_link(&mut self, existing: &Resolved, at: &Resolved) -> Result<()> {

@@ -56,10 +56,12 @@ fn answer(fs: &mut dyn GuestFs, request: Request) -> Result<Answer> {
             return Ok(Answer::Bytes(bytes));
         }
         Request::ReadDir(at) => return Ok(Answer::Entries(List(fs.read_dir(&at)?))),
+        Request::Special(at) => return fs.special(&at).map(Answer::Special),
         Request::Xattrs(at) => return Ok(Answer::Xattrs(List(fs.xattrs(&at)?))),
         Request::CreateFile(at, attrs) => fs.create_file(&at, attrs),
         Request::CreateDir(at, attrs) => fs.create_dir(&at, attrs),
         Request::CreateSymlink(at, target, attrs) => fs.create_symlink(&at, &target, attrs),
+        Request::CreateSpecial(at, special, attrs) => fs.create_special(&at, special, attrs),
         Request::HardLink(existing, at) => fs.hard_link(&existing, &at),
         Request::Put(at, bytes) => fs.put(&at, &Content::bytes(bytes)),
         Request::Append(at, bytes) => fs.append(&at, &Content::bytes(bytes)),

@@ -2,7 +2,9 @@
 
 use super::codec::{List, Part, Rest, choice, structure};
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::fs::{Attrs, DirEntry, Features, FileType, Metadata, Recovered, SetAttrs, Timestamp, Xattr};
+use crate::fs::{
+    Attrs, DeviceNumber, DirEntry, Features, FileType, Metadata, Recovered, SetAttrs, SpecialFile, Timestamp, Xattr,
+};
 use crate::path::{GuestPath, Resolved};
 use crate::volume::Signature;
 use std::error::Error as _;
@@ -37,10 +39,12 @@ pub(super) enum Request {
     /// Offset, length.
     ReadAt(Resolved, u64, u32),
     ReadDir(Resolved),
+    Special(Resolved),
     Xattrs(Resolved),
     CreateFile(Resolved, Attrs),
     CreateDir(Resolved, Attrs),
     CreateSymlink(Resolved, Vec<u8>, Attrs),
+    CreateSpecial(Resolved, SpecialFile, Attrs),
     /// What exists, its further name.
     HardLink(Resolved, Resolved),
     Put(Resolved, Vec<u8>),
@@ -62,6 +66,7 @@ pub(super) enum Answer {
     Found(Option<Metadata>),
     Bytes(Vec<u8>),
     Entries(List<DirEntry>),
+    Special(SpecialFile),
     Xattrs(List<Xattr>),
     Failed(Failed),
 }
@@ -80,14 +85,20 @@ choice! { Request {
     7 CreateFile(at, attrs), 8 CreateDir(at, attrs), 9 CreateSymlink(at, target, attrs), 10 HardLink(existing, at),
     11 Put(at, bytes), 12 Append(at, bytes), 13 Truncate(at, size), 14 SetAttrs(at, attrs), 15 SetXattr(at, xattr),
     16 RemoveXattr(at, name), 17 Remove(at), 18 Rename(from, to), 19 Close,
+    20 Special(at), 21 CreateSpecial(at, special, attrs),
 } }
 
 choice! { Answer {
     1 Done, 2 Mounted(features, place), 3 Found(metadata), 4 Bytes(bytes), 5 Entries(entries), 6 Xattrs(xattrs), 7 Failed(failed),
+    8 Special(special),
 } }
 
 choice! { FileType {
     1 Regular, 2 Directory, 3 Symlink, 4 CharDevice, 5 BlockDevice, 6 Fifo, 7 Socket,
+} }
+
+choice! { SpecialFile {
+    1 CharDevice(number), 2 BlockDevice(number), 3 Fifo, 4 Socket,
 } }
 
 choice! { ErrorKind {
@@ -97,6 +108,7 @@ choice! { ErrorKind {
 
 structure! { Mount { signature, now } }
 structure! { Place { kernel, subvolume } }
+structure! { DeviceNumber { major, minor } }
 structure! { Attrs { mode, uid, gid } }
 structure! { SetAttrs { mode, uid, gid, mtime } }
 structure! { Timestamp { seconds, nanoseconds } }

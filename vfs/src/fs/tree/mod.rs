@@ -12,7 +12,9 @@ mod points;
 pub use part::{Purpose, Refused, Source};
 pub use points::Places;
 
-use super::{Attrs, Content, DirEntry, Features, FileType, GuestFs, Lookup, Metadata, Ownership, SetAttrs, Xattr};
+use super::{
+    Attrs, Content, DirEntry, Features, FileType, GuestFs, Lookup, Metadata, Ownership, SetAttrs, SpecialFile, Xattr,
+};
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::path::{GuestPath, Resolved};
 use crate::stage::ChangeSet;
@@ -375,6 +377,10 @@ impl GuestFs for Tree {
         Ok(entries)
     }
 
+    fn special(&self, at: &Resolved) -> Result<SpecialFile> {
+        self.ask(at, |fs, inner| fs.special(inner))
+    }
+
     fn xattrs(&self, at: &Resolved) -> Result<Vec<Xattr>> {
         self.ask(at, |fs, inner| fs.xattrs(inner))
     }
@@ -389,6 +395,10 @@ impl GuestFs for Tree {
 
     fn create_symlink(&mut self, at: &Resolved, target: &[u8], attrs: Attrs) -> Result<()> {
         self.tell(at, |fs, inner| fs.create_symlink(inner, target, attrs))
+    }
+
+    fn create_special(&mut self, at: &Resolved, special: SpecialFile, attrs: Attrs) -> Result<()> {
+        self.tell(at, |fs, inner| fs.create_special(inner, special, attrs))
     }
 
     fn hard_link(&mut self, existing: &Resolved, at: &Resolved) -> Result<()> {
