@@ -48,6 +48,13 @@ pub fn render(change: &Change, fs: &dyn GuestFs, sensitivity: Sensitivity) -> Re
         // That it comes to another path is said there.
         return Ok(text);
     }
+    if let (Some(first), Some(after)) = (&change.linked, after) {
+        if let Some(before) = before {
+            let _ = writeln!(text, "removed {} {path}", kind(&before.metadata));
+        }
+        let _ = writeln!(text, "new name {path} of {} {}", kind(&after.metadata), printable(&first.to_string()));
+        return Ok(text);
+    }
     match (before, after) {
         (_, Some(after)) if change.moved.is_some() => {
             if let Some(before) = before {

@@ -28,7 +28,7 @@ pub(super) fn label_new(
             // There is no label there to be given.
             continue;
         }
-        if !stage.xattrs_at(&change.path)?.iter().any(|xattr| xattr.name == XATTR) {
+        if !is_labelled(&change.path, stage)? {
             unlabelled.push((change.path, after.metadata.file_type));
         }
     }
@@ -41,6 +41,10 @@ pub(super) fn label_new(
     }
 }
 
+fn is_labelled(at: &Resolved, stage: &Stage<'_>) -> Result<bool, InjectError> {
+    Ok(stage.xattrs_at(at)?.iter().any(|xattr| xattr.name == XATTR))
+}
+
 fn set_labels(
     contexts: &mut FileContexts,
     policy: &str,
@@ -50,6 +54,10 @@ fn set_labels(
 ) -> Result<(), InjectError> {
     let (mut untried, mut labelled, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
     for (path, file_type) in unlabelled {
+        if is_labelled(path, stage)? {
+            // Under another one of its names, just now.
+            continue;
+        }
         let found = contexts.label(path.as_bytes(), *file_type);
         untried.extend(found.untried);
         match found.label {

@@ -4,7 +4,7 @@ mod oracle;
 
 use imgraft_vfs::ErrorKind;
 use imgraft_vfs::block::{BlockDevice, MemDevice};
-use imgraft_vfs::fs::{Attrs, Content, GuestFs, Mode, SetAttrs, Timestamp, Xattr, open};
+use imgraft_vfs::fs::{Attrs, Content, DeviceNumber, GuestFs, Mode, SetAttrs, SpecialFile, Timestamp, Xattr, open};
 use imgraft_vfs::image::{self, Format};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::{ChangeSet, Stage};
@@ -41,6 +41,16 @@ fn stage(fs: &dyn GuestFs) -> ChangeSet {
         stage.remove(&path("/old/f")).unwrap();
         stage.remove(&path("/old")).unwrap();
     }
+    for at in ["/home/user/second", "/etc/first"].map(path) {
+        if stage.metadata(&at).unwrap().is_some() {
+            stage.remove(&at).unwrap();
+        }
+    }
+    stage.write(&path("/home/user/second"), Content::bytes([3; 70_000]), FILE).unwrap();
+    stage.hard_link(&path("/home/user/second"), &path("/etc/first")).unwrap();
+    let null = DeviceNumber::new(1, 3).unwrap();
+    stage.create_special(&path("/home/user/null"), SpecialFile::CharDevice(null), FILE).unwrap();
+    stage.create_special(&path("/home/user/pipe"), SpecialFile::Fifo, FILE).unwrap();
     for number in 0..200 {
         stage.write(&path(&format!("/home/user/{number}")), Content::bytes([7; 3000]), FILE).unwrap();
     }

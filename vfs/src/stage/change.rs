@@ -1,6 +1,7 @@
 //! One change of one path: what was there and what is to be there.
 
 use super::content;
+use super::linked::Names;
 use super::node::{Node, Nodes, Origin, Staged, View};
 use super::read_content;
 use crate::error::{ErrorKind, Result};
@@ -19,6 +20,8 @@ pub struct Change {
     pub after: Option<State>,
     /// Where the file comes from that is there after it, if that is another path of the filesystem.
     pub moved: Option<Moved>,
+    /// Another path of the change set, of whose new file this is a further name.
+    pub linked: Option<Resolved>,
     actions: Vec<Action>,
     pub(super) means: Means,
 }
@@ -154,12 +157,13 @@ impl Change {
 }
 
 /// What changes at `path` between two sets of nodes over one base; `None` where nothing does. `moved` is where the base has
-/// what the second set moves.
+/// what the second set moves, and `names` are those of its new files.
 pub(super) fn between(
     base: &dyn GuestFs,
     path: &Resolved,
     [old, new]: [&Nodes; 2],
     moved: &BTreeSet<&Resolved>,
+    names: &Names<'_>,
 ) -> Result<Option<Change>> {
     let (old, new) = (View { base, nodes: old }, View { base, nodes: new });
     let (mut before, mut after) = match (side(old, path)?, side(new, path)?) {
@@ -174,6 +178,7 @@ pub(super) fn between(
             before: Some(state(staged, BTreeMap::new())),
             after: None,
             moved: None,
+            linked: None,
             actions: vec![Action::Remove],
             means: Means::MoveAway,
         }));
@@ -202,7 +207,7 @@ pub(super) fn between(
         }
     }
     let mut actions = match (&mut before, &mut after) {
-        (Some(before), Some(after)) if before.metadata.file_type == after.metadata.file_type => {
+        (Some(before), Some(after)) if before.metadata.file_type == after.metadata.file_type && !names.is_new(path) => {
             differences(base, path, before, after)?
         }
         (Some(_), Some(_)) => vec![Action::Remove, Action::Create],
@@ -233,6 +238,7 @@ pub(super) fn between(
         before: before.map(|staged| state(staged, old_xattrs)),
         after: after.map(|staged| state(staged, new_xattrs)),
         moved: None,
+        linked: names.first(path).filter(|_| matches!(means, Means::Create | Means::Replace)).cloned(),
         actions,
         means,
     }))
@@ -268,6 +274,7 @@ fn coming(
         before: before.map(|staged| state(staged, BTreeMap::new())),
         after: Some(state(after, new_xattrs)),
         moved: Some(Moved { from, state: State { place, ..state(first, old_xattrs) } }),
+        linked: None,
         actions,
         means: Means::Move,
     }))
@@ -278,7 +285,7 @@ fn owned((name, value): (&Vec<u8>, &Vec<u8>)) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// The file at `path` with all that a state holds of it.
-fn side(view: View<'_>, path: &Resolved) -> Result<Option<Staged>> {
+pub(super) fn side(view: View<'_>, path: &Resolved) -> Result<Option<Staged>> {
     let staged = match view.nodes.get(path) {
         Some(Node::Present(staged)) => Some(staged.clone()),
         Some(Node::Removed) => None,

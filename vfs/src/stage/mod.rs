@@ -2,6 +2,7 @@
 
 mod change;
 mod content;
+mod linked;
 mod moving;
 mod node;
 mod set;
@@ -16,6 +17,7 @@ use crate::fs::{
 };
 use crate::path::{GuestPath, PATH_MAX, Resolved};
 use crate::resolve::{Follow, resolve};
+use linked::{Links, Names};
 use node::{Found, Node, Nodes, Staged, View};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -39,6 +41,7 @@ pub struct Stage<'a> {
     nodes: Arc<Nodes>,
     /// The last inode number made up, counted down so that it meets none of a filesystem's.
     inode: u64,
+    links: Links,
     /// Directories of the base, in which nothing changes meanwhile: every path leads through some of them.
     directories: RefCell<BTreeMap<Resolved, Metadata>>,
 }
@@ -52,7 +55,7 @@ pub struct Savepoint {
 impl<'a> Stage<'a> {
     /// A stage over `base` with nothing in it.
     pub fn new(base: &'a dyn GuestFs) -> Self {
-        Self { base, nodes: Arc::default(), inode: u64::MAX, directories: RefCell::default() }
+        Self { base, nodes: Arc::default(), inode: u64::MAX, links: Links::new(), directories: RefCell::default() }
     }
 
     /// The filesystem under the stage, in which nothing is changed.
@@ -367,7 +370,11 @@ impl<'a> Stage<'a> {
         paths.sort_unstable();
         paths.dedup();
         let moves = moving::sources(&self.nodes);
-        let change = |path| change::between(self.base, path, [old, &self.nodes], &moves).transpose();
+        let before = |path: &Resolved| {
+            Ok(change::side(View { base: self.base, nodes: old }, path)?.map(|staged| staged.metadata))
+        };
+        let names = Names::of(&self.links, &self.nodes, before)?;
+        let change = |path| change::between(self.base, path, [old, &self.nodes], &moves, &names).transpose();
         paths.into_iter().filter_map(change).collect()
     }
 
@@ -394,10 +401,6 @@ impl<'a> Stage<'a> {
             Some(_) => Err(failure(ErrorKind::WrongType, &parent, "not a directory")),
             None => Err(failure(ErrorKind::NotFound, &parent, "no such directory")),
         }
-    }
-
-    fn put(&mut self, at: Resolved, staged: Staged) {
-        Arc::make_mut(&mut self.nodes).insert(at, Node::Present(staged));
     }
 
     fn new_metadata(&mut self, file_type: FileType, attrs: Attrs, size: u64) -> Metadata {

@@ -43,6 +43,7 @@ impl Stage<'_> {
             Origin::Moved(first) if first == to => Origin::Base,
             origin => origin,
         };
+        self.renamed(staged.metadata.inode, &to);
         let nodes = Arc::make_mut(&mut self.nodes);
         nodes.insert(from, Node::Removed);
         nodes.insert(to, Node::Present(Staged { origin, ..staged }));

@@ -69,6 +69,9 @@ impl ChangeSet {
             if let Some(moved) = &mut moved.moved {
                 moved.from = inner(&moved.from)?;
             }
+            if let Some(first) = &mut moved.linked {
+                *first = inner(first)?;
+            }
             Some(moved)
         };
         Self { changes: self.changes.iter().filter_map(moved).collect() }
@@ -113,6 +116,10 @@ impl ChangeSet {
 
 fn create(fs: &mut dyn GuestFs, change: &Change, after: &State) -> Result<()> {
     let path = &change.path;
+    if let Some(first) = &change.linked {
+        // It is before this one in the order of paths.
+        return fs.hard_link(first, path);
+    }
     let attrs = Attrs { mode: after.metadata.mode, uid: after.metadata.uid, gid: after.metadata.gid };
     match (after.metadata.file_type, &after.target, after.special) {
         (FileType::Regular, ..) => fs.create_file(path, attrs)?,

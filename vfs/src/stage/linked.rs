@@ -1,0 +1,119 @@
+//! New files with more names than one.
+
+use super::node::{Node, Nodes, Origin, Staged};
+use super::{Stage, failure};
+use crate::error::{ErrorKind, Result};
+use crate::fs::{FileType, Metadata};
+use crate::path::{GuestPath, Resolved};
+use crate::resolve::{Follow, resolve};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Under which names files were staged that have more than one, by the inode numbers made up for them. It outlives what is
+/// rolled back, removed or renamed: a name counts where the node there has the number.
+pub(super) type Links = BTreeMap<u64, BTreeSet<Resolved>>;
+
+impl Stage<'_> {
+    /// Gives a file that is new on this stage, and no directory, a further name. From then on it is one file: what is staged
+    /// under one of its names is staged under all.
+    ///
+    /// Errors: `NotFound` where the file, or the directory of `path`, is missing; `WrongType` for a directory; `Invalid`
+    /// where `path` is taken, or the file is none that this stage makes; `Unsupported` where the filesystem has no hard
+    /// links, or the two paths lie on two filesystems.
+    pub fn hard_link(&mut self, existing: &GuestPath, path: &GuestPath) -> Result<()> {
+        let from = resolve(self, existing, Follow::ExcludeLast)?;
+        let at = resolve(self, path, Follow::ExcludeLast)?;
+        let mut staged = self.existing(&from)?;
+        if staged.metadata.file_type == FileType::Directory {
+            return Err(failure(ErrorKind::WrongType, &from, "a directory cannot have a second name"));
+        }
+        if staged.origin != Origin::Fresh {
+            return Err(failure(ErrorKind::Invalid, &from, "only a file that is made now gets a second name"));
+        }
+        self.check_kept(&at, "hard links")?;
+        self.check_parent(&at)?;
+        if self.view().staged(&at)?.is_some() {
+            return Err(failure(ErrorKind::Invalid, &at, "something is there already"));
+        }
+        if self.base.part(&from) != self.base.part(&at) {
+            let message = format!("it lies on another filesystem than {from}, and a file has its names in one of them");
+            return Err(failure(ErrorKind::Unsupported, &at, &message));
+        }
+        // As many as matter: that there are others.
+        staged.metadata.links = 2;
+        let names = self.links.entry(staged.metadata.inode).or_default();
+        names.insert(from.clone());
+        names.insert(at.clone());
+        let nodes = Arc::make_mut(&mut self.nodes);
+        nodes.insert(from, Node::Present(staged.clone()));
+        nodes.insert(at, Node::Present(staged));
+        Ok(())
+    }
+
+    /// Puts a file on the stage, under each of its names.
+    pub(super) fn put(&mut self, at: Resolved, staged: Staged) {
+        let nodes = Arc::make_mut(&mut self.nodes);
+        for name in self.links.get(&staged.metadata.inode).into_iter().flatten().filter(|name| **name != at) {
+            if let Some(Node::Present(other)) = nodes.get_mut(name)
+                && other.metadata.inode == staged.metadata.inode
+            {
+                *other = staged.clone();
+            }
+        }
+        nodes.insert(at, Node::Present(staged));
+    }
+
+    /// Notes that a file with several names has another one.
+    pub(super) fn renamed(&mut self, inode: u64, to: &Resolved) {
+        if let Some(names) = self.links.get_mut(&inode) {
+            names.insert(to.clone());
+        }
+    }
+}
+
+/// The names of new files that have several.
+#[derive(Debug, Default)]
+pub(super) struct Names<'n> {
+    /// For each name but the first one of a file the first one.
+    firsts: BTreeMap<&'n Resolved, &'n Resolved>,
+    /// Those under which there is no such file yet, whatever is there: all names of a file, or none.
+    new: BTreeSet<&'n Resolved>,
+}
+
+impl<'n> Names<'n> {
+    /// Those of the nodes; `before` says what is there before at a path.
+    pub(super) fn of(
+        links: &Links,
+        nodes: &'n Nodes,
+        before: impl Fn(&Resolved) -> Result<Option<Metadata>>,
+    ) -> Result<Self> {
+        let mut names = Self::default();
+        for (inode, noted) in links {
+            let here = |name| match nodes.get_key_value(name) {
+                Some((name, Node::Present(staged))) if staged.metadata.inode == *inode => Some(name),
+                _ => None,
+            };
+            let here: Vec<&Resolved> = noted.iter().filter_map(here).collect();
+            let Some((first, others)) = here.split_first().filter(|(_, others)| !others.is_empty()) else { continue };
+            names.firsts.extend(others.iter().map(|name| (*name, *first)));
+            let mut found = BTreeSet::new();
+            for name in &here {
+                found.insert(before(name)?.map(|metadata| metadata.inode));
+            }
+            if found.len() > 1 || found.contains(&None) {
+                names.new.extend(here);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Of which name this one is to be another, where it is not the first of its file.
+    pub(super) fn first(&self, name: &Resolved) -> Option<&'n Resolved> {
+        self.firsts.get(name).copied()
+    }
+
+    /// Whether the file is made under this name, even if one like it is there.
+    pub(super) fn is_new(&self, name: &Resolved) -> bool {
+        self.new.contains(name)
+    }
+}
