@@ -255,9 +255,13 @@ impl Hostname {
     }
 }
 
-/// A file of the guest's as text; `None` where it is missing or none.
+/// A file of the guest's as text; `None` where it is missing or none. Where Red Hat has a file, SUSE has a directory.
 fn text(stage: &Stage<'_>, path: &str) -> Result<Option<String>, InjectError> {
-    let bytes = stage.read(&GuestPath::parse(path)?, READ_LIMIT)?;
+    let path = GuestPath::parse(path)?;
+    if stage.metadata(&path)?.is_some_and(|metadata| metadata.file_type == FileType::Directory) {
+        return Ok(None);
+    }
+    let bytes = stage.read(&path, READ_LIMIT)?;
     Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
 }
 
@@ -388,6 +392,15 @@ mod tests {
         assert_eq!(text(&fs, "/etc/hosts"), "127.0.0.1 localhost web\n");
         assert!(text(&fs, STAND_ASIDE).contains("preserve_hostname: true\n"));
         assert_eq!(crate::inject::testing::label(&fs, "/etc/hostname").unwrap(), "system_u:object_r:etc_t:s0");
+        assert_unchanged(&hostname("web"), &fs);
+    }
+
+    #[test]
+    fn a_directory_is_no_file_of_variables() {
+        let fs = phony().file("/etc/sysconfig/network/config", "HOSTNAME=x\n").build().unwrap();
+        let fs = inject(&hostname("web"), fs);
+        assert_eq!(text(&fs, "/etc/hostname"), "web\n");
+        assert_eq!(text(&fs, "/etc/sysconfig/network/config"), "HOSTNAME=x\n");
         assert_unchanged(&hostname("web"), &fs);
     }
 }
