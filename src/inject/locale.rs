@@ -3,9 +3,10 @@
 mod installed;
 
 use super::files::below::{Walk, below, there};
-use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_FILE, label};
+use super::variables::{assign, value};
+use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, label};
 use crate::guest::{Guest, Init};
-use imgraft_vfs::fs::{Content, FileType};
+use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 use std::fmt;
@@ -192,40 +193,6 @@ fn keymap_file(guest: &Guest, keymap: &str, stage: &Stage<'_>) -> Result<(&'stat
         _ if is_there(CONSOLE, stage)? => Ok((CONSOLE, "KEYMAP")),
         _ => Err(InjectError::Locale(LocaleError::NoReader { what: "the keymap" })),
     }
-}
-
-/// What a line gives a variable, without quotes.
-fn assigned<'a>(line: &'a [u8], key: &str) -> Option<&'a [u8]> {
-    let value = line.trim_ascii().strip_prefix(key.as_bytes())?.strip_prefix(b"=")?;
-    let unquoted = |quote: &[u8]| value.strip_prefix(quote)?.strip_suffix(quote);
-    Some(unquoted(b"\"").or_else(|| unquoted(b"'")).unwrap_or(value))
-}
-
-/// The last value of a variable.
-fn value(path: &GuestPath, key: &str, stage: &Stage<'_>) -> Result<Option<Vec<u8>>, InjectError> {
-    let text = stage.read(path, READ_LIMIT)?.unwrap_or_default();
-    let mut values = text.split(|byte| *byte == b'\n').filter_map(|line| assigned(line, key));
-    Ok(values.next_back().map(<[u8]>::to_vec))
-}
-
-/// Gives a variable of a file a value, in the place of its last line; every other byte stays.
-fn assign(path: &GuestPath, key: &str, wanted: &str, stage: &mut Stage<'_>) -> Result<(), InjectError> {
-    if value(path, key, stage)?.is_some_and(|value| value == wanted.as_bytes()) {
-        return Ok(());
-    }
-    let line = format!("{key}={wanted}\n").into_bytes();
-    let text = stage.read(path, READ_LIMIT)?.unwrap_or_default();
-    let mut lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
-    match lines.iter().rposition(|line| assigned(line, key).is_some()) {
-        Some(last) => lines[last] = &line,
-        None => {
-            if lines.last().is_some_and(|last| !last.ends_with(b"\n")) {
-                lines.push(b"\n");
-            }
-            lines.push(&line);
-        }
-    }
-    Ok(stage.write(path, Content::bytes(lines.concat()), ROOT_FILE)?)
 }
 
 #[cfg(test)]

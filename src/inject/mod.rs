@@ -25,6 +25,7 @@ mod sysprep;
 mod table;
 mod timezone;
 mod units;
+mod variables;
 
 #[cfg(test)]
 mod testing;
