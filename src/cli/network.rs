@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub struct Network {
     /// Install a network configuration (item "net")
     ///
-    /// A text in one of the guests' own spellings (ifupdown, netplan, systemd-networkd, NetworkManager keyfile, ifcfg), which
+    /// A text in one of the guests' own spellings (ifupdown, netplan, systemd-networkd, NetworkManager keyfile, ifcfg, wicked), which
     /// is recognised, goes as it is to where the guest reads it. A description (netplan, network-config version 1 or 2 of
     /// cloud-init, network_data.json of OpenStack, Nova's network_info; YAML or JSON) is compiled into the spelling of the program that
     /// the guest listens to; the report says which that is and what shows it.
@@ -55,6 +55,8 @@ pub enum NetworkRenderer {
     NetworkManager,
     /// The ifcfg files of Red Hat
     Ifcfg,
+    /// wicked's ifcfg files, of SUSE
+    Wicked,
     /// cloud-init, which hands it on at the first boot
     CloudInit,
 }

@@ -420,7 +420,7 @@ const AS_IT_STANDS: &str = "a network-config that is written already goes as it 
 
 /// What was looked for and what the choice is.
 fn nobody(installed: &[&str], others: &[String], cloud_init: bool) -> String {
-    let mut text = "looked for what starts networking, systemd-networkd, NetworkManager or network (links in \
+    let mut text = "looked for what starts networking, systemd-networkd, NetworkManager, wicked or network (links in \
                     /etc/systemd/system/*.wants, systemd's presets, /etc/runlevels, /etc/rc*.d) and for netplan's generator"
         .to_owned();
     if !installed.is_empty() {

@@ -41,6 +41,8 @@ pub enum Renderer {
     NetworkManager,
     #[serde(rename = "ifcfg")]
     Ifcfg,
+    #[serde(rename = "wicked")]
+    Wicked,
     #[serde(rename = "cloud-init")]
     CloudInit,
 }

@@ -8,6 +8,7 @@ mod ifupdown;
 mod keyfile;
 mod networkd;
 mod v2;
+mod wicked;
 
 use super::config::{Bond, Config, Kind, Link};
 use std::collections::HashSet;
@@ -26,6 +27,8 @@ pub enum Renderer {
     NetworkManager,
     /// The ifcfg files of Red Hat.
     Ifcfg,
+    /// wicked, of SUSE: ifcfg(5).
+    Wicked,
     /// cloud-init, which hands it on to what it finds in the guest.
     CloudInit,
 }
@@ -84,6 +87,7 @@ impl Renderer {
             Self::Networkd => "systemd-networkd",
             Self::NetworkManager => "NetworkManager",
             Self::Ifcfg => "ifcfg",
+            Self::Wicked => "wicked",
             Self::CloudInit => "cloud-init",
         }
     }
@@ -98,10 +102,11 @@ pub fn render(config: &Config, renderer: Renderer) -> Result<Vec<NetFile>, Inexp
         Renderer::Networkd => networkd::render(config),
         Renderer::NetworkManager => keyfile::render(config),
         Renderer::Ifcfg => ifcfg::render(config),
+        Renderer::Wicked => wicked::render(&wicked::named(config)),
         Renderer::CloudInit => v2::cloud_init(config),
     }?;
-    // netplan and cloud-init see to names themselves; for the others udev does, whoever configures the network.
-    if !matches!(renderer, Renderer::Netplan | Renderer::CloudInit) {
+    // netplan and cloud-init see to names themselves, and wicked has rules for udev; for the others udev does it by its own files.
+    if !matches!(renderer, Renderer::Netplan | Renderer::Wicked | Renderer::CloudInit) {
         files.extend(config.links.iter().filter_map(|link| networkd::rename(config, link)));
     }
     Ok(files)
@@ -115,7 +120,7 @@ pub fn network_config(config: &Config) -> Result<String, Inexpressible> {
 
 /// Fails where two links have one name, for programs that go by names of devices, and call one whose name is not known by its id.
 fn distinct(config: &Config, renderer: Renderer) -> Result<(), Inexpressible> {
-    if !matches!(renderer, Renderer::Ifupdown(_) | Renderer::Ifcfg | Renderer::CloudInit) {
+    if !matches!(renderer, Renderer::Ifupdown(_) | Renderer::Ifcfg | Renderer::Wicked | Renderer::CloudInit) {
         return Ok(());
     }
     let mut names = HashSet::new();

@@ -413,6 +413,7 @@ fn program(renderer: Renderer) -> NetworkRenderer {
         Renderer::Networkd => NetworkRenderer::Networkd,
         Renderer::NetworkManager => NetworkRenderer::NetworkManager,
         Renderer::Ifcfg => NetworkRenderer::Ifcfg,
+        Renderer::Wicked => NetworkRenderer::Wicked,
         Renderer::CloudInit => NetworkRenderer::CloudInit,
     }
 }

@@ -60,6 +60,7 @@ fn choice(name: NetworkRenderer) -> Choice {
         NetworkRenderer::Networkd => Choice::Stack(NetworkStack::Networkd),
         NetworkRenderer::NetworkManager => Choice::Stack(NetworkStack::NetworkManager),
         NetworkRenderer::Ifcfg => Choice::Stack(NetworkStack::Ifcfg),
+        NetworkRenderer::Wicked => Choice::Stack(NetworkStack::Wicked),
         NetworkRenderer::CloudInit => Choice::CloudInit,
     }
 }

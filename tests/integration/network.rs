@@ -62,6 +62,8 @@ fn by_options_and_by_choice() {
             "+address1=192.0.2.10/24,192.0.2.1",
         ),
         ("ifcfg", "/etc/sysconfig/network-scripts/ifcfg-eth0", "+IPADDR=192.0.2.10"),
+        ("wicked", "/etc/sysconfig/network/ifcfg-eth0", "+IPADDR='192.0.2.10/24'"),
+        ("wicked", "/etc/sysconfig/network/config", "+NETCONFIG_DNS_STATIC_SERVERS=192.0.2.53"),
         ("cloud-init", "/etc/cloud/cloud.cfg.d/99-imgraft-network.cfg", "+        - \"192.0.2.10/24\""),
     ] {
         let shown = diff(&[&address[..], &["--network-renderer", name]].concat());

@@ -6,13 +6,14 @@ use imgraft::net::render::{Ifup, NetFile, Renderer, render};
 use std::path::PathBuf;
 
 /// All programs, each by the name of its goldens.
-pub const RENDERERS: [(&str, Renderer); 7] = [
+pub const RENDERERS: [(&str, Renderer); 8] = [
     ("ifupdown", Renderer::Ifupdown(Ifup::Debian)),
     ("ifupdown-by-name", Renderer::Ifupdown(Ifup::ByName)),
     ("netplan", Renderer::Netplan),
     ("networkd", Renderer::Networkd),
     ("networkmanager", Renderer::NetworkManager),
     ("ifcfg", Renderer::Ifcfg),
+    ("wicked", Renderer::Wicked),
     ("cloud-init", Renderer::CloudInit),
 ];
 

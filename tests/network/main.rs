@@ -9,3 +9,4 @@ mod network_manager;
 mod oracle;
 mod oracles;
 mod refusals;
+mod wicked;

@@ -270,7 +270,7 @@ fn ifcfg_is_what_cloud_init_writes() {
     let text = |case: &Case| {
         case.files(Renderer::CloudInit).or_else(|| case.files(Renderer::Netplan)).map(|mut files| files.remove(0).text)
     };
-    let networks: Vec<_> = cases.iter().map(|(case, _)| text(case).unwrap()).collect();
+    let networks: Vec<_> = cases.iter().map(|(case, _)| ("rhel", text(case).unwrap())).collect();
     let answers: Vec<BTreeMap<String, String>> = python(&script, library.parent().unwrap(), &networks);
     let mut compared = 0;
     for ((case, files), theirs) in cases.iter().zip(answers) {
@@ -318,16 +318,19 @@ fn ifcfg_is_what_cloud_init_writes() {
     assert!(compared > 8, "{compared}");
 }
 
-fn ifcfg(text: &str) -> BTreeMap<String, String> {
+/// The variables of a shell's file.
+pub fn ifcfg(text: &str) -> BTreeMap<String, String> {
     let lines = text.lines().filter_map(|line| line.split_once('='));
-    lines.map(|(key, value)| (key.to_owned(), value.trim_matches('"').to_owned())).collect()
+    lines.map(|(key, value)| (key.to_owned(), value.trim_matches(['"', '\'']).to_owned())).collect()
 }
 
 /// Every ifcfg file is a shell's, and means to it what it says.
 #[test]
 fn ifcfg_is_read_by_a_shell() {
-    for case in cases() {
-        for file in case.files(Renderer::Ifcfg).into_iter().flatten().filter(|file| file.path.contains("/ifcfg-")) {
+    for (case, renderer) in
+        cases().into_iter().flat_map(|case| [Renderer::Ifcfg, Renderer::Wicked].map(|r| (case.clone(), r)))
+    {
+        for file in case.files(renderer).into_iter().flatten().filter(|file| file.path.contains("/ifcfg-")) {
             for (key, value) in ifcfg(&file.text) {
                 let mut shell = Command::new("sh");
                 let (said, _) = succeed(

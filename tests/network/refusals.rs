@@ -168,13 +168,13 @@ fn inexpressible() {
         // By its name and its MAC address, as networkd, NetworkManager and ifcfg files know it.
         (
             format!("a: {{match: {{name: eth0, {mac}}}, dhcp4: true}}"),
-            "ifupdown, ifupdown-by-name: a MAC address and a name at once",
+            "ifupdown, ifupdown-by-name, wicked: a MAC address and a name at once",
         ),
         (format!("a: {{match: {{{mac}}}, set-name: eth0, dhcp4: true}}"), ""),
         // One by its MAC address, and another by the name that the first has in the document.
         (
             format!("eth0: {{match: {{{mac}}}, dhcp4: true}}, b: {{match: {{name: eth0}}, dhcp4: true}}"),
-            "ifupdown, ifupdown-by-name, ifcfg, cloud-init: the name \"eth0\", by which another link goes already",
+            "ifupdown, ifupdown-by-name, ifcfg, wicked, cloud-init: the name \"eth0\", by which another link goes already",
         ),
         (
             format!("a: {{match: {{{mac}}}, dhcp4: true}}"),
@@ -182,13 +182,15 @@ fn inexpressible() {
         ),
         (
             format!("a-name-of-many-letters: {{match: {{{mac}}}, dhcp4: true}}"),
-            "ifupdown-by-name: a device that is known by its MAC address only, cloud-init: a device without a name",
+            "ifupdown-by-name: a device that is known by its MAC address only, \
+             wicked: the name \"a-name-of-many-letters\" of a device, cloud-init: a device without a name",
         ),
         (
             format!("-x: {{match: {{{mac}}}, dhcp4: true}}"),
-            "ifupdown-by-name: a device that is known by its MAC address only, cloud-init: a device without a name",
+            "ifupdown-by-name: a device that is known by its MAC address only, wicked: the name \"-x\" of a device, \
+             cloud-init: a device without a name",
         ),
-        ("a@b: {dhcp4: true}, a_b: {dhcp4: true}".to_owned(), ""),
+        ("a@b: {dhcp4: true}, a_b: {dhcp4: true}".to_owned(), "wicked: the name \"a@b\" of a device"),
         (
             format!(
                 "a@b: {{match: {{{mac}}}, set-name: x0}}, a_b: {{match: {{macaddress: '52:54:00:12:34:57'}}, set-name: y0}}"

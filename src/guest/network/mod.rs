@@ -8,6 +8,8 @@ pub use others::Other;
 use super::Reader;
 use crate::config_drive::{Spelling, value};
 use imgraft_vfs::Result;
+use imgraft_vfs::fs::{FileType, Lookup as _};
+use imgraft_vfs::resolve::Follow;
 use units::Units;
 
 /// A program that configures the network, with its own spelling of the configuration.
@@ -23,11 +25,14 @@ pub enum NetworkStack {
     NetworkManager,
     /// The ifcfg files of Red Hat, read by its network scripts or by a plugin of NetworkManager.
     Ifcfg,
+    /// wicked's ifcfg(5), of SUSE.
+    Wicked,
 }
 
 impl NetworkStack {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Ifupdown, Self::Netplan, Self::Networkd, Self::NetworkManager, Self::Ifcfg];
+    pub const ALL: [Self; 6] =
+        [Self::Ifupdown, Self::Netplan, Self::Networkd, Self::NetworkManager, Self::Ifcfg, Self::Wicked];
 
     /// Its usual name.
     pub fn name(self) -> &'static str {
@@ -37,6 +42,7 @@ impl NetworkStack {
             Self::Networkd => "systemd-networkd",
             Self::NetworkManager => "NetworkManager",
             Self::Ifcfg => "ifcfg",
+            Self::Wicked => "wicked",
         }
     }
 
@@ -48,6 +54,7 @@ impl NetworkStack {
             Self::Networkd => &["/usr/lib/systemd/systemd-networkd", "/lib/systemd/systemd-networkd"],
             Self::NetworkManager => &["/usr/sbin/NetworkManager", "/usr/bin/NetworkManager"],
             Self::Ifcfg => &["/etc/sysconfig/network-scripts"],
+            Self::Wicked => &["/usr/sbin/wicked", "/usr/sbin/wickedd"],
         }
     }
 
@@ -63,6 +70,7 @@ impl NetworkStack {
             }
             // openSUSE calls something else network.service, but has no such script.
             Self::Ifcfg => Some(Service { unit: "", openrc: "", script: "network" }),
+            Self::Wicked => Some(Service { unit: "wicked.service", openrc: "", script: "" }),
         }
     }
 }
@@ -108,6 +116,8 @@ pub struct Ifup {
 pub struct Network {
     /// The stacks that are installed.
     pub stacks: Vec<StackState>,
+    /// The stack that openSUSE's network.service is, as the link of this name says.
+    pub alias: Option<NetworkStack>,
     /// Programs that are started at boot and that configure the network in spellings of their own, which imgraft does not have.
     pub others: Vec<Other>,
     /// What shows that cloud-init runs in the guest; `None` where it does not.
@@ -182,6 +192,7 @@ impl Network {
         let exists = |paths: &'static [&'static str]| first(reader, paths).map(|found| found.is_some());
         Ok(Self {
             stacks,
+            alias: alias(reader)?,
             others: others::inspect(reader, &units)?,
             cloud_init,
             cloud_init_says,
@@ -210,7 +221,7 @@ impl Network {
     /// The one stack that the guest listens to.
     ///
     /// Of those that are started at boot: not what netplan hands its work to, and not what systemd's presets start where something
-    /// else is enabled outright. If several are left, those that have something to configure; an ifupdown that has only the
+    /// else is enabled outright; where wicked and NetworkManager are, the one that network.service is. If several are left, those that have something to configure; an ifupdown that has only the
     /// loopback device to see to, as Debian's has when it was never used, is none of them.
     pub fn listener(&self) -> Result<&StackState, NoListener> {
         let mut started: Vec<&StackState> = self.stacks.iter().filter(|state| state.enabled_by.is_some()).collect();
@@ -223,6 +234,7 @@ impl Network {
         if started.iter().any(|state| state.stack == NetworkStack::Netplan) {
             started.retain(|state| !matches!(state.stack, NetworkStack::Networkd | NetworkStack::NetworkManager));
         }
+        narrow(&|state| Some(state.stack) == self.alias, &mut started);
         narrow(&|state| state.configured_by.is_some(), &mut started);
         narrow(&|state| state.stack != NetworkStack::Ifupdown || state.configured_by.is_some(), &mut started);
         match &started[..] {
@@ -264,11 +276,26 @@ fn generator(reader: &Reader<'_>) -> Result<Option<String>> {
     Ok(first(reader, &GENERATORS)?.map(str::to_owned))
 }
 
+/// What network.service is: wicked.service and NetworkManager.service of openSUSE have this alias, and whichever is enabled gets it.
+fn alias(reader: &Reader<'_>) -> Result<Option<NetworkStack>> {
+    let found = reader.find("/etc/systemd/system/network.service", Follow::ExcludeLast)?;
+    let Some((at, FileType::Symlink)) = found else { return Ok(None) };
+    let target = reader.read_link(&at)?;
+    let unit = target.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let has_unit = |stack: &NetworkStack| stack.service().is_some_and(|service| service.unit.as_bytes() == unit);
+    Ok(NetworkStack::ALL.into_iter().find(has_unit).filter(|_| !unit.is_empty()))
+}
+
 /// The file by which a stack has more to configure than the loopback device.
 fn configured(reader: &Reader<'_>, stack: NetworkStack) -> Result<Option<String>> {
     let ending_in = |directory: &str, suffix: &str| -> Result<Option<String>> {
         let names = reader.names(directory)?;
         Ok(names.into_iter().find(|name| name.ends_with(suffix)).map(|name| format!("{directory}/{name}")))
+    };
+    let ifcfg = |directory: &str| -> Result<Option<String>> {
+        let mut names = reader.names(directory)?.into_iter();
+        let found = names.find(|name| name.starts_with("ifcfg-") && name != "ifcfg-lo");
+        Ok(found.map(|name| format!("{directory}/{name}")))
     };
     match stack {
         NetworkStack::Ifupdown => {
@@ -294,12 +321,8 @@ fn configured(reader: &Reader<'_>, stack: NetworkStack) -> Result<Option<String>
         }
         NetworkStack::Networkd => ending_in("/etc/systemd/network", ".network"),
         NetworkStack::NetworkManager => ending_in("/etc/NetworkManager/system-connections", ""),
-        NetworkStack::Ifcfg => {
-            let directory = "/etc/sysconfig/network-scripts";
-            let mut names = reader.names(directory)?.into_iter();
-            let found = names.find(|name| name.starts_with("ifcfg-") && name != "ifcfg-lo");
-            Ok(found.map(|name| format!("{directory}/{name}")))
-        }
+        NetworkStack::Ifcfg => ifcfg("/etc/sysconfig/network-scripts"),
+        NetworkStack::Wicked => ifcfg("/etc/sysconfig/network"),
     }
 }
 

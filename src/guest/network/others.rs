@@ -13,8 +13,7 @@ pub struct Other {
     pub enabled_by: String,
 }
 
-const SERVICES: [(&str, Service); 4] = [
-    ("wicked", Service { unit: "wicked.service", openrc: "", script: "" }),
+const SERVICES: [(&str, Service); 3] = [
     ("dhcpcd", Service { unit: "dhcpcd.service", openrc: "dhcpcd", script: "dhcpcd" }),
     ("connman", Service { unit: "connman.service", openrc: "connman", script: "connman" }),
     ("netctl", Service { unit: "netctl.service", openrc: "", script: "" }),

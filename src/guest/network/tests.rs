@@ -3,6 +3,7 @@ use crate::guest::Guest;
 use imgraft_vfs::fs::mem::{Builder, MemFs};
 
 const WANTS: &str = "/etc/systemd/system/multi-user.target.wants";
+const ALIAS: &str = "/etc/systemd/system/network.service";
 
 /// A guest with systemd, that has been booted, with these services enabled.
 fn systemd(id: &str, enabled: &[&str]) -> Builder {
@@ -55,6 +56,10 @@ fn network_scripts(builder: Builder) -> Builder {
         .file("/etc/rc.d/init.d/network", "#!/bin/bash\n")
 }
 
+fn wicked(builder: Builder) -> Builder {
+    builder.file("/usr/sbin/wicked", "elf").file("/usr/sbin/wickedd", "elf")
+}
+
 fn cloud(builder: Builder) -> Builder {
     builder.file("/usr/bin/cloud-init", "#!/usr/bin/python3\n").file("/etc/cloud/cloud.cfg", "users: [default]\n")
 }
@@ -76,7 +81,7 @@ fn listener(builder: Builder) -> String {
 
 #[test]
 fn distributions_listen_to() {
-    let cases: [(&str, Builder, &str); 15] = [
+    let cases: [(&str, Builder, &str); 16] = [
         (
             "Debian 12, minimal",
             networkd(ifupdown(systemd("debian", &["networking.service"]))),
@@ -150,6 +155,12 @@ fn distributions_listen_to() {
             "NetworkManager: /etc/systemd/system/multi-user.target.wants/NetworkManager.service shows it",
         ),
         (
+            "openSUSE Leap 15 and SLES 15",
+            wicked(systemd("opensuse-leap", &["wicked.service"]))
+                .symlink(ALIAS, "/usr/lib/systemd/system/wicked.service"),
+            "wicked: /etc/systemd/system/multi-user.target.wants/wicked.service shows it",
+        ),
+        (
             "Alpine",
             MemFs::builder()
                 .file("/etc/os-release", "ID=alpine\n")
@@ -211,12 +222,10 @@ fn none_is_none() {
     let both =
         ifupdown(new()).symlink(format!("{WANTS}/networking.service"), "/usr/lib/systemd/system/networking.service");
     assert!(listener(both).starts_with("ifupdown"));
-    // wicked's spelling is none of ours.
-    let wicked = systemd("opensuse-leap", &["wicked.service"])
-        .symlink("/etc/systemd/system/network.service", "/usr/lib/systemd/system/wicked.service");
-    let network = inspect(wicked);
+    // connman's spelling is none of ours.
+    let network = inspect(systemd("gentoo", &["connman.service"]));
     assert_eq!(network.listener(), Err(NoListener::NoneEnabled));
-    assert_eq!(network.others[0].name, "wicked");
+    assert_eq!(network.others[0].name, "connman");
     let gentoo = MemFs::builder().symlink("/etc/runlevels/default/net.eth0", "/etc/init.d/net.eth0");
     assert_eq!(inspect(gentoo).others[0].name, "netifrc");
 }
@@ -243,6 +252,31 @@ fn several_are_told_apart_by_what_they_have_to_do() {
     let planned = || netplan(ifupdown(systemd("debian", &["networking.service"])));
     assert!(listener(planned()).starts_with("netplan"));
     assert!(listener(planned().file("/etc/network/interfaces.d/a", "iface eth0 inet dhcp\n")).starts_with("ifupdown"));
+}
+
+/// openSUSE's way of choosing between the two that it has.
+#[test]
+fn network_service_is_one_of_both() {
+    let unit = |name: &str| format!("/usr/lib/systemd/system/{name}.service");
+    let both = || wicked(network_manager(systemd("sles", &["wicked.service", "NetworkManager.service"])));
+    assert!(listener(both()).contains(", wicked by /"));
+    assert!(listener(both().symlink(ALIAS, unit("wicked"))).starts_with("wicked: "));
+    assert!(listener(both().symlink(ALIAS, unit("NetworkManager"))).starts_with("NetworkManager: "));
+    assert!(listener(both().symlink(ALIAS, "wicked.service")).starts_with("wicked: "));
+    // What is configured does not outweigh it.
+    let used = || both().file("/etc/sysconfig/network/ifcfg-lo", "").file("/etc/sysconfig/network/ifcfg-eth0", "");
+    assert_eq!(
+        listener(used()),
+        format!("wicked: {WANTS}/wicked.service and /etc/sysconfig/network/ifcfg-eth0 show it")
+    );
+    assert!(listener(used().symlink(ALIAS, unit("NetworkManager"))).starts_with("NetworkManager: "));
+    // An alias of something that is not started, or of nothing that is known, or none at all.
+    let one = || wicked(network_manager(systemd("sles", &["wicked.service"])));
+    assert!(listener(one().symlink(ALIAS, unit("NetworkManager"))).starts_with("wicked: "));
+    for target in ["/dev/null", "/gone/x.service", "/", ".service"] {
+        assert!(listener(both().symlink(ALIAS, target)).contains(", wicked by /"), "{target}");
+    }
+    assert!(listener(both().file(ALIAS, "[Service]\n")).contains(", wicked by /"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A configuration, compiled for the program that the guest listens to.
 
-use super::{Choice, Net, cloud_init, not_there, put, rivals};
+use super::{Choice, Net, cloud_init, netconfig, not_there, put, rivals};
 use crate::guest::{Guest, NetworkStack};
 use crate::inject::{InjectError, Outcome};
 use crate::net::config::{Config, Kind, Link};
@@ -35,8 +35,19 @@ impl Net {
         if renderer == Renderer::CloudInit {
             return cloud_init::step_in(guest, stage, outcome);
         }
+        let (servers, search) = name_servers(config);
+        if renderer == Renderer::Wicked {
+            for link in config.links.iter().filter(|link| link.device().is_none()) {
+                let note = format!(
+                    "{}: the name that udev gives this device, which wicked would not know by its MAC address",
+                    link.id
+                );
+                outcome.notes.push(note);
+            }
+            netconfig::stage(&servers, &search, stage, outcome)?;
+        }
         let is_resolver_ours = matches!(renderer, Renderer::Ifupdown(_)) && !guest.network.ifup.dns;
-        if !is_resolver_ours || !resolver(config, stage, outcome)? {
+        if !is_resolver_ours || !resolver(&servers, &search, stage, outcome)? {
             rivals::resolver(stage, outcome)?;
         }
         cloud_init::stand_aside(guest, stage, outcome)
@@ -51,6 +62,7 @@ fn renderer(choice: Choice, guest: &Guest) -> Renderer {
         Choice::Stack(NetworkStack::Networkd) => Renderer::Networkd,
         Choice::Stack(NetworkStack::NetworkManager) => Renderer::NetworkManager,
         Choice::Stack(NetworkStack::Ifcfg) => Renderer::Ifcfg,
+        Choice::Stack(NetworkStack::Wicked) => Renderer::Wicked,
         Choice::Stack(NetworkStack::Ifupdown) if guest.network.ifup.is_debians => Renderer::Ifupdown(Ifup::Debian),
         Choice::Stack(NetworkStack::Ifupdown) => Renderer::Ifupdown(Ifup::ByName),
     }
@@ -82,9 +94,9 @@ fn check_parts(config: &Config, renderer: Renderer, guest: &Guest) -> Result<(),
             (Kind::Bridge(..), Renderer::Ifupdown(_)) if !ifup.bridges => {
                 return missing(link, "a bridge", "bridge-utils");
             }
-            // netplan and cloud-init rename devices themselves where udev does not.
+            // netplan and cloud-init rename devices themselves where udev does not. wicked's have all to have a name.
             (Kind::Hardware(hardware), renderer)
-                if hardware.rename.is_some()
+                if (hardware.rename.is_some() || (renderer == Renderer::Wicked && link.device().is_none()))
                     && !guest.network.names
                     && !matches!(renderer, Renderer::Netplan | Renderer::CloudInit) =>
             {
@@ -101,8 +113,8 @@ pub(super) const RESOLVER: &str = "/etc/resolv.conf";
 /// The most name servers that a resolver asks (resolv.conf(5), `MAXNS`).
 const SERVERS_MAX: usize = 3;
 
-/// Puts the name servers into resolv.conf(5), where no other program takes them from the configuration; gives whether there are any.
-fn resolver(config: &Config, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<bool, InjectError> {
+/// The name servers of all links, and the domains that names are looked for in: each once.
+fn name_servers(config: &Config) -> (Vec<String>, Vec<&str>) {
     let mut servers: Vec<String> = Vec::new();
     let mut search: Vec<&str> = Vec::new();
     for dns in config.links.iter().map(|link| &link.dns) {
@@ -117,6 +129,16 @@ fn resolver(config: &Config, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Re
             }
         }
     }
+    (servers, search)
+}
+
+/// Puts the name servers into resolv.conf(5), where no other program takes them from the configuration; gives whether there are any.
+fn resolver(
+    servers: &[String],
+    search: &[&str],
+    stage: &mut Stage<'_>,
+    outcome: &mut Outcome,
+) -> Result<bool, InjectError> {
     if servers.is_empty() && search.is_empty() {
         return Ok(false);
     }

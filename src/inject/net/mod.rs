@@ -2,6 +2,7 @@
 
 mod cloud_init;
 mod compiled;
+mod netconfig;
 mod rivals;
 mod spelling;
 

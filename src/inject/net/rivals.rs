@@ -14,11 +14,13 @@ use imgraft_vfs::{Error, ErrorKind, Layer};
 /// How a file begins that an earlier run made.
 const OURS: &[u8] = b"# Made by imgraft.\n";
 /// Where runs make files, for whichever program.
-const DIRECTORIES: [&str; 5] = [
+const DIRECTORIES: [&str; 7] = [
     "/etc/systemd/network",
     "/etc/netplan",
     "/etc/NetworkManager/system-connections",
     "/etc/sysconfig/network-scripts",
+    "/etc/sysconfig/network",
+    "/etc/udev/rules.d",
     "/etc/cloud/cloud.cfg.d",
 ];
 /// The most files of such a directory, and the largest of them that is read, in bytes.
@@ -30,7 +32,8 @@ const LOOPBACK: &[u8] = b"# Made by imgraft.\nauto lo\niface lo inet loopback\n"
 
 /// Removes what earlier runs made and this one does not, and what would be mixed with the configuration; says what stays beside it.
 ///
-/// netplan merges all of its files, so that those which speak of devices go. For the others ours come first: by the name of the
+/// netplan merges all of its files, so that those which speak of devices go; wicked merges those of a device, so that routes of ours
+/// go. For the others ours come first: by the name of the
 /// file, or by the priority of the connection.
 pub(super) fn clear(
     renderer: Renderer,
@@ -43,6 +46,7 @@ pub(super) fn clear(
         Renderer::Netplan => &["/etc/netplan", "/usr/lib/netplan", "/lib/netplan"],
         Renderer::Networkd => &["/etc/systemd/network", "/usr/lib/systemd/network"],
         Renderer::Ifcfg => &["/etc/sysconfig/network-scripts"],
+        Renderer::Wicked => &["/etc/sysconfig/network"],
         Renderer::Ifupdown(_) | Renderer::NetworkManager | Renderer::CloudInit => &[],
     };
     let mut beside = Vec::new();
@@ -67,6 +71,15 @@ pub(super) fn clear(
             // The first file that matches a device is the one that counts.
             Renderer::Networkd if name.ends_with(".network") && name < "05-imgraft" => beside.push(path),
             Renderer::Ifcfg if name.starts_with("ifcfg-") && name != "ifcfg-lo" => beside.push(path),
+            Renderer::Wicked => match name.split_once('-') {
+                Some(("ifroute", device)) if new.contains(&format!("{directory}/ifcfg-{device}").as_str()) => {
+                    stage.remove(&GuestPath::parse(path.as_str())?)?;
+                    outcome.notes.push(format!("{path}: removed, as wicked would mix its routes with these"));
+                }
+                Some(("ifcfg" | "ifroute" | "ifrule" | "ifsysctl", device)) if device != "lo" => beside.push(path),
+                None if matches!(name, "routes" | "ifsysctl") => beside.push(path),
+                _ => {}
+            },
             _ => {}
         }
     }
@@ -119,6 +132,7 @@ fn is_ours(path: &str, at: &GuestPath, stage: &Stage<'_>) -> Result<bool, Inject
         "/etc/sysconfig/network-scripts" => {
             ["ifcfg-", "route-", "route6-"].iter().any(|prefix| name.starts_with(prefix))
         }
+        "/etc/sysconfig/network" => ["ifcfg-", "ifroute-", "ifsysctl-"].iter().any(|prefix| name.starts_with(prefix)),
         // Beside it there may be one that is about the guest's name.
         "/etc/cloud/cloud.cfg.d" => name == "99-imgraft-network.cfg",
         // Texts that were put in as they stood.

@@ -10,9 +10,9 @@ pub struct Spelling(pub NetworkStack);
 
 impl Spelling {
     /// All of them.
-    pub const ALL: [Self; 5] = {
-        let [a, b, c, d, e] = NetworkStack::ALL;
-        [Self(a), Self(b), Self(c), Self(d), Self(e)]
+    pub const ALL: [Self; 6] = {
+        let [a, b, c, d, e, f] = NetworkStack::ALL;
+        [Self(a), Self(b), Self(c), Self(d), Self(e), Self(f)]
     };
 
     /// What it looks like and whose it is.
@@ -23,6 +23,7 @@ impl Spelling {
             NetworkStack::Networkd => "systemd-networkd ([Match], [Network])",
             NetworkStack::NetworkManager => "NetworkManager ([connection])",
             NetworkStack::Ifcfg => "ifcfg (DEVICE=…)",
+            NetworkStack::Wicked => "wicked (STARTMODE=…)",
         }
     }
 
@@ -50,9 +51,15 @@ impl Spelling {
         if lines.clone().any(|line| matches!(word(line).as_str(), "iface" | "source" | "source-directory")) {
             return Some(Self(NetworkStack::Ifupdown));
         }
-        let is_ifcfg = lines.clone().all(|line| assignment(line).is_some())
-            && lines.filter_map(assignment).any(|(key, _)| matches!(key, "DEVICE" | "BOOTPROTO"));
-        is_ifcfg.then_some(Self(NetworkStack::Ifcfg))
+        if !lines.clone().all(|line| assignment(line).is_some()) {
+            return None;
+        }
+        let has = |keys: &[&str]| lines.clone().filter_map(assignment).any(|(key, _)| keys.contains(&key));
+        match (has(&["STARTMODE"]), has(&["DEVICE", "BOOTPROTO"])) {
+            (true, _) => Some(Self(NetworkStack::Wicked)),
+            (false, true) => Some(Self(NetworkStack::Ifcfg)),
+            (false, false) => None,
+        }
     }
 
     /// Where a text of this spelling goes, and the mode of the file.
@@ -71,9 +78,13 @@ impl Spelling {
                 (format!("/etc/NetworkManager/system-connections/{id}.nmconnection"), 0o600)
             }
             NetworkStack::Ifcfg => {
-                let device = significant(text).filter_map(assignment).filter(|(key, _)| *key == "DEVICE").last();
-                let device = named(device.map(|(_, value)| value), "there is no DEVICE= in it")?;
+                let device = named(device(text), "there is no DEVICE= in it")?;
                 (format!("/etc/sysconfig/network-scripts/ifcfg-{device}"), 0o644)
+            }
+            NetworkStack::Wicked => {
+                // wicked itself does not look at it.
+                let device = named(device(text), "there is no DEVICE= in it, by which the file could be named")?;
+                (format!("/etc/sysconfig/network/ifcfg-{device}"), 0o644)
             }
         };
         Ok((GuestPath::parse(path)?, mode))
@@ -98,6 +109,11 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     let (key, value) = line.trim().split_once('=')?;
     let is_name = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     is_name.then(|| (key, value.trim().trim_matches(['"', '\''])))
+}
+
+/// What an ifcfg file says that its device is.
+fn device(text: &str) -> Option<&str> {
+    significant(text).filter_map(assignment).filter(|(key, _)| *key == "DEVICE").last().map(|(_, value)| value)
 }
 
 fn connection_id(text: &str) -> Option<&str> {
