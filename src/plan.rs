@@ -162,8 +162,9 @@ impl Target {
 impl Edit {
     /// A run of `inject`: validates what was typed, and reads the host files that it names.
     pub fn inject(mut typed: cli::Inject, order: &[cli::Ordered]) -> Result<Self, Failure> {
+        let mut notes = virt_tools::notes(&typed.virt_customize)?;
+        notes.extend(virt_tools::network(&typed)?);
         typed.target.file.image = typed.target.file.image.or(typed.add.add.take());
-        let notes = virt_tools::notes(&typed.virt_customize)?;
         let compat = match typed.compat {
             None => Compat::Imgraft,
             Some(cli::CompatWith::Nova) => Compat::Nova,

@@ -12,8 +12,10 @@ pub struct Network {
     /// is recognised, goes as it is to where the guest reads it. A description (netplan, network-config version 1 or 2 of
     /// cloud-init, network_data.json of OpenStack, Nova's network_info; YAML or JSON) is compiled into the spelling of the program that
     /// the guest listens to; the report says which that is and what shows it.
-    #[arg(long, value_name = "FILE")]
-    pub network: Option<PathBuf>,
+    ///
+    /// With -a IMAGE and without FILE it is virt-customize's switch, for which there is nothing to do.
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub network: Option<Option<PathBuf>>,
 
     /// The program of the guest that the network is for [default: the one that the guest listens to]
     #[arg(long, value_enum, value_name = "NAME", conflicts_with = "compat")]

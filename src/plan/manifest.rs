@@ -287,7 +287,15 @@ impl Reader<'_> {
             }
             None => {
                 let network = file.map(|file| self.file(&file));
-                let typed = cli::Network { network, network_renderer: renderer, ip, gateway, dns, dhcp, nic };
+                let typed = cli::Network {
+                    network: network.map(Some),
+                    network_renderer: renderer,
+                    ip,
+                    gateway,
+                    dns,
+                    dhcp,
+                    nic,
+                };
                 network::network(&typed, None, Compat::Imgraft)
             }
         };

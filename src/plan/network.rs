@@ -17,7 +17,7 @@ pub(super) fn network(
     compat: Compat,
 ) -> Result<Option<Net>, Failure> {
     let flags = flags(typed)?;
-    let described = match (&typed.network, instance, flags) {
+    let described = match (typed.network.as_ref().and_then(Option::as_ref), instance, flags) {
         (Some(path), None, None) => Some(described(path)?),
         (None, Some(described), None) => Some(described),
         (None, None, Some(flags)) => Some(Described::Config(

@@ -12,6 +12,20 @@ pub(super) fn notes(typed: &cli::VirtCustomize) -> Result<Vec<String>, Failure> 
     Ok(typed.selinux_relabel.then(|| relabel.to_owned()).into_iter().collect())
 }
 
+/// What is told of virt-customize's `--network`, a switch with the name of our option. Only a command line that names the image as
+/// virt-customize does is taken for one of its: in another the description may have got lost.
+pub(super) fn network(typed: &cli::Inject) -> Result<Option<String>, Failure> {
+    match (&typed.network.network, &typed.add.add) {
+        (Some(None), None) => Err(Failure::usage("--network: no file with a description of a network follows it")
+            .with_hint("name the file; virt-customize's switch of this name can be left out, as nothing runs that has a network")),
+        (Some(None), Some(_)) => {
+            let note = "--network: nothing to do for virt-customize's switch, as nothing runs that has a network; --network FILE is the guest's";
+            Ok(Some(note.to_owned()))
+        }
+        _ => Ok(None),
+    }
+}
+
 /// The first option that cannot be done: its name, the reason, and the way out. What was typed after it is not told: a command
 /// may hold a secret.
 fn refused(typed: &cli::VirtCustomize) -> Option<(&'static str, &'static str, &'static str)> {
@@ -98,6 +112,44 @@ mod tests {
         assert!(told(&words[..3]).unwrap().is_empty() && told(&words[3..]).unwrap().is_empty());
         assert!(told(&["--no-selinux-relabel"]).unwrap().is_empty());
         assert!(told(&["--selinux-relabel"]).unwrap().join("").contains(".autorelabel"));
+    }
+
+    #[test]
+    fn network_is_a_switch_where_the_image_is_added() {
+        let typed = |words: &[&str]| match cli::Cli::try_parse_from([&["imgraft", "inject"], words].concat()) {
+            Ok(cli::Cli { command: cli::Command::Inject(typed), .. }) => typed,
+            other => panic!("{words:?}: {other:?}"),
+        };
+        for words in [
+            &["-a", "x", "--network"][..],
+            &["-a", "x", "--network", "--hostname", "y"],
+            &["--network", "-a", "x"],
+            &["--network", "--add=x", "--dry-run"],
+        ] {
+            let note = network(&typed(words)).unwrap().unwrap();
+            assert!(note.starts_with("--network: nothing to do"), "{words:?}: {note}");
+        }
+        // What follows and is no option is a file, as it always was.
+        for words in [
+            &["-a", "x", "--network", "y"][..],
+            &["x", "--network", "y"],
+            &["--network", "y", "x"],
+            &["--network=y", "x"],
+            &["-a", "x", "--network=y", "--dry-run"],
+        ] {
+            let typed = typed(words);
+            assert_eq!(network(&typed).unwrap(), None, "{words:?}");
+            assert_eq!(typed.network.network.unwrap().unwrap(), std::path::Path::new("y"), "{words:?}");
+        }
+        for words in [&["x", "--network"][..], &["x", "--network", "--hostname", "y"], &["--network", "--", "x"]] {
+            let failure = network(&typed(words)).unwrap_err();
+            assert!(
+                failure.message.contains("no file with a description") && failure.hints.join("").contains("left out")
+            );
+        }
+        assert!(cli::Cli::try_parse_from(["imgraft", "inject", "-a", "x", "--network="]).is_err());
+        assert!(cli::Cli::try_parse_from(["imgraft", "inject", "-a", "x", "--network", "--dhcp"]).is_err());
+        assert_eq!(network(&typed(&["x"])).unwrap(), None);
     }
 
     #[test]

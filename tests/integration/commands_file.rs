@@ -11,8 +11,18 @@ fn a_file_of_commands_is_what_is_in_it() {
     let scratch = Scratch::new();
     let (disk, twin) = (scratch.copy(&guest.path, "disk.raw"), scratch.copy(&guest.path, "twin.raw"));
     let file = scratch.file("commands", COMMANDS);
-    let from_file =
-        ["inject", "-a", text(&disk), "--write", "/srv/a:", "--commands-from-file", text(&file), "--touch", "/srv/a"];
+    let from_file = [
+        "inject",
+        "-a",
+        text(&disk),
+        "--network",
+        "--write",
+        "/srv/a:",
+        "--commands-from-file",
+        text(&file),
+        "--touch",
+        "/srv/a",
+    ];
     let typed = [
         "inject",
         text(&twin),
