@@ -21,6 +21,10 @@ const OLD_LOCALE: &str = "/etc/sysconfig/i18n";
 const CONSOLE: &str = "/etc/vconsole.conf";
 const DEBIAN_KEYBOARD: &str = "/etc/default/keyboard";
 const OLD_KEYBOARD: &str = "/etc/sysconfig/keyboard";
+/// SUSE's, from which the shells of users have it: where it is set there, that outweighs locale.conf. YaST leaves it empty today.
+const SUSE_LANGUAGE: (&str, &str) = ("/etc/sysconfig/language", "RC_LANG");
+/// SUSE's from before vconsole.conf, of which that is made once.
+const SUSE_KEYMAP: (&str, &str) = (OLD_KEYBOARD, "KEYTABLE");
 /// Where the keymaps of kbd are.
 const KEYMAPS: [&str; 3] = ["/usr/share/kbd/keymaps", "/usr/lib/kbd/keymaps", "/usr/share/keymaps"];
 /// Where the layouts of xkb are, of which Debian makes keymaps.
@@ -120,6 +124,7 @@ impl Injector for Locale {
             }
             let path = GuestPath::parse(language_file(guest, stage)?)?;
             assign(&path, "LANG", language, stage)?;
+            keep_up(guest, SUSE_LANGUAGE, language, stage)?;
             for outweighs in ["LC_ALL", "LANGUAGE"] {
                 if value(&path, outweighs, stage)?.is_some_and(|value| !value.is_empty()) {
                     outcome.notes.push(format!("{path}: {outweighs} is set there, too, and counts for more than LANG"));
@@ -129,10 +134,21 @@ impl Injector for Locale {
         if let Some(SettingName(keymap)) = &self.keymap {
             let (path, key) = keymap_file(guest, keymap, stage)?;
             assign(&GuestPath::parse(path)?, key, keymap, stage)?;
+            keep_up(guest, SUSE_KEYMAP, keymap, stage)?;
         }
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
     }
+}
+
+/// Gives a variable of SUSE's the same value, where it has one.
+fn keep_up(guest: &Guest, (path, key): (&str, &str), wanted: &str, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    let path = GuestPath::parse(path)?;
+    let is_suse = guest.os.id_like.iter().any(|like| like == "suse");
+    if is_suse && value(&path, key, stage)?.is_some_and(|value| !value.is_empty()) {
+        assign(&path, key, wanted, stage)?;
+    }
+    Ok(())
 }
 
 fn is_there(path: &str, stage: &Stage<'_>) -> Result<bool, InjectError> {

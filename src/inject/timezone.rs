@@ -83,13 +83,15 @@ impl Timezone {
         let path = GuestPath::parse(CLOCK)?;
         let Some(text) = stage.read(&path, READ_LIMIT)? else { return Ok(()) };
         let lines: Vec<&[u8]> = text.split_inclusive(|byte| *byte == b'\n').collect();
-        let is_zone = |line: &&[u8]| line.starts_with(b"ZONE=");
-        if !lines.iter().any(is_zone) {
+        // Red Hat's, and SUSE's.
+        let keys = ["ZONE=", "TIMEZONE="];
+        let key = |line: &[u8]| keys.into_iter().find(|key| line.starts_with(key.as_bytes()));
+        if !lines.iter().any(|line| key(line).is_some()) {
             return Ok(());
         }
-        let ours = format!("ZONE=\"{}\"\n", self.zone.0);
-        let changed: Vec<&[u8]> =
-            lines.into_iter().map(|line| if is_zone(&line) { ours.as_bytes() } else { line }).collect();
+        let ours = |key: &str| format!("{key}\"{}\"\n", self.zone.0).into_bytes();
+        let changed: Vec<Vec<u8>> =
+            lines.into_iter().map(|line| key(line).map_or_else(|| line.to_vec(), ours)).collect();
         Ok(stage.write(&path, Content::bytes(changed.concat()), ROOT_FILE)?)
     }
 }
@@ -142,6 +144,11 @@ mod tests {
         assert_eq!(target(&fs), "../usr/share/zoneinfo/Europe/Berlin");
         assert_eq!(text(&fs, "/etc/timezone"), "Europe/Berlin\n");
         assert_eq!(text(&fs, "/etc/sysconfig/clock"), "ZONE=\"Europe/Berlin\"\nUTC=true\n");
+        assert_unchanged(&timezone("Europe/Berlin"), &fs);
+        let suse = "DEFAULT_TIMEZONE=\"Etc/UTC\"\nTIMEZONE=\"\"\nHWCLOCK=\"-u\"";
+        let fs = inject(&timezone("Europe/Berlin"), guest().file("/etc/sysconfig/clock", suse).build().unwrap());
+        let clock = "DEFAULT_TIMEZONE=\"Etc/UTC\"\nTIMEZONE=\"Europe/Berlin\"\nHWCLOCK=\"-u\"";
+        assert_eq!(text(&fs, "/etc/sysconfig/clock"), clock);
         assert_unchanged(&timezone("Europe/Berlin"), &fs);
 
         let linked = guest().symlink("/etc/localtime", "/usr/share/zoneinfo/UTC");

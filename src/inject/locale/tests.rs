@@ -7,8 +7,12 @@ fn locale(language: &str, keymap: &str) -> Locale {
 }
 
 fn red_hat() -> Builder {
+    systemd("ID=fedora\n")
+}
+
+fn systemd(release: &str) -> Builder {
     MemFs::builder()
-        .file("/etc/os-release", "ID=fedora\n")
+        .file("/etc/os-release", release)
         .symlink("/sbin/init", "/lib/systemd/systemd")
         .file("/lib/systemd/systemd", "")
         .dir("/usr/lib/locale/de_DE.utf8")
@@ -89,6 +93,29 @@ fn what_the_guest_does_not_have() {
     assert!(told("C.UTF-8", "", alpine).contains("nothing in the guest is known to read"));
     let outweighed = red_hat().file("/etc/locale.conf", "LC_ALL=C\n").build().unwrap();
     assert!(notes(&locale("C", ""), &outweighed).contains("LC_ALL is set there"));
+}
+
+/// YaST's files of before systemd's, which some of SUSE's programs still read.
+#[test]
+fn what_suse_reads_beside_it() {
+    let suse = |language: &str, keymap: &str| {
+        systemd("ID=\"sles\"\nID_LIKE=\"suse\"\n")
+            .file("/etc/sysconfig/language", format!("# RC_LANG\nRC_LANG=\"{language}\"\nROOT_USES_LANG=\"ctype\"\n"))
+            .file("/etc/sysconfig/keyboard", format!("KEYTABLE=\"{keymap}\"\nKBD_NUMLOCK=\"bios\"\n"))
+    };
+    let fs = after(&locale("de_DE.UTF-8", "de-nodeadkeys"), suse("en_US.UTF-8", "de.map.gz"));
+    assert_eq!(text(&fs, "/etc/locale.conf"), "LANG=de_DE.UTF-8\n");
+    assert_eq!(text(&fs, "/etc/vconsole.conf"), "KEYMAP=de-nodeadkeys\n");
+    assert_eq!(text(&fs, "/etc/sysconfig/language"), "# RC_LANG\nRC_LANG=de_DE.UTF-8\nROOT_USES_LANG=\"ctype\"\n");
+    assert_eq!(text(&fs, "/etc/sysconfig/keyboard"), "KEYTABLE=de-nodeadkeys\nKBD_NUMLOCK=\"bios\"\n");
+    // What is empty outweighs nothing, and stays so.
+    let fs = after(&locale("de_DE.UTF-8", "de-nodeadkeys"), suse("", ""));
+    assert!(text(&fs, "/etc/sysconfig/language").contains("RC_LANG=\"\"\n"));
+    assert!(text(&fs, "/etc/sysconfig/keyboard").contains("KEYTABLE=\"\"\n"));
+    // Red Hat's with systemd are not read any more.
+    let fs =
+        after(&locale("de_DE.UTF-8", "de-nodeadkeys"), red_hat().file("/etc/sysconfig/keyboard", "KEYTABLE=\"de\"\n"));
+    assert_eq!(text(&fs, "/etc/sysconfig/keyboard"), "KEYTABLE=\"de\"\n");
 }
 
 /// An archive of three places, one of them free, as glibc has it.
