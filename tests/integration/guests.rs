@@ -1,5 +1,6 @@
 //! Phony guests of eleven distributions: what is found in each, and what each is given for the same items.
 
+use crate::network::golden;
 use crate::support::{HASH, KEY, Scratch, imgraft, oracle, root, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -138,6 +139,47 @@ fn each_distribution_gets_what_it_reads() {
         oracle::e2fsck(&disk, 0);
         assert_eq!(json(&[&words[..], &["--json"]].concat())["changed"], false, "{name}: a second time");
         check_by_others(&name, &disk, &scratch);
+    }
+}
+
+/// A description of a network, in wicked's files; then another one, of which nothing of the first is left.
+#[test]
+fn a_description_becomes_files_of_wicked() {
+    if !oracle::have("mke2fs") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let disk = image(&scratch, &trees()["opensuse-leap"]);
+    let directory = "/etc/sysconfig/network";
+    let cat = |path: &str| done(&["cat", text(&disk), path]);
+    for (case, there, gone) in [
+        (
+            "static.v2.yaml",
+            &["ifcfg-uplink", "ifroute-uplink", "ifcfg-second"][..],
+            &["ifroute-br0", "ifcfg-bond0", "ifcfg-storage"][..],
+        ),
+        (
+            "stacked.v2.yaml",
+            &["ifcfg-eth0", "ifcfg-bond0", "ifcfg-bond0.10", "ifcfg-br0", "ifroute-br0", "ifcfg-storage"],
+            &["ifcfg-uplink", "ifroute-uplink", "ifcfg-second"],
+        ),
+    ] {
+        let file = root().join("testdata/network").join(case);
+        let words = ["inject", text(&disk), "--network", text(&file), "--json"];
+        assert_eq!(json(&words)["changed"], true, "{case}");
+        oracle::e2fsck(&disk, 0);
+        assert_eq!(json(&words)["changed"], false, "{case}: a second time");
+        for name in there {
+            let path = format!("{directory}/{name}");
+            assert_eq!(cat(&path), golden(case, "wicked", &path), "{case}");
+        }
+        let listed = done(&["ls", text(&disk), directory]);
+        assert!(gone.iter().all(|name| !listed.contains(name)), "{case}: {listed}");
+        let config = cat(&format!("{directory}/config"));
+        assert!(config.contains("NETCONFIG_DNS_STATIC_SERVERS=") && config.contains("192.0.2.53"), "{config}");
+        assert!(config.starts_with("## Type:") && config.ends_with("NETCONFIG_DNS_RANKING=\"auto\"\n"), "{config}");
+        let rules = done(&["ls", text(&disk), "/etc/udev/rules.d"]);
+        assert_eq!(rules.contains("71-imgraft-net.rules"), case == "static.v2.yaml", "{rules}");
     }
 }
 

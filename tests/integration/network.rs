@@ -4,7 +4,7 @@ use crate::support::{Scratch, expect, image, oracle, root, run, text};
 use serde_json::Value;
 
 /// The file of a golden of the network compiler.
-fn golden(case: &str, renderer: &str, path: &str) -> String {
+pub fn golden(case: &str, renderer: &str, path: &str) -> String {
     let goldens = root().join("testdata/network/goldens").join(case).join(renderer);
     let goldens = std::fs::read_to_string(goldens).expect("the golden is there");
     let (_, rest) = goldens.split_once(&format!("==> {path} ")).expect("the file is in it");
