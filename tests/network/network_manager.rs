@@ -2,7 +2,8 @@
 
 use crate::cases::cases;
 use crate::oracle::{command, put, sections, skip, unpacked};
-use imgraft::net::render::Renderer;
+use imgraft::net::read;
+use imgraft::net::render::{Inexpressible, Renderer, render};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -40,6 +41,31 @@ fn network_manager_reads_every_entry() {
         }
     }
     assert!(read > 25, "{read}");
+}
+
+/// OpenStack has name servers that all links are to ask: a link that cannot ask one leaves it to another that can.
+#[test]
+fn a_name_server_of_all_links_is_asked_by_those_that_can() {
+    let links = ["0", "1"]
+        .map(|id| format!(r#"{{"id": "port{id}", "type": "phy", "ethernet_mac_address": "52:54:00:12:34:0{id}"}}"#));
+    let network = |addresses: [&str; 2], server: &str| {
+        let network = |(id, address): (usize, &str)| {
+            let version = if address.contains(':') { 6 } else { 4 };
+            format!(r#"{{"type": "ipv{version}", "link": "port{id}", "ip_address": "{address}"}}"#)
+        };
+        let networks: Vec<_> = addresses.into_iter().enumerate().map(network).collect();
+        let (links, networks) = (links.join(", "), networks.join(", "));
+        let services = format!(r#"[{{"type": "dns", "address": "{server}"}}]"#);
+        let text = format!(r#"{{"links": [{links}], "networks": [{networks}], "services": {services}}}"#);
+        let files = render(&read::document(&text).unwrap(), Renderer::NetworkManager)?;
+        Ok::<_, Inexpressible>(files.into_iter().map(|file| file.text.contains(server)).collect::<Vec<_>>())
+    };
+    let both = ["192.0.2.7/24", "2001:db8::7/64"];
+    assert_eq!(network(both, "192.0.2.53").unwrap(), [true, false]);
+    // IPv6 is on wherever there is an address.
+    assert_eq!(network(both, "2001:db8::53").unwrap(), [true, true]);
+    let error = network(["2001:db8::6/64", "2001:db8::7/64"], "192.0.2.53").unwrap_err().to_string();
+    assert!(error.contains("a name server of IPv4 without IPv4"), "{error}");
 }
 
 fn flat(text: &str) -> impl Iterator<Item = String> {

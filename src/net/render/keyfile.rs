@@ -4,6 +4,7 @@ use super::{Inexpressible, NetFile, bonding, file_name};
 use crate::net::config::{Auto6, Bond, Bridge, Config, Hardware, Kind, Link, Route};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 /// The program's name.
 const NAME: &str = "NetworkManager";
@@ -60,8 +61,8 @@ fn connection(config: &Config, link: &Link) -> Result<NetFile, Inexpressible> {
         text += &format!("\n[ethernet]\n{ethernet}");
     }
     if master.is_none() {
-        text += &internet(link, 4)?;
-        text += &internet(link, 6)?;
+        text += &internet(config, link, 4)?;
+        text += &internet(config, link, 6)?;
     }
     Ok(NetFile { path: format!("{DIRECTORY}/imgraft-{}.nmconnection", file_name(link)), mode: 0o600, text })
 }
@@ -130,10 +131,10 @@ fn section<const N: usize>(name: &str, entries: [(&str, Option<String>); N]) -> 
     text
 }
 
-/// The section of a version of IP.
-fn internet(link: &Link, version: u8) -> Result<String, Inexpressible> {
+/// How a link comes by its addresses of a version of IP.
+fn method(link: &Link, version: u8) -> &'static str {
     let has_addresses = link.addresses(version).next().is_some();
-    let method = match (version, link.dhcp4, link.auto6) {
+    match (version, link.dhcp4, link.auto6) {
         (4, true, _) => "auto",
         (4, false, _) if has_addresses => "manual",
         (4, false, _) => "disabled",
@@ -144,13 +145,31 @@ fn internet(link: &Link, version: u8) -> Result<String, Inexpressible> {
         (_, _, Auto6::Unsaid) if link.is_configured() => "auto",
         (_, _, Auto6::Off) => "link-local",
         (_, _, Auto6::Unsaid) => "disabled",
-    };
-    if method == "disabled" && (link.servers(version).next().is_some() || link.routes(version).next().is_some()) {
-        return Err(Inexpressible::new(
-            NAME,
-            link,
-            format!("a route or a name server of IPv{version} without IPv{version}"),
-        ));
+    }
+}
+
+/// Whether a link has a name server, and the version of IP by which it is asked.
+fn is_asked(config: &Config, server: IpAddr) -> bool {
+    let version = if server.is_ipv4() { 4 } else { 6 };
+    config.links.iter().any(|link| {
+        config.master(&link.id).is_none()
+            && method(link, version) != "disabled"
+            && link.servers(version).any(|other| other == server)
+    })
+}
+
+/// The section of a version of IP.
+fn internet(config: &Config, link: &Link, version: u8) -> Result<String, Inexpressible> {
+    let method = method(link, version);
+    let has_addresses = link.addresses(version).next().is_some();
+    let mut servers: Vec<_> = link.servers(version).collect();
+    if method == "disabled" {
+        // One for all links, as OpenStack has them, is asked by way of the links that can.
+        servers.retain(|server| !is_asked(config, *server));
+        if !servers.is_empty() || link.routes(version).next().is_some() {
+            let what = format!("a route or a name server of IPv{version} without IPv{version}");
+            return Err(Inexpressible::new(NAME, link, what));
+        }
     }
     let mut text = format!("\n[ipv{version}]\nmethod={method}\n");
     let mut routes = link.routes(version).collect::<Vec<_>>();
@@ -175,7 +194,7 @@ fn internet(link: &Link, version: u8) -> Result<String, Inexpressible> {
             let _ = writeln!(text, "route{number}_options=onlink=true");
         }
     }
-    let servers: String = link.servers(version).map(|server| format!("{server};")).collect();
+    let servers: String = servers.iter().map(|server| format!("{server};")).collect();
     if !servers.is_empty() {
         let _ = writeln!(text, "dns={servers}");
     }
