@@ -2,6 +2,7 @@
 # Real guests: Debian from its own packages, in every layout and format that the tests ask for.
 #   debian.gen.sh          the set described in testdata/INDEX.md
 #   debian.gen.sh bench    the 20 GiB pair that `make bench` measures on
+#   debian.gen.sh cloud    the guest of cloud-init and NetworkManager, which is booted and nothing else
 # The packages come from the mirror that this machine's apt uses. Root is needed, for the owners in the tree.
 . "$(dirname "$0")/lib.sh"
 need mmdebstrap mke2fs debugfs e2fsck dumpe2fs sfdisk fdisk mkfs.vfat mcopy qemu-img tar
@@ -16,21 +17,21 @@ mirror() {
     awk '$1 == "Debian" && $2 == "main" && $4 !~ /-/ && !done {print $3; done = 1}'
 }
 
-# rootfs SUITE PACKAGES: the guest's tree as built/rootfs-SUITE.tar, cached as long as the packages are these.
+# rootfs NAME SUITE PACKAGES: the guest's tree as built/rootfs-NAME.tar, cached as long as the packages are these.
 rootfs() {
-  local suite=$1 tar=$built/rootfs-$1.tar list=$built/rootfs-$1.packages log=$built/.mmdebstrap.log url
-  [[ ! -e $tar || ! -e $list || $(<"$list") != "$2" ]] || return 0
+  local suite=$2 tar=$built/rootfs-$1.tar list=$built/rootfs-$1.packages log=$built/.mmdebstrap-$1.log url
+  [[ ! -e $tar || ! -e $list || $(<"$list") != "$3" ]] || return 0
   url=$(mirror)
-  mmdebstrap --mode=root --variant=minbase --format=tar --include="$2" --aptopt='Acquire::Retries "3"' \
+  mmdebstrap --mode=root --variant=minbase --format=tar --include="$3" --aptopt='Acquire::Retries "3"' \
     --customize-hook='echo guest >"$1/etc/hostname"' \
     --customize-hook='chroot "$1" useradd --create-home --shell /bin/bash --uid 1000 debian' \
     --customize-hook='chmod 0644 "$1/etc/hostname"' --customize-hook='rm -f "$1/etc/resolv.conf"' \
-    "${@:3}" "$suite" "$tar.part" "${url:-http://deb.debian.org/debian}" >"$log" 2>&1 || { tail -20 "$log" >&2; die "mmdebstrap $suite failed"; }
+    "${@:4}" "$suite" "$tar.part" "${url:-http://deb.debian.org/debian}" >"$log" 2>&1 || { tail -20 "$log" >&2; die "mmdebstrap $1 failed"; }
   mv "$tar.part" "$tar"
-  rm -f "$list"; echo "$2" >"$list"
+  rm -f "$list"; echo "$3" >"$list"
 }
 
-# tree SUITE: sets tree, the tar unpacked; thrown away at the end.
+# tree NAME: sets tree, the tar unpacked; thrown away at the end.
 tree() {
   tree=$built/.tree-$1
   [[ ! -e $tree ]] || return 0
@@ -40,11 +41,12 @@ tree() {
 }
 trap 'rm -rf "$built"/.tree-*' EXIT
 
-# disk NAME SUITE LAYOUT SECTOR PROFILE SIZE FEATURES [mke2fs arguments]: built/NAME.raw
+# disk NAME ROOTFS LAYOUT SECTOR PROFILE SIZE FEATURES [mke2fs arguments]: built/NAME.raw, of this group
+group=real
 disk() {
-  local name=$1 suite=$2 layout=$3 sector=$4 profile=$5 size=$6 features=$7 image=$built/$1.raw part=$built/.disk.raw
-  if ! fresh "$image" "$built/rootfs-$suite.tar"; then
-    tree "$suite"
+  local name=$1 rootfs=$2 layout=$3 sector=$4 profile=$5 size=$6 features=$7 image=$built/$1.raw part=$built/.disk.raw
+  if ! fresh "$image" "$built/rootfs-$rootfs.tar"; then
+    tree "$rootfs"
     rm -f "$part"; truncate -s "$size" "$part"
     partition "$layout" "$part" "$sector"
     make_ext4 "$part" "$profile" "$root_start" "$root_size" -d "$tree" "${@:8}"
@@ -62,7 +64,7 @@ disk() {
   fi
   case $layout in whole) root_part=0 ;; mbr-logical) root_part=6 ;; *) root_part=1 ;; esac
   current=("$name" "$layout" "$sector" "$root_part" "$profile")
-  row "$name" "$image" raw "$layout" "$sector" "$root_part" "$profile" real
+  row "$name" "$image" raw "$layout" "$sector" "$root_part" "$profile" "$group"
 }
 
 # also SUFFIX [qemu-img arguments]: the last disk as qcow2, built/NAME.SUFFIX.qcow2
@@ -79,7 +81,15 @@ new='extent 64bit metadata_csum orphan_file metadata_csum_seed ^needs_recovery'
 common=systemd,systemd-sysv,udev,openssh-server,iproute2,login,passwd,netbase,e2fsprogs,libpam-modules
 slim=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*')
 
-rootfs bookworm "$common,ifupdown,ifenslave"
+# Nothing lies on the partition that can hold a seed; who has the network is for the tests to choose.
+if [[ ${1:-} = cloud ]]; then
+  rootfs cloud trixie "$common,cloud-init,network-manager,sudo,kmod" "${slim[@]}"
+  group=booted
+  disk trixie-cloud cloud gpt 512 debian13 2G "$new" -L root
+  exit 0
+fi
+
+rootfs bookworm bookworm "$common,ifupdown,ifenslave"
 
 # shellcheck disable=SC2086
 if [[ ${1:-} = bench ]]; then
@@ -88,7 +98,7 @@ if [[ ${1:-} = bench ]]; then
   exit 0
 fi
 
-rootfs trixie "$common,systemd-resolved,sudo,dbus,xkb-data" "${slim[@]}" \
+rootfs trixie trixie "$common,systemd-resolved,sudo,dbus,xkb-data" "${slim[@]}" \
   --customize-hook='printf "[Match]\nName=en*\n\n[Network]\nDHCP=yes\n" >"$1/etc/systemd/network/10-wired.network"' \
   --customize-hook='chmod 0644 "$1/etc/systemd/network/10-wired.network"' \
   --customize-hook='chroot "$1" systemctl enable systemd-networkd'

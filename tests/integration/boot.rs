@@ -1,5 +1,7 @@
 //! Guests that are booted with what was put into them: what they say of themselves at their consoles.
 
+mod cloud;
+
 use crate::support::machine::{Machine, inject, key_pair, modules};
 use crate::support::{expect, image, oracle, text};
 
@@ -7,6 +9,28 @@ use crate::support::{expect, image, oracle, text};
 const BOOTED: &str = "systemctl is-system-running --wait >/dev/null
 for turn in $(seq 60); do ip route | grep -q default && break; sleep 1; done
 ";
+
+/// A bond of two devices with a VLAN on it, and a third device with IPv6 alone.
+const BOND_AND_VLAN: &str = r#"{
+  "links": [
+    {"id": "port0", "type": "phy", "ethernet_mac_address": "52:54:00:12:34:00"},
+    {"id": "port1", "type": "phy", "ethernet_mac_address": "52:54:00:12:34:01"},
+    {"id": "port2", "type": "phy", "ethernet_mac_address": "52:54:00:12:34:02"},
+    {"id": "bond0", "type": "bond", "bond_links": ["port0", "port1"], "bond_mode": "active-backup", "bond_miimon": 100,
+     "mtu": 1400, "ethernet_mac_address": "52:54:00:12:34:00"},
+    {"id": "bond0.20", "type": "vlan", "vlan_link": "bond0", "vlan_id": 20, "vlan_mac_address": "52:54:00:12:34:00"}
+  ],
+  "networks": [
+    {"id": "network0", "type": "ipv4", "link": "bond0", "ip_address": "192.0.2.7", "netmask": "255.255.255.0",
+     "routes": [{"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "192.0.2.1"}]},
+    {"id": "network1", "type": "ipv4", "link": "bond0.20", "ip_address": "198.51.100.7", "netmask": "255.255.255.0",
+     "routes": [{"network": "10.0.0.0", "netmask": "255.0.0.0", "gateway": "198.51.100.1"}]},
+    {"id": "network2", "type": "ipv6", "link": "port2", "ip_address": "2001:db8::7", "netmask": "ffff:ffff:ffff:ffff::",
+     "routes": [{"network": "::", "netmask": "::", "gateway": "2001:db8::1"}],
+     "services": [{"type": "dns", "address": "2001:db8::53"}]}
+  ],
+  "services": [{"type": "dns", "address": "192.0.2.53"}]
+}"#;
 
 #[test]
 fn a_booted_guest_has_it_all_in_effect() {
@@ -193,26 +217,6 @@ ip route show | grep -v 'proto kernel' | sed 's/^/SAID route /'
 ip -6 route show default | sed 's/^/SAID route /'
 resolvectl dns | grep -v ': *$' | sed 's/.*(/SAID dns /; s/)//' | sort
 ";
-    const NETWORK: &str = r#"{
-  "links": [
-    {"id": "port0", "type": "phy", "ethernet_mac_address": "52:54:00:12:34:00"},
-    {"id": "port1", "type": "phy", "ethernet_mac_address": "52:54:00:12:34:01"},
-    {"id": "port2", "type": "phy", "ethernet_mac_address": "52:54:00:12:34:02"},
-    {"id": "bond0", "type": "bond", "bond_links": ["port0", "port1"], "bond_mode": "active-backup", "bond_miimon": 100,
-     "mtu": 1400, "ethernet_mac_address": "52:54:00:12:34:00"},
-    {"id": "bond0.20", "type": "vlan", "vlan_link": "bond0", "vlan_id": 20, "vlan_mac_address": "52:54:00:12:34:00"}
-  ],
-  "networks": [
-    {"id": "network0", "type": "ipv4", "link": "bond0", "ip_address": "192.0.2.7", "netmask": "255.255.255.0",
-     "routes": [{"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "192.0.2.1"}]},
-    {"id": "network1", "type": "ipv4", "link": "bond0.20", "ip_address": "198.51.100.7", "netmask": "255.255.255.0",
-     "routes": [{"network": "10.0.0.0", "netmask": "255.0.0.0", "gateway": "198.51.100.1"}]},
-    {"id": "network2", "type": "ipv6", "link": "port2", "ip_address": "2001:db8::7", "netmask": "ffff:ffff:ffff:ffff::",
-     "routes": [{"network": "::", "netmask": "::", "gateway": "2001:db8::1"}],
-     "services": [{"type": "dns", "address": "2001:db8::53"}]}
-  ],
-  "services": [{"type": "dns", "address": "192.0.2.53"}]
-}"#;
 
     let Some(machine) = Machine::of("trixie-gpt") else { return };
     let units = [service("on", ""), service("off", ""), service("first", "ConditionFirstBoot=yes")];
@@ -225,7 +229,7 @@ resolvectl dns | grep -v ': *$' | sed 's/.*(/SAID dns /; s/)//' | sort
     oracle::e2fsck(&machine.disk, machine.offset());
     // At a first boot systemd enables what no preset speaks of.
     let words = [
-        machine.with_file("--network=", "network_data.json", NETWORK),
+        machine.with_file("--network=", "network_data.json", BOND_AND_VLAN),
         "--machine-id=uninitialized".to_owned(),
         "--enable-unit=on".to_owned(),
         "--disable-unit=off".to_owned(),

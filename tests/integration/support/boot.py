@@ -11,6 +11,7 @@ import select
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 DEADLINE = 400
@@ -53,13 +54,20 @@ def main():
     command = ["timeout", "--kill-after=1", str(DEADLINE + 10), sys.executable, given["plain_registers"], "linux.uml"]
     command += [f"ubd0={given['disk']}", f"root=/dev/ubda{given['partition']}", "rw", "mem=512M", "quiet"]
     command += ["con=null", "con0=null", "con1=fd:0,fd:1"]
-    lines = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in given["devices"]]
-    for number, (mac, (_, theirs)) in enumerate(zip(given["devices"], lines)):
-        command.append(f"vec{number}:transport=fd,fd={theirs.fileno()},vec=0,mac={mac}")
+    # Each leads to a socket that takes everything and answers nothing, as often as the device is set up: NetworkManager sets one down
+    # on the way into a bond. (A socket that is handed over is gone then.)
+    sockets = tempfile.TemporaryDirectory()
+    lines = []
+    for number, mac in enumerate(given["devices"]):
+        path = os.path.join(sockets.name, str(number))
+        line = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        line.bind(path)
+        line.listen(64)
+        lines.append(line)
+        command.append(f"vec{number}:transport=bess,dst={path},vec=0,mac={mac}")
     environment = {**os.environ, "HOME": given["home"]}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    handed = [theirs.fileno() for _, theirs in lines]
-    process = subprocess.Popen(command, env=environment, pass_fds=handed, **pipes)
+    process = subprocess.Popen(command, env=environment, **pipes)
     console = Console(process)
     at = 0
     for words, line in given["dialogue"]:

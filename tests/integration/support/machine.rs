@@ -5,6 +5,7 @@ use super::image::{self, Image};
 use super::{Scratch, root, text, tree};
 use serde_json::json;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// What asks the processor which registers it has: the dynamic linker for all of glibc, and cryptography for itself.
 const ASKING: [&str; 3] = ["ld-linux-x86-64.so.2", "libcrypto.so.3", "libgcrypt.so.20"];
@@ -33,10 +34,24 @@ pub struct Said {
 impl Machine {
     /// A copy of an image; `None` where it is not here, or what boots it.
     pub fn of(name: &str) -> Option<Self> {
+        Self::of_group("real", name)
+    }
+
+    /// The guest with cloud-init and NetworkManager, whose FAT partition is one that cloud-init looks for a seed on.
+    pub fn with_cloud_init() -> Option<Self> {
+        let machine = Self::of_group("booted", "trixie-cloud")?;
+        if !tree::have(&["mlabel"]) {
+            return None;
+        }
+        tree::run(Command::new("mlabel").arg("-i").arg(format!("{}@@4M", text(&machine.disk))).arg("::CIDATA"));
+        Some(machine)
+    }
+
+    fn of_group(group: &str, name: &str) -> Option<Self> {
         if !tree::have(&["linux.uml", "python3", "ssh-keygen", "e2fsck"]) {
             return None;
         }
-        let Image { path, partition, .. } = image::named("real", name)?;
+        let Image { path, partition, .. } = image::named(group, name)?;
         let scratch = Scratch::new();
         let disk = scratch.copy(&path, "disk.raw");
         Some(Self { scratch, disk, partition })
