@@ -17,7 +17,7 @@ use nix::fcntl::OFlag;
 use std::fmt::Debug;
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// The type of a file, as in inode(7).
@@ -110,12 +110,14 @@ pub struct SetAttrs {
 pub enum Content {
     /// These bytes. They may be a secret: `Debug` gives their number only.
     Bytes(Arc<[u8]>),
-    /// The first `len` bytes of an open host file.
+    /// Bytes of an open host file.
     HostFile {
         /// The open file.
         file: Arc<File>,
         /// Its path, for messages.
-        path: PathBuf,
+        path: Arc<Path>,
+        /// The first byte to take.
+        start: u64,
         /// How many bytes to take.
         len: u64,
     },
@@ -152,7 +154,7 @@ impl Content {
         if !metadata.is_file() {
             return Err(Error::new(ErrorKind::Invalid, Layer::Host, "not a regular file").with_host_path(path));
         }
-        Ok((Self::HostFile { file: Arc::new(file), path: path.to_path_buf(), len: metadata.len() }, metadata))
+        Ok((Self::HostFile { file: Arc::new(file), path: path.into(), start: 0, len: metadata.len() }, metadata))
     }
 
     /// The length in bytes.
@@ -161,6 +163,21 @@ impl Content {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::HostFile { len, .. } => *len,
         }
+    }
+
+    /// The `len` bytes of it from `start` on; `Invalid` where they do not all lie in it. Nothing of a host file is read.
+    pub fn section(&self, start: u64, len: u64) -> Result<Self> {
+        use crate::error::{Error, ErrorKind, Layer};
+        let end = start.checked_add(len).filter(|end| *end <= self.len());
+        let outside = || Error::new(ErrorKind::Invalid, Layer::Stage, "a part that is not in the content");
+        let end = end.ok_or_else(outside)?;
+        Ok(match self {
+            Self::Bytes(bytes) => Self::bytes(&bytes[start as usize..end as usize]),
+            Self::HostFile { file, path, start: first, .. } => {
+                let start = first.checked_add(start).ok_or_else(outside)?;
+                Self::HostFile { file: Arc::clone(file), path: path.clone(), start, len }
+            }
+        })
     }
 
     /// Whether there is nothing in it.
@@ -179,8 +196,8 @@ impl Content {
                 buf.copy_from_slice(&bytes[start..start + buf.len()]);
                 Ok(())
             }
-            Self::HostFile { file, path, .. } => file
-                .read_exact_at(buf, offset)
+            Self::HostFile { file, path, start, .. } => file
+                .read_exact_at(buf, start.saturating_add(offset))
                 .map_err(|error| Error::io(Layer::Host, "read the file to upload", error).with_host_path(path)),
         }
     }
@@ -189,8 +206,9 @@ impl Content {
     pub(crate) fn part(&self, offset: u64, len: u64) -> Option<FilePart> {
         match self {
             Self::Bytes(_) => None,
-            Self::HostFile { file, path, .. } => {
-                Some(FilePart { file: Arc::clone(file), path: path.clone(), start: offset, len })
+            Self::HostFile { file, path, start, .. } => {
+                let start = start.saturating_add(offset);
+                Some(FilePart { file: Arc::clone(file), path: path.to_path_buf(), start, len })
             }
         }
     }

@@ -21,6 +21,11 @@ pub(super) fn same(one: &Content, other: &Content) -> Result<bool> {
     match (one, other) {
         _ if one.len() != other.len() => Ok(false),
         (Content::Bytes(one), Content::Bytes(other)) => Ok(Arc::ptr_eq(one, other) || one == other),
+        (Content::HostFile { file: one, start: from, .. }, Content::HostFile { file: other, start: to, .. })
+            if Arc::ptr_eq(one, other) && from == to =>
+        {
+            Ok(true)
+        }
         _ => compare(one.len(), one, |buf, offset| other.read_at(buf, offset)),
     }
 }

@@ -100,7 +100,7 @@ impl<'n> Names<'n> {
             for name in &here {
                 found.insert(before(name)?.map(|metadata| metadata.inode));
             }
-            if found.len() > 1 || found.contains(&None) {
+            if found.len() > 1 {
                 names.new.extend(here);
             }
         }

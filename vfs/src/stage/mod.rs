@@ -282,6 +282,16 @@ impl<'a> Stage<'a> {
     /// Changes attributes of a file that exists; `Unsupported` where the filesystem cannot keep them.
     pub fn set_attrs(&mut self, path: &GuestPath, attrs: SetAttrs) -> Result<()> {
         let at = self.resolve(path)?;
+        self.set_attrs_at(at, attrs)
+    }
+
+    /// The same of the file that `path` names, which may be a symbolic link itself.
+    pub fn set_symlink_attrs(&mut self, path: &GuestPath, attrs: SetAttrs) -> Result<()> {
+        let at = resolve(self, path, Follow::ExcludeLast)?;
+        self.set_attrs_at(at, attrs)
+    }
+
+    fn set_attrs_at(&mut self, at: Resolved, attrs: SetAttrs) -> Result<()> {
         let mut staged = self.existing(&at)?;
         let metadata = &mut staged.metadata;
         if attrs.mode.is_some_and(|mode| mode & 0o7777 != metadata.mode) {

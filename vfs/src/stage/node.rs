@@ -10,6 +10,7 @@ pub(super) type Nodes = BTreeMap<Resolved, Node>;
 
 /// What a stage says of one path.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "few nodes are of the small one")]
 pub(super) enum Node {
     /// Nothing is there any more. A directory is removed only when it is empty, so all that the base has below a removed
     /// directory is removed by nodes of its own.
