@@ -391,6 +391,7 @@ pub struct Undo {
 pub enum Ordered {
     Upload,
     CopyIn,
+    TarIn,
     Move,
     Write,
     AppendLine,
@@ -437,6 +438,7 @@ pub fn order(matches: &ArgMatches) -> Vec<Ordered> {
     let options = [
         ("upload", Ordered::Upload),
         ("copy_in", Ordered::CopyIn),
+        ("tar_in", Ordered::TarIn),
         ("moved", Ordered::Move),
         ("write", Ordered::Write),
         ("append_line", Ordered::AppendLine),

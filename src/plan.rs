@@ -20,6 +20,7 @@ mod selector;
 mod serve;
 mod setting;
 mod sysprep;
+mod tar_in;
 mod virt_tools;
 
 pub use commands_file::with_commands;

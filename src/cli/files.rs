@@ -24,6 +24,16 @@ pub struct Files {
     #[arg(long, value_name = "LOCALPATH:REMOTEDIR")]
     pub copy_in: Vec<String>,
 
+    /// Unpack a tar archive of the host below a directory of the guest, which has to be there (item "files"; repeatable)
+    ///
+    /// As tar unpacks for root: owners (by number), permission bits and times (to the second), symbolic and hard links, devices
+    /// and pipes; files that are there are replaced, and a member ./ is REMOTEDIR itself. A link of the guest to a directory is
+    /// kept. Extended attributes are not taken. The archive is uncompressed; one with a name that leads upwards, a member behind
+    /// one of its own symbolic links, a hard link of what is not in it, or files whose holes are left out (tar's --sparse) is
+    /// refused. One option unpacks at most 100,000 files.
+    #[arg(long, value_name = "TARFILE:REMOTEDIR")]
+    pub tar_in: Vec<String>,
+
     /// Give a file or a directory of the guest another path (item "files"; repeatable)
     ///
     /// As mv does: a DEST that is a directory is where SOURCE goes into, a file that is there gives way, a directory does not.

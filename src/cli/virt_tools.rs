@@ -76,9 +76,6 @@ pub struct VirtCustomize {
     pub copy: Vec<String>,
     #[arg(long, hide = true)]
     #[allow(missing_docs, reason = "the names say it")]
-    pub tar_in: Vec<String>,
-    #[arg(long, hide = true)]
-    #[allow(missing_docs, reason = "the names say it")]
     pub scrub: Vec<String>,
     #[arg(short = 'd', long, hide = true)]
     #[allow(missing_docs, reason = "the names say it")]

@@ -9,7 +9,7 @@ mod substitution;
 mod tests;
 
 pub use below::PathPattern;
-pub use copy_in::{HostEntry, HostKind, HostTree};
+pub use copy_in::{HostEntry, HostKind, HostNames, HostTree};
 pub use substitution::Substitution;
 
 use super::{Compat, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, label};
@@ -45,7 +45,7 @@ pub enum FileOperation {
         /// The permission bits of a new file.
         mode: u16,
     },
-    /// Put a tree of the host below a directory.
+    /// Put a tree of the host, or what is in an archive, below a directory.
     CopyIn {
         /// What.
         tree: HostTree,
@@ -164,7 +164,10 @@ impl FileOperation {
                 Compat::Imgraft => put(destination, content, *mode, stage),
                 Compat::Nova => put_as_nova(destination, content, stage),
             },
-            Self::CopyIn { tree, directory } => tree.stage(directory, stage),
+            Self::CopyIn { tree, directory } => {
+                outcome.notes.extend_from_slice(&tree.notes);
+                tree.stage(directory, stage)
+            }
             Self::Move { source, destination } => moving::moved(source, destination, stage),
             Self::AppendLine { path, line } => lines::append(path, line, stage),
             Self::Edit { path, substitution } => {

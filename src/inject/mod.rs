@@ -34,7 +34,7 @@ pub use accounts::{
     AccountError, AccountName, Accounts, Day, Expiry, HomeDirectory, Kind, NewGroup, NewUser, SudoAsks, Sudoer,
 };
 pub use error::InjectError;
-pub use files::{FileOperation, Files, HostEntry, HostKind, HostTree, PathPattern, Substitution};
+pub use files::{FileOperation, Files, HostEntry, HostKind, HostNames, HostTree, PathPattern, Substitution};
 pub use firstboot::{Firstboot, Script};
 pub use hostname::{HostName, Hostname};
 pub use keys::Keys;

@@ -9,7 +9,7 @@ mod plain;
 mod variables;
 
 pub use network::{Network, Renderer};
-pub use operation::{Append, Between, Bits, Edit, Link, Mode, Move, Operation, Owner, Upload, Write};
+pub use operation::{Append, Between, Bits, Edit, Link, Mode, Move, Operation, Owner, Unpack, Upload, Write};
 pub use variables::{Unused, Variables};
 
 use crate::config_drive::{DocumentError, Hidden, Spelling, from_value, value};

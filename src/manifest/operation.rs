@@ -16,6 +16,8 @@ pub enum Operation {
     Upload(Upload),
     /// A file or a whole directory of the host is copied below a directory of the guest, as tar copies.
     CopyIn(Between),
+    /// A tar archive of the host is unpacked below a directory of the guest.
+    TarIn(Unpack),
     /// A file or a directory of the guest gets another path.
     Move(Move),
     /// A file gets a content.
@@ -68,6 +70,17 @@ pub struct Upload {
 #[schemars(rename = "CopyIn")]
 pub struct Between {
     /// The file or directory of the host.
+    pub from: String,
+    /// The directory of the guest, which has to be there.
+    pub to: String,
+}
+
+/// An archive of the host and where it is unpacked.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "TarIn")]
+pub struct Unpack {
+    /// The archive, which is not compressed.
     pub from: String,
     /// The directory of the guest, which has to be there.
     pub to: String,
@@ -198,4 +211,4 @@ impl JsonSchema for Bits {
     }
 }
 
-objects!(Upload, Between, Move, Write, Append, Edit, Link, Owner, Mode);
+objects!(Upload, Between, Unpack, Move, Write, Append, Edit, Link, Owner, Mode);

@@ -1,7 +1,7 @@
 //! The trees of the host that `--copy-in` names.
 
 use crate::failure::Failure;
-use crate::inject::{FileOperation, HostEntry, HostKind, HostTree};
+use crate::inject::{FileOperation, HostEntry, HostKind, HostNames, HostTree};
 use imgraft_vfs::fs::{Attrs, Content, Timestamp};
 use imgraft_vfs::path::GuestPath;
 use nix::sys::resource::{Resource, getrlimit};
@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 /// How many files one option copies.
-const ENTRIES_MAX: usize = 100_000;
+pub(super) const ENTRIES_MAX: usize = 100_000;
 
 /// Files up to this size are read now, as long as they are not more than [`READ_MAX`] together; the others stay open and are
 /// read as they are written.
@@ -66,8 +66,9 @@ impl Copy {
         let kind = self.kind(local, &metadata)?;
         let attrs = Attrs { mode: (metadata.mode() & 0o7777) as u16, uid: metadata.uid(), gid: metadata.gid() };
         // Whole seconds, as tar's: not every filesystem keeps more, and a rerun is to find the same time.
-        let mtime = Timestamp { seconds: metadata.mtime(), nanoseconds: 0 };
-        self.tree.entries.push(HostEntry { path: path.to_vec(), kind: kind.clone(), attrs, mtime });
+        let mtime = metadata.is_file().then(|| Timestamp { seconds: metadata.mtime(), nanoseconds: 0 });
+        let names = HostNames::One;
+        self.tree.entries.push(HostEntry { path: path.to_vec(), kind: kind.clone(), attrs, mtime, names });
         Ok(kind)
     }
 
@@ -130,7 +131,7 @@ fn children(local: &Path, path: &[u8]) -> Result<Vec<(PathBuf, Vec<u8>)>, Failur
     read().map_err(|error| failed(local, &error.to_string()))
 }
 
-fn identity(metadata: &Metadata) -> (u64, u64) {
+pub(super) fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 

@@ -1,6 +1,7 @@
 //! What is to be done to files of the guest.
 
 use super::copy_in::copy_in;
+use super::tar_in::tar_in;
 use crate::cli::{self, Ordered};
 use crate::failure::Failure;
 use crate::inject::{FileOperation, PathPattern, Substitution};
@@ -28,6 +29,7 @@ pub(super) fn operations(
         let (texts, read): (&[String], Reader<'_>) = match option {
             Ordered::Upload => (&files.upload, &|typed| one(upload(typed, result))),
             Ordered::CopyIn => (&files.copy_in, &|typed| one(copy_in(typed, &written))),
+            Ordered::TarIn => (&files.tar_in, &|typed| one(tar_in(typed, &written))),
             Ordered::Move => (&files.moved, &|typed| one(moved(typed))),
             Ordered::Write => (&files.write, &|typed| one(write(typed))),
             Ordered::AppendLine => (&files.append_line, &|typed| one(append_line(typed))),

@@ -3,7 +3,7 @@
 use super::accounts::Typed;
 use super::items::{Wanted, host_name, read, zone};
 use super::setting::Settings;
-use super::{copy_in, files, firstboot, network, selector};
+use super::{copy_in, files, firstboot, network, selector, tar_in};
 use crate::cli::{self, NetworkRenderer};
 use crate::config_drive::{DocumentError, Spelling};
 use crate::failure::Failure;
@@ -319,6 +319,11 @@ impl Reader<'_> {
                 let copy = copy_in::copied(&self.file(&from), directory, self.written);
                 one(copy.map_err(|failure| located(&place("copy_in"), failure))?)
             }
+            Operation::TarIn(manifest::Unpack { from, to }) => {
+                let directory = at("tar_in", &to)?;
+                let unpacked = tar_in::unpacked(&self.file(&from), directory, self.written);
+                one(unpacked.map_err(|failure| located(&place("tar_in"), failure))?)
+            }
             Operation::Move(manifest::Move { from, to }) => {
                 one(FileOperation::Move { source: at("move", &from)?, destination: at("move", &to)? })
             }
@@ -433,7 +438,8 @@ fn text(secret: &crate::secret::Secret) -> String {
 
 fn located(place: &str, mut failure: Failure) -> Failure {
     if !failure.message.starts_with(place) {
-        failure.message = format!("{place}: {}", failure.message.trim_start_matches("--copy-in: "));
+        let message = failure.message.trim_start_matches("--copy-in: ").trim_start_matches("--tar-in: ");
+        failure.message = format!("{place}: {message}");
     }
     failure
 }

@@ -65,12 +65,6 @@ fn refused(typed: &cli::VirtCustomize) -> Option<(&'static str, &'static str, &'
         (typed.inject_blnsvr.is_some(), "--inject-blnsvr", WINDOWS, "virt-customize does that"),
         (!typed.copy.is_empty(), "--copy", "files are not copied inside the guest", AGAIN),
         (
-            !typed.tar_in.is_empty(),
-            "--tar-in",
-            "archives are not unpacked",
-            "unpack it on the host, as root where its owners count, and --copy-in what was in it",
-        ),
-        (
             !typed.scrub.is_empty(),
             "--scrub",
             "it cannot be promised that no copy stays in the file, in snapshots, or on the host's disk",
@@ -165,7 +159,6 @@ mod tests {
             (&["--inject-virtio-win", "secret"], "virt-customize"),
             (&["--inject-blnsvr", "secret"], "virt-customize"),
             (&["--copy", "/secret:/a"], "--upload"),
-            (&["--tar-in", "secret:/a"], "--copy-in"),
             (&["--scrub", "/secret"], "--delete"),
             (&["--domain", "secret"], "domblklist"),
             (&["-d", "secret"], "domblklist"),

@@ -41,6 +41,7 @@ mod serve;
 mod stacked;
 mod support;
 mod sysprep;
+mod tar_in;
 mod tree;
 mod uml;
 mod undo;

@@ -67,6 +67,7 @@ files:
   - upload: {from: site/motd, to: /etc/motd}
   - upload: {from: site/motd, to: /srv/site/, mode: "0600", owner: ann, group: dev}
   - copy_in: {from: site, to: /srv}
+  - tar_in: {from: site.tar, to: /srv/site}
   - write:
       path: /etc/${name}.conf
       content: |
@@ -134,6 +135,7 @@ fn options(place: &Path) -> Vec<String> {
     words.push("--chown=ann:dev:/srv/site/motd".into());
     words.push("--chmod=0600:/srv/site/motd".into());
     words.push(format!("--copy-in={}:/srv", at("site")));
+    words.push(format!("--tar-in={}:/srv/site", at("site.tar")));
     for word in [
         "--write=/etc/web.conf:a: ${b}\nc\n",
         "--chown=:adm:/etc/web.conf",
@@ -173,6 +175,7 @@ fn beside(scratch: &Scratch) -> std::path::PathBuf {
     ] {
         std::fs::write(place.join(name), content).expect("it can be written");
     }
+    oracle::succeed("tar", &["-C", text(&place), "-cf", text(&place.join("site.tar")), "site/sub"]);
     place
 }
 

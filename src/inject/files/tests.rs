@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::inject::testing::*;
+use imgraft_vfs::fs::{DeviceNumber, Lookup, SpecialFile};
 
 fn path(path: &str) -> GuestPath {
     GuestPath::parse(path).unwrap()
@@ -288,9 +289,10 @@ fn copy_in(directory: &str, entries: &[(&str, HostKind)]) -> Files {
         path: path.as_bytes().to_vec(),
         kind: kind.clone(),
         attrs: Attrs { mode: 0o750, uid: 7, gid: 8 },
-        mtime: Timestamp { seconds: 9, nanoseconds: 0 },
+        mtime: Some(Timestamp { seconds: 9, nanoseconds: 0 }),
+        names: HostNames::One,
     };
-    let tree = HostTree { entries: entries.iter().map(entry).collect() };
+    let tree = HostTree { entries: entries.iter().map(entry).collect(), notes: Vec::new() };
     files(vec![FileOperation::CopyIn { tree, directory: path(directory) }])
 }
 
@@ -327,4 +329,52 @@ fn a_tree_does_not_replace_directories_by_files() {
     assert!(told("f", HostKind::Directory).contains("/srv/f"));
     assert!(refusal(&copy_in("/srv/f", &[]), tree()).starts_with("/srv/f: no directory in the guest"));
     assert_eq!(refusal(&copy_in("/none", &[]), tree()), "/none: no such file in the guest");
+}
+
+#[test]
+fn an_archive_has_links_devices_and_directories_of_its_own() {
+    let entry = |path: &str, kind| HostEntry {
+        path: path.as_bytes().to_vec(),
+        kind,
+        attrs: Attrs { mode: 0o640, uid: 7, gid: 8 },
+        mtime: Some(Timestamp { seconds: 9, nanoseconds: 0 }),
+        names: HostNames::One,
+    };
+    let several = |entry: HostEntry| HostEntry { names: HostNames::Several, ..entry };
+    let device = SpecialFile::CharDevice(DeviceNumber { major: 5, minor: 1 });
+    let entries = vec![
+        entry("", HostKind::Directory),
+        several(entry("a", host_file("x"))),
+        several(entry("new/b", HostKind::Link(b"a".to_vec()))),
+        entry("tty", HostKind::Special(device)),
+        entry("pipe", HostKind::Special(SpecialFile::Fifo)),
+        entry("way", HostKind::Symlink(b"a".to_vec())),
+        several(entry("lib/c", host_file("c"))),
+        several(entry("usr/lib/c", HostKind::Link(b"lib/c".to_vec()))),
+    ];
+    let tree = HostTree { entries, notes: vec!["told".to_owned()] };
+    let files = files(vec![FileOperation::CopyIn { tree, directory: path("/srv") }]);
+    let guest = fedora()
+        .file("/srv/a", "x")
+        .file("/srv/other", "x")
+        .hard_link("/srv/pipe", "/srv/other")
+        .symlink("/srv/way", "a")
+        .dir("/srv/usr/lib")
+        .symlink("/srv/lib", "usr/lib")
+        .build()
+        .unwrap();
+    let fs = inject(&files, guest);
+    let found = |at: &str| {
+        let at = imgraft_vfs::resolve::resolve(&fs, &path(at), imgraft_vfs::resolve::Follow::ExcludeLast).unwrap();
+        fs.lookup(&at).unwrap().unwrap()
+    };
+    assert_eq!(found("/srv/a"), found("/srv/new/b"));
+    assert_eq!((found("/srv/a").links, text(&fs, "/srv/new/b").as_str()), (2, "x"));
+    assert_eq!((describe(&fs, "/srv").as_str(), describe(&fs, "/srv/new").as_str()), ("0640 7:8", "0755 0:0"));
+    assert_eq!((found("/srv/lib").file_type, found("/srv/usr/lib/c").links), (FileType::Symlink, 1), "one name");
+    let times = ["/srv", "/srv/a", "/srv/tty", "/srv/way"].map(|at| found(at).mtime.seconds);
+    assert_eq!((times, found("/srv/way").uid), ([9; 4], 7));
+    assert_eq!((found("/srv/tty").file_type, found("/srv/other").links), (FileType::CharDevice, 1));
+    assert_eq!(label(&fs, "/srv/a"), label(&fs, "/srv/new/b"));
+    assert_unchanged(&files, &fs);
 }

@@ -1,0 +1,165 @@
+//! Archives that are unpacked, beside tar on a twin.
+
+use crate::support::tree::{self, Mounted};
+use crate::support::{Scratch, expect, image, imgraft, oracle, text};
+
+/// An archive of whatever tar keeps; what of it is in the guest already, and what is in its way there.
+const HOST: &str = r"
+set -e
+umask 022
+mkdir -p site/a/deep/er site/empty
+printf one >site/a/one
+printf two >site/a/two
+printf replaced >site/a/linked
+printf through >site/a/through
+head -c 3000000 /dev/urandom >site/a/large
+: >site/a/none
+ln site/a/two site/a/deep/second
+ln site/a/two site/first
+ln site/a/none site/nothing
+ln -s ../../../../etc/shadow site/a/out
+ln -s /nowhere site/dangling
+ln -s new site/moved
+ln -P site/dangling site/dangling2
+mkfifo -m 0620 site/pipe
+mknod site/null c 1 3
+mknod site/disk b 8 300
+mkdir site/$(printf '%0200d' 7)
+printf deep >site/$(printf '%0200d' 7)/$(printf '%0200d' 8)
+chmod 4751 site/a/one
+chmod 2755 site/a/deep
+chmod 0600 site/a/two
+chmod 1777 site/empty
+chown -h 1234:4321 site/a/two site/a/deep site/dangling site/pipe
+chown 3000000:70000 site/a/large
+setfattr -n user.mark -v x site/a/large
+touch -d '2001-02-03 04:05:06.123456789' site/a/one site/a/deep
+touch -h -d '1999-12-31 23:00:00.5 UTC' site/dangling
+";
+
+const GUEST: &str = r"
+set -e
+umask 022
+mkdir -p srv/site/a srv/other
+chmod 0700 srv/site/a
+printf old >srv/site/a/one
+printf two >srv/site/first
+printf same >srv/other/linked
+ln srv/other/linked srv/site/a/linked
+printf kept >srv/other/kept
+ln -s ../../other/kept srv/site/a/through
+ln -s old srv/site/moved
+mkfifo srv/site/null
+printf file >srv/site/pipe
+printf stays >srv/site/stays
+setfacl -m u:7:r srv/site/a/one
+";
+
+#[test]
+fn as_tar_does() {
+    if !tree::have(&["e2fsck", "tar", "setfacl", "getfattr", "setfattr"]) || !tree::can_mount() {
+        return;
+    }
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let original = scratch.copy(&guest.path, "original.raw");
+    let offset = image::open(&original, guest.partition).offset;
+    let host = text(scratch.path()).to_owned();
+    oracle::succeed("sh", &["-c", &format!("cd {host}\n{HOST}")]);
+    let mounted = Mounted::new(&original, &format!("offset={offset}"));
+    oracle::succeed("sh", &["-c", &format!("cd {}\n{GUEST}", text(mounted.path()))]);
+    drop(mounted);
+    for (format, words) in [("posix", "--xattrs -cf"), ("gnu", "-cf")] {
+        let disk = scratch.copy(&original, &format!("{format}.raw"));
+        let twin = scratch.copy(&original, "twin.raw");
+        let archive = format!("{host}/{format}.tar");
+        oracle::succeed("sh", &["-c", &format!("cd {host} && tar --format={format} -C site {words} {archive} .")]);
+        let mounted = Mounted::new(&twin, &format!("offset={offset}"));
+        oracle::succeed(
+            "tar",
+            &["-C", &format!("{}/srv/site", text(mounted.path())), "-xpf", &archive, "--numeric-owner"],
+        );
+        let expected = listing(text(mounted.path()));
+        drop(mounted);
+
+        let words = ["inject", text(&disk), "--tar-in", &format!("{archive}:/srv/site"), "--json"];
+        let report: serde_json::Value = serde_json::from_str(&expect(0, &words)).expect("JSON");
+        assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
+        let told = report.to_string().contains("SCHILY.xattr.user.mark of ./a/large is not put into the guest");
+        assert_eq!(told, format == "posix", "{report}");
+        oracle::e2fsck(&disk, offset);
+        let mounted = Mounted::new(&disk, &format!("ro,noload,offset={offset}"));
+        let found = listing(text(mounted.path()));
+        drop(mounted);
+        let differs: Vec<_> =
+            found.lines().zip(expected.lines()).filter(|(found, expected)| found != expected).collect();
+        assert!(found == expected, "{format}: {differs:?}");
+        assert!(found.contains("srv/site/a/out l 777 0:0 1 ../../../../etc/shadow"), "{found}");
+        assert!(found.contains("srv/site/first f 600 1234:4321 3"), "{found}");
+        assert!(found.contains("srv/site/disk 8:12c\n"), "{found}");
+
+        let report: serde_json::Value = serde_json::from_str(&expect(0, &words)).expect("JSON");
+        assert_eq!(report["changed"], false, "{report}");
+    }
+}
+
+#[test]
+fn what_cannot_be_unpacked_leaves_the_image() {
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image::phony(), "disk.qcow2");
+    scratch.file("good", "x");
+    let before = std::fs::read(&disk).expect("it is read");
+    let host = text(scratch.path()).to_owned();
+    let script = r"set -e
+        cd $1
+        mkdir -p d/sub
+        ln -s /etc link
+        printf x >up
+        ln good again
+        tar -cf good.tar good
+        tar -cPf up.tar good d/../up
+        tar -cf through.tar good link
+        rm link; mkdir link; printf x >link/passwd
+        tar -rf through.tar link/passwd
+        tar -cf both.tar good again
+        tar -f both.tar --delete good 2>/dev/null
+        tar -cf way.tar d
+        head -c 700 good.tar >cut.tar
+        printf x | dd of=cut.tar bs=1 seek=124 conv=notrunc 2>/dev/null
+        gzip -k good.tar";
+    oracle::succeed("sh", &["-c", script, "sh", &host]);
+    for (archive, to, status, told) in [
+        ("good.tar", "/none", 3, "/none: no such file in the guest"),
+        ("good.tar", "/etc/passwd", 3, "/etc/passwd: no directory in the guest"),
+        ("none.tar", "/etc", 2, "none.tar: No such file"),
+        ("up.tar", "/etc", 2, "up.tar: d/../up: its name leads upwards"),
+        ("through.tar", "/etc", 2, "link/passwd: it would go through a symbolic link of the archive"),
+        ("both.tar", "/etc", 2, "again: a hard link of good, which is not in the archive before it"),
+        ("cut.tar", "/etc", 2, "cut.tar: it is no tar archive (at byte 0)"),
+        ("good.tar.gz", "/etc", 2, "gzip -dk"),
+        ("disk.qcow2", "/etc", 2, "this run writes that file"),
+        (".", "/etc", 2, "not a regular file"),
+    ] {
+        let typed = format!("{host}/{archive}:{to}");
+        // What comes before it is not done either.
+        let output = imgraft()
+            .args(["inject", text(&disk), "--write", "/etc/first:x", "--tar-in", &typed])
+            .output()
+            .expect("it starts");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(status), "{archive}: {stderr}");
+        assert!(stderr.contains(told), "{stderr}");
+    }
+    assert!(std::fs::read(&disk).expect("it is read") == before);
+}
+
+/// Every name from /srv/site on and in what is beside it, with its type, mode, owner, links, target and time in whole seconds,
+/// a file's size, a device's number, all access lists, and what all files hold.
+fn listing(root: &str) -> String {
+    let script = r"cd $1
+        find srv -mindepth 1 -printf '%p %y %m %U:%G %n %l %Ts' \( -type f -printf ' %s' -o -true \) -printf '\n' | LC_ALL=C sort
+        find srv \( -type b -o -type c \) -exec stat -c '%n %t:%T' {} + | LC_ALL=C sort
+        getfattr -R -h -d -m - srv | LC_ALL=C sort
+        find srv -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum";
+    oracle::succeed("sh", &["-c", script, "sh", root])
+}
