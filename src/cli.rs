@@ -267,6 +267,10 @@ pub struct Inject {
     #[arg(long, value_name = "COMMAND")]
     pub firstboot_command: Vec<String>,
 
+    /// Have the guest install packages when it is first booted, by its own package manager and from its own sources (repeatable)
+    #[arg(long, value_name = "PACKAGE,PACKAGE...")]
+    pub firstboot_install: Vec<String>,
+
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]
     pub seed: Seed,
@@ -392,6 +396,7 @@ pub enum Ordered {
     Upload,
     CopyIn,
     TarIn,
+    Copy,
     Move,
     Write,
     AppendLine,
@@ -406,6 +411,7 @@ pub enum Ordered {
     Chmod,
     Firstboot,
     FirstbootCommand,
+    FirstbootInstall,
 }
 
 /// The command line, in which `--add` may stand for the image.
@@ -439,6 +445,7 @@ pub fn order(matches: &ArgMatches) -> Vec<Ordered> {
         ("upload", Ordered::Upload),
         ("copy_in", Ordered::CopyIn),
         ("tar_in", Ordered::TarIn),
+        ("copy", Ordered::Copy),
         ("moved", Ordered::Move),
         ("write", Ordered::Write),
         ("append_line", Ordered::AppendLine),
@@ -453,6 +460,7 @@ pub fn order(matches: &ArgMatches) -> Vec<Ordered> {
         ("chmod", Ordered::Chmod),
         ("firstboot", Ordered::Firstboot),
         ("firstboot_command", Ordered::FirstbootCommand),
+        ("firstboot_install", Ordered::FirstbootInstall),
     ];
     let mut places: Vec<(usize, Ordered)> = options
         .into_iter()

@@ -34,6 +34,16 @@ pub struct Files {
     #[arg(long, value_name = "TARFILE:REMOTEDIR")]
     pub tar_in: Vec<String>,
 
+    /// Copy a file or a directory of the guest within the guest (item "files"; repeatable)
+    ///
+    /// As cp -a does: a DEST that is a directory is where SOURCE goes into, and what is in a directory that is there already
+    /// stays. Owner, mode, times, access lists and capabilities go along, and hard links among what is copied stay
+    /// such; SELinux labels are those of the new place. SOURCE is what it is before this option, whatever other options do
+    /// to it afterwards: --copy /etc/x:/etc/x.orig --append-line ... keeps the old file. One run copies at most 64 GiB, holes
+    /// counted. DEST begins after the first colon that a slash follows.
+    #[arg(long, value_name = "SOURCE:DEST")]
+    pub copy: Vec<String>,
+
     /// Give a file or a directory of the guest another path (item "files"; repeatable)
     ///
     /// As mv does: a DEST that is a directory is where SOURCE goes into, a file that is there gives way, a directory does not.

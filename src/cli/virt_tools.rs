@@ -61,9 +61,6 @@ pub struct VirtCustomize {
     pub update: bool,
     #[arg(long, hide = true)]
     #[allow(missing_docs, reason = "the names say it")]
-    pub firstboot_install: Vec<String>,
-    #[arg(long, hide = true)]
-    #[allow(missing_docs, reason = "the names say it")]
     pub inject_qemu_ga: Option<String>,
     #[arg(long, hide = true)]
     #[allow(missing_docs, reason = "the names say it")]
@@ -71,9 +68,6 @@ pub struct VirtCustomize {
     #[arg(long, hide = true)]
     #[allow(missing_docs, reason = "the names say it")]
     pub inject_blnsvr: Option<String>,
-    #[arg(long, hide = true)]
-    #[allow(missing_docs, reason = "the names say it")]
-    pub copy: Vec<String>,
     #[arg(long, hide = true)]
     #[allow(missing_docs, reason = "the names say it")]
     pub scrub: Vec<String>,

@@ -1,6 +1,7 @@
 //! Why an item cannot be injected, in the words of the domain.
 
 use super::accounts::AccountError;
+use super::files::Placed;
 use super::locale::LocaleError;
 use super::net::Spelling;
 use super::units::UnitError;
@@ -153,6 +154,11 @@ pub enum InjectError {
     },
     /// Nothing that is known would start a program at the guest's boot.
     NoStarter,
+    /// Packages are to be installed, and nothing is there that could.
+    NoPackageManager {
+        /// What was looked for.
+        managers: String,
+    },
     /// More scripts wait for the first boot than can be put in order.
     TooManyScripts {
         /// Where.
@@ -209,8 +215,10 @@ pub enum InjectError {
         /// Where.
         path: GuestPath,
     },
-    /// Something cannot get another path.
-    NotMoved {
+    /// Something cannot come to another path.
+    NotPlaced {
+        /// How it was to.
+        placed: Placed,
         /// What.
         path: GuestPath,
         /// Where it was to go.
@@ -304,6 +312,9 @@ impl InjectError {
             Self::Unit(error) => error.hint(),
             Self::OnlySystemd { .. } => Some("leave it out".to_owned()),
             Self::NoStarter => Some("--upload puts the script into the guest; what starts it there is up to the guest".to_owned()),
+            Self::NoPackageManager { .. } => {
+                Some("--firstboot-command COMMAND has the guest run what installs them there".to_owned())
+            }
             Self::TooManyScripts { .. } => Some("boot the guest once, or remove what is there".to_owned()),
             Self::OtherRenderer { .. } => {
                 Some("leave --network-renderer out, or describe the network in netplan's words, which are compiled".to_owned())
@@ -322,7 +333,7 @@ impl InjectError {
             Self::IsDirectory { .. } => Some("name the file in it".to_owned()),
             Self::DirectoryInTheWay { path } => Some(format!("--delete {path} before it, or name what is to be in it")),
             Self::TooManyFiles { .. } => Some("name a part of them at a time".to_owned()),
-            Self::NotMoved { way, .. } => Some((*way).to_owned()),
+            Self::NotPlaced { way, .. } => Some((*way).to_owned()),
             Self::NoDirectory { .. } => Some("name a directory".to_owned()),
             Self::BadPassword { .. } | Self::BadNetwork { .. } | Self::Missing { .. } => None,
         }
@@ -384,6 +395,9 @@ impl fmt::Display for InjectError {
             Self::NoStarter => {
                 f.write_str("the guest has neither systemd nor OpenRC nor the directories of sysvinit, to start scripts at its boot")
             }
+            Self::NoPackageManager { managers } => {
+                write!(f, "packages cannot be installed: the guest has none of {managers}")
+            }
             Self::TooManyScripts { place } => write!(f, "{place}: more than 9999 scripts wait there already"),
             Self::OtherRenderer { spelling, chosen } => {
                 write!(f, "the network configuration is one of {}, not of {chosen}", spelling.name())
@@ -405,7 +419,9 @@ impl fmt::Display for InjectError {
                 write!(f, "{path} tells the guest's cloud-init what to do with the network, and that holds")
             }
             Self::Missing { path } => write!(f, "{path}: no such file in the guest"),
-            Self::NotMoved { path, to, reason, .. } => write!(f, "{path} cannot be moved to {to}: {reason}"),
+            Self::NotPlaced { placed, path, to, reason, .. } => {
+                write!(f, "{path} cannot be {placed} to {to}: {reason}")
+            }
             Self::NoDirectory { path } => write!(f, "{path}: no directory in the guest"),
             Self::IsDirectory { path } => write!(f, "{path}: a directory in the guest"),
             Self::DirectoryInTheWay { path } => write!(f, "{path}: a directory is where a file or a link is to be"),

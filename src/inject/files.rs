@@ -2,6 +2,7 @@
 
 pub(super) mod below;
 mod copy_in;
+mod copying;
 mod lines;
 mod moving;
 mod substitution;
@@ -10,6 +11,7 @@ mod tests;
 
 pub use below::PathPattern;
 pub use copy_in::{HostEntry, HostKind, HostNames, HostTree};
+pub use moving::Placed;
 pub use substitution::Substitution;
 
 use super::{Compat, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, label};
@@ -51,6 +53,13 @@ pub enum FileOperation {
         tree: HostTree,
         /// Where; it has to be there.
         directory: GuestPath,
+    },
+    /// Copy a file, or a directory with all that is in it.
+    Copy {
+        /// Which.
+        source: GuestPath,
+        /// The path of the copy, or the directory that it goes into.
+        destination: GuestPath,
     },
     /// Give a file or a directory another path.
     Move {
@@ -168,6 +177,7 @@ impl FileOperation {
                 outcome.notes.extend_from_slice(&tree.notes);
                 tree.stage(directory, stage)
             }
+            Self::Copy { source, destination } => copying::copied(source, destination, stage),
             Self::Move { source, destination } => moving::moved(source, destination, stage),
             Self::AppendLine { path, line } => lines::append(path, line, stage),
             Self::Edit { path, substitution } => {

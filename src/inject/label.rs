@@ -45,6 +45,25 @@ fn is_labelled(at: &Resolved, stage: &Stage<'_>) -> Result<bool, InjectError> {
     Ok(stage.xattrs_at(at)?.iter().any(|xattr| xattr.name == XATTR))
 }
 
+/// The label of what is at a path, of a symbolic link itself; `None` where there is none, or nothing.
+pub(super) fn of(path: &GuestPath, stage: &Stage<'_>) -> Result<Option<Xattr>, InjectError> {
+    match stage.symlink_metadata(path)? {
+        Some(_) => Ok(stage.xattrs_at(&stage.resolve_parent(path)?)?.into_iter().find(|xattr| xattr.name == XATTR)),
+        None => Ok(None),
+    }
+}
+
+/// Gives what is at a path, a symbolic link itself, this label, or none: then it gets one with all that is new.
+pub(super) fn keep(path: &GuestPath, label: Option<Xattr>, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    let found = of(path, stage)?;
+    let at = stage.resolve_parent(path)?;
+    match label {
+        _ if found == label => Ok(()),
+        Some(label) => Ok(stage.set_xattr_at(&at, label)?),
+        None => Ok(stage.remove_xattr_at(&at, XATTR)?),
+    }
+}
+
 fn set_labels(
     contexts: &mut FileContexts,
     policy: &str,

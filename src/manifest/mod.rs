@@ -9,7 +9,7 @@ mod plain;
 mod variables;
 
 pub use network::{Network, Renderer};
-pub use operation::{Append, Between, Bits, Edit, Link, Mode, Move, Operation, Owner, Unpack, Upload, Write};
+pub use operation::{Append, Between, Bits, Edit, Inside, Link, Mode, Operation, Owner, Unpack, Upload, Write};
 pub use variables::{Unused, Variables};
 
 use crate::config_drive::{DocumentError, Hidden, Spelling, from_value, value};
@@ -177,6 +177,8 @@ pub enum FirstBoot {
     Script(String),
     /// A command of /bin/sh.
     Command(Hidden),
+    /// Packages are installed by the guest's own package manager.
+    Install(Vec<String>),
 }
 
 objects!(Manifest, Group, User, Units);

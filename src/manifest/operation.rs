@@ -18,8 +18,10 @@ pub enum Operation {
     CopyIn(Between),
     /// A tar archive of the host is unpacked below a directory of the guest.
     TarIn(Unpack),
+    /// A file of the guest, or a directory with all that is in it, is copied, as cp -a copies.
+    Copy(Inside),
     /// A file or a directory of the guest gets another path.
-    Move(Move),
+    Move(Inside),
     /// A file gets a content.
     Write(Write),
     /// A line is added to the end of a file, by each run anew.
@@ -89,11 +91,10 @@ pub struct Unpack {
 /// A file of the guest and where it goes.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, remote = "Self")]
-#[schemars(rename = "Move")]
-pub struct Move {
+pub struct Inside {
     /// The file or directory.
     pub from: String,
-    /// Its new path, or the directory that it goes into.
+    /// The path that it, or the copy, is to have, or the directory that it goes into.
     pub to: String,
 }
 
@@ -211,4 +212,4 @@ impl JsonSchema for Bits {
     }
 }
 
-objects!(Upload, Between, Unpack, Move, Write, Append, Edit, Link, Owner, Mode);
+objects!(Upload, Between, Unpack, Inside, Write, Append, Edit, Link, Owner, Mode);

@@ -30,6 +30,7 @@ pub(super) fn operations(
             Ordered::Upload => (&files.upload, &|typed| one(upload(typed, result))),
             Ordered::CopyIn => (&files.copy_in, &|typed| one(copy_in(typed, &written))),
             Ordered::TarIn => (&files.tar_in, &|typed| one(tar_in(typed, &written))),
+            Ordered::Copy => (&files.copy, &|typed| one(copied(typed))),
             Ordered::Move => (&files.moved, &|typed| one(moved(typed))),
             Ordered::Write => (&files.write, &|typed| one(write(typed))),
             Ordered::AppendLine => (&files.append_line, &|typed| one(append_line(typed))),
@@ -46,7 +47,7 @@ pub(super) fn operations(
             }
             Ordered::Chown => (&files.chown, &|typed| one(chown(typed))),
             Ordered::Chmod => (&files.chmod, &|typed| one(chmod(typed))),
-            Ordered::Firstboot | Ordered::FirstbootCommand => continue,
+            Ordered::Firstboot | Ordered::FirstbootCommand | Ordered::FirstbootInstall => continue,
         };
         // The first time an option stands there, its first value is meant.
         let next: &mut usize = taken.entry(option).or_default();
@@ -64,6 +65,11 @@ fn one(operation: Result<FileOperation, Failure>) -> Result<Vec<FileOperation>, 
 
 fn at(typed: &str) -> Result<GuestPath, Failure> {
     Ok(GuestPath::parse(typed)?)
+}
+
+fn copied(typed: &str) -> Result<FileOperation, Failure> {
+    let (source, destination) = inside("--copy", typed)?;
+    Ok(FileOperation::Copy { source, destination })
 }
 
 fn moved(typed: &str) -> Result<FileOperation, Failure> {

@@ -9,9 +9,13 @@ use std::path::Path;
 /// The scripts in the order of the command line.
 pub(super) fn scripts(typed: &cli::Inject, order: &[Ordered]) -> Result<Vec<Script>, Failure> {
     let (mut files, mut commands) = (typed.firstboot.iter(), typed.firstboot_command.iter());
+    let mut lists = typed.firstboot_install.iter();
     let next = |option| match option {
         Ordered::Firstboot => files.next().map(|path| file("--firstboot", path)),
         Ordered::FirstbootCommand => commands.next().map(|command| self::command("--firstboot-command", command)),
+        Ordered::FirstbootInstall => {
+            lists.next().map(|list| packages("--firstboot-install", list.split(',').map(str::trim)))
+        }
         _ => None,
     };
     order.iter().copied().filter_map(next).collect()
@@ -39,6 +43,19 @@ pub(super) fn command(option: &str, typed: &str) -> Result<Script, Failure> {
     Ok(Script::of_command(typed))
 }
 
+/// A script that installs packages, as their names are given to the package manager.
+pub(super) fn packages<'p>(option: &str, names: impl IntoIterator<Item = &'p str>) -> Result<Script, Failure> {
+    let names: Vec<&str> = names.into_iter().collect();
+    let is_name = |name: &&str| {
+        !name.is_empty() && !name.starts_with('-') && !name.chars().any(|letter| letter.is_control() || letter == ' ')
+    };
+    if names.is_empty() || !names.iter().all(is_name) {
+        return Err(Failure::usage(format!("{option}: not a list of packages"))
+            .with_hint("it is a name, or several with commas between them: --firstboot-install nginx,curl"));
+    }
+    Ok(Script::of_packages(names))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +72,9 @@ mod tests {
         let refused = script("c", "apt-get update\n").expect_err("no interpreter");
         assert!(refused.message.contains("does not begin with #!"), "{}", refused.message);
         assert!(command("-", " ").is_err());
+        for wrong in ["", "a,,b", "a,-o", "a b", "a\nb"] {
+            assert!(packages("-", wrong.split(',')).is_err(), "{wrong}");
+        }
         assert_eq!(command("-", "true").expect("a command").text, b"#!/bin/sh\ntrue\n");
     }
 }

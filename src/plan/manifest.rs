@@ -324,7 +324,10 @@ impl Reader<'_> {
                 let unpacked = tar_in::unpacked(&self.file(&from), directory, self.written);
                 one(unpacked.map_err(|failure| located(&place("tar_in"), failure))?)
             }
-            Operation::Move(manifest::Move { from, to }) => {
+            Operation::Copy(manifest::Inside { from, to }) => {
+                one(FileOperation::Copy { source: at("copy", &from)?, destination: at("copy", &to)? })
+            }
+            Operation::Move(manifest::Inside { from, to }) => {
                 one(FileOperation::Move { source: at("move", &from)?, destination: at("move", &to)? })
             }
             Operation::Write(manifest::Write { path, content, content_base64, mode, owner, group }) => {
@@ -383,6 +386,9 @@ impl Reader<'_> {
             }
             manifest::FirstBoot::Command(command) => {
                 firstboot::command(&self.at(&format!("{place}.command")), &text(&command.0))
+            }
+            manifest::FirstBoot::Install(packages) => {
+                firstboot::packages(&self.at(&format!("{place}.install")), packages.iter().map(String::as_str))
             }
         }
     }

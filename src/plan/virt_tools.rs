@@ -32,11 +32,9 @@ fn refused(typed: &cli::VirtCustomize) -> Option<(&'static str, &'static str, &'
     const RUNS: &str = "no program of the guest is run";
     const SCRIPT: &str = "--firstboot SCRIPT has the guest run it when it is first booted";
     const COMMAND: &str = "--firstboot-command COMMAND has the guest run it when it is first booted";
-    const INSTALL: &str =
-        "--firstboot-command 'apt-get install -y PACKAGE', or as the guest installs packages, when it is first booted";
+    const INSTALL: &str = "--firstboot-install PACKAGE has the guest install it when it is first booted";
     const WINDOWS: &str = "it is for Windows guests, and only Linux guests are known";
     const FILE: &str = "name the image's file, which virsh domblklist DOMAIN shows";
-    const AGAIN: &str = "imgraft cat IMAGE FILE >COPY, then --upload COPY:DEST; or cp -a by --firstboot-command";
     let libvirt = "libvirt is not asked";
     let options = [
         (!typed.run.is_empty(), "--run", RUNS, SCRIPT),
@@ -54,16 +52,9 @@ fn refused(typed: &cli::VirtCustomize) -> Option<(&'static str, &'static str, &'
             RUNS,
             "--firstboot-command 'apt-get update && apt-get upgrade -y', or as the guest does it, when it is first booted",
         ),
-        (
-            !typed.firstboot_install.is_empty(),
-            "--firstboot-install",
-            "which program installs packages is not looked up in the guest",
-            INSTALL,
-        ),
         (typed.inject_qemu_ga.is_some(), "--inject-qemu-ga", WINDOWS, "virt-customize does that"),
         (typed.inject_virtio_win.is_some(), "--inject-virtio-win", WINDOWS, "virt-customize does that"),
         (typed.inject_blnsvr.is_some(), "--inject-blnsvr", WINDOWS, "virt-customize does that"),
-        (!typed.copy.is_empty(), "--copy", "files are not copied inside the guest", AGAIN),
         (
             !typed.scrub.is_empty(),
             "--scrub",
@@ -151,14 +142,12 @@ mod tests {
         for (words, way) in [
             (&["--run", "secret"][..], "--firstboot SCRIPT"),
             (&["--run-command", "secret"], "--firstboot-command"),
-            (&["--install", "secret"], "--firstboot-command"),
+            (&["--install", "secret"], "--firstboot-install"),
             (&["--uninstall", "secret"], "--firstboot-command"),
             (&["--update"], "--firstboot-command"),
-            (&["--firstboot-install", "secret"], "--firstboot-command"),
             (&["--inject-qemu-ga", "secret"], "virt-customize"),
             (&["--inject-virtio-win", "secret"], "virt-customize"),
             (&["--inject-blnsvr", "secret"], "virt-customize"),
-            (&["--copy", "/secret:/a"], "--upload"),
             (&["--scrub", "/secret"], "--delete"),
             (&["--domain", "secret"], "domblklist"),
             (&["-d", "secret"], "domblklist"),

@@ -12,6 +12,7 @@ mod config_drive_limits;
 mod config_drive_look;
 mod config_drive_readers;
 mod copy_in;
+mod copying;
 mod destination;
 mod device;
 mod fat;

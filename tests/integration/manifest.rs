@@ -79,6 +79,7 @@ files:
   - append_line: {path: /etc/hosts, line: "192.0.2.9 db"}
   - edit: {path: /etc/hosts, expression: "s/db$/db db.example.org/"}
   - mkdir: /srv/a/b
+  - copy: {from: /etc/hosts, to: /srv/a/hosts.orig}
   - move: {from: /etc/issue.net, to: /srv/a/}
   - link: {target: ../b, path: /srv/a/c}
   - touch: /srv/a/touched
@@ -93,6 +94,7 @@ units:
 firstboot:
   - script: set-up.sh
   - command: echo ${name}
+  - install: [nginx, curl]
 "#;
 
 /// The same in options, beside the manifest's directory.
@@ -122,10 +124,11 @@ fn options(place: &Path) -> Vec<String> {
         "--mask-unit=apt-daily.timer",
         "--disable-unit=fstrim.timer",
         "--firstboot-command=echo web",
+        "--firstboot-install=nginx,curl",
     ] {
         words.push(word.to_owned());
     }
-    let script = words.len() - 1;
+    let script = words.len() - 2;
     words.insert(script, format!("--firstboot={}", at("set-up.sh")));
     words.push(format!("--root-password=hash:{HASH}"));
     words.push(format!("--ssh-inject=root:file:{}", at("keys/root.pub")));
@@ -144,6 +147,7 @@ fn options(place: &Path) -> Vec<String> {
         "--append-line=/etc/hosts:192.0.2.9 db",
         "--edit=/etc/hosts:s/db$/db db.example.org/",
         "--mkdir=/srv/a/b",
+        "--copy=/etc/hosts:/srv/a/hosts.orig",
         "--move=/etc/issue.net:/srv/a/",
         "--link=../b:/srv/a/c",
         "--touch=/srv/a/touched",

@@ -10,9 +10,9 @@ pub use again::read_again;
 
 use crate::block::BlockDevice;
 use crate::error::{Error, ErrorKind, Layer, Result};
-use crate::fs::{Content, Driver, FileType, driver};
+use crate::fs::{Driver, FileType, driver};
 use crate::path::Resolved;
-use crate::stage::{Change, ChangeSet, State};
+use crate::stage::{Body, Change, ChangeSet, State};
 use crowd::{Crowded, Crowds};
 use ext4_view::{Ext4, Ext4Error, Metadata, Path};
 use std::collections::BTreeSet;
@@ -256,7 +256,7 @@ impl Reader {
     }
 }
 
-fn check_content(fs: &Ext4, at: &Resolved, after: &State, content: &Content) -> Result<(), Disagreement> {
+fn check_content(fs: &Ext4, at: &Resolved, after: &State, content: &Body) -> Result<(), Disagreement> {
     // Follows links, of which there are none: the parents and the file itself were looked at.
     let mut file = fs.open(path(at)?)?;
     compare_metadata(at, file.metadata(), after)?;
@@ -276,9 +276,21 @@ fn check_content(fs: &Ext4, at: &Resolved, after: &State, content: &Content) -> 
 /// the other, and gives how much there was.
 fn compare_content<E: From<Error>>(
     at: &Resolved,
-    content: &Content,
+    content: &Body,
     mut read: impl FnMut(&mut [u8], u64) -> Result<usize, E>,
 ) -> Result<(), E> {
+    const WRONG: &str = "its content is not what was to be written";
+    let mut read = |part: &mut [u8], offset| {
+        if read(part, offset)? < part.len() {
+            return Err(E::from(differs(at, "it ends before its size").with_offset(offset)));
+        }
+        Ok(())
+    };
+    let content = match content {
+        Body::New(content) => content,
+        Body::Copy(copied) if copied.is_what(read)? => return Ok(()),
+        Body::Copy(_) => return Err(differs(at, WRONG).into()),
+    };
     let size = content.len();
     let mut expected = vec![0; size.min(PIECE) as usize];
     let mut found = expected.clone();
@@ -287,14 +299,10 @@ fn compare_content<E: From<Error>>(
         let len = (size - offset).min(PIECE) as usize;
         let (expected, found) = (&mut expected[..len], &mut found[..len]);
         content.read_at(expected, offset)?;
-        if read(found, offset)? < len {
-            return Err(differs(at, "it ends before its size").with_offset(offset).into());
-        }
+        read(found, offset)?;
         if expected != found {
             let wrong = expected.iter().zip(found.iter()).position(|(expected, found)| expected != found);
-            return Err(differs(at, "its content is not what was to be written")
-                .with_offset(offset + wrong.unwrap_or(0) as u64)
-                .into());
+            return Err(differs(at, WRONG).with_offset(offset + wrong.unwrap_or(0) as u64).into());
         }
         offset += len as u64;
     }

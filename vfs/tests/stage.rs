@@ -536,10 +536,10 @@ fn a_directory_like_another_one() {
     fs.set_xattr(&srv, &xattr("user.a", "1")).unwrap();
     fs.set_attrs(&srv, SetAttrs { mode: Some(0o1750), uid: Some(3), gid: Some(4), mtime: Some(time) }).unwrap();
     let mut stage = Stage::new(&fs);
-    stage.create_like(&path("/srv"), &path("/new")).unwrap();
+    stage.copy(&path("/srv"), &path("/new")).unwrap();
     stage.write(&path("/new/f"), text("f"), FILE).unwrap();
-    assert_eq!(kind(stage.create_like(&path("/srv"), &path("/etc"))), ErrorKind::Invalid);
-    assert_eq!(kind(stage.create_like(&path("/etc/passwd"), &path("/new2"))), ErrorKind::WrongType);
+    assert_eq!(kind(stage.copy(&path("/srv"), &path("/etc/passwd"))), ErrorKind::WrongType);
+    assert_eq!(kind(stage.copy(&path("/etc/passwd"), &path("/new"))), ErrorKind::WrongType);
     stage.finish().unwrap().apply(&mut fs).unwrap();
     let new = resolve(&fs, &path("/new"), Follow::All).unwrap();
     let metadata = fs.lookup(&new).unwrap().unwrap();

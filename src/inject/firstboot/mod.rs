@@ -4,6 +4,7 @@
 
 mod service;
 
+use super::files::below::there;
 use super::{InjectError, Injector, Item, Outcome, ROOT_DIR, label};
 use crate::guest::Guest;
 use imgraft_vfs::fs::{Attrs, Content, FileType};
@@ -26,6 +27,11 @@ const NUMBER_MAX: u16 = 9999;
 /// How many scripts of one name that are there are compared with one that is put in.
 const COMPARED_MAX: usize = 64;
 
+/// What installs packages, after they were given to the shell that runs it.
+const INSTALL: &str = include_str!("install.sh");
+/// The package managers that it knows.
+const MANAGERS: [&str; 7] = ["apt-get", "dnf", "microdnf", "yum", "zypper", "apk", "pacman"];
+
 /// A script for the first boot.
 #[derive(Clone)]
 pub struct Script {
@@ -33,6 +39,17 @@ pub struct Script {
     pub name: String,
     /// The script, with its interpreter in the first line.
     pub text: Vec<u8>,
+    /// What has to be there.
+    pub needs: Needs,
+}
+
+/// What a [`Script`] cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// That is not known.
+    Unknown,
+    /// One of the package managers.
+    PackageManager,
 }
 
 /// Without its text, which may hold a password.
@@ -45,13 +62,22 @@ impl std::fmt::Debug for Script {
 impl Script {
     /// A command as a script.
     pub fn of_command(command: &str) -> Self {
-        Self { name: "command".to_owned(), text: format!("#!/bin/sh\n{command}\n").into_bytes() }
+        let text = format!("#!/bin/sh\n{command}\n").into_bytes();
+        Self { name: "command".to_owned(), text, needs: Needs::Unknown }
+    }
+
+    /// A script that has these packages installed by the package manager that it finds in the guest.
+    pub fn of_packages<'p>(packages: impl IntoIterator<Item = &'p str>) -> Self {
+        let word = |package: &str| format!(" '{}'", package.replace('\'', r"'\''"));
+        let words: String = packages.into_iter().map(word).collect();
+        let text = format!("#!/bin/sh\nset --{words}\n{INSTALL}").into_bytes();
+        Self { name: "install".to_owned(), text, needs: Needs::PackageManager }
     }
 
     /// A script of this file name, of which the bytes that may be in names here are taken.
     pub fn of_file(name: &str, text: Vec<u8>) -> Self {
         let taken = |letter: char| if letter.is_ascii_alphanumeric() || ".-_".contains(letter) { letter } else { '_' };
-        Self { name: name.chars().map(taken).take(100).collect(), text }
+        Self { name: name.chars().map(taken).take(100).collect(), text, needs: Needs::Unknown }
     }
 
     /// Whether a kernel can run it: it begins with `#!` or is a program.
@@ -76,6 +102,9 @@ impl Injector for Firstboot {
         let before = stage.savepoint();
         let mut outcome = Outcome::default();
         let starter = Starter::of(guest, stage)?;
+        if self.scripts.iter().any(|script| script.needs == Needs::PackageManager) && !has_manager(stage)? {
+            return Err(InjectError::NoPackageManager { managers: MANAGERS.join(", ") });
+        }
         let place = GuestPath::parse(PLACE)?;
         let mut waiting = Waiting::inspect(stage, &place)?;
         let mut last = waiting.last();
@@ -98,6 +127,19 @@ impl Injector for Firstboot {
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
     }
+}
+
+/// Whether one of the package managers is in the guest.
+fn has_manager(stage: &Stage<'_>) -> Result<bool, InjectError> {
+    for directory in ["/usr/bin", "/sbin", "/usr/sbin", "/bin"] {
+        for name in MANAGERS {
+            let found = there(stage.metadata(&GuestPath::parse(format!("{directory}/{name}"))?))?;
+            if found == Some(FileType::Regular) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// The names of the scripts that wait for the first boot already, each with its number.
@@ -202,6 +244,32 @@ mod tests {
         }
         let refused = refusal(&scripts(&["a"]), phony().file("/sbin/init", "").build().unwrap());
         assert!(refused.contains("neither systemd nor OpenRC nor the directories of sysvinit"), "{refused}");
+    }
+
+    #[test]
+    fn packages_by_what_installs_them() {
+        let packages = Firstboot { scripts: vec![Script::of_packages(["nginx", "it's=1:2"])] };
+        assert!(
+            refusal(&packages, systemd().build().unwrap()).contains("apt-get, dnf, microdnf, yum, zypper, apk, pacman")
+        );
+        let fs = systemd().file("/usr/bin/dnf-3", "").symlink("/usr/bin/dnf", "dnf-3").build().unwrap();
+        let script = text(&inject(&packages, fs), &format!("{PLACE}/0001-install"));
+        // What each of them is told, by a shell that finds that one alone.
+        let place = tempfile::tempdir().unwrap();
+        for manager in MANAGERS {
+            let said = place.path().join(manager);
+            std::fs::create_dir(&said).unwrap();
+            let program = said.join(manager);
+            std::fs::write(&program, "#!/bin/sh\nprintf '<%s>' \"$@\"\necho\n").unwrap();
+            std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+            let run = std::process::Command::new("/bin/sh").args(["-c", &script]).env("PATH", &said).output().unwrap();
+            let out = String::from_utf8(run.stdout).unwrap();
+            assert!(run.status.success() && out.ends_with("<nginx><it's=1:2>\n"), "{manager}: {out}");
+            assert!(out.contains("<install>") || out.contains("<add>") || out.contains("<-Sy>"), "{manager}: {out}");
+        }
+        let none =
+            std::process::Command::new("/bin/sh").args(["-c", &script]).env("PATH", place.path()).output().unwrap();
+        assert_eq!(none.status.code(), Some(127));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 use super::*;
 use crate::inject::testing::*;
+use imgraft_vfs::stage::Body;
 
 fn secret(text: &str) -> Secret {
     Secret::new(text.as_bytes().to_vec())
@@ -140,7 +141,8 @@ fn a_random_password_is_revealed_and_fits() {
         let [revealed] = &outcome.revealed[..] else { panic!() };
         assert_eq!((revealed.user.as_str(), changes.len()), ("root", 1));
         assert!(revealed.password.expose().len() >= 16);
-        let Some(Content::Bytes(shadow)) = changes[0].after.as_ref().and_then(|state| state.content.clone()) else {
+        let Some(Body::New(Content::Bytes(shadow))) = changes[0].after.as_ref().and_then(|state| state.content.clone())
+        else {
             panic!()
         };
         let hash = shadow.strip_prefix(format!("root:{prefix}").as_bytes()).unwrap().strip_suffix(b":\n").unwrap();

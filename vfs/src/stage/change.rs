@@ -1,11 +1,11 @@
 //! One change of one path: what was there and what is to be there.
 
-use super::content;
+use super::body::Body;
 use super::linked::Names;
 use super::node::{Node, Nodes, Origin, Staged, View};
 use super::read_content;
 use crate::error::{ErrorKind, Result};
-use crate::fs::{Content, FileType, GuestFs, Metadata, SpecialFile, Timestamp, Xattr, read_file};
+use crate::fs::{FileType, GuestFs, Metadata, SpecialFile, Timestamp, Xattr, read_file};
 use crate::path::Resolved;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,7 @@ pub struct State {
     /// Type, mode, owner, size, time. Of a file that is new the inode number, link count and time are made up.
     pub metadata: Metadata,
     /// The content of a regular file where it is staged; `None` where it is the filesystem's.
-    pub content: Option<Content>,
+    pub content: Option<Body>,
     /// The target of a symbolic link.
     pub target: Option<Vec<u8>>,
     /// What a device, a pipe or a socket is.
@@ -148,7 +148,8 @@ impl Change {
     fn content(&self, state: Option<&State>, fs: &(impl GuestFs + ?Sized), limit: u64) -> Result<Option<Vec<u8>>> {
         match state {
             Some(State { metadata, content, place, .. }) if metadata.file_type == FileType::Regular => match content {
-                Some(content) => read_content(content, &self.path, limit).map(Some),
+                Some(Body::New(content)) => read_content(content, &self.path, limit).map(Some),
+                Some(Body::Copy(copied)) => read_file(fs, &copied.from, limit).map(Some),
                 None => read_file(fs, place.as_ref().unwrap_or(&self.path), limit).map(Some),
             },
             _ => Ok(None),
@@ -242,6 +243,32 @@ pub(super) fn between(
         actions,
         means,
     }))
+}
+
+/// Adds directories that keep a time which they have, while names come or go in them.
+pub(super) fn with_times(mut changes: Vec<Change>, old: View<'_>, nodes: &Nodes) -> Result<Vec<Change>> {
+    let turned: BTreeSet<Resolved> = changes
+        .iter()
+        .filter(|change| change.means != Means::Change)
+        .filter_map(|change| change.path.parent())
+        .collect();
+    let mut kept = Vec::new();
+    for path in turned {
+        let Some(Node::Present(staged)) = nodes.get(&path) else { continue };
+        if staged.mtime.is_none() || changes.binary_search_by(|change| change.path.cmp(&path)).is_ok() {
+            continue;
+        }
+        if let Some(before) = side(old, &path)? {
+            let [before, after] = [before, staged.clone()].map(|staged| Some(state(staged, BTreeMap::new())));
+            let (actions, means) = (vec![Action::Touch], Means::Change);
+            kept.push(Change { path, before, after, moved: None, linked: None, actions, means });
+        }
+    }
+    if !kept.is_empty() {
+        changes.append(&mut kept);
+        changes.sort_by(|one, other| one.path.cmp(&other.path));
+    }
+    Ok(changes)
 }
 
 /// The change by which a file of another path comes to `path`.
@@ -341,13 +368,9 @@ fn differences(base: &dyn GuestFs, path: &Resolved, before: &Staged, after: &Sta
 fn same_content(base: &dyn GuestFs, path: &Resolved, before: &Staged, after: &Staged) -> Result<bool> {
     match (&before.content, &after.content) {
         (None, None) => Ok(true),
-        (Some(old), Some(new)) => content::same(old, new),
-        (None, Some(new)) => {
-            content::file_holds(base, before.origin.place(path).unwrap_or(path), before.metadata.size, new)
-        }
-        (Some(old), None) => {
-            content::file_holds(base, after.origin.place(path).unwrap_or(path), after.metadata.size, old)
-        }
+        (Some(old), Some(new)) => old.is_same(new),
+        (None, Some(new)) => new.is_in(base, before.origin.place(path).unwrap_or(path), before.metadata.size),
+        (Some(old), None) => old.is_in(base, after.origin.place(path).unwrap_or(path), after.metadata.size),
     }
 }
 

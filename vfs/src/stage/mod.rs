@@ -1,12 +1,15 @@
 //! Changes to a guest tree, described before they are made.
 
+mod aside;
+mod body;
 mod change;
-mod content;
+mod copying;
 mod linked;
 mod moving;
 mod node;
 mod set;
 
+pub use body::{Body, Copied};
 pub use change::{Action, Change, Moved, State};
 pub use set::ChangeSet;
 
@@ -44,6 +47,8 @@ pub struct Stage<'a> {
     links: Links,
     /// Directories of the base, in which nothing changes meanwhile: every path leads through some of them.
     directories: RefCell<BTreeMap<Resolved, Metadata>>,
+    /// How many bytes of the base are copied.
+    copied: u64,
 }
 
 /// A moment of a stage to go back to, or to compare with.
@@ -55,7 +60,8 @@ pub struct Savepoint {
 impl<'a> Stage<'a> {
     /// A stage over `base` with nothing in it.
     pub fn new(base: &'a dyn GuestFs) -> Self {
-        Self { base, nodes: Arc::default(), inode: u64::MAX, links: Links::new(), directories: RefCell::default() }
+        let (nodes, links, directories) = (Arc::default(), Links::new(), RefCell::default());
+        Self { base, nodes, inode: u64::MAX, links, directories, copied: 0 }
     }
 
     /// The filesystem under the stage, in which nothing is changed.
@@ -70,6 +76,11 @@ impl<'a> Stage<'a> {
     /// The path with every link followed, the staged tree considered.
     pub fn resolve(&self, path: &GuestPath) -> Result<Resolved> {
         resolve(self, path, Follow::All)
+    }
+
+    /// The path with every link followed but the last component, which may be one.
+    pub fn resolve_parent(&self, path: &GuestPath) -> Result<Resolved> {
+        resolve(self, path, Follow::ExcludeLast)
     }
 
     /// What is known of the file; `None` where it is missing.
@@ -118,7 +129,8 @@ impl<'a> Stage<'a> {
             return Err(failure(ErrorKind::WrongType, &at, "not a regular file"));
         }
         match &staged.content {
-            Some(content) => read_content(content, &at, limit).map(Some),
+            Some(Body::New(content)) => read_content(content, &at, limit).map(Some),
+            Some(Body::Copy(copied)) => read_file(self.base, &copied.from, limit).map(Some),
             None => read_file(self.base, staged.origin.place(&at).unwrap_or(&at), limit).map(Some),
         }
     }
@@ -161,23 +173,29 @@ impl<'a> Stage<'a> {
                 Ownership::Fixed { file, .. } => file,
             };
             let metadata = self.new_metadata(FileType::Regular, attrs, size);
-            self.put(at, Staged { content: Some(content), ..Staged::fresh(metadata) });
+            self.put(at, Staged { content: Some(Body::New(content)), ..Staged::fresh(metadata) });
             return Ok(());
         };
         if staged.metadata.file_type != FileType::Regular {
             return Err(failure(ErrorKind::WrongType, &at, "not a regular file"));
         }
-        staged.content = Some(content);
-        staged.metadata.size = size;
-        if let Some(place) = staged.origin.place(&at)
-            && let Some(base) = self.base.lookup(place)?
-            && let Some(content) = &staged.content
-            && content::file_holds(self.base, place, base.size, content)?
-        {
-            // Said now, so that nobody has to compare again.
-            staged.content = None;
-        }
+        self.fill(&at, &mut staged, Body::New(content))?;
         self.put(at, staged);
+        Ok(())
+    }
+
+    /// Gives a staged file that was there this content.
+    fn fill(&self, at: &Resolved, staged: &mut Staged, content: Body) -> Result<()> {
+        staged.metadata.size = content.len();
+        // Said now, so that nobody has to compare again.
+        let is_there = match staged.origin.place(at) {
+            Some(place) => match self.base.lookup(place)? {
+                Some(base) => content.is_in(self.base, place, base.size)?,
+                None => false,
+            },
+            None => false,
+        };
+        staged.content = if is_there { None } else { Some(content) };
         Ok(())
     }
 
@@ -325,13 +343,17 @@ impl<'a> Stage<'a> {
 
     /// Removes an extended attribute of a file that exists; `NotFound` where it is not there.
     pub fn remove_xattr(&mut self, path: &GuestPath, name: &[u8]) -> Result<()> {
-        let at = self.resolve(path)?;
-        if !self.view().xattrs(&at)?.contains_key(name) {
-            return Err(failure(ErrorKind::NotFound, &at, "it has no such extended attribute"));
+        self.remove_xattr_at(&self.resolve(path)?, name)
+    }
+
+    /// The same, of a symbolic link itself.
+    pub fn remove_xattr_at(&mut self, at: &Resolved, name: &[u8]) -> Result<()> {
+        if !self.view().xattrs(at)?.contains_key(name) {
+            return Err(failure(ErrorKind::NotFound, at, "it has no such extended attribute"));
         }
-        let mut staged = self.existing(&at)?;
+        let mut staged = self.existing(at)?;
         staged.xattrs.insert(name.to_vec(), None);
-        self.put(at, staged);
+        self.put(at.clone(), staged);
         Ok(())
     }
 
@@ -385,7 +407,8 @@ impl<'a> Stage<'a> {
         };
         let names = Names::of(&self.links, &self.nodes, before)?;
         let change = |path| change::between(self.base, path, [old, &self.nodes], &moves, &names).transpose();
-        paths.into_iter().filter_map(change).collect()
+        let changes = paths.into_iter().filter_map(change).collect::<Result<Vec<_>>>()?;
+        change::with_times(changes, View { base: self.base, nodes: old }, &self.nodes)
     }
 
     /// `Unsupported` where the filesystem keeps nothing of a file but its content.

@@ -4,7 +4,7 @@ use super::change::Change;
 use super::node::{Node, Nodes, Origin, Staged};
 use super::{Stage, failure};
 use crate::error::{ErrorKind, Result};
-use crate::fs::{Attrs, FileType, GuestFs, Lookup, Metadata};
+use crate::fs::{FileType, GuestFs, Lookup, Metadata};
 use crate::path::{GuestPath, Resolved};
 use crate::resolve::{Follow, resolve};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,29 +49,6 @@ impl Stage<'_> {
         nodes.insert(to, Node::Present(Staged { origin, ..staged }));
         Ok(())
     }
-
-    /// Makes an empty directory at `to` with the owner, mode, time and extended attributes of another one. `Invalid` where
-    /// something is there, `WrongType` where `from` is no directory.
-    pub fn create_like(&mut self, from: &GuestPath, to: &GuestPath) -> Result<()> {
-        let from = resolve(self, from, Follow::ExcludeLast)?;
-        let to = resolve(self, to, Follow::ExcludeLast)?;
-        let staged = self.existing(&from)?;
-        let Metadata { file_type, mode, uid, gid, .. } = staged.metadata;
-        if file_type != FileType::Directory {
-            return Err(failure(ErrorKind::WrongType, &from, "not a directory"));
-        }
-        self.check_parent(&to)?;
-        if self.lookup(&to)?.is_some() {
-            return Err(failure(ErrorKind::Invalid, &to, "something is there already"));
-        }
-        let xattrs = self.view().xattrs(&from)?.into_iter().map(|(name, value)| (name, Some(value))).collect();
-        // One that is new itself has no time yet.
-        let mtime = staged.mtime.or_else(|| staged.origin.place(&from).map(|_| staged.metadata.mtime));
-        let mut metadata = self.new_metadata(file_type, Attrs { mode, uid, gid }, 0);
-        metadata.mtime = mtime.unwrap_or_default();
-        self.put(to, Staged { mtime, xattrs, ..Staged::fresh(metadata) });
-        Ok(())
-    }
 }
 
 /// Where the base has what is moved.
@@ -83,6 +60,18 @@ pub(super) fn sources(nodes: &Nodes) -> BTreeSet<&Resolved> {
     nodes.values().filter_map(source).collect()
 }
 
+/// A name for the time of the changes, in a directory that stays.
+/// `number` is the last one that was tried.
+pub(super) fn unused_name(directory: &Resolved, number: &mut u64, fs: &dyn GuestFs) -> Result<Resolved> {
+    loop {
+        *number = number.saturating_add(1);
+        let place = directory.child(format!(".imgraft-{number}").as_bytes());
+        if fs.lookup(&place)?.is_none() {
+            return Ok(place);
+        }
+    }
+}
+
 /// Renames all files that get another path: to that, where nothing is in the way, else to a name in the directory that they
 /// come from (or in the innermost one around it that stays), which is given for each path that waits for its file.
 pub(super) fn park(changes: &[Change], fs: &mut dyn GuestFs) -> Result<BTreeMap<Resolved, Resolved>> {
@@ -91,9 +80,9 @@ pub(super) fn park(changes: &[Change], fs: &mut dyn GuestFs) -> Result<BTreeMap<
     if moves().next().is_none() {
         return Ok(parked);
     }
+    let mut number = 0;
     let gone: BTreeSet<&Resolved> =
         changes.iter().filter(|change| change.removes()).map(|change| &change.path).collect();
-    let mut number = 0_u64;
     for (path, moved) in moves() {
         let is_ready = match path.parent().filter(|parent| !gone.contains(parent)) {
             Some(parent) => {
@@ -109,13 +98,7 @@ pub(super) fn park(changes: &[Change], fs: &mut dyn GuestFs) -> Result<BTreeMap<
         let directory = std::iter::successors(moved.from.parent(), Resolved::parent)
             .find(|directory| !gone.contains(directory))
             .unwrap_or_else(Resolved::root);
-        let place = loop {
-            number = number.saturating_add(1);
-            let place = directory.child(format!(".imgraft-{number}").as_bytes());
-            if fs.lookup(&place)?.is_none() {
-                break place;
-            }
-        };
+        let place = unused_name(&directory, &mut number, fs)?;
         fs.rename(&moved.from, &place)?;
         parked.insert(path.clone(), place);
     }

@@ -1,8 +1,9 @@
 //! What a stage says of one path, and the tree that a base and such nodes make together.
 
+use super::body::Body;
 use super::failure;
 use crate::error::{ErrorKind, Result};
-use crate::fs::{Content, DirEntry, FileType, GuestFs, Metadata, SpecialFile, Timestamp, Xattr};
+use crate::fs::{DirEntry, FileType, GuestFs, Metadata, SpecialFile, Timestamp, Xattr};
 use crate::path::Resolved;
 use std::collections::BTreeMap;
 
@@ -24,8 +25,8 @@ pub(super) enum Node {
 pub(super) struct Staged {
     pub(super) origin: Origin,
     pub(super) metadata: Metadata,
-    /// The content of a regular file; `None` for the base's, which only a node of the base's origin has.
-    pub(super) content: Option<Content>,
+    /// The content of a regular file; `None` for the one that it has in the base, which a new one has not.
+    pub(super) content: Option<Body>,
     /// The target of a symbolic link that is new.
     pub(super) target: Option<Vec<u8>>,
     /// What a device, a pipe or a socket is that is new.

@@ -1,7 +1,9 @@
 //! All changes of a stage, and the hand that makes them.
 
+use super::aside::Aside;
+use super::body::Body;
 use super::change::{Change, Means, State};
-use super::{content, moving};
+use super::moving;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{Attrs, FileType, GuestFs, SetAttrs};
 use crate::path::Resolved;
@@ -79,29 +81,31 @@ impl ChangeSet {
 
     /// Makes the changes. The only code that writes to a guest filesystem.
     ///
-    /// `fs` is the filesystem that the stage lay over. What gets another path is renamed first, to where it does not hinder
+    /// `fs` is the filesystem that the stage lay over. Contents that are copied are set aside where their files change; what gets another path is renamed first, to where it does not hinder
     /// the rest; what is to go is removed, the innermost first; then the rest is made, the outermost first. After an error
     /// the filesystem is in between: its transaction is to be dropped.
     pub fn apply(&self, fs: &mut dyn GuestFs) -> Result<()> {
+        let aside = Aside::keep(&self.changes, fs)?;
         let mut parked = moving::park(&self.changes, fs)?;
         for change in self.changes.iter().rev().filter(|change| change.removes()) {
             fs.remove(&change.path)?;
         }
         for change in &self.changes {
             match (change.means, &change.before, &change.after) {
-                (Means::Create | Means::Replace, _, Some(after)) => create(fs, change, after)?,
-                (Means::Change, Some(before), Some(after)) => modify(fs, change, before, after)?,
+                (Means::Create | Means::Replace, _, Some(after)) => create(fs, change, after, &aside)?,
+                (Means::Change, Some(before), Some(after)) => modify(fs, change, [before, after], &aside)?,
                 (Means::Move, _, Some(after)) => {
                     if let Some(place) = parked.remove(&change.path) {
                         fs.rename(&place, &change.path)?;
                     }
                     if let Some(moved) = &change.moved {
-                        modify(fs, change, &moved.state, after)?;
+                        modify(fs, change, [&moved.state, after], &aside)?;
                     }
                 }
                 _ => {}
             }
         }
+        aside.clear(fs)?;
         // What came into a new directory has changed its time.
         for change in self.changes.iter().rev() {
             if let Some(State { metadata, mtime: mtime @ Some(_), .. }) = &change.after
@@ -114,7 +118,7 @@ impl ChangeSet {
     }
 }
 
-fn create(fs: &mut dyn GuestFs, change: &Change, after: &State) -> Result<()> {
+fn create(fs: &mut dyn GuestFs, change: &Change, after: &State, aside: &Aside) -> Result<()> {
     let path = &change.path;
     if let Some(first) = &change.linked {
         // It is before this one in the order of paths.
@@ -138,7 +142,7 @@ fn create(fs: &mut dyn GuestFs, change: &Change, after: &State) -> Result<()> {
         fs.set_xattr(path, xattr)?;
     }
     if let Some(content) = after.content.as_ref().filter(|content| !content.is_empty()) {
-        fs.put(path, content)?;
+        fill(fs, path, content, aside)?;
     }
     match after.mtime {
         Some(_) => fs.set_attrs(path, SetAttrs { mtime: after.mtime, ..SetAttrs::default() }),
@@ -146,10 +150,10 @@ fn create(fs: &mut dyn GuestFs, change: &Change, after: &State) -> Result<()> {
     }
 }
 
-fn modify(fs: &mut dyn GuestFs, change: &Change, before: &State, after: &State) -> Result<()> {
+fn modify(fs: &mut dyn GuestFs, change: &Change, [before, after]: [&State; 2], aside: &Aside) -> Result<()> {
     let path = &change.path;
     if let Some(content) = &after.content {
-        fs.put(path, content)?;
+        fill(fs, path, content, aside)?;
     }
     let (old, new) = (&before.metadata, &after.metadata);
     let attrs = SetAttrs {
@@ -172,6 +176,13 @@ fn modify(fs: &mut dyn GuestFs, change: &Change, before: &State, after: &State) 
     Ok(())
 }
 
+fn fill(fs: &mut dyn GuestFs, path: &Resolved, content: &Body, aside: &Aside) -> Result<()> {
+    match content {
+        Body::New(content) => fs.put(path, content),
+        Body::Copy(copied) => aside.copy(copied, path, fs),
+    }
+}
+
 /// Whether two names of one file are to become the same.
 fn agree(one: &State, other: &State) -> Result<bool> {
     let attrs = |state: &State| (state.metadata.mode, state.metadata.uid, state.metadata.gid, state.mtime);
@@ -180,7 +191,7 @@ fn agree(one: &State, other: &State) -> Result<bool> {
     }
     match (&one.content, &other.content) {
         (None, None) => Ok(true),
-        (Some(one), Some(other)) => content::same(one, other),
+        (Some(one), Some(other)) => one.is_same(other),
         _ => Ok(false),
     }
 }

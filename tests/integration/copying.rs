@@ -1,0 +1,195 @@
+//! What is copied inside the guest, beside cp on a twin.
+
+use crate::support::tree::{self, Mounted};
+use crate::support::{Scratch, expect, image, oracle, run, text};
+
+/// What is copied, and what is in its way: files with an access list, further names, links.
+const GUEST: &str = r"
+set -e
+umask 022
+mkdir -p srv/site/a/deep/er srv/site/empty srv/there/site/a srv/other
+printf one >srv/site/a/one
+printf two >srv/site/a/two
+printf linked >srv/site/a/linked
+ln srv/site/a/linked srv/site/a/deep/linked
+ln srv/site/a/linked srv/other/linked
+head -c 2500001 /dev/urandom >srv/site/a/large
+cp srv/site/a/large srv/other/large
+truncate -s 5000000 srv/site/a/hole
+printf end | dd of=srv/site/a/hole bs=1 seek=3000000 conv=notrunc 2>/dev/null
+truncate -s 9000000 srv/site/a/zeros
+: >srv/site/a/none
+ln -s ../../../etc/shadow srv/site/a/out
+ln -s /nowhere srv/site/dangling
+chmod 4751 srv/site/a/one
+chmod 1777 srv/site/empty
+chown -h 1234:4321 srv/site/a/two srv/site/a/deep srv/site/dangling
+setfacl -m u:7:r srv/site/a/one
+setfacl -d -m g:8:rwx srv/site/a/deep
+setfattr -n user.note -v noted srv/site/a/deep/er
+touch -d '2001-02-03 04:05:06.123456789' srv/site/a/one srv/site/a/deep
+touch -h -d '2002-02-03 04:05:06' srv/site/dangling
+chmod 0700 srv/there/site/a
+printf old >srv/there/site/a/one
+printf same >srv/other/two
+ln srv/other/two srv/there/site/a/two
+printf kept >srv/other/kept
+ln -s ../../../other/kept srv/there/site/a/none
+printf stays >srv/there/site/stays
+setfacl -m u:9:r srv/there/site/a/one
+";
+
+/// The same as the options below.
+const TWIN: &str = r"
+set -e
+cp -a srv/site srv/there
+cp -a srv/site srv/new
+cp -a etc/hosts etc/hosts.orig
+printf new >etc/hosts
+cp -a srv/other/large opt/kept
+cp -a srv/other/large srv/other/kept
+rm srv/other/large
+cp -a srv/other/linked opt/linked
+printf 'linked\nmore\n' >srv/other/linked
+cp -a opt/linked opt/again
+mv etc/issue etc/issue.moved
+cp -a etc/issue.moved etc/issue
+";
+
+const WORDS: [&str; 24] = [
+    "--copy",
+    "/srv/site:/srv/there",
+    "--copy",
+    "/srv/site:/srv/new",
+    "--copy",
+    "/etc/hosts:/etc/hosts.orig",
+    "--write",
+    "/etc/hosts:new",
+    "--copy",
+    "/srv/other/large:/opt/kept",
+    "--copy",
+    "/srv/other/large:/srv/other/kept",
+    "--delete",
+    "/srv/other/large",
+    "--copy",
+    "/srv/other/linked:/opt/linked",
+    "--append-line",
+    "/srv/other/linked:more",
+    "--copy",
+    "/opt/linked:/opt/again",
+    "--move",
+    "/etc/issue:/etc/issue.moved",
+    "--copy",
+    "/etc/issue.moved:/etc/issue",
+];
+
+#[test]
+fn as_cp_does() {
+    if !tree::have(&["e2fsck", "cp", "setfacl", "getfattr"]) || !tree::can_mount() {
+        return;
+    }
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let offset = image::open(&disk, guest.partition).offset;
+    let mounted = Mounted::new(&disk, &format!("offset={offset}"));
+    oracle::succeed("sh", &["-c", &format!("cd {}\n{GUEST}", text(mounted.path()))]);
+    drop(mounted);
+    let twin = scratch.copy(&disk, "twin.raw");
+    let mounted = Mounted::new(&twin, &format!("offset={offset}"));
+    oracle::succeed("sh", &["-c", &format!("cd {}\n{TWIN}", text(mounted.path()))]);
+    let expected = listing(text(mounted.path()));
+    drop(mounted);
+
+    let words = [&["inject", text(&disk), "--json"], &WORDS[..]].concat();
+    let report: serde_json::Value = serde_json::from_str(&expect(0, &words)).expect("JSON");
+    assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
+    oracle::e2fsck(&disk, offset);
+    let mounted = Mounted::new(&disk, &format!("ro,noload,offset={offset}"));
+    let found = listing(text(mounted.path()));
+    drop(mounted);
+    let differs: Vec<_> = found.lines().zip(expected.lines()).filter(|(found, expected)| found != expected).collect();
+    assert!(found == expected, "{differs:#?}");
+    for line in
+        ["srv/new/a/one f 4751 0:0 1  3", "srv/new/a/deep/linked f 644 0:0 2  6", "user:7:r--", "default:group:8:rwx"]
+    {
+        assert!(found.contains(line), "{line}: {found}");
+    }
+
+    let words = ["inject", text(&disk), "--json", "--copy", "/srv/site:/srv/there"];
+    // What was copied has changed in the same run.
+    for changed in [true, false] {
+        let report: serde_json::Value = serde_json::from_str(&expect(0, &words)).expect("JSON");
+        assert_eq!(report["changed"], changed, "{report}");
+        oracle::e2fsck(&disk, offset);
+    }
+
+    let mounted = Mounted::new(&disk, &format!("offset={offset}"));
+    oracle::succeed("truncate", &["-s", "65G", text(&mounted.path().join("srv/holes"))]);
+    drop(mounted);
+    let refused = run(&["inject", text(&disk), "--copy", "/srv/holes:/opt"]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(told.contains("/srv/holes: 69793218560 bytes, holes counted"), "{told}");
+    assert_eq!(refused.status.code(), Some(3));
+}
+
+#[test]
+fn what_cannot_be_copied_is_named() {
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image::phony(), "disk.qcow2");
+    expect(0, &["inject", text(&disk), "--link", "/none:/etc/dangling", "--mkdir", "/srv/shadow"]);
+    let before = std::fs::read(&disk).expect("it is read");
+    for (typed, code, told) in [
+        ("/etc/none:/srv", 3, "/etc/none cannot be copied to /srv: no such file"),
+        ("/:/srv", 3, "it is the whole guest"),
+        ("/etc:/etc/new", 3, "into itself"),
+        ("/etc:/", 3, "into itself"),
+        ("/etc/passwd:/none/x", 3, "/none: no such file"),
+        ("/etc/passwd:/etc/shadow/x", 3, "not a directory"),
+        ("/etc/passwd:/etc", 2, "the same file"),
+        ("/etc:/etc/passwd", 3, "a file or a link is where the directory is to be"),
+        ("/etc/shadow:/srv", 3, "/srv/shadow: a directory is where a file or a link is to be"),
+        ("/etc/passwd:/etc/dangling", 3, "a link that leads nowhere is in the way"),
+        ("/etc", 2, "not SOURCE:DEST"),
+    ] {
+        let output = run(&["inject", text(&disk), "--copy", typed]);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(stderr.contains(told), "{typed}: {stderr}");
+        assert_eq!(output.status.code(), Some(code), "{typed}: {stderr}");
+    }
+    assert!(std::fs::read(&disk).expect("it is read") == before);
+}
+
+#[test]
+fn from_one_filesystem_to_another() {
+    let Some(guest) = image::named("tree", "tree-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk");
+    expect(
+        0,
+        &["inject", text(&disk), "--copy", "/etc:/home", "--write", "/etc/hosts:new", "--copy", "/etc/hosts:/boot/efi"],
+    );
+    let cat = |path: &str| expect(0, &["cat", text(&disk), path]);
+    assert_ne!(cat("/home/etc/hosts"), "new");
+    assert_eq!(cat("/boot/efi/hosts"), "new");
+    assert_eq!(cat("/home/etc/passwd"), cat("/etc/passwd"));
+    for partition in [3, 4] {
+        oracle::e2fsck(&disk, image::open(&disk, partition).offset);
+    }
+    assert!(!expect(0, &["ls", text(&disk), "/home"]).contains(".imgraft"));
+}
+
+/// Every name below /srv and others with its type, mode, owner, links and target, a file's size and blocks, all times that
+/// copies have from their source, all access lists, which names are one file, and what all files hold.
+fn listing(root: &str) -> String {
+    let script = r"cd $1; places='srv opt etc/hosts etc/hosts.orig etc/issue etc/issue.moved'
+        find $places -printf '%p %y %m %U:%G %n %l' \( -type f -printf ' %s' -o -true \) -printf '\n' | LC_ALL=C sort
+        find srv/new srv/there/site opt/kept opt/linked opt/again etc/hosts.orig etc/issue -printf '%p %T@\n' | LC_ALL=C sort
+        getfacl -R -n -p $places
+        getfattr -R -h -d -m - $places | LC_ALL=C sort
+        find $places -type f -links +1 -printf '%i %p\n' | LC_ALL=C sort -k 2 |
+            awk '{ if (!($1 in first)) first[$1] = $2; print $2, first[$1] }'
+        for hole in srv/site/a/hole srv/new/a/hole srv/new/a/zeros; do test $(stat -c %b $hole) -lt 3000 && echo holes; done
+        find $places -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum";
+    oracle::succeed("sh", &["-c", script, "sh", root])
+}

@@ -1,0 +1,172 @@
+//! Copies on a stage, over the filesystem in memory.
+
+use imgraft_vfs::ErrorKind;
+use imgraft_vfs::fs::mem::{Builder, MemFs};
+use imgraft_vfs::fs::{Attrs, Content, FileType, GuestFs, Lookup, SetAttrs, Timestamp, Xattr, read_file};
+use imgraft_vfs::path::{GuestPath, Resolved};
+use imgraft_vfs::resolve::{Follow, resolve};
+use imgraft_vfs::stage::{Action, ChangeSet, Stage};
+
+const FILE: Attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
+const TIME: Timestamp = Timestamp { seconds: 77, nanoseconds: 7 };
+
+fn path(path: &str) -> GuestPath {
+    GuestPath::parse(path).unwrap()
+}
+
+fn at(fs: &MemFs, typed: &str) -> Resolved {
+    resolve(fs, &path(typed), Follow::ExcludeLast).unwrap()
+}
+
+fn bytes(fs: &MemFs, typed: &str) -> Vec<u8> {
+    read_file(fs, &at(fs, typed), 1 << 30).unwrap()
+}
+
+/// More than one piece of every kind, and holes between them.
+fn large() -> Vec<u8> {
+    let mut large = vec![0; 5 << 20];
+    for (start, len) in [(0, 100_000), (1 << 20, 70_000), ((3 << 20) - 10, 20)] {
+        for (index, byte) in large.iter_mut().enumerate().skip(start).take(len) {
+            *byte = (index % 251) as u8 + 1;
+        }
+    }
+    large
+}
+
+fn builder() -> Builder {
+    MemFs::builder()
+        .file("/a", "old")
+        .mode(0o4750)
+        .owner(3, 4)
+        .mtime(TIME)
+        .xattr("user.note", "1")
+        .hard_link("/a2", "/a")
+        .file("/big", large())
+        .dir("/dir")
+        .file("/dir/there", "there")
+        .xattr("user.other", "2")
+        .symlink("/link", "a")
+        .special("/null", FileType::CharDevice)
+}
+
+fn apply(fs: &mut MemFs, stage: impl Fn(&mut Stage<'_>)) -> ChangeSet {
+    let changes = {
+        let mut first = Stage::new(fs);
+        stage(&mut first);
+        first.finish().unwrap()
+    };
+    changes.apply(fs).unwrap();
+    let left: Vec<_> = fs.read_dir(&Resolved::root()).unwrap().into_iter().map(|entry| entry.name).collect();
+    assert!(left.iter().all(|name| !name.starts_with(b".imgraft")), "what was for the time of the changes is gone");
+    changes
+}
+
+fn copy(stage: &mut Stage<'_>, from: &str, to: &str) {
+    stage.copy(&path(from), &path(to)).unwrap();
+}
+
+#[test]
+fn all_that_a_file_has() {
+    let mut fs = builder().build().unwrap();
+    let stage = |stage: &mut Stage<'_>| {
+        for (from, to) in [
+            ("/a", "/dir/a"),
+            ("/big", "/dir/big"),
+            ("/link", "/dir/link"),
+            ("/null", "/dir/null"),
+            ("/a", "/dir/there"),
+        ] {
+            copy(stage, from, to);
+        }
+        assert_eq!(stage.read(&path("/dir/a"), 9).unwrap().unwrap(), b"old");
+        assert_eq!(stage.read(&path("/dir/there"), 9).unwrap().unwrap(), b"old");
+    };
+    let there = fs.lookup(&at(&fs, "/dir/there")).unwrap().unwrap().inode;
+    apply(&mut fs, stage);
+    for copy in ["/dir/a", "/dir/there"] {
+        let found = fs.lookup(&at(&fs, copy)).unwrap().unwrap();
+        assert_eq!((found.mode, found.uid, found.gid, found.mtime, found.links), (0o4750, 3, 4, TIME, 1), "{copy}");
+        assert_eq!(fs.xattrs(&at(&fs, copy)).unwrap(), [Xattr { name: "user.note".into(), value: "1".into() }]);
+        assert_eq!(bytes(&fs, copy), b"old");
+    }
+    assert_eq!(fs.lookup(&at(&fs, "/dir/there")).unwrap().unwrap().inode, there, "the file stays the one that it was");
+    assert!(bytes(&fs, "/dir/big") == large());
+    assert_eq!(fs.read_link(&at(&fs, "/dir/link")).unwrap(), b"a");
+    assert_eq!(fs.special(&at(&fs, "/dir/null")).unwrap(), fs.special(&at(&fs, "/null")).unwrap());
+    let mut again = Stage::new(&fs);
+    stage(&mut again);
+    assert!(again.finish().unwrap().is_empty());
+}
+
+/// Whatever the same run does to a file, before the copy in the order of paths or after it, and under another of its names.
+#[test]
+fn what_a_file_held_then() {
+    type Change = fn(&mut Stage<'_>);
+    let write: Change = |stage| stage.write(&path("/a"), Content::bytes(*b"new"), FILE).unwrap();
+    let write_other: Change = |stage| {
+        stage.remove(&path("/a")).unwrap();
+        stage.write(&path("/a2"), Content::bytes(*b"new"), FILE).unwrap();
+    };
+    let remove: Change = |stage| {
+        stage.remove(&path("/a")).unwrap();
+        stage.remove(&path("/a2")).unwrap();
+    };
+    let replace: Change = |stage| {
+        stage.remove(&path("/a")).unwrap();
+        stage.create_dirs(&path("/a"), Attrs { mode: 0o755, uid: 0, gid: 0 }).map(drop).unwrap();
+    };
+    let rename: Change = |stage| stage.rename(&path("/a"), &path("/moved")).unwrap();
+    let over: Change = |stage| stage.copy(&path("/big"), &path("/a")).unwrap();
+    for change in [write, write_other, remove, replace, rename, over] {
+        for to in ["/0", "/z", "/dir/there", "/new/x"] {
+            let mut fs = builder().build().unwrap();
+            apply(&mut fs, |stage| {
+                stage.create_dirs(&path("/new"), Attrs { mode: 0o755, uid: 0, gid: 0 }).unwrap();
+                copy(stage, "/a", to);
+                change(stage);
+                copy(stage, to, "/second");
+            });
+            assert_eq!((bytes(&fs, to), bytes(&fs, "/second")), (b"old".to_vec(), b"old".to_vec()), "{to}");
+        }
+    }
+    // And what was changed first is copied changed.
+    let mut fs = builder().build().unwrap();
+    apply(&mut fs, |stage| {
+        write(stage);
+        stage.set_attrs(&path("/a"), SetAttrs { mode: Some(0o600), ..SetAttrs::default() }).unwrap();
+        copy(stage, "/a", "/z");
+    });
+    assert_eq!((bytes(&fs, "/z"), fs.lookup(&at(&fs, "/z")).unwrap().unwrap().mode), (b"new".to_vec(), 0o600));
+}
+
+#[test]
+fn what_is_there_gives_way() {
+    let mut fs = builder().build().unwrap();
+    let changes = apply(&mut fs, |stage| {
+        copy(stage, "/big", "/a");
+        copy(stage, "/dir/there", "/link");
+        copy(stage, "/link", "/null");
+    });
+    assert_eq!(
+        (bytes(&fs, "/a2"), bytes(&fs, "/link")),
+        (b"old".to_vec(), b"there".to_vec()),
+        "a further name keeps what it has"
+    );
+    let actions: Vec<_> =
+        changes.changes().iter().map(|change| (change.path.to_string(), change.actions().to_vec())).collect();
+    assert!(actions.contains(&("/null".into(), vec![Action::Remove, Action::Create])), "{actions:?}");
+}
+
+#[test]
+fn what_cannot_be_copied() {
+    let fs = MemFs::builder().file("/a", "").hard_link("/b", "/a").dir("/dir").build().unwrap();
+    let mut stage = Stage::new(&fs);
+    let mut refused = |from: &str, to: &str| stage.copy(&path(from), &path(to)).unwrap_err().kind();
+    assert_eq!(refused("/none", "/x"), ErrorKind::NotFound);
+    assert_eq!(refused("/a", "/none/x"), ErrorKind::NotFound);
+    assert_eq!(refused("/a", "/b"), ErrorKind::Invalid);
+    assert_eq!(refused("/a", "/a"), ErrorKind::Invalid);
+    assert_eq!(refused("/a", "/dir"), ErrorKind::WrongType);
+    assert_eq!(refused("/dir", "/a"), ErrorKind::WrongType);
+    assert!(stage.finish().unwrap().is_empty());
+}
