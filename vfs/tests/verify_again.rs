@@ -2,7 +2,7 @@
 
 use imgraft_vfs::ErrorKind;
 use imgraft_vfs::fs::mem::MemFs;
-use imgraft_vfs::fs::{Attrs, Content, GuestFs, SetAttrs, Xattr};
+use imgraft_vfs::fs::{Attrs, Content, DeviceNumber, GuestFs, SetAttrs, SpecialFile, Xattr};
 use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::resolve::{Follow, resolve};
 use imgraft_vfs::stage::{ChangeSet, Stage};
@@ -20,6 +20,10 @@ fn at(fs: &MemFs, name: &str) -> Resolved {
 
 fn label(value: &str) -> Xattr {
     Xattr { name: b"security.selinux".to_vec(), value: value.as_bytes().to_vec() }
+}
+
+fn device(major: u32, minor: u32) -> SpecialFile {
+    SpecialFile::CharDevice(DeviceNumber { major, minor })
 }
 
 /// A filesystem, and changes of every kind, which are made in it.
@@ -45,6 +49,8 @@ fn changed() -> (MemFs, ChangeSet) {
     stage.remove(&path("/d/f")).unwrap();
     stage.set_xattr(&path("/labelled"), label("second")).unwrap();
     stage.remove_xattr(&path("/bare"), b"user.a").unwrap();
+    stage.create_special(&path("/tty"), device(5, 1), FILE).unwrap();
+    stage.hard_link(&path("/new"), &path("/second")).unwrap();
     let changes = stage.finish().unwrap();
     changes.apply(&mut fs).unwrap();
     (fs, changes)
@@ -54,7 +60,7 @@ fn changed() -> (MemFs, ChangeSet) {
 fn it_agrees_with_what_was_written() {
     let (fs, changes) = changed();
     assert_eq!(read_again(&fs, &changes).unwrap(), changes.changes().len());
-    assert!(changes.changes().len() >= 9);
+    assert!(changes.changes().len() >= 11);
     // What stood in the way of a removed path is of no matter.
     let mut fs = fs;
     let d = at(&fs, "/d");
@@ -66,7 +72,7 @@ fn it_agrees_with_what_was_written() {
 #[test]
 fn it_says_what_is_different() {
     type Damage = fn(&mut MemFs);
-    let damages: [(&str, Damage); 11] = [
+    let damages: [(&str, Damage); 13] = [
         ("content", |fs| {
             let mut bytes = vec![7; 100_000];
             bytes[99_999] = 8;
@@ -90,6 +96,17 @@ fn it_says_what_is_different() {
             let link = at(fs, "/link");
             fs.remove(&link).unwrap();
             fs.create_symlink(&link, b"old", Attrs { mode: 0o777, uid: 0, gid: 0 }).unwrap();
+        }),
+        ("device", |fs| {
+            let tty = at(fs, "/tty");
+            fs.remove(&tty).unwrap();
+            fs.create_special(&tty, device(5, 2), FILE).unwrap();
+        }),
+        ("not the same file as /new", |fs| {
+            let second = at(fs, "/second");
+            fs.remove(&second).unwrap();
+            fs.create_file(&second, FILE).unwrap();
+            fs.put(&second, &Content::bytes(*b"new")).unwrap();
         }),
         ("still there", |fs| fs.create_file(&at(fs, "/gone"), FILE).unwrap()),
         ("attribute", |fs| fs.set_xattr(&at(fs, "/labelled"), &label("third")).unwrap()),

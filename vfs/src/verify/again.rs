@@ -33,6 +33,16 @@ fn check(fs: &dyn GuestFs, change: &Change) -> Result<()> {
     if let Some(target) = &after.target {
         compare(at, "target", fs.read_link(at)?, target.clone(), |target| target.escape_ascii().to_string())?;
     }
+    if let Some(special) = after.special {
+        compare(at, "device", fs.special(at)?.number(), special.number(), |number| {
+            format!("{}:{}", number.major, number.minor)
+        })?;
+    }
+    if let Some(first) = &change.linked
+        && fs.lookup(first)?.map(|first| first.inode) != Some(found.inode)
+    {
+        return Err(differs(at, format!("it is not the same file as {first}")));
+    }
     if let Some(content) = &after.content {
         compare_content(at, content, |part, offset| fs.read_at(at, part, offset))?;
     }
