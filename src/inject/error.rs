@@ -238,6 +238,11 @@ pub enum InjectError {
         /// How far it came.
         path: GuestPath,
     },
+    /// Something else where an empty file is to be.
+    NotAFile {
+        /// Which.
+        path: GuestPath,
+    },
     /// A directory where a file is to be written.
     IsDirectory {
         /// Which.
@@ -331,6 +336,9 @@ impl InjectError {
             Self::CloudInitInsists { path } => Some(format!("take network: out of {path} first")),
             Self::NotInNova { .. } => Some("leave --compat nova out".to_owned()),
             Self::IsDirectory { .. } => Some("name the file in it".to_owned()),
+            Self::NotAFile { .. } => {
+                Some("a content for it takes the place of a symbolic link; otherwise name another path".to_owned())
+            }
             Self::DirectoryInTheWay { path } => Some(format!("--delete {path} before it, or name what is to be in it")),
             Self::TooManyFiles { .. } => Some("name a part of them at a time".to_owned()),
             Self::NotPlaced { way, .. } => Some((*way).to_owned()),
@@ -424,6 +432,7 @@ impl fmt::Display for InjectError {
             }
             Self::NoDirectory { path } => write!(f, "{path}: no directory in the guest"),
             Self::IsDirectory { path } => write!(f, "{path}: a directory in the guest"),
+            Self::NotAFile { path } => write!(f, "{path}: no regular file in the guest, and a file without content is to be there"),
             Self::DirectoryInTheWay { path } => write!(f, "{path}: a directory is where a file or a link is to be"),
             Self::TooManyFiles { path } => write!(f, "{path}: so far were a million files, or 128 MiB of their paths, which is all that is walked for one option"),
             Self::NotInNova { what } => write!(f, "Nova cannot do this: {what}"),

@@ -3,6 +3,7 @@
 pub(super) mod below;
 mod copy_in;
 mod copying;
+mod ensuring;
 mod lines;
 mod moving;
 mod substitution;
@@ -84,6 +85,21 @@ pub enum FileOperation {
     },
     /// Make a directory and those before it that are missing.
     MakeDirectory {
+        /// Which.
+        path: GuestPath,
+    },
+    /// Make an empty file of root's where there is none.
+    EnsureFile {
+        /// Which.
+        path: GuestPath,
+    },
+    /// Make a directory of root's, and those before it, where there is none.
+    EnsureDirectory {
+        /// Which.
+        path: GuestPath,
+    },
+    /// Remove what is at a path where that is a symbolic link itself.
+    RemoveLink {
         /// Which.
         path: GuestPath,
     },
@@ -187,6 +203,9 @@ impl FileOperation {
                 Ok(())
             }
             Self::MakeDirectory { path } => make_directory(path, stage),
+            Self::EnsureFile { path } => ensuring::file(path, stage),
+            Self::EnsureDirectory { path } => ensuring::directory(path, stage),
+            Self::RemoveLink { path } => ensuring::no_link(path, stage),
             Self::Link { target, path } => link(target, path, stage),
             Self::Delete { pattern } => {
                 let mut walk = Walk::default();

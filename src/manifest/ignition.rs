@@ -195,8 +195,8 @@ impl Ignition {
             manifest.files.extend(operations);
         }
         for (index, file) in self.storage.files.into_iter().enumerate() {
-            let operation = file.file().map_err(|error| error.within(&format!("storage.files[{index}]")))?;
-            manifest.files.push(operation);
+            let operations = file.file().map_err(|error| error.within(&format!("storage.files[{index}]")))?;
+            manifest.files.extend(operations);
         }
         for (index, link) in self.storage.links.into_iter().enumerate() {
             let operation = link.link().map_err(|error| error.within(&format!("storage.links[{index}]")))?;
@@ -247,21 +247,47 @@ fn absolute(path: &str) -> Result<(), DocumentError> {
     }
 }
 
-fn bits(mode: Option<u16>, otherwise: u16) -> Result<operation::Bits, DocumentError> {
-    match mode.unwrap_or(otherwise) {
+fn bits(mode: u16) -> Result<operation::Bits, DocumentError> {
+    match mode {
         mode @ 0..=0o7777 => Ok(operation::Bits(mode)),
         _ => Err(DocumentError::new("mode", "not permission bits, which are at most 4095 in decimal")),
     }
 }
 
 impl Account {
-    fn named(self) -> Result<String, DocumentError> {
+    /// The name or the number, where there is one.
+    fn named(self) -> Result<Option<String>, DocumentError> {
         match (self.id, self.name) {
             (Some(_), Some(_)) => Err(DocumentError::new("name", "there is an id too")),
-            (Some(id), None) => Ok(id.to_string()),
-            (None, Some(name)) => Ok(name),
-            (None, None) => Ok("0".to_owned()),
+            (Some(id), None) => Ok(Some(id.to_string())),
+            (None, name) => Ok(name),
         }
+    }
+}
+
+/// Whose a node is, and its permission bits, as far as the configuration says so.
+struct Attributes {
+    mode: Option<operation::Bits>,
+    owner: Option<String>,
+    group: Option<String>,
+}
+
+impl Attributes {
+    fn new(mode: Option<u16>, user: Account, group: Account) -> Result<Self, DocumentError> {
+        Ok(Self {
+            mode: mode.map(bits).transpose()?,
+            owner: user.named().map_err(|error| error.within("user"))?,
+            group: group.named().map_err(|error| error.within("group"))?,
+        })
+    }
+
+    /// What sets them; what is not said stays.
+    fn set(self, path: &str) -> impl Iterator<Item = Operation> + use<> {
+        let Self { mode, owner, group } = self;
+        let is_owned = owner.is_some() || group.is_some();
+        let chown = is_owned.then(|| Operation::Chown(Owner { path: path.to_owned(), owner, group }));
+        // After the owner, whose change takes set-user-ID away.
+        chown.into_iter().chain(mode.map(|mode| Operation::Chmod(Mode { path: path.to_owned(), mode })))
     }
 }
 
@@ -286,41 +312,52 @@ impl PasswdUser {
     }
 }
 
+/// A file in the place of what is there: of a symbolic link itself, not of the file that it leads to.
+fn replaced(write: Write) -> [Operation; 2] {
+    [Operation::RemoveLink(write.path.clone()), Operation::Write(write)]
+}
+
 impl Node {
-    fn directory(self) -> Result<[Operation; 3], DocumentError> {
+    fn directory(self) -> Result<Vec<Operation>, DocumentError> {
         absolute(&self.path)?;
-        replaces(self.overwrite)?;
-        let (path, mode) = (self.path, bits(self.mode, 0o755)?);
-        let owner = Some(self.user.named().map_err(|error| error.within("user"))?);
-        let group = Some(self.group.named().map_err(|error| error.within("group"))?);
-        Ok([
-            Operation::Mkdir(path.clone()),
-            Operation::Chown(Owner { path: path.clone(), owner, group }),
-            Operation::Chmod(Mode { path, mode }),
-        ])
+        if self.overwrite == Some(true) {
+            return Err(DocumentError::new("overwrite", "a directory that is there keeps what is in it")
+                .with_hint("leave it out; --delete PATH in a run before this one removes it"));
+        }
+        let attributes = Attributes::new(self.mode, self.user, self.group)?;
+        let set = attributes.set(&self.path);
+        Ok(std::iter::once(Operation::EnsureDirectory(self.path)).chain(set).collect())
     }
 }
 
 impl FileNode {
-    fn file(self) -> Result<Operation, DocumentError> {
+    fn file(self) -> Result<Vec<Operation>, DocumentError> {
         absolute(&self.path)?;
-        replaces(self.overwrite)?;
         if self.contents.compression.is_some_and(|compression| !compression.is_empty()) {
             return Err(DocumentError::new("contents.compression", "the content is not unpacked here")
                 .with_hint("give it as it is to be"));
         }
-        let bytes = match &self.contents.source {
-            None => Vec::new(),
-            Some(source) => data(source.0.expose()).map_err(|error| error.within("contents"))?,
+        let attributes = Attributes::new(self.mode, self.user, self.group)?;
+        let Some(source) = &self.contents.source else {
+            if self.overwrite == Some(true) {
+                return Err(DocumentError::new("overwrite", "there are no contents to replace what is there")
+                    .with_hint("contents with a source, which may be \"data:,\", or leave overwrite out"));
+            }
+            let set = attributes.set(&self.path);
+            return Ok(std::iter::once(Operation::EnsureFile(self.path)).chain(set).collect());
         };
-        Ok(Operation::Write(Write {
+        replaces(self.overwrite)?;
+        let bytes = data(source.0.expose()).map_err(|error| error.within("contents"))?;
+        let root = || "0".to_owned();
+        Ok(replaced(Write {
             path: self.path,
             content: None,
             content_base64: Some(Base64(Secret::new(bytes))),
-            mode: Some(bits(self.mode, 0o644)?),
-            owner: Some(self.user.named().map_err(|error| error.within("user"))?),
-            group: Some(self.group.named().map_err(|error| error.within("group"))?),
-        }))
+            mode: attributes.mode.or(Some(operation::Bits(0o644))),
+            owner: Some(attributes.owner.unwrap_or_else(root)),
+            group: Some(attributes.group.unwrap_or_else(root)),
+        })
+        .into())
     }
 }
 
@@ -345,7 +382,7 @@ impl Unit {
             return Err(DocumentError::new("name", "no name of a unit"));
         }
         let file = |path: String, contents: Hidden| {
-            Operation::Write(Write {
+            replaced(Write {
                 path,
                 content: Some(contents),
                 content_base64: None,
@@ -356,14 +393,14 @@ impl Unit {
         };
         let place = format!("/etc/systemd/system/{}", self.name);
         if let Some(contents) = self.contents {
-            manifest.files.push(file(place.clone(), contents));
+            manifest.files.extend(file(place.clone(), contents));
         }
         for (index, dropin) in self.dropins.into_iter().enumerate() {
             if !is_name(&dropin.name) || !dropin.name.ends_with(".conf") {
                 return Err(DocumentError::new(format!("dropins[{index}].name"), "no name of a drop-in, NAME.conf"));
             }
             if let Some(contents) = dropin.contents {
-                manifest.files.push(file(format!("{place}.d/{}", dropin.name), contents));
+                manifest.files.extend(file(format!("{place}.d/{}", dropin.name), contents));
             }
         }
         match (self.mask, self.enabled) {

@@ -44,6 +44,15 @@ pub enum Operation {
     Chown(Owner),
     /// A file gets other permission bits.
     Chmod(Mode),
+    /// An empty file is made where there is none; no key of a manifest, but what Ignition does.
+    #[serde(skip)]
+    EnsureFile(String),
+    /// A directory is made where there is none; no key of a manifest.
+    #[serde(skip)]
+    EnsureDirectory(String),
+    /// A symbolic link gives way to what is put in its place; no key of a manifest.
+    #[serde(skip)]
+    RemoveLink(String),
 }
 
 /// A host file and where it goes.

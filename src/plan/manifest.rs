@@ -355,6 +355,9 @@ impl Reader<'_> {
                 one(files::edited(&place("edit"), path, &text(&expression.0))?)
             }
             Operation::Mkdir(path) => one(FileOperation::MakeDirectory { path: at("mkdir", &path)? }),
+            Operation::EnsureFile(path) => one(FileOperation::EnsureFile { path: at("path", &path)? }),
+            Operation::EnsureDirectory(path) => one(FileOperation::EnsureDirectory { path: at("path", &path)? }),
+            Operation::RemoveLink(path) => one(FileOperation::RemoveLink { path: at("path", &path)? }),
             Operation::Link(manifest::Link { target, path }) => match target.is_empty() {
                 true => Err(Failure::usage(format!("{}: the target is empty", place("link")))),
                 false => one(FileOperation::Link { target, path: at("link", &path)? }),

@@ -86,6 +86,64 @@ fn a_configuration_is_its_manifest_to_the_byte() {
 }
 
 #[test]
+fn what_is_there_stays_where_nothing_is_said_of_it() {
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let offset = image::open(&disk, guest.partition).offset;
+    inject(
+        &disk,
+        &[
+            "--write=/etc/kept.conf:kept\n",
+            "--chown=7:8:/etc/kept.conf",
+            "--chmod=0640:/etc/kept.conf",
+            "--write=/etc/target:target\n",
+            "--link=target:/etc/link",
+            "--link=target:/etc/systemd/system/web.service",
+            "--mkdir=/srv/own",
+            "--chown=7:8:/srv/own",
+        ],
+    );
+    let config = scratch.file(
+        "config.ign",
+        r#"{"ignition": {"version": "3.3.0"},
+            "storage": {
+              "directories": [{"path": "/tmp"}, {"path": "/srv/own", "mode": 448}, {"path": "/srv/own/new"}],
+              "files": [
+                {"path": "/etc/kept.conf", "mode": 384},
+                {"path": "/srv/own/file", "user": {"id": 9}},
+                {"path": "/etc/link", "overwrite": true, "contents": {"source": "data:,own%0A"}}
+              ]
+            },
+            "systemd": {"units": [{"name": "web.service", "contents": "[Service]\nExecStart=/bin/true\n"}]}}"#,
+    );
+    assert_ne!(is_valid(&config), Some(false));
+    let report = inject(&disk, &["--ignition", text(&config)]);
+    assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
+    oracle::e2fsck(&disk, offset);
+    let attributes = |path: &str| oracle::owner(&disk, offset, path);
+    assert_eq!(expect(0, &["cat", text(&disk), "/etc/kept.conf"]), "kept\n");
+    assert_eq!(attributes("/etc/kept.conf"), ("0600".to_owned(), 7, 8));
+    assert_eq!(attributes("/tmp"), ("01777".to_owned(), 0, 0));
+    assert_eq!(attributes("/srv/own"), ("0700".to_owned(), 7, 8));
+    // What is new is root's, in whosever directory.
+    assert_eq!(attributes("/srv/own/new"), ("0755".to_owned(), 0, 0));
+    assert_eq!(attributes("/srv/own/file"), ("0644".to_owned(), 9, 0));
+    // A link is replaced itself.
+    assert_eq!(expect(0, &["cat", text(&disk), "/etc/link"]), "own\n");
+    assert_eq!(expect(0, &["cat", text(&disk), "/etc/target"]), "target\n");
+    assert!(expect(0, &["cat", text(&disk), "/etc/systemd/system/web.service"]).starts_with("[Service]"));
+    assert_eq!(inject(&disk, &["--ignition", text(&config)])["changed"], false);
+    // Where something else is, no empty file is made.
+    let config = r#"{"ignition": {"version": "3.3.0"}, "storage": {"files": [{"path": "/etc/systemd"}]}}"#;
+    let config = scratch.file("config.ign", config);
+    let output = imgraft().args(["inject", text(&disk), "--ignition", text(&config)]).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("/etc/systemd: no regular file"), "{said}");
+}
+
+#[test]
 fn what_is_not_honoured_is_named() {
     let Some(guest) = image::named("real", "bookworm-gpt") else { return };
     let scratch = Scratch::new();
@@ -106,8 +164,12 @@ fn what_is_not_honoured_is_named() {
             "storage.files[0].append: unknown field",
         ),
         (
-            with(r#""storage": {"files": [{"path": "/a", "overwrite": false}]}"#),
+            with(r#""storage": {"files": [{"path": "/a", "overwrite": false, "contents": {"source": "data:,"}}]}"#),
             "storage.files[0].overwrite: what is there is replaced",
+        ),
+        (
+            with(r#""storage": {"directories": [{"path": "/a", "overwrite": true}]}"#),
+            "storage.directories[0].overwrite: a directory that is there keeps",
         ),
         (
             with(r#""storage": {"links": [{"path": "/a", "target": "/b", "hard": true}]}"#),
@@ -130,6 +192,10 @@ fn what_is_not_honoured_is_named() {
     ];
     // And some that are not.
     let wrong = [
+        (
+            with(r#""storage": {"files": [{"path": "/a", "overwrite": true}]}"#),
+            "storage.files[0].overwrite: there are no contents",
+        ),
         (with(r#""storage": {"files": [{"path": "a"}]}"#), "storage.files[0].path: not an absolute path"),
         (with(r#""storage": {"files": [{"path": "/a", "mode": 99999}]}"#), "storage.files[0].mode: "),
         (with(r#""storage": {"files": [{"path": "/a", "mode": "0644"}]}"#), "storage.files[0].mode: invalid type"),
