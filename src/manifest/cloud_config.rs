@@ -2,7 +2,7 @@
 //!
 //! Source: cloud-init's documentation, "All cloud config examples" and "Module reference".
 
-use super::{Append, FirstBoot, Group, Manifest, Mode, Operation, Owner, Sudo, User, Write, operation};
+use super::{Append, FirstBoot, Manifest, Mode, Operation, Owner, Sudo, User, Write, operation};
 use crate::config_drive::{Base64, DocumentError, Hidden, Spelling, from_value, value};
 use crate::object::objects;
 use crate::secret::Secret;
@@ -82,6 +82,8 @@ struct CloudUser {
     primary_group: Option<String>,
     #[serde(default)]
     groups: Names,
+    /// Whether groups that are missing are made. Default true.
+    create_groups: Option<bool>,
     uid: Option<Number>,
     shell: Option<String>,
     #[serde(default)]
@@ -251,15 +253,21 @@ impl CloudConfig {
             return Err(DocumentError::new("disable_root", "root's keys cannot be given cloud-init's message")
                 .with_hint("leave it out; give root no keys"));
         }
-        let mut first = None;
+        let (mut first, mut missing) = (None, Vec::new());
         for (index, listed) in self.users.into_iter().enumerate() {
             let at = format!("users[{index}]");
             if let Value::String(_) = listed {
                 return Err(DocumentError::new(at, "which user a name alone means says the guest's own cloud-init")
                     .with_hint("name the user in an object: {name: debian, …}; one that is there stays as it is"));
             }
-            let user = from_value::<CloudUser>(listed).and_then(CloudUser::user).map_err(|error| error.within(&at))?;
+            let user = from_value::<CloudUser>(listed).map_err(|error| error.within(&at))?;
+            let creates_groups = user.create_groups != Some(false);
+            let user = user.user().map_err(|error| error.within(&at))?;
             first.get_or_insert(index);
+            if creates_groups {
+                let is_name = |group: &&String| !group.bytes().all(|byte| byte.is_ascii_digit());
+                missing.extend(user.groups.iter().chain(&user.group).filter(is_name).cloned());
+            }
             manifest.users.push(user);
         }
         if !self.ssh_authorized_keys.is_empty() {
@@ -270,6 +278,7 @@ impl CloudConfig {
             user.ssh_keys.extend(self.ssh_authorized_keys);
         }
         groups(self.groups, &mut manifest)?;
+        manifest.missing_groups.extend(missing);
         if let Some(chpasswd) = self.chpasswd {
             chpasswd.put(&mut manifest).map_err(|error| error.within("chpasswd"))?;
         }
@@ -306,26 +315,28 @@ impl CloudUser {
         let wrong = |at: &str, reason: &str| DocumentError::new(at, reason);
         let mut passwords = Vec::new();
         for (key, kind, given) in [
-            ("passwd", "hash", self.passwd),
-            ("hashed_passwd", "hash", self.hashed_passwd),
-            ("plain_text_passwd", "password", self.plain_text_passwd),
+            ("passwd", None, self.passwd),
+            ("hashed_passwd", Some("hash"), self.hashed_passwd),
+            ("plain_text_passwd", Some("password"), self.plain_text_passwd),
         ] {
-            passwords.extend(given.map(|given| (key, selector(kind, &given))));
+            passwords.extend(given.map(|given| (key, kind.map_or(given.clone(), |kind| selector(kind, &given)))));
         }
         if let Some((key, _)) = passwords.get(1) {
             return Err(wrong(key, "a second password"));
         }
-        let password = match (passwords.pop(), self.lock_passwd.unwrap_or(true)) {
-            (Some((key, _)), true) => {
+        let lock = self.lock_passwd.unwrap_or(true);
+        let (password, first_hash) = match passwords.pop() {
+            Some((key, _)) if lock => {
                 return Err(wrong(key, "it would be locked at once: lock_passwd is true where it is left out")
                     .with_hint("lock_passwd: false, or no password"));
             }
-            (Some((_, password)), false) => Some(password),
-            (None, true) => None,
-            (None, false) => {
-                return Err(wrong("lock_passwd", "the user would get in without a password")
-                    .with_hint("give a password, or leave lock_passwd out"));
+            Some(("passwd", _)) if self.name == "root" => {
+                return Err(wrong("passwd", "it is for a new user, and root is there")
+                    .with_hint("hashed_passwd sets the password of one who is there"));
             }
+            Some(("passwd", hash)) => (None, Some(hash)),
+            Some((_, password)) => (Some(password), None),
+            None => (None, None),
         };
         let uid = match self.uid {
             None => None,
@@ -347,6 +358,8 @@ impl CloudUser {
             ssh_keys: self.ssh_authorized_keys,
             sudo: self.sudo.map_or(Ok(None), sudo)?,
             expire: self.expiredate,
+            first_hash,
+            lock,
             name: self.name,
         })
     }
@@ -410,7 +423,7 @@ fn groups(groups: Groups, manifest: &mut Manifest) -> Result<(), DocumentError> 
                     None => manifest.users.push(User { groups: vec![name.clone()], ..User::existing(member) }),
                 }
             }
-            manifest.groups.push(Group { name, gid: None, system: false });
+            manifest.missing_groups.push(name);
         }
     }
     Ok(())
@@ -436,7 +449,8 @@ impl Chpasswd {
                 _ => return Err(DocumentError::new(format!("users[{index}]"), "it has no password")),
             };
             match manifest.users.iter_mut().find(|user| user.name == name) {
-                Some(user) => user.password = Some(password),
+                // That is done after users are made.
+                Some(user) => (user.password, user.first_hash, user.lock) = (Some(password), None, false),
                 None => manifest.users.push(User { password: Some(password), ..User::existing(name) }),
             }
         }

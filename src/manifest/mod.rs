@@ -52,6 +52,9 @@ pub struct Manifest {
     pub units: Units,
     /// What the guest runs once, as root, when it is first booted, in this order.
     pub firstboot: Vec<FirstBoot>,
+    /// Groups that are made where they are missing; no key of a manifest, but what cloud-init does.
+    #[serde(skip)]
+    pub missing_groups: Vec<String>,
 }
 
 /// A group.
@@ -121,6 +124,12 @@ pub struct User {
     /// When the account is closed: `YYYY-MM-DD`, `now` or `never`. Default: nothing is said.
     #[serde(default)]
     pub expire: Option<String>,
+    /// The hash of the password of one who is made; no key of a manifest, but what cloud-init knows.
+    #[serde(skip)]
+    pub first_hash: Option<Hidden>,
+    /// Whether the password is locked before one is set; no key of a manifest.
+    #[serde(skip)]
+    pub lock: bool,
 }
 
 impl User {
@@ -142,6 +151,8 @@ impl User {
             ssh_keys: Vec::new(),
             sudo: None,
             expire: None,
+            first_hash: None,
+            lock: false,
         }
     }
 }

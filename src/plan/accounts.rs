@@ -18,7 +18,7 @@ pub(super) fn accounts(typed: &cli::Accounts, now: Timestamp) -> Result<Option<A
         sudo: sudo.iter().map(|typed| sudoer(typed)).collect::<Result<_, _>>()?,
         expiries: expire.iter().map(|typed| expiry(typed)).collect::<Result<_, _>>()?,
         unlocked: unlock.iter().map(|typed| unlocked(typed)).collect::<Result<_, _>>()?,
-        now,
+        ..Accounts::none(now)
     };
     Ok((!accounts.is_empty()).then_some(accounts))
 }
@@ -28,11 +28,14 @@ pub(super) fn join(one: Option<Accounts>, other: Option<Accounts>) -> Result<Opt
     let joined = match (one, other) {
         (Some(mut one), Some(other)) => {
             one.groups.extend(other.groups);
+            one.missing_groups.extend(other.missing_groups);
             one.users.extend(other.users);
             one.members.extend(other.members);
             one.sudo.extend(other.sudo);
             one.expiries.extend(other.expiries);
             one.unlocked.extend(other.unlocked);
+            one.locked.extend(other.locked);
+            one.present.extend(other.present);
             Some(one)
         }
         (one, other) => one.or(other),

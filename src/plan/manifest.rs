@@ -155,6 +155,10 @@ impl Reader<'_> {
             let gid = number(Typed { option: &place, typed: &group.name }, group.gid)?;
             accounts.groups.push(NewGroup { name, gid, kind: kind(group.system) });
         }
+        for group in &manifest.missing_groups {
+            let place = self.at("groups");
+            accounts.missing_groups.push(Typed { option: &place, typed: group }.name(group)?);
+        }
         for (index, user) in manifest.users.into_iter().enumerate() {
             self.user(&format!("users[{index}]"), user, &mut accounts, &mut wanted)?;
         }
@@ -192,6 +196,17 @@ impl Reader<'_> {
                     "an existing user is not made, and has no uid, group, shell, home, create_home, comment or system";
                 return Err(typed.wrong(only).with_hint("leave these out, or existing"));
             }
+            let is_alone = user.groups.is_empty()
+                && user.password.is_none()
+                && user.ssh_keys.is_empty()
+                && user.sudo.is_none()
+                && user.expire.is_none()
+                && !user.unlock
+                && !user.lock;
+            // Whoever is asked something of is looked for by what does it.
+            if user.existing && is_alone {
+                accounts.present.push(user.name.clone());
+            }
             accounts.members.extend(user.groups.into_iter().map(|group| (user.name.clone(), group)));
         } else {
             let mut new = NewUser::named(name);
@@ -211,6 +226,7 @@ impl Reader<'_> {
                 Some(false) => HomeDirectory::NotMade,
                 _ => HomeDirectory::Made,
             };
+            new.hash = user.first_hash.map(|hash| hash.0);
             accounts.users.push(new);
         }
         if let Some(password) = user.password {
@@ -240,6 +256,9 @@ impl Reader<'_> {
             let place = self.at(&format!("{place}.expire"));
             let expiry = Typed { option: &place, typed: &when }.expiry(&when)?;
             accounts.expiries.push((user.name.clone(), expiry));
+        }
+        if user.lock {
+            accounts.locked.push(user.name.clone());
         }
         if user.unlock {
             accounts.unlocked.push(user.name);

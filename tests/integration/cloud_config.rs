@@ -141,6 +141,77 @@ fn a_cloud_config_is_done_as_cloud_init_does_it() {
 }
 
 #[test]
+fn users_who_are_there_and_groups_that_are_not() {
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let offset = image::open(&disk, guest.partition).offset;
+    let hash = filled("$HASH");
+    let field = |user: &str| {
+        let shadow = oracle::debugfs(&disk, offset, "cat /etc/shadow");
+        let line = shadow.lines().find(|line| line.starts_with(&format!("{user}:"))).expect("the user is there");
+        line.split(':').nth(1).expect("a field").to_owned()
+    };
+    inject(&disk, &["--add-user=old", "--add-user=kept", "--add-user=shut"]);
+    for user in ["old", "kept", "shut"] {
+        inject(&disk, &[&format!("--password={user}:hash:{hash}")]);
+    }
+    let other = hash.replace(&hash[hash.len() - 4..], "abcd");
+    let document = format!(
+        "#cloud-config\ngroups: [adm, crew]\nusers:\n\
+         - {{name: shut}}\n\
+         - {{name: kept, lock_passwd: false}}\n\
+         - {{name: old, lock_passwd: false, passwd: '{other}'}}\n\
+         - {{name: eve, lock_passwd: false, passwd: '{hash}', groups: 'adm, wheels', primary_group: team}}\n\
+         - {{name: fay, lock_passwd: true}}\n"
+    );
+    let config = scratch.file("user-data", &document);
+    if let Some(theirs) = by_cloud_init(&[document]) {
+        assert_eq!(theirs[0]["problem"], Value::Null);
+    }
+    let report = inject(&disk, &["--cloud-config", text(&config)]);
+    assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
+    let said = report.to_string();
+    assert!(said.contains("'old' is there already and keeps the password"), "{said}");
+    assert!(said.contains("locked the password that 'shut' had"), "{said}");
+    assert!(!said.contains(&hash) && !said.contains(&other));
+    let fields = ["shut", "kept", "old", "eve", "fay"].map(field);
+    assert_eq!(fields, [format!("!{hash}"), hash.clone(), hash.clone(), hash.clone(), "!".to_owned()]);
+    let group = oracle::debugfs(&disk, offset, "cat /etc/group");
+    for name in ["crew", "team", "wheels"] {
+        assert!(group.lines().any(|line| line.starts_with(&format!("{name}:"))), "{name}: {group}");
+    }
+    assert!(group.lines().any(|line| line.starts_with("wheels:") && line.ends_with(":eve")), "{group}");
+    for file in ["passwd", "shadow", "group", "gshadow"] {
+        scratch.file(file, oracle::debugfs(&disk, offset, &format!("cat /etc/{file}")));
+    }
+    let beside = |file: &str| text(&scratch.path().join(file)).to_owned();
+    // Who and what is of this machine they do not find in the guest; of the lines they would say that they are wrong.
+    for (tool, one, other) in [("pwck", "passwd", "shadow"), ("grpck", "group", "gshadow")] {
+        let output = oracle::tool(tool, &["-r", &beside(one), &beside(other)]);
+        let faults = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(["invalid", "duplicate", "no matching"].iter().all(|fault| !faults.contains(fault)), "{faults}");
+    }
+    oracle::e2fsck(&disk, offset);
+    assert_eq!(inject(&disk, &["--cloud-config", text(&config)])["changed"], false);
+    // A password of chpasswd is set after the lock, as cloud-init does it.
+    let config = scratch.file(
+        "user-data",
+        format!(
+            "#cloud-config\nusers: [{{name: shut}}]\nchpasswd: {{expire: false, users: [{{name: shut, password: '{hash}'}}]}}\n"
+        ),
+    );
+    inject(&disk, &["--cloud-config", text(&config)]);
+    assert_eq!(field("shut"), hash);
+    assert_eq!(inject(&disk, &["--cloud-config", text(&config)])["changed"], false);
+    // Groups are not made where that is said.
+    let config =
+        scratch.file("user-data", "#cloud-config\nusers: [{name: gil, groups: nowhere, create_groups: false}]\n");
+    let output = imgraft().args(["inject", text(&disk), "--cloud-config", text(&config)]).output().expect("it starts");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no group 'nowhere'"));
+}
+
+#[test]
 fn what_is_not_honoured_is_named() {
     let Some(guest) = image::named("real", "bookworm-gpt") else { return };
     let scratch = Scratch::new();
@@ -156,7 +227,10 @@ fn what_is_not_honoured_is_named() {
         ("ssh_authorized_keys: [hunter2]", "ssh_authorized_keys: whose they are"),
         ("users: [{name: ann, ssh_import_id: [gh:x]}]", "users[0].ssh_import_id: unknown field `ssh_import_id`"),
         ("users: [{name: ann, passwd: hunter2}]", "users[0].passwd: it would be locked at once"),
-        ("users: [{name: ann, lock_passwd: false}]", "users[0].lock_passwd: the user would get in"),
+        (
+            "users: [{name: root, lock_passwd: false, passwd: hunter2}]",
+            "users[0].passwd: it is for a new user, and root is there",
+        ),
         ("users: [{name: ann, sudo: 'ALL=(ALL) /bin/ls'}]", "users[0].sudo: not one rule"),
         ("chpasswd: {users: [{name: root, password: hunter2, type: text}]}", "chpasswd.expire: that a password"),
         ("write_files: [{path: /a, content: 'hunter2', append: true}]", "write_files[0].append: only a single line"),

@@ -284,6 +284,21 @@ fn several_manifests_and_options() {
 }
 
 #[test]
+fn who_is_said_to_exist_has_to_be_there() {
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let plan = |text: &str| scratch.file("plan.yaml", text);
+    let there = plan("users: [{name: games, existing: true}]\nhostname: web\n");
+    expect(0, &["inject", text(&disk), "--dry-run", "-f", text(&there)]);
+    let ghost = plan("users: [{name: ghost, existing: true}]\nhostname: web\n");
+    let output = imgraft().args(["inject", text(&disk), "-f", text(&ghost)]).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("no user 'ghost' in the guest"), "{said}");
+    oracle::succeed("cmp", &[text(&disk), text(&guest.path)]);
+}
+
+#[test]
 fn what_is_no_manifest() {
     let scratch = Scratch::new();
     let Some((disk, _)) = disk(&scratch, "disk.raw") else { return };

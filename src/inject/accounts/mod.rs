@@ -27,6 +27,8 @@ use imgraft_vfs::stage::Stage;
 pub struct Accounts {
     /// Groups to be made.
     pub groups: Vec<NewGroup>,
+    /// Groups to be made where they are missing, whatever those that are there are like.
+    pub missing_groups: Vec<AccountName>,
     /// Users to be made.
     pub users: Vec<NewUser>,
     /// Users, each with a group that it is to be a member of.
@@ -37,6 +39,10 @@ pub struct Accounts {
     pub expiries: Vec<(String, Expiry)>,
     /// Users whose passwords are unlocked.
     pub unlocked: Vec<String>,
+    /// Users whose passwords are locked before others are set.
+    pub locked: Vec<String>,
+    /// Users who have to be there.
+    pub present: Vec<String>,
     /// The time of this run's changes.
     pub now: Timestamp,
 }
@@ -44,19 +50,32 @@ pub struct Accounts {
 impl Accounts {
     /// Nothing is asked for.
     pub fn none(now: Timestamp) -> Self {
-        let (groups, users, members) = (Vec::new(), Vec::new(), Vec::new());
-        Self { groups, users, members, sudo: Vec::new(), expiries: Vec::new(), unlocked: Vec::new(), now }
+        Self {
+            groups: Vec::new(),
+            missing_groups: Vec::new(),
+            users: Vec::new(),
+            members: Vec::new(),
+            sudo: Vec::new(),
+            expiries: Vec::new(),
+            unlocked: Vec::new(),
+            locked: Vec::new(),
+            present: Vec::new(),
+            now,
+        }
     }
 
     /// Whether nothing is asked for.
     pub fn is_empty(&self) -> bool {
-        let Self { groups, users, members, sudo, expiries, unlocked, .. } = self;
+        let Self { groups, missing_groups, users, members, sudo, expiries, unlocked, locked, present, now: _ } = self;
         groups.is_empty()
+            && missing_groups.is_empty()
             && users.is_empty()
             && members.is_empty()
             && sudo.is_empty()
             && expiries.is_empty()
             && unlocked.is_empty()
+            && locked.is_empty()
+            && present.is_empty()
     }
 }
 
@@ -83,8 +102,17 @@ impl Injector for Accounts {
         for group in &self.groups {
             group.make(&guest.new_accounts, &mut database, &mut outcome)?;
         }
+        for name in &self.missing_groups {
+            if database.find_group(name.as_str()).is_none() {
+                let group = NewGroup { name: name.clone(), gid: None, kind: Kind::Person };
+                group.make(&guest.new_accounts, &mut database, &mut outcome)?;
+            }
+        }
         for user in &self.users {
             user.make(guest, self.now, &mut database, stage, &mut outcome)?;
+        }
+        for user in &self.present {
+            database.user(user)?;
         }
         for (user, group) in &self.members {
             database.user(user)?;
@@ -99,6 +127,9 @@ impl Injector for Accounts {
         }
         for user in &self.unlocked {
             shadow::unlock(user, self.now.seconds / 86_400, &mut database, &mut outcome)?;
+        }
+        for user in &self.locked {
+            shadow::lock(user, &mut database, &mut outcome)?;
         }
         database.write(stage)?;
         label::label_new(guest, stage, &before, &mut outcome)?;

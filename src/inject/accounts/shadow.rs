@@ -1,12 +1,12 @@
 //! When an account expires, and whether its password is locked: shadow(5).
 
-use super::super::{InjectError, Outcome};
-use super::database::Database;
+use super::super::{InjectError, Outcome, table};
+use super::database::{Database, Which};
 use super::error::AccountError;
 use crate::guest::accounts::PasswordPlace;
 
 /// The fields of a line: the password, and the day after which the account is closed.
-const PASSWORD: usize = 1;
+pub(super) const PASSWORD: usize = 1;
 const EXPIRY: usize = 7;
 
 /// When an account is closed; other than of its password, that holds for keys too.
@@ -93,6 +93,28 @@ pub(super) fn unlock(
     Ok(())
 }
 
+/// Locks a user's password, as `passwd -l` does.
+pub(super) fn lock(user: &str, database: &mut Database, outcome: &mut Outcome) -> Result<(), InjectError> {
+    if database.user(user)?.password == PasswordPlace::Passwd {
+        let fields = database.text(Which::Passwd).and_then(|passwd| table::fields(passwd, user.as_bytes()));
+        let field = fields.and_then(|fields| fields.get(PASSWORD).copied()).unwrap_or_default();
+        return match field.first() {
+            Some(b'!' | b'*') => Ok(()),
+            _ => Err(InjectError::PasswordInPasswd { user: user.to_owned() }),
+        };
+    }
+    let mut is_new = false;
+    database.replace_shadow(user, PASSWORD, |old| {
+        let is_open = !old.starts_with(b"!");
+        is_new |= is_open;
+        Ok(is_open.then(|| [b"!", old].concat().into()))
+    })?;
+    if is_new {
+        outcome.notes.push(format!("locked the password that '{user}' had"));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{guest, nothing};
@@ -172,6 +194,23 @@ mod tests {
         );
         let bare = MemFs::builder().file("/etc/passwd", "ann:x:1:1::/:\n").file("/etc/group", "");
         assert!(why(bare).starts_with("no /etc/shadow in the guest"));
+    }
+
+    #[test]
+    fn a_lock() {
+        let lock = |user: &str| Accounts { locked: vec![user.into()], ..nothing() };
+        for (before, after) in [("$6$a$b", "!$6$a$b"), ("*", "!*"), ("", "!"), ("!x", "!x"), ("!!", "!!")] {
+            let tree = with(&format!("ann:{before}:1::::::\nroot:x:\n")).build().unwrap();
+            assert_eq!(notes(&lock("ann"), &tree).contains("locked the password"), before != after, "{before}");
+            let fs = inject(&lock("ann"), tree);
+            assert_eq!(text(&fs, "/etc/shadow"), format!("ann:{after}:1::::::\nroot:x:\n"));
+            assert_unchanged(&lock("ann"), &fs);
+        }
+        assert!(refusal(&lock("old"), with("").build().unwrap()).starts_with("the guest does not look into shadow"));
+        assert!(refusal(&lock("bob"), guest().build().unwrap()).contains("no user 'bob'"));
+        // Without a shadow, one who cannot log in by a password is locked already.
+        let bare = MemFs::builder().file("/etc/passwd", "ann:!:1:1::/:\n").file("/etc/group", "").build().unwrap();
+        assert_unchanged(&lock("ann"), &bare);
     }
 
     #[test]

@@ -1,19 +1,12 @@
 use super::*;
 use crate::inject::testing::*;
+use crate::secret::Secret;
 use imgraft_vfs::fs::mem::{Builder, MemFs};
 
 const NOW: Timestamp = Timestamp { seconds: 1_700_000_000, nanoseconds: 0 };
 
 pub(super) fn nothing() -> Accounts {
-    Accounts {
-        groups: Vec::new(),
-        users: Vec::new(),
-        members: Vec::new(),
-        sudo: Vec::new(),
-        expiries: Vec::new(),
-        unlocked: Vec::new(),
-        now: NOW,
-    }
+    Accounts::none(NOW)
 }
 
 fn new_user(name: &str) -> NewUser {
@@ -253,4 +246,35 @@ fn a_home_that_is_there_stays_as_it_is() {
     assert!(!exists(&fs, "/home/bob/x"));
     let no_home = with(NewUser { home_directory: HomeDirectory::NotMade, ..new_user("cyd") });
     assert!(!exists(&inject(&no_home, guest().build().unwrap()), "/home/cyd"));
+}
+
+#[test]
+fn who_has_to_be_there() {
+    let present = |user: &str| Accounts { present: vec![user.into()], ..nothing() };
+    assert_unchanged(&present("ann"), &guest().build().unwrap());
+    assert!(refusal(&present("ghost"), guest().build().unwrap()).contains("no user 'ghost'"));
+}
+
+#[test]
+fn a_hash_is_for_a_new_user() {
+    let hash = Secret::new(b"$6$salt$hash".to_vec());
+    let asked = |name: &str| with(NewUser { hash: Some(hash.clone()), ..new_user(name) });
+    let strong = "$6$abcdefgh$".to_owned() + &"a".repeat(86);
+    let made = with(NewUser { hash: Some(Secret::new(strong.clone().into_bytes())), ..new_user("bob") });
+    let fs = inject(&made, guest().build().unwrap());
+    assert!(text(&fs, "/etc/shadow").contains(&format!("bob:{strong}:19675:")), "{}", text(&fs, "/etc/shadow"));
+    assert_unchanged(&made, &fs);
+    assert!(refusal(&asked("bob"), guest().build().unwrap()).contains("'bob'"));
+    let there = with(NewUser { hash: Some(Secret::new(strong.into_bytes())), ..new_user("ann") });
+    assert!(notes(&there, &guest().build().unwrap()).contains("'ann' is there already and keeps the password"));
+    assert_unchanged(&there, &guest().build().unwrap());
+}
+
+#[test]
+fn groups_that_are_missing_are_made() {
+    let names = ["staff", "crew"].map(|name| AccountName::parse(name).unwrap());
+    let asked = Accounts { missing_groups: names.into(), ..nothing() };
+    let fs = inject(&asked, guest().build().unwrap());
+    assert!(text(&fs, "/etc/group").starts_with("root:x:0:\nstaff:x:50:ann\nann:x:1001:\ncrew:x:"));
+    assert_unchanged(&asked, &fs);
 }

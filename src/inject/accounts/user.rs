@@ -1,17 +1,20 @@
 //! A user or group that is made.
 
-use super::super::{InjectError, Outcome};
+use super::super::{InjectError, Outcome, passwords};
 use super::database::{Database, Which};
 use super::error::AccountError;
 use super::home::Home;
 use super::name::AccountName;
+use super::shadow::PASSWORD;
 use super::{NewGroup, numbers};
 use crate::guest::Guest;
 use crate::guest::accounts;
 use crate::guest::new_accounts::{NewAccounts, Subordinate};
+use crate::secret::Secret;
 use imgraft_vfs::fs::Timestamp;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
+use zeroize::Zeroizing;
 
 /// A user to be made. One that is there and has what is asked for stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,8 @@ pub struct NewUser {
     pub kind: Kind,
     /// Whether the home directory is made.
     pub home_directory: HomeDirectory,
+    /// The crypt(3) hash of the password with which the user is made, `None` for none; one who is there keeps his.
+    pub hash: Option<Secret>,
 }
 
 impl NewUser {
@@ -49,6 +54,7 @@ impl NewUser {
             comment: None,
             kind: Kind::Person,
             home_directory: HomeDirectory::Made,
+            hash: None,
         }
     }
 }
@@ -131,8 +137,20 @@ impl NewUser {
         outcome: &mut Outcome,
     ) -> Result<(), InjectError> {
         let (name, new) = (&self.name, &guest.new_accounts);
+        if let Some(hash) = &self.hash {
+            passwords::check_given(name.as_str(), hash, outcome)?;
+        }
         if let Some(user) = database.find_user(name.as_str()) {
+            let has_other = |hash: &Secret| database.shadow_field(name.as_str(), PASSWORD) != Some(hash.expose());
+            if self.hash.as_ref().is_some_and(has_other) {
+                outcome
+                    .notes
+                    .push(format!("'{name}' is there already and keeps the password: the one given is for a new user"));
+            }
             return self.check_same(user, new, database);
+        }
+        if self.hash.is_some() && database.text(Which::Shadow).is_none() {
+            return Err(InjectError::NoShadow { user: name.to_string() });
         }
         let uid = self.number(new, database)?;
         let gid = self.first_group(uid, new, database)?;
@@ -142,7 +160,7 @@ impl NewUser {
         let comment = self.comment.as_deref().unwrap_or_default();
         let line = format!("{name}:{password}:{uid}:{gid}:{comment}:{home}:{shell}");
         database.put(Which::Passwd, name.as_bytes(), line.as_bytes());
-        database.put(Which::Shadow, name.as_bytes(), self.shadow(new, now).as_bytes());
+        database.put(Which::Shadow, name.as_bytes(), &self.shadow(new, now));
         for group in &self.groups {
             database.group(group)?;
             database.add_member(group, name.as_str())?;
@@ -203,14 +221,16 @@ impl NewUser {
         Ok(if has_bash { bash } else { "/bin/sh" }.to_owned())
     }
 
-    /// The line of shadow(5): no password is valid.
-    fn shadow(&self, new: &NewAccounts, now: Timestamp) -> String {
+    /// The line of shadow(5): no password is valid, or the one that was given is.
+    fn shadow(&self, new: &NewAccounts, now: Timestamp) -> Zeroizing<Vec<u8>> {
         let ages = if self.kind == Kind::Person { new.ages } else { [None; 5] };
         // The day 0 would have the password changed at the first login.
         let today = Some(now.seconds / 86_400).filter(|day| *day > 0);
         let [today, least, most, warning, inactive, expiry] = [today, ages[0], ages[1], ages[2], ages[3], ages[4]]
             .map(|days| days.map(|days| days.to_string()).unwrap_or_default());
-        format!("{}:!:{today}:{least}:{most}:{warning}:{inactive}:{expiry}:", self.name)
+        let hash = self.hash.as_ref().map_or(&b"!"[..], Secret::expose);
+        let rest = format!(":{today}:{least}:{most}:{warning}:{inactive}:{expiry}:");
+        Zeroizing::new([self.name.as_bytes(), b":", hash, rest.as_bytes()].concat())
     }
 
     /// Gives a person a range of subordinate numbers, where the guest has a file of them.
