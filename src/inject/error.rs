@@ -1,5 +1,6 @@
 //! Why an item cannot be injected, in the words of the domain.
 
+use super::Item;
 use super::accounts::AccountError;
 use super::files::Placed;
 use super::locale::LocaleError;
@@ -248,6 +249,15 @@ pub enum InjectError {
         /// Which.
         path: GuestPath,
     },
+    /// An operation on files would undo what an earlier item of the run has put there.
+    Undone {
+        /// The option.
+        option: &'static str,
+        /// Where.
+        path: GuestPath,
+        /// Whose it is.
+        item: Item,
+    },
     /// Nova cannot do it, so that its behaviour cannot be shown.
     NotInNova {
         /// What, a clause.
@@ -334,6 +344,11 @@ impl InjectError {
             }
             Self::MissingPart { package, .. } => Some(format!("the guest needs {package} for it")),
             Self::CloudInitInsists { path } => Some(format!("take network: out of {path} first")),
+            Self::Undone { .. } => Some(
+                "files come after what the other items put in, whatever the order of the options: do this in a run of its own \
+                 before, or leave it out"
+                    .to_owned(),
+            ),
             Self::NotInNova { .. } => Some("leave --compat nova out".to_owned()),
             Self::IsDirectory { .. } => Some("name the file in it".to_owned()),
             Self::NotAFile { .. } => {
@@ -435,6 +450,9 @@ impl fmt::Display for InjectError {
             Self::NotAFile { path } => write!(f, "{path}: no regular file in the guest, and a file without content is to be there"),
             Self::DirectoryInTheWay { path } => write!(f, "{path}: a directory is where a file or a link is to be"),
             Self::TooManyFiles { path } => write!(f, "{path}: so far were a million files, or 128 MiB of their paths, which is all that is walked for one option"),
+            Self::Undone { option, path, item } => {
+                write!(f, "{path}: {option} undoes what the {} {} has put there", item.noun(), item.name())
+            }
             Self::NotInNova { what } => write!(f, "Nova cannot do this: {what}"),
         }
     }

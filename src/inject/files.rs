@@ -6,6 +6,7 @@ mod copying;
 mod ensuring;
 mod lines;
 mod moving;
+mod reach;
 mod substitution;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,8 @@ pub use copy_in::{HostEntry, HostKind, HostNames, HostTree};
 pub use moving::Placed;
 pub use substitution::Substitution;
 
-use super::{Compat, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, label};
+use super::earlier::Kept;
+use super::{Compat, Earlier, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, label};
 use crate::guest::{Guest, accounts};
 use below::{Walk, below};
 use imgraft_vfs::fs::{Attrs, Content, FileType, Metadata, SetAttrs, Timestamp};
@@ -156,10 +158,26 @@ impl Injector for Files {
     }
 
     fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
+        self.stage_after(&Earlier::default(), guest, stage)
+    }
+
+    fn stage_after(&self, earlier: &Earlier, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
         let before = stage.savepoint();
         let mut outcome = Outcome::default();
-        for operation in &self.operations {
-            operation.stage(self.compat, guest, stage, &mut outcome)?;
+        let mut kept = match self.compat {
+            Compat::Imgraft => earlier.kept(stage)?,
+            // There a file of the instance's has the last word.
+            Compat::Nova => Kept::default(),
+        };
+        // Those of one option are looked at together.
+        for operations in self.operations.chunk_by(|one, next| one.option() == next.option()) {
+            for operation in operations {
+                operation.stage(self.compat, guest, stage, &mut outcome)?;
+                operation.check_path(&mut kept, stage)?;
+            }
+            if let Some(last) = operations.last() {
+                last.check_tree(&kept, stage)?;
+            }
         }
         if self.compat == Compat::Imgraft {
             label::label_new(guest, stage, &before, &mut outcome)?;

@@ -4,6 +4,7 @@
 
 mod accounts;
 pub mod authorized_keys;
+mod earlier;
 mod error;
 mod files;
 mod firstboot;
@@ -33,6 +34,7 @@ mod testing;
 pub use accounts::{
     AccountError, AccountName, Accounts, Day, Expiry, HomeDirectory, Kind, NewGroup, NewUser, SudoAsks, Sudoer,
 };
+pub use earlier::Earlier;
 pub use error::InjectError;
 pub use files::{FileOperation, Files, HostEntry, HostKind, HostNames, HostTree, PathPattern, Substitution};
 pub use firstboot::{Firstboot, Script};
@@ -141,6 +143,11 @@ pub trait Injector: fmt::Debug {
 
     /// Puts the changes on the stage; on error the caller goes back to the savepoint before it.
     fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError>;
+
+    /// The same after other items of the run, of which an item that could undo them takes care.
+    fn stage_after(&self, _earlier: &Earlier, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
+        self.stage(guest, stage)
+    }
 }
 
 /// What an injector has to say beside its changes.

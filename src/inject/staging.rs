@@ -1,7 +1,7 @@
 //! All requests onto one stage, in order, with a savepoint before each.
 
 use super::fitting::LeftOut;
-use super::{InjectError, Item, Request, Revealed};
+use super::{Earlier, InjectError, Item, Request, Revealed};
 use crate::diff::{self, Sensitivity};
 use crate::failure::Failure;
 use crate::guest::Guest;
@@ -49,16 +49,18 @@ pub fn stage_all(
     let mut items = Vec::with_capacity(requests.len());
     let mut revealed = Vec::new();
     let mut guest = Cow::Borrowed(guest);
+    let mut earlier = Earlier::default();
     for &&Request { ref injector, required } in &requests {
         if let Some(reason) = left_out.reason(injector.item()) {
             items.push(ItemReport::failed(injector.item(), reason.to_owned()));
             continue;
         }
         let before = stage.savepoint();
-        let outcome = needs_root(injector.item(), fs).and_then(|()| injector.stage(&guest, &mut stage));
+        let outcome = needs_root(injector.item(), fs).and_then(|()| injector.stage_after(&earlier, &guest, &mut stage));
         match outcome {
             Ok(outcome) => {
                 let changes = stage.changes_since(&before)?;
+                earlier.add(injector.item(), &changes);
                 items.push(ItemReport::staged(injector.item(), required, &changes, outcome.notes));
                 revealed.extend(outcome.revealed);
                 if let Some(accounts) = outcome.accounts {

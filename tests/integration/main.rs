@@ -15,6 +15,7 @@ mod copy_in;
 mod copying;
 mod destination;
 mod device;
+mod earlier;
 mod fat;
 mod files;
 mod flips;

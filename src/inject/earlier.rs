@@ -1,0 +1,117 @@
+//! What the items of a run have put in so far, which a later item of it must not undo.
+
+use super::files::below::there;
+use super::{InjectError, Item, READ_LIMIT};
+use imgraft_vfs::ErrorKind;
+use imgraft_vfs::fs::{FileType, Lookup};
+use imgraft_vfs::path::{GuestPath, Resolved};
+use imgraft_vfs::stage::{Action, Change, Stage};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// The files that the items of a run have made or changed so far, each with the last of them that did.
+#[derive(Debug, Default)]
+pub struct Earlier(BTreeMap<Resolved, Item>);
+
+impl Earlier {
+    /// Adds what an item has changed. What it has removed may come back.
+    pub(super) fn add(&mut self, item: Item, changes: &[Change]) {
+        for change in changes.iter().filter(|change| change.after.is_some() && !is_of_skeleton(item, change)) {
+            self.0.insert(change.path.clone(), item);
+        }
+    }
+
+    /// What these files are now.
+    pub(super) fn kept(&self, stage: &Stage<'_>) -> Result<Kept, InjectError> {
+        let mut kept = Kept::default();
+        for (path, item) in &self.0 {
+            if let Some(state) = State::of(path, stage)? {
+                kept.0.insert(path.clone(), (*item, state));
+            }
+        }
+        Ok(kept)
+    }
+}
+
+/// Whether a file is one of those that a new home begins with, which are there to be replaced.
+fn is_of_skeleton(item: Item, change: &Change) -> bool {
+    let is_directory = change.metadata().is_some_and(|metadata| metadata.file_type == FileType::Directory);
+    let is_new = change.actions().contains(&Action::Create);
+    item == Item::Accounts && is_new && !is_directory && !change.path.as_bytes().starts_with(b"/etc/")
+}
+
+/// Files that are to stay what they are, of directories only that they are there.
+#[derive(Debug, Default)]
+pub(super) struct Kept(BTreeMap<Resolved, (Item, State)>);
+
+impl Kept {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The file at `at` may be what it is now.
+    pub(super) fn renew(&mut self, at: &Resolved, stage: &Stage<'_>) -> Result<(), InjectError> {
+        if let Some((_, state)) = self.0.get_mut(at)
+            && let Some(now) = State::of(at, stage)?
+        {
+            *state = now;
+        }
+        Ok(())
+    }
+
+    /// The item whose file at `at` is not what it was.
+    pub(super) fn undone(&self, at: &Resolved, stage: &Stage<'_>) -> Result<Option<Item>, InjectError> {
+        match self.0.get(at) {
+            Some((item, state)) if State::of(at, stage)?.as_ref() != Some(state) => Ok(Some(*item)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The item whose symbolic link is at `at`.
+    pub(super) fn link(&self, at: &Resolved) -> Option<Item> {
+        self.0.get(at).filter(|(_, state)| matches!(state, State::Link(_))).map(|(item, _)| *item)
+    }
+
+    /// Any file that is not what it was, rather than the directory that it was in, and its item.
+    pub(super) fn any_undone(&self, stage: &Stage<'_>) -> Result<Option<(&Resolved, Item)>, InjectError> {
+        let mut directory = None;
+        for (path, (_, state)) in &self.0 {
+            match self.undone(path, stage)? {
+                Some(item) if *state != State::Other(FileType::Directory) => return Ok(Some((path, item))),
+                Some(item) => directory = directory.or(Some((path, item))),
+                None => {}
+            }
+        }
+        Ok(directory)
+    }
+}
+
+/// What a file is, as far as another one in its place would differ.
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// The SHA-256 of what a regular file holds.
+    Content([u8; 32]),
+    /// The size of one that is too large for an item to have written it.
+    Size(u64),
+    /// The target of a symbolic link.
+    Link(Vec<u8>),
+    Other(FileType),
+}
+
+impl State {
+    /// `None` where nothing is there.
+    fn of(at: &Resolved, stage: &Stage<'_>) -> Result<Option<Self>, InjectError> {
+        let Some(file_type) = there(stage.lookup(at))? else { return Ok(None) };
+        Ok(Some(match file_type {
+            FileType::Symlink => Self::Link(stage.read_link(at)?),
+            FileType::Regular => match stage.read(&GuestPath::from(at), READ_LIMIT) {
+                Ok(content) => Self::Content(Sha256::digest(content.unwrap_or_default()).into()),
+                Err(error) if error.kind() == ErrorKind::Unsupported => {
+                    Self::Size(stage.lookup(at)?.map_or(0, |metadata| metadata.size))
+                }
+                Err(error) => return Err(error.into()),
+            },
+            other => Self::Other(other),
+        }))
+    }
+}

@@ -1,0 +1,244 @@
+//! What an operation could undo of what other items have put in.
+
+use super::super::InjectError;
+use super::super::earlier::Kept;
+use super::FileOperation;
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
+
+/// Which files an operation could take from another item.
+enum Reach<'o> {
+    /// None.
+    Nothing,
+    /// None: what it does to the lines of a file comes to what is in it.
+    Lines(&'o GuestPath),
+    /// The one that the path leads to.
+    File(&'o GuestPath),
+    /// What has this path itself.
+    Name(&'o GuestPath),
+    /// Any.
+    Tree,
+}
+
+impl FileOperation {
+    /// The option, or those, that ask for it; words where none does.
+    pub(super) fn option(&self) -> &'static str {
+        match self {
+            Self::Put { .. } => "--upload or --write",
+            Self::CopyIn { .. } => "--copy-in or --tar-in",
+            Self::Copy { .. } => "--copy",
+            Self::Move { .. } => "--move",
+            Self::AppendLine { .. } => "--append-line",
+            Self::Edit { .. } => "--edit",
+            Self::MakeDirectory { .. } => "--mkdir",
+            Self::EnsureFile { .. } | Self::EnsureDirectory { .. } => "what is made where it is missing",
+            Self::RemoveLink { .. } => "the file in the place of a link",
+            Self::Link { .. } => "--link",
+            Self::Delete { .. } => "--delete",
+            Self::Touch { .. } => "--touch",
+            Self::Truncate { .. } => "--truncate",
+            Self::TruncateBelow { .. } => "--truncate-recursive",
+            Self::Chown { .. } => "--chown",
+            Self::Chmod { .. } => "--chmod",
+        }
+    }
+
+    /// Of which files it could undo what another item has made of them.
+    fn reach(&self) -> Reach<'_> {
+        match self {
+            Self::Put { destination: path, .. } | Self::Truncate { path } => Reach::File(path),
+            Self::Link { path, .. } | Self::RemoveLink { path } => Reach::Name(path),
+            Self::AppendLine { path, .. } | Self::Edit { path, .. } => Reach::Lines(path),
+            Self::CopyIn { .. } | Self::Copy { .. } | Self::Move { .. } => Reach::Tree,
+            Self::Delete { .. } | Self::TruncateBelow { .. } => Reach::Tree,
+            Self::EnsureFile { .. } | Self::EnsureDirectory { .. } => Reach::Nothing,
+            Self::MakeDirectory { .. } | Self::Touch { .. } | Self::Chown { .. } | Self::Chmod { .. } => Reach::Nothing,
+        }
+    }
+
+    /// Fails where the operation, which is of one path and just done, has undone what another item did there.
+    pub(super) fn check_path(&self, kept: &mut Kept, stage: &Stage<'_>) -> Result<(), InjectError> {
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let (path, item) = match self.reach() {
+            Reach::Nothing | Reach::Tree => return Ok(()),
+            Reach::Lines(path) => return kept.renew(&stage.resolve(path)?, stage),
+            Reach::File(path) => {
+                let (name, at) = (stage.resolve_parent(path)?, stage.resolve(path)?);
+                // Through an item's link into a file that was there for others.
+                let of_link = if name == at { None } else { kept.link(&name) };
+                (path, of_link.or(kept.undone(&at, stage)?))
+            }
+            Reach::Name(path) => (path, kept.undone(&stage.resolve_parent(path)?, stage)?),
+        };
+        match item {
+            Some(item) => Err(InjectError::Undone { option: self.option(), path: path.clone(), item }),
+            None => Ok(()),
+        }
+    }
+
+    /// The same of the last of several operations of one option that are about many paths.
+    pub(super) fn check_tree(&self, kept: &Kept, stage: &Stage<'_>) -> Result<(), InjectError> {
+        if !matches!(self.reach(), Reach::Tree) {
+            return Ok(());
+        }
+        match kept.any_undone(stage)? {
+            Some((path, item)) => Err(InjectError::Undone { option: self.option(), path: path.into(), item }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::Guest;
+    use crate::inject::fitting::LeftOut;
+    use crate::inject::staging::{Show, stage_all};
+    use crate::inject::testing::{ED25519, phony};
+    use crate::inject::{
+        AccountName, Accounts, Compat, Files, HostName, Hostname, Injector, Item, Keys, NewUser, PathPattern, Request,
+        Substitution, Timezone, Zone,
+    };
+    use imgraft_vfs::fs::{Content, Timestamp};
+
+    const KEYS: &str = "/root/.ssh/authorized_keys";
+
+    fn path(path: &str) -> GuestPath {
+        GuestPath::parse(path).unwrap()
+    }
+
+    fn put(to: &str, text: &str) -> FileOperation {
+        FileOperation::Put { destination: path(to), content: Content::bytes(text.as_bytes()), mode: 0o600 }
+    }
+
+    fn delete(pattern: &str) -> FileOperation {
+        FileOperation::Delete { pattern: PathPattern::new(path(pattern)).unwrap() }
+    }
+
+    fn moved(source: &str, destination: &str) -> FileOperation {
+        FileOperation::Move { source: path(source), destination: path(destination) }
+    }
+
+    fn copy(source: &str, destination: &str) -> FileOperation {
+        FileOperation::Copy { source: path(source), destination: path(destination) }
+    }
+
+    fn append(to: &str) -> FileOperation {
+        FileOperation::AppendLine { path: path(to), line: "more".to_owned() }
+    }
+
+    fn link(target: &str, at: &str) -> FileOperation {
+        FileOperation::Link { target: target.to_owned(), path: path(at) }
+    }
+
+    /// What comes of the operations in a run with a new user, a key, a host name and a time zone: the failure, or that of an
+    /// item that may fail.
+    fn beside(operations: Vec<FileOperation>, compat: Compat, required: bool) -> Result<Option<String>, String> {
+        let fs = phony()
+            .file("/etc/hostname", "old\n")
+            .file("/etc/skel/.profile", "skel\n")
+            .file("/srv/keys/.ssh/authorized_keys", "")
+            .file("/usr/share/zoneinfo/Europe/London", "TZif2")
+            .build()
+            .unwrap();
+        let guest = Guest::inspect(&fs).unwrap();
+        let users = vec![NewUser::named(AccountName::parse("bob").unwrap())];
+        let injectors: [Box<dyn Injector>; 5] = [
+            Box::new(Files { operations, compat }),
+            Box::new(Accounts { users, ..Accounts::none(Timestamp::default()) }),
+            Box::new(Keys { keys: vec![("root".to_owned(), ED25519.to_owned())], compat }),
+            Box::new(Hostname { name: HostName::parse("web").unwrap() }),
+            Box::new(Timezone { zone: Zone::parse("Europe/London").unwrap() }),
+        ];
+        let requests =
+            injectors.map(|injector| Request { required: required || injector.item() != Item::Files, injector });
+        match stage_all(&requests, &LeftOut::default(), &guest, &fs, Show::Nothing) {
+            Ok(staged) => {
+                assert_eq!(staged.items.len(), 5);
+                let keys = staged.changes.changes().iter().any(|change| change.path.as_bytes() == KEYS.as_bytes());
+                assert!(keys || compat == Compat::Nova);
+                Ok(staged.items.iter().find_map(|item| item.error.clone()))
+            }
+            Err(failure) => Err(format!("{} {:?}", failure.message, failure.exit)),
+        }
+    }
+
+    #[test]
+    fn what_another_item_has_put_there_is_not_undone() {
+        let truncate = |at: &str| FileOperation::Truncate { path: path(at) };
+        let below = |at: &str| FileOperation::TruncateBelow { path: path(at) };
+        let edit =
+            FileOperation::Edit { path: path("/etc/hostname"), substitution: Substitution::parse("s/e/E/").unwrap() };
+        for (operations, at, option, item) in [
+            (vec![delete("/root/.ssh")], KEYS, "--delete", "key"),
+            (vec![delete("/root/.s*"), put(KEYS, "other")], KEYS, "--delete", "key"),
+            (vec![below("/root")], KEYS, "--truncate-recursive", "key"),
+            (vec![truncate(KEYS)], KEYS, "--truncate", "key"),
+            (vec![moved("/root/.ssh", "/srv")], KEYS, "--move", "key"),
+            (vec![moved("/etc/os-release", KEYS)], KEYS, "--move", "key"),
+            (vec![copy("/etc/os-release", KEYS)], KEYS, "--copy", "key"),
+            (vec![copy("/srv/keys/.ssh", "/root")], KEYS, "--copy", "key"),
+            (vec![link("/srv/other", KEYS)], KEYS, "--link", "key"),
+            (vec![put("/etc/shadow", "root::")], "/etc/shadow", "--upload or --write", "accounts"),
+            (vec![put("/etc/hostname", "foo\n")], "/etc/hostname", "--upload or --write", "hostname"),
+            (
+                vec![append("/etc/hostname"), put("/etc/hostname", "x")],
+                "/etc/hostname",
+                "--upload or --write",
+                "hostname",
+            ),
+            (vec![edit, delete("/etc/host*")], "/etc/hostname", "--delete", "hostname"),
+            (vec![delete("/etc/localtime")], "/etc/localtime", "--delete", "timezone"),
+            (vec![link("/srv", "/etc/localtime")], "/etc/localtime", "--link", "timezone"),
+            (vec![put("/etc/localtime", "TZif2 x")], "/etc/localtime", "--upload or --write", "timezone"),
+            (
+                vec![FileOperation::RemoveLink { path: path("/etc/localtime") }, put("/etc/localtime", "TZif2")],
+                "/etc/localtime",
+                "the file in the place of a link",
+                "timezone",
+            ),
+            (vec![delete("/home/bob")], "/home/bob", "--delete", "accounts"),
+        ] {
+            let expected = format!("{at}: {option} undoes what the item {item} has put there");
+            assert_eq!(
+                beside(operations.clone(), Compat::Imgraft, true),
+                Err(format!("item files: {expected} Refused"))
+            );
+            let reported = beside(operations, Compat::Imgraft, false).unwrap().unwrap();
+            assert_eq!(reported, format!("item files: {expected}"));
+        }
+    }
+
+    #[test]
+    fn what_adds_to_it_is_done() {
+        let edit =
+            |at: &str| FileOperation::Edit { path: path(at), substitution: Substitution::parse("s/e/E/").unwrap() };
+        let own = FileOperation::Chown { user: Some("ann".to_owned()), group: None, path: path(KEYS) };
+        let operations = vec![
+            append("/etc/hostname"),
+            edit(KEYS),
+            FileOperation::Chmod { mode: 0o644, path: path(KEYS) },
+            own,
+            FileOperation::Touch { path: path(KEYS), now: Timestamp { seconds: 7, nanoseconds: 0 } },
+            FileOperation::MakeDirectory { path: path("/root/.ssh") },
+            copy(KEYS, "/srv/kept"),
+            put("/etc/timezone", "Europe/London\n"),
+            link("../usr/share/zoneinfo/Europe/London", "/etc/localtime"),
+            put("/root/.ssh/config", "x"),
+            delete("/root/.ssh/config"),
+            delete("/srv/keys"),
+            put("/home/bob/.profile", "his own"),
+            delete("/home/bob/.p*"),
+        ];
+        assert_eq!(beside(operations, Compat::Imgraft, true), Ok(None));
+        assert_eq!(beside(vec![put("/etc/hostname", "web\n")], Compat::Imgraft, true), Ok(None));
+    }
+
+    #[test]
+    fn nova_has_a_file_last() {
+        let operations = vec![put("/etc/hostname", "foo\n"), delete("/root/.ssh")];
+        assert_eq!(beside(operations, Compat::Nova, true), Ok(None));
+    }
+}

@@ -1,0 +1,124 @@
+//! Files come after the other items of a run, and undo none of them.
+
+use crate::refusals::refused;
+use crate::support::{HASH, INTERFACES, KEY, Scratch, expect, image, oracle, run, text};
+use std::path::{Path, PathBuf};
+
+/// The phony guest with what the items below ask for.
+fn guest(scratch: &Scratch) -> PathBuf {
+    let disk = scratch.copy(&image::phony(), "disk.qcow2");
+    expect(
+        0,
+        &[
+            "inject",
+            text(&disk),
+            "--write",
+            "/usr/share/zoneinfo/Europe/London:TZif2",
+            "--write",
+            "/usr/bin/sudo:",
+            "--chmod",
+            "04755:/usr/bin/sudo",
+            "--write",
+            "/etc/sudoers:@includedir /etc/sudoers.d\n",
+            "--mkdir",
+            "/etc/sudoers.d",
+        ],
+    );
+    disk
+}
+
+fn e2fsck(scratch: &Scratch, disk: &Path) {
+    if oracle::have("e2fsck") && oracle::have("qemu-img") {
+        let raw = oracle::raw(scratch, disk, "qcow2");
+        oracle::e2fsck(&raw, image::open(&raw, 1).offset);
+    }
+}
+
+#[test]
+fn what_undoes_another_item_is_refused() {
+    let scratch = Scratch::new();
+    let disk = guest(&scratch);
+    let disk_name = text(&disk);
+    let key = format!("root:file:{}", text(&scratch.file("key.pub", format!("{KEY}\n"))));
+    let interfaces = scratch.file("interfaces", INTERFACES);
+    let shadow = format!("{}:/etc/shadow", text(&scratch.file("shadow", "root:*:19000:0:99999:7:::\n")));
+    let password = format!("hash:{HASH}");
+    let manifest =
+        scratch.file("m.yaml", "users: [{name: ann, sudo: nopasswd}]\nfiles: [{delete: '/etc/sudoers.d/*'}]\n");
+    let keys = "/root/.ssh/authorized_keys";
+    for (words, at, option, item) in [
+        (&["--delete", "/root/.ssh", "--ssh-inject", &key][..], keys, "--delete", "key"),
+        (&["--upload", &shadow, "--root-password", &password], "/etc/shadow", "--upload or --write", "password"),
+        (&["--truncate-recursive", "/root", "--ssh-inject", &key], keys, "--truncate-recursive", "key"),
+        (
+            &["--delete", "/etc/network/interfaces*", "--network", text(&interfaces)],
+            "/etc/network/interfaces",
+            "--delete",
+            "net",
+        ),
+        (&["--delete", "/etc/localtime", "--timezone", "Europe/London"], "/etc/localtime", "--delete", "timezone"),
+        (
+            &["--write", "/etc/hostname:foo", "--hostname", "bar.example.com"],
+            "/etc/hostname",
+            "--upload or --write",
+            "hostname",
+        ),
+        (&["--manifest", text(&manifest)], "/etc/sudoers.d/", "--delete", "accounts"),
+    ] {
+        let words = [&["inject", "-a", disk_name], words].concat();
+        let told = format!("{option} undoes what the item {item} has put there");
+        refused(&disk, 3, &words, &["item files: ", at, &told, "hint: files come after", "in a run of its own before"]);
+    }
+
+    // In two runs it is done, and an item that may fail is left out alone.
+    expect(0, &["inject", disk_name, "--delete", "/root/.ssh"]);
+    let optional = ["inject", disk_name, "--ssh-inject", &key, "--delete", "/root/.ssh", "--best-effort"];
+    let output = run(&optional);
+    assert_eq!(output.status.code(), Some(5), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(expect(0, &["cat", disk_name, keys]), format!("{KEY}\n"));
+    e2fsck(&scratch, &disk);
+}
+
+#[test]
+fn what_adds_to_another_item_is_done() {
+    let scratch = Scratch::new();
+    let disk = guest(&scratch);
+    let disk_name = text(&disk);
+    let key = format!("root:file:{}", text(&scratch.file("key.pub", format!("{KEY}\n"))));
+    let keys = "/root/.ssh/authorized_keys";
+    let words = [
+        "inject",
+        disk_name,
+        "--hostname",
+        "bar.example.com",
+        "--ssh-inject",
+        &key,
+        "--append-line",
+        "/etc/hosts:192.0.2.7 other",
+        "--append-line",
+        &format!("{keys}:# more"),
+        "--edit",
+        "/etc/hostname:s/^/# here\n/",
+        "--chmod",
+        &format!("0400:{keys}"),
+        "--chown",
+        &format!("root:root:{keys}"),
+        "--touch",
+        "/etc/hosts",
+        "--mkdir",
+        "/root/.ssh",
+        "--copy",
+        &format!("{keys}:/srv/kept"),
+        "--delete",
+        "/etc/network",
+    ];
+    expect(0, &words);
+    e2fsck(&scratch, &disk);
+    let hosts = expect(0, &["cat", disk_name, "/etc/hosts"]);
+    assert!(hosts.contains("bar.example.com") && hosts.ends_with("192.0.2.7 other\n"), "{hosts}");
+    assert_eq!(expect(0, &["cat", disk_name, "/srv/kept"]), format!("{KEY}\n# more\n"));
+
+    let other = guest(&scratch);
+    expect(0, &["inject", text(&other), "--hostname", "bar", "--write", "/etc/hostname:bar\n"]);
+    e2fsck(&scratch, &other);
+}
