@@ -41,6 +41,11 @@ impl DocumentError {
         &self.at
     }
 
+    /// What is wrong.
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+
     /// The same, with `more` after its reason.
     #[must_use]
     pub(crate) fn with_more(mut self, more: &str) -> Self {

@@ -2,6 +2,7 @@
 //!
 //! Source: cloud-init's documentation, "All cloud config examples" and "Module reference".
 
+use super::untaken::{self, Untaken};
 use super::{Append, FirstBoot, Manifest, Mode, Operation, Owner, Sudo, User, Write, operation};
 use crate::config_drive::{Base64, DocumentError, Hidden, Spelling, from_value, value};
 use crate::object::objects;
@@ -48,6 +49,28 @@ const KEYS: &[&str] = &[
     "write_files",
     "runcmd",
     "disable_root",
+];
+
+const KEYBOARD: &str = "layout alone; write_files with /etc/default/keyboard says the rest on Debian";
+
+/// Keys in those that are not taken.
+const UNTAKEN: &[Untaken] = &[
+    ("keyboard.model", KEYBOARD),
+    ("keyboard.variant", KEYBOARD),
+    ("keyboard.options", KEYBOARD),
+    ("users.doas", "write_files puts rules into /etc/doas.conf"),
+    ("users.inactive", "runcmd with chage --inactive DAYS USER does it at the first boot"),
+    ("users.lock-passwd", "lock_passwd is how it is spelt now"),
+    ("users.no_log_init", "leave it out: no log of logins is written to"),
+    ("users.no_user_group", "primary_group with another group: then none of the user's own is made"),
+    ("users.selinux_user", "runcmd with semanage login --add --seuser SEUSER USER does it at the first boot"),
+    ("users.snapuser", "runcmd with snap create-user does it at the first boot"),
+    ("users.ssh-authorized-keys", "ssh_authorized_keys is how it is spelt now"),
+    ("users.ssh_import_id", "ssh_authorized_keys with the keys themselves: nothing is fetched"),
+    ("users.ssh-import-id", "ssh_authorized_keys with the keys themselves: nothing is fetched"),
+    ("users.ssh_redirect_user", "leave it out; without ssh_authorized_keys the user cannot log in by a key"),
+    ("chpasswd.list", "chpasswd.users, with name, password and type for each user"),
+    ("write_files.source", "content, with what is there: nothing is fetched"),
 ];
 
 #[derive(Debug, Deserialize)]
@@ -182,6 +205,15 @@ enum Encoding {
     Text,
     #[serde(rename = "b64", alias = "base64")]
     Base64,
+    #[serde(
+        rename = "gz",
+        alias = "gzip",
+        alias = "gz+b64",
+        alias = "gz+base64",
+        alias = "gzip+b64",
+        alias = "gzip+base64"
+    )]
+    Packed,
 }
 
 /// A command of the shell, or a program with its arguments.
@@ -216,7 +248,8 @@ impl Manifest {
             )
             .with_hint(hint_of(key)));
         }
-        from_value::<CloudConfig>(Value::Object(members))?.manifest()
+        let manifest = from_value::<CloudConfig>(Value::Object(members)).and_then(CloudConfig::manifest);
+        manifest.map_err(|error| untaken::told(error, UNTAKEN))
     }
 }
 
@@ -464,6 +497,10 @@ impl WriteFile {
         if !self.path.starts_with('/') {
             return Err(DocumentError::new("path", "not the absolute path of a file"));
         }
+        if let Encoding::Packed = self.encoding {
+            return Err(DocumentError::new("encoding", "the value is a right one, and contents are not unpacked here")
+                .with_hint("unpack it, and give it as text or with encoding: b64"));
+        }
         let content = self.content.unwrap_or_else(|| hidden(String::new()));
         let mode = self.permissions.unwrap_or(operation::Bits(0o644));
         let owner = self.owner.as_deref().unwrap_or("root:root");
@@ -484,7 +521,7 @@ impl WriteFile {
             ]);
         }
         let (content, content_base64) = match self.encoding {
-            Encoding::Text => (Some(content), None),
+            Encoding::Text | Encoding::Packed => (Some(content), None),
             Encoding::Base64 => {
                 let text = String::from_utf8_lossy(content.0.expose()).into_owned();
                 let bytes: Base64 = from_value(Value::String(text)).map_err(|error| error.within("content"))?;

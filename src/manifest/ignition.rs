@@ -2,6 +2,7 @@
 //!
 //! Source: Ignition's documentation, "Configuration Specification v3.4.0".
 
+use super::untaken::{self, Untaken};
 use super::{Group, Manifest, Mode, Operation, Owner, User, Write, operation};
 use crate::config_drive::{Base64, DocumentError, Hidden, Spelling, from_value, value};
 use crate::object::objects;
@@ -9,6 +10,23 @@ use crate::secret::Secret;
 use base64ct::Encoding as _;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+const DISKS: &str = "leave it out: the image has its partitions and filesystems already";
+
+/// The keys of the specification that are not taken.
+const UNTAKEN: &[Untaken] = &[
+    ("storage.disks", DISKS),
+    ("storage.raid", DISKS),
+    ("storage.filesystems", DISKS),
+    ("storage.luks", DISKS),
+    ("kernelArguments", "leave it out; --edit changes the configuration of the guest's boot loader"),
+    ("storage.files.append", "contents with all of it, or --append-line PATH:LINE"),
+    ("storage.files.contents.verification", "leave it out: the content is in the document itself"),
+    ("storage.files.contents.httpHeaders", "leave it out: nothing is fetched"),
+    ("passwd.users.noUserGroup", "primaryGroup with a group that is there: then none of the user's own is made"),
+    ("passwd.users.noLogInit", "leave it out: no log of logins is written to"),
+    ("passwd.groups.passwordHash", "leave it out, and make whom it is for a member"),
+];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, remote = "Self")]
@@ -160,7 +178,8 @@ impl Manifest {
     ///
     /// Errors name the place in the document, of what cannot be honoured too, and do not repeat values, which may be secret.
     pub fn of_ignition(text: &[u8]) -> Result<Self, DocumentError> {
-        from_value::<Ignition>(value(text, Spelling::Json)?)?.manifest()
+        let configuration = from_value::<Ignition>(value(text, Spelling::Json)?);
+        configuration.map_err(|error| untaken::told(error, UNTAKEN))?.manifest()
     }
 }
 

@@ -6,6 +6,7 @@ mod network;
 mod operation;
 mod place;
 mod plain;
+mod untaken;
 mod variables;
 
 pub use network::{Network, Renderer};

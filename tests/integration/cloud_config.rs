@@ -225,7 +225,7 @@ fn what_is_not_honoured_is_named() {
         ("fqdn: web.example.org", "fqdn: which of the names"),
         ("users: [default]", "users[0]: which user a name alone means"),
         ("ssh_authorized_keys: [hunter2]", "ssh_authorized_keys: whose they are"),
-        ("users: [{name: ann, ssh_import_id: [gh:x]}]", "users[0].ssh_import_id: unknown field `ssh_import_id`"),
+        ("users: [{name: ann, ssh_import_id: [gh:x]}]", "users[0].ssh_import_id: the key is a right one"),
         ("users: [{name: ann, passwd: hunter2}]", "users[0].passwd: it would be locked at once"),
         (
             "users: [{name: root, lock_passwd: false, passwd: hunter2}]",
@@ -235,11 +235,24 @@ fn what_is_not_honoured_is_named() {
         ("chpasswd: {users: [{name: root, password: hunter2, type: text}]}", "chpasswd.expire: that a password"),
         ("write_files: [{path: /a, content: 'hunter2', append: true}]", "write_files[0].append: only a single line"),
         ("disable_root: true", "disable_root: "),
-        ("keyboard: {layout: de, variant: neo}", "keyboard.variant: unknown field"),
+        (
+            "write_files: [{path: /a, content: 'H4sIAAAAAAACA0vkAgAHoerdAgAAAA==', encoding: gz+b64}]",
+            "write_files[0].encoding: the value is a right",
+        ),
+        ("users: [{name: ann, selinux_user: staff_u}]", "users[0].selinux_user: the key is a right one"),
+        ("users: [{name: ann, inactive: '7'}]", "users[0].inactive: the key is a right one"),
+        ("users: [{name: ann, no_user_group: true}]", "users[0].no_user_group: the key is a right one"),
+        ("users: [{name: ann, ssh_redirect_user: true}]", "users[0].ssh_redirect_user: the key is a right one"),
+        ("keyboard: {layout: de, model: pc105}", "keyboard.model: the key is a right one"),
+        ("keyboard: {layout: de, variant: neo}", "keyboard.variant: the key is a right one"),
     ];
     // And some that are not.
     let wrong = [
-        ("write_files: [{path: /a, content: 'x', encoding: gzip}]", "write_files[0].encoding: unknown variant"),
+        ("write_files: [{path: /a, content: 'x', encoding: rot13}]", "write_files[0].encoding: unknown variant"),
+        // Right to older and newer ones.
+        ("chpasswd: {list: ['root:hunter2']}", "chpasswd.list: the key is a right one"),
+        ("write_files: [{path: /a, source: {uri: 'https://a'}}]", "write_files[0].source: the key is a right one"),
+        ("chpasswd: {lists: [hunter2]}", "chpasswd.lists: unknown field"),
         ("hostnam: web", "hostnam: it cannot be honoured"),
         ("users: [{nam: ann}]", "users[0].nam: unknown field"),
         ("users: [{name: ann, uid: x}]", "users[0].uid: not a number"),

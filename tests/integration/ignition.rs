@@ -153,15 +153,29 @@ fn what_is_not_honoured_is_named() {
     let right = [
         (
             with(r#""storage": {"filesystems": [{"device": "/dev/sda", "format": "ext4", "path": "/"}]}"#),
-            "storage.filesystems: unknown field",
+            "storage.filesystems: the key is a right one",
         ),
         (
             with(r#""storage": {"files": [{"path": "/a", "contents": {"source": "https://example.org/hunter2"}}]}"#),
             "storage.files[0].contents.source: not a data: URL",
         ),
+        (with(r#""storage": {"disks": [{"device": "/dev/sda"}]}"#), "storage.disks: the key is a right one"),
+        (
+            r#"{"ignition": {"version": "3.3.0"}, "kernelArguments": {"shouldExist": ["quiet"]}}"#.to_owned(),
+            "kernelArguments: the key is a right one",
+        ),
+        (
+            r#"{"ignition": {"version": "3.2.0"}, "storage": {"luks": [{"name": "a", "device": "/dev/a"}]}}"#
+                .to_owned(),
+            "storage.luks: the key is a right one",
+        ),
+        (
+            with(r#""storage": {"files": [{"path": "/a", "contents": {"source": "data:,", "verification": {}}}]}"#),
+            "storage.files[0].contents.verification: the key is a right one",
+        ),
         (
             with(r#""storage": {"files": [{"path": "/a", "append": [{"source": "data:,hunter2"}]}]}"#),
-            "storage.files[0].append: unknown field",
+            "storage.files[0].append: the key is a right one",
         ),
         (
             with(r#""storage": {"files": [{"path": "/a", "overwrite": false, "contents": {"source": "data:,"}}]}"#),
@@ -177,7 +191,7 @@ fn what_is_not_honoured_is_named() {
         ),
         (
             with(r#""passwd": {"users": [{"name": "ann", "noUserGroup": true}]}"#),
-            "passwd.users[0].noUserGroup: unknown field",
+            "passwd.users[0].noUserGroup: the key is a right one",
         ),
         (
             r#"{"ignition": {"version": "3.2.0"}, "passwd": {"users": [{"name": "ann", "shouldExist": false}]}}"#
@@ -197,6 +211,7 @@ fn what_is_not_honoured_is_named() {
             "storage.files[0].overwrite: there are no contents",
         ),
         (with(r#""storage": {"files": [{"path": "a"}]}"#), "storage.files[0].path: not an absolute path"),
+        (with(r#""storage": {"file": []}"#), "storage.file: unknown field"),
         (with(r#""storage": {"files": [{"path": "/a", "mode": 99999}]}"#), "storage.files[0].mode: "),
         (with(r#""storage": {"files": [{"path": "/a", "mode": "0644"}]}"#), "storage.files[0].mode: invalid type"),
         (

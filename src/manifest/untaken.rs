@@ -1,0 +1,48 @@
+//! Keys that are right to the program that a document is written for, and are not taken here.
+
+use crate::config_drive::DocumentError;
+
+/// The place of a key, without the numbers of lists, and the way out.
+pub(super) type Untaken = (&'static str, &'static str);
+
+/// The same error; of a key that is right elsewhere it does not say that it is unknown.
+pub(super) fn told(error: DocumentError, untaken: &[Untaken]) -> DocumentError {
+    let place = without_numbers(error.at());
+    match untaken.iter().find(|(key, _)| error.reason().starts_with("unknown field") && *key == place) {
+        Some((_, way)) => {
+            DocumentError::new(error.at(), "the key is a right one, and is not taken here").with_hint(*way)
+        }
+        None => error,
+    }
+}
+
+fn without_numbers(at: &str) -> String {
+    let mut parts = at.split('[');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |place, part| place + part.split_once(']').map_or(part, |(_, rest)| rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places() {
+        for (at, place) in [("", ""), ("a.b", "a.b"), ("a[0].b[12].c", "a.b.c"), ("a[7]", "a")] {
+            assert_eq!(without_numbers(at), place);
+        }
+    }
+
+    #[test]
+    fn what_is_told() {
+        let told = |at: &str, reason: &str| told(DocumentError::new(at, reason), &[("a.b", "way")]);
+        assert_eq!(told("a[3].b", "unknown field `b`").hint(), Some("way"));
+        assert_eq!(
+            told("a[3].b", "unknown field `b`").to_string(),
+            "a[3].b: the key is a right one, and is not taken here"
+        );
+        for (at, reason) in [("a.c", "unknown field `c`"), ("a.b", "invalid type")] {
+            assert_eq!(told(at, reason), DocumentError::new(at, reason));
+        }
+    }
+}
