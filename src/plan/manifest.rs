@@ -38,7 +38,11 @@ pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Fa
     let mut wanted = Vec::new();
     let mut put = |option: &str, path: &Path, hint: &str, parse: &mut Parser<'_>| -> Result<(), Failure> {
         let source = Source::new(path);
-        let manifest = parse(&source.read(option)?).map_err(|error| source.wrong(&error, hint))?;
+        let text = source.read(option)?;
+        let manifest = parse(&text).map_err(|error| match other_kind(option, &text) {
+            None => source.wrong(&error, hint),
+            Some(way) => source.wrong(&error.with_hint(way), hint),
+        })?;
         wanted.push(Reader { source, now, result, written: &written }.wanted(manifest)?);
         Ok(())
     };
@@ -60,6 +64,26 @@ pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Fa
         None => Ok(wanted),
         Some(Unused(name)) => Err(Failure::usage(format!("--set {name}: no manifest has ${{{name}}} in it"))
             .with_hint("leave it out, or name the manifest with --manifest")),
+    }
+}
+
+/// What to do with a text that is a document of another kind than the option takes; `None` where it is none that is known.
+fn other_kind(option: &str, text: &[u8]) -> Option<&'static str> {
+    let text = String::from_utf8_lossy(text);
+    let text = text.trim_start_matches('\u{feff}');
+    let is_object = text.trim_start().starts_with('{');
+    let has_key = |key: &str| text.lines().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+    let is_cloud_config = text.lines().next().is_some_and(|line| line.trim_end() == "#cloud-config");
+    let is_ignition = is_object
+        && serde_json::from_str::<Value>(text).is_ok_and(|value| value.pointer("/ignition/version").is_some());
+    let is_butane = !is_object && has_key("variant") && has_key("version");
+    match option {
+        "--cloud-config" if is_cloud_config => None,
+        "--ignition" if is_ignition => None,
+        _ if is_cloud_config => Some("it is a cloud-config, which --cloud-config takes"),
+        _ if is_ignition => Some("it is a configuration of Ignition, which --ignition takes"),
+        _ if is_butane => Some("it is Butane's; butane --strict makes a configuration of it that --ignition takes"),
+        _ => None,
     }
 }
 

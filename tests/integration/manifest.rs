@@ -299,6 +299,35 @@ fn who_is_said_to_exist_has_to_be_there() {
 }
 
 #[test]
+fn a_document_of_another_kind_is_told() {
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let cloud = "#cloud-config\nfqdn: hunter2\n";
+    let ignition = r#"{"ignition": {"version": "3.3.0"}}"#;
+    let butane = "variant: fcos\nversion: 1.5.0\npasswd: {users: [{name: hunter2}]}\n";
+    for (option, document, way) in [
+        ("--manifest", cloud, "which --cloud-config takes"),
+        ("--manifest", ignition, "which --ignition takes"),
+        ("--manifest", butane, "butane --strict makes"),
+        ("--cloud-config", ignition, "which --ignition takes"),
+        ("--ignition", cloud, "which --cloud-config takes"),
+        ("--ignition", butane, "butane --strict makes"),
+        ("--manifest", "variant: hunter2\n", "imgraft schema says"),
+        ("--ignition", "{}", "ignition-validate says"),
+        ("--cloud-config", cloud, "prefer_fqdn_over_hostname"),
+    ] {
+        let file = scratch.file("document", document);
+        let output = imgraft().args(["inject", text(&disk), option, text(&file)]).output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let hints: Vec<&str> = said.lines().filter(|line| line.contains("hint: ")).collect();
+        assert!(hints.len() == 1 && hints[0].contains(way) && !said.contains("hunter2"), "{option} {document}: {said}");
+    }
+    oracle::succeed("cmp", &[text(&disk), text(&guest.path)]);
+}
+
+#[test]
 fn what_is_no_manifest() {
     let scratch = Scratch::new();
     let Some((disk, _)) = disk(&scratch, "disk.raw") else { return };
