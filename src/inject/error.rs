@@ -350,7 +350,11 @@ impl InjectError {
                     .to_owned(),
             ),
             Self::NotInNova { .. } => Some("leave --compat nova out".to_owned()),
-            Self::IsDirectory { .. } => Some("name the file in it".to_owned()),
+            Self::IsDirectory { path } => {
+                let path = path.to_string();
+                let path = path.trim_end_matches('/');
+                Some(format!("name the file in it; --upload FILE:{path}/, with a slash at the end, puts FILE into it"))
+            }
             Self::NotAFile { .. } => {
                 Some("a content for it takes the place of a symbolic link; otherwise name another path".to_owned())
             }

@@ -96,7 +96,10 @@ fn what_is_not_there_is_named() {
     assert!(message(chown(Some("4294967295"), None, "/etc")).contains("no user"));
     assert!(message(chown(None, Some("x"), "/etc")).starts_with("no group 'x' in the guest"));
     assert_eq!(message(chown(None, None, "/nothing")), "/nothing: no such file in the guest");
-    assert_eq!(message(put("/etc", "", 0)), "/etc: a directory in the guest (name the file in it)");
+    assert_eq!(
+        message(put("/etc", "", 0)),
+        "/etc: a directory in the guest (name the file in it; --upload FILE:/etc/, with a slash at the end, puts FILE into it)"
+    );
     assert!(message(put("/etc/passwd/x", "", 0)).contains("not a directory"));
     assert!(message(put("/", "", 0)).starts_with("/: a directory"));
 }
