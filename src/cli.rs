@@ -164,6 +164,8 @@ pub struct Journal {
 /// The image formats.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum ImageFormat {
+    /// Detected, as without the option
+    Auto,
     /// The file's bytes are the disk
     Raw,
     /// QEMU's copy-on-write format, versions 2 and 3

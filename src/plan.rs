@@ -148,10 +148,11 @@ impl Target {
     }
 
     fn of(typed: cli::ImageFile, partition: &str, access: Access) -> Result<Self, Failure> {
-        let format = typed.format.map(|format| match format {
-            cli::ImageFormat::Raw => Format::Raw,
-            cli::ImageFormat::Qcow2 => Format::Qcow2,
-        });
+        let format = match typed.format {
+            None | Some(cli::ImageFormat::Auto) => None,
+            Some(cli::ImageFormat::Raw) => Some(Format::Raw),
+            Some(cli::ImageFormat::Qcow2) => Some(Format::Qcow2),
+        };
         let backing = typed.backing_chain.map_or(Backing::Deny, Backing::Within);
         let keys = keys::keys(&typed.keys)?;
         let image = typed.image.ok_or_else(|| Failure::usage("no image is named"))?;

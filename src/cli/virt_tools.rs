@@ -44,6 +44,22 @@ pub struct VirtCustomize {
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub smp: Option<u64>,
 
+    /// As for virt-customize, and nothing to do: no message needs its colours
+    #[arg(long, alias = "colours", hide_short_help = true)]
+    pub colors: bool,
+
+    /// As for virt-customize, and nothing to do: each message is one line
+    #[arg(long, hide_short_help = true)]
+    pub wrap: bool,
+
+    /// As for virt-customize, and nothing to do: nobody is asked for a passphrase
+    #[arg(long, hide_short_help = true)]
+    pub echo_keys: bool,
+
+    /// As for virt-customize, and nothing to do: no library is called whose calls could be shown
+    #[arg(short = 'x', hide_short_help = true)]
+    pub trace: bool,
+
     #[arg(long, hide = true)]
     #[allow(missing_docs, reason = "the names say it")]
     pub run: Vec<String>,

@@ -95,6 +95,8 @@ mod tests {
     fn what_there_is_nothing_to_do_for_is_taken() {
         let words = ["--no-network", "--memsize", "512", "-m", "1024", "--smp", "2", "--no-logfile"];
         assert!(told(&words[..3]).unwrap().is_empty() && told(&words[3..]).unwrap().is_empty());
+        assert!(told(&["--colors", "--wrap", "--echo-keys", "-x"]).unwrap().is_empty());
+        assert!(told(&["--colours"]).unwrap().is_empty());
         assert!(told(&["--no-selinux-relabel"]).unwrap().is_empty());
         assert!(told(&["--selinux-relabel"]).unwrap().join("").contains(".autorelabel"));
     }
