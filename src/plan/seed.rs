@@ -3,7 +3,7 @@
 use super::items::Wanted;
 use crate::cli;
 use crate::failure::Failure;
-use crate::inject::{Compat, ExistingSeed, FileOperation, Files, Injector, Seed};
+use crate::inject::{Accounts, Compat, ExistingSeed, FileOperation, Files, Injector, Seed};
 
 /// What becomes of a seed that is there; `None` where no seed was asked for.
 pub(super) fn existing(typed: &cli::Seed) -> Option<ExistingSeed> {
@@ -32,7 +32,14 @@ impl Wanted {
             return Err(Failure::usage(message).with_hint("leave user_data out of the document"));
         }
         self.settings.check_none()?;
-        if self.accounts.is_some() {
+        if let Some(accounts) = &self.accounts {
+            let rest = Accounts { locked: Vec::new(), ..accounts.clone() };
+            if let (Some(user), true) = (accounts.locked.first(), rest.is_empty()) {
+                return Err(Failure::usage(format!(
+                    "--seed: a seed has no place for the lock of the password that '{user}' has"
+                ))
+                .with_hint("lock_passwd: false leaves the password as it is"));
+            }
             return Err(Failure::usage("--seed: users and groups have no place in a seed").with_hint(
                 "--firstboot-command 'useradd …' makes them at the first boot; without --seed they go into the guest's own files",
             ));

@@ -209,6 +209,13 @@ fn users_who_are_there_and_groups_that_are_not() {
         scratch.file("user-data", "#cloud-config\nusers: [{name: gil, groups: nowhere, create_groups: false}]\n");
     let output = imgraft().args(["inject", text(&disk), "--cloud-config", text(&config)]).output().expect("it starts");
     assert!(String::from_utf8_lossy(&output.stderr).contains("no group 'nowhere'"));
+    // A seed cannot say it.
+    let config =
+        scratch.file("user-data", filled("#cloud-config\nusers: [{name: root, ssh_authorized_keys: [$KEY]}]\n"));
+    let words = ["inject", text(&disk), "--seed=nocloud", "--cloud-config", text(&config)];
+    let output = imgraft().args(words).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("lock of the password that 'root' has") && said.contains("lock_passwd: false"), "{said}");
 }
 
 #[test]
