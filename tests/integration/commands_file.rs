@@ -1,6 +1,6 @@
 //! Options in a file, beside the same options on the command line.
 
-use crate::support::{Scratch, image, imgraft, oracle, text};
+use crate::support::{Scratch, expect, image, imgraft, oracle, text};
 
 const COMMANDS: &str = "# of the middle\nwrite /srv/b:one\\\ntwo\n\n  append-line /srv/b:three\nedit /srv/b:\\\n  s/one/1/\nmkdir /srv/c\n\
                         delete /srv/a\nroot-password disabled\nno-selinux-relabel\n";
@@ -108,4 +108,12 @@ fn what_is_refused_leaves_the_image_and_names_the_line() {
         assert!(stderr.contains(told) && !stderr.contains("secret") && stderr.contains("hint: "), "{stderr}");
     }
     assert!(std::fs::read(&disk).expect("it is read") == before);
+}
+
+#[test]
+fn the_format_auto_is_what_is_found() {
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image::phony(), "disk.qcow2");
+    let found = |format: &[&str]| expect(0, &[&["cat", text(&disk), "/etc/hostname"], format].concat());
+    assert_eq!(found(&["--format", "auto"]), found(&[]));
 }
