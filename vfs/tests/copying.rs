@@ -24,8 +24,8 @@ fn bytes(fs: &MemFs, typed: &str) -> Vec<u8> {
 
 /// More than one piece of every kind, and holes between them.
 fn large() -> Vec<u8> {
-    let mut large = vec![0; 5 << 20];
-    for (start, len) in [(0, 100_000), (1 << 20, 70_000), ((3 << 20) - 10, 20)] {
+    let mut large = vec![0; 7 << 20];
+    for (start, len) in [(0, 100_000), (2 << 20, 70_000), ((5 << 20) - 10, 20)] {
         for (index, byte) in large.iter_mut().enumerate().skip(start).take(len) {
             *byte = (index % 251) as u8 + 1;
         }
@@ -168,5 +168,59 @@ fn what_cannot_be_copied() {
     assert_eq!(refused("/a", "/a"), ErrorKind::Invalid);
     assert_eq!(refused("/a", "/dir"), ErrorKind::WrongType);
     assert_eq!(refused("/dir", "/a"), ErrorKind::WrongType);
+    // What was changed under one name is not copied under another one as if it were not.
+    let before = stage.savepoint();
+    stage.write(&path("/b"), Content::bytes(*b"new"), FILE).unwrap();
+    assert_eq!(stage.copy(&path("/a"), &path("/x")).unwrap_err().kind(), ErrorKind::Ambiguous);
+    stage.copy(&path("/b"), &path("/x")).unwrap();
+    stage.rollback(before);
+    stage.copy(&path("/a"), &path("/x")).unwrap();
+    stage.remove(&path("/x")).unwrap();
     assert!(stage.finish().unwrap().is_empty());
+}
+
+/// A directory from which nothing is taken and to which nothing is added keeps its time, and its names are left alone.
+#[test]
+fn places_for_the_time_of_the_changes() {
+    let time = |fs: &MemFs, typed: &str| fs.lookup(&at(fs, typed)).unwrap().unwrap().mtime;
+    let mut fs = builder().build().unwrap();
+    let dir = at(&fs, "/dir");
+    fs.set_attrs(&dir, SetAttrs { mtime: Some(TIME), ..SetAttrs::default() }).unwrap();
+    apply(&mut fs, |stage| {
+        copy(stage, "/a", "/dir/there");
+        stage.write(&path("/a"), Content::bytes(*b"new"), FILE).unwrap();
+    });
+    assert_eq!((bytes(&fs, "/dir/there"), time(&fs, "/dir")), (b"old".to_vec(), TIME));
+    let mut stage = Stage::new(&fs);
+    copy(&mut stage, "/a", "/dir/b");
+    stage.write(&path("/a"), Content::bytes(*b"more"), FILE).unwrap();
+    stage.write(&path("/dir/.imgraft-1"), Content::bytes(*b"mine"), FILE).unwrap();
+    stage.finish().unwrap().apply(&mut fs).unwrap();
+    assert_eq!((bytes(&fs, "/dir/b"), bytes(&fs, "/dir/.imgraft-1")), (b"new".to_vec(), b"mine".to_vec()));
+}
+
+#[test]
+fn attributes_of_a_stranger_have_an_end() {
+    let mut builder = MemFs::builder().file("/a", "").xattr("user.large", vec![b'x'; 1 << 20]);
+    for number in 0..70 {
+        builder = builder.hard_link(format!("/l{number}"), "/a");
+    }
+    let fs = builder.build().unwrap();
+    let mut stage = Stage::new(&fs);
+    copy(&mut stage, "/a", "/b");
+    let refused = (0..70).find_map(|number| stage.hard_link(&path("/b"), &path(&format!("/b{number}"))).err());
+    assert_eq!(refused.unwrap().kind(), ErrorKind::Unsupported);
+}
+
+/// What was changed under one of a file's names does not get lost for the others.
+#[test]
+fn a_changed_file_with_other_names_stays() {
+    let fs = builder().build().unwrap();
+    let mut stage = Stage::new(&fs);
+    stage.write(&path("/a"), Content::bytes(*b"new"), FILE).unwrap();
+    assert_eq!(stage.remove(&path("/a")).unwrap_err().kind(), ErrorKind::Ambiguous);
+    assert_eq!(stage.rename(&path("/big"), &path("/a")).unwrap_err().kind(), ErrorKind::Ambiguous);
+    assert_eq!(stage.copy(&path("/big"), &path("/a")).unwrap_err().kind(), ErrorKind::Ambiguous);
+    stage.write(&path("/a"), Content::bytes(*b"old"), FILE).unwrap();
+    stage.remove(&path("/a")).unwrap();
 }

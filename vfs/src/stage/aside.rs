@@ -1,10 +1,10 @@
 //! Contents that are copied from files which the same changes concern.
 
-use super::body::{Body, Copied};
+use super::body::Copied;
 use super::change::Change;
-use super::moving::unused_name;
-use crate::error::Result;
-use crate::fs::{Attrs, Content, FileType, GuestFs, Ownership};
+use super::places::Places;
+use crate::error::{Error, ErrorKind, Layer, Result};
+use crate::fs::{Attrs, Content, FileType, GuestFs, Ownership, SetAttrs, Timestamp};
 use crate::path::Resolved;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +18,8 @@ pub(super) struct Aside {
     files: BTreeMap<u64, Resolved>,
     /// The directories that hold them, by the number of the part.
     directories: BTreeMap<usize, Resolved>,
+    /// The times of those in which nothing else comes or goes.
+    times: Vec<(Resolved, Timestamp)>,
 }
 
 impl Aside {
@@ -25,46 +27,53 @@ impl Aside {
     /// changes.
     pub(super) fn keep(changes: &[Change], fs: &mut dyn GuestFs) -> Result<Self> {
         let mut aside = Self::default();
-        let copies = || changes.iter().filter_map(|change| Some((change, copied(change)?)));
+        let copies = || changes.iter().filter_map(|change| Some((change, change.copied()?)));
         if copies().next().is_none() {
             return Ok(aside);
         }
-        let states = |change: &Change| {
+        let inodes = |change: &Change| {
             let moved = change.moved.as_ref().map(|moved| moved.state.metadata.inode);
             [change.before.as_ref().map(|before| before.metadata.inode), moved]
         };
-        let concerned: BTreeSet<u64> = changes.iter().flat_map(states).flatten().collect();
-        let gone: BTreeSet<&Resolved> =
-            changes.iter().filter(|change| change.removes()).map(|change| &change.path).collect();
+        let concerned: BTreeSet<u64> = changes.iter().flat_map(inodes).flatten().collect();
+        let places = Places::of(changes);
         for (change, copied) in copies().filter(|(_, copied)| concerned.contains(&copied.inode)) {
             if aside.files.contains_key(&copied.inode) {
                 continue;
             }
-            let place = aside.next_place(&change.path, &gone, fs)?;
-            fs.create_file(&place, attrs(fs, &place, FileType::Regular))?;
-            pour(fs, &copied.from, copied.len, &place)?;
-            aside.files.insert(copied.inode, place);
+            aside.set(copied, &change.path, &places, fs).map_err(|error| full(error, copied))?;
         }
         Ok(aside)
     }
 
-    /// A path for a file, on the filesystem of `destination`.
-    fn next_place(
+    /// Sets one content aside, on the filesystem of `destination`.
+    fn set(
         &mut self,
+        copied: &Copied,
         destination: &Resolved,
-        gone: &BTreeSet<&Resolved>,
+        places: &Places<'_>,
         fs: &mut dyn GuestFs,
-    ) -> Result<Resolved> {
+    ) -> Result<()> {
+        let place = self.next_place(destination, places, fs)?;
+        fs.create_file(&place, attrs(fs, &place, FileType::Regular))?;
+        pour(fs, &copied.from, copied.len, &place)?;
+        self.files.insert(copied.inode, place);
+        Ok(())
+    }
+
+    /// A path for a file, on the filesystem of `destination`.
+    fn next_place(&mut self, destination: &Resolved, places: &Places<'_>, fs: &mut dyn GuestFs) -> Result<Resolved> {
         let part = fs.part(destination);
         let directory = match self.directories.get(&part) {
             Some(directory) => directory.clone(),
             None => {
-                let stays = |directory: &Resolved| {
-                    let found = fs.lookup(directory).ok().flatten().map(|found| found.file_type);
-                    !gone.contains(directory) && found == Some(FileType::Directory)
-                };
-                let around = std::iter::successors(destination.parent(), Resolved::parent).find(stays);
-                let directory = unused_name(&around.unwrap_or_else(Resolved::root), &mut 0, fs)?;
+                let around = places.around(destination, fs);
+                if !places.turns(&around)
+                    && let Some(found) = fs.lookup(&around)?
+                {
+                    self.times.push((around.clone(), found.mtime));
+                }
+                let directory = places.unused_name(&around, &mut 0, fs)?;
                 fs.create_dir(&directory, attrs(fs, &directory, FileType::Directory))?;
                 self.directories.insert(part, directory.clone());
                 directory
@@ -80,15 +89,22 @@ impl Aside {
 
     /// Removes what was for the time of the changes.
     pub(super) fn clear(self, fs: &mut dyn GuestFs) -> Result<()> {
-        self.files.values().chain(self.directories.values()).try_for_each(|place| fs.remove(place))
+        self.files.values().chain(self.directories.values()).try_for_each(|place| fs.remove(place))?;
+        self.times.iter().try_for_each(|(directory, mtime)| {
+            fs.set_attrs(directory, SetAttrs { mtime: Some(*mtime), ..SetAttrs::default() })
+        })
     }
 }
 
-fn copied(change: &Change) -> Option<&Copied> {
-    match change.after.as_ref()?.content.as_ref()? {
-        Body::Copy(copied) => Some(copied),
-        Body::New(_) => None,
+/// What a filesystem without room means for a file that nobody asked for.
+fn full(error: Error, copied: &Copied) -> Error {
+    if error.kind() != ErrorKind::NoSpace {
+        return error;
     }
+    let message = "there is no room to set aside what it holds, which is copied and changed in one run";
+    Error::new(ErrorKind::NoSpace, Layer::Stage, message)
+        .with_guest_path(copied.from.as_bytes())
+        .with_hint("copy it in a run of its own first, or --move it")
 }
 
 /// Of a file or a directory that only root sees.
@@ -114,8 +130,11 @@ fn pour(fs: &mut dyn GuestFs, from: &Resolved, len: u64, to: &Resolved) -> Resul
             if offset == 0 {
                 fs.put(to, &content)?;
             } else {
+                if end == 0 {
+                    // Whatever the file held.
+                    fs.truncate(to, 0)?;
+                }
                 if end < offset {
-                    fs.truncate(to, end)?;
                     fs.truncate(to, offset)?;
                 }
                 fs.append(to, &content)?;
@@ -124,8 +143,10 @@ fn pour(fs: &mut dyn GuestFs, from: &Resolved, len: u64, to: &Resolved) -> Resul
         }
         offset = offset.saturating_add(PIECE);
     }
-    if end < len || len == 0 {
-        fs.truncate(to, end)?;
+    if end == 0 {
+        fs.truncate(to, 0)?;
+    }
+    if end < len {
         fs.truncate(to, len)?;
     }
     Ok(())

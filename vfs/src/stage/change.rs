@@ -1,6 +1,6 @@
 //! One change of one path: what was there and what is to be there.
 
-use super::body::Body;
+use super::body::{Body, Copied};
 use super::linked::Names;
 use super::node::{Node, Nodes, Origin, Staged, View};
 use super::read_content;
@@ -112,12 +112,29 @@ impl Change {
         &self.actions
     }
 
+    /// Whether a name comes or goes, or comes to be one of another file.
+    pub(super) fn turns(&self) -> bool {
+        self.means != Means::Change
+    }
+
     /// Whether what is there before is to be removed.
     pub(super) fn removes(&self) -> bool {
         match self.means {
             Means::Remove | Means::Replace => true,
             Means::Move => self.before.is_some(),
             Means::Create | Means::Change | Means::MoveAway => false,
+        }
+    }
+
+    /// The file of the filesystem under the stage whose content is copied.
+    pub fn copied_from(&self) -> Option<&Resolved> {
+        self.copied().map(|copied| &copied.from)
+    }
+
+    pub(super) fn copied(&self) -> Option<&Copied> {
+        match self.after.as_ref()?.content.as_ref()? {
+            Body::Copy(copied) => Some(copied),
+            Body::New(_) => None,
         }
     }
 
@@ -246,19 +263,16 @@ pub(super) fn between(
 }
 
 /// Adds directories that keep a time which they have, while names come or go in them.
-pub(super) fn with_times(mut changes: Vec<Change>, old: View<'_>, nodes: &Nodes) -> Result<Vec<Change>> {
-    let turned: BTreeSet<Resolved> = changes
-        .iter()
-        .filter(|change| change.means != Means::Change)
-        .filter_map(|change| change.path.parent())
-        .collect();
+pub(super) fn with_times(mut changes: Vec<Change>, base: &dyn GuestFs, nodes: &Nodes) -> Result<Vec<Change>> {
+    let turned: BTreeSet<Resolved> =
+        changes.iter().filter(|change| change.turns()).filter_map(|change| change.path.parent()).collect();
     let mut kept = Vec::new();
     for path in turned {
         let Some(Node::Present(staged)) = nodes.get(&path) else { continue };
         if staged.mtime.is_none() || changes.binary_search_by(|change| change.path.cmp(&path)).is_ok() {
             continue;
         }
-        if let Some(before) = side(old, &path)? {
+        if let Some(before) = base.lookup(&path)?.map(Staged::of_base) {
             let [before, after] = [before, staged.clone()].map(|staged| Some(state(staged, BTreeMap::new())));
             let (actions, means) = (vec![Action::Touch], Means::Change);
             kept.push(Change { path, before, after, moved: None, linked: None, actions, means });
@@ -345,7 +359,7 @@ fn means(before: &Staged, after: &Staged) -> Means {
 }
 
 /// How two files of one type differ, apart from extended attributes.
-fn differences(base: &dyn GuestFs, path: &Resolved, before: &Staged, after: &Staged) -> Result<Vec<Action>> {
+pub(super) fn differences(base: &dyn GuestFs, path: &Resolved, before: &Staged, after: &Staged) -> Result<Vec<Action>> {
     let (old, new) = (&before.metadata, &after.metadata);
     let mut actions = Vec::new();
     // Two pipes are alike, and so are two sockets.

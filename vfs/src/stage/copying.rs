@@ -1,7 +1,7 @@
 //! Files that are copied within the guest.
 
 use super::body::{Body, Copied};
-use super::node::Staged;
+use super::node::{Node, Staged};
 use super::{Stage, failure};
 use crate::error::{ErrorKind, Result};
 use crate::fs::{Attrs, FileType, Lookup, Metadata, Ownership};
@@ -9,9 +9,18 @@ use crate::path::{GuestPath, Resolved};
 use crate::resolve::{Follow, resolve};
 use std::sync::Arc;
 
-/// How many bytes are copied in one run, holes counted: each is read three times, and a file of a stranger may be a hole of
-/// many tebibytes.
+/// How many bytes are copied in one run, holes counted: all are read for a digest, to be copied and to be verified, and a file of
+/// a stranger may be a hole of many tebibytes.
 const COPIED_MAX: u64 = 64 << 30;
+/// How many bytes of extended attributes and of targets of symbolic links are held for copies, and for further names of files.
+const ATTRIBUTES_MAX: u64 = 64 << 20;
+
+/// What copies have cost, of the limits above.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spent {
+    content: u64,
+    attributes: u64,
+}
 
 impl Stage<'_> {
     /// Makes `to` a copy of `from`, with its content (or target), owner, mode, time and extended attributes, where the
@@ -27,6 +36,7 @@ impl Stage<'_> {
         let from = resolve(self, from, Follow::ExcludeLast)?;
         let to = resolve(self, to, Follow::ExcludeLast)?;
         let source = self.existing(&from)?;
+        self.check_unchanged(&from, &source.metadata)?;
         let is_directory = |metadata: &Metadata| metadata.file_type == FileType::Directory;
         let Some(there) = self.view().staged(&to)? else {
             self.check_parent(&to)?;
@@ -45,24 +55,43 @@ impl Stage<'_> {
         let copy = self.duplicate(&from, source, &to)?;
         let staged = match self.turned_into(&to, there, &copy)? {
             Some(staged) => staged,
-            None => copy,
+            None => {
+                self.check_alone(&to)?;
+                copy
+            }
         };
         self.put(to, staged);
         Ok(())
+    }
+
+    /// `Ambiguous` where a file was changed under another one of its names.
+    fn check_unchanged(&self, from: &Resolved, found: &Metadata) -> Result<()> {
+        let Some(other) = self.changed.get(&found.inode).filter(|_| !self.nodes.contains_key(from)) else {
+            return Ok(());
+        };
+        match self.nodes.get(other) {
+            Some(Node::Present(staged)) if staged.metadata.inode == found.inode => {
+                let message = format!("it is a hard link of {other}, which this run has changed");
+                Err(failure(ErrorKind::Ambiguous, from, &message).with_hint("copy it first, or in a run of its own"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A new file for `to` that is as the one at `from`.
     fn duplicate(&mut self, from: &Resolved, source: Staged, to: &Resolved) -> Result<Staged> {
         let Metadata { file_type, mode, uid, gid, size, inode, mtime, .. } = source.metadata;
         let place = source.origin.place(from);
+        // One that is new, or was changed, has the time of the run.
+        let old = place.filter(|_| source.content.is_none());
         let (mut content, mut target, mut special) = (None, None, None);
         match file_type {
             FileType::Regular => {
                 content = match (source.content, place) {
                     (Some(body), _) => Some(body),
                     (None, Some(place)) => {
-                        self.copied = self.copied.saturating_add(size);
-                        if self.copied > COPIED_MAX {
+                        self.spent.content = self.spent.content.saturating_add(size);
+                        if self.spent.content > COPIED_MAX {
                             let message = format!(
                                 "{size} bytes, holes counted, and no more than {COPIED_MAX} are copied in one run"
                             );
@@ -84,20 +113,36 @@ impl Stage<'_> {
             }
         }
         let size = if file_type == FileType::Directory { 0 } else { size };
-        Ok(match self.base.ownership(to) {
+        let copy = match self.base.ownership(to) {
             Ownership::Kept => {
                 let xattrs = self.view().xattrs(from)?.into_iter().map(|(name, value)| (name, Some(value))).collect();
-                // One that is new itself has no time yet.
-                let mtime = source.mtime.or_else(|| place.map(|_| mtime));
+                let mtime = source.mtime.or_else(|| old.map(|_| mtime));
                 let mut metadata = self.new_metadata(file_type, Attrs { mode, uid, gid }, size);
                 metadata.mtime = mtime.unwrap_or_default();
                 Staged { content, target, special, mtime, xattrs, ..Staged::fresh(metadata) }
             }
             Ownership::Fixed { file, directory } => {
                 let attrs = if file_type == FileType::Directory { directory } else { file };
-                Staged { content, target, ..Staged::fresh(self.new_metadata(file_type, attrs, size)) }
+                // FAT's times are coarse: only those that are such already are there afterwards.
+                let mtime = source.mtime.or_else(|| old.map(|_| mtime));
+                let mtime = mtime.filter(|_| self.base.ownership(from) != Ownership::Kept);
+                Staged { content, target, mtime, ..Staged::fresh(self.new_metadata(file_type, attrs, size)) }
             }
-        })
+        };
+        self.spend_attributes(from, &copy)?;
+        Ok(copy)
+    }
+
+    /// Counts what a file more holds beside its content; `Unsupported` where all of them hold too much.
+    pub(super) fn spend_attributes(&mut self, at: &Resolved, staged: &Staged) -> Result<()> {
+        let of_one = |(name, value): (&Vec<u8>, &Option<Vec<u8>>)| name.len() + value.as_ref().map_or(0, Vec::len);
+        let bytes = staged.xattrs.iter().map(of_one).sum::<usize>() + staged.target.as_ref().map_or(0, Vec::len);
+        self.spent.attributes = self.spent.attributes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        if self.spent.attributes > ATTRIBUTES_MAX {
+            let message = format!("more than {ATTRIBUTES_MAX} bytes of extended attributes and links in one run");
+            return Err(failure(ErrorKind::Unsupported, at, &message));
+        }
+        Ok(())
     }
 
     /// The file that is at `to`, changed so that it is as `copy`; `None` where that is to take its place.

@@ -1,7 +1,7 @@
 //! New files with more names than one.
 
 use super::node::{Node, Nodes, Origin, Staged};
-use super::{Stage, failure};
+use super::{Stage, change, failure};
 use crate::error::{ErrorKind, Result};
 use crate::fs::{FileType, Metadata};
 use crate::path::{GuestPath, Resolved};
@@ -39,6 +39,7 @@ impl Stage<'_> {
             let message = format!("it lies on another filesystem than {from}, and a file has its names in one of them");
             return Err(failure(ErrorKind::Unsupported, &at, &message));
         }
+        self.spend_attributes(&at, &staged)?;
         // As many as matter: that there are others.
         staged.metadata.links = 2;
         let names = self.links.entry(staged.metadata.inode).or_default();
@@ -52,6 +53,9 @@ impl Stage<'_> {
 
     /// Puts a file on the stage, under each of its names.
     pub(super) fn put(&mut self, at: Resolved, staged: Staged) {
+        if staged.metadata.links > 1 && staged.origin != Origin::Fresh {
+            self.changed.insert(staged.metadata.inode, at.clone());
+        }
         let nodes = Arc::make_mut(&mut self.nodes);
         for name in self.links.get(&staged.metadata.inode).into_iter().flatten().filter(|name| **name != at) {
             if let Some(Node::Present(other)) = nodes.get_mut(name)
@@ -61,6 +65,24 @@ impl Stage<'_> {
             }
         }
         nodes.insert(at, Node::Present(staged));
+    }
+
+    /// `Ambiguous` where what is at `at` was changed, goes away there, and has other names, which are not to keep what they had.
+    pub(super) fn check_alone(&self, at: &Resolved) -> Result<()> {
+        let Some(Node::Present(staged)) = self.nodes.get(at) else { return Ok(()) };
+        if staged.origin == Origin::Fresh
+            || staged.metadata.links < 2
+            || staged.metadata.file_type == FileType::Directory
+        {
+            return Ok(());
+        }
+        let place = staged.origin.place(at).unwrap_or(at);
+        let Some(before) = self.base.lookup(place)?.map(Staged::of_base) else { return Ok(()) };
+        if staged.xattrs.is_empty() && change::differences(self.base, place, &before, staged)?.is_empty() {
+            return Ok(());
+        }
+        let message = "this run has changed it, and it has other names, which it would be lost for";
+        Err(failure(ErrorKind::Ambiguous, at, message).with_hint("change it in a run of its own first"))
     }
 
     /// Notes that a file with several names has another one.

@@ -7,6 +7,7 @@ mod copying;
 mod linked;
 mod moving;
 mod node;
+mod places;
 mod set;
 
 pub use body::{Body, Copied};
@@ -20,6 +21,7 @@ use crate::fs::{
 };
 use crate::path::{GuestPath, PATH_MAX, Resolved};
 use crate::resolve::{Follow, resolve};
+use copying::Spent;
 use linked::{Links, Names};
 use node::{Found, Node, Nodes, Staged, View};
 use std::cell::RefCell;
@@ -47,21 +49,24 @@ pub struct Stage<'a> {
     links: Links,
     /// Directories of the base, in which nothing changes meanwhile: every path leads through some of them.
     directories: RefCell<BTreeMap<Resolved, Metadata>>,
-    /// How many bytes of the base are copied.
-    copied: u64,
+    /// What the copies have cost.
+    spent: Spent,
+    /// Files of the base with several names that were changed, by inode number: under which name.
+    changed: BTreeMap<u64, Resolved>,
 }
 
 /// A moment of a stage to go back to, or to compare with.
 #[derive(Clone, Debug)]
 pub struct Savepoint {
     nodes: Arc<Nodes>,
+    spent: Spent,
 }
 
 impl<'a> Stage<'a> {
     /// A stage over `base` with nothing in it.
     pub fn new(base: &'a dyn GuestFs) -> Self {
         let (nodes, links, directories) = (Arc::default(), Links::new(), RefCell::default());
-        Self { base, nodes, inode: u64::MAX, links, directories, copied: 0 }
+        Self { base, nodes, inode: u64::MAX, links, directories, spent: Spent::default(), changed: BTreeMap::new() }
     }
 
     /// The filesystem under the stage, in which nothing is changed.
@@ -293,6 +298,7 @@ impl<'a> Stage<'a> {
         if metadata.file_type == FileType::Directory && !self.view().read_dir(&at)?.is_empty() {
             return Err(failure(ErrorKind::Invalid, &at, "the directory is not empty"));
         }
+        self.check_alone(&at)?;
         Arc::make_mut(&mut self.nodes).insert(at, Node::Removed);
         Ok(())
     }
@@ -374,12 +380,12 @@ impl<'a> Stage<'a> {
 
     /// This moment.
     pub fn savepoint(&self) -> Savepoint {
-        Savepoint { nodes: Arc::clone(&self.nodes) }
+        Savepoint { nodes: Arc::clone(&self.nodes), spent: self.spent }
     }
 
     /// Undoes everything since `savepoint`.
     pub fn rollback(&mut self, savepoint: Savepoint) {
-        self.nodes = savepoint.nodes;
+        (self.nodes, self.spent) = (savepoint.nodes, savepoint.spent);
     }
 
     /// What has changed since `savepoint`, parents before what is in them; empty where everything is as it was then.
@@ -392,7 +398,8 @@ impl<'a> Stage<'a> {
 
     /// The changes, without those that change nothing. `Ambiguous` where two names of one file are changed differently.
     pub fn finish(self) -> Result<ChangeSet> {
-        ChangeSet::new(self.compare(&Nodes::new())?)
+        let changes = self.compare(&Nodes::new())?;
+        ChangeSet::new(change::with_times(changes, self.base, &self.nodes)?)
     }
 
     /// Every path that differs from what it is with the nodes `old`. A node is never taken off a stage, so those of
@@ -407,8 +414,7 @@ impl<'a> Stage<'a> {
         };
         let names = Names::of(&self.links, &self.nodes, before)?;
         let change = |path| change::between(self.base, path, [old, &self.nodes], &moves, &names).transpose();
-        let changes = paths.into_iter().filter_map(change).collect::<Result<Vec<_>>>()?;
-        change::with_times(changes, View { base: self.base, nodes: old }, &self.nodes)
+        paths.into_iter().filter_map(change).collect()
     }
 
     /// `Unsupported` where the filesystem keeps nothing of a file but its content.

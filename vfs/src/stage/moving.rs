@@ -2,6 +2,7 @@
 
 use super::change::Change;
 use super::node::{Node, Nodes, Origin, Staged};
+use super::places::Places;
 use super::{Stage, failure};
 use crate::error::{ErrorKind, Result};
 use crate::fs::{FileType, GuestFs, Lookup, Metadata};
@@ -37,6 +38,7 @@ impl Stage<'_> {
             let message = format!("it lies on another filesystem than {to}, and files are not moved between two");
             return Err(failure(ErrorKind::Unsupported, &from, &message));
         }
+        self.check_alone(&to)?;
         let origin = match staged.origin {
             Origin::Base => Origin::Moved(from.clone()),
             // It is back.
@@ -60,18 +62,6 @@ pub(super) fn sources(nodes: &Nodes) -> BTreeSet<&Resolved> {
     nodes.values().filter_map(source).collect()
 }
 
-/// A name for the time of the changes, in a directory that stays.
-/// `number` is the last one that was tried.
-pub(super) fn unused_name(directory: &Resolved, number: &mut u64, fs: &dyn GuestFs) -> Result<Resolved> {
-    loop {
-        *number = number.saturating_add(1);
-        let place = directory.child(format!(".imgraft-{number}").as_bytes());
-        if fs.lookup(&place)?.is_none() {
-            return Ok(place);
-        }
-    }
-}
-
 /// Renames all files that get another path: to that, where nothing is in the way, else to a name in the directory that they
 /// come from (or in the innermost one around it that stays), which is given for each path that waits for its file.
 pub(super) fn park(changes: &[Change], fs: &mut dyn GuestFs) -> Result<BTreeMap<Resolved, Resolved>> {
@@ -81,24 +71,13 @@ pub(super) fn park(changes: &[Change], fs: &mut dyn GuestFs) -> Result<BTreeMap<
         return Ok(parked);
     }
     let mut number = 0;
-    let gone: BTreeSet<&Resolved> =
-        changes.iter().filter(|change| change.removes()).map(|change| &change.path).collect();
+    let places = Places::of(changes);
     for (path, moved) in moves() {
-        let is_ready = match path.parent().filter(|parent| !gone.contains(parent)) {
-            Some(parent) => {
-                let found = fs.lookup(&parent).ok().flatten();
-                found.is_some_and(|found| found.file_type == FileType::Directory) && fs.lookup(path)?.is_none()
-            }
-            None => false,
-        };
-        if is_ready {
+        if places.has_directory(path, fs) && fs.lookup(path)?.is_none() {
             fs.rename(&moved.from, path)?;
             continue;
         }
-        let directory = std::iter::successors(moved.from.parent(), Resolved::parent)
-            .find(|directory| !gone.contains(directory))
-            .unwrap_or_else(Resolved::root);
-        let place = unused_name(&directory, &mut number, fs)?;
+        let place = places.unused_name(&places.around(&moved.from, fs), &mut number, fs)?;
         fs.rename(&moved.from, &place)?;
         parked.insert(path.clone(), place);
     }

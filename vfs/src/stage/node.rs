@@ -94,17 +94,20 @@ impl<'s> View<'s> {
             return Ok(Found::Staged(staged));
         }
         let mut origin = Origin::Base;
-        // The root stays what it is.
-        for here in at.ancestors().skip(1) {
+        let around: Vec<&[u8]> = at.ancestors().collect();
+        // The innermost directory that anything is said of decides: it is there only if all around it are.
+        for here in around.into_iter().rev() {
             match self.nodes.get(here) {
                 Some(Node::Removed) => return Ok(Found::Missing),
                 Some(Node::Present(staged)) if staged.metadata.file_type != FileType::Directory => {
                     return Err(failure(ErrorKind::WrongType, here, "not a directory"));
                 }
-                Some(Node::Present(staged)) if staged.origin == Origin::Fresh => origin = Origin::Fresh,
                 // What the base has below a directory that is new does not show.
-                None if origin == Origin::Fresh => return Ok(Found::Missing),
-                Some(Node::Present(_)) | None => {}
+                Some(Node::Present(staged)) => {
+                    origin = staged.origin.clone();
+                    break;
+                }
+                None => {}
             }
         }
         Ok(match node {

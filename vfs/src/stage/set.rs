@@ -9,6 +9,9 @@ use crate::fs::{Attrs, FileType, GuestFs, SetAttrs};
 use crate::path::Resolved;
 use std::collections::BTreeMap;
 
+/// The attribute that has the access list of a file.
+const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
+
 /// All changes of a stage, each path once, parents before what is in them.
 #[derive(Clone, Debug)]
 pub struct ChangeSet {
@@ -140,6 +143,12 @@ fn create(fs: &mut dyn GuestFs, change: &Change, after: &State, aside: &Aside) -
     }
     for xattr in &after.xattrs {
         fs.set_xattr(path, xattr)?;
+    }
+    // The bits are in an access list as well (acl(5)), which may be older than they are.
+    if after.xattrs.iter().any(|xattr| xattr.name == ACCESS_LIST)
+        && fs.lookup(path)?.is_some_and(|found| found.mode != attrs.mode)
+    {
+        fs.set_attrs(path, SetAttrs { mode: Some(attrs.mode), ..SetAttrs::default() })?;
     }
     if let Some(content) = after.content.as_ref().filter(|content| !content.is_empty()) {
         fill(fs, path, content, aside)?;

@@ -17,6 +17,8 @@ const LOG_BLOCK_SIZE_AT: usize = 0x18;
 const INODE_SIZE_AT: usize = 0x58;
 /// Where in it the incompatible features are.
 const INCOMPAT_AT: usize = 0x60;
+/// Of these, that files have extents.
+const EXTENTS: u32 = 0x40;
 /// Of these, that there are more than 2^32 blocks, or could be.
 const WIDE: u32 = 0x80;
 /// Where in it the read-only compatible features are.
@@ -44,6 +46,8 @@ const OLD_INODE_SIZE: u32 = 128;
 pub(super) struct Facts {
     /// The size of a block in bytes; 0 where there is none.
     pub(super) block_size: u64,
+    /// Whether files have extents.
+    pub(super) extents: bool,
     /// Whether metadata has checksums.
     pub(super) checksums: bool,
     /// Whether inodes are of 128 bytes.
@@ -71,6 +75,7 @@ impl Facts {
         let wide = word(INCOMPAT_AT) & WIDE != 0;
         Ok(Self {
             block_size,
+            extents: word(INCOMPAT_AT) & EXTENTS != 0,
             checksums: word(RO_COMPAT_AT) & METADATA_CSUM != 0,
             old_inodes: inode_size == OLD_INODE_SIZE,
             short_inodes: is_short(volume, block_size, inode_size, wide).unwrap_or(false),
