@@ -8,9 +8,11 @@ use crate::failure::printable;
 use imgraft_vfs::Result;
 use imgraft_vfs::fs::{DeviceNumber, FileType, GuestFs, Metadata, SpecialFile};
 use imgraft_vfs::stage::{Action, Change, State};
+use regex::Regex;
 use similar::TextDiff;
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 /// The largest file that is shown as a diff, in bytes; a larger one is shown by its size.
 const DIFF_MAX: u64 = 256 << 10;
@@ -93,6 +95,12 @@ pub fn render(change: &Change, fs: &dyn GuestFs, sensitivity: Sensitivity) -> Re
             let _ = writeln!(text, "{} {path} number {major}:{minor}", kind(&after.metadata));
         }
     }
+    if let (Some(from), Some(after)) = (change.copied_from(), after) {
+        // What it holds is in the guest already, and may be a secret of it.
+        let from = printable(&from.to_string());
+        let _ = writeln!(text, "file {path} content of {from} ({} bytes)", after.metadata.size);
+        return Ok(text);
+    }
     let (before, changes_content) = match &change.moved {
         Some(moved) => (Some(&moved.state), &[Action::Modify][..]),
         None => (before, &[Action::Create, Action::Modify, Action::Remove][..]),
@@ -152,7 +160,8 @@ fn content(text: &mut String, path: &str, old: &Side, new: &Side, sensitivity: S
     let (before, after) = match sensitivity {
         // A copy of shadow(5) under another name, say.
         Sensitivity::Plain if has_hashes(before) || has_hashes(after) => redact(before, after),
-        Sensitivity::Plain | Sensitivity::Unseen => (Cow::Borrowed(before), Cow::Borrowed(after)),
+        Sensitivity::Plain => (hide(before, after, "old ", hide_hashes), hide(after, before, "new ", hide_hashes)),
+        Sensitivity::Unseen => (Cow::Borrowed(before), Cow::Borrowed(after)),
         Sensitivity::Hashes => redact(before, after),
         Sensitivity::Seed => seed::redact(before, after),
     };
@@ -189,10 +198,27 @@ fn size(side: &Side) -> String {
     }
 }
 
-/// Whether the second field of a line is a hash of crypt(5).
+/// The methods of crypt(5) that hashes begin with, each between dollar signs.
+const METHODS: &str = "1|2[abxy]?|5|6|7|y|gy|sm3|sha1|md5";
+
+/// The second field of a line that is a hash of crypt(5).
+static HASH_FIELD: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(&format!(r"(?m)^[^:\n]*:!*\$(?:{METHODS})\$[./A-Za-z0-9$]")).ok());
+
+/// A hash of crypt(5) among other words: as long as the shortest one without its salt.
+static HASH: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(&format!(r"\$(?:{METHODS})\$[./A-Za-z0-9$=,+-]{{22,}}")).ok());
+
+/// Whether the second field of a line is a hash.
 fn has_hashes(text: &str) -> bool {
-    let is_hash = |field: &str| field.trim_start_matches('!').starts_with('$');
-    text.lines().any(|line| line.split(':').nth(1).is_some_and(is_hash))
+    HASH_FIELD.as_ref().is_none_or(|field| field.is_match(text))
+}
+
+fn hide_hashes(line: &str, tag: &str) -> String {
+    match &*HASH {
+        Some(hash) => hash.replace_all(line, format!("<{tag}hash>")).into_owned(),
+        None => format!("<{tag}line>\n"),
+    }
 }
 
 /// Hides every hash, so that a line that changed still shows as changed and nothing of the hash does.
@@ -241,6 +267,14 @@ mod tests {
         text.clear();
         content(&mut text, "/etc/x", &Side::Bytes("a: $HOME\nb:c\n".into()), &Side::Absent, Sensitivity::Plain);
         assert!(text.ends_with("-a: $HOME\n-b:c\n"), "{text}");
+        text.clear();
+        let script = "URL=http://x\nPATH=/a:$PATH\necho $1$2 :$6$\nhost:$x$y\n";
+        content(&mut text, "/etc/x", &Side::Absent, &Side::Bytes(script.into()), Sensitivity::Plain);
+        assert!(text.ends_with("+URL=http://x\n+PATH=/a:$PATH\n+echo $1$2 :$6$\n+host:$x$y\n"), "{text}");
+        text.clear();
+        let line = "usermod -p '$6$saltsalt$IxDD3jeSOb5eB1CX5LBsqZFVkJdido3OUILO5Ifz5iwMuTS4XMS130MTSuDDl3aCI6WouIL9AjRbLCelDCy.g.' x\n";
+        content(&mut text, "/etc/x", &Side::Absent, &Side::Bytes(line.into()), Sensitivity::Plain);
+        assert!(text.ends_with("+usermod -p '<new hash>' x\n"), "{text}");
     }
 
     #[test]
