@@ -39,8 +39,8 @@ pub struct Files {
     /// As cp -a does: a DEST that is a directory is where SOURCE goes into, and what is in a directory that is there already
     /// stays. Owner, mode, times, access lists and capabilities go along, and hard links among what is copied stay
     /// such; SELinux labels are those of the new place. SOURCE is what it is before this option, whatever other options do
-    /// to it afterwards: --copy /etc/x:/etc/x.orig --append-line ... keeps the old file. One run copies at most 64 GiB, holes
-    /// counted. DEST begins after the first colon that a slash follows.
+    /// to it afterwards. The same again copies what is there then: over the first copy, and where DEST was new and SOURCE is a
+    /// directory, into that. One run copies at most 64 GiB, holes counted. DEST begins after the first colon that a slash follows.
     #[arg(long, value_name = "SOURCE:DEST")]
     pub copy: Vec<String>,
 

@@ -100,6 +100,7 @@ pub struct Unpack {
 /// A file of the guest and where it goes.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, remote = "Self")]
+#[schemars(rename = "CopyOrMove")]
 pub struct Inside {
     /// The file or directory.
     pub from: String,

@@ -10,6 +10,7 @@ use super::copy_in::{ENTRIES_MAX, identity};
 use crate::failure::{Failure, printable};
 use crate::inject::{FileOperation, HostEntry, HostKind, HostNames, HostTree};
 use archive::{Archive, Member, MemberKind, Refusal};
+use header::{BLOCK, Header};
 use imgraft_vfs::fs::{Attrs, Content, Timestamp};
 use imgraft_vfs::path::{GuestPath, NAME_MAX, PATH_MAX};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,10 +42,13 @@ pub(super) fn tar_in(typed: &str, written: &[&Path]) -> Result<FileOperation, Fa
 /// What is in an archive, below a directory of the guest; `written` as there.
 pub(super) fn unpacked(local: &Path, directory: GuestPath, written: &[&Path]) -> Result<FileOperation, Failure> {
     let content = opened(local, written)?;
-    let mut start = [0; 6];
-    let start = &mut start[..content.len().min(6) as usize];
+    let mut start = [0; BLOCK];
+    let start = &mut start[..content.len().min(BLOCK as u64) as usize];
     content.read_at(start, 0)?;
-    if let Some((_, name, words)) = COMPRESSED.iter().find(|(magic, ..)| start.starts_with(magic)) {
+    // The name of a first member may begin like a compressed file.
+    let is_header = <&[u8; BLOCK]>::try_from(&*start).is_ok_and(|block| Header(block).is_sound());
+    let compressed = COMPRESSED.iter().find(|(magic, ..)| start.starts_with(magic)).filter(|_| !is_header);
+    if let Some((_, name, words)) = compressed {
         let file = imgraft_vfs::shell::word(local);
         return Err(failed(local, &format!("it is compressed ({name}), and only an uncompressed archive is read"))
             .with_hint(format!("{words} {file} uncompresses it")));

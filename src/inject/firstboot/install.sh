@@ -1,7 +1,8 @@
 if command -v apt-get >/dev/null 2>&1; then
+    # What was put into /etc by the same run is meant.
     export DEBIAN_FRONTEND=noninteractive
     apt-get -q update
-    exec apt-get -q -y -o Dpkg::Options::=--force-confnew install "$@"
+    exec apt-get -q -y -o Dpkg::Options::=--force-confold install "$@"
 elif command -v dnf >/dev/null 2>&1; then
     exec dnf -y install "$@"
 elif command -v microdnf >/dev/null 2>&1; then

@@ -1,4 +1,7 @@
 //! The members of a tar archive, one after the other. What they hold stays where it is.
+//!
+//! The crate `tar` (0.4.46) is not used: it holds names and extended headers of any length, takes numbers of base 256 modulo
+//! 2^64, and the way of reading it in which the first could be bounded does not heed the sizes of extended headers.
 
 use super::header::{BLOCK, Header};
 use super::pax::Extended;
@@ -9,6 +12,9 @@ const LONG_NAME_MAX: u64 = 4097;
 
 /// The longest extended header that is taken, in bytes: names, and a few extended attributes of 64 KiB.
 const EXTENDED_MAX: u64 = 1 << 20;
+
+/// Seconds since 1970 that ext4 has room for (the kernel's ext4 documentation, inode timestamps): a day of 1901 to one of 2446.
+const TIMES: std::ops::RangeInclusive<i64> = -(1 << 31)..=(1 << 34) - (1 << 31) - 1;
 
 /// Types of members: POSIX's, and GNU tar's.
 mod flag {
@@ -176,7 +182,11 @@ impl Archive {
             mode: header.mode().map(|mode| (mode & 0o7777) as u16).ok_or_else(|| wrong("mode"))?,
             uid: owner(extended.uid.or(header.uid())).ok_or_else(|| wrong("owner"))?,
             gid: owner(extended.gid.or(header.gid())).ok_or_else(|| wrong("group"))?,
-            mtime: extended.mtime.or(header.mtime()).ok_or_else(|| wrong("time"))?,
+            mtime: extended
+                .mtime
+                .or(header.mtime())
+                .filter(|time| TIMES.contains(time))
+                .ok_or_else(|| wrong("time"))?,
             attribute: extended.attribute,
             kind,
             name,
