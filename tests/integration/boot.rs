@@ -42,7 +42,7 @@ echo \"SAID metadata $(cat /meta.js)\"
 ip -br -4 address show vec0 | while read name state address; do echo \"SAID address $name $address\"; done
 ip route show default | while read default via gateway rest; do echo \"SAID gateway $gateway\"; done
 for turn in $(seq 60); do [ -e /var/log/imgraft-firstboot.log ] && ! [ -e /etc/systemd/system/multi-user.target.wants/imgraft-firstboot.service ] && break; sleep 1; done
-sed 's/^/SAID firstboot /' /var/log/imgraft-firstboot.log
+grep -e === -e '^by ' -e already /var/log/imgraft-firstboot.log | sed 's/^/SAID firstboot /; s/ version (.*/ version/'
 ssh -o StrictHostKeyChecking=no -o BatchMode=yes -i /root/id debian@127.0.0.1 'echo \"SAID by-key $(id -un)\"'
 ";
     const NETWORK: &str = "[Match]\nName=vec0\n\n[Network]\nAddress=192.0.2.7/24\nGateway=192.0.2.1\n";
@@ -61,6 +61,8 @@ ssh -o StrictHostKeyChecking=no -o BatchMode=yes -i /root/id debian@127.0.0.1 'e
             "#!/bin/sh\necho by $(id -un) after $(ip route show default | wc -l) route\n",
         ),
         "--firstboot-command=exit 3".to_owned(),
+        // There is no network to fetch another one from.
+        "--firstboot-install=passwd".to_owned(),
         "--write=/etc/motd:put here".to_owned(),
         format!("--upload={}:/root/id", text(&key)),
     ];
@@ -78,6 +80,9 @@ ssh -o StrictHostKeyChecking=no -o BatchMode=yes -i /root/id debian@127.0.0.1 'e
         "firstboot === 0001-set-up.sh: exit status 0",
         "firstboot === 0002-command",
         "firstboot === 0002-command: exit status 3",
+        "firstboot === 0003-install",
+        "firstboot passwd is already the newest version",
+        "firstboot === 0003-install: exit status 0",
         "by-key debian",
     ]);
     // The machine was put out hard: its journal is replayed.

@@ -1,7 +1,9 @@
 //! What is copied inside the guest, beside cp on a twin.
 
+use crate::borrowed::checked;
 use crate::support::tree::{self, Mounted};
 use crate::support::{Scratch, expect, image, oracle, run, text};
+use std::path::Path;
 
 /// What is copied, and what is in its way: files with an access list, further names, links.
 const GUEST: &str = r"
@@ -101,6 +103,9 @@ fn as_cp_does() {
     let expected = listing(text(mounted.path()));
     drop(mounted);
 
+    let dry = expect(0, &["inject", text(&disk), "--dry-run", "--copy", "/etc/shadow:/etc/login.defs"]);
+    assert!(dry.contains("file /etc/login.defs content of /etc/shadow ("), "{dry}");
+    assert!(!dry.contains("root:") && !dry.contains("PASS_MAX_DAYS"), "what the two hold is not shown: {dry}");
     let words = [&["inject", text(&disk), "--json"], &WORDS[..]].concat();
     let report: serde_json::Value = serde_json::from_str(&expect(0, &words)).expect("JSON");
     assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
@@ -177,6 +182,66 @@ fn from_one_filesystem_to_another() {
         oracle::e2fsck(&disk, image::open(&disk, partition).offset);
     }
     assert!(!expect(0, &["ls", text(&disk), "/home"]).contains(".imgraft"));
+}
+
+/// What comes from an archive, is copied and is moved is the same on every filesystem, right by the tools of each.
+#[test]
+fn on_xfs_btrfs_and_fat() {
+    if !tree::can_attach() || !tree::have(&["xfs_repair", "btrfs", "tar", "fsck.vfat", "linux.uml"]) {
+        return;
+    }
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let pack = format!(
+        "mkdir -p {0}/pack/in && cd {0}/pack && echo one >in/one && ln in/one in/two && mkfifo in/pipe && ln -s one in/link && chmod 2750 in && tar -cf ../pack.tar in",
+        text(scratch.path())
+    );
+    oracle::succeed("sh", &["-c", &pack]);
+    let tar_in = format!("{}:/srv", text(&scratch.path().join("pack.tar")));
+    let words = [
+        &[
+            "--tar-in",
+            &tar_in,
+            "--copy",
+            "/etc:/srv/etc",
+            "--move",
+            "/srv/in:/opt/in",
+            "--append-line",
+            "/etc/hosts:new",
+        ][..],
+        &["--copy", "/opt/in:/srv/again", "--move", "/srv/etc/hosts:/srv/hosts", "--copy", "/opt:/srv", "--json"],
+    ]
+    .concat();
+    let edit = |disk: &Path, more: &[&str]| {
+        let report = expect(0, &[&["inject", text(disk)], &words[..], more].concat());
+        let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+        assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
+    };
+    let listed = |root: &Path| {
+        let script = r"cd $1; find srv opt -printf '%p %y %m %U:%G %l' \( ! -type d -printf ' %n' -o -true \) -printf '\n' | LC_ALL=C sort
+            find srv opt -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum";
+        oracle::succeed("sh", &["-c", script, "sh", text(root)])
+    };
+    let disk = scratch.copy(&guest.path, "ext4.raw");
+    edit(&disk, &[]);
+    let offset = image::open(&disk, guest.partition).offset;
+    oracle::e2fsck(&disk, offset);
+    let mounted = Mounted::new(&disk, &format!("ro,noload,offset={offset}"));
+    let expected = listed(mounted.path());
+    drop(mounted);
+    for (name, attach) in [("bookworm-xfs", "fuse"), ("bookworm-btrfs", "uml")] {
+        let Some(guest) = image::named("borrowed", name) else { return };
+        let disk = scratch.copy(&guest.path, "disk.raw");
+        edit(&disk, &["--attach", attach]);
+        let root = checked(&scratch, &disk, "raw", name.trim_start_matches("bookworm-"));
+        let at = tempfile::tempdir().expect("a directory");
+        oracle::succeed("mount", &["-o", "loop,ro", text(&root), text(at.path())]);
+        let found = listed(at.path());
+        oracle::succeed("umount", &[text(at.path())]);
+        let differs: Vec<_> =
+            found.lines().zip(expected.lines()).filter(|(found, expected)| found != expected).collect();
+        assert!(found == expected, "{name}: {differs:#?}");
+    }
 }
 
 /// Every name below /srv and others with its type, mode, owner, links and target, a file's size and blocks, all times that

@@ -96,6 +96,43 @@ fn files_onto_the_boot_partition() {
 }
 
 #[test]
+fn files_are_copied_and_moved_on_it() {
+    let scratch = Scratch::new();
+    let Some(disk) = image(&scratch) else { return };
+    let words = ["inject", text(&disk), "--partition", "1"];
+    let edits = [
+        "--copy",
+        "/CONFIG.txt:/overlays",
+        "--copy",
+        "/overlays:/again",
+        "--write",
+        "/config.txt:new",
+        "--mkdir",
+        "/b",
+        "--move",
+        "/again:/b",
+    ];
+    let said = expect(0, &[&words[..], &edits].concat());
+    assert!(said.contains("a second reader agrees"), "{said}");
+    let boot = partition(&scratch, &disk);
+    for (path, content) in [
+        ("::config.txt", "new"),
+        ("::overlays/config.txt", "dtparam=audio=on\n"),
+        ("::b/again/config.txt", "dtparam=audio=on\n"),
+    ] {
+        assert_eq!(mtools("mtype", &boot, &[path]), content, "{path}");
+    }
+    assert!(!mtools("mdir", &boot, &["-b", "::"]).contains("again\n"), "it was moved");
+    let copy = [&words[..], &["--copy", "/overlays/config.txt:/b/again"]].concat();
+    assert!(expect(0, &copy).contains("unchanged: everything"), "{}", expect(0, &copy));
+    let pack = format!("cd {} && ln -s x link && tar -cf pack.tar link", text(scratch.path()));
+    oracle::succeed("sh", &["-c", &pack]);
+    let tar_in = format!("{}:/", text(&scratch.path().join("pack.tar")));
+    let refused = run(&[&words[..], &["--tar-in", &tar_in]].concat());
+    assert_eq!(refused.status.code(), Some(3), "{}", String::from_utf8_lossy(&refused.stderr));
+}
+
+#[test]
 fn what_fat_cannot_keep_is_refused() {
     let scratch = Scratch::new();
     let Some(disk) = image(&scratch) else { return };

@@ -119,6 +119,11 @@ impl Machine {
 }
 
 impl Said {
+    /// Whether the guest said this.
+    pub fn has(&self, wanted: &str) -> bool {
+        self.console.lines().any(|line| line.split_once("SAID ").is_some_and(|(_, said)| said.trim_end() == wanted))
+    }
+
     /// Checks that the guest said these things and no others, in this order.
     #[track_caller]
     pub fn is(&self, expected: &[&str]) {
