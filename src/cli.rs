@@ -6,6 +6,7 @@ mod files;
 mod keys;
 mod manifest;
 mod network;
+mod order;
 mod reach;
 mod seed;
 mod serve;
@@ -23,6 +24,7 @@ pub use files::Files;
 pub use keys::Keys;
 pub use manifest::Manifests;
 pub use network::{Network, NetworkRenderer};
+pub use order::{Ordered, order};
 pub use reach::{Access, Attach, Reach};
 pub use seed::{Seed, SeedKind};
 pub use serve::Serve;
@@ -31,7 +33,7 @@ pub use sysprep::Sysprep;
 pub use virt_tools::{Add, VirtCustomize};
 pub use writing::Writing;
 
-use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -391,31 +393,6 @@ pub struct Undo {
     pub journal: Journal,
 }
 
-/// One of the options that apply in the order given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Ordered {
-    Upload,
-    CopyIn,
-    TarIn,
-    Copy,
-    Move,
-    Write,
-    AppendLine,
-    Edit,
-    Mkdir,
-    Link,
-    Delete,
-    Touch,
-    Truncate,
-    TruncateRecursive,
-    Chown,
-    Chmod,
-    Firstboot,
-    FirstbootCommand,
-    FirstbootInstall,
-}
-
 /// The command line, in which `--add` may stand for the image.
 fn command() -> clap::Command {
     let image = |instead: &'static [&'static str]| {
@@ -439,37 +416,6 @@ pub fn parse(words: Vec<OsString>) -> (Cli, Vec<Ordered>) {
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let order = matches.subcommand_matches("inject").map(order).unwrap_or_default();
     (cli, order)
-}
-
-/// The options of `inject` that depend on their order, as they were typed.
-pub fn order(matches: &ArgMatches) -> Vec<Ordered> {
-    let options = [
-        ("upload", Ordered::Upload),
-        ("copy_in", Ordered::CopyIn),
-        ("tar_in", Ordered::TarIn),
-        ("copy", Ordered::Copy),
-        ("moved", Ordered::Move),
-        ("write", Ordered::Write),
-        ("append_line", Ordered::AppendLine),
-        ("edit", Ordered::Edit),
-        ("mkdir", Ordered::Mkdir),
-        ("link", Ordered::Link),
-        ("delete", Ordered::Delete),
-        ("touch", Ordered::Touch),
-        ("truncate", Ordered::Truncate),
-        ("truncate_recursive", Ordered::TruncateRecursive),
-        ("chown", Ordered::Chown),
-        ("chmod", Ordered::Chmod),
-        ("firstboot", Ordered::Firstboot),
-        ("firstboot_command", Ordered::FirstbootCommand),
-        ("firstboot_install", Ordered::FirstbootInstall),
-    ];
-    let mut places: Vec<(usize, Ordered)> = options
-        .into_iter()
-        .flat_map(|(id, option)| matches.indices_of(id).into_iter().flatten().map(move |place| (place, option)))
-        .collect();
-    places.sort_by_key(|(place, _)| *place);
-    places.into_iter().map(|(_, option)| option).collect()
 }
 
 #[cfg(test)]
@@ -503,14 +449,5 @@ mod tests {
                 assert_eq!(image(words), None, "{words:?}");
             }
         }
-    }
-
-    #[test]
-    fn order_is_that_of_the_command_line() {
-        let words =
-            ["imgraft", "inject", "x", "--chmod", "0600:/b", "--write", "/a:b", "--upload", "c:/d", "--write", "/e:f"];
-        let matches = Cli::command().get_matches_from(words);
-        let inject = matches.subcommand_matches("inject").expect("inject was typed");
-        assert_eq!(order(inject), [Ordered::Chmod, Ordered::Write, Ordered::Upload, Ordered::Write]);
     }
 }

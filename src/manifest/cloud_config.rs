@@ -2,13 +2,16 @@
 //!
 //! Source: cloud-init's documentation, "All cloud config examples" and "Module reference".
 
+mod users;
+
 use super::untaken::{self, Untaken};
-use super::{Append, FirstBoot, Manifest, Mode, Operation, Owner, Sudo, User, Write, operation};
+use super::{Append, FirstBoot, Manifest, Mode, Operation, Owner, User, Write, operation};
 use crate::config_drive::{Base64, DocumentError, Hidden, Spelling, from_value, value};
 use crate::object::objects;
 use crate::secret::Secret;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use users::{CloudUser, Groups, groups};
 
 /// The first line of a cloud-config.
 const HEADER: &[u8] = b"#cloud-config";
@@ -30,6 +33,7 @@ struct CloudConfig {
     ssh_authorized_keys: Vec<String>,
     chpasswd: Option<Chpasswd>,
     write_files: Vec<WriteFile>,
+    packages: Vec<Package>,
     runcmd: Vec<Run>,
     disable_root: Option<bool>,
 }
@@ -47,6 +51,7 @@ const KEYS: &[&str] = &[
     "ssh_authorized_keys",
     "chpasswd",
     "write_files",
+    "packages",
     "runcmd",
     "disable_root",
 ];
@@ -73,78 +78,17 @@ const UNTAKEN: &[Untaken] = &[
     ("write_files.source", "content, with what is there: nothing is fetched"),
 ];
 
+/// A package by its name alone, as every package manager takes it.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected the name of a package, and no version of it or manager for it")]
+enum Package {
+    Name(String),
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, remote = "Self")]
 struct Keyboard {
     layout: String,
-}
-
-/// Names with commas between them, or a list of names, each of which may have members.
-#[derive(Debug, Default, Deserialize)]
-#[serde(untagged, expecting = "expected names, or a list of names")]
-enum Groups {
-    #[default]
-    None,
-    Text(String),
-    List(Vec<GroupEntry>),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a name, or an object of names")]
-enum GroupEntry {
-    Name(String),
-    Members(Map<String, Value>),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, remote = "Self")]
-struct CloudUser {
-    name: String,
-    gecos: Option<String>,
-    homedir: Option<String>,
-    primary_group: Option<String>,
-    #[serde(default)]
-    groups: Names,
-    /// Whether groups that are missing are made. Default true.
-    create_groups: Option<bool>,
-    uid: Option<Number>,
-    shell: Option<String>,
-    #[serde(default)]
-    system: bool,
-    #[serde(default)]
-    no_create_home: bool,
-    lock_passwd: Option<bool>,
-    passwd: Option<Hidden>,
-    hashed_passwd: Option<Hidden>,
-    plain_text_passwd: Option<Hidden>,
-    #[serde(default)]
-    ssh_authorized_keys: Vec<String>,
-    sudo: Option<SudoRule>,
-    expiredate: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(untagged, expecting = "expected names with commas between them, or a list of names")]
-enum Names {
-    #[default]
-    None,
-    Text(String),
-    List(Vec<String>),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a number")]
-enum Number {
-    Number(u32),
-    Text(String),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a rule, a list of rules, or false")]
-enum SudoRule {
-    Whether(bool),
-    Text(String),
-    List(Vec<String>),
 }
 
 #[derive(Debug, Deserialize)]
@@ -224,7 +168,7 @@ enum Run {
     Program(Vec<String>),
 }
 
-objects!(CloudConfig, CloudUser, Keyboard, Chpasswd, PasswordOf, WriteFile);
+objects!(CloudConfig, Keyboard, Chpasswd, PasswordOf, WriteFile);
 
 impl Manifest {
     /// The manifest that does what a cloud-config says.
@@ -256,13 +200,9 @@ impl Manifest {
 /// The way out for a key that is not taken.
 fn hint_of(key: &str) -> String {
     match key {
-        "packages"
-        | "package_update"
-        | "package_upgrade"
-        | "package_reboot_if_required"
-        | "apt"
-        | "snap"
-        | "yum_repos" => "runcmd with the guest's package manager installs at the first boot".to_owned(),
+        "package_update" | "package_upgrade" | "package_reboot_if_required" | "apt" | "snap" | "yum_repos" => {
+            "runcmd with the guest's package manager installs at the first boot".to_owned()
+        }
         "bootcmd" => "runcmd is run at the first boot; a systemd unit in write_files at each".to_owned(),
         "ssh_pwauth" => "write_files with /etc/ssh/sshd_config.d/50-password.conf says the same to sshd".to_owned(),
         "password" => {
@@ -319,6 +259,10 @@ impl CloudConfig {
             let operations = file.operations().map_err(|error| error.within(&format!("write_files[{index}]")))?;
             manifest.files.extend(operations);
         }
+        let packages: Vec<String> = self.packages.into_iter().map(|Package::Name(name)| name).collect();
+        if !packages.is_empty() {
+            manifest.firstboot.push(FirstBoot::Install(packages));
+        }
         // One script, as cloud-init makes it: what a line does to the shell holds for the next ones.
         let lines: Vec<String> = self.runcmd.into_iter().map(Run::line).collect();
         if !lines.is_empty() {
@@ -341,125 +285,6 @@ impl CloudConfig {
             (None, hostname) => Ok(hostname.clone()),
         }
     }
-}
-
-impl CloudUser {
-    fn user(self) -> Result<User, DocumentError> {
-        let wrong = |at: &str, reason: &str| DocumentError::new(at, reason);
-        let mut passwords = Vec::new();
-        for (key, kind, given) in [
-            ("passwd", None, self.passwd),
-            ("hashed_passwd", Some("hash"), self.hashed_passwd),
-            ("plain_text_passwd", Some("password"), self.plain_text_passwd),
-        ] {
-            passwords.extend(given.map(|given| (key, kind.map_or(given.clone(), |kind| selector(kind, &given)))));
-        }
-        if let Some((key, _)) = passwords.get(1) {
-            return Err(wrong(key, "a second password"));
-        }
-        let lock = self.lock_passwd.unwrap_or(true);
-        let (password, first_hash) = match passwords.pop() {
-            Some((key, _)) if lock => {
-                return Err(wrong(key, "it would be locked at once: lock_passwd is true where it is left out")
-                    .with_hint("lock_passwd: false, or no password"));
-            }
-            Some(("passwd", _)) if self.name == "root" => {
-                return Err(wrong("passwd", "it is for a new user, and root is there")
-                    .with_hint("hashed_passwd sets the password of one who is there"));
-            }
-            Some(("passwd", hash)) => (None, Some(hash)),
-            Some((_, password)) => (Some(password), None),
-            None => (None, None),
-        };
-        let uid = match self.uid {
-            None => None,
-            Some(Number::Number(uid)) => Some(uid),
-            Some(Number::Text(text)) => Some(text.parse().map_err(|_| wrong("uid", "not a number"))?),
-        };
-        Ok(User {
-            existing: false,
-            uid,
-            group: self.primary_group,
-            groups: names(self.groups),
-            shell: self.shell,
-            home: self.homedir,
-            create_home: self.no_create_home.then_some(false),
-            comment: self.gecos,
-            system: self.system,
-            password,
-            unlock: false,
-            ssh_keys: self.ssh_authorized_keys,
-            sudo: self.sudo.map_or(Ok(None), sudo)?,
-            expire: self.expiredate,
-            first_hash,
-            lock,
-            name: self.name,
-        })
-    }
-}
-
-fn names(names: Names) -> Vec<String> {
-    match names {
-        Names::None => Vec::new(),
-        Names::Text(text) => {
-            text.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
-        }
-        Names::List(list) => list,
-    }
-}
-
-/// What a rule of sudoers(5) lets the user do: everything, or it is not taken.
-fn sudo(rule: SudoRule) -> Result<Option<Sudo>, DocumentError> {
-    let rules = match rule {
-        SudoRule::Whether(false) => return Ok(None),
-        SudoRule::Whether(true) => Vec::new(),
-        SudoRule::Text(rule) => vec![rule],
-        SudoRule::List(rules) => rules,
-    };
-    let plain = |rule: &String| rule.chars().filter(|char| !char.is_whitespace()).collect::<String>();
-    match &rules.iter().map(plain).collect::<Vec<_>>()[..] {
-        [rule] if matches!(rule.as_str(), "ALL=(ALL)NOPASSWD:ALL" | "ALL=(ALL:ALL)NOPASSWD:ALL") => {
-            Ok(Some(Sudo::Nopasswd))
-        }
-        [rule] if matches!(rule.as_str(), "ALL=(ALL)ALL" | "ALL=(ALL:ALL)ALL") => Ok(Some(Sudo::Password)),
-        _ => Err(DocumentError::new(
-            "sudo",
-            "not one rule that allows everything: ALL=(ALL) ALL, or ALL=(ALL) NOPASSWD:ALL",
-        )
-        .with_hint("write_files puts other rules into /etc/sudoers.d, with permissions \"0440\"")),
-    }
-}
-
-/// The groups, and who is in them.
-fn groups(groups: Groups, manifest: &mut Manifest) -> Result<(), DocumentError> {
-    let entries = match groups {
-        Groups::None => return Ok(()),
-        Groups::Text(text) => names(Names::Text(text)).into_iter().map(GroupEntry::Name).collect(),
-        Groups::List(entries) => entries,
-    };
-    for (index, entry) in entries.into_iter().enumerate() {
-        let named = match entry {
-            GroupEntry::Name(name) => vec![(name, Names::None)],
-            GroupEntry::Members(map) => map
-                .into_iter()
-                .map(|(name, members)| {
-                    let at = format!("groups[{index}].{name}");
-                    let members = from_value(members).map_err(|_| DocumentError::new(at, "expected names of users"))?;
-                    Ok((name, members))
-                })
-                .collect::<Result<_, DocumentError>>()?,
-        };
-        for (name, members) in named {
-            for member in names(members) {
-                match manifest.users.iter_mut().find(|user| user.name == member) {
-                    Some(user) => user.groups.push(name.clone()),
-                    None => manifest.users.push(User { groups: vec![name.clone()], ..User::existing(member) }),
-                }
-            }
-            manifest.missing_groups.push(name);
-        }
-    }
-    Ok(())
 }
 
 impl Chpasswd {

@@ -42,6 +42,7 @@ write_files:
   - {path: /srv/deep/bytes, encoding: b64, content: AAECAw==, defer: true}
   - {path: /etc/hosts, content: "192.0.2.9 db\n", append: true}
   - {path: /srv/empty}
+packages: [nginx, curl]
 runcmd:
   - cd /srv
   - [touch, "a 'b'"]
@@ -75,6 +76,7 @@ files:
   - chmod: {path: /etc/hosts, mode: "0644"}
   - write: {path: /srv/empty, content: "", mode: "0644", owner: root, group: root}
 firstboot:
+  - install: [nginx, curl]
   - command: "cd /srv\n'touch' 'a '\\''b'\\'''"
 "#;
 
@@ -225,7 +227,8 @@ fn what_is_not_honoured_is_named() {
     let disk = scratch.copy(&guest.path, "disk.raw");
     // Documents that are right to cloud-init.
     let right = [
-        ("packages: [nginx]", "packages: it cannot be honoured while the guest does not run"),
+        ("packages: [[nginx, '1.2']]", "packages[0]: expected the name of a package"),
+        ("package_upgrade: true", "package_upgrade: it cannot be honoured while the guest does not run"),
         ("bootcmd: [ls]", "bootcmd: "),
         ("ssh_pwauth: true", "ssh_pwauth: "),
         ("power_state: {mode: reboot}", "power_state: "),
