@@ -224,3 +224,15 @@ fn a_changed_file_with_other_names_stays() {
     stage.write(&path("/a"), Content::bytes(*b"old"), FILE).unwrap();
     stage.remove(&path("/a")).unwrap();
 }
+
+#[test]
+fn capabilities_are_those_of_a_content() {
+    let build = || {
+        MemFs::builder().file("/a", "old").xattr("security.capability", "1").xattr("user.note", "2").build().unwrap()
+    };
+    for (content, kept) in [(&b"old"[..], 2), (b"new", 1)] {
+        let mut fs = build();
+        apply(&mut fs, |stage| stage.write(&path("/a"), Content::bytes(content), FILE).unwrap());
+        assert_eq!((bytes(&fs, "/a"), fs.xattrs(&at(&fs, "/a")).unwrap().len()), (content.to_vec(), kept));
+    }
+}

@@ -31,6 +31,9 @@ use std::sync::Arc;
 /// How many directories of the filesystem under a stage are remembered.
 const DIRECTORIES_MAX: usize = 1024;
 
+/// The attribute that has the capabilities of a program.
+const CAPABILITY: &[u8] = b"security.capability";
+
 /// A guest tree with changes staged over it. Reads see the changes; the filesystem is not touched.
 ///
 /// Every path goes through the resolver, and every symbolic link in it, the last one included, is followed unless the
@@ -164,7 +167,8 @@ impl<'a> Stage<'a> {
         Ok(self.base.ownership(&self.resolve(path)?))
     }
 
-    /// Gives a regular file this content: an existing one keeps owner, mode and attributes, a new one gets `attrs`, or what
+    /// Gives a regular file this content: an existing one keeps owner, mode and attributes, but for its capabilities
+    /// (capabilities(7)), a new one gets `attrs`, or what
     /// all files have where the filesystem keeps none.
     ///
     /// Errors: `NotFound` naming the directory where that is missing, `WrongType` where something else is in the way.
@@ -185,6 +189,10 @@ impl<'a> Stage<'a> {
             return Err(failure(ErrorKind::WrongType, &at, "not a regular file"));
         }
         self.fill(&at, &mut staged, Body::New(content))?;
+        if staged.content.is_some() && self.view().xattrs(&at)?.contains_key(CAPABILITY) {
+            // As a kernel does: what was trusted with them was the old content.
+            staged.xattrs.insert(CAPABILITY.to_vec(), None);
+        }
         self.put(at, staged);
         Ok(())
     }
