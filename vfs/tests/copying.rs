@@ -236,3 +236,10 @@ fn capabilities_are_those_of_a_content() {
         assert_eq!((bytes(&fs, "/a"), fs.xattrs(&at(&fs, "/a")).unwrap().len()), (content.to_vec(), kept));
     }
 }
+
+#[test]
+fn over_another_content_of_the_same_size() {
+    let mut fs = MemFs::builder().file("/a", "old").file("/b", "new").build().unwrap();
+    apply(&mut fs, |stage| copy(stage, "/a", "/b"));
+    assert_eq!(bytes(&fs, "/b"), b"old");
+}
