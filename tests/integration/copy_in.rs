@@ -1,7 +1,7 @@
 //! Trees that are copied in, beside tar on a twin.
 
-use crate::support::tree::{self, Mounted};
-use crate::support::{Scratch, expect, image, imgraft, oracle, text};
+use crate::support::rooted::{Rooted, assert_refused, assert_same};
+use crate::support::{Scratch, image, oracle, text};
 
 /// A tree with whatever tar copies, and what is in its way in the guest: files with an access list, a second name, a link.
 const HOST: &str = r"
@@ -41,38 +41,23 @@ setfacl -m u:7:r srv/site/a/one
 
 #[test]
 fn as_tar_does() {
-    if !tree::have(&["e2fsck", "tar", "setfacl", "getfattr"]) || !tree::can_mount() {
-        return;
-    }
-    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
     let scratch = Scratch::new();
-    let disk = scratch.copy(&guest.path, "disk.raw");
-    let offset = image::open(&disk, guest.partition).offset;
+    let Some(guest) = Rooted::new(&scratch, &["e2fsck", "tar", "setfacl", "getfattr"]) else { return };
     let host = text(scratch.path()).to_owned();
     oracle::succeed("sh", &["-c", &format!("cd {host}\n{HOST}")]);
-    let mounted = Mounted::new(&disk, &format!("offset={offset}"));
-    oracle::succeed("sh", &["-c", &format!("cd {}\n{GUEST}", text(mounted.path()))]);
-    drop(mounted);
-    let twin = scratch.copy(&disk, "twin.raw");
-    let mounted = Mounted::new(&twin, &format!("offset={offset}"));
-    let unpack = format!("cd {host} && tar -cf - site | tar -C {}/srv -xpf - --numeric-owner", text(mounted.path()));
-    oracle::succeed("sh", &["-c", &unpack]);
-    let expected = listing(text(mounted.path()));
-    drop(mounted);
+    guest.run(GUEST);
+    let twin = guest.twin(&scratch, "twin.raw");
+    twin.run(&format!("tar -C {host} -cf - site | tar -C srv -xpf - --numeric-owner"));
+    let expected = twin.list(LISTING);
 
-    let words = ["inject", text(&disk), "--copy-in", &format!("{host}/site/:/srv"), "--json"];
-    let report: serde_json::Value = serde_json::from_str(&expect(0, &words)).expect("JSON");
+    let words = ["--copy-in", &format!("{host}/site/:/srv")];
+    let report = guest.inject(&words);
     assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
-    oracle::e2fsck(&disk, offset);
-    let mounted = Mounted::new(&disk, &format!("ro,noload,offset={offset}"));
-    let found = listing(text(mounted.path()));
-    drop(mounted);
-    let differs: Vec<_> = found.lines().zip(expected.lines()).filter(|(found, expected)| found != expected).collect();
-    assert!(found == expected, "{differs:?}");
+    let found = guest.list(LISTING);
+    assert_same(&found, &expected);
     assert!(found.contains("srv/site/a/out l 777 0:0 1 ../../../../etc/shadow"), "{found}");
 
-    let report: serde_json::Value = serde_json::from_str(&expect(0, &words)).expect("JSON");
-    assert_eq!(report["changed"], false, "{report}");
+    assert_eq!(guest.inject(&words)["changed"], false);
 }
 
 #[test]
@@ -81,29 +66,19 @@ fn what_cannot_be_copied_leaves_the_image() {
     let disk = scratch.copy(&image::phony(), "disk.qcow2");
     std::fs::create_dir(scratch.path().join("site")).expect("it is made");
     scratch.file("site/f", "x");
-    let before = std::fs::read(&disk).expect("it is read");
-    let host = text(scratch.path()).to_owned();
-    for (from, to, status, told) in [
-        ("site", "/none", 3, "/none: no such file in the guest"),
-        ("site", "/etc/passwd", 3, "/etc/passwd: no directory in the guest"),
-        ("none", "/etc", 2, "none: No such file"),
-        ("", "/etc", 2, "this run writes that file"),
-    ] {
-        let typed = if from.is_empty() { format!("{host}:{to}") } else { format!("{host}/{from}:{to}") };
-        let output = imgraft().args(["inject", text(&disk), "--copy-in", &typed]).output().expect("it starts");
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(status), "{stderr}");
-        assert!(stderr.contains(told), "{stderr}");
-    }
-    assert!(std::fs::read(&disk).expect("it is read") == before);
+    let at = |path: &str| text(&scratch.path().join(path)).to_owned();
+    let cases = [
+        (at("site:/none"), 3, "/none: no such file in the guest"),
+        (at("site:/etc/passwd"), 3, "/etc/passwd: no directory in the guest"),
+        (at("none:/etc"), 2, "none: No such file"),
+        (format!("{}:/etc", text(scratch.path())), 2, "this run writes that file"),
+    ];
+    assert_refused(&disk, &["--copy-in"], &cases);
 }
 
 /// Every name below /srv with its type, mode, owner, links and target, a file's size and time, all access lists, and what all
 /// files hold. The times of directories are those of the run.
-fn listing(root: &str) -> String {
-    let script = r"cd $1; find srv -printf '%p %y %m %U:%G %n %l' \( -type f -printf ' %s' -o -true \) -printf '\n' | LC_ALL=C sort
+const LISTING: &str = r"cd $1; find srv -printf '%p %y %m %U:%G %n %l' \( -type f -printf ' %s' -o -true \) -printf '\n' | LC_ALL=C sort
         find srv/site/a srv/other -type f -printf '%p %T@\n' | LC_ALL=C sort
         getfattr -R -h -d -m - srv | LC_ALL=C sort
         find srv -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum";
-    oracle::succeed("sh", &["-c", script, "sh", root])
-}

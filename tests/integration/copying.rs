@@ -1,9 +1,9 @@
 //! What is copied inside the guest, beside cp on a twin.
 
 use crate::borrowed::checked;
-use crate::support::tree::{self, Mounted};
+use crate::support::rooted::{Rooted, assert_refused, assert_same};
+use crate::support::tree;
 use crate::support::{Scratch, expect, image, oracle, run, text};
-use std::path::Path;
 
 /// What is copied, and what is in its way: files with an access list, further names, links.
 const GUEST: &str = r"
@@ -87,52 +87,33 @@ const WORDS: [&str; 24] = [
 
 #[test]
 fn as_cp_does() {
-    if !tree::have(&["e2fsck", "cp", "setfacl", "getfattr"]) || !tree::can_mount() {
-        return;
-    }
-    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
     let scratch = Scratch::new();
-    let disk = scratch.copy(&guest.path, "disk.raw");
-    let offset = image::open(&disk, guest.partition).offset;
-    let mounted = Mounted::new(&disk, &format!("offset={offset}"));
-    oracle::succeed("sh", &["-c", &format!("cd {}\n{GUEST}", text(mounted.path()))]);
-    drop(mounted);
-    let twin = scratch.copy(&disk, "twin.raw");
-    let mounted = Mounted::new(&twin, &format!("offset={offset}"));
-    oracle::succeed("sh", &["-c", &format!("cd {}\n{TWIN}", text(mounted.path()))]);
-    let expected = listing(text(mounted.path()));
-    drop(mounted);
+    let Some(guest) = Rooted::new(&scratch, &["e2fsck", "cp", "setfacl", "getfattr"]) else { return };
+    guest.run(GUEST);
+    let twin = guest.twin(&scratch, "twin.raw");
+    twin.run(TWIN);
+    let expected = twin.list(LISTING);
 
-    let dry = expect(0, &["inject", text(&disk), "--dry-run", "--copy", "/etc/shadow:/etc/login.defs"]);
+    let dry = expect(0, &["inject", text(&guest.disk), "--dry-run", "--copy", "/etc/shadow:/etc/login.defs"]);
     assert!(dry.contains("file /etc/login.defs content of /etc/shadow ("), "{dry}");
     assert!(!dry.contains("root:") && !dry.contains("PASS_MAX_DAYS"), "what the two hold is not shown: {dry}");
-    let words = [&["inject", text(&disk), "--json"], &WORDS[..]].concat();
-    let report: serde_json::Value = serde_json::from_str(&expect(0, &words)).expect("JSON");
+    let report = guest.inject(&WORDS);
     assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
-    oracle::e2fsck(&disk, offset);
-    let mounted = Mounted::new(&disk, &format!("ro,noload,offset={offset}"));
-    let found = listing(text(mounted.path()));
-    drop(mounted);
-    let differs: Vec<_> = found.lines().zip(expected.lines()).filter(|(found, expected)| found != expected).collect();
-    assert!(found == expected, "{differs:#?}");
+    let found = guest.list(LISTING);
+    assert_same(&found, &expected);
     for line in
         ["srv/new/a/one f 4751 0:0 1  3", "srv/new/a/deep/linked f 644 0:0 2  6", "user:7:r--", "default:group:8:rwx"]
     {
         assert!(found.contains(line), "{line}: {found}");
     }
 
-    let words = ["inject", text(&disk), "--json", "--copy", "/srv/site:/srv/there"];
     // What was copied has changed in the same run.
     for changed in [true, false] {
-        let report: serde_json::Value = serde_json::from_str(&expect(0, &words)).expect("JSON");
-        assert_eq!(report["changed"], changed, "{report}");
-        oracle::e2fsck(&disk, offset);
+        assert_eq!(guest.inject(&["--copy", "/srv/site:/srv/there"])["changed"], changed);
     }
 
-    let mounted = Mounted::new(&disk, &format!("offset={offset}"));
-    oracle::succeed("truncate", &["-s", "65G", text(&mounted.path().join("srv/holes"))]);
-    drop(mounted);
-    let refused = run(&["inject", text(&disk), "--copy", "/srv/holes:/opt"]);
+    guest.run("truncate -s 65G srv/holes");
+    let refused = run(&["inject", text(&guest.disk), "--copy", "/srv/holes:/opt"]);
     let told = String::from_utf8_lossy(&refused.stderr);
     assert!(told.contains("/srv/holes: 69793218560 bytes, holes counted"), "{told}");
     assert_eq!(refused.status.code(), Some(3));
@@ -143,8 +124,7 @@ fn what_cannot_be_copied_is_named() {
     let scratch = Scratch::new();
     let disk = scratch.copy(&image::phony(), "disk.qcow2");
     expect(0, &["inject", text(&disk), "--link", "/none:/etc/dangling", "--mkdir", "/srv/shadow"]);
-    let before = std::fs::read(&disk).expect("it is read");
-    for (typed, code, told) in [
+    let cases = [
         ("/etc/none:/srv", 3, "/etc/none cannot be copied to /srv: no such file"),
         ("/:/srv", 3, "it is the whole guest"),
         ("/etc:/etc/new", 3, "into itself"),
@@ -156,13 +136,8 @@ fn what_cannot_be_copied_is_named() {
         ("/etc/shadow:/srv", 3, "/srv/shadow: a directory is where a file or a link is to be"),
         ("/etc/passwd:/etc/dangling", 3, "a link that leads nowhere is in the way"),
         ("/etc", 2, "not SOURCE:DEST"),
-    ] {
-        let output = run(&["inject", text(&disk), "--copy", typed]);
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(stderr.contains(told), "{typed}: {stderr}");
-        assert_eq!(output.status.code(), Some(code), "{typed}: {stderr}");
-    }
-    assert!(std::fs::read(&disk).expect("it is read") == before);
+    ];
+    assert_refused(&disk, &["--copy"], &cases);
 }
 
 #[test]
@@ -184,14 +159,14 @@ fn from_one_filesystem_to_another() {
     assert!(!expect(0, &["ls", text(&disk), "/home"]).contains(".imgraft"));
 }
 
-/// What comes from an archive, is copied and is moved is the same on every filesystem, right by the tools of each.
+/// What comes from an archive, is copied and is moved is the same on these as on ext4, right by the tools of each.
 #[test]
-fn on_xfs_btrfs_and_fat() {
-    if !tree::can_attach() || !tree::have(&["xfs_repair", "btrfs", "tar", "fsck.vfat", "linux.uml"]) {
+fn on_xfs_and_btrfs() {
+    if !tree::can_attach() || !tree::have(&["xfs_repair", "btrfs", "tar", "linux.uml"]) {
         return;
     }
-    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
     let scratch = Scratch::new();
+    let Some(ext4) = Rooted::new(&scratch, &["e2fsck"]) else { return };
     let pack = format!(
         "mkdir -p {0}/pack/in && cd {0}/pack && echo one >in/one && ln in/one in/two && mkfifo in/pipe && ln -s one in/link && chmod 2750 in && tar -cf ../pack.tar in",
         text(scratch.path())
@@ -209,45 +184,32 @@ fn on_xfs_btrfs_and_fat() {
             "--append-line",
             "/etc/hosts:new",
         ][..],
-        &["--copy", "/opt/in:/srv/again", "--move", "/srv/etc/hosts:/srv/hosts", "--copy", "/opt:/srv", "--json"],
+        &["--copy", "/opt/in:/srv/again", "--move", "/srv/etc/hosts:/srv/hosts", "--copy", "/opt:/srv"],
     ]
     .concat();
-    let edit = |disk: &Path, more: &[&str]| {
-        let report = expect(0, &[&["inject", text(disk)], &words[..], more].concat());
-        let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
-        assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
-    };
-    let listed = |root: &Path| {
-        let script = r"cd $1; find srv opt -printf '%p %y %m %U:%G %l' \( ! -type d -printf ' %n' -o -true \) -printf '\n' | LC_ALL=C sort
-            find srv opt -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum";
-        oracle::succeed("sh", &["-c", script, "sh", text(root)])
-    };
-    let disk = scratch.copy(&guest.path, "ext4.raw");
-    edit(&disk, &[]);
-    let offset = image::open(&disk, guest.partition).offset;
-    oracle::e2fsck(&disk, offset);
-    let mounted = Mounted::new(&disk, &format!("ro,noload,offset={offset}"));
-    let expected = listed(mounted.path());
-    drop(mounted);
+    let report = ext4.inject(&words);
+    assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
+    let script = r"cd $1; find srv opt -printf '%p %y %m %U:%G %l' \( ! -type d -printf ' %n' -o -true \) -printf '\n' | LC_ALL=C sort
+        find srv opt -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum";
+    let expected = ext4.list(script);
     for (name, attach) in [("bookworm-xfs", "fuse"), ("bookworm-btrfs", "uml")] {
         let Some(guest) = image::named("borrowed", name) else { return };
-        let disk = scratch.copy(&guest.path, "disk.raw");
-        edit(&disk, &["--attach", attach]);
+        let disk = scratch.copy(&guest.path, "borrowed.raw");
+        let report = expect(0, &[&["inject", text(&disk), "--json", "--attach", attach], &words[..]].concat());
+        let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+        assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
         let root = checked(&scratch, &disk, "raw", name.trim_start_matches("bookworm-"));
         let at = tempfile::tempdir().expect("a directory");
         oracle::succeed("mount", &["-o", "loop,ro", text(&root), text(at.path())]);
-        let found = listed(at.path());
+        let found = oracle::succeed("sh", &["-c", script, "sh", text(at.path())]);
         oracle::succeed("umount", &[text(at.path())]);
-        let differs: Vec<_> =
-            found.lines().zip(expected.lines()).filter(|(found, expected)| found != expected).collect();
-        assert!(found == expected, "{name}: {differs:#?}");
+        assert_same(&found, &expected);
     }
 }
 
 /// Every name below /srv and others with its type, mode, owner, links and target, a file's size and blocks, all times that
 /// copies have from their source, all access lists, which names are one file, and what all files hold.
-fn listing(root: &str) -> String {
-    let script = r"cd $1; places='srv opt etc/hosts etc/hosts.orig etc/issue etc/issue.moved'
+const LISTING: &str = r"cd $1; places='srv opt etc/hosts etc/hosts.orig etc/issue etc/issue.moved'
         find $places -printf '%p %y %m %U:%G %n %l' \( -type f -printf ' %s' -o -true \) -printf '\n' | LC_ALL=C sort
         find srv/new srv/there/site opt/kept opt/linked opt/again etc/hosts.orig etc/issue -printf '%p %T@\n' | LC_ALL=C sort
         getfacl -R -n -p $places
@@ -256,5 +218,3 @@ fn listing(root: &str) -> String {
             awk '{ if (!($1 in first)) first[$1] = $2; print $2, first[$1] }'
         for hole in srv/site/a/hole srv/new/a/hole srv/new/a/zeros; do test $(stat -c %b $hole) -lt 3000 && echo holes; done
         find $places -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum";
-    oracle::succeed("sh", &["-c", script, "sh", root])
-}

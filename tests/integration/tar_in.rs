@@ -1,7 +1,7 @@
 //! Archives that are unpacked, beside tar on a twin.
 
-use crate::support::tree::{self, Mounted};
-use crate::support::{Scratch, expect, image, imgraft, oracle, text};
+use crate::support::rooted::{Rooted, assert_refused, assert_same};
+use crate::support::{Scratch, image, oracle, text};
 
 /// An archive of whatever tar keeps; what of it is in the guest already, and what is in its way there.
 const HOST: &str = r"
@@ -57,49 +57,32 @@ setfacl -m u:7:r srv/site/a/one
 
 #[test]
 fn as_tar_does() {
-    if !tree::have(&["e2fsck", "tar", "setfacl", "getfattr", "setfattr"]) || !tree::can_mount() {
-        return;
-    }
-    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
     let scratch = Scratch::new();
-    let original = scratch.copy(&guest.path, "original.raw");
-    let offset = image::open(&original, guest.partition).offset;
+    let tools = ["e2fsck", "tar", "setfacl", "getfattr", "setfattr"];
+    let Some(original) = Rooted::new(&scratch, &tools) else { return };
     let host = text(scratch.path()).to_owned();
     oracle::succeed("sh", &["-c", &format!("cd {host}\n{HOST}")]);
-    let mounted = Mounted::new(&original, &format!("offset={offset}"));
-    oracle::succeed("sh", &["-c", &format!("cd {}\n{GUEST}", text(mounted.path()))]);
-    drop(mounted);
+    original.run(GUEST);
     for (format, words) in [("posix", "--xattrs -cf"), ("gnu", "-cf")] {
-        let disk = scratch.copy(&original, &format!("{format}.raw"));
-        let twin = scratch.copy(&original, "twin.raw");
+        let guest = original.twin(&scratch, &format!("{format}.raw"));
+        let twin = original.twin(&scratch, "twin.raw");
         let archive = format!("{host}/{format}.tar");
         oracle::succeed("sh", &["-c", &format!("cd {host} && tar --format={format} -C site {words} {archive} .")]);
-        let mounted = Mounted::new(&twin, &format!("offset={offset}"));
-        oracle::succeed(
-            "tar",
-            &["-C", &format!("{}/srv/site", text(mounted.path())), "-xpf", &archive, "--numeric-owner"],
-        );
-        let expected = listing(text(mounted.path()));
-        drop(mounted);
+        twin.run(&format!("tar -C srv/site -xpf {archive} --numeric-owner"));
+        let expected = twin.list(LISTING);
 
-        let words = ["inject", text(&disk), "--tar-in", &format!("{archive}:/srv/site"), "--json"];
-        let report: serde_json::Value = serde_json::from_str(&expect(0, &words)).expect("JSON");
+        let words = ["--tar-in", &format!("{archive}:/srv/site")];
+        let report = guest.inject(&words);
         assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
         let told = report.to_string().contains("SCHILY.xattr.user.mark of ./a/large is not put into the guest");
         assert_eq!(told, format == "posix", "{report}");
-        oracle::e2fsck(&disk, offset);
-        let mounted = Mounted::new(&disk, &format!("ro,noload,offset={offset}"));
-        let found = listing(text(mounted.path()));
-        drop(mounted);
-        let differs: Vec<_> =
-            found.lines().zip(expected.lines()).filter(|(found, expected)| found != expected).collect();
-        assert!(found == expected, "{format}: {differs:?}");
+        let found = guest.list(LISTING);
+        assert_same(&found, &expected);
         assert!(found.contains("srv/site/a/out l 777 0:0 1 ../../../../etc/shadow"), "{found}");
         assert!(found.contains("srv/site/first f 600 1234:4321 3"), "{found}");
         assert!(found.contains("srv/site/disk 8:12c\n"), "{found}");
 
-        let report: serde_json::Value = serde_json::from_str(&expect(0, &words)).expect("JSON");
-        assert_eq!(report["changed"], false, "{report}");
+        assert_eq!(guest.inject(&words)["changed"], false);
     }
 }
 
@@ -108,7 +91,6 @@ fn what_cannot_be_unpacked_leaves_the_image() {
     let scratch = Scratch::new();
     let disk = scratch.copy(&image::phony(), "disk.qcow2");
     scratch.file("good", "x");
-    let before = std::fs::read(&disk).expect("it is read");
     let host = text(scratch.path()).to_owned();
     let script = r"set -e
         cd $1
@@ -128,38 +110,27 @@ fn what_cannot_be_unpacked_leaves_the_image() {
         printf x | dd of=cut.tar bs=1 seek=124 conv=notrunc 2>/dev/null
         gzip -k good.tar";
     oracle::succeed("sh", &["-c", script, "sh", &host]);
-    for (archive, to, status, told) in [
-        ("good.tar", "/none", 3, "/none: no such file in the guest"),
-        ("good.tar", "/etc/passwd", 3, "/etc/passwd: no directory in the guest"),
-        ("none.tar", "/etc", 2, "none.tar: No such file"),
-        ("up.tar", "/etc", 2, "up.tar: d/../up: its name leads upwards"),
-        ("through.tar", "/etc", 2, "link/passwd: it would go through a symbolic link of the archive"),
-        ("both.tar", "/etc", 2, "again: a hard link of good, which is not in the archive before it"),
-        ("cut.tar", "/etc", 2, "cut.tar: it is no tar archive (at byte 0)"),
-        ("good.tar.gz", "/etc", 2, "gzip -dk"),
-        ("disk.qcow2", "/etc", 2, "this run writes that file"),
-        (".", "/etc", 2, "not a regular file"),
-    ] {
-        let typed = format!("{host}/{archive}:{to}");
-        // What comes before it is not done either.
-        let output = imgraft()
-            .args(["inject", text(&disk), "--write", "/etc/first:x", "--tar-in", &typed])
-            .output()
-            .expect("it starts");
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(status), "{archive}: {stderr}");
-        assert!(stderr.contains(told), "{stderr}");
-    }
-    assert!(std::fs::read(&disk).expect("it is read") == before);
+    let at = |typed: &str| format!("{host}/{typed}");
+    let cases = [
+        (at("good.tar:/none"), 3, "/none: no such file in the guest"),
+        (at("good.tar:/etc/passwd"), 3, "/etc/passwd: no directory in the guest"),
+        (at("none.tar:/etc"), 2, "none.tar: No such file"),
+        (at("up.tar:/etc"), 2, "up.tar: d/../up: its name leads upwards"),
+        (at("through.tar:/etc"), 2, "link/passwd: it would go through a symbolic link of the archive"),
+        (at("both.tar:/etc"), 2, "again: a hard link of good, which is not in the archive before it"),
+        (at("cut.tar:/etc"), 2, "cut.tar: it is no tar archive (at byte 0)"),
+        (at("good.tar.gz:/etc"), 2, "gzip -dk"),
+        (at("disk.qcow2:/etc"), 2, "this run writes that file"),
+        (at(".:/etc"), 2, "not a regular file"),
+    ];
+    // What comes before it is not done either.
+    assert_refused(&disk, &["--write", "/etc/first:x", "--tar-in"], &cases);
 }
 
 /// Every name from /srv/site on and in what is beside it, with its type, mode, owner, links, target and time in whole seconds,
 /// a file's size, a device's number, all access lists, and what all files hold.
-fn listing(root: &str) -> String {
-    let script = r"cd $1
+const LISTING: &str = r"cd $1
         find srv -mindepth 1 -printf '%p %y %m %U:%G %n %l %Ts' \( -type f -printf ' %s' -o -true \) -printf '\n' | LC_ALL=C sort
         find srv \( -type b -o -type c \) -exec stat -c '%n %t:%T' {} + | LC_ALL=C sort
         getfattr -R -h -d -m - srv | LC_ALL=C sort
         find srv -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum";
-    oracle::succeed("sh", &["-c", script, "sh", root])
-}

@@ -4,6 +4,7 @@ pub mod drive;
 pub mod image;
 pub mod machine;
 pub mod oracle;
+pub mod rooted;
 
 /// Trees as our driver and as the kernel shows them: what the library's own tests compare by.
 #[path = "../../../vfs/tests/oracle/mod.rs"]

@@ -1,25 +1,12 @@
 //! Copies on a stage, over the filesystem in memory.
 
-use imgraft_vfs::ErrorKind;
-use imgraft_vfs::fs::mem::{Builder, MemFs};
-use imgraft_vfs::fs::{Attrs, Content, FileType, GuestFs, Lookup, SetAttrs, Timestamp, Xattr, read_file};
-use imgraft_vfs::path::{GuestPath, Resolved};
-use imgraft_vfs::resolve::{Follow, resolve};
-use imgraft_vfs::stage::{Action, ChangeSet, Stage};
+use super::*;
+use imgraft_vfs::fs::mem::Builder;
 
-const FILE: Attrs = Attrs { mode: 0o644, uid: 0, gid: 0 };
 const TIME: Timestamp = Timestamp { seconds: 77, nanoseconds: 7 };
-
-fn path(path: &str) -> GuestPath {
-    GuestPath::parse(path).unwrap()
-}
 
 fn at(fs: &MemFs, typed: &str) -> Resolved {
     resolve(fs, &path(typed), Follow::ExcludeLast).unwrap()
-}
-
-fn bytes(fs: &MemFs, typed: &str) -> Vec<u8> {
-    read_file(fs, &at(fs, typed), 1 << 30).unwrap()
 }
 
 /// More than one piece of every kind, and holes between them.
@@ -47,18 +34,6 @@ fn builder() -> Builder {
         .xattr("user.other", "2")
         .symlink("/link", "a")
         .special("/null", FileType::CharDevice)
-}
-
-fn apply(fs: &mut MemFs, stage: impl Fn(&mut Stage<'_>)) -> ChangeSet {
-    let changes = {
-        let mut first = Stage::new(fs);
-        stage(&mut first);
-        first.finish().unwrap()
-    };
-    changes.apply(fs).unwrap();
-    let left: Vec<_> = fs.read_dir(&Resolved::root()).unwrap().into_iter().map(|entry| entry.name).collect();
-    assert!(left.iter().all(|name| !name.starts_with(b".imgraft")), "what was for the time of the changes is gone");
-    changes
 }
 
 fn copy(stage: &mut Stage<'_>, from: &str, to: &str) {

@@ -1,11 +1,15 @@
 //! The stage over the filesystem in memory: what it shows, what it lists, what it makes.
 
+mod copying;
+mod kinds;
+mod moving;
+
 use imgraft_vfs::ErrorKind;
 use imgraft_vfs::fs::mem::MemFs;
 use imgraft_vfs::fs::{
     Attrs, Content, DeviceNumber, FileType, GuestFs, Lookup, SetAttrs, SpecialFile, Timestamp, Xattr,
 };
-use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::resolve::{Follow, resolve};
 use imgraft_vfs::stage::{Action, Change, ChangeSet, Stage};
 use std::io::Write;
@@ -51,14 +55,25 @@ fn actions(changes: &[Change]) -> Vec<(String, &[Action])> {
     changes.iter().map(|change| (change.path.to_string(), change.actions())).collect()
 }
 
-/// Applies what `stage` stages, and checks that the same staging then has nothing left to do.
-fn settle(fs: &mut MemFs, stage: impl Fn(&mut Stage<'_>)) -> ChangeSet {
+/// Applies what `stage` stages.
+fn apply(fs: &mut MemFs, stage: impl Fn(&mut Stage<'_>)) -> ChangeSet {
     let changes = {
         let mut first = Stage::new(fs);
         stage(&mut first);
         first.finish().unwrap()
     };
     changes.apply(fs).unwrap();
+    let left = fs.read_dir(&Resolved::root()).unwrap();
+    assert!(
+        left.iter().all(|entry| !entry.name.starts_with(b".imgraft")),
+        "what was for the time of the changes is gone"
+    );
+    changes
+}
+
+/// The same, and checks that the same staging then has nothing left to do.
+fn settle(fs: &mut MemFs, stage: impl Fn(&mut Stage<'_>)) -> ChangeSet {
+    let changes = apply(fs, &stage);
     let mut again = Stage::new(fs);
     stage(&mut again);
     let again = again.finish().unwrap();
@@ -67,7 +82,7 @@ fn settle(fs: &mut MemFs, stage: impl Fn(&mut Stage<'_>)) -> ChangeSet {
 }
 
 fn bytes(fs: &MemFs, at: &str) -> Vec<u8> {
-    Stage::new(fs).read(&path(at), 1 << 20).unwrap().unwrap()
+    Stage::new(fs).read(&path(at), 1 << 30).unwrap().unwrap()
 }
 
 fn kind<T: std::fmt::Debug>(result: imgraft_vfs::Result<T>) -> ErrorKind {
@@ -400,284 +415,4 @@ fn two_names_of_one_file() {
     assert_eq!((bytes(&fs, "/srv/one"), bytes(&fs, "/srv/two")), (b"own".to_vec(), b"both".to_vec()));
     let link = resolve(&fs, &path("/srv/two"), Follow::All).unwrap();
     assert_eq!(fs.lookup(&link).unwrap().unwrap().links, 1);
-}
-
-fn move_to(stage: &mut Stage<'_>, from: &str, to: &str) {
-    stage.rename(&path(from), &path(to)).unwrap();
-}
-
-#[test]
-fn a_moved_file_is_the_same_file() {
-    let mut fs = guest();
-    let of = |fs: &MemFs, at| Stage::new(fs).metadata(&path(at)).unwrap().unwrap();
-    let (before, two) = (of(&fs, "/etc/shadow"), of(&fs, "/srv/two"));
-    let changes = {
-        let mut stage = Stage::new(&fs);
-        move_to(&mut stage, "/etc/shadow", "/srv/s");
-        move_to(&mut stage, "/srv/one", "/srv/empty/1");
-        move_to(&mut stage, "/link", "/etc/passwd");
-        assert_eq!(stage.read(&path("/srv/s"), 99).unwrap().unwrap(), b"root:*:1::::::\n");
-        assert_eq!(stage.read(&path("/etc/shadow"), 99).unwrap(), None);
-        assert_eq!(stage.symlink_target(&path("/etc/passwd")).unwrap().unwrap(), b"etc/passwd");
-        stage.finish().unwrap()
-    };
-    assert_eq!(
-        actions(changes.changes()),
-        [
-            ("/etc/passwd".into(), &[Action::Remove, Action::Move][..]),
-            ("/etc/shadow".into(), &[Action::Remove]),
-            ("/link".into(), &[Action::Remove]),
-            ("/srv/empty/1".into(), &[Action::Move]),
-            ("/srv/one".into(), &[Action::Remove]),
-            ("/srv/s".into(), &[Action::Move]),
-        ]
-    );
-    assert!(changes.changes()[1].is_moved_away() && !changes.changes()[0].is_moved_away());
-    changes.apply(&mut fs).unwrap();
-    assert_eq!(of(&fs, "/srv/s"), before);
-    assert_eq!(of(&fs, "/srv/empty/1"), two, "it keeps its other name");
-    let link = resolve(&fs, &path("/etc/passwd"), Follow::ExcludeLast).unwrap();
-    assert_eq!(fs.read_link(&link).unwrap(), b"etc/passwd");
-    assert_eq!(fs.xattrs(&link).unwrap(), [xattr("security.selinux", "link_t")]);
-}
-
-#[test]
-fn files_that_are_in_each_others_way_are_moved() {
-    let mut fs =
-        MemFs::builder().file("/a", "a").file("/b", "b").file("/d/e/f", "f").file("/d/g", "g").build().unwrap();
-    let changes = {
-        let mut stage = Stage::new(&fs);
-        for (from, to) in [("/a", "/x"), ("/b", "/a"), ("/x", "/b"), ("/d/e/f", "/f")] {
-            move_to(&mut stage, from, to);
-        }
-        stage.remove(&path("/d/e")).unwrap();
-        move_to(&mut stage, "/d/g", "/g");
-        stage.remove(&path("/d")).unwrap();
-        // What comes out of a directory goes into one of its name.
-        stage.create_dirs(&path("/d/new"), DIR).unwrap();
-        move_to(&mut stage, "/g", "/d/new/g");
-        move_to(&mut stage, "/f", "/d/e");
-        stage.finish().unwrap()
-    };
-    changes.apply(&mut fs).unwrap();
-    let expected = [("/a", "b"), ("/b", "a"), ("/d/new/g", "g"), ("/d/e", "f")];
-    for (at, content) in expected {
-        assert_eq!(bytes(&fs, at), content.as_bytes(), "{at}");
-    }
-    let names = |at| Stage::new(&fs).read_dir(&path(at)).unwrap().unwrap().len();
-    assert_eq!((names("/"), names("/d"), names("/d/new")), (3, 2, 1), "nothing else is left");
-}
-
-#[test]
-fn what_is_moved_can_be_changed_and_its_place_taken() {
-    let mut fs = guest();
-    let mut stage = Stage::new(&fs);
-    let start = stage.savepoint();
-    move_to(&mut stage, "/etc/shadow", "/srv/s");
-    let point = stage.savepoint();
-    stage.write(&path("/srv/s"), text("new"), FILE).unwrap();
-    stage.set_attrs(&path("/srv/s"), SetAttrs { mode: Some(0o600), ..SetAttrs::default() }).unwrap();
-    stage.set_xattr(&path("/srv/s"), xattr("user.a", "1")).unwrap();
-    let since = stage.changes_since(&point).unwrap();
-    assert_eq!(actions(&since), [("/srv/s".into(), &[Action::Modify, Action::Chmod, Action::Relabel][..])]);
-    assert_eq!(since[0].old_content(&fs, 99).unwrap().unwrap(), b"root:*:1::::::\n");
-    stage.write(&path("/etc/shadow"), text("root:*:1::::::\n"), Attrs { mode: 0o640, uid: 0, gid: 42 }).unwrap();
-    let changes = stage.finish().unwrap();
-    assert_eq!(
-        actions(changes.changes()),
-        [
-            ("/etc/shadow".into(), &[Action::Create][..]),
-            ("/srv/s".into(), &[Action::Move, Action::Modify, Action::Chmod, Action::Relabel]),
-        ]
-    );
-    assert_eq!(changes.changes()[1].old_content(&fs, 99).unwrap().unwrap(), b"root:*:1::::::\n");
-    changes.apply(&mut fs).unwrap();
-    assert_eq!((bytes(&fs, "/srv/s"), bytes(&fs, "/etc/shadow")), (b"new".to_vec(), b"root:*:1::::::\n".to_vec()));
-    let moved = resolve(&fs, &path("/srv/s"), Follow::All).unwrap();
-    assert_eq!((fs.lookup(&moved).unwrap().unwrap().mode, fs.xattrs(&moved).unwrap().len()), (0o600, 1));
-    // There and back is nothing, and what is new can be moved as well.
-    let mut stage = Stage::new(&fs);
-    stage.rollback(start.clone());
-    move_to(&mut stage, "/etc/shadow", "/x");
-    move_to(&mut stage, "/x", "/etc/shadow");
-    stage.write(&path("/y"), text("y"), FILE).unwrap();
-    move_to(&mut stage, "/y", "/z");
-    let changes = stage.finish().unwrap();
-    assert_eq!(actions(changes.changes()), [("/z".into(), &[Action::Create][..])]);
-    changes.apply(&mut fs).unwrap();
-    assert_eq!(bytes(&fs, "/z"), b"y");
-}
-
-#[test]
-fn what_cannot_be_moved() {
-    let fs = guest();
-    let mut stage = Stage::new(&fs);
-    let mut refused = |from: &str, to: &str| kind(stage.rename(&path(from), &path(to)));
-    assert_eq!(refused("/none", "/x"), ErrorKind::NotFound);
-    assert_eq!(refused("/etc", "/x"), ErrorKind::WrongType);
-    assert_eq!(refused("/etc/passwd", "/srv"), ErrorKind::WrongType);
-    assert_eq!(refused("/etc/passwd", "/none/x"), ErrorKind::NotFound);
-    assert_eq!(refused("/etc/passwd", "/etc/shadow/x"), ErrorKind::WrongType);
-    assert_eq!(refused("/srv/one", "/srv/two"), ErrorKind::Invalid);
-    assert_eq!(refused("/srv/one", "/srv/one"), ErrorKind::Invalid);
-    assert!(stage.finish().unwrap().is_empty());
-    // One file cannot be two.
-    let mut stage = Stage::new(&fs);
-    move_to(&mut stage, "/srv/one", "/srv/1");
-    stage.set_attrs(&path("/srv/two"), SetAttrs { mode: Some(0o600), ..SetAttrs::default() }).unwrap();
-    assert_eq!(kind(stage.finish()), ErrorKind::Ambiguous);
-}
-
-#[test]
-fn a_directory_like_another_one() {
-    let mut fs = guest();
-    let time = Timestamp { seconds: 12, nanoseconds: 0 };
-    let srv = resolve(&fs, &path("/srv"), Follow::All).unwrap();
-    fs.set_xattr(&srv, &xattr("user.a", "1")).unwrap();
-    fs.set_attrs(&srv, SetAttrs { mode: Some(0o1750), uid: Some(3), gid: Some(4), mtime: Some(time) }).unwrap();
-    let mut stage = Stage::new(&fs);
-    stage.copy(&path("/srv"), &path("/new")).unwrap();
-    stage.write(&path("/new/f"), text("f"), FILE).unwrap();
-    assert_eq!(kind(stage.copy(&path("/srv"), &path("/etc/passwd"))), ErrorKind::WrongType);
-    assert_eq!(kind(stage.copy(&path("/etc/passwd"), &path("/new"))), ErrorKind::WrongType);
-    stage.finish().unwrap().apply(&mut fs).unwrap();
-    let new = resolve(&fs, &path("/new"), Follow::All).unwrap();
-    let metadata = fs.lookup(&new).unwrap().unwrap();
-    assert_eq!((metadata.mode, metadata.uid, metadata.gid, metadata.mtime), (0o1750, 3, 4, time));
-    assert_eq!(fs.xattrs(&new).unwrap(), [xattr("user.a", "1")]);
-}
-
-fn device(major: u32, minor: u32) -> SpecialFile {
-    SpecialFile::CharDevice(DeviceNumber::new(major, minor).unwrap())
-}
-
-#[test]
-fn devices_pipes_and_sockets_are_made() {
-    let mut fs = guest();
-    let odd = Attrs { mode: 0o620, uid: 0, gid: 5 };
-    let mut stage = Stage::new(&fs);
-    assert_eq!(stage.special(&path("/dev/null")).unwrap(), Some(device(1, 3)));
-    assert_eq!(stage.special(&path("/dev/none")).unwrap(), None);
-    assert_eq!(kind(stage.special(&path("/etc/passwd"))), ErrorKind::WrongType);
-    // The one that is there stays what it is.
-    stage.create_special(&path("/dev/null"), device(1, 3), odd).unwrap();
-    assert!(stage.changes_since(&Stage::new(&fs).savepoint()).unwrap().is_empty());
-    for other in [device(1, 4), SpecialFile::Fifo] {
-        assert_eq!(kind(stage.create_special(&path("/dev/null"), other, odd)), ErrorKind::WrongType);
-    }
-    assert_eq!(kind(stage.create_special(&path("/none/x"), SpecialFile::Fifo, odd)), ErrorKind::NotFound);
-    let number = DeviceNumber { major: 4096, minor: 0 };
-    assert_eq!(kind(stage.create_special(&path("/x"), SpecialFile::BlockDevice(number), odd)), ErrorKind::Invalid);
-    let changes = settle(&mut fs, |stage| {
-        if stage.special(&path("/dev/null")).unwrap() != Some(device(5, 1)) {
-            stage.remove(&path("/dev/null")).unwrap();
-        }
-        for (at, special) in [("/dev/null", device(5, 1)), ("/dev/p", SpecialFile::Fifo), ("/s", SpecialFile::Socket)] {
-            stage.create_special(&path(at), special, odd).unwrap();
-            assert_eq!(stage.special(&path(at)).unwrap(), Some(special));
-        }
-    });
-    assert_eq!(
-        actions(changes.changes()),
-        [
-            ("/dev/null".into(), &[Action::Modify, Action::Chmod, Action::Chown][..]),
-            ("/dev/p".into(), &[Action::Create]),
-            ("/s".into(), &[Action::Create]),
-        ]
-    );
-    let null = resolve(&fs, &path("/dev/null"), Follow::All).unwrap();
-    assert_eq!(fs.special(&null).unwrap(), device(5, 1));
-    let metadata = fs.lookup(&null).unwrap().unwrap();
-    assert_eq!((metadata.file_type, metadata.mode, metadata.gid), (FileType::CharDevice, 0o620, 5));
-}
-
-#[test]
-fn a_new_file_with_several_names_is_one_file() {
-    let mut fs = guest();
-    let links = |fs: &MemFs, at: &str| {
-        let found = fs.lookup(&resolve(fs, &path(at), Follow::ExcludeLast).unwrap()).unwrap().unwrap();
-        (found.links, found.inode)
-    };
-    let changes = settle(&mut fs, |stage| {
-        for at in ["/srv/one", "/srv/two", "/srv/new", "/a"] {
-            if stage.metadata(&path(at)).unwrap().is_some() {
-                stage.remove(&path(at)).unwrap();
-            }
-        }
-        stage.write(&path("/srv/new"), text("content"), FILE).unwrap();
-        for at in ["/srv/one", "/a"] {
-            stage.hard_link(&path("/srv/new"), &path(at)).unwrap();
-        }
-        // A change under one name is there under all, in whatever order.
-        stage.write(&path("/a"), text("later"), FILE).unwrap();
-        stage.set_attrs(&path("/srv/one"), SetAttrs { mode: Some(0o600), ..SetAttrs::default() }).unwrap();
-        stage.set_xattr(&path("/srv/new"), xattr("user.a", "1")).unwrap();
-        stage.rename(&path("/srv/one"), &path("/srv/two")).unwrap();
-        stage.set_attrs(&path("/a"), SetAttrs { uid: Some(9), ..SetAttrs::default() }).unwrap();
-        for at in ["/a", "/srv/new", "/srv/two"] {
-            let found = stage.metadata(&path(at)).unwrap().unwrap();
-            assert_eq!((found.mode, found.uid), (0o600, 9), "{at}");
-            assert_eq!(stage.read(&path(at), 9).unwrap().unwrap(), b"later", "{at}");
-            assert_eq!(stage.xattrs(&path(at)).unwrap(), [xattr("user.a", "1")], "{at}");
-        }
-    });
-    assert_eq!(
-        actions(changes.changes()),
-        [
-            ("/a".into(), &[Action::Create][..]),
-            ("/srv/new".into(), &[Action::Create]),
-            ("/srv/one".into(), &[Action::Remove]),
-            ("/srv/two".into(), &[Action::Remove, Action::Create]),
-        ]
-    );
-    let linked: Vec<_> = changes.changes().iter().filter_map(|change| change.linked.as_ref()).collect();
-    assert_eq!(linked, [&resolve(&fs, &path("/a"), Follow::All).unwrap(); 2]);
-    assert_eq!(links(&fs, "/a").0, 3);
-    assert_eq!([links(&fs, "/srv/new"), links(&fs, "/srv/two")], [links(&fs, "/a"); 2]);
-}
-
-#[test]
-fn two_files_alike_are_not_one_file() {
-    let mut fs = MemFs::builder().file("/a", "same").file("/b", "same").file("/c", "same").build().unwrap();
-    let staged = |stage: &mut Stage<'_>| {
-        for at in ["/a", "/b"] {
-            stage.remove(&path(at)).unwrap();
-        }
-        stage.write(&path("/b"), text("same"), FILE).unwrap();
-        stage.hard_link(&path("/b"), &path("/a")).unwrap();
-    };
-    let changes = settle(&mut fs, staged);
-    let both = &[Action::Remove, Action::Create][..];
-    assert_eq!(actions(changes.changes()), [("/a".into(), both), ("/b".into(), both)]);
-    // What is one file already gets no third name by itself.
-    let mut stage = Stage::new(&fs);
-    staged(&mut stage);
-    stage.remove(&path("/c")).unwrap();
-    stage.hard_link(&path("/a"), &path("/c")).unwrap();
-    let savepoint = stage.savepoint();
-    stage.remove(&path("/b")).unwrap();
-    stage.write(&path("/b"), text("other"), FILE).unwrap();
-    assert_eq!(stage.read(&path("/a"), 9).unwrap().unwrap(), b"same", "another file has the name now");
-    stage.rollback(savepoint);
-    stage.finish().unwrap().apply(&mut fs).unwrap();
-    let inode = |at: &str| fs.lookup(&resolve(&fs, &path(at), Follow::All).unwrap()).unwrap().unwrap().inode;
-    assert_eq!([inode("/b"), inode("/c")], [inode("/a"); 2]);
-}
-
-#[test]
-fn what_gets_no_second_name() {
-    let fs = guest();
-    let mut stage = Stage::new(&fs);
-    stage.write(&path("/srv/new"), text("1"), FILE).unwrap();
-    for (from, to, expected) in [
-        ("/srv/empty", "/x", ErrorKind::WrongType),
-        ("/etc/passwd", "/x", ErrorKind::Invalid),
-        ("/srv/none", "/x", ErrorKind::NotFound),
-        ("/srv/new", "/none/x", ErrorKind::NotFound),
-        ("/srv/new", "/etc/passwd", ErrorKind::Invalid),
-        ("/srv/new", "/etc/passwd/x", ErrorKind::WrongType),
-    ] {
-        assert_eq!(kind(stage.hard_link(&path(from), &path(to))), expected, "{from} {to}");
-    }
-    assert_eq!(stage.finish().unwrap().changes().len(), 1);
 }
