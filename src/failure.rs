@@ -62,6 +62,15 @@ impl Failure {
         }
     }
 
+    /// Names what was typed that it is about, unless the message begins with it already.
+    #[must_use]
+    pub fn within(mut self, place: &str) -> Self {
+        if !self.message.starts_with(place) {
+            self.message = format!("{place}: {}", self.message);
+        }
+        self
+    }
+
     /// Names the image, unless the message begins with it already, and puts its name into the commands of the hints.
     #[must_use]
     pub fn about(mut self, image: &Path) -> Self {

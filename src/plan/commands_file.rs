@@ -148,6 +148,7 @@ fn option(line: &str, inject: &Command) -> Result<OsString, String> {
         let name = super::items::shorten(name.split([':', '=']).next().unwrap_or_default());
         return Err(match name.strip_prefix('-') {
             Some(_) => format!("a command has no dashes before it ('{name}')"),
+            None if COMMANDS.contains(&name.as_ref()) => format!("{name}: a space is to follow it, and then its value"),
             None => format!("no command is called '{name}'"),
         });
     };
@@ -193,7 +194,7 @@ mod tests {
     fn what_is_wrong_is_told_with_its_line_and_without_its_value() {
         for (text, told) in [
             ("touch /a\ncommands-from-file x", "line 2: a file of commands names no other"),
-            ("password:root:password:secret", "line 1: no command is called 'password'"),
+            ("password:root:password:secret", "line 1: password: a space is to follow it"),
             ("\n\nfoo secret", "line 3: no command is called 'foo'"),
             ("output secret", "line 1: no command is called 'output'"),
             ("--delete secret", "line 1: a command has no dashes"),

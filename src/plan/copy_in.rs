@@ -25,13 +25,14 @@ const OTHER_FILES: u64 = 256;
 pub(super) fn copy_in(typed: &str, written: &[&Path]) -> Result<FileOperation, Failure> {
     let usage = || Failure::usage(format!("--copy-in {typed}: not LOCALPATH:REMOTEDIR with an absolute REMOTEDIR"));
     let colon = typed.rfind(":/").filter(|colon| *colon > 0).ok_or_else(usage)?;
-    copied(Path::new(&typed[..colon]), GuestPath::parse(&typed[colon + 1..])?, written)
+    let directory = GuestPath::parse(&typed[colon + 1..])?;
+    copied(Path::new(&typed[..colon]), directory, written).map_err(|failure| failure.within("--copy-in"))
 }
 
 /// A tree of the host below a directory of the guest; `written` as there.
 pub(super) fn copied(local: &Path, directory: GuestPath, written: &[&Path]) -> Result<FileOperation, Failure> {
     let name = local.file_name().ok_or_else(|| {
-        Failure::usage(format!("--copy-in {}: it has no name to be given in the guest", local.display()))
+        failed(local, "it has no name to be given in the guest")
             .with_hint("name the directory itself, ../site say instead of .; --upload puts in single files")
     })?;
     let files_max = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft).saturating_sub(OTHER_FILES);
@@ -136,7 +137,7 @@ pub(super) fn identity(metadata: &Metadata) -> (u64, u64) {
 }
 
 fn failed(local: &Path, reason: &str) -> Failure {
-    Failure::usage(format!("--copy-in: {}: {reason}", local.display()))
+    Failure::usage(format!("{}: {reason}", local.display()))
 }
 
 #[cfg(test)]

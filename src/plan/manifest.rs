@@ -294,18 +294,18 @@ impl Reader<'_> {
                 let to = files::file_destination(&from, &to);
                 let path = at("upload", &to)?;
                 let put = files::uploaded(&place("upload"), &self.file(&from), &to, self.result)
-                    .map_err(|failure| located(&place("upload"), failure))?;
+                    .map_err(|failure| failure.within(&place("upload")))?;
                 Ok(with_attributes(put, &path, mode, owner, group))
             }
             Operation::CopyIn(manifest::Between { from, to }) => {
                 let directory = at("copy_in", &to)?;
                 let copy = copy_in::copied(&self.file(&from), directory, self.written);
-                one(copy.map_err(|failure| located(&place("copy_in"), failure))?)
+                one(copy.map_err(|failure| failure.within(&place("copy_in")))?)
             }
             Operation::TarIn(manifest::Unpack { from, to }) => {
                 let directory = at("tar_in", &to)?;
                 let unpacked = tar_in::unpacked(&self.file(&from), directory, self.written);
-                one(unpacked.map_err(|failure| located(&place("tar_in"), failure))?)
+                one(unpacked.map_err(|failure| failure.within(&place("tar_in")))?)
             }
             Operation::Copy(manifest::Inside { from, to }) => {
                 one(FileOperation::Copy { source: at("copy", &from)?, destination: at("copy", &to)? })
@@ -428,16 +428,8 @@ fn text(secret: &crate::secret::Secret) -> String {
     String::from_utf8_lossy(secret.expose()).into_owned()
 }
 
-fn located(place: &str, mut failure: Failure) -> Failure {
-    if !failure.message.starts_with(place) {
-        let message = failure.message.trim_start_matches("--copy-in: ").trim_start_matches("--tar-in: ");
-        failure.message = format!("{place}: {message}");
-    }
-    failure
-}
-
 fn guest_path(place: &str, path: &str) -> Result<GuestPath, Failure> {
-    GuestPath::parse(path).map_err(|error| located(place, error.into()))
+    GuestPath::parse(path).map_err(|error| Failure::from(error).within(place))
 }
 
 /// A path that is one of the guest.

@@ -36,7 +36,8 @@ const COMPRESSED: [(&[u8], &str, &str); 9] = [
 pub(super) fn tar_in(typed: &str, written: &[&Path]) -> Result<FileOperation, Failure> {
     let usage = || Failure::usage(format!("--tar-in {typed}: not TARFILE:REMOTEDIR with an absolute REMOTEDIR"));
     let colon = typed.rfind(":/").filter(|colon| *colon > 0).ok_or_else(usage)?;
-    unpacked(Path::new(&typed[..colon]), GuestPath::parse(&typed[colon + 1..])?, written)
+    let directory = GuestPath::parse(&typed[colon + 1..])?;
+    unpacked(Path::new(&typed[..colon]), directory, written).map_err(|failure| failure.within("--tar-in"))
 }
 
 /// What is in an archive, below a directory of the guest; `written` as there.
@@ -222,5 +223,5 @@ fn refused(local: &Path, Refusal { member, reason, hint }: Refusal) -> Failure {
 }
 
 fn failed(local: &Path, reason: &str) -> Failure {
-    Failure::usage(format!("--tar-in: {}: {reason}", local.display()))
+    Failure::usage(format!("{}: {reason}", local.display()))
 }

@@ -27,10 +27,20 @@ const NUMBER_MAX: u16 = 9999;
 /// How many scripts of one name that are there are compared with one that is put in.
 const COMPARED_MAX: usize = 64;
 
-/// What installs packages, after they were given to the shell that runs it.
-const INSTALL: &str = include_str!("install.sh");
-/// The package managers that it knows.
-const MANAGERS: [&str; 7] = ["apt-get", "dnf", "microdnf", "yum", "zypper", "apk", "pacman"];
+/// The package managers that are known, and how each is told to install what are a shell's arguments, the first that is there.
+/// Configuration that is in the guest already stays: it may have been put in by the same run.
+const MANAGERS: [(&str, &str); 7] = [
+    (
+        "apt-get",
+        "export DEBIAN_FRONTEND=noninteractive; apt-get -q update; exec apt-get -q -y -o Dpkg::Options::=--force-confold install",
+    ),
+    ("dnf", "exec dnf -y install"),
+    ("microdnf", "exec microdnf -y install"),
+    ("yum", "exec yum -y install"),
+    ("zypper", "exec zypper --non-interactive install --auto-agree-with-licenses"),
+    ("apk", "exec apk add --update-cache"),
+    ("pacman", "exec pacman -Sy --noconfirm --needed"),
+];
 
 /// A script for the first boot.
 #[derive(Clone)]
@@ -70,8 +80,12 @@ impl Script {
     pub fn of_packages<'p>(packages: impl IntoIterator<Item = &'p str>) -> Self {
         let word = |package: &str| format!(" '{}'", package.replace('\'', r"'\''"));
         let words: String = packages.into_iter().map(word).collect();
-        let text = format!("#!/bin/sh\nset --{words}\n{INSTALL}").into_bytes();
-        Self { name: "install".to_owned(), text, needs: Needs::PackageManager }
+        let mut text = format!("#!/bin/sh\nset --{words}\n");
+        for (manager, install) in MANAGERS {
+            text += &format!("if command -v {manager} >/dev/null 2>&1; then {install} \"$@\"; fi\n");
+        }
+        text += "echo 'no package manager is there that is known' >&2\nexit 127\n";
+        Self { name: "install".to_owned(), text: text.into_bytes(), needs: Needs::PackageManager }
     }
 
     /// A script of this file name, of which the bytes that may be in names here are taken.
@@ -103,7 +117,7 @@ impl Injector for Firstboot {
         let mut outcome = Outcome::default();
         let starter = Starter::of(guest, stage)?;
         if self.scripts.iter().any(|script| script.needs == Needs::PackageManager) && !has_manager(stage)? {
-            return Err(InjectError::NoPackageManager { managers: MANAGERS.join(", ") });
+            return Err(InjectError::NoPackageManager { managers: MANAGERS.map(|(manager, _)| manager).join(", ") });
         }
         let place = GuestPath::parse(PLACE)?;
         let mut waiting = Waiting::inspect(stage, &place)?;
@@ -132,7 +146,7 @@ impl Injector for Firstboot {
 /// Whether one of the package managers is in the guest.
 fn has_manager(stage: &Stage<'_>) -> Result<bool, InjectError> {
     for directory in ["/usr/bin", "/sbin", "/usr/sbin", "/bin"] {
-        for name in MANAGERS {
+        for (name, _) in MANAGERS {
             let found = there(stage.metadata(&GuestPath::parse(format!("{directory}/{name}"))?))?;
             if found == Some(FileType::Regular) {
                 return Ok(true);
@@ -256,7 +270,7 @@ mod tests {
         let script = text(&inject(&packages, fs), &format!("{PLACE}/0001-install"));
         // What each of them is told, by a shell that finds that one alone.
         let place = tempfile::tempdir().unwrap();
-        for manager in MANAGERS {
+        for (manager, _) in MANAGERS {
             let said = place.path().join(manager);
             std::fs::create_dir(&said).unwrap();
             let program = said.join(manager);
