@@ -1,32 +1,52 @@
 //! What the items of a run have put in so far, which a later item of it must not undo.
 
 use super::files::below::there;
-use super::{InjectError, Item, READ_LIMIT};
+use super::{InjectError, Item, READ_LIMIT, Reader};
 use imgraft_vfs::ErrorKind;
-use imgraft_vfs::fs::{FileType, Lookup};
+use imgraft_vfs::fs::{FileType, Lookup, Metadata};
 use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::stage::{Action, Change, Stage};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// The files that the items of a run have made or changed so far, each with the last of them that did.
+/// The files that the items of a run have put in so far or have found as they put them in, each with the last of them that has
+/// changed it.
 #[derive(Debug, Default)]
-pub struct Earlier(BTreeMap<Resolved, Item>);
+pub struct Earlier {
+    files: BTreeMap<Resolved, Item>,
+    readers: Vec<(GuestPath, Reader, Item)>,
+}
 
 impl Earlier {
-    /// Adds what an item has changed. What it has removed may come back.
-    pub(super) fn add(&mut self, item: Item, changes: &[Change]) {
+    /// Adds what an item has changed, and what it has spoken of. What it has removed may come back.
+    pub(super) fn add(&mut self, item: Item, changes: &[Change], spoken_of: Vec<Resolved>) {
         for change in changes.iter().filter(|change| change.after.is_some() && !is_of_skeleton(item, change)) {
-            self.0.insert(change.path.clone(), item);
+            self.files.insert(change.path.clone(), item);
         }
+        let is_changed = |path: &Resolved| changes.binary_search_by(|change| change.path.cmp(path)).is_ok();
+        for path in spoken_of.into_iter().filter(|path| !is_changed(path)) {
+            self.files.entry(path).or_insert(item);
+        }
+    }
+
+    /// Adds who reads what an item needs.
+    pub(super) fn add_readers(&mut self, item: Item, readers: Vec<(GuestPath, Reader)>) {
+        self.readers.extend(readers.into_iter().map(|(path, reader)| (path, reader, item)));
     }
 
     /// What these files are now.
     pub(super) fn kept(&self, stage: &Stage<'_>) -> Result<Kept, InjectError> {
         let mut kept = Kept::default();
-        for (path, item) in &self.0 {
+        for (path, item) in &self.files {
             if let Some(state) = State::of(path, stage)? {
-                kept.0.insert(path.clone(), (*item, state));
+                kept.files.insert(path.clone(), (*item, state));
+            }
+        }
+        for (path, reader, item) in &self.readers {
+            let at = stage.resolve(path)?;
+            // What is not taken now is not made worse.
+            if found(&at, stage)?.is_some_and(|metadata| reader.takes(&metadata)) {
+                kept.readers.push((at, *reader, *item));
             }
         }
         Ok(kept)
@@ -40,18 +60,22 @@ fn is_of_skeleton(item: Item, change: &Change) -> bool {
     item == Item::Accounts && is_new && !is_directory && !change.path.as_bytes().starts_with(b"/etc/")
 }
 
-/// Files that are to stay what they are, of directories only that they are there.
+/// Files that are to stay what they are, of directories only that they are there; and those that are to be read by a program which
+/// takes them now.
 #[derive(Debug, Default)]
-pub(super) struct Kept(BTreeMap<Resolved, (Item, State)>);
+pub(super) struct Kept {
+    files: BTreeMap<Resolved, (Item, State)>,
+    readers: Vec<(Resolved, Reader, Item)>,
+}
 
 impl Kept {
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.files.is_empty()
     }
 
     /// The file at `at` may be what it is now.
     pub(super) fn renew(&mut self, at: &Resolved, stage: &Stage<'_>) -> Result<(), InjectError> {
-        if let Some((_, state)) = self.0.get_mut(at)
+        if let Some((_, state)) = self.files.get_mut(at)
             && let Some(now) = State::of(at, stage)?
         {
             *state = now;
@@ -61,7 +85,7 @@ impl Kept {
 
     /// The item whose file at `at` is not what it was.
     pub(super) fn undone(&self, at: &Resolved, stage: &Stage<'_>) -> Result<Option<Item>, InjectError> {
-        match self.0.get(at) {
+        match self.files.get(at) {
             Some((item, state)) if State::of(at, stage)?.as_ref() != Some(state) => Ok(Some(*item)),
             _ => Ok(None),
         }
@@ -69,13 +93,13 @@ impl Kept {
 
     /// The item whose symbolic link is at `at`.
     pub(super) fn link(&self, at: &Resolved) -> Option<Item> {
-        self.0.get(at).filter(|(_, state)| matches!(state, State::Link(_))).map(|(item, _)| *item)
+        self.files.get(at).filter(|(_, state)| matches!(state, State::Link(_))).map(|(item, _)| *item)
     }
 
     /// Any file that is not what it was, rather than the directory that it was in, and its item.
     pub(super) fn any_undone(&self, stage: &Stage<'_>) -> Result<Option<(&Resolved, Item)>, InjectError> {
         let mut directory = None;
-        for (path, (_, state)) in &self.0 {
+        for (path, (_, state)) in &self.files {
             match self.undone(path, stage)? {
                 Some(item) if *state != State::Other(FileType::Directory) => return Ok(Some((path, item))),
                 Some(item) => directory = directory.or(Some((path, item))),
@@ -84,6 +108,33 @@ impl Kept {
         }
         Ok(directory)
     }
+
+    /// A file that its reader does not take any more, by owner or mode.
+    pub(super) fn any_refused(&self, stage: &Stage<'_>) -> Result<Option<Refused<'_>>, InjectError> {
+        for (path, reader, item) in &self.readers {
+            if let Some(metadata) = found(path, stage)?.filter(|metadata| !reader.takes(metadata)) {
+                return Ok(Some(Refused { path, reader: *reader, item: *item, metadata }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A file that its reader does not take.
+#[derive(Debug)]
+pub(super) struct Refused<'k> {
+    pub(super) path: &'k Resolved,
+    pub(super) reader: Reader,
+    pub(super) item: Item,
+    pub(super) metadata: Metadata,
+}
+
+/// What is known of a file; `None` where nothing is there.
+fn found(at: &Resolved, stage: &Stage<'_>) -> Result<Option<Metadata>, InjectError> {
+    Ok(match there(stage.lookup(at))? {
+        Some(_) => stage.lookup(at)?,
+        None => None,
+    })
 }
 
 /// What a file is, as far as another one in its place would differ.

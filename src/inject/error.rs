@@ -1,11 +1,11 @@
 //! Why an item cannot be injected, in the words of the domain.
 
-use super::Item;
 use super::accounts::AccountError;
 use super::files::Placed;
 use super::locale::LocaleError;
 use super::net::Spelling;
 use super::units::UnitError;
+use super::{Item, Reader};
 use crate::config_drive::DocumentError;
 use crate::crypt::CryptError;
 use crate::guest::{Guest, NoListener};
@@ -258,6 +258,21 @@ pub enum InjectError {
         /// Whose it is.
         item: Item,
     },
+    /// An operation on files would leave one to an owner or a mode with which nobody reads what an earlier item has put in.
+    NotTaken {
+        /// The option.
+        option: &'static str,
+        /// Where.
+        path: GuestPath,
+        /// Who would read it.
+        reader: Reader,
+        /// Whose it is.
+        item: Item,
+        /// The permission bits.
+        mode: u16,
+        /// The owner.
+        uid: u32,
+    },
     /// Nova cannot do it, so that its behaviour cannot be shown.
     NotInNova {
         /// What, a clause.
@@ -349,6 +364,7 @@ impl InjectError {
                  before, or leave it out"
                     .to_owned(),
             ),
+            Self::NotTaken { reader, .. } => Some(format!("{}; files come after what the other items put in", reader.wants())),
             Self::NotInNova { .. } => Some("leave --compat nova out".to_owned()),
             Self::IsDirectory { path } => {
                 let path = path.to_string();
@@ -457,6 +473,13 @@ impl fmt::Display for InjectError {
             Self::Undone { option, path, item } => {
                 write!(f, "{path}: {option} undoes what the {} {} has put there", item.noun(), item.name())
             }
+            Self::NotTaken { option, path, reader, item, mode, uid } => write!(
+                f,
+                "{path}: with mode {mode:04o} and owner {uid}, which {option} gives it, {} ignores what the {} {} has put in",
+                reader.name(),
+                item.noun(),
+                item.name()
+            ),
             Self::NotInNova { what } => write!(f, "Nova cannot do this: {what}"),
         }
     }

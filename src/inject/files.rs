@@ -177,6 +177,7 @@ impl Injector for Files {
             }
             if let Some(last) = operations.last() {
                 last.check_tree(&kept, stage)?;
+                last.check_readers(&kept, stage)?;
             }
         }
         if self.compat == Compat::Imgraft {

@@ -198,6 +198,8 @@ impl Hostname {
         }
         if after != before {
             stage.write(&path, Content::bytes(after.into_bytes()), ROOT_FILE)?;
+        } else if is_found {
+            stage.confirm(&path)?;
         }
         Ok(())
     }

@@ -1,7 +1,9 @@
 //! ssh public keys for users of the guest.
 
 use super::authorized_keys::{Line, check};
-use super::{Compat, InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_DIR, ROOT_FILE, label, rc_local, sshd};
+use super::{
+    Compat, InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_DIR, ROOT_FILE, Reader, label, rc_local, sshd,
+};
 use crate::guest::Guest;
 use imgraft_vfs::fs::{Attrs, Content, FileType, Ownership, SetAttrs};
 use imgraft_vfs::path::GuestPath;
@@ -94,9 +96,13 @@ impl<'a> Place<'a> {
         let before = stage.read(&file, READ_LIMIT)?;
         if let Some(after) = self.add(before.as_deref().unwrap_or_default(), lines, &file, outcome) {
             stage.write(&file, Content::bytes(after), own(0o600))?;
+        } else {
+            stage.confirm(&file)?;
         }
         self.repair(&ssh, 0o1, stage, outcome)?;
         self.repair(&file, 0o4, stage, outcome)?;
+        let sshd = Reader::Sshd { uid: self.uid, gid: self.gid };
+        outcome.readers.extend([&self.home, &ssh, &file].map(|path| (path.clone(), sshd)));
         self.remark(&file, stage, outcome)
     }
 

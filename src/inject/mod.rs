@@ -19,6 +19,7 @@ mod net;
 mod passwords;
 mod presets;
 mod rc_local;
+mod reader;
 mod seed;
 mod sshd;
 pub mod staging;
@@ -45,6 +46,7 @@ pub use machine_id::MachineId;
 pub use metadata::Metadata;
 pub use net::{Choice, Described, Net, Spelling};
 pub use passwords::{Passwords, Selector};
+pub use reader::Reader;
 pub use seed::{ExistingSeed, Seed};
 pub use sysprep::{ChosenAccounts, Operation, Sysprep, Usage};
 pub use timezone::{Timezone, Zone};
@@ -53,6 +55,7 @@ pub use units::{UnitError, UnitName, Units};
 use crate::guest::Guest;
 use crate::secret::Secret;
 use imgraft_vfs::fs::Attrs;
+use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 use std::fmt;
 
@@ -157,6 +160,8 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// Passwords that were made up and are to be shown once.
     pub revealed: Vec<Revealed>,
+    /// Who reads what the item needs, and takes it by owner and mode.
+    pub readers: Vec<(GuestPath, Reader)>,
     /// The users and groups as they are from now on, where they have changed.
     pub accounts: Option<crate::guest::Accounts>,
 }

@@ -60,7 +60,8 @@ pub fn stage_all(
         match outcome {
             Ok(outcome) => {
                 let changes = stage.changes_since(&before)?;
-                earlier.add(injector.item(), &changes);
+                earlier.add(injector.item(), &changes, stage.spoken_of_since(&before));
+                earlier.add_readers(injector.item(), outcome.readers);
                 items.push(ItemReport::staged(injector.item(), required, &changes, outcome.notes));
                 revealed.extend(outcome.revealed);
                 if let Some(accounts) = outcome.accounts {

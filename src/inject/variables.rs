@@ -15,7 +15,7 @@ pub(super) fn value(path: &GuestPath, key: &str, stage: &Stage<'_>) -> Result<Op
 /// Gives a variable of a file a value, in the place of its last line; every other byte stays. The value holds no quote.
 pub(super) fn assign(path: &GuestPath, key: &str, wanted: &str, stage: &mut Stage<'_>) -> Result<(), InjectError> {
     if value(path, key, stage)?.is_some_and(|value| value == wanted.as_bytes()) {
-        return Ok(());
+        return Ok(stage.confirm(path)?);
     }
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-:/+@".contains(&byte);
     let is_word = !wanted.is_empty() && wanted.bytes().all(is_plain);

@@ -80,6 +80,88 @@ fn what_undoes_another_item_is_refused() {
 }
 
 #[test]
+fn what_an_earlier_run_has_put_in_is_not_undone_either() {
+    let scratch = Scratch::new();
+    let disk = guest(&scratch);
+    let disk_name = text(&disk);
+    let key = format!("root:file:{}", text(&scratch.file("key.pub", format!("{KEY}\n"))));
+    let password = format!("hash:{HASH}");
+    let items = [
+        "--ssh-inject",
+        &key,
+        "--root-password",
+        &password,
+        "--hostname",
+        "bar.example.com",
+        "--timezone",
+        "Europe/London",
+        "--add-user",
+        "bob:groups=root",
+        "--sudo",
+        "bob",
+        "--metadata",
+        "role=web",
+    ];
+    expect(0, &[&["inject", disk_name][..], &items].concat());
+    expect(0, &[&["inject", disk_name][..], &items].concat());
+    let keys = "/root/.ssh/authorized_keys";
+    let shadow = format!("{}:/etc/shadow", text(&scratch.file("shadow", "root:*:19000:0:99999:7:::\n")));
+    for (words, at, option, item) in [
+        (&["--delete", "/root/.ssh"][..], keys, "--delete", "key"),
+        (&["--truncate", keys], keys, "--truncate", "key"),
+        (&["--move", "/root:/srv/root"], keys, "--move", "key"),
+        (&["--write", &format!("{keys}:x")], keys, "--upload or --write", "key"),
+        (&["--upload", &shadow], "/etc/shadow", "--upload or --write", "accounts"),
+        (&["--delete", "/etc/host*"], "/etc/host", "--delete", "hostname"),
+        (&["--truncate", "/etc/hosts"], "/etc/hosts", "--truncate", "hostname"),
+        (&["--link", "/dev/null:/etc/localtime"], "/etc/localtime", "--link", "timezone"),
+        (&["--delete", "/home/bob"], "/home/bob", "--delete", "accounts"),
+        (&["--truncate", "/etc/group"], "/etc/group", "--truncate", "accounts"),
+        (&["--truncate", "/meta.js"], "/meta.js", "--truncate", "metadata"),
+    ] {
+        let words = [&["inject", disk_name], &items[..], words].concat();
+        let told = format!("{option} undoes what the item {item} has put there");
+        refused(&disk, 3, &words, &["item files: ", at, &told]);
+    }
+    // Nobody asks for the key in this run.
+    expect(0, &["inject", disk_name, "--hostname", "bar.example.com", "--delete", "/root/.ssh"]);
+    e2fsck(&scratch, &disk);
+}
+
+#[test]
+fn what_its_program_would_not_read_is_refused() {
+    let scratch = Scratch::new();
+    let disk = guest(&scratch);
+    let disk_name = text(&disk);
+    let key = format!("root:file:{}", text(&scratch.file("key.pub", format!("{KEY}\n"))));
+    let items =
+        ["--ssh-inject", &key, "--add-user", "bob", "--ssh-inject", &key.replacen("root", "bob", 1), "--sudo", "bob"];
+    let (keys, sudoers) = ("/root/.ssh/authorized_keys", "/etc/sudoers.d/90-imgraft-bob");
+    let bobs = "/home/bob/.ssh/authorized_keys";
+    for _ in 0..2 {
+        for (option, value, at, reader, item) in [
+            ("--chmod", "0777:/root/.ssh".to_owned(), "/root/.ssh", "sshd", "key"),
+            ("--chmod", format!("0666:{keys}"), keys, "sshd", "key"),
+            ("--chown", format!("1000:1000:{keys}"), keys, "sshd", "key"),
+            ("--chown", format!("7:7:{bobs}"), bobs, "sshd", "key"),
+            ("--chmod", format!("0000:{bobs}"), bobs, "sshd", "key"),
+            ("--chmod", "0770:/home/bob".to_owned(), "/home/bob", "sshd", "key"),
+            ("--chmod", format!("0646:{sudoers}"), sudoers, "sudo", "accounts"),
+            ("--chown", format!("bob:bob:{sudoers}"), sudoers, "sudo", "accounts"),
+        ] {
+            let words = [&["inject", disk_name], &items[..], &[option, &value]].concat();
+            let told = format!("which {option} gives it, {reader} ignores what the item {item} has put in");
+            refused(&disk, 3, &words, &[&format!("item files: {at}: with mode "), &told, "hint: "]);
+        }
+        // What they take is done.
+        let (mode, owner) = (format!("0400:{keys}"), format!("bob:bob:{bobs}"));
+        let more = ["--chmod", &mode, "--chown", &owner, "--chmod", "0644:/etc/shadow", "--chmod", "0755:/home/bob"];
+        expect(0, &[&["inject", disk_name], &items[..], &more].concat());
+    }
+    e2fsck(&scratch, &disk);
+}
+
+#[test]
 fn what_adds_to_another_item_is_done() {
     let scratch = Scratch::new();
     let disk = guest(&scratch);

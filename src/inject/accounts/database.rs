@@ -32,10 +32,16 @@ pub(super) enum Which {
 struct File {
     path: &'static str,
     text: Option<Text>,
+    /// Whether what is asked for is in it.
+    is_relied_on: bool,
     is_changed: bool,
 }
 
 impl Which {
+    /// All of them.
+    pub(super) const ALL: [Self; 6] =
+        [Self::Passwd, Self::Shadow, Self::Group, Self::Gshadow, Self::Subuid, Self::Subgid];
+
     const PATHS: [&'static str; 6] =
         ["/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow", "/etc/subuid", "/etc/subgid"];
 
@@ -54,7 +60,7 @@ impl Which {
 impl Database {
     /// Reads them; an error where there is no passwd or no group.
     pub(super) fn read(stage: &Stage<'_>) -> Result<Self, InjectError> {
-        let mut files = Which::PATHS.map(|path| File { path, text: None, is_changed: false });
+        let mut files = Which::PATHS.map(|path| File { path, text: None, is_relied_on: false, is_changed: false });
         for file in &mut files {
             file.text = stage.read(&GuestPath::parse(file.path)?, LIMIT)?.map(Text::new);
         }
@@ -71,8 +77,10 @@ impl Database {
 
     /// Puts what has changed on the stage.
     pub(super) fn write(&self, stage: &mut Stage<'_>) -> Result<(), InjectError> {
-        for file in self.files.iter().filter(|file| file.is_changed) {
-            if let Some(text) = &file.text {
+        for file in self.files.iter().filter(|file| file.is_relied_on) {
+            if !file.is_changed {
+                stage.confirm(&GuestPath::parse(file.path)?)?;
+            } else if let Some(text) = &file.text {
                 // They are there, so that they keep their mode.
                 stage.write(
                     &GuestPath::parse(file.path)?,
@@ -178,8 +186,17 @@ impl Database {
         fields.and_then(|fields| fields.get(3).copied()).is_some_and(|members| table::lists(members, user.as_bytes()))
     }
 
+    /// Says that what is asked for is in those of the files that have lines of this name.
+    pub(super) fn rely_on(&mut self, among: &[Which], name: &str) {
+        for which in among {
+            let has = self.text(*which).is_some_and(|text| table::fields(text, name.as_bytes()).is_some());
+            self.files[which.index()].is_relied_on |= has;
+        }
+    }
+
     fn change(&mut self, which: Which, text: Text) {
         let Some(file) = self.files.get_mut(which.index()) else { return };
+        file.is_relied_on = true;
         if file.text.as_ref() != Some(&text) {
             (file.text, file.is_changed) = (Some(text), true);
             self.accounts = self.accounts();

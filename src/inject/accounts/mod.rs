@@ -120,7 +120,7 @@ impl Injector for Accounts {
             database.add_member(group, user)?;
         }
         for sudoer in &self.sudo {
-            sudoer.make(&database, stage)?;
+            sudoer.make(&database, stage, &mut outcome)?;
         }
         for (user, expiry) in &self.expiries {
             expiry.set(user, &mut database)?;

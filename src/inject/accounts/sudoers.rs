@@ -1,6 +1,6 @@
 //! What a user may do as another: a file of its own in `/etc/sudoers.d` (sudoers(5)).
 
-use super::super::{InjectError, READ_LIMIT};
+use super::super::{InjectError, Outcome, READ_LIMIT, Reader};
 use super::database::Database;
 use super::error::AccountError;
 use super::name::AccountName;
@@ -37,7 +37,12 @@ pub enum SudoAsks {
 
 impl Sudoer {
     /// Puts the user's file there; one of an earlier run gives way.
-    pub(super) fn make(&self, database: &Database, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    pub(super) fn make(
+        &self,
+        database: &Database,
+        stage: &mut Stage<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), InjectError> {
         let uid = database.user(&self.user)?.uid;
         let name = AccountName::parse(&self.user);
         let name = name.ok_or_else(|| AccountError::NoSudoName { user: self.user.clone() })?;
@@ -46,7 +51,9 @@ impl Sudoer {
         let path = GuestPath::parse(DIRECTORY)?.join(file_name(&name))?;
         stage.write(&path, Content::bytes(self.rule(&name, uid).into_bytes()), FILE)?;
         let Attrs { mode, uid, gid } = FILE;
-        Ok(stage.set_attrs(&path, SetAttrs { mode: Some(mode), uid: Some(uid), gid: Some(gid), mtime: None })?)
+        stage.set_attrs(&path, SetAttrs { mode: Some(mode), uid: Some(uid), gid: Some(gid), mtime: None })?;
+        outcome.readers.extend([GuestPath::parse(DIRECTORY)?, path].map(|path| (path, Reader::Sudo)));
+        Ok(())
     }
 
     fn rule(&self, name: &AccountName, uid: u32) -> String {

@@ -1,5 +1,6 @@
 //! A user or group that is made.
 
+use super::super::files::below::there;
 use super::super::{InjectError, Outcome, passwords};
 use super::database::{Database, Which};
 use super::error::AccountError;
@@ -93,7 +94,9 @@ impl NewGroup {
         outcome: &mut Outcome,
     ) -> Result<(), InjectError> {
         if let Some(group) = database.find_group(self.name.as_str()) {
-            return self.check_same(group, new);
+            self.check_same(group, new)?;
+            database.rely_on(&[Which::Group, Which::Gshadow], self.name.as_str());
+            return Ok(());
         }
         let gid = match self.gid {
             Some(gid) => match database.group_of(gid) {
@@ -147,7 +150,16 @@ impl NewUser {
                     .notes
                     .push(format!("'{name}' is there already and keeps the password: the one given is for a new user"));
             }
-            return self.check_same(user, new, database);
+            self.check_same(user, new, database)?;
+            let home = GuestPath::parse(&user.home).ok().filter(|_| self.home_directory == HomeDirectory::Made);
+            database.rely_on(&Which::ALL, name.as_str());
+            for group in &self.groups {
+                database.rely_on(&[Which::Group, Which::Gshadow], group);
+            }
+            return match home {
+                Some(home) if there(stage.metadata(&home))?.is_some() => Ok(stage.confirm(&home)?),
+                _ => Ok(()),
+            };
         }
         if self.hash.is_some() && database.text(Which::Shadow).is_none() {
             return Err(InjectError::NoShadow { user: name.to_string() });

@@ -1,8 +1,9 @@
 //! What an operation could undo of what other items have put in.
 
 use super::super::InjectError;
-use super::super::earlier::Kept;
+use super::super::earlier::{Kept, Refused};
 use super::FileOperation;
+use imgraft_vfs::fs::Metadata;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -78,7 +79,18 @@ impl FileOperation {
         }
     }
 
-    /// The same of the last of several operations of one option that are about many paths.
+    /// Fails where the operations of one option, of which this is the last, have left a file to an owner or a mode with which
+    /// nobody reads what another item has put in.
+    pub(super) fn check_readers(&self, kept: &Kept, stage: &Stage<'_>) -> Result<(), InjectError> {
+        match kept.any_refused(stage)? {
+            Some(Refused { path, reader, item, metadata: Metadata { mode, uid, .. } }) => {
+                Err(InjectError::NotTaken { option: self.option(), path: path.into(), reader, item, mode, uid })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The same as of one path of the last of several operations of one option that are about many paths.
     pub(super) fn check_tree(&self, kept: &Kept, stage: &Stage<'_>) -> Result<(), InjectError> {
         if !matches!(self.reach(), Reach::Tree) {
             return Ok(());
@@ -95,13 +107,14 @@ mod tests {
     use super::*;
     use crate::guest::Guest;
     use crate::inject::fitting::LeftOut;
-    use crate::inject::staging::{Show, stage_all};
+    use crate::inject::staging::{Show, Staged, stage_all};
     use crate::inject::testing::{ED25519, phony};
     use crate::inject::{
-        AccountName, Accounts, Compat, Files, HostName, Hostname, Injector, Item, Keys, NewUser, PathPattern, Request,
-        Substitution, Timezone, Zone,
+        AccountName, Accounts, Compat, Files, HostEntry, HostKind, HostName, HostNames, HostTree, Hostname, Injector,
+        Item, Keys, NewUser, PathPattern, Request, Substitution, Timezone, Zone,
     };
-    use imgraft_vfs::fs::{Content, Timestamp};
+    use imgraft_vfs::fs::mem::MemFs;
+    use imgraft_vfs::fs::{Attrs, Content, Timestamp};
 
     const KEYS: &str = "/root/.ssh/authorized_keys";
 
@@ -133,17 +146,34 @@ mod tests {
         FileOperation::Link { target: target.to_owned(), path: path(at) }
     }
 
-    /// What comes of the operations in a run with a new user, a key, a host name and a time zone: the failure, or that of an
-    /// item that may fail.
-    fn beside(operations: Vec<FileOperation>, compat: Compat, required: bool) -> Result<Option<String>, String> {
-        let fs = phony()
+    fn guest() -> MemFs {
+        phony()
             .file("/etc/hostname", "old\n")
             .file("/etc/skel/.profile", "skel\n")
             .file("/srv/keys/.ssh/authorized_keys", "")
             .file("/usr/share/zoneinfo/Europe/London", "TZif2")
             .build()
-            .unwrap();
-        let guest = Guest::inspect(&fs).unwrap();
+            .unwrap()
+    }
+
+    /// The same after an earlier run without files.
+    fn guest_again() -> MemFs {
+        let mut fs = guest();
+        staged(&fs, Vec::new(), Compat::Imgraft, true).unwrap().changes.apply(&mut fs).unwrap();
+        fs
+    }
+
+    /// What comes of the operations in a run with a new user, a key, a host name and a time zone: the failure, or that of an
+    /// item that may fail.
+    fn beside(operations: Vec<FileOperation>, compat: Compat, required: bool) -> Result<Option<String>, String> {
+        let staged = staged(&guest(), operations, compat, required)?;
+        let keys = staged.changes.changes().iter().any(|change| change.path.as_bytes() == KEYS.as_bytes());
+        assert!(keys || compat == Compat::Nova);
+        Ok(staged.items.iter().find_map(|item| item.error.clone()))
+    }
+
+    fn staged(fs: &MemFs, operations: Vec<FileOperation>, compat: Compat, required: bool) -> Result<Staged, String> {
+        let guest = Guest::inspect(fs).unwrap();
         let users = vec![NewUser::named(AccountName::parse("bob").unwrap())];
         let injectors: [Box<dyn Injector>; 5] = [
             Box::new(Files { operations, compat }),
@@ -154,15 +184,10 @@ mod tests {
         ];
         let requests =
             injectors.map(|injector| Request { required: required || injector.item() != Item::Files, injector });
-        match stage_all(&requests, &LeftOut::default(), &guest, &fs, Show::Nothing) {
-            Ok(staged) => {
-                assert_eq!(staged.items.len(), 5);
-                let keys = staged.changes.changes().iter().any(|change| change.path.as_bytes() == KEYS.as_bytes());
-                assert!(keys || compat == Compat::Nova);
-                Ok(staged.items.iter().find_map(|item| item.error.clone()))
-            }
-            Err(failure) => Err(format!("{} {:?}", failure.message, failure.exit)),
-        }
+        let staged = stage_all(&requests, &LeftOut::default(), &guest, fs, Show::Nothing)
+            .map_err(|failure| format!("{} {:?}", failure.message, failure.exit))?;
+        assert_eq!(staged.items.len(), 5);
+        Ok(staged)
     }
 
     #[test]
@@ -206,6 +231,12 @@ mod tests {
                 beside(operations.clone(), Compat::Imgraft, true),
                 Err(format!("item files: {expected} Refused"))
             );
+            let again = staged(&guest_again(), operations.clone(), Compat::Imgraft, true);
+            assert_eq!(
+                again.map(|_| ()),
+                Err(format!("item files: {expected} Refused")),
+                "in a run that finds it there"
+            );
             let reported = beside(operations, Compat::Imgraft, false).unwrap().unwrap();
             assert_eq!(reported, format!("item files: {expected}"));
         }
@@ -215,7 +246,7 @@ mod tests {
     fn what_adds_to_it_is_done() {
         let edit =
             |at: &str| FileOperation::Edit { path: path(at), substitution: Substitution::parse("s/e/E/").unwrap() };
-        let own = FileOperation::Chown { user: Some("ann".to_owned()), group: None, path: path(KEYS) };
+        let own = FileOperation::Chown { user: Some("ann".to_owned()), group: None, path: path("/etc/hostname") };
         let operations = vec![
             append("/etc/hostname"),
             edit(KEYS),
@@ -232,8 +263,64 @@ mod tests {
             put("/home/bob/.profile", "his own"),
             delete("/home/bob/.p*"),
         ];
-        assert_eq!(beside(operations, Compat::Imgraft, true), Ok(None));
+        assert_eq!(beside(operations.clone(), Compat::Imgraft, true), Ok(None));
+        staged(&guest_again(), operations, Compat::Imgraft, true).unwrap();
         assert_eq!(beside(vec![put("/etc/hostname", "web\n")], Compat::Imgraft, true), Ok(None));
+    }
+
+    #[test]
+    fn what_nobody_would_read_any_more_is_refused() {
+        let chmod = |mode, at: &str| FileOperation::Chmod { mode, path: path(at) };
+        let chown =
+            |user: &str, at: &str| FileOperation::Chown { user: Some(user.to_owned()), group: None, path: path(at) };
+        let into_root = |mode, uid| FileOperation::CopyIn {
+            tree: HostTree {
+                entries: vec![HostEntry {
+                    path: Vec::new(),
+                    kind: HostKind::Directory,
+                    attrs: Attrs { mode, uid, gid: 0 },
+                    mtime: None,
+                    names: HostNames::One,
+                }],
+                notes: Vec::new(),
+            },
+            directory: path("/root"),
+        };
+        for (operations, at, shown, option) in [
+            (vec![chmod(0o777, "/root/.ssh")], "/root/.ssh", "0777 and owner 0", "--chmod"),
+            (vec![chmod(0o620, KEYS), chmod(0o660, KEYS)], KEYS, "0660 and owner 0", "--chmod"),
+            (vec![chown("ann", KEYS), chmod(0o600, KEYS)], KEYS, "0600 and owner 1000", "--chown"),
+            (vec![chown("1000", "/root")], "/root", "0700 and owner 1000", "--chown"),
+            (vec![into_root(0o700, 1000)], "/root", "0700 and owner 1000", "--copy-in or --tar-in"),
+            (vec![into_root(0o770, 0)], "/root", "0770 and owner 0", "--copy-in or --tar-in"),
+        ] {
+            let expected = format!(
+                "item files: {at}: with mode {shown}, which {option} gives it, sshd ignores what the item key has put in \
+                 Refused"
+            );
+            for fs in [guest(), guest_again()] {
+                let refused = staged(&fs, operations.clone(), Compat::Imgraft, true).map(|_| ());
+                assert_eq!(refused, Err(expected.clone()));
+            }
+        }
+        let done = vec![
+            chmod(0o777, "/root/.ssh"),
+            chmod(0o755, "/root/.ssh"),
+            chmod(0o640, KEYS),
+            chmod(0o000, KEYS),
+            chown("root", KEYS),
+            chmod(0o644, "/etc/shadow"),
+            chown("ann", "/etc/shadow"),
+            chown("ann", "/root/.profile"),
+            into_root(0o750, 0),
+        ];
+        let profile = put("/root/.profile", "");
+        assert_eq!(beside([vec![profile], done].concat(), Compat::Imgraft, true), Ok(None));
+        // A home that sshd does not take anyway.
+        let mut fs = guest();
+        let before = Files { operations: vec![chmod(0o777, "/root")], compat: Compat::Imgraft };
+        fs = crate::inject::testing::inject(&before, fs);
+        staged(&fs, vec![chmod(0o775, "/root")], Compat::Imgraft, true).unwrap();
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod spelling;
 
 pub use spelling::Spelling;
 
-use super::{Compat, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, label};
+use super::{Compat, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, Reader, label};
 use crate::config_drive::DocumentError;
 use crate::guest::{Guest, NetworkStack, NoListener};
 use crate::net::config::Config;
@@ -142,6 +142,10 @@ impl Net {
     }
 }
 
+/// What NetworkManager and systemd-networkd read by its owner and mode.
+const KEYFILES: &[u8] = b"/etc/NetworkManager/system-connections/";
+const NETWORKD: &[u8] = b"/etc/systemd/network/";
+
 /// Writes a file of a network configuration; its directory is made.
 fn put(
     path: &GuestPath,
@@ -154,6 +158,10 @@ fn put(
         stage.create_dirs(&parent, ROOT_DIR)?;
     }
     stage.write(path, Content::bytes(content), Attrs { mode, uid: 0, gid: 0 })?;
+    let reader = [(KEYFILES, Reader::NetworkManager), (NETWORKD, Reader::Networkd)]
+        .into_iter()
+        .find(|(directory, _)| path.as_bytes().starts_with(directory));
+    outcome.readers.extend(reader.map(|(_, reader)| (path.clone(), reader)));
     // A file that was there keeps its mode.
     if path.as_bytes().starts_with(b"/etc/NetworkManager/")
         && let Some(metadata) = stage.metadata(path)?

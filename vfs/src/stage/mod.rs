@@ -261,7 +261,7 @@ impl<'a> Stage<'a> {
             }
             Some(staged) if staged.metadata.file_type == FileType::Symlink => {
                 if self.read_link(&at)? == target {
-                    return Ok(());
+                    return self.confirm_at(at);
                 }
                 let Metadata { mode, uid, gid, .. } = staged.metadata;
                 let xattrs = self.view().xattrs(&at)?.into_iter().map(|(name, value)| (name, Some(value))).collect();
@@ -308,6 +308,17 @@ impl<'a> Stage<'a> {
         }
         self.check_alone(&at)?;
         Arc::make_mut(&mut self.nodes).insert(at, Node::Removed);
+        Ok(())
+    }
+
+    /// Says that a file that exists is to be as it is: that changes nothing, and is [spoken of](Self::spoken_of_since).
+    pub fn confirm(&mut self, path: &GuestPath) -> Result<()> {
+        self.confirm_at(self.resolve(path)?)
+    }
+
+    fn confirm_at(&mut self, at: Resolved) -> Result<()> {
+        let staged = self.existing(&at)?;
+        Arc::make_mut(&mut self.nodes).entry(at).or_insert(Node::Present(staged));
         Ok(())
     }
 
@@ -402,6 +413,13 @@ impl<'a> Stage<'a> {
             return Ok(Vec::new());
         }
         self.compare(&savepoint.nodes)
+    }
+
+    /// The files that are there and that were first spoken of since `savepoint`, be it that they were to be as they are; sorted.
+    pub fn spoken_of_since(&self, savepoint: &Savepoint) -> Vec<Resolved> {
+        let is_new = |path: &Resolved| !savepoint.nodes.contains_key(path);
+        let present = self.nodes.iter().filter(|(_, node)| matches!(node, Node::Present(_)));
+        present.map(|(path, _)| path).filter(|path| is_new(path)).cloned().collect()
     }
 
     /// The changes, without those that change nothing. `Ambiguous` where two names of one file are changed differently.
