@@ -46,6 +46,11 @@ pub fn kind(text: &str) -> Option<Kind> {
     kind_of(&value(text).ok()?)
 }
 
+/// Fails where a text is neither JSON nor YAML.
+pub fn check(text: &str) -> Result<(), DocumentError> {
+    value(text).map(drop)
+}
+
 /// The configuration of a document. Errors name the place of what is wrong.
 pub fn document(text: &str) -> Result<Config, DocumentError> {
     let value = value(text)?;

@@ -86,7 +86,7 @@ fn described(instance: &Instance, text: String, compat: Compat) -> Described {
     // The text is about these only.
     let is_injected = |vif: &&Vif| vif.network.as_ref().is_some_and(Network::is_injected);
     let vifs: Vec<_> = instance.vifs().iter().filter(is_injected).cloned().collect();
-    Described::Either { text, config: network_info::config(&vifs).and_then(read::checked) }
+    Described::Either { text, newest: None, config: network_info::config(&vifs).and_then(read::checked) }
 }
 
 fn checked_key(path: &Path, key: &str) -> Result<String, Failure> {

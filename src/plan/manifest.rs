@@ -16,6 +16,7 @@ use crate::inject::{
     SudoAsks, Sudoer, authorized_keys,
 };
 use crate::manifest::{self, Manifest, Operation, Renderer, Unused, Variables};
+use crate::net::netplan::Lines;
 use imgraft_vfs::fs::{Content, Timestamp};
 use imgraft_vfs::path::GuestPath;
 use serde_json::Value;
@@ -262,7 +263,7 @@ impl Reader<'_> {
         let net = match config {
             Some(config) => {
                 let text = crate::yaml::block(&Value::Object(config));
-                let described = network::text("config", text.into_bytes()).map_err(member)?;
+                let described = network::text("config", text.as_bytes(), Lines::Untold).map_err(member)?;
                 if let Described::Text(_) = described {
                     return Err(wrong("config: neither netplan, nor network-config, nor network_data.json"));
                 }

@@ -2,10 +2,12 @@
 
 use super::items::read;
 use crate::cli::{self, NetworkRenderer};
+use crate::config_drive::DocumentError;
 use crate::failure::Failure;
 use crate::guest::NetworkStack;
 use crate::inject::{Choice, Compat, Described, Net, Spelling};
 use crate::net::Cidr;
+use crate::net::netplan::{self, Lines};
 use crate::net::read::{self, Kind, flags::Flags};
 use std::net::IpAddr;
 use std::path::Path;
@@ -18,7 +20,7 @@ pub(super) fn network(
 ) -> Result<Option<Net>, Failure> {
     let flags = flags(typed)?;
     let described = match (typed.network.as_ref().and_then(Option::as_ref), instance, flags) {
-        (Some(path), None, None) => Some(described(path)?),
+        (Some(path), None, None) => Some(described(path, compat)?),
         (None, Some(described), None) => Some(described),
         (None, None, Some(flags)) => Some(Described::Config(
             read::flags::config(&flags).map_err(|error| Failure::usage(format!("the network: {error}")))?,
@@ -66,31 +68,49 @@ fn choice(name: NetworkRenderer) -> Choice {
 }
 
 /// What is in a file: a text for a guest, or a description of a network.
-fn described(path: &Path) -> Result<Described, Failure> {
-    text(&format!("--network: {}", path.display()), read("--network", path)?)
+fn described(path: &Path, compat: Compat) -> Result<Described, Failure> {
+    let bytes = read("--network", path)?;
+    // Nova injects anything.
+    let described = text(&format!("--network: {}", path.display()), &bytes, Lines::Told);
+    let is_novas = |text: &[u8]| read::kind(&String::from_utf8_lossy(text)).is_none_or(|kind| kind == Kind::Netplan);
+    match described {
+        Err(_) if compat == Compat::Nova && is_novas(&bytes) => Ok(Described::Text(bytes)),
+        described => described,
+    }
 }
 
 /// What a text is; `place` is where it is, for errors.
-pub(super) fn text(place: &str, bytes: Vec<u8>) -> Result<Described, Failure> {
-    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+pub(super) fn text(place: &str, bytes: &[u8], lines: Lines) -> Result<Described, Failure> {
+    let failed = |what: &str, error: &DocumentError| {
+        let failure = Failure::usage(format!("{place}: {what}: {error}"));
+        error.hint().into_iter().fold(failure, |failure, hint| failure.with_hint(hint))
+    };
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let as_it_stands = || Ok(Described::Text(bytes.to_vec()));
     let kind = match Spelling::detect(text) {
         // Whatever else it may be read as.
-        Some(Spelling(stack)) if stack != NetworkStack::Netplan => None,
-        _ => read::kind(text),
-    };
-    let Some(kind) = kind else { return Ok(Described::Text(bytes)) };
-    let config = read::document(text);
-    match kind {
-        // A guest with netplan can have it as it stands, whatever we know of it.
-        Kind::Netplan => Ok(Described::Either { config, text: bytes }),
-        _ => {
-            let failed = |error: crate::config_drive::DocumentError| {
-                let failure = Failure::usage(format!("{place}: {}: {error}", kind.name()));
-                error.hint().into_iter().fold(failure, |failure, hint| failure.with_hint(hint))
-            };
-            Ok(Described::Config(config.map_err(failed)?))
+        Some(Spelling(stack)) if stack != NetworkStack::Netplan => return as_it_stands(),
+        Some(_) => read::kind(text).or(Some(Kind::Netplan)),
+        None if is_structured(text) => {
+            read::check(text).map_err(|error| failed("a description", &error)).map(|()| read::kind(text))?
         }
+        None => read::kind(text),
+    };
+    let Some(kind) = kind else { return as_it_stands() };
+    match kind {
+        // A guest with netplan can have it as it stands, whatever we know of it; if netplan can read it.
+        Kind::Netplan => {
+            let newest = netplan::check(text, lines).map_err(|error| failed(kind.name(), &error))?;
+            Ok(Described::Either { config: read::document(text).map_err(netplan::only), newest, text: bytes.to_vec() })
+        }
+        _ => Ok(Described::Config(read::document(text).map_err(|error| failed(kind.name(), &error))?)),
     }
+}
+
+/// Whether a text is meant to be YAML or JSON: it begins as an object, or has the keys that descriptions begin with.
+fn is_structured(text: &str) -> bool {
+    let begins = |line: &str| ["version:", "ethernets:", "config:", "links:"].iter().any(|key| line.starts_with(key));
+    text.trim_start().starts_with('{') || text.lines().any(begins)
 }
 
 fn flags(typed: &cli::Network) -> Result<Option<Flags>, Failure> {
@@ -128,7 +148,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let read = |text: &str| {
             std::fs::write(file.path(), text).unwrap();
-            described(file.path())
+            described(file.path(), Compat::Imgraft)
         };
         for text in [
             "auto lo\niface lo inet loopback\n",
@@ -154,6 +174,58 @@ mod tests {
         }
         for text in ["version: 2\n", "{\"links\": 1}", "[]"] {
             assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_netplan_would_refuse() {
+        let refused = |text: &str| super::text("FILE", text.as_bytes(), Lines::Told).unwrap_err().message;
+        for (text, said) in [
+            ("network:\n\tversion: 2\n", "FILE: netplan: not YAML: "),
+            ("network:\n  version: 2\n  version: 2\n", "line 3"),
+            (
+                "network:\n  ethernets:\n    eth0:\n      dhcp: true\n",
+                "FILE: netplan: network.ethernets.eth0.dhcp: netplan has no such key here (line 4, column 7)",
+            ),
+            (
+                "network:\n  ethernets:\n    eth0: {dhcp4: 1}\n",
+                "eth0.dhcp4: expected true or false (line 3, column 19)",
+            ),
+            ("network:\n", "network: expected an object; is it indented? (line 1, column 8)"),
+            (
+                "'network': {renderer: x}",
+                "network.renderer: expected one of networkd, NetworkManager (line 1, column 23)",
+            ),
+            // What is no description of netplan's, and no YAML.
+            ("version: 2\nethernets:\n\teth0: {}\n", "FILE: a description: not YAML: "),
+            ("{\"links\": [}", "line 1 column 12"),
+        ] {
+            let message = refused(text);
+            assert!(message.contains(said), "{message}");
+        }
+        let made = super::text("config", b"network: {ethernets: {eth0: {mtu: x}}}", Lines::Untold).unwrap_err().message;
+        assert_eq!(made, "config: netplan: network.ethernets.eth0.mtu: expected a whole number");
+        // Nova injects anything into everything.
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for text in ["network:\n\tversion: 2\n", "network: 1\n", "{\"a"] {
+            std::fs::write(file.path(), text).unwrap();
+            assert!(matches!(described(file.path(), Compat::Nova), Ok(Described::Text(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_netplan_has_alone() {
+        for (text, said) in [
+            ("network: {wifis: {w: {access-points: {a: {}}}}}", "wifis: netplan has this, and imgraft"),
+            ("network: {ethernets: {e: {wakeonlan: true}}}", "ethernets.e.wakeonlan: netplan has this"),
+            ("network: {ethernets: {e: {routes: [{to: 10.0.0.0/8, table: 5}]}}}", "routes[0].table: netplan has this"),
+        ] {
+            let Ok(Described::Either { config: Err(error), newest: None, .. }) =
+                super::text("FILE", text.as_bytes(), Lines::Told)
+            else {
+                panic!("{text}");
+            };
+            assert!(error.to_string().contains(said), "{text}: {error}");
         }
     }
 }

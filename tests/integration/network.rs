@@ -94,3 +94,25 @@ fn by_options_and_by_choice() {
         "{said}"
     );
 }
+
+/// Whatever the guest listens to: what netplan would refuse is refused, with its line, and nothing is written.
+#[test]
+fn what_netplan_would_refuse_is_refused_for_every_guest() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let before = std::fs::read(&copy).expect("a copy");
+    for (document, said) in [
+        ("network:\n\tversion: 2\n", "line 2"),
+        ("network:\n  version: 2\n  version: 2\n", "the key \"version\" is there twice (line 3, column 3)"),
+        ("network:\n  ethernets:\n    eth0: {dhcp: true}\n", "no such key here (line 3, column 12)"),
+        ("network:\n  ethernets:\n    eth0: {dhcp4: 1}\n", "expected true or false (line 3, column 19)"),
+    ] {
+        let file = scratch.file("netplan.yaml", document);
+        for renderer in [&["--network-renderer", "netplan"][..], &["--network-renderer", "ifupdown"], &[]] {
+            let output = run(&[&["inject", text(&copy), "--network", text(&file)], renderer].concat());
+            let why = String::from_utf8(output.stderr).expect("a text");
+            assert!(output.status.code() == Some(2) && why.contains(said), "{document}: {why}");
+        }
+    }
+    assert_eq!(before, std::fs::read(&copy).expect("a copy"));
+}

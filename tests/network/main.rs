@@ -5,6 +5,7 @@ mod cloud_init;
 mod goldens;
 mod ifupdown_ng;
 mod merged;
+mod netplan;
 mod network_manager;
 mod oracle;
 mod oracles;

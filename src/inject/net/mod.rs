@@ -12,6 +12,7 @@ use super::{Compat, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, R
 use crate::config_drive::DocumentError;
 use crate::guest::{Guest, NetworkStack, NoListener};
 use crate::net::config::Config;
+use crate::net::netplan::Newest;
 use imgraft_vfs::fs::{Attrs, Content, SetAttrs};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -40,6 +41,8 @@ pub enum Described {
         text: Vec<u8>,
         /// The same as the model has it, or why that cannot be.
         config: Result<Config, DocumentError>,
+        /// What of the text only newer versions of netplan know.
+        newest: Option<Newest>,
     },
 }
 
@@ -77,8 +80,9 @@ impl Injector for Net {
         match &self.network {
             Described::Text(text) => self.stage_text(text, guest, stage, &mut outcome)?,
             Described::Config(config) => self.compile(config, guest, stage, &mut outcome)?,
-            Described::Either { text, .. } if self.is_for_text(text, guest) => {
+            Described::Either { text, newest, .. } if self.is_for_text(text, guest) => {
                 self.stage_text(text, guest, stage, &mut outcome)?;
+                outcome.notes.extend(newest.iter().map(ToString::to_string));
             }
             Described::Either { config: Ok(config), .. } => self.compile(config, guest, stage, &mut outcome)?,
             Described::Either { config: Err(error), .. } => {

@@ -350,7 +350,7 @@ fn name_servers_of_ifupdown() {
 #[test]
 fn a_text_for_some_is_a_description_for_others() {
     let text_of = |config| Net {
-        network: Described::Either { text: NETPLAN.into(), config },
+        network: Described::Either { text: NETPLAN.into(), newest: None, config },
         renderer: None,
         compat: Compat::Imgraft,
     };
