@@ -125,6 +125,16 @@ impl Cidr {
         }
     }
 
+    /// Whether an address is one of the range.
+    pub fn holds(self, ip: IpAddr) -> bool {
+        ip.is_ipv4() == self.ip.is_ipv4() && Self { ip, ..self }.network() == self.network()
+    }
+
+    /// Whether it is one address.
+    pub fn is_host(self) -> bool {
+        self.prefix == width(self.ip)
+    }
+
     /// The highest address of an IPv4 range, which is that of all; a range of one or two addresses has none (RFC 3021).
     pub fn broadcast(self) -> Option<Ipv4Addr> {
         match self.ip {

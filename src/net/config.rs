@@ -196,6 +196,33 @@ impl Link {
         self.dns.servers.iter().copied().filter(move |server| server.is_ipv4() == (version == 4))
     }
 
+    /// Whether a router is in a network that it has an address of, or has a route to without another router.
+    pub fn reaches(&self, router: IpAddr) -> bool {
+        let links = self.routes.iter().filter(|route| route.via.is_none()).map(|route| route.to);
+        self.addresses.iter().copied().chain(links).any(|network| network.holds(router))
+    }
+
+    /// Whether it may get an address of this version, 4 or 6, that nobody has written down.
+    pub fn is_given(&self, version: u8) -> bool {
+        match version {
+            4 => self.dhcp4,
+            _ => !matches!(self.auto6, Auto6::Unsaid | Auto6::Off),
+        }
+    }
+
+    /// Has the routers that it does not reach on the link, of the routes that this is said of.
+    pub fn put_on_link(&mut self, is_meant: impl Fn(&Self, IpAddr) -> bool) {
+        let outside = |route: &Route| {
+            let via = route.via.filter(|via| !is_link_local(*via))?;
+            let is_given = self.is_given(route.to.version());
+            (!is_given && !self.reaches(via) && is_meant(self, via)).then_some(via)
+        };
+        let outside: Vec<IpAddr> = self.routes.iter().filter_map(outside).collect();
+        for route in &mut self.routes {
+            route.on_link |= route.via.is_some_and(|via| outside.contains(&via));
+        }
+    }
+
     /// Whether it has an address of its own, or gets one.
     pub fn is_configured(&self) -> bool {
         self.dhcp4 || !self.addresses.is_empty() || !matches!(self.auto6, Auto6::Unsaid | Auto6::Off)
@@ -230,6 +257,11 @@ impl Hardware {
     fn device(&self) -> Option<&str> {
         self.rename.as_deref().or_else(|| self.name.as_deref().filter(|name| !is_pattern(name)))
     }
+}
+
+/// Whether an address is one of a single link: of these every device with IPv6 has one.
+pub(super) fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 /// Whether a name is a pattern.

@@ -8,7 +8,7 @@ mod typed;
 pub mod v1;
 pub mod v2;
 
-use super::config::Config;
+use super::config::{Config, Link};
 use crate::config_drive::{DocumentError, Spelling, from_value};
 use serde::Deserialize;
 use serde_json::Value;
@@ -70,6 +70,14 @@ pub fn checked(config: Config) -> Result<Config, DocumentError> {
         Ok(()) => Ok(config),
         Err(unsound) => Err(DocumentError::new("", unsound.to_string())),
     }
+}
+
+/// A machine whose addresses are all its own networks has its routers on the link, whether its description has a word for it or not.
+fn put_hosts_routers_on_link(link: &mut Link) {
+    link.put_on_link(|link, via| {
+        let mut addresses = link.addresses.iter().filter(|address| address.ip().is_ipv4() == via.is_ipv4()).peekable();
+        addresses.peek().is_some() && addresses.all(|address| address.is_host())
+    });
 }
 
 fn value(text: &str) -> Result<Value, DocumentError> {

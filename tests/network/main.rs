@@ -10,4 +10,5 @@ mod network_manager;
 mod oracle;
 mod oracles;
 mod refusals;
+mod routers;
 mod wicked;

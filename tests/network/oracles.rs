@@ -2,7 +2,7 @@
 
 use crate::cases::{Case, cases};
 use crate::oracle::{command, put, python, sections, skip, succeed, unpacked};
-use imgraft::net::config::{Auto6, Kind, Link};
+use imgraft::net::config::{Auto6, Kind, Link, Route};
 use imgraft::net::render::{Ifup, Renderer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -302,6 +302,11 @@ fn ifcfg_is_what_cloud_init_writes() {
                 // It gives name servers to what has an address of its own only.
                 let is_static = ours.contains_key("IPADDR") || ours.contains_key("IPV6ADDR");
                 if !is_static && (key.starts_with("DNS") || key == "DOMAIN") {
+                    continue;
+                }
+                // It does not know that a router can be on the link whatever the addresses say.
+                let has_default = |route: &Route| route.is_default() && route.on_link;
+                if key == "GATEWAY" && case.config.links.iter().flat_map(|link| &link.routes).any(has_default) {
                     continue;
                 }
                 // Of `::/0` it makes a route to `::/64`.

@@ -1,8 +1,9 @@
 //! Whether a configuration makes sense, and holds nothing that a renderer's text could be broken with.
 
-use super::{Config, Kind, Link, is_pattern};
+use super::{Config, Kind, Link, Route, is_link_local, is_pattern};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::net::IpAddr;
 
 /// The most links of a machine.
 const LINKS_MAX: usize = 1024;
@@ -229,8 +230,15 @@ impl Link {
                 if via.is_ipv4() != (route.to.version() == 4) {
                     return Err(format!("the route to {}: its router {via} is of the other version of IP", route.to));
                 }
-                if via.is_multicast() || via.is_unspecified() {
+                if via.is_multicast() || via.is_unspecified() || self.is_no_neighbour(route, via) {
                     return Err(format!("the route to {}: {via} is no router", route.to));
+                }
+                if !self.has_router(route, via) {
+                    return Err(format!(
+                        "the route to {}: its router {via} is in none of the networks that the link has addresses of; if it is on \
+                         the link all the same, say on-link: true (netplan, network-config version 2)",
+                        route.to
+                    ));
                 }
             } else if route.on_link || route.is_default() {
                 return Err(format!("the route to {}: it has no router", route.to));
@@ -243,6 +251,24 @@ impl Link {
             return Err(format!("{server} is no name server"));
         }
         Ok(())
+    }
+}
+
+impl Link {
+    /// Whether an address is that of a whole network, or the link's own, which the kernel takes for no router; of IPv4 it takes an
+    /// own one for saying that everything is on the link.
+    fn is_no_neighbour(&self, route: &Route, ip: IpAddr) -> bool {
+        self.addresses.iter().any(|address| {
+            let is_of_all = address.broadcast().is_some_and(|all| [IpAddr::V4(all), address.network()].contains(&ip));
+            is_of_all || (address.ip() == ip && (ip.is_ipv6() || route.on_link))
+        })
+    }
+
+    /// Whether the kernel finds a router on the link.
+    fn has_router(&self, route: &Route, via: IpAddr) -> bool {
+        let version = route.to.version();
+        let has_none = version == 6 && self.addresses(6).next().is_none();
+        route.on_link || is_link_local(via) || self.is_given(version) || has_none || self.reaches(via)
     }
 }
 

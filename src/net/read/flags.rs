@@ -41,6 +41,7 @@ pub fn config(flags: &Flags) -> Result<Config, DocumentError> {
     link.addresses.clone_from(&flags.addresses);
     link.routes.extend(flags.gateways.iter().copied().map(Route::default_via));
     link.dns.servers.clone_from(&flags.servers);
+    super::put_hosts_routers_on_link(&mut link);
     if !link.is_configured() {
         return Err(DocumentError::new("", "no address: --ip has one, or --dhcp asks for one"));
     }

@@ -119,8 +119,12 @@ pub(super) fn config(document: Document) -> Result<Config, DocumentError> {
         link.and_then(|link| put(link, network)).map_err(|error| error.within(&format!("networks[{number}]")))?;
     }
     let everywhere = servers(&services).map_err(|error| error.within("services"))?;
-    for link in links.iter_mut().filter(|link| link.is_configured()) {
-        add(link, &everywhere);
+    for link in &mut links {
+        // OpenStack allows a subnet a gateway outside of it, which is then on the link.
+        link.put_on_link(|_, _| true);
+        if link.is_configured() {
+            add(link, &everywhere);
+        }
     }
     Ok(Config { links })
 }

@@ -21,6 +21,8 @@ pub fn config(vifs: &[Vif]) -> Result<Config, DocumentError> {
         for subnet in subnets.filter(|subnet| !subnet.ips.is_empty()) {
             put(&mut link, subnet);
         }
+        // OpenStack allows a subnet a gateway outside of it, which is then on the link.
+        link.put_on_link(|_, _| true);
         links.push(link);
     }
     Ok(Config { links })

@@ -8,7 +8,6 @@ use super::typed::{
     AdSelect, BondMode, Destination, HashPolicy, LacpRate, MacText, Milliseconds, Number, Seconds, Truth,
 };
 use crate::config_drive::{DocumentError, from_value};
-use crate::net::Cidr;
 use crate::net::config::{Auto6, Bond, Bridge, Config, Dns, Hardware, Kind, Link, Route};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -192,22 +191,18 @@ pub(super) fn config(document: Document) -> Result<Config, DocumentError> {
         merge(&mut link.ok_or_else(missing)?.dns, &dns);
     }
     for (number, route) in routes {
-        let link = links.iter_mut().find(|link| reaches(link, route));
+        let link = links.iter_mut().find(|link| route.via.is_some_and(|via| link.reaches(via)));
         let missing =
             || DocumentError::new(format!("config[{number}]"), "no link's addresses have the route's gateway");
         link.ok_or_else(missing)?.routes.push(route);
     }
-    for link in links.iter_mut().filter(|link| link.is_configured()) {
-        merge(&mut link.dns, &everywhere);
+    for link in &mut links {
+        super::put_hosts_routers_on_link(link);
+        if link.is_configured() {
+            merge(&mut link.dns, &everywhere);
+        }
     }
     Ok(Config { links })
-}
-
-/// Whether a route's router is in a network that the link has an address of.
-fn reaches(link: &Link, route: Route) -> bool {
-    let Some(via) = route.via else { return false };
-    let has = |address: Cidr| Cidr::host(via).with_prefix(address.prefix()).network() == address.network();
-    link.addresses(route.to.version()).any(has)
 }
 
 fn link(kind: &str, entry: Value) -> Result<Link, DocumentError> {
