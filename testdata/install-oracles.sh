@@ -38,6 +38,7 @@ cryptsetup         cryptsetup-bin    LUKS: made by
 lvm                lvm2              LVM2: made and judged by
 dmsetup            dmsetup           LVM2 and LUKS: mapped by a kernel
 blkid              util-linux        signatures: judged by
+findmnt            util-linux        fstab: judged by
 perl               perl              hashes: judged by (libcrypt)
 matchpathcon       selinux-utils     labels: judged by
 qemu-storage-daemon qemu-utils       locks: held by

@@ -5,6 +5,7 @@ use super::second_reader::second_reader;
 use super::tree::{self, Part};
 use super::{print, reveal};
 use crate::failure::{Exit, Failure};
+use crate::guest::mounts::{By, Disks};
 use crate::guest::{self, Guest};
 use crate::inject::fitting::{LeftOut, Unfit, fit};
 use crate::inject::staging::{Show, Staged, stage_all};
@@ -14,6 +15,7 @@ use imgraft_vfs::block::BlockDevice;
 use imgraft_vfs::fs::{Features, GuestFs, Mode};
 use imgraft_vfs::image::{self, Destination, Edit, ImageFormat};
 use imgraft_vfs::kernel::{Borrowed, Opened};
+use imgraft_vfs::stage::Stage;
 use imgraft_vfs::transaction::{self, Kept, Recovery};
 use imgraft_vfs::volume::{self, Base, Chosen, VolumeInfo};
 use imgraft_vfs::{Error, ErrorKind};
@@ -110,7 +112,11 @@ fn make(plan: &plan::Edit, left_out: &LeftOut, recovered: &mut Option<Recovery>)
     guest::check_awake(&grown.tree).map_err(explained)?;
     let guest = Guest::inspect(&grown.tree).map_err(explained)?;
     tracing::debug!(volume = %info, size = info.size, guest = ?guest.name(), "opened the root filesystem");
-    let staged = stage_all(&plan.requests, left_out, &guest, &grown.tree, show)?;
+    let check_fstab = |stage: &Stage<'_>| match plan.target.mounts.by == By::Guest && guest::is_root(stage.base())? {
+        true => Disks { survey: &survey, root: &info }.check_new(guest.init, stage),
+        false => Ok(Vec::new()),
+    };
+    let staged = stage_all(&plan.requests, left_out, &guest, &grown.tree, show, &check_fstab)?;
 
     // A dry run goes all the way but for the commit: a full filesystem shows now, not later.
     let refused = |error| match access.writes_in_place() {

@@ -2,6 +2,7 @@
 
 use super::{print, tree};
 use crate::failure::{Exit, Failure, printable};
+use crate::guest::mounts::{By, Disks};
 use crate::guest::{self, Guest};
 use crate::plan::{Inspect, Output, Target};
 use crate::report::{MountFacts, Replayed};
@@ -194,8 +195,13 @@ fn look(
     let places: Vec<Option<Error>> =
         (1..=grown.mounts.mounted.len()).map(|number| grown.tree.problem(number)).collect();
     report.mounts = MountFacts::of_all(&grown.mounts, &survey.borrow(), &places);
-    report.notes = grown.mounts.notes.iter().map(|note| printable(note)).collect();
-    report.guest = Some(Guest::inspect(&grown.tree)?.facts());
+    let guest = Guest::inspect(&grown.tree)?;
+    let broken = match target.mounts.by {
+        By::Guest => Disks { survey, root: &volume.info }.broken(guest.init, &grown.tree)?,
+        By::Nobody => Vec::new(),
+    };
+    report.notes = broken.iter().map(|note| printable(note)).collect();
+    report.guest = Some(guest.facts());
     Ok(())
 }
 

@@ -1,10 +1,12 @@
 //! What a guest has mounted below its root, and where.
 
+mod checked;
 mod discovered;
 mod memory;
 
 use super::init::Init;
 use super::{Reader, fstab};
+pub use checked::Disks;
 use discovered::{Found, Said};
 use fstab::{Disk, Spec};
 use imgraft_vfs::fs::GuestFs;

@@ -1,14 +1,14 @@
 //! All requests onto one stage, in order, with a savepoint before each.
 
 use super::fitting::LeftOut;
-use super::{Earlier, InjectError, Item, Request, Revealed};
+use super::{Earlier, InjectError, Item, Outcome, Request, Revealed};
 use crate::diff::{self, Sensitivity};
 use crate::failure::Failure;
 use crate::guest::Guest;
 use crate::report::ItemReport;
 use imgraft_vfs::fs::{GuestFs, Ownership};
 use imgraft_vfs::path::{GuestPath, Resolved};
-use imgraft_vfs::stage::{ChangeSet, Stage};
+use imgraft_vfs::stage::{Change, ChangeSet, Savepoint, Stage};
 use imgraft_vfs::{ErrorKind, Result};
 use std::borrow::Cow;
 
@@ -33,6 +33,9 @@ pub enum Show {
     Nothing,
 }
 
+/// Checks the lines that an fstab gets: what to know of them, a clause each.
+pub type CheckFstab<'a> = &'a dyn Fn(&Stage<'_>) -> Result<Vec<String>>;
+
 /// Stages all requests in the order of their items.
 ///
 /// A required item that fails is the run's failure; an optional one is rolled back and reported, as one is that is left out.
@@ -42,6 +45,7 @@ pub fn stage_all(
     guest: &Guest,
     fs: &dyn GuestFs,
     show: Show,
+    check_fstab: CheckFstab<'_>,
 ) -> Result<Staged, Failure> {
     let mut requests: Vec<&Request> = requests.iter().collect();
     requests.sort_by_key(|request| request.injector.item());
@@ -56,10 +60,11 @@ pub fn stage_all(
             continue;
         }
         let before = stage.savepoint();
-        let outcome = needs_root(injector.item(), fs).and_then(|()| injector.stage_after(&earlier, &guest, &mut stage));
+        let outcome = needs_root(injector.item(), fs)
+            .and_then(|()| injector.stage_after(&earlier, &guest, &mut stage))
+            .and_then(|outcome| with_fstab(outcome, &before, &stage, check_fstab));
         match outcome {
-            Ok(outcome) => {
-                let changes = stage.changes_since(&before)?;
+            Ok((outcome, changes)) => {
                 earlier.add(injector.item(), &changes, stage.spoken_of_since(&before));
                 earlier.add_readers(injector.item(), outcome.readers);
                 items.push(ItemReport::staged(injector.item(), required, &changes, outcome.notes));
@@ -98,6 +103,22 @@ pub fn stage_all(
         }
     };
     Ok(Staged { changes, items, diff, revealed })
+}
+
+/// What an item has changed, and what it has to say with what there is to say of an fstab among that.
+fn with_fstab(
+    mut outcome: Outcome,
+    before: &Savepoint,
+    stage: &Stage<'_>,
+    check: CheckFstab<'_>,
+) -> Result<(Outcome, Vec<Change>), InjectError> {
+    let changes = stage.changes_since(before)?;
+    // Where its path leads nowhere, no change is there.
+    let at = stage.resolve(&GuestPath::parse("/etc/fstab")?).ok();
+    if changes.iter().any(|change| Some(&change.path) == at.as_ref()) {
+        outcome.notes.extend(check(stage)?);
+    }
+    Ok((outcome, changes))
 }
 
 /// Fails where an item is about users or services of a guest, and the filesystem cannot be the root of one.
@@ -152,7 +173,8 @@ mod tests {
             let files = Files { operations: vec![put], compat: Compat::Imgraft };
             let requests = vec![Request { injector: Box::new(files), required: true }];
             let guest = Guest::inspect(&fs).unwrap();
-            let staged = stage_all(&requests, &LeftOut::default(), &guest, &fs, Show::Diff).unwrap();
+            let staged =
+                stage_all(&requests, &LeftOut::default(), &guest, &fs, Show::Diff, &|_| Ok(Vec::new())).unwrap();
             assert!(staged.diff.ends_with("-ann:<old hash>:\n+ann:<new hash>:\n"), "{path}: {}", staged.diff);
         }
     }

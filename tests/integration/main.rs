@@ -20,6 +20,7 @@ mod fat;
 mod files;
 mod flips;
 mod formats;
+mod fstab;
 mod guests;
 mod idempotence;
 mod identity;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PASSPHRASE: &str = "open sesame";
+pub const PASSPHRASE: &str = "open sesame";
 
 /// Where a filesystem of an image lies.
 #[derive(Clone, Copy)]
@@ -351,7 +351,7 @@ fn a_hostile_fstab_is_refused_or_of_no_effect() {
         let disk = scratch.copy(&image.path, "disk");
         let file = scratch.file("fstab", &fstab);
         let upload = format!("{}:/etc/fstab", text(&file));
-        expect(0, &["inject", text(&disk), "--upload", &upload]);
+        expect(0, &["inject", text(&disk), "--mount", "none", "--upload", &upload]);
         let output = run(&[&["inject", text(&disk)], words].concat());
         let said = String::from_utf8_lossy(&output.stderr);
         let start: String = fstab.chars().take(40).collect();

@@ -40,6 +40,76 @@ pub fn unquoted(value: &str) -> Option<&str> {
     }
 }
 
+/// A line of fstab that is neither empty nor a comment, in fields as they are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line<'t> {
+    /// Its number, from 1.
+    pub number: usize,
+    fields: Vec<&'t [u8]>,
+}
+
+/// The lines of an fstab that say something, in their order.
+pub fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    (1..).zip(text.split(|byte| *byte == b'\n')).filter_map(|(number, text)| {
+        let fields: Vec<&[u8]> = fields(text).collect();
+        let says = fields.first().is_some_and(|field| !field.starts_with(b"#"));
+        says.then_some(Line { number, fields })
+    })
+}
+
+impl Line<'_> {
+    /// What it mounts; `None` for swap space and for a place that is called `none`. The error is a clause that says why it is
+    /// passed over.
+    pub fn entry(&self) -> Result<Option<Entry>, String> {
+        let [spec, filesystem] = [self.spec(), plain(self.field(2).unwrap_or(b"auto"))];
+        // `none`, and `swap` of old.
+        let path = unescape(self.field(1).ok_or("it has one field")?);
+        if filesystem == "swap" || !path.starts_with(b"/") {
+            return Ok(None);
+        }
+        let path = GuestPath::parse(&path).map_err(|error| error.to_string())?;
+        Ok(Some(Entry { line: self.number, spec, path, filesystem, options: self.options() }))
+    }
+
+    /// What is swap space by it, and its options; `None` where it is about something else.
+    pub fn swap(&self) -> Option<(String, Vec<String>)> {
+        let options = || self.options().split(',').map(str::to_owned).collect();
+        (self.field(2) == Some(b"swap")).then(|| (self.spec(), options()))
+    }
+
+    /// How many fields it has, at least one.
+    pub fn count(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// The place as it is written, without escapes; bytes that are not UTF-8 are replaced.
+    pub fn place(&self) -> Option<String> {
+        self.field(1).map(plain)
+    }
+
+    /// The first of the last two fields, which say whether it is dumped and when it is checked, that is no number.
+    pub fn misplaced(&self) -> Option<String> {
+        let is_number = |field: &[u8]| std::str::from_utf8(field).is_ok_and(|digits| digits.parse::<i32>().is_ok());
+        [4, 5].into_iter().filter_map(|at| self.field(at)).find(|field| !is_number(field)).map(plain)
+    }
+
+    fn spec(&self) -> String {
+        self.field(0).map(plain).unwrap_or_default()
+    }
+
+    fn options(&self) -> String {
+        plain(self.field(3).unwrap_or(b"defaults"))
+    }
+
+    fn field(&self, at: usize) -> Option<&[u8]> {
+        self.fields.get(at).copied()
+    }
+}
+
+fn fields(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| matches!(byte, b' ' | b'\t' | b'\r')).filter(|field| !field.is_empty())
+}
+
 /// How many lines that are left out are told of one by one.
 const NOTES_MAX: usize = 16;
 
@@ -47,25 +117,10 @@ const NOTES_MAX: usize = 16;
 pub fn parse(text: &[u8]) -> (Vec<Entry>, Vec<String>) {
     let mut entries = Vec::new();
     let mut notes = Notes::default();
-    for (line, text) in (1..).zip(text.split(|byte| *byte == b'\n')) {
-        let mut fields = text.split(|byte| matches!(byte, b' ' | b'\t' | b'\r')).filter(|field| !field.is_empty());
-        let (Some(spec), path) = (fields.next(), fields.next()) else { continue };
-        if spec.starts_with(b"#") {
-            continue;
-        }
-        let Some(path) = path else {
-            notes.push(|| format!("line {line} of /etc/fstab has one field, and is left out"));
-            continue;
-        };
-        let [filesystem, options] = [fields.next().unwrap_or(b"auto"), fields.next().unwrap_or(b"defaults")].map(plain);
-        // `none`, and `swap` of old.
-        let path = unescape(path);
-        if filesystem == "swap" || !path.starts_with(b"/") {
-            continue;
-        }
-        match GuestPath::parse(&path) {
-            Ok(path) => entries.push(Entry { line, spec: plain(spec), path, filesystem, options }),
-            Err(error) => notes.push(|| format!("line {line} of /etc/fstab is left out: {error}")),
+    for line in lines(text) {
+        match line.entry() {
+            Ok(entry) => entries.extend(entry),
+            Err(why) => notes.push(|| format!("line {} of /etc/fstab is left out: {why}", line.number)),
         }
     }
     (entries, notes.told())
@@ -73,15 +128,13 @@ pub fn parse(text: &[u8]) -> (Vec<Entry>, Vec<String>) {
 
 /// The files that an fstab has for swap space, in its order.
 pub fn swap_files(text: &[u8]) -> Vec<GuestPath> {
-    let lines = text.split(|byte| *byte == b'\n');
-    let file = |line: &[u8]| {
-        let mut fields = line.split(|byte| matches!(byte, b' ' | b'\t' | b'\r')).filter(|field| !field.is_empty());
-        let (spec, _, filesystem) = (fields.next()?, fields.next()?, fields.next()?);
-        let spec = unescape(spec);
+    let file = |line: Line<'_>| {
+        line.swap()?;
+        let spec = unescape(line.field(0)?);
         let is_file = spec.starts_with(b"/") && !spec.starts_with(b"/dev/");
-        (is_file && filesystem == b"swap").then(|| GuestPath::parse(&spec).ok()).flatten()
+        is_file.then(|| GuestPath::parse(&spec).ok()).flatten()
     };
-    lines.filter_map(file).collect()
+    lines(text).filter_map(file).collect()
 }
 
 /// What is left out.

@@ -243,3 +243,63 @@ fn what_lies_beneath_is_reached_where_it_is_asked_for() {
         .symlink("/lib/systemd/system/local-fs.target.wants/tmp.mount", "../tmp.mount");
     assert!(inspect(unit, &beneath).unwrap().mounted.is_empty());
 }
+
+/// What is wrong with the lines of an fstab that is put over an empty one, and the error of the first that is refused.
+fn checked(guest: Builder, fstab: &str) -> Result<Vec<String>> {
+    let fs = guest.file("/etc/fstab", "LABEL=known /known xfs\n").build().unwrap();
+    let mut swap = vec![0; 1 << 16];
+    swap[4086..4096].copy_from_slice(b"SWAPSPACE2");
+    swap[1024] = 1;
+    let disk: Arc<dyn BlockDevice> = Arc::new(MemDevice::new(swap));
+    let survey = std::cell::RefCell::new(Survey::new(&disk, undivided(&disk).unwrap()).unwrap());
+    let root = survey.borrow().volumes()[0].clone();
+    let init = Init::inspect(&Reader::new(&fs)).unwrap();
+    let mut stage = imgraft_vfs::stage::Stage::new(&fs);
+    let attrs = imgraft_vfs::fs::Attrs { mode: 0o644, uid: 0, gid: 0 };
+    let content = imgraft_vfs::fs::Content::bytes(fstab.as_bytes());
+    stage.write(&GuestPath::parse("/etc/fstab").unwrap(), content, attrs).unwrap();
+    Disks { survey: &survey, root: &root }.check_new(init, &stage)
+}
+
+#[test]
+fn new_lines_are_checked() {
+    let plain = || MemFs::builder().file("/file", "").dir("/there").dir("/etc");
+    let busybox = || plain().file("/sbin/init", "#!/bin/busybox\n");
+    let refused = |guest, fstab: &str| checked(guest, fstab).unwrap_err().to_string();
+    let notes = |guest, fstab: &str| checked(guest, fstab).unwrap().join("; ");
+    for (fstab, says) in [
+        ("/dev/sda /there ext4\n", "(/dev/sda) cannot be mounted at /there: the whole disk is swap, not ext4"),
+        ("/dev/sda /file swapfs\n", "its place is no directory"),
+        ("disk /there xfs\n", "'disk' names no device"),
+        ("#\n\n /dev/sda /there\n", "line 3 of /etc/fstab is passed over by mount(8): it needs three fields"),
+        ("/dev/sda there auto\n", "its place is no path"),
+        ("/dev/sda /the/../re auto\n", "'..'"),
+        ("/dev/sda /there auto defaults zero\n", "\"zero\" is no number"),
+        ("/dev/sda none swap sw 0 0x1\n", "\"0x1\" is no number"),
+    ] {
+        assert!(refused(plain(), fstab).contains(says), "{fstab}: {}", refused(plain(), fstab));
+    }
+    assert!(refused(busybox(), "tmpfs /missing tmpfs\n").contains("missing, and nothing in the guest makes it"));
+    assert_eq!(notes(busybox(), "tmpfs /missing tmpfs x-mount.mkdir\n"), "");
+    for (fstab, says) in [
+        ("/dev/sda / swapfs\n", ""),
+        ("/dev/sda none swap\n/dev/sdb none swap nofail\n", ""),
+        ("/dev/sda /there auto\n/dev/sda /other noext4,noxfs\n/dev/sda /fuse fuseblk\n", ""),
+        ("/dev/sdb /there ext4 noauto\n/dev/sdb /other ext4 nofail 0 2\n", ""),
+        ("LABEL=known /known xfs\n", ""),
+        ("/file /there ext4 loop\n/dev/null /file none bind\nnas:/x /nas nfs _netdev\n", ""),
+        ("/dev/sda /there ext4 noauto\n", "the whole disk is swap, not ext4"),
+        ("/dev/sdb /there ext4\n", "line 1 of /etc/fstab (/dev/sdb) is on no volume of the image"),
+        ("/dev/sdb none swap sw 0 0\n", "(/dev/sdb) has swap space that is on no volume of the image"),
+        (
+            "tmpfs /there tmpfs\ntmpfs /there tmpfs size=1m\n",
+            "line 2 of /etc/fstab (tmpfs) is for /there, as line 1 is",
+        ),
+    ] {
+        let found = notes(plain(), fstab);
+        assert!(found.contains(says) && (says.is_empty() == found.is_empty()), "{fstab}: {found}");
+    }
+    let many = "/dev/sdb /there ext4\n".repeat(300);
+    let found = checked(plain(), &many).unwrap();
+    assert_eq!(found.last().unwrap(), "lines of /etc/fstab from line 257 on were not checked");
+}

@@ -184,7 +184,7 @@ mod tests {
         ];
         let requests =
             injectors.map(|injector| Request { required: required || injector.item() != Item::Files, injector });
-        let staged = stage_all(&requests, &LeftOut::default(), &guest, fs, Show::Nothing)
+        let staged = stage_all(&requests, &LeftOut::default(), &guest, fs, Show::Nothing, &|_| Ok(Vec::new()))
             .map_err(|failure| format!("{} {:?}", failure.message, failure.exit))?;
         assert_eq!(staged.items.len(), 5);
         Ok(staged)
