@@ -120,10 +120,38 @@ fn as_cp_does() {
 }
 
 #[test]
+fn a_copy_that_is_changed_is_of_now() {
+    let scratch = Scratch::new();
+    let Some(guest) = Rooted::new(&scratch, &["e2fsck", "cp"]) else { return };
+    guest.run("mkdir srv/d; printf 'one\\n' >srv/d/a; touch -d @1000000000 srv/d/a");
+    let twin = guest.twin(&scratch, "twin.raw");
+    twin.run("cp -a srv/d srv/e; cp -a srv/d/a srv/plain; echo two >>srv/e/a");
+    let listing =
+        "cd $1; find srv -type f -printf '%p %s ' -newermt @1000000001 -printf new -o -type f -printf 'old\\n'";
+    let words = ["--copy", "/srv/d:/srv/e", "--copy", "/srv/d/a:/srv/plain", "--append-line", "/srv/e/a:two"];
+    guest.inject(&words);
+    let found = guest.list(listing);
+    assert!(found.contains("srv/e/a 8 new") && found.contains("srv/plain 4 old"), "{found}");
+    assert_same(&found, &twin.list(listing));
+}
+
+#[test]
 fn what_cannot_be_copied_is_named() {
     let scratch = Scratch::new();
     let disk = scratch.copy(&image::phony(), "disk.qcow2");
-    expect(0, &["inject", text(&disk), "--link", "/none:/etc/dangling", "--mkdir", "/srv/shadow"]);
+    expect(
+        0,
+        &[
+            "inject",
+            text(&disk),
+            "--link",
+            "/none:/etc/dangling",
+            "--link",
+            "no/../x:/etc/lost",
+            "--mkdir",
+            "/srv/shadow",
+        ],
+    );
     let cases = [
         ("/etc/none:/srv", 3, "/etc/none cannot be copied to /srv: no such file"),
         ("/:/srv", 3, "it is the whole guest"),

@@ -117,6 +117,16 @@ impl Change {
         self.means != Means::Change
     }
 
+    /// The inode number of the file of the filesystem that is changed and stays that file, where it is no directory.
+    pub(super) fn stays(&self) -> Option<u64> {
+        let state = match (self.means, &self.before, &self.moved) {
+            (Means::Change, Some(before), _) => before,
+            (Means::Move, _, Some(moved)) => &moved.state,
+            _ => return None,
+        };
+        (state.metadata.file_type != FileType::Directory).then_some(state.metadata.inode)
+    }
+
     /// Whether what is there before is to be removed.
     pub(super) fn removes(&self) -> bool {
         match self.means {
@@ -225,7 +235,11 @@ pub(super) fn between(
         }
     }
     let mut actions = match (&mut before, &mut after) {
-        (Some(before), Some(after)) if before.metadata.file_type == after.metadata.file_type && !names.is_new(path) => {
+        (Some(before), Some(after))
+            if before.metadata.file_type == after.metadata.file_type
+                && !names.is_new(path)
+                && !leaves_others(before, after) =>
+        {
             differences(base, path, before, after)?
         }
         (Some(_), Some(_)) => vec![Action::Remove, Action::Create],
@@ -347,6 +361,15 @@ pub(super) fn side(view: View<'_>, path: &Resolved) -> Result<Option<Staged>> {
         _ => {}
     }
     Ok(Some(staged))
+}
+
+/// Whether a file that has further names is made anew under this one alone, which takes it from them even where it is alike.
+fn leaves_others(before: &Staged, after: &Staged) -> bool {
+    before.metadata.file_type != FileType::Directory
+        && before.origin == Origin::Base
+        && before.metadata.links > 1
+        && after.origin == Origin::Fresh
+        && after.metadata.links == 1
 }
 
 fn means(before: &Staged, after: &Staged) -> Means {

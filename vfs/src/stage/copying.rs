@@ -119,14 +119,15 @@ impl Stage<'_> {
                 let mtime = source.mtime.or_else(|| old.map(|_| mtime));
                 let mut metadata = self.new_metadata(file_type, Attrs { mode, uid, gid }, size);
                 metadata.mtime = mtime.unwrap_or_default();
-                Staged { content, target, special, mtime, xattrs, ..Staged::fresh(metadata) }
+                Staged { content, target, special, mtime, is_time_copied: true, xattrs, ..Staged::fresh(metadata) }
             }
             Ownership::Fixed { file, directory } => {
                 let attrs = if file_type == FileType::Directory { directory } else { file };
                 // FAT's times are coarse: only those that are such already are there afterwards.
                 let mtime = source.mtime.or_else(|| old.map(|_| mtime));
                 let mtime = mtime.filter(|_| self.base.ownership(from) != Ownership::Kept);
-                Staged { content, target, mtime, ..Staged::fresh(self.new_metadata(file_type, attrs, size)) }
+                let metadata = self.new_metadata(file_type, attrs, size);
+                Staged { content, target, mtime, is_time_copied: true, ..Staged::fresh(metadata) }
             }
         };
         self.spend_attributes(from, &copy)?;
@@ -158,7 +159,7 @@ impl Stage<'_> {
         let mut staged = there.clone();
         (staged.metadata.mode, staged.metadata.uid, staged.metadata.gid) = (new.mode, new.uid, new.gid);
         if copy.mtime.is_some() {
-            staged.mtime = copy.mtime;
+            (staged.mtime, staged.is_time_copied) = (copy.mtime, true);
             staged.metadata.mtime = new.mtime;
         }
         if let Some(body) = &copy.content {

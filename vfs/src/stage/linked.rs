@@ -1,8 +1,9 @@
 //! New files with more names than one.
 
+use super::change::Change;
 use super::node::{Node, Nodes, Origin, Staged};
 use super::{Stage, change, failure};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{FileType, Metadata};
 use crate::path::{GuestPath, Resolved};
 use crate::resolve::{Follow, resolve};
@@ -85,12 +86,32 @@ impl Stage<'_> {
         Err(failure(ErrorKind::Ambiguous, at, message).with_hint("change it in a run of its own first"))
     }
 
+    /// `Ambiguous` where a file is changed under one name, and under another one was last said to be what it is in the filesystem.
+    pub(super) fn check_last_said(&self, changes: &[Change]) -> Result<()> {
+        let at = |path: &Resolved| changes.binary_search_by(|change| change.path.cmp(path));
+        for (inode, last) in &self.changed {
+            let is_it = matches!(self.nodes.get(last), Some(Node::Present(staged)) if staged.metadata.inode == *inode);
+            if !is_it || at(last).is_ok() {
+                continue;
+            }
+            if let Some(other) = changes.iter().find(|change| change.stays() == Some(*inode)) {
+                return Err(differently(last, &other.path));
+            }
+        }
+        Ok(())
+    }
+
     /// Notes that a file with several names has another one.
     pub(super) fn renamed(&mut self, inode: u64, to: &Resolved) {
         if let Some(names) = self.links.get_mut(&inode) {
             names.insert(to.clone());
         }
     }
+}
+
+/// What is said of two names of one file that are not to be the same.
+pub(super) fn differently(path: &Resolved, other: &Resolved) -> Error {
+    failure(ErrorKind::Ambiguous, path, &format!("it is a hard link of {other}, and the two are changed differently"))
 }
 
 /// The names of new files that have several.
@@ -119,10 +140,13 @@ impl<'n> Names<'n> {
             let Some((first, others)) = here.split_first().filter(|(_, others)| !others.is_empty()) else { continue };
             names.firsts.extend(others.iter().map(|name| (*name, *first)));
             let mut found = BTreeSet::new();
+            let mut has_others = false;
             for name in &here {
-                found.insert(before(name)?.map(|metadata| metadata.inode));
+                let metadata = before(name)?;
+                has_others |= metadata.is_some_and(|found| usize::try_from(found.links).is_ok_and(|n| n > here.len()));
+                found.insert(metadata.map(|metadata| metadata.inode));
             }
-            if found.len() > 1 {
+            if found.len() > 1 || has_others {
                 names.new.extend(here);
             }
         }

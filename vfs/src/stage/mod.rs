@@ -8,6 +8,7 @@ mod linked;
 mod moving;
 mod node;
 mod places;
+mod said;
 mod set;
 
 pub use body::{Body, Copied};
@@ -188,7 +189,18 @@ impl<'a> Stage<'a> {
         if staged.metadata.file_type != FileType::Regular {
             return Err(failure(ErrorKind::WrongType, &at, "not a regular file"));
         }
+        let before = staged.content.clone();
         self.fill(&at, &mut staged, Body::New(content))?;
+        let is_same = match (&before, &staged.content) {
+            (None, None) => true,
+            (Some(before), Some(after)) => before.is_same(after)?,
+            _ => false,
+        };
+        if !is_same && staged.is_time_copied {
+            // Its time was that of the content.
+            (staged.mtime, staged.is_time_copied) = (None, false);
+            staged.metadata.mtime = Timestamp::default();
+        }
         if staged.content.is_some() && self.view().xattrs(&at)?.contains_key(CAPABILITY) {
             // As a kernel does: what was trusted with them was the old content.
             staged.xattrs.insert(CAPABILITY.to_vec(), None);
@@ -311,17 +323,6 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Says that a file that exists is to be as it is: that changes nothing, and is [spoken of](Self::spoken_of_since).
-    pub fn confirm(&mut self, path: &GuestPath) -> Result<()> {
-        self.confirm_at(self.resolve(path)?)
-    }
-
-    fn confirm_at(&mut self, at: Resolved) -> Result<()> {
-        let staged = self.existing(&at)?;
-        Arc::make_mut(&mut self.nodes).entry(at).or_insert(Node::Present(staged));
-        Ok(())
-    }
-
     /// Changes attributes of a file that exists; `Unsupported` where the filesystem cannot keep them.
     pub fn set_attrs(&mut self, path: &GuestPath, attrs: SetAttrs) -> Result<()> {
         let at = self.resolve(path)?;
@@ -347,7 +348,9 @@ impl<'a> Stage<'a> {
         metadata.uid = attrs.uid.unwrap_or(metadata.uid);
         metadata.gid = attrs.gid.unwrap_or(metadata.gid);
         metadata.mtime = attrs.mtime.unwrap_or(metadata.mtime);
-        staged.mtime = attrs.mtime.or(staged.mtime);
+        if attrs.mtime.is_some() {
+            (staged.mtime, staged.is_time_copied) = (attrs.mtime, false);
+        }
         self.put(at, staged);
         Ok(())
     }
@@ -415,16 +418,10 @@ impl<'a> Stage<'a> {
         self.compare(&savepoint.nodes)
     }
 
-    /// The files that are there and that were first spoken of since `savepoint`, be it that they were to be as they are; sorted.
-    pub fn spoken_of_since(&self, savepoint: &Savepoint) -> Vec<Resolved> {
-        let is_new = |path: &Resolved| !savepoint.nodes.contains_key(path);
-        let present = self.nodes.iter().filter(|(_, node)| matches!(node, Node::Present(_)));
-        present.map(|(path, _)| path).filter(|path| is_new(path)).cloned().collect()
-    }
-
     /// The changes, without those that change nothing. `Ambiguous` where two names of one file are changed differently.
     pub fn finish(self) -> Result<ChangeSet> {
         let changes = self.compare(&Nodes::new())?;
+        self.check_last_said(&changes)?;
         ChangeSet::new(change::with_times(changes, self.base, &self.nodes)?)
     }
 

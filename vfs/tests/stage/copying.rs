@@ -133,6 +133,39 @@ fn what_is_there_gives_way() {
 }
 
 #[test]
+fn what_is_changed_after_it_was_copied_has_another_time() {
+    let time = |fs: &MemFs, typed: &str| fs.lookup(&at(fs, typed)).unwrap().unwrap().mtime;
+    let mut fs = MemFs::builder().file("/a", "a").mtime(TIME).file("/b", "b").build().unwrap();
+    let same = ["/same", "/b"];
+    apply(&mut fs, |stage| {
+        for to in ["/new", "/same", "/b"] {
+            copy(stage, "/a", to);
+        }
+        stage.write(&path("/new"), Content::bytes(*b"other"), FILE).unwrap();
+        for to in same {
+            stage.write(&path(to), Content::bytes(*b"a"), FILE).unwrap();
+        }
+    });
+    assert_eq!(same.map(|to| time(&fs, to)), [TIME; 2]);
+    assert!(bytes(&fs, "/new") == b"other" && time(&fs, "/new") != TIME);
+    apply(&mut fs, |stage| {
+        copy(stage, "/a", "/new");
+        stage.write(&path("/new"), Content::bytes(*b"more"), FILE).unwrap();
+        let set = SetAttrs { mtime: Some(TIME), ..SetAttrs::default() };
+        copy(stage, "/a", "/b");
+        stage.set_attrs(&path("/b"), set).unwrap();
+        stage.write(&path("/b"), Content::bytes(*b"more"), FILE).unwrap();
+    });
+    assert!(time(&fs, "/new") != TIME);
+    assert_eq!(time(&fs, "/b"), TIME, "it was asked for");
+    apply(&mut fs, |stage| {
+        copy(stage, "/a", "/same");
+        stage.write(&path("/same"), Content::bytes(*b"else"), FILE).unwrap();
+    });
+    assert!(bytes(&fs, "/same") == b"else" && time(&fs, "/same") != TIME);
+}
+
+#[test]
 fn what_cannot_be_copied() {
     let fs = MemFs::builder().file("/a", "").hard_link("/b", "/a").dir("/dir").build().unwrap();
     let mut stage = Stage::new(&fs);

@@ -92,6 +92,34 @@ fn a_new_file_with_several_names_is_one_file() {
 }
 
 #[test]
+fn a_name_that_is_made_anew_leaves_the_others() {
+    let tree = || MemFs::builder().file("/a", "same").hard_link("/b", "/a").hard_link("/c", "/a").build().unwrap();
+    let links = |fs: &MemFs| {
+        ["/a", "/b", "/c"].map(|at| fs.lookup(&resolve(fs, &path(at), Follow::All).unwrap()).unwrap().unwrap().links)
+    };
+    let again = &[Action::Remove, Action::Create][..];
+    let mut fs = tree();
+    let changes = settle(&mut fs, |stage| {
+        if stage.metadata(&path("/a")).unwrap().unwrap().links > 1 {
+            stage.remove(&path("/a")).unwrap();
+        }
+        stage.write(&path("/a"), text("same"), FILE).unwrap();
+    });
+    assert_eq!(actions(changes.changes()), [("/a".into(), again)]);
+    assert_eq!((links(&fs), bytes(&fs, "/a"), bytes(&fs, "/b")), ([1, 2, 2], b"same".to_vec(), b"same".to_vec()));
+
+    let mut fs = tree();
+    let changes = settle(&mut fs, |stage| {
+        stage.remove(&path("/a")).unwrap();
+        stage.remove(&path("/b")).unwrap();
+        stage.write(&path("/a"), text("same"), FILE).unwrap();
+        stage.hard_link(&path("/a"), &path("/b")).unwrap();
+    });
+    assert_eq!(actions(changes.changes()), [("/a".into(), again), ("/b".into(), again)]);
+    assert_eq!(links(&fs), [2, 2, 1]);
+}
+
+#[test]
 fn two_files_alike_are_not_one_file() {
     let mut fs = MemFs::builder().file("/a", "same").file("/b", "same").file("/c", "same").build().unwrap();
     let staged = |stage: &mut Stage<'_>| {

@@ -388,6 +388,27 @@ fn removing_a_link_leaves_its_target() {
 }
 
 #[test]
+fn what_is_confirmed_is_spoken_of() {
+    let fs = guest();
+    let mut stage = Stage::new(&fs);
+    stage.write(&path("/etc/shadow"), text("new"), FILE).unwrap();
+    let before = stage.savepoint();
+    stage.confirm(&path("/link")).unwrap();
+    stage.confirm(&path("/etc/shadow")).unwrap();
+    stage.symlink(&path("/var/run"), b"../run", FILE).unwrap();
+    stage.write(&path("/srv/one"), text("same"), FILE).unwrap();
+    stage.remove(&path("/srv/empty")).unwrap();
+    assert_eq!(kind(stage.confirm(&path("/none"))), ErrorKind::NotFound);
+    let spoken_of = stage.spoken_of_since(&before);
+    assert_eq!(spoken_of.iter().map(ToString::to_string).collect::<Vec<_>>(), ["/etc/passwd", "/srv/one", "/var/run"]);
+    let changes = stage.changes_since(&before).unwrap();
+    assert_eq!(actions(&changes), [("/srv/empty".into(), &[Action::Remove][..])]);
+    assert_eq!(stage.read(&path("/etc/shadow"), 9).unwrap().unwrap(), b"new");
+    stage.rollback(before.clone());
+    assert!(stage.spoken_of_since(&before).is_empty());
+}
+
+#[test]
 fn two_names_of_one_file() {
     let mut fs = guest();
     {
@@ -399,6 +420,16 @@ fn two_names_of_one_file() {
         stage.write(&path("/srv/one"), text("a"), FILE).unwrap();
         stage.set_attrs(&path("/srv/two"), SetAttrs { mode: Some(0o600), ..SetAttrs::default() }).unwrap();
         assert_eq!(kind(stage.finish()), ErrorKind::Ambiguous);
+        // What is said last counts, be it that the file is what it was.
+        let mut stage = Stage::new(&fs);
+        stage.write(&path("/srv/one"), text("a"), FILE).unwrap();
+        stage.write(&path("/srv/two"), text("same"), FILE).unwrap();
+        let error = stage.finish().unwrap_err().to_string();
+        assert!(error.contains("/srv/two: it is a hard link of /srv/one"), "{error}");
+        let mut stage = Stage::new(&fs);
+        stage.write(&path("/srv/two"), text("same"), FILE).unwrap();
+        stage.write(&path("/srv/one"), text("a"), FILE).unwrap();
+        assert_eq!(actions(stage.finish().unwrap().changes()), [("/srv/one".into(), &[Action::Modify][..])]);
     }
     settle(&mut fs, |stage| {
         stage.write(&path("/srv/one"), text("a"), FILE).unwrap();
