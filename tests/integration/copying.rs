@@ -163,6 +163,7 @@ fn what_cannot_be_copied_is_named() {
         ("/etc:/etc/passwd", 3, "a file or a link is where the directory is to be"),
         ("/etc/shadow:/srv", 3, "/srv/shadow: a directory is where a file or a link is to be"),
         ("/etc/passwd:/etc/dangling", 3, "a link that leads nowhere is in the way"),
+        ("/etc/passwd:/etc/lost", 3, "a link that leads nowhere is in the way"),
         ("/etc", 2, "not SOURCE:DEST"),
     ];
     assert_refused(&disk, &["--copy"], &cases);

@@ -1,6 +1,6 @@
 //! What is moved inside the guest, by the verdict of e2fsprogs.
 
-use crate::support::rooted::assert_refused;
+use crate::support::rooted::{Rooted, assert_refused, assert_same};
 use crate::support::{Scratch, image, imgraft, oracle, text};
 
 fn run(words: &[&str]) -> String {
@@ -74,6 +74,30 @@ fn what_is_moved_stays_what_it_is() {
     assert!(!there("/srv/tree") && !there("/etc/hosts") && !there("/etc/passwd-") && there("/srv/other"));
     let names = run(&["ls", text(&disk), "/opt/tree/a/b"]);
     assert!(names.contains("new") && !names.contains(".imgraft"), "{names}");
+}
+
+#[test]
+fn as_mv_does_onto_links() {
+    let scratch = Scratch::new();
+    let Some(guest) = Rooted::new(&scratch, &["e2fsck", "mv"]) else { return };
+    let links = [
+        ("through", "missing/../dir"),
+        ("nowhere", "/srv/nowhere-else"),
+        ("circle", "circle"),
+        ("file", "f5"),
+        ("past", "f5/x"),
+        ("into", "dir"),
+    ];
+    let make = links.map(|(name, target)| format!("ln -s {target} srv/{name}; echo {name} >srv/{name}.f"));
+    guest.run(&format!("mkdir srv/dir; echo 5 >srv/f5\n{}", make.join("\n")));
+    let twin = guest.twin(&scratch, "twin.raw");
+    twin.run(&links.map(|(name, _)| format!("mv srv/{name}.f srv/{name}")).join("\n"));
+    let listing = "cd $1; find srv -printf '%p %y %n %l\\n' | LC_ALL=C sort; find srv -type f -exec grep -H . {} + | LC_ALL=C sort";
+    let moves = links.map(|(name, _)| format!("--move=/srv/{name}.f:/srv/{name}"));
+    guest.inject(&moves.each_ref().map(String::as_str));
+    let found = guest.list(listing);
+    assert_same(&found, &twin.list(listing));
+    assert!(found.contains("srv/through f 1") && found.contains("srv/dir/into.f f 1"), "{found}");
 }
 
 #[test]

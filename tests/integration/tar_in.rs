@@ -86,6 +86,50 @@ fn as_tar_does() {
     }
 }
 
+/// Links of the guest in the way of directories, and files of it that are alike and have other names.
+#[test]
+fn as_tar_does_where_names_are_links() {
+    let scratch = Scratch::new();
+    let Some(guest) = Rooted::new(&scratch, &["e2fsck", "tar", "getfattr"]) else { return };
+    let host = text(scratch.path()).to_owned();
+    let archive = format!("{host}/links.tar");
+    let make = r"set -e
+        umask 022
+        cd $1
+        mkdir -p site/nowhere site/file site/circle site/dir
+        for name in nowhere file circle dir; do printf in >site/$name/f; done
+        printf same >site/a; printf same >site/b; printf alike >site/c; printf pair >site/p; ln site/p site/q
+        touch -d @1000000000 site/[abcp]
+        tar -C site -cf $2 .";
+    oracle::succeed("sh", &["-c", make, "sh", &host, &archive]);
+    guest.run(
+        r"umask 022
+        mkdir -p srv/site opt/real
+        ln -s /srv/missing srv/site/nowhere
+        ln -s a srv/site/file
+        ln -s circle srv/site/circle
+        ln -s ../../opt/real srv/site/dir
+        printf same >srv/site/a; ln srv/site/a srv/site/b
+        printf alike >srv/site/c; ln srv/site/c srv/outside
+        printf pair >srv/site/p; ln srv/site/p srv/site/q; ln srv/site/p srv/third
+        touch -d @1000000000 srv/site/[acp]",
+    );
+    let twin = guest.twin(&scratch, "twin.raw");
+    twin.run(&format!("tar -C srv/site --keep-directory-symlink -xpf {archive} --numeric-owner"));
+    let expected = twin.list(LISTING);
+    let words = ["--tar-in", &format!("{archive}:/srv/site")];
+    let report = guest.inject(&words);
+    assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
+    let found = guest.list(LISTING);
+    assert_same(&found, &expected);
+    for line in ["srv/site/a f 644 0:0 1 ", "srv/site/q f 644 0:0 2 ", "srv/third f 644 0:0 1 ", "srv/site/dir l 777"] {
+        assert!(found.contains(line), "{line}: {found}");
+    }
+    assert!(!found.contains("missing"), "{found}");
+    assert_eq!(guest.list("cat $1/opt/real/f"), "in");
+    assert_eq!(guest.inject(&words)["changed"], false);
+}
+
 #[test]
 fn what_cannot_be_unpacked_leaves_the_image() {
     let scratch = Scratch::new();

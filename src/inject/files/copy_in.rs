@@ -1,6 +1,7 @@
 //! A tree of the host, put below a directory of the guest.
 
 use super::super::{InjectError, ROOT_DIR};
+use super::below::there;
 use imgraft_vfs::fs::{Attrs, Content, FileType, Ownership, SetAttrs, SpecialFile, Timestamp};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -59,7 +60,8 @@ pub enum HostKind {
 impl HostTree {
     /// Stages all of it, as tar(1) unpacks: directories that are there get owner and mode and keep what is in them, other files
     /// are replaced, and directories that the tree itself lacks are made, root's. A symbolic link to a directory stays where a
-    /// directory goes, and is followed inside the guest: a guest whose /lib is one would lose its libraries.
+    /// directory goes, and is followed inside the guest (tar's --keep-directory-symlink): a guest whose /lib is one would lose its
+    /// libraries. One that leads to no directory gives way to it.
     pub(super) fn stage(&self, directory: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
         match stage.metadata(directory)?.map(|metadata| metadata.file_type) {
             Some(FileType::Directory) => {}
@@ -85,6 +87,9 @@ impl HostTree {
 impl HostEntry {
     fn stage(&self, path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
         if let HostKind::Directory = self.kind {
+            if leads_to_no_directory(path, stage)? {
+                stage.remove(path)?;
+            }
             stage.create_dirs(path, self.attrs)?;
             return self.set_attrs(path, stage);
         }
@@ -146,6 +151,12 @@ impl HostEntry {
         };
         Ok(set?)
     }
+}
+
+/// Whether a symbolic link is at a path that leads to a file, to nothing, or in a circle.
+fn leads_to_no_directory(path: &GuestPath, stage: &Stage<'_>) -> Result<bool, InjectError> {
+    let is_link = stage.symlink_metadata(path)?.is_some_and(|found| found.file_type == FileType::Symlink);
+    Ok(is_link && there(stage.metadata(path))? != Some(FileType::Directory))
 }
 
 /// A path of the tree, in the guest.

@@ -1,7 +1,7 @@
 //! Files and directories of the guest that are copied.
 
 use super::super::{InjectError, label};
-use super::below::{Walk, below};
+use super::below::{Walk, below, there};
 use super::moving::{Placed, rebased};
 use imgraft_vfs::fs::{FileType, Metadata, Ownership};
 use imgraft_vfs::path::GuestPath;
@@ -73,7 +73,7 @@ fn place(path: &GuestPath, file_type: FileType, to: GuestPath, stage: &Stage<'_>
             Err(refused("a file or a link is where the directory is to be", "--delete that before it"))
         }
         (_, Some(FileType::Directory)) => Err(InjectError::DirectoryInTheWay { path: to }),
-        (FileType::Regular, Some(FileType::Symlink)) => match stage.metadata(&to)?.map(|found| found.file_type) {
+        (FileType::Regular, Some(FileType::Symlink)) => match there(stage.metadata(&to))? {
             Some(FileType::Directory) => Err(InjectError::DirectoryInTheWay { path: to }),
             Some(_) => Ok(GuestPath::parse(stage.resolve(&to)?.as_bytes())?),
             None => Err(refused("a link that leads nowhere is in the way", "--delete that before it")),

@@ -1,7 +1,7 @@
 //! Files and directories of the guest that get another path.
 
 use super::super::InjectError;
-use super::below::{Walk, below};
+use super::below::{Walk, below, there};
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -63,7 +63,11 @@ pub(super) fn moved(source: &GuestPath, destination: &GuestPath, stage: &mut Sta
 /// Where something of this name goes: into a destination that is a directory, else to that itself, in a directory that is
 /// there.
 pub(super) fn destination(name: &[u8], typed: &GuestPath, stage: &Stage<'_>) -> Result<GuestPath, InjectError> {
-    let into = stage.metadata(typed)?.map(|found| found.file_type) == Some(FileType::Directory);
+    let into = match stage.symlink_metadata(typed)?.map(|found| found.file_type) {
+        // One that leads nowhere is only what it is itself.
+        Some(FileType::Symlink) => there(stage.metadata(typed))? == Some(FileType::Directory),
+        found => found == Some(FileType::Directory),
+    };
     let destination = if into { typed.join(name)? } else { typed.clone() };
     let Some(parent) = destination.parent() else { return Ok(destination) };
     match stage.metadata(&parent)?.map(|found| found.file_type) {
