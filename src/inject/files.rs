@@ -287,12 +287,12 @@ fn directory_around(path: &GuestPath, stage: &Stage<'_>) -> Result<Attrs, Inject
     Ok(Attrs { mode: 0o755, uid: 0, gid: 0 })
 }
 
-/// The permission bits of a file that gets another owner, where the kernel takes some off: set-user-ID, and the set-group-ID
+/// The permission bits of a file that gets another owner, be it a device or a socket, where the kernel takes some off: set-user-ID, and the set-group-ID
 /// that the group could run it by (chown(2)).
 fn without_privileges(metadata: &Metadata) -> Option<u16> {
     let mode = metadata.mode;
     let taken = SET_USER_ID | if mode & GROUP_EXECUTES == 0 { 0 } else { SET_GROUP_ID };
-    (metadata.file_type == FileType::Regular && mode & taken != 0).then_some(mode & !taken)
+    (metadata.file_type != FileType::Directory && mode & taken != 0).then_some(mode & !taken)
 }
 
 fn make_directory(path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
