@@ -8,8 +8,9 @@ use std::path::PathBuf;
 pub struct Files {
     /// Copy a host file into the guest (item "files"; repeatable)
     ///
-    /// A new file gets the host file's permission bits and the owner of its directory; an existing one keeps its own.
-    /// Directories that are missing are made. A DEST that ends with a slash is the directory that FILE goes into.
+    /// It gets the host file's permission bits, but for set-user-ID and its like; they count for a file that is there, too. The
+    /// owner is not the host's, whose number is another user's in the guest (virt-customize takes it over): a new file has that
+    /// of its directory, one that is there keeps its own, and --chown after it gives another. Directories that are missing are made. A DEST that ends with a slash is the directory that FILE goes into.
     /// DEST begins after the last colon that a slash follows.
     ///
     /// --upload and all options of the item "files" apply in the order given.
@@ -28,7 +29,7 @@ pub struct Files {
     ///
     /// As tar unpacks for root: owners (by number), permission bits and times (to the second), symbolic and hard links, devices
     /// and pipes; files that are there are replaced, and a member ./ is REMOTEDIR itself. A link of the guest to a directory is
-    /// kept. Extended attributes are not taken. The archive is uncompressed; one with a name that leads upwards, a member behind
+    /// kept, as by tar's --keep-directory-symlink. Extended attributes are not taken. The archive is uncompressed; one with a name that leads upwards, a member behind
     /// one of its own symbolic links, a hard link of what is not in it, or files whose holes are left out (tar's --sparse) is
     /// refused. One option unpacks at most 100,000 files.
     #[arg(long, value_name = "TARFILE:REMOTEDIR")]

@@ -20,7 +20,7 @@ use super::earlier::Kept;
 use super::{Compat, Earlier, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, label};
 use crate::guest::{Guest, accounts};
 use below::{Walk, below};
-use imgraft_vfs::fs::{Attrs, Content, FileType, Metadata, SetAttrs, Timestamp};
+use imgraft_vfs::fs::{Attrs, Content, FileType, Metadata, Ownership, SetAttrs, Timestamp};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -47,8 +47,8 @@ pub enum FileOperation {
         destination: GuestPath,
         /// What.
         content: Content,
-        /// The permission bits of a new file.
-        mode: u16,
+        /// Its permission bits.
+        mode: FileMode,
     },
     /// Put a tree of the host, or what is in an archive, below a directory.
     CopyIn {
@@ -152,6 +152,23 @@ pub enum FileOperation {
     },
 }
 
+/// The permission bits that a file gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileMode {
+    /// These where it is new; one that is there keeps its own.
+    WhereNew(u16),
+    /// These in any case.
+    Always(u16),
+}
+
+impl FileMode {
+    fn bits(self) -> u16 {
+        match self {
+            Self::WhereNew(bits) | Self::Always(bits) => bits,
+        }
+    }
+}
+
 impl Injector for Files {
     fn item(&self) -> Item {
         Item::Files
@@ -238,7 +255,7 @@ impl FileOperation {
             Self::Touch { path, now } if stage.metadata(path)?.is_some() => {
                 Ok(stage.set_attrs(path, SetAttrs { mtime: Some(*now), ..SetAttrs::default() })?)
             }
-            Self::Touch { path, .. } => put(path, &Content::bytes([]), 0o644, stage),
+            Self::Touch { path, .. } => put(path, &Content::bytes([]), FileMode::WhereNew(0o644), stage),
             Self::Truncate { path } => truncate(path, stage),
             Self::TruncateBelow { path } => {
                 if stage.metadata(path)?.is_none() {
@@ -264,7 +281,7 @@ impl FileOperation {
 }
 
 /// New directories and files belong to whom the directory belongs that they are made in.
-fn put(destination: &GuestPath, content: &Content, mode: u16, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+fn put(destination: &GuestPath, content: &Content, mode: FileMode, stage: &mut Stage<'_>) -> Result<(), InjectError> {
     refuse_directory(destination, stage)?;
     let around = directory_around(destination, stage)?;
     if let Some(parent) = destination.parent()
@@ -272,7 +289,14 @@ fn put(destination: &GuestPath, content: &Content, mode: u16, stage: &mut Stage<
     {
         stage.create_dirs(&parent, around)?;
     }
-    Ok(stage.write(destination, content.clone(), Attrs { mode, ..around })?)
+    stage.write(destination, content.clone(), Attrs { mode: mode.bits(), ..around })?;
+    if let FileMode::Always(bits) = mode
+        && stage.ownership(destination)? == Ownership::Kept
+        && stage.metadata(destination)?.is_some_and(|found| found.mode != bits)
+    {
+        stage.set_attrs(destination, SetAttrs { mode: Some(bits), ..SetAttrs::default() })?;
+    }
+    Ok(())
 }
 
 /// What a new directory gets: the owner of the innermost directory that is there of those around its path, and the

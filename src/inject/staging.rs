@@ -156,7 +156,7 @@ fn sensitive(stage: &Stage<'_>) -> Result<Vec<Resolved>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inject::{Compat, FileOperation, Files};
+    use crate::inject::{Compat, FileMode, FileOperation, Files};
     use imgraft_vfs::fs::Content;
     use imgraft_vfs::fs::mem::MemFs;
 
@@ -168,7 +168,7 @@ mod tests {
             let put = FileOperation::Put {
                 destination: GuestPath::parse("/put-here").unwrap(),
                 content: Content::bytes(&b"ann:$6$salt$secret:\n"[..]),
-                mode: 0o600,
+                mode: FileMode::WhereNew(0o600),
             };
             let files = Files { operations: vec![put], compat: Compat::Imgraft };
             let requests = vec![Request { injector: Box::new(files), required: true }];

@@ -64,7 +64,7 @@ pub struct Upload {
     pub from: String,
     /// Where it goes; one that ends with a slash is a directory.
     pub to: String,
-    /// The permission bits. Default: those of the host file for a new file, or those that are there.
+    /// The permission bits. Default: those of the host file, also where a file is there.
     #[serde(default)]
     pub mode: Option<Bits>,
     /// The owner, by name or number. Default: that of the directory, or the one that is there.

@@ -4,7 +4,7 @@ use super::copy_in::copy_in;
 use super::tar_in::tar_in;
 use crate::cli::{self, Ordered};
 use crate::failure::Failure;
-use crate::inject::{FileOperation, PathPattern, Substitution};
+use crate::inject::{FileMode, FileOperation, PathPattern, Substitution};
 use imgraft_vfs::fs::{Content, Timestamp};
 use imgraft_vfs::path::GuestPath;
 use std::collections::BTreeMap;
@@ -149,7 +149,7 @@ pub(super) fn uploaded(
     }
     let (content, metadata) = Content::open_with_metadata(file)?;
     // Set-user-ID and the like are not carried into a guest unasked; --chmod sets them.
-    let mode = (metadata.permissions().mode() & 0o777) as u16;
+    let mode = FileMode::Always((metadata.permissions().mode() & 0o777) as u16);
     Ok(FileOperation::Put { destination: GuestPath::parse(destination)?, content, mode })
 }
 
@@ -183,7 +183,7 @@ fn write(typed: &str) -> Result<FileOperation, Failure> {
     Ok(FileOperation::Put {
         destination: GuestPath::parse(destination)?,
         content: Content::bytes(content.as_bytes()),
-        mode: 0o644,
+        mode: FileMode::WhereNew(0o644),
     })
 }
 

@@ -3,7 +3,7 @@
 use super::instance::{beside, document, wrong};
 use crate::config_drive::{Flavour, Instance, interfaces_text};
 use crate::failure::Failure;
-use crate::inject::{Compat, Described, FileOperation, authorized_keys};
+use crate::inject::{Compat, Described, FileMode, FileOperation, authorized_keys};
 use crate::net::read::{self, network_info};
 use crate::net::{Network, Vif};
 use crate::secret::Secret;
@@ -64,7 +64,7 @@ impl Injected {
         let files = instance.files.iter().map(|(to, content)| {
             let absolute = if to.starts_with('/') { to.clone() } else { format!("/{to}") };
             let destination = GuestPath::parse(absolute.as_bytes())?;
-            Ok(FileOperation::Put { destination, content: content.clone(), mode: 0o644 })
+            Ok(FileOperation::Put { destination, content: content.clone(), mode: FileMode::WhereNew(0o644) })
         });
         Ok(Self {
             key,

@@ -12,8 +12,8 @@ use crate::cli::{self, NetworkRenderer};
 use crate::config_drive::{DocumentError, Spelling};
 use crate::failure::Failure;
 use crate::inject::{
-    Accounts, Compat, Described, FileOperation, HomeDirectory, Kind, Net, NewGroup, NewUser, PathPattern, Script,
-    SudoAsks, Sudoer, authorized_keys,
+    Accounts, Compat, Described, FileMode, FileOperation, HomeDirectory, Kind, Net, NewGroup, NewUser, PathPattern,
+    Script, SudoAsks, Sudoer, authorized_keys,
 };
 use crate::manifest::{self, Manifest, Operation, Renderer, Unused, Variables};
 use crate::net::netplan::Lines;
@@ -327,7 +327,7 @@ impl Reader<'_> {
                     }
                 };
                 let content = Content::bytes(bytes.expose().to_vec());
-                let put = FileOperation::Put { destination: path.clone(), content, mode: 0o644 };
+                let put = FileOperation::Put { destination: path.clone(), content, mode: FileMode::WhereNew(0o644) };
                 Ok(with_attributes(put, &path, mode, owner, group))
             }
             Operation::AppendLine(manifest::Append { path, line }) => {

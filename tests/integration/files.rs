@@ -1,5 +1,6 @@
 //! What is done to files, beside a shell that does the same to a twin.
 
+use crate::support::rooted::{Rooted, assert_same};
 use crate::support::tree::{self, Mounted};
 use crate::support::{Scratch, expect, image, oracle, text};
 
@@ -84,6 +85,56 @@ fn as_a_shell_does() {
     let differs = found.lines().zip(expected.lines()).find(|(found, expected)| found != expected);
     assert!(found == expected, "{differs:?}");
     assert!(found.lines().count() > 1000);
+}
+
+/// What chown(2) leaves of the permission bits, by the kernel.
+#[test]
+fn as_chown_does() {
+    let scratch = Scratch::new();
+    let Some(guest) = Rooted::new(&scratch, &["e2fsck", "mknod", "python3"]) else { return };
+    guest.run(
+        "cd srv; touch f; mkdir d; mknod c c 1 3; mknod b b 7 0; mkfifo p
+        python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"s\")'
+        for mode in 6755 4600 2745 3777; do for name in f d c b p s; do cp -a $name $name.$mode; chmod $mode $name.$mode; done; done",
+    );
+    let twin = guest.twin(&scratch, "twin.raw");
+    twin.run("chown 7:8 srv/*.*");
+    let listing = "cd $1; find srv -printf '%p %y %m %U:%G\\n' | LC_ALL=C sort";
+    let names = guest.list("cd $1; printf '%s ' srv/*.*");
+    let words: Vec<String> = names.split_whitespace().map(|name| format!("--chown=7:8:/{name}")).collect();
+    assert_eq!(words.len(), 24);
+    guest.inject(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    let found = guest.list(listing);
+    assert_same(&found, &twin.list(listing));
+    assert!(found.contains("srv/s.6755 s 755 7:8") && found.contains("srv/d.6755 d 6755 7:8"), "{found}");
+}
+
+/// The mode is the host's as cp(1) leaves it, also of a file that is there; the owner is the guest's.
+#[test]
+fn what_is_uploaded_has_the_hosts_mode() {
+    let scratch = Scratch::new();
+    let Some(guest) = Rooted::new(&scratch, &["e2fsck", "cp", "chmod"]) else { return };
+    let host = text(&scratch.file("secret", "secret")).to_owned();
+    oracle::succeed("chmod", &["4640", &host]);
+    guest.run(
+        "echo old >srv/old; chmod 0644 srv/old; chown 7:8 srv/old; printf secret >srv/same; chmod 0666 srv/same
+        echo program >srv/program; chmod 6755 srv/program; chown 7:8 srv/program",
+    );
+    let twin = guest.twin(&scratch, "twin.raw");
+    twin.run(&format!(
+        "for name in old same new program; do cp {host} srv/$name; chmod u-s,g-s srv/$name; chmod 0640 srv/$name; done"
+    ));
+    let words = ["old", "same", "new", "program"].map(|name| format!("--upload={host}:/srv/{name}"));
+    let words = words.each_ref().map(String::as_str);
+    let diff = expect(0, &[&["inject", text(&guest.disk), "--dry-run"], &words[..]].concat());
+    assert!(diff.contains("0644") && diff.contains("0640"), "{diff}");
+    let report = guest.inject(&words);
+    assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
+    let listing = "cd $1; find srv -type f -printf '%p %m %U:%G %s\\n' | LC_ALL=C sort";
+    let found = guest.list(listing);
+    assert_same(&found, &twin.list(listing));
+    assert!(found.contains("srv/old 640 7:8 6") && found.contains("srv/new 640 0:0 6"), "{found}");
+    assert_eq!(guest.inject(&words)["changed"], false);
 }
 
 /// Every name with its type, mode, owner, links, size and target, and what all files hold.

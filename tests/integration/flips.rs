@@ -8,7 +8,8 @@ use imgraft::guest::{self, Guest};
 use imgraft::inject::fitting::LeftOut;
 use imgraft::inject::staging::{Show, stage_all};
 use imgraft::inject::{
-    Compat, Described, FileOperation, Files, Injector, Keys, Metadata, Net, Passwords, Request, Selector as Password,
+    Compat, Described, FileMode, FileOperation, Files, Injector, Keys, Metadata, Net, Passwords, Request,
+    Selector as Password,
 };
 use imgraft::secret::Secret;
 use imgraft_vfs::block::{BlockDevice, MemDevice, SliceDevice};
@@ -56,7 +57,7 @@ fn requests() -> Result<Vec<Request>, Failure> {
         Ok(FileOperation::Put {
             destination: GuestPath::parse(path.as_bytes())?,
             content: Content::bytes(content),
-            mode: 0o644,
+            mode: FileMode::WhereNew(0o644),
         })
     };
     let operations = vec![put("/etc/motd", b"after\n".to_vec())?, put("/srv/a/b/large", vec![7; 50_000])?];

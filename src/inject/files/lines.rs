@@ -1,7 +1,7 @@
 //! Lines of a guest's text.
 
 use super::super::{InjectError, READ_LIMIT};
-use super::{Substitution, put, refuse_directory};
+use super::{FileMode, Substitution, put, refuse_directory};
 use imgraft_vfs::fs::Content;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -19,7 +19,7 @@ pub(super) fn append(path: &GuestPath, line: &str, stage: &mut Stage<'_>) -> Res
     }
     text.extend_from_slice(line.as_bytes());
     text.extend_from_slice(end.as_bytes());
-    put(path, &Content::bytes(text), 0o644, stage)
+    put(path, &Content::bytes(text), FileMode::WhereNew(0o644), stage)
 }
 
 /// Replaces in each line; whether anything matched.
@@ -27,6 +27,6 @@ pub(super) fn edit(path: &GuestPath, substitution: &Substitution, stage: &mut St
     refuse_directory(path, stage)?;
     let text = stage.read(path, READ_LIMIT)?.ok_or_else(|| InjectError::Missing { path: path.clone() })?;
     let Some(changed) = substitution.apply(&text) else { return Ok(false) };
-    put(path, &Content::bytes(changed), 0o644, stage)?;
+    put(path, &Content::bytes(changed), FileMode::WhereNew(0o644), stage)?;
     Ok(true)
 }

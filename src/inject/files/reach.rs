@@ -110,8 +110,8 @@ mod tests {
     use crate::inject::staging::{Show, Staged, stage_all};
     use crate::inject::testing::{ED25519, phony};
     use crate::inject::{
-        AccountName, Accounts, Compat, Files, HostEntry, HostKind, HostName, HostNames, HostTree, Hostname, Injector,
-        Item, Keys, NewUser, PathPattern, Request, Substitution, Timezone, Zone,
+        AccountName, Accounts, Compat, FileMode, Files, HostEntry, HostKind, HostName, HostNames, HostTree, Hostname,
+        Injector, Item, Keys, NewUser, PathPattern, Request, Substitution, Timezone, Zone,
     };
     use imgraft_vfs::fs::mem::MemFs;
     use imgraft_vfs::fs::{Attrs, Content, Timestamp};
@@ -123,7 +123,11 @@ mod tests {
     }
 
     fn put(to: &str, text: &str) -> FileOperation {
-        FileOperation::Put { destination: path(to), content: Content::bytes(text.as_bytes()), mode: 0o600 }
+        FileOperation::Put {
+            destination: path(to),
+            content: Content::bytes(text.as_bytes()),
+            mode: FileMode::WhereNew(0o600),
+        }
     }
 
     fn delete(pattern: &str) -> FileOperation {

@@ -9,7 +9,11 @@ fn path(path: &str) -> GuestPath {
 }
 
 fn put(to: &str, text: &str, mode: u16) -> FileOperation {
-    FileOperation::Put { destination: path(to), content: Content::bytes(text.as_bytes()), mode }
+    FileOperation::Put {
+        destination: path(to),
+        content: Content::bytes(text.as_bytes()),
+        mode: FileMode::WhereNew(mode),
+    }
 }
 
 fn chown(user: Option<&str>, group: Option<&str>, of: &str) -> FileOperation {
@@ -38,6 +42,27 @@ fn existing_files_keep_what_they_are() {
     let fs = inject(&files(vec![put("/etc/f", "new", 0o777)]), tree);
     assert_eq!((describe(&fs, "/etc/f").as_str(), text(&fs, "/etc/f").as_str()), ("0604 7:8", "new"));
     assert_eq!(xattr(&fs, "/etc/f", "user.a").unwrap(), b"b");
+}
+
+#[test]
+fn a_mode_that_is_the_hosts_is_that_of_a_file_that_is_there() {
+    let tree =
+        phony().file("/etc/f", "old").mode(0o4644).owner(7, 8).file("/etc/g", "same").mode(0o644).build().unwrap();
+    let upload = |to: &str, text: &str| FileOperation::Put {
+        destination: path(to),
+        content: Content::bytes(text.as_bytes()),
+        mode: FileMode::Always(0o600),
+    };
+    let uploads = files(vec![upload("/etc/f", "new"), upload("/etc/g", "same"), upload("/home/ann/h", "")]);
+    let fs = inject(&uploads, tree);
+    assert_eq!((describe(&fs, "/etc/f").as_str(), text(&fs, "/etc/f").as_str()), ("0600 7:8", "new"));
+    assert_eq!((describe(&fs, "/etc/g"), describe(&fs, "/home/ann/h")), ("0600 0:0".into(), "0600 1000:1001".into()));
+    assert_unchanged(&uploads, &fs);
+    // What comes after it counts.
+    let twice = files(vec![upload("/etc/f", "new"), FileOperation::Chmod { mode: 0o644, path: path("/etc/f") }]);
+    let fs = inject(&twice, fs);
+    assert_eq!(describe(&fs, "/etc/f"), "0644 7:8");
+    assert_unchanged(&twice, &fs);
 }
 
 #[test]
