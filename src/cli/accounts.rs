@@ -37,7 +37,13 @@ pub struct Accounts {
 
     /// Take the lock off a user's password (item "accounts"; repeatable)
     ///
-    /// What --password does comes after it. A lock that has no password behind it is not taken off.
+    /// A lock that has no password behind it is not taken off, unless the run sets one.
     #[arg(long, value_name = "USER")]
     pub unlock: Vec<String>,
+
+    /// Have a user choose another password at the next login, as passwd --expire does (item "password"; repeatable)
+    ///
+    /// The password that the guest has, or that the run sets, is asked for then. Who logs in by a key is asked too.
+    #[arg(long, value_name = "USER")]
+    pub expire_password: Vec<String>,
 }

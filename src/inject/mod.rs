@@ -47,7 +47,7 @@ pub use metadata::Metadata;
 pub use net::{Choice, Described, Net, Spelling};
 pub use passwords::{Passwords, Selector};
 pub use reader::Reader;
-pub use seed::{ExistingSeed, Seed};
+pub use seed::{ExistingSeed, PasswordExpiry, Seed};
 pub use sysprep::{ChosenAccounts, Operation, Sysprep, Usage};
 pub use timezone::{Timezone, Zone};
 pub use units::{UnitError, UnitName, Units};

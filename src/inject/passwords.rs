@@ -1,12 +1,13 @@
-//! Passwords of the guest's users: the second field of shadow(5).
+//! Passwords of the guest's users: the second field of shadow(5), and the third, the day on which it was set.
 
+use super::accounts::today;
 use super::table::{self, Text as Field};
 use super::{Compat, InjectError, Injector, Item, Outcome, Revealed, label};
 use crate::crypt::{self, CryptError, Method, Strength};
 use crate::guest::accounts::{LIMIT, PasswordPlace, User};
 use crate::guest::{Guest, OsRelease};
 use crate::secret::Secret;
-use imgraft_vfs::fs::{Attrs, Content};
+use imgraft_vfs::fs::{Attrs, Content, Timestamp};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 use zeroize::Zeroizing;
@@ -18,13 +19,18 @@ pub struct Passwords {
     pub users: Vec<(String, Selector)>,
     /// How passwords are hashed; `None` for the method that the guest uses.
     pub method: Option<Method>,
+    /// Users who have to choose another password at the next login.
+    pub expired: Vec<String>,
+    /// The time of this run's changes.
+    pub now: Timestamp,
     /// Whose behaviour.
     pub compat: Compat,
 }
 
 /// What a user's shadow entry is to be.
 ///
-/// An entry that is that already stays as it is, salt and all; only a random password is always a new one.
+/// An entry that is that already stays as it is, salt and all; only a random password is always a new one. With another hash comes the
+/// day of the run, as by chpasswd(8): an old one would have the ages of passwords end the new one's time at once.
 #[derive(Clone, Debug)]
 pub enum Selector {
     /// The hash of this password, by the method that the guest uses.
@@ -50,23 +56,34 @@ impl Injector for Passwords {
 
     fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
         check_once(&self.users)?;
-        let Some((first, _)) = self.users.first() else { return Ok(Outcome::default()) };
+        let named = self.users.iter().map(|(user, _)| user).chain(&self.expired);
+        let Some(first) = named.clone().next() else { return Ok(Outcome::default()) };
+        if let (Compat::Nova, false) = (self.compat, self.expired.is_empty()) {
+            return Err(InjectError::NotInNova { what: "have a user choose another password" });
+        }
         let before = stage.savepoint();
         let mut outcome = Outcome::default();
         let path = GuestPath::parse("/etc/shadow")?;
-        let accounts: Vec<&User> = self.users.iter().map(|(user, _)| account(guest, user)).collect::<Result<_, _>>()?;
+        let accounts: Vec<&User> = named.map(|user| account(guest, user)).collect::<Result<_, _>>()?;
+        let (accounts, expired) = accounts.split_at(self.users.len());
         let Some(mut shadow) = stage.read(&path, LIMIT)?.map(Zeroizing::new) else {
             return Err(InjectError::NoShadow { user: first.clone() });
         };
         for ((user, selector), account) in self.users.iter().zip(accounts) {
-            let entry = Entry { user, selector, method: self.method, shadow: &shadow };
+            let entry = Entry { user, selector, method: self.method, now: self.now, shadow: &shadow };
             shadow = match self.compat {
                 Compat::Imgraft if account.password == PasswordPlace::Passwd => {
                     return Err(InjectError::PasswordInPasswd { user: user.clone() });
                 }
-                Compat::Imgraft => entry.change(guest, &mut outcome)?,
+                Compat::Imgraft => entry.dated(entry.change(guest, &mut outcome)?, &self.expired),
                 Compat::Nova => entry.change_as_nova()?,
             };
+        }
+        for (user, account) in self.expired.iter().zip(expired) {
+            if account.password == PasswordPlace::Passwd {
+                return Err(InjectError::PasswordInPasswd { user: user.clone() });
+            }
+            shadow = expire(user, &shadow, &mut outcome)?;
         }
         stage.write(&path, Content::bytes(&shadow[..]), Attrs { mode: 0o600, uid: 0, gid: 0 })?;
         if self.compat == Compat::Imgraft {
@@ -105,6 +122,7 @@ struct Entry<'a> {
     user: &'a str,
     selector: &'a Selector,
     method: Option<Method>,
+    now: Timestamp,
     shadow: &'a [u8],
 }
 
@@ -131,6 +149,23 @@ impl Entry<'_> {
             Selector::Disabled => self.replace(|_| Ok(Some(b"*".to_vec().into()))),
             Selector::Locked => self.replace(|old| Ok((!old.starts_with(b"!")).then(|| lock(old)))),
         }
+    }
+
+    /// The shadow file as it was changed, with the day of the run in the place of that of the old hash, or of the day 0, which has another
+    /// password asked for. A lock is no new password; a line without the field stays without it.
+    fn dated(&self, changed: Field, expired: &[String]) -> Field {
+        if matches!(self.selector, Selector::Disabled | Selector::Locked)
+            || expired.iter().any(|user| user == self.user)
+        {
+            return changed;
+        }
+        let bare = |shadow| {
+            let hash = table::fields(shadow, self.user.as_bytes()).and_then(|fields| fields.get(1).copied());
+            hash.map(|hash| &hash[hash.iter().take_while(|byte| **byte == b'!').count()..])
+        };
+        let is_new = bare(self.shadow) != bare(&changed);
+        let day = |old: &[u8]| (is_new || old == b"0").then(|| today(self.now).into_bytes().into());
+        table::replace_present(&changed, self.user.as_bytes(), DAY, day)
     }
 
     fn set_password(
@@ -207,6 +242,29 @@ impl Entry<'_> {
             Ok(Some(hash.as_bytes().to_vec().into()))
         })
     }
+}
+
+/// The field with the day on which the password was set.
+const DAY: usize = 2;
+
+/// Has a user choose another password at the next login, as `passwd --expire` does: by the day 0.
+fn expire(user: &str, shadow: &[u8], outcome: &mut Outcome) -> Result<Field, InjectError> {
+    let mut is_new = false;
+    let changed = table::replace_field(shadow, user.as_bytes(), DAY, |old| {
+        is_new |= old != b"0";
+        Ok::<_, InjectError>((old != b"0").then(|| b"0".to_vec().into()))
+    })?;
+    let changed = changed.ok_or_else(|| InjectError::NoShadowEntry { user: user.to_owned() })?;
+    if is_new {
+        outcome.notes.push(format!("'{user}' has to choose another password at the next login"));
+    }
+    let hash = table::fields(shadow, user.as_bytes()).and_then(|fields| fields.get(1).copied()).unwrap_or_default();
+    if hash.starts_with(b"!") || hash.starts_with(b"*") {
+        outcome.notes.push(format!(
+            "no password of '{user}' is valid, and none can be chosen without it, after a login by key neither; --password {user}:SELECTOR sets one"
+        ));
+    }
+    Ok(changed)
 }
 
 /// Whether the account is to be open to its password.

@@ -53,12 +53,24 @@ pub struct Seed {
     pub passwords: Vec<(String, Selector)>,
     /// How they are hashed; `None` for what every guest takes.
     pub method: Option<Method>,
+    /// When they have to be replaced.
+    pub expiry: PasswordExpiry,
     /// What is run once at the first boot, in order.
     pub scripts: Vec<Script>,
     /// What becomes of a seed that is there.
     pub existing: ExistingSeed,
     /// The files that the same run puts onto the volume by their paths: they are no earlier seed's.
     pub files: Vec<GuestPath>,
+}
+
+/// When passwords have to be replaced by those whose they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PasswordExpiry {
+    /// When their ages say so.
+    #[default]
+    Never,
+    /// At the next login.
+    AtOnce,
 }
 
 /// What becomes of a seed that is there and says something else.
@@ -112,6 +124,7 @@ impl Seed {
             metadata,
             passwords,
             method: _,
+            expiry: _,
             scripts,
             existing: _,
             files: _,
@@ -132,6 +145,7 @@ impl Seed {
         let config = CloudConfig {
             keys: &self.keys,
             hashes: hashes::hashes(&self.passwords, self.method, before.unwrap_or_default(), outcome)?,
+            expiry: self.expiry,
             keeps_hosts: self.hostname.is_some(),
             zone: self.zone.as_ref().map(Zone::name),
             commands: self.scripts.iter().map(command).collect::<Result<_, _>>()?,

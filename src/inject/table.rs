@@ -43,6 +43,27 @@ pub(super) fn replace_field<E>(
     Ok(is_found.then_some(out))
 }
 
+/// Replaces the field `index` of every line of `name` that has it, where `change` gives another.
+pub(super) fn replace_present(text: &[u8], name: &[u8], index: usize, change: impl Fn(&[u8]) -> Option<Text>) -> Text {
+    let mut out = Zeroizing::new(Vec::with_capacity(text.len() + 256));
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let (body, end) = line.split_at(line.len() - usize::from(line.ends_with(b"\n")));
+        let mut fields: Vec<&[u8]> = body.splitn(index.saturating_add(2), |byte| *byte == b':').collect();
+        let changed = fields.get(index).filter(|_| is_of(body, name)).and_then(|old| change(old));
+        if let (Some(changed), Some(field)) = (&changed, fields.get_mut(index)) {
+            *field = changed;
+        }
+        for (number, field) in fields.into_iter().enumerate() {
+            if number > 0 {
+                out.push(b':');
+            }
+            out.extend_from_slice(field);
+        }
+        out.extend_from_slice(end);
+    }
+    out
+}
+
 /// The fields of the first line of `name`, at most 16.
 pub(super) fn fields<'a>(text: &'a [u8], name: &[u8]) -> Option<Vec<&'a [u8]>> {
     let line = text.split(|byte| *byte == b'\n').find(|line| is_of(line, name))?;

@@ -289,10 +289,6 @@ impl CloudConfig {
 
 impl Chpasswd {
     fn put(self, manifest: &mut Manifest) -> Result<(), DocumentError> {
-        if self.expire && !self.users.is_empty() {
-            return Err(DocumentError::new("expire", "that a password has to be changed at the first login is not put in, and that is so where expire is left out")
-                .with_hint("expire: false"));
-        }
         for (index, PasswordOf { name, password, kind }) in self.users.into_iter().enumerate() {
             let password = match (kind, password) {
                 (PasswordKind::Random, None) => hidden("random".to_owned()),
@@ -308,8 +304,15 @@ impl Chpasswd {
             };
             match manifest.users.iter_mut().find(|user| user.name == name) {
                 // That is done after users are made.
-                Some(user) => (user.password, user.first_hash, user.lock) = (Some(password), None, false),
-                None => manifest.users.push(User { password: Some(password), ..User::existing(name) }),
+                Some(user) => {
+                    (user.password, user.first_hash, user.lock) = (Some(password), None, false);
+                    user.expire_password = self.expire;
+                }
+                None => manifest.users.push(User {
+                    password: Some(password),
+                    expire_password: self.expire,
+                    ..User::existing(name)
+                }),
             }
         }
         Ok(())

@@ -116,6 +116,9 @@ pub struct User {
     /// Whether the lock is taken off the password. Default false.
     #[serde(default)]
     pub unlock: bool,
+    /// Whether the user has to choose another password at the next login. Default false.
+    #[serde(default)]
+    pub expire_password: bool,
     /// Public keys that may log in: each a key, or `file:PATH` for all keys of a file.
     #[serde(default)]
     pub ssh_keys: Vec<String>,
@@ -149,6 +152,7 @@ impl User {
             system: false,
             password: None,
             unlock: false,
+            expire_password: false,
             ssh_keys: Vec::new(),
             sudo: None,
             expire: None,

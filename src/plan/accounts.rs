@@ -10,14 +10,14 @@ use imgraft_vfs::path::GuestPath;
 
 /// What is asked for; `None` where that is nothing.
 pub(super) fn accounts(typed: &cli::Accounts, now: Timestamp) -> Result<Option<Accounts>, Failure> {
-    let cli::Accounts { add_group, add_user, add_to_group, sudo, expire, unlock } = typed;
+    let cli::Accounts { add_group, add_user, add_to_group, sudo, expire, unlock, expire_password: _ } = typed;
     let accounts = Accounts {
         groups: add_group.iter().map(|typed| group(typed)).collect::<Result<_, _>>()?,
         users: add_user.iter().map(|typed| user(typed)).collect::<Result<_, _>>()?,
         members: add_to_group.iter().map(|typed| member(typed)).collect::<Result<_, _>>()?,
         sudo: sudo.iter().map(|typed| sudoer(typed)).collect::<Result<_, _>>()?,
         expiries: expire.iter().map(|typed| expiry(typed)).collect::<Result<_, _>>()?,
-        unlocked: unlock.iter().map(|typed| unlocked(typed)).collect::<Result<_, _>>()?,
+        unlocked: unlock.iter().map(|typed| user_alone("--unlock", typed)).collect::<Result<_, _>>()?,
         ..Accounts::none(now)
     };
     Ok((!accounts.is_empty()).then_some(accounts))
@@ -109,9 +109,14 @@ fn expiry(typed: &str) -> Result<(String, Expiry), Failure> {
     Ok((user.to_owned(), option.expiry(when)?))
 }
 
-fn unlocked(typed: &str) -> Result<String, Failure> {
+/// Who has to choose another password.
+pub(super) fn expired(typed: &cli::Accounts) -> Result<Vec<String>, Failure> {
+    typed.expire_password.iter().map(|typed| user_alone("--expire-password", typed)).collect()
+}
+
+fn user_alone(option: &str, typed: &str) -> Result<String, Failure> {
     match typed.is_empty() || typed.contains(':') {
-        true => Err(Typed { option: "--unlock", typed }.wrong("not USER")),
+        true => Err(Typed { option, typed }.wrong("not USER")),
         false => Ok(typed.to_owned()),
     }
 }
@@ -261,7 +266,10 @@ mod tests {
         assert!(reason(expiry("ann:2023-02-29")).contains("no day after"));
         assert_eq!(expiry("ann:now").unwrap(), ("ann".to_owned(), Expiry::Now));
         assert_eq!(expiry("ann:never").unwrap().1, Expiry::Never);
-        assert!(reason(unlocked("ann:x")).contains("not USER") && reason(unlocked("")).contains("not USER"));
+        assert!(
+            reason(user_alone("--unlock", "ann:x")).contains("not USER")
+                && reason(user_alone("--unlock", "")).contains("not USER")
+        );
         assert!(reason(sudoer("ann:x")).ends_with("not USER or USER:nopasswd"));
         assert!(reason(sudoer("")).ends_with("not USER or USER:nopasswd"));
         assert!(reason(once("--sudo", ["a", "b", "a"].into_iter())).contains("'a' is named twice"));

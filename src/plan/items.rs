@@ -34,9 +34,9 @@ pub(super) fn injectors(
     for manifest in manifest::all(typed, now)? {
         wanted = wanted.join(manifest)?;
     }
-    let wanted = wanted.join(Wanted::new(typed, order, compat, now)?)?;
+    let wanted = wanted.join(Wanted::new(typed, order, compat, now)?)?.unlocked()?;
     match seed::existing(&typed.seed) {
-        None => Ok(wanted.apart(compat)),
+        None => Ok(wanted.apart(compat, now)),
         Some(existing) => wanted.into_seed(existing),
     }
 }
@@ -62,6 +62,8 @@ pub(super) struct Wanted {
     pub passwords: Vec<(String, Selector)>,
     /// How passwords are hashed, where that was asked for.
     pub method: Option<Method>,
+    /// Users who have to choose another password.
+    pub expired: Vec<String>,
     /// What is done to files.
     pub operations: Vec<FileOperation>,
     /// Scripts for the first boot.
@@ -104,6 +106,7 @@ impl Wanted {
         operations.extend(files::operations(typed, order, now)?);
         let scripts = firstboot::scripts(typed, order)?;
         let accounts = accounts::accounts(&typed.accounts, now)?;
+        let expired = accounts::expired(&typed.accounts)?;
         let (uuid, has_user_data) = (instance.uuid, instance.has_user_data);
         Ok(Self {
             accounts,
@@ -115,6 +118,7 @@ impl Wanted {
             metadata,
             passwords,
             method,
+            expired,
             operations,
             scripts,
             uuid,
@@ -134,6 +138,7 @@ impl Wanted {
             metadata: [self.metadata, other.metadata].concat(),
             passwords: [self.passwords, other.passwords].concat(),
             method: self.method.or(other.method),
+            expired: [self.expired, other.expired].concat(),
             operations: [self.operations, other.operations].concat(),
             scripts: [self.scripts, other.scripts].concat(),
             uuid: self.uuid.or(other.uuid),
@@ -141,8 +146,30 @@ impl Wanted {
         })
     }
 
+    /// The same without the locks that a password of the run takes off: it is set after them, and they may have none behind them.
+    fn unlocked(mut self) -> Result<Self, Failure> {
+        let Some(accounts) = &mut self.accounts else { return Ok(self) };
+        for (user, selector) in &self.passwords {
+            let is_unlocked = accounts.unlocked.contains(user);
+            if is_unlocked
+                && matches!(selector, Selector::Locked | Selector::LockedPassword(_) | Selector::LockedRandom)
+            {
+                return Err(Failure::usage(format!(
+                    "the password of '{}' is to be unlocked, and to be locked",
+                    shorten(user)
+                ))
+                .with_hint("leave out --unlock (in a manifest: unlock), or locked in the selector of the password"));
+            }
+            if !matches!(selector, Selector::Disabled) {
+                accounts.unlocked.retain(|unlocked| unlocked != user);
+            }
+        }
+        self.accounts = self.accounts.filter(|accounts| !accounts.is_empty());
+        Ok(self)
+    }
+
     /// An injector for each item.
-    fn apart(self, compat: Compat) -> Vec<Box<dyn Injector>> {
+    fn apart(self, compat: Compat, now: Timestamp) -> Vec<Box<dyn Injector>> {
         let Self {
             accounts,
             keys,
@@ -153,6 +180,7 @@ impl Wanted {
             metadata,
             passwords,
             method,
+            expired,
             operations,
             scripts,
             ..
@@ -177,8 +205,8 @@ impl Wanted {
         if !metadata.is_empty() {
             injectors.push(Box::new(Metadata { pairs: metadata, compat }));
         }
-        if !passwords.is_empty() {
-            injectors.push(Box::new(Passwords { users: passwords, method, compat }));
+        if !passwords.is_empty() || !expired.is_empty() {
+            injectors.push(Box::new(Passwords { users: passwords, method, expired, now, compat }));
         }
         if !operations.is_empty() {
             injectors.push(Box::new(Files { operations, compat }));

@@ -167,6 +167,7 @@ impl Reader<'_> {
                 && user.sudo.is_none()
                 && user.expire.is_none()
                 && !user.unlock
+                && !user.expire_password
                 && !user.lock;
             // Whoever is asked something of is looked for by what does it.
             if user.existing && is_alone {
@@ -224,6 +225,9 @@ impl Reader<'_> {
         }
         if user.lock {
             accounts.locked.push(user.name.clone());
+        }
+        if user.expire_password {
+            wanted.expired.push(user.name.clone());
         }
         if user.unlock {
             accounts.unlocked.push(user.name);

@@ -3,7 +3,7 @@
 use super::items::Wanted;
 use crate::cli;
 use crate::failure::Failure;
-use crate::inject::{Accounts, Compat, ExistingSeed, FileOperation, Files, Injector, Seed};
+use crate::inject::{Accounts, Compat, ExistingSeed, FileOperation, Files, Injector, PasswordExpiry, Seed, Selector};
 
 /// What becomes of a seed that is there; `None` where no seed was asked for.
 pub(super) fn existing(typed: &cli::Seed) -> Option<ExistingSeed> {
@@ -44,12 +44,35 @@ impl Wanted {
                 "--firstboot-command 'useradd …' makes them at the first boot; without --seed they go into the guest's own files",
             ));
         }
-        let Self { keys, network, hostname, zone, metadata, passwords, method, operations, scripts, uuid, .. } = self;
+        let Self {
+            expired, keys, network, hostname, zone, metadata, passwords, method, operations, scripts, uuid, ..
+        } = self;
+        // cloud-init has one word on it for all passwords.
+        let asked = |(user, _): &(String, Selector)| expired.contains(user);
+        let has_password = |user: &String| passwords.iter().any(|(of, _)| of == user);
+        let are_same = passwords.iter().all(asked) && expired.iter().all(has_password);
+        if !expired.is_empty() && !are_same {
+            return Err(Failure::usage("--seed: a seed asks all users for other passwords that it gives one, or none")
+                .with_hint("--firstboot-command 'passwd --expire USER' does it for some at the first boot"));
+        }
+        let expiry = if expired.is_empty() { PasswordExpiry::Never } else { PasswordExpiry::AtOnce };
         let network = network.map(|network| network.network);
         let instance_id = uuid;
         let files = operations.iter().filter_map(FileOperation::written).cloned().collect();
-        let seed =
-            Seed { instance_id, keys, network, hostname, zone, metadata, passwords, method, scripts, existing, files };
+        let seed = Seed {
+            instance_id,
+            keys,
+            network,
+            hostname,
+            zone,
+            metadata,
+            passwords,
+            method,
+            scripts,
+            existing,
+            expiry,
+            files,
+        };
         if seed.is_empty() {
             return Err(Failure::usage("--seed: there is nothing to be put into a seed").with_hint(
                 "--ssh-inject and --hostname, say, put something in; files go onto the volume without --seed",

@@ -1,7 +1,7 @@
 //! Users and groups, beside useradd, groupadd and usermod, which do the same to a twin.
 
 use crate::support::tree::{self, Mounted};
-use crate::support::{KEY, Scratch, image, imgraft, oracle, text};
+use crate::support::{KEY, Scratch, filled, image, imgraft, oracle, text};
 use std::path::{Path, PathBuf};
 
 /// The day of all changes.
@@ -211,6 +211,66 @@ fn as_usermod_does() {
     assert!(!report.contains("saltsalt"), "{report}");
     twins.assert_same("home srv");
     assert_eq!(twins.inject(&words)["changed"], false);
+}
+
+#[test]
+fn as_chpasswd_passwd_and_chage_do() {
+    let hash = filled("$HASH");
+    let prepare =
+        "for user in ann bea cyd dan eve; do useradd -R $root -M $user; chage -R $root -d 10 -M 90 $user; done
+        chage -R $root -d 0 bea; usermod -R $root -p '!' dan; usermod -R $root -p '!' eve";
+    let Some(twins) = Twins::new(prepare) else { return };
+    twins.shell(
+        &twins.twin,
+        &format!(
+            "for user in ann bea dan eve; do echo \"$user:\"'{hash}'; done | chpasswd -R $root -e
+             passwd -q -R $root --expire cyd; chage -R $root -d 0 dan"
+        ),
+    );
+    let passwords = ["ann", "bea", "dan", "eve"].map(|user| format!("--password={user}:hash:{hash}"));
+    let rest = ["--expire-password", "cyd", "--expire-password=dan", "--unlock=dan", "--unlock", "eve"];
+    let words: Vec<&str> = passwords.iter().map(String::as_str).chain(rest).collect();
+    let report = twins.inject(&words).to_string();
+    assert!(report.contains("'dan' has to choose another password at the next login"), "{report}");
+    twins.assert_same("home");
+    let ages = twins.shell(&twins.disk, "for user in ann bea cyd dan eve; do LC_ALL=C chage -R $root -l $user; done");
+    let last: Vec<&str> = ages.lines().filter_map(|line| line.strip_prefix("Last password change")).collect();
+    let day = "\t\t\t\t\t: Nov 14, 2023";
+    let asked = "\t\t\t\t\t: password must be changed";
+    assert_eq!(last, [day, day, asked, asked, day], "{ages}");
+    assert_eq!(twins.inject(&words)["changed"], false);
+    // A manifest and a cloud-config say the same.
+    let before = oracle::sha256(&twins.disk);
+    let of = |user: &str, more: &str| format!("{{name: {user}, existing: true, password: 'hash:{hash}', {more}}}");
+    let users = [of("ann", ""), of("dan", "unlock: true, expire_password: true"), of("eve", "unlock: true")].join(", ");
+    let manifest = twins
+        .scratch
+        .file("manifest.yaml", format!("users: [{users}, {{name: cyd, existing: true, expire_password: true}}]\n"));
+    let config = twins
+        .scratch
+        .file("user-data", format!("#cloud-config\nchpasswd: {{users: [{{name: dan, password: '{hash}'}}]}}\n"));
+    for document in [["-f", text(&manifest)], ["--cloud-config", text(&config)]] {
+        assert_eq!(twins.inject(&document)["changed"], false);
+    }
+    assert_eq!(oracle::sha256(&twins.disk), before);
+}
+
+#[test]
+fn a_password_is_not_unlocked_and_locked() {
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    for selector in ["locked", "locked:random"] {
+        let output = imgraft()
+            .args(["inject", text(&disk), "--unlock", "root", "--root-password", selector])
+            .output()
+            .expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("the password of 'root' is to be unlocked, and to be locked"), "{said}");
+        assert!(said.contains("hint: leave out --unlock"), "{said}");
+    }
+    oracle::succeed("cmp", &[text(&disk), text(&guest.path)]);
 }
 
 /// A key and a password for one that the same run makes.

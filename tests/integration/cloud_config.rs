@@ -242,7 +242,6 @@ fn what_is_not_honoured_is_named() {
             "users[0].passwd: it is for a new user, and root is there",
         ),
         ("users: [{name: ann, sudo: 'ALL=(ALL) /bin/ls'}]", "users[0].sudo: not one rule"),
-        ("chpasswd: {users: [{name: root, password: hunter2, type: text}]}", "chpasswd.expire: that a password"),
         ("write_files: [{path: /a, content: 'hunter2', append: true}]", "write_files[0].append: only a single line"),
         ("disable_root: true", "disable_root: "),
         (

@@ -68,6 +68,8 @@ fn requests() -> Result<Vec<Request>, Failure> {
         Box::new(Passwords {
             users: vec![("root".into(), Password::Hash(Secret::new(HASH.into())))],
             method: None,
+            expired: Vec::new(),
+            now: Timestamp { seconds: 19_675 * 86_400, nanoseconds: 0 },
             compat,
         }),
         Box::new(Files { operations, compat }),

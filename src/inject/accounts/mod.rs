@@ -12,6 +12,7 @@ mod user;
 
 pub use error::AccountError;
 pub use name::AccountName;
+pub(in crate::inject) use shadow::today;
 pub use shadow::{Day, Expiry};
 pub use sudoers::{SudoAsks, Sudoer};
 pub use user::{HomeDirectory, Kind, NewUser};

@@ -4,6 +4,7 @@ use super::super::{InjectError, Outcome, table};
 use super::database::{Database, Which};
 use super::error::AccountError;
 use crate::guest::accounts::PasswordPlace;
+use imgraft_vfs::fs::Timestamp;
 
 /// The fields of a line: the password, and the day after which the account is closed.
 pub(super) const PASSWORD: usize = 1;
@@ -45,6 +46,12 @@ impl Day {
         let days = years + months + day - 1;
         (year >= 1970 && days > 0).then_some(Self(days))
     }
+}
+
+/// The day on which a password is set, as a field: nothing on the day 0, which would have another asked for.
+pub(in crate::inject) fn today(now: Timestamp) -> String {
+    let day = now.seconds / 86_400;
+    if day > 0 { day.to_string() } else { String::new() }
 }
 
 impl Expiry {

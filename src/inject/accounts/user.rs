@@ -6,7 +6,7 @@ use super::database::{Database, Which};
 use super::error::AccountError;
 use super::home::Home;
 use super::name::AccountName;
-use super::shadow::PASSWORD;
+use super::shadow::{self, PASSWORD};
 use super::{NewGroup, numbers};
 use crate::guest::Guest;
 use crate::guest::accounts;
@@ -236,10 +236,9 @@ impl NewUser {
     /// The line of shadow(5): no password is valid, or the one that was given is.
     fn shadow(&self, new: &NewAccounts, now: Timestamp) -> Zeroizing<Vec<u8>> {
         let ages = if self.kind == Kind::Person { new.ages } else { [None; 5] };
-        // The day 0 would have the password changed at the first login.
-        let today = Some(now.seconds / 86_400).filter(|day| *day > 0);
-        let [today, least, most, warning, inactive, expiry] = [today, ages[0], ages[1], ages[2], ages[3], ages[4]]
-            .map(|days| days.map(|days| days.to_string()).unwrap_or_default());
+        let today = shadow::today(now);
+        let [least, most, warning, inactive, expiry] =
+            ages.map(|days| days.map(|days| days.to_string()).unwrap_or_default());
         let hash = self.hash.as_ref().map_or(&b"!"[..], Secret::expose);
         let rest = format!(":{today}:{least}:{most}:{warning}:{inactive}:{expiry}:");
         Zeroizing::new([self.name.as_bytes(), b":", hash, rest.as_bytes()].concat())

@@ -7,7 +7,13 @@ fn secret(text: &str) -> Secret {
 }
 
 fn one(user: &str, selector: Selector) -> Passwords {
-    Passwords { users: vec![(user.to_owned(), selector)], method: None, compat: Compat::Imgraft }
+    Passwords {
+        users: vec![(user.to_owned(), selector)],
+        method: None,
+        expired: Vec::new(),
+        now: Timestamp { seconds: 19_675 * 86_400 + 86_399, nanoseconds: 0 },
+        compat: Compat::Imgraft,
+    }
 }
 
 fn password(text: &str) -> Selector {
@@ -33,21 +39,22 @@ fn a_password_is_set_once() {
     let hash = field(&fs, "ann");
     assert_eq!(crypt::verify("pässwörd".as_bytes(), hash.as_bytes()), Some(true));
     assert_eq!(describe(&fs, "/etc/shadow"), "0640 0:42");
-    let expected = String::from_utf8_lossy(SHADOW).replacen("ann:!:", &format!("ann:{hash}:"), 1);
+    // With the day of the run, as by chpasswd.
+    let expected = String::from_utf8_lossy(SHADOW).replacen("ann:!:19000:", &format!("ann:{hash}:19675:"), 1);
     assert_eq!(String::from_utf8_lossy(&bytes(&fs, "/etc/shadow")), expected);
     assert_unchanged(&injector, &fs);
     assert_eq!(notes(&injector, &fs), "");
 }
 
 #[test]
-fn only_the_second_field_changes_byte_for_byte() {
+fn only_the_hash_and_its_day_change_byte_for_byte() {
     let hash = format!("$6$salt${}", "h".repeat(86));
     let fs = inject(&one("old2", Selector::Hash(secret(&hash))), {
         let passwd = b"old2:x:5:5::/:\n";
         let shadow = b"\xff\nold2:x\nOLD2:x:\n\nold2::19:a:::::\r\nold22:y:\n old2:z:\nold2";
         imgraft_vfs::fs::mem::MemFs::builder().file("/etc/passwd", passwd).file("/etc/shadow", shadow).build().unwrap()
     });
-    let rest = format!("\nold2:{hash}\nOLD2:x:\n\nold2:{hash}:19:a:::::\r\nold22:y:\n old2:z:\nold2");
+    let rest = format!("\nold2:{hash}\nOLD2:x:\n\nold2:{hash}:19675:a:::::\r\nold22:y:\n old2:z:\nold2");
     assert_eq!(bytes(&fs, "/etc/shadow"), [b"\xff", rest.as_bytes()].concat());
 }
 
@@ -145,7 +152,7 @@ fn a_random_password_is_revealed_and_fits() {
         else {
             panic!()
         };
-        let hash = shadow.strip_prefix(format!("root:{prefix}").as_bytes()).unwrap().strip_suffix(b":\n").unwrap();
+        let hash = shadow.strip_prefix(format!("root:{prefix}").as_bytes()).unwrap().strip_suffix(b":19675\n").unwrap();
         assert_eq!(crypt::verify(revealed.password.expose(), hash), Some(true));
         assert!(!format!("{outcome:?}").contains(std::str::from_utf8(revealed.password.expose()).unwrap()));
     }
@@ -163,11 +170,8 @@ fn who_cannot_have_a_password() {
     assert_eq!(why("root", password("")), "the password of 'root' cannot be set");
     assert!(why("root", Selector::Hash(secret("top secret"))).starts_with("not a password hash, for 'root': it holds"));
     assert!(!why("root", Selector::Hash(secret("top secret"))).contains("top"));
-    let twice = Passwords {
-        users: vec![("ann".into(), Selector::Random), ("ann".into(), Selector::Locked)],
-        method: None,
-        compat: Compat::Imgraft,
-    };
+    let users = vec![("ann".into(), Selector::Random), ("ann".into(), Selector::Locked)];
+    let twice = Passwords { users, ..one("ann", Selector::Locked) };
     assert!(refusal(&twice, phony().build().unwrap()).starts_with("more than one password for 'ann'"));
     let bare = imgraft_vfs::fs::mem::MemFs::builder().file("/etc/passwd", PASSWD).build().unwrap();
     assert!(refusal(&one("root", Selector::Random), bare).starts_with("no /etc/shadow in the guest"));
@@ -200,6 +204,76 @@ fn the_first_of_equal_lines_decides() {
     let fs = inject(&injector, with_shadow(&format!("root:{}:1\nroot:{}:2\n", *first, *second)));
     assert_eq!(text(&fs, "/etc/shadow"), format!("root:{}:1\nroot:{}:2\n", *first, *first));
     assert_unchanged(&injector, &fs);
+}
+
+#[test]
+fn the_day_of_a_password() {
+    let hash = crypt::hash_with_salt(Method::Sha256, b"x", [7; 16]).unwrap().to_string();
+    let other = crypt::hash_with_salt(Method::Sha256, b"y", [7; 16]).unwrap().to_string();
+    let given = || Selector::Hash(secret(&hash));
+    for (field, day, selector, after) in [
+        (&*other, "7", given(), "19675"),
+        ("*", "", password("x"), "19675"),
+        (&hash, "7", given(), "7"),
+        (&hash, "7", password("x"), "7"),
+        // The lock alone is no new password.
+        (&format!("!{hash}"), "7", given(), "7"),
+        (&hash, "7", Selector::LockedPassword(secret("x")), "7"),
+        (&hash, "7", Selector::Locked, "7"),
+        (&hash, "0", Selector::Disabled, "0"),
+        (&hash, "0", Selector::Locked, "0"),
+        // Who is asked for another one is so no more.
+        (&hash, "0", given(), "19675"),
+        (&hash, "0", password("x"), "19675"),
+    ] {
+        let injector = one("root", selector);
+        let fs = inject(&injector, with_shadow(&format!("ann:z:3:4\nroot:{field}:{day}:1:9:7:::\n")));
+        let shadow = text(&fs, "/etc/shadow");
+        let rest = shadow.strip_prefix("ann:z:3:4\nroot:").unwrap().split_once(':').unwrap().1;
+        assert_eq!(rest, format!("{after}:1:9:7:::\n"), "{field} {day}");
+        assert_unchanged(&injector, &fs);
+    }
+    // The day 0 has another password asked for, and a line without days gets none.
+    let first = Passwords { now: Timestamp { seconds: 86_399, nanoseconds: 0 }, ..one("root", given()) };
+    let after = |shadow| text(&inject(&first, with_shadow(shadow)), "/etc/shadow");
+    assert_eq!(after("root:*:7:\n"), format!("root:{hash}::\n"));
+    assert_eq!(after("root:*"), format!("root:{hash}"));
+}
+
+#[test]
+fn another_password_is_asked_for() {
+    let hash = format!("$6$salt${}", "h".repeat(86));
+    let expired = |users: &[&str]| Passwords {
+        users: Vec::new(),
+        expired: users.iter().map(|user| (*user).to_owned()).collect(),
+        ..one("", Selector::Random)
+    };
+    let ann = expired(&["ann"]);
+    for (before, after) in [
+        (format!("ann:{hash}:7:1:9:7:::\nroot:*:5\n"), format!("ann:{hash}:0:1:9:7:::\nroot:*:5\n")),
+        (format!("ann:{hash}::::::"), format!("ann:{hash}:0:::::")),
+        (format!("ann:{hash}"), format!("ann:{hash}:0")),
+    ] {
+        let said = notes(&ann, &with_shadow(&before));
+        assert_eq!(said, "'ann' has to choose another password at the next login");
+        let fs = inject(&ann, with_shadow(&before));
+        assert_eq!(text(&fs, "/etc/shadow"), after);
+        assert_unchanged(&ann, &fs);
+        assert_eq!(notes(&ann, &fs), "");
+    }
+    let both = Passwords { users: vec![("ann".into(), Selector::Hash(secret(&hash)))], ..expired(&["ann", "ann"]) };
+    let fs = inject(&both, with_shadow("ann:!:7:\n"));
+    assert_eq!(text(&fs, "/etc/shadow"), format!("ann:{hash}:0:\n"));
+    assert_unchanged(&both, &fs);
+    for none in ["!", "*", "!!"] {
+        assert!(notes(&ann, &with_shadow(&format!("ann:{none}:7:\n"))).contains("no password of 'ann' is valid"));
+    }
+    let why = |user: &str| refusal(&expired(&[user]), phony().build().unwrap());
+    assert!(why("bob").starts_with("no user 'bob'"));
+    assert!(why("daemon").starts_with("no entry for 'daemon'"));
+    assert!(why("old").starts_with("the guest does not look into shadow for 'old'"));
+    let nova = Passwords { compat: Compat::Nova, ..expired(&["root"]) };
+    assert!(refusal(&nova, phony().build().unwrap()).contains("Nova cannot"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! `user-data`: a cloud-config document, in the words of cloud-init's module reference (users and groups, set passwords, SSH,
 //! update etc hosts, timezone, runcmd).
 
+use super::PasswordExpiry;
 use crate::net::render::HEAD;
 use crate::yaml;
 use serde_json::{Map, Value, json};
@@ -13,6 +14,8 @@ pub(super) struct CloudConfig<'a> {
     pub keys: &'a [(String, String)],
     /// Per user name the second field of shadow(5).
     pub hashes: Vec<(&'a str, Zeroizing<String>)>,
+    /// When passwords have to be replaced.
+    pub expiry: PasswordExpiry,
     /// Whether the guest is to find the host name that it is given: a line for 127.0.1.1 in hosts(5).
     pub keeps_hosts: bool,
     /// The time zone.
@@ -47,8 +50,9 @@ impl CloudConfig<'_> {
                 .iter()
                 .map(|(name, hash)| json!({ "name": name, "type": "hash", "password": hash.as_str() }))
                 .collect();
-            // Else whoever logs in is asked for another password.
-            config.insert("chpasswd".into(), json!({ "expire": false, "users": users }));
+            // Where nothing is said, whoever logs in is asked for another password.
+            let expire = self.expiry == PasswordExpiry::AtOnce;
+            config.insert("chpasswd".into(), json!({ "expire": expire, "users": users }));
         }
         if !self.commands.is_empty() {
             // Each in a shell of its own: one that exits does not keep the next from running.

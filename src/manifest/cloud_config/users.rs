@@ -124,6 +124,7 @@ impl CloudUser {
             system: self.system,
             password,
             unlock: false,
+            expire_password: false,
             ssh_keys: self.ssh_authorized_keys,
             sudo: self.sudo.map_or(Ok(None), sudo)?,
             expire: self.expiredate,
