@@ -2,6 +2,7 @@
 
 use crate::inject::{InjectError, Item};
 use imgraft_vfs::{Error, ErrorKind, Layer, shell};
+use std::collections::BTreeSet;
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -40,12 +41,14 @@ pub struct Failure {
     pub message: String,
     /// What the user can do about it.
     pub hints: Vec<String>,
+    /// What else is wrong, where a document is to be mended once.
+    pub further: Vec<Failure>,
 }
 
 impl Failure {
     /// The command line makes no sense.
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Usage, item: None, message: message.into(), hints: Vec::new() }
+        Self { exit: Exit::Usage, item: None, message: message.into(), hints: Vec::new(), further: Vec::new() }
     }
 
     /// An item could not be injected.
@@ -59,6 +62,7 @@ impl Failure {
             item: Some(item),
             message: format!("{} {}: {}", item.noun(), item.name(), chain(error)),
             hints: error.hint().into_iter().chain(way_around(item, error)).collect(),
+            further: Vec::new(),
         }
     }
 
@@ -91,10 +95,15 @@ impl Failure {
     }
 
     /// The lines for standard error: whatever was typed or read, each is one line of a bounded length and cannot drive a terminal.
+    /// What several failures have for a hint is said once.
     pub fn render(&self) -> String {
-        let mut text = format!("imgraft: {}\n", cut(&printable(&self.message)));
-        for hint in &self.hints {
-            let _ = writeln!(text, "hint: {}", cut(&printable(hint)));
+        let mut text = String::new();
+        let mut told = BTreeSet::new();
+        for failure in std::iter::once(self).chain(&self.further) {
+            let _ = writeln!(text, "imgraft: {}", cut(&printable(&failure.message)));
+            for hint in failure.hints.iter().filter(|hint| told.insert(hint.as_str())) {
+                let _ = writeln!(text, "hint: {}", cut(&printable(hint)));
+            }
         }
         text
     }
@@ -113,6 +122,7 @@ impl From<&Error> for Failure {
             item: None,
             message: chain(error),
             hints: error.hint().map(str::to_owned).into_iter().collect(),
+            further: Vec::new(),
         }
     }
 }
@@ -212,6 +222,13 @@ fn with_image(hint: &str, name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_else_is_wrong_has_its_own_lines() {
+        let further = vec![Failure::usage("b").with_hint("x"), Failure::usage("c\nd").with_hint("y")];
+        let failure = Failure { further, ..Failure::usage("a").with_hint("x") };
+        assert_eq!(failure.render(), "imgraft: a\nhint: x\nimgraft: b\nimgraft: c\\nd\nhint: y\n");
+    }
 
     #[test]
     fn commands_name_the_image() {

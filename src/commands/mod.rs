@@ -91,6 +91,7 @@ fn print(bytes: &[u8]) -> Result<Audience, Failure> {
             item: None,
             message: format!("cannot write to standard output: {error}"),
             hints: Vec::new(),
+            further: Vec::new(),
         }),
     }
 }

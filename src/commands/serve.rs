@@ -59,6 +59,7 @@ fn unfinished(outcome: Outcome) -> Option<Failure> {
             item: None,
             message: "ended by a signal before the last client had gone".to_owned(),
             hints: Vec::new(),
+            further: Vec::new(),
         },
         (None, Until::LastClient) => return None,
     };
@@ -73,6 +74,7 @@ fn stop_on_signals(listener: &Arc<Listener>) -> Result<(), Failure> {
         item: None,
         message: format!("cannot wait for signals: {error}"),
         hints: Vec::new(),
+        further: Vec::new(),
     };
     signals.thread_block().map_err(|errno| failed(errno.into()))?;
     let listener = Arc::clone(listener);

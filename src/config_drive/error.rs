@@ -36,6 +36,13 @@ impl DocumentError {
         self
     }
 
+    /// The same of another path.
+    #[must_use]
+    pub(crate) fn with_place(mut self, at: &str) -> Self {
+        at.clone_into(&mut self.at);
+        self
+    }
+
     /// The path of what it is about; empty for the whole document.
     pub(crate) fn at(&self) -> &str {
         &self.at

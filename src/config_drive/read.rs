@@ -105,9 +105,41 @@ fn parsed<T: DeserializeOwned>(text: &[u8]) -> Result<T, DocumentError> {
             let most = format!("more than {NODES_MAX} values (aliases are followed), or deeper than {DEPTH_MAX}");
             return failed(&most);
         }
-        failed(line.split(", set DuplicateKeyPolicy").next().unwrap_or_default())
+        let (said, place) = match line.rsplit_once(" at line ") {
+            Some((said, place)) => (said, format!(" (line {place})")),
+            None => (line, String::new()),
+        };
+        match WORDS.iter().find(|(theirs, ..)| said.contains(theirs)) {
+            Some((_, ours, hint)) => DocumentError::new("", format!("{ours}{place}")).with_hint(*hint),
+            None => failed(line.split(", set DuplicateKeyPolicy").next().unwrap_or_default()),
+        }
     })
 }
+
+/// What the reader says about its programming interface, by a part of it; what is so, and the way out.
+const WORDS: [(&str, &str, &str); 7] = [
+    (
+        "multiple YAML documents",
+        "not YAML of one document: a second one begins (---)",
+        "leave one of them out, or put each into a file of its own",
+    ),
+    ("recursive references", "not YAML: an alias (*…) inside of the value that it stands for", "write the value out"),
+    (
+        "unknown anchor",
+        "not YAML: an alias (*…) without its anchor (&…) before it",
+        "put a text that begins with * into quotes",
+    ),
+    ("invalid !!binary", "not YAML: !!binary without base64 behind it", NO_TAG),
+    ("cannot deserialize tagged", "not YAML: a tag (!…) that its value does not fit", NO_TAG),
+    (
+        "non-finite float",
+        "not YAML: a number that is none, or larger than any (.nan, .inf)",
+        "put it into quotes, where it is a text",
+    ),
+    ("expected string scalar", "not YAML: a key that is no text", "put it into quotes"),
+];
+
+const NO_TAG: &str = "leave the tag out, and put a text into quotes; bytes go where a key takes base64";
 
 /// Refuses tags that mean something to another program, `!include` say: here the value would be taken without it.
 fn known_tags(text: &[u8]) -> Result<(), DocumentError> {
@@ -125,7 +157,11 @@ fn known_tags(text: &[u8]) -> Result<(), DocumentError> {
         if !is_core && (handle, suffix) != ("", "!") && (handle, suffix) != ("!", "") {
             let line = span.start.line();
             return Err(DocumentError::new("", format!("line {line}: it has a tag (!…) that means nothing here"))
-                .with_hint("leave the tag out; files are named by user_data_file and contents_file"));
+                .with_hint(if suffix.ends_with("binary") {
+                    NO_TAG
+                } else {
+                    "leave the tag out: no file is included by it, and no value computed"
+                }));
         }
     }
     Ok(())

@@ -2,9 +2,11 @@
 //!
 //! Source: cloud-init's documentation, "All cloud config examples" and "Module reference".
 
+mod keys;
 mod users;
 
-use super::untaken::{self, Untaken};
+use super::faults::read_all;
+use super::untaken::Untaken;
 use super::{Append, FirstBoot, Manifest, Mode, Operation, Owner, User, Write, operation};
 use crate::config_drive::{Base64, DocumentError, Hidden, Spelling, from_value, value};
 use crate::object::objects;
@@ -38,24 +40,6 @@ struct CloudConfig {
     disable_root: Option<bool>,
 }
 
-const KEYS: &[&str] = &[
-    "hostname",
-    "fqdn",
-    "prefer_fqdn_over_hostname",
-    "preserve_hostname",
-    "timezone",
-    "locale",
-    "keyboard",
-    "groups",
-    "users",
-    "ssh_authorized_keys",
-    "chpasswd",
-    "write_files",
-    "packages",
-    "runcmd",
-    "disable_root",
-];
-
 const KEYBOARD: &str = "layout alone; write_files with /etc/default/keyboard says the rest on Debian";
 
 /// Keys in those that are not taken.
@@ -77,6 +61,9 @@ const UNTAKEN: &[Untaken] = &[
     ("chpasswd.list", "chpasswd.users, with name, password and type for each user"),
     ("write_files.source", "content, with what is there: nothing is fetched"),
 ];
+
+/// Of two keys the first means something by what the second says.
+const FOLLOWS: &[(&str, &str)] = &[("ssh_authorized_keys", "users")];
 
 /// A package by its name alone, as every package manager takes it.
 #[derive(Debug, Deserialize)]
@@ -173,43 +160,25 @@ objects!(CloudConfig, Keyboard, Chpasswd, PasswordOf, WriteFile);
 impl Manifest {
     /// The manifest that does what a cloud-config says.
     ///
-    /// Errors name the place in the document, of what cannot be honoured too, and do not repeat values, which may be secret.
-    pub fn of_cloud_config(text: &[u8]) -> Result<Self, DocumentError> {
+    /// All that is wrong is told, each with its place in the document, what cannot be honoured too; values, which may be secret, are not
+    /// repeated.
+    pub fn of_cloud_config(text: &[u8]) -> Result<Self, Vec<DocumentError>> {
         let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
         if first != HEADER {
-            return Err(DocumentError::new("", "no cloud-config: its first line is not #cloud-config")
-                .with_hint("cloud-init reads it by that line; other kinds of user data are not taken here"));
+            let headless = DocumentError::new("", "no cloud-config: its first line is not #cloud-config");
+            let hint = "cloud-init reads it by that line; other kinds of user data are not taken here";
+            return Err(vec![headless.with_hint(hint)]);
         }
-        let members = match value(text, Spelling::Yaml)? {
-            Value::Null => Map::new(),
-            Value::Object(members) => members,
-            _ => return Err(DocumentError::new("", "expected an object")),
+        let value = match value(text, Spelling::Yaml).map_err(|error| vec![error])? {
+            Value::Null => Value::Object(Map::new()),
+            Value::Object(members) => Value::Object(members),
+            _ => return Err(vec![DocumentError::new("", "expected an object")]),
         };
-        if let Some(key) = members.keys().find(|key| !KEYS.contains(&key.as_str())) {
-            return Err(DocumentError::new(
-                key.as_str(),
-                "it cannot be honoured while the guest does not run, or is no key of cloud-config",
-            )
-            .with_hint(hint_of(key)));
-        }
-        let manifest = from_value::<CloudConfig>(Value::Object(members)).and_then(CloudConfig::manifest);
-        manifest.map_err(|error| untaken::told(error, UNTAKEN))
-    }
-}
-
-/// The way out for a key that is not taken.
-fn hint_of(key: &str) -> String {
-    match key {
-        "package_update" | "package_upgrade" | "package_reboot_if_required" | "apt" | "snap" | "yum_repos" => {
-            "runcmd with the guest's package manager installs at the first boot".to_owned()
-        }
-        "bootcmd" => "runcmd is run at the first boot; a systemd unit in write_files at each".to_owned(),
-        "ssh_pwauth" => "write_files with /etc/ssh/sshd_config.d/50-password.conf says the same to sshd".to_owned(),
-        "password" => {
-            "users with plain_text_passwd and lock_passwd: false, or chpasswd.users, names the user".to_owned()
-        }
-        "network" => "--network FILE takes the network".to_owned(),
-        _ => format!("leave it out; taken are {}", KEYS.join(", ")),
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        read_all(text, value, (UNTAKEN, FOLLOWS), |value| {
+            keys::check(&value)?;
+            from_value::<CloudConfig>(value)?.manifest()
+        })
     }
 }
 

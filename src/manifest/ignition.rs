@@ -2,7 +2,8 @@
 //!
 //! Source: Ignition's documentation, "Configuration Specification v3.4.0".
 
-use super::untaken::{self, Untaken};
+use super::faults::read_all;
+use super::untaken::Untaken;
 use super::{Group, Manifest, Mode, Operation, Owner, User, Write, operation};
 use crate::config_drive::{Base64, DocumentError, Hidden, Spelling, from_value, value};
 use crate::object::objects;
@@ -176,10 +177,12 @@ objects!(
 impl Manifest {
     /// The manifest that does what a configuration of Ignition says.
     ///
-    /// Errors name the place in the document, of what cannot be honoured too, and do not repeat values, which may be secret.
-    pub fn of_ignition(text: &[u8]) -> Result<Self, DocumentError> {
-        let configuration = from_value::<Ignition>(value(text, Spelling::Json)?);
-        configuration.map_err(|error| untaken::told(error, UNTAKEN))?.manifest()
+    /// All that is wrong is told, each with its place in the document, what cannot be honoured too; values, which may be secret, are not
+    /// repeated.
+    pub fn of_ignition(text: &[u8]) -> Result<Self, Vec<DocumentError>> {
+        let value = value(text, Spelling::Json).map_err(|error| vec![error])?;
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        read_all(text, value, (UNTAKEN, &[]), |value| from_value::<Ignition>(value)?.manifest())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The manifest: what goes into a guest, as one document in YAML or JSON. Its schema is made from these types.
 
 mod cloud_config;
+mod faults;
 mod ignition;
 mod network;
 mod operation;

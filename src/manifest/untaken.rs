@@ -5,6 +5,18 @@ use crate::config_drive::DocumentError;
 /// The place of a key, without the numbers of lists, and the way out.
 pub(super) type Untaken = (&'static str, &'static str);
 
+/// Why a key of cloud-init is not taken.
+pub(super) const NOT_HONOURED: &str =
+    "the key is one of cloud-config, and it cannot be honoured while the guest does not run";
+
+/// Why any other key is not.
+pub(super) const NO_KEY: &str = "no key of cloud-config";
+
+/// Whether what is wrong is a key that is not taken, whatever its value is.
+pub(super) fn is_about_key(error: &DocumentError) -> bool {
+    error.reason().starts_with("unknown field") || [NOT_HONOURED, NO_KEY].contains(&error.reason())
+}
+
 /// The same error; of a key that is right elsewhere it does not say that it is unknown.
 pub(super) fn told(error: DocumentError, untaken: &[Untaken]) -> DocumentError {
     let place = without_numbers(error.at());

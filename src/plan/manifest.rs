@@ -24,7 +24,7 @@ use source::{Source, other_kind};
 use std::path::{Path, PathBuf};
 
 /// What makes a manifest of a text.
-type Parser<'a> = dyn FnMut(&[u8]) -> Result<Manifest, DocumentError> + 'a;
+type Parser<'a> = dyn FnMut(&[u8]) -> Result<Manifest, Vec<DocumentError>> + 'a;
 
 /// What the manifests ask for, one after the other.
 pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Failure> {
@@ -44,9 +44,13 @@ pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Fa
     let mut put = |option: &str, path: &Path, hint: &str, parse: &mut Parser<'_>| -> Result<(), Failure> {
         let source = Source::new(path);
         let text = source.read(option)?;
-        let manifest = parse(&text).map_err(|error| match other_kind(option, &text) {
-            None => source.wrong(&error, hint),
-            Some(way) => source.wrong(&error.with_hint(way), hint),
+        let manifest = parse(&text).map_err(|errors| match other_kind(option, &text) {
+            None => source.wrong(&errors, hint),
+            // What is wrong of it is told by the option that takes it.
+            Some(way) => {
+                let first: Vec<DocumentError> = errors.into_iter().take(1).map(|error| error.with_hint(way)).collect();
+                source.wrong(&first, way)
+            }
         })?;
         wanted.push(Reader { source, now, result, written: &written }.wanted(manifest)?);
         Ok(())
@@ -55,7 +59,9 @@ pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Fa
         let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
         let spelling = if is_json { Spelling::Json } else { Spelling::Yaml };
         let hint = "imgraft schema says what may be in a manifest";
-        put("--manifest", path, hint, &mut |text| Manifest::read(text, spelling, &mut variables))?;
+        put("--manifest", path, hint, &mut |text| {
+            Manifest::read(text, spelling, &mut variables).map_err(|error| vec![error])
+        })?;
     }
     for path in cloud_config {
         let hint = "cloud-init schema --config-file says what may be in a cloud-config";

@@ -142,6 +142,60 @@ fn a_cloud_config_is_done_as_cloud_init_does_it() {
     }
 }
 
+/// Whoever has written a document mends it once.
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let scratch = Scratch::new();
+    let config = scratch.file(
+        "user-data",
+        "#cloud-config
+packages: [nginx, [curl, '1']]
+ssh_authorized_keys: [hunter2]
+package_update: true
+hostnam: web
+users:
+- default
+- name: ann
+  doas: [permit ann]
+  uid: hunter2
+  lock_passwd: 'no'
+  passwd: hunter2
+  ssh_import_id: [gh:ann]
+- name: bob
+  sudo: ALL=(ALL) /bin/ls
+write_files:
+- {path: a, content: hunter2}
+- {path: /b, mode: '0600'}
+apt: {}
+",
+    );
+    let output = imgraft().args(["inject", "/none", "--cloud-config", text(&config)]).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr).replace(text(&config), "user-data");
+    let places: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("imgraft: user-data: ")).collect();
+    let expected = [
+        ("packages[1]: expected the name of a package", "(line 2, column 19)"),
+        ("package_update: the key is one of cloud-config", "(line 4, column 1)"),
+        ("hostnam: no key of cloud-config", "(line 5, column 1)"),
+        ("users[0]: which user a name alone means", "(line 7, column 3)"),
+        ("users[1].doas: the key is a right one", "(line 9, column 3)"),
+        // That the password would be locked follows from the value of lock_passwd.
+        ("users[1].lock_passwd: ", "(line 11, column 3)"),
+        ("users[1].ssh_import_id: the key is a right one", "(line 13, column 3)"),
+        ("users[2].sudo: not one rule", "(line 15, column 3)"),
+        ("write_files[0].path: not the absolute path", "(line 17, column 4)"),
+        ("write_files[1].mode: unknown field", "(line 18, column 14)"),
+        ("apt: the key is one of cloud-config", "(line 19, column 1)"),
+    ];
+    for ((reason, place), told) in expected.iter().zip(&places) {
+        assert!(told.starts_with(reason) && told.ends_with(place), "{reason} {place}: {said}");
+    }
+    assert_eq!(places.len(), expected.len(), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    // A hint that several have is given once.
+    assert_eq!(said.matches("hint: runcmd with the guest's package manager").count(), 1, "{said}");
+}
+
 #[test]
 fn users_who_are_there_and_groups_that_are_not() {
     let Some(guest) = image::named("real", "bookworm-gpt") else { return };
@@ -228,7 +282,7 @@ fn what_is_not_honoured_is_named() {
     // Documents that are right to cloud-init.
     let right = [
         ("packages: [[nginx, '1.2']]", "packages[0]: expected the name of a package"),
-        ("package_upgrade: true", "package_upgrade: it cannot be honoured while the guest does not run"),
+        ("package_upgrade: true", "package_upgrade: the key is one of cloud-config, and it cannot be honoured while"),
         ("bootcmd: [ls]", "bootcmd: "),
         ("ssh_pwauth: true", "ssh_pwauth: "),
         ("power_state: {mode: reboot}", "power_state: "),
@@ -262,13 +316,22 @@ fn what_is_not_honoured_is_named() {
         ("chpasswd: {list: ['root:hunter2']}", "chpasswd.list: the key is a right one"),
         ("write_files: [{path: /a, source: {uri: 'https://a'}}]", "write_files[0].source: the key is a right one"),
         ("chpasswd: {lists: [hunter2]}", "chpasswd.lists: unknown field"),
-        ("hostnam: web", "hostnam: it cannot be honoured"),
+        ("hostnam: web", "hostnam: no key of cloud-config"),
         ("users: [{nam: ann}]", "users[0].nam: unknown field"),
         ("users: [{name: ann, uid: x}]", "users[0].uid: not a number"),
         ("write_files: [{path: a, content: hunter2}]", "write_files[0].path: not the absolute path"),
         ("write_files: [{path: /a, content: '=', encoding: b64}]", "write_files[0].content: not base64"),
         ("write_files: [{path: /a, permissions: 0644}]", "write_files[0].permissions: invalid type"),
         ("hostname: a\nhostname: b", "duplicate"),
+        ("users: [{name: ann, sudo: true}]", "users[0].sudo: true says nothing"),
+        ("hostname: a\n---\nhostname: b", "a second one begins (---) (line 4, column 1)"),
+        ("users: &a [*a]", "an alias (*…) inside of the value that it stands for (line 2, column 12)"),
+        ("hostname: *hunter", "an alias (*…) without its anchor (&…) before it (line 2, column 11)"),
+        ("hostname: !!binary YWJj", "line 2: it has a tag"),
+        ("hostname: !!binary '='", "!!binary without base64 behind it (line 2, column 20)"),
+        ("hostname: !!int hunter2", "a tag (!…) that its value does not fit (line 2, column 17)"),
+        ("hostname: !include hunter2", "line 2: it has a tag"),
+        ("? [a]\n: b", "a key that is no text (line 2, column 3)"),
         ("- a", "expected an object"),
     ];
     let documents: Vec<String> = right.iter().map(|(document, _)| format!("#cloud-config\n{document}\n")).collect();

@@ -243,3 +243,42 @@ fn what_is_not_honoured_is_named() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     oracle::succeed("cmp", &[text(&disk), text(&guest.path)]);
 }
+
+/// Whoever has written a configuration mends it once.
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let scratch = Scratch::new();
+    let config = scratch.file(
+        "config.ign",
+        r#"{
+  "ignition": {"version": "3.3.0", "config": {"merge": [{"source": "https://example.org/"}]}},
+  "storage": {
+    "disks": [],
+    "files": [
+      {"path": "a", "mode": 9999, "append": []},
+      {"path": "/b", "contents": {"source": "data:,hunter2", "compression": "gzip"}}
+    ]
+  },
+  "passwd": {"users": [{"name": "ann", "shouldExist": false}]},
+  "systemd": {"unit": []}
+}"#,
+    );
+    let output = imgraft().args(["inject", "/none", "--ignition", text(&config)]).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr).replace(text(&config), "config.ign");
+    let places: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("imgraft: config.ign: ")).collect();
+    let expected = [
+        ("ignition.config: it cannot be honoured", "(line 2, column 36)"),
+        ("storage.disks: the key is a right one", "(line 4, column 5)"),
+        ("storage.files[0].path: not an absolute path", "(line 6, column 8)"),
+        ("storage.files[0].append: the key is a right one", "(line 6, column 35)"),
+        ("storage.files[1].contents.compression: the content is not unpacked", "(line 7, column 62)"),
+        ("passwd.users[0].shouldExist: nobody is removed", "(line 10, column 40)"),
+        ("systemd.unit: unknown field", "(line 11, column 15)"),
+    ];
+    for ((reason, place), told) in expected.iter().zip(&places) {
+        assert!(told.starts_with(reason) && told.ends_with(place), "{reason} {place}: {said}");
+    }
+    assert_eq!(places.len(), expected.len(), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+}

@@ -149,7 +149,13 @@ fn names(names: Names) -> Vec<String> {
 fn sudo(rule: SudoRule) -> Result<Option<Sudo>, DocumentError> {
     let rules = match rule {
         SudoRule::Whether(false) => return Ok(None),
-        SudoRule::Whether(true) => Vec::new(),
+        SudoRule::Whether(true) => {
+            return Err(DocumentError::new(
+                "sudo",
+                "true says nothing of what is allowed, and is none of cloud-init's",
+            )
+            .with_hint("\"ALL=(ALL) ALL\", or \"ALL=(ALL) NOPASSWD:ALL\"; false, or nothing, allows nothing"));
+        }
         SudoRule::Text(rule) => vec![rule],
         SudoRule::List(rules) => rules,
     };

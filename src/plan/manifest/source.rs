@@ -62,8 +62,14 @@ impl<'a> Source<'a> {
         Ok(text)
     }
 
-    pub(super) fn wrong(&self, error: &DocumentError, hint: &str) -> Failure {
-        Failure::usage(format!("{}: {error}", self.name)).with_hint(error.hint().unwrap_or(hint))
+    /// All that is wrong, the first of it as the failure.
+    pub(super) fn wrong(&self, errors: &[DocumentError], hint: &str) -> Failure {
+        let failure = |error: &DocumentError| {
+            Failure::usage(format!("{}: {error}", self.name)).with_hint(error.hint().unwrap_or(hint))
+        };
+        let mut all = errors.iter().map(failure);
+        let first = all.next().unwrap_or_else(|| Failure::usage(format!("{}: it is not taken", self.name)));
+        Failure { further: all.collect(), ..first }
     }
 }
 
