@@ -28,18 +28,32 @@ enum Reach {
 impl Substitution {
     /// Reads an expression; else why it is none, a clause.
     pub fn parse(expression: &str) -> Result<Self, String> {
-        let no = || "only s/REGEX/TEXT/ is taken, with the flags g and i".to_owned();
-        let mut letters = expression.trim().strip_prefix('s').ok_or_else(no)?.chars();
-        let mark =
-            letters.next().filter(|mark| mark.is_ascii_punctuation() && !"([{<\\#'".contains(*mark)).ok_or_else(no)?;
-        let (pattern, rest) = until(mark, letters.as_str()).ok_or_else(|| format!("it has no second {mark}"))?;
-        let (text, flags) = until(mark, rest).ok_or_else(|| format!("it has no third {mark}"))?;
+        let no = || {
+            "only s/REGEX/TEXT/ is taken, with the flags g and i; other marks may stand for the slashes: s#…#…#, s{…}{…}"
+                .to_owned()
+        };
+        let rest = expression.trim().strip_prefix('s').ok_or_else(no)?;
+        let (mark, rest) = begun(rest).ok_or_else(no)?;
+        let unclosed = |mark, which| match closing(mark) {
+            close if close == mark => format!("it has no {which} {mark}"),
+            close => format!("it has no {close} for its {mark}"),
+        };
+        let (pattern, rest) = until(mark, rest).ok_or_else(|| unclosed(mark, "second"))?;
+        // What is in brackets is followed by a text with marks of its own, after a blank too, where # begins a comment.
+        let (second, rest) = match closing(mark) == mark {
+            true => (mark, rest),
+            false => {
+                let bare = rest.trim_start();
+                begun(bare).filter(|(second, _)| *second != '#' || bare.len() == rest.len()).ok_or_else(no)?
+            }
+        };
+        let (text, flags) = until(second, rest).ok_or_else(|| unclosed(second, "third"))?;
         let (mut reach, mut is_caseless) = (Reach::First, false);
         for flag in flags.trim().trim_end_matches(';').chars() {
             match flag {
                 'g' => reach = Reach::All,
                 'i' => is_caseless = true,
-                _ => return Err(format!("after the third {mark} only the flags g and i are taken")),
+                _ => return Err(format!("after its last {} only the flags g and i are taken", closing(second))),
             }
         }
         let pattern = translated(pattern, mark)?;
@@ -52,7 +66,7 @@ impl Substitution {
             let reason = error.lines().last().unwrap_or_default();
             format!("its regular expression is not taken: {}", reason.strip_prefix("error: ").unwrap_or(reason))
         })?;
-        let text = pieces(text, mark)?;
+        let text = pieces(text, second)?;
         let groups = regex.captures_len();
         if let Some(group) = text.iter().find_map(|piece| match piece {
             Piece::Group(group) if *group >= groups => Some(group),
@@ -108,7 +122,10 @@ fn translated(pattern: &str, mark: char) -> Result<String, String> {
         match letter {
             '\\' => match letters.next() {
                 // The mark is what it would be without the backslash. To `regex` the others are the ends of words.
-                Some(escaped) if escaped == mark || matches!(escaped, '<' | '>') => out.push(escaped),
+                // Brackets stay what they are with one, as they may be in what is between them.
+                Some(escaped) if (escaped == mark && closing(mark) == mark) || matches!(escaped, '<' | '>') => {
+                    out.push(escaped);
+                }
                 escaped => {
                     out.push(letter);
                     out.extend(escaped);
@@ -143,12 +160,36 @@ fn translated(pattern: &str, mark: char) -> Result<String, String> {
     Ok(out)
 }
 
-/// What is before the mark, and what is after it; a mark after a backslash is none.
+/// The mark that a text begins with, and what is after it. In Perl `'` would have another meaning, `_` is a part of a name, and with a
+/// backslash nothing could be escaped.
+fn begun(text: &str) -> Option<(char, &str)> {
+    let mark = text.chars().next().filter(|mark| mark.is_ascii_punctuation() && !"\\'_".contains(*mark))?;
+    Some((mark, &text[mark.len_utf8()..]))
+}
+
+/// What ends what a mark begins.
+fn closing(mark: char) -> char {
+    match mark {
+        '(' => ')',
+        '[' => ']',
+        '{' => '}',
+        '<' => '>',
+        mark => mark,
+    }
+}
+
+/// What is before the end that belongs to a mark, and what is after it; brackets nest, and what is after a backslash is none.
 fn until(mark: char, text: &str) -> Option<(&str, &str)> {
-    let mut is_escaped = false;
+    let (mut is_escaped, mut depth) = (false, 0_usize);
     for (place, letter) in text.char_indices() {
-        if letter == mark && !is_escaped {
-            return Some((&text[..place], &text[place + letter.len_utf8()..]));
+        match letter {
+            _ if is_escaped => {}
+            letter if letter == closing(mark) && depth == 0 => {
+                return Some((&text[..place], &text[place + letter.len_utf8()..]));
+            }
+            letter if letter == closing(mark) => depth -= 1,
+            letter if letter == mark => depth += 1,
+            _ => {}
         }
         is_escaped = letter == '\\' && !is_escaped;
     }
@@ -240,6 +281,20 @@ mod tests {
             ("s,(a)(b),\\2${1}0<$&>,", "ab\n", Some("ba0<ab>\n")),
             ("s/(a)|(b)/[$2]/g", "ab\n", Some("[][b]\n")),
             ("s/no/yes/", "maybe\n", None),
+            ("s#a#b#", "aa\n", Some("ba\n")),
+            ("s#a\\#b#/#g", "a#ba#b\n", Some("//\n")),
+            ("s!a!b!", "a\n", Some("b\n")),
+            ("s~a~b~", "a\n", Some("b\n")),
+            ("s;a;b;g;", "aa\n", Some("bb\n")),
+            ("s{a{2}}{<$&>}", "aaa\n", Some("<aa>a\n")),
+            ("s{/etc/(\\w+)} {/usr/$1}g;", "/etc/a /etc/b\n", Some("/usr/a /usr/b\n")),
+            ("s(a(b))[$1]", "ab\n", Some("b\n")),
+            ("s[a[bc]]\t/x{1}/i", "AB\n", Some("x{1}\n")),
+            ("s<a> <b\\>>", "a\n", Some("b>\n")),
+            ("s{a\\{b}{\\}}", "a{b\n", Some("}\n")),
+            ("s(a\\(b)(x)", "a(b\n", Some("x\n")),
+            ("s[a\\[b][x]", "a[b\n", Some("x\n")),
+            ("s{a}#b#", "a\n", Some("b\n")),
             ("s/\\<Directory\\>/<Location>/", "<Directory>\n", Some("<Location>\n")),
             ("s/[a[b]]/x/", "a[b]c\n", Some("a[xc\n")),
             ("s/[[:digit:]&&~]+/x/", "a1&b\n", Some("axb\n")),
@@ -269,7 +324,15 @@ mod tests {
         for (expression, reason) in [
             ("", "only s/"),
             ("y/a/b/", "only s/"),
-            ("s{a}{b}", "only s/"),
+            ("s{a}", "only s/"),
+            ("s{a", "no } for its {"),
+            ("s{a{b}{c}", "no } for its {"),
+            ("s{a}{b", "no } for its {"),
+            ("s{a} #b#", "only s/"),
+            ("s{a}'b'", "only s/"),
+            ("s{a}{b}x", "only the flags"),
+            ("s_a_b_", "only s/"),
+            ("s\\a\\b\\", "only s/"),
             ("s a b ", "only s/"),
             ("s/a", "no second /"),
             ("s/a/b", "no third /"),
