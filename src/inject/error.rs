@@ -160,6 +160,11 @@ pub enum InjectError {
         /// What was looked for.
         managers: String,
     },
+    /// A group of packages is to be installed, and the guest's package manager has no word for it.
+    NoPackageGroups {
+        /// The package manager.
+        manager: &'static str,
+    },
     /// More scripts wait for the first boot than can be put in order.
     TooManyScripts {
         /// Where.
@@ -345,6 +350,7 @@ impl InjectError {
             Self::NoPackageManager { .. } => {
                 Some("--firstboot-command COMMAND has the guest run what installs them there".to_owned())
             }
+            Self::NoPackageGroups { .. } => Some("name the packages themselves".to_owned()),
             Self::TooManyScripts { .. } => Some("boot the guest once, or remove what is there".to_owned()),
             Self::OtherRenderer { .. } => {
                 Some("leave --network-renderer out, or describe the network in netplan's words, which are compiled".to_owned())
@@ -440,6 +446,9 @@ impl fmt::Display for InjectError {
             }
             Self::NoPackageManager { managers } => {
                 write!(f, "packages cannot be installed: the guest has none of {managers}")
+            }
+            Self::NoPackageGroups { manager } => {
+                write!(f, "the guest's package manager, {manager}, knows no groups of packages (@NAME)")
             }
             Self::TooManyScripts { place } => write!(f, "{place}: more than 9999 scripts wait there already"),
             Self::OtherRenderer { spelling, chosen } => {

@@ -38,7 +38,7 @@ pub use accounts::{
 pub use earlier::Earlier;
 pub use error::InjectError;
 pub use files::{FileMode, FileOperation, Files, HostEntry, HostKind, HostNames, HostTree, PathPattern, Substitution};
-pub use firstboot::{Firstboot, Script};
+pub use firstboot::{Firstboot, Needs, Script};
 pub use hostname::{HostName, Hostname};
 pub use keys::Keys;
 pub use locale::{Locale, LocaleError, SettingName};

@@ -46,12 +46,17 @@ pub(super) fn command(option: &str, typed: &str) -> Result<Script, Failure> {
 /// A script that installs packages, as their names are given to the package manager.
 pub(super) fn packages<'p>(option: &str, names: impl IntoIterator<Item = &'p str>) -> Result<Script, Failure> {
     let names: Vec<&str> = names.into_iter().collect();
+    // The name of a group, behind an @, may have blanks in it.
     let is_name = |name: &&str| {
-        !name.is_empty() && !name.starts_with('-') && !name.chars().any(|letter| letter.is_control() || letter == ' ')
+        let bare = name.strip_prefix('@').unwrap_or(name);
+        let is_group = bare.len() < name.len();
+        !bare.is_empty()
+            && !bare.starts_with(['-', ' '])
+            && !bare.chars().any(|letter| letter.is_control() || (letter == ' ' && !is_group))
     };
     if names.is_empty() || !names.iter().all(is_name) {
         return Err(Failure::usage(format!("{option}: not a list of packages"))
-            .with_hint("it is a name, or several with commas between them: --firstboot-install nginx,curl"));
+            .with_hint("it is a name, or several with commas between them: --firstboot-install nginx,curl; of a group, where dnf is: '@Xfce Desktop'"));
     }
     Ok(Script::of_packages(names))
 }
@@ -59,6 +64,7 @@ pub(super) fn packages<'p>(option: &str, names: impl IntoIterator<Item = &'p str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inject::Needs;
 
     #[test]
     fn only_what_can_be_run() {
@@ -72,7 +78,11 @@ mod tests {
         let refused = script("c", "apt-get update\n").expect_err("no interpreter");
         assert!(refused.message.contains("does not begin with #!"), "{}", refused.message);
         assert!(command("-", " ").is_err());
-        for wrong in ["", "a,,b", "a,-o", "a b", "a\nb"] {
+        for right in ["@Xfce Desktop", "a,@b", "@^Server with GUI"] {
+            assert_eq!(packages("-", right.split(',')).expect(right).needs, Needs::PackageGroups, "{right}");
+        }
+        assert_eq!(packages("-", ["a@b"]).expect("a name").needs, Needs::PackageManager);
+        for wrong in ["", "a,,b", "a,-o", "a b", "a\nb", "@", "@ a", "@-o", "@a\nb"] {
             assert!(packages("-", wrong.split(',')).is_err(), "{wrong}");
         }
         assert_eq!(command("-", "true").expect("a command").text, b"#!/bin/sh\ntrue\n");

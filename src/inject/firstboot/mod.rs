@@ -42,6 +42,9 @@ const MANAGERS: [(&str, &str); 7] = [
     ("pacman", "exec pacman -Sy --noconfirm --needed"),
 ];
 
+/// Those of them to which `@NAME` is a group of packages.
+const WITH_GROUPS: [&str; 2] = ["dnf", "yum"];
+
 /// A script for the first boot.
 #[derive(Clone)]
 pub struct Script {
@@ -60,6 +63,8 @@ pub enum Needs {
     Unknown,
     /// One of the package managers.
     PackageManager,
+    /// One that knows groups of packages.
+    PackageGroups,
 }
 
 /// Without its text, which may hold a password.
@@ -76,16 +81,22 @@ impl Script {
         Self { name: "command".to_owned(), text, needs: Needs::Unknown }
     }
 
-    /// A script that has these packages installed by the package manager that it finds in the guest.
+    /// A script that has these packages, or groups of them behind an `@`, installed by the package manager that it finds in the guest.
     pub fn of_packages<'p>(packages: impl IntoIterator<Item = &'p str>) -> Self {
-        let word = |package: &str| format!(" '{}'", package.replace('\'', r"'\''"));
-        let words: String = packages.into_iter().map(word).collect();
+        let mut needs = Needs::PackageManager;
+        let mut word = |package: &str| {
+            if package.starts_with('@') {
+                needs = Needs::PackageGroups;
+            }
+            format!(" '{}'", package.replace('\'', r"'\''"))
+        };
+        let words: String = packages.into_iter().map(&mut word).collect();
         let mut text = format!("#!/bin/sh\nset --{words}\n");
         for (manager, install) in MANAGERS {
             text += &format!("if command -v {manager} >/dev/null 2>&1; then {install} \"$@\"; fi\n");
         }
         text += "echo 'no package manager is there that is known' >&2\nexit 127\n";
-        Self { name: "install".to_owned(), text: text.into_bytes(), needs: Needs::PackageManager }
+        Self { name: "install".to_owned(), text: text.into_bytes(), needs }
     }
 
     /// A script of this file name, of which the bytes that may be in names here are taken.
@@ -116,9 +127,7 @@ impl Injector for Firstboot {
         let before = stage.savepoint();
         let mut outcome = Outcome::default();
         let starter = Starter::of(guest, stage)?;
-        if self.scripts.iter().any(|script| script.needs == Needs::PackageManager) && !has_manager(stage)? {
-            return Err(InjectError::NoPackageManager { managers: MANAGERS.map(|(manager, _)| manager).join(", ") });
-        }
+        self.check_manager(stage)?;
         let place = GuestPath::parse(PLACE)?;
         let mut waiting = Waiting::inspect(stage, &place)?;
         let mut last = waiting.last();
@@ -143,17 +152,34 @@ impl Injector for Firstboot {
     }
 }
 
-/// Whether one of the package managers is in the guest.
-fn has_manager(stage: &Stage<'_>) -> Result<bool, InjectError> {
-    for directory in ["/usr/bin", "/sbin", "/usr/sbin", "/bin"] {
-        for (name, _) in MANAGERS {
+impl Firstboot {
+    /// Fails where packages are to be installed, and what would do it is not there, or does not know groups of them.
+    fn check_manager(&self, stage: &Stage<'_>) -> Result<(), InjectError> {
+        let needs = |needs| self.scripts.iter().any(|script| script.needs == needs);
+        if !needs(Needs::PackageManager) && !needs(Needs::PackageGroups) {
+            return Ok(());
+        }
+        match manager(stage)? {
+            None => Err(InjectError::NoPackageManager { managers: MANAGERS.map(|(manager, _)| manager).join(", ") }),
+            Some(manager) if needs(Needs::PackageGroups) && !WITH_GROUPS.contains(&manager) => {
+                Err(InjectError::NoPackageGroups { manager })
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+/// The package manager of the guest, the one that the script takes.
+fn manager(stage: &Stage<'_>) -> Result<Option<&'static str>, InjectError> {
+    for (name, _) in MANAGERS {
+        for directory in ["/usr/bin", "/sbin", "/usr/sbin", "/bin"] {
             let found = there(stage.metadata(&GuestPath::parse(format!("{directory}/{name}"))?))?;
             if found == Some(FileType::Regular) {
-                return Ok(true);
+                return Ok(Some(name));
             }
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// The names of the scripts that wait for the first boot already, each with its number.
@@ -281,6 +307,15 @@ mod tests {
             assert!(run.status.success() && out.ends_with("<nginx><it's=1:2>\n"), "{manager}: {out}");
             assert!(out.contains("<install>") || out.contains("<add>") || out.contains("<-Sy>"), "{manager}: {out}");
         }
+        let groups = Firstboot { scripts: vec![Script::of_packages(["@Xfce Desktop", "vim"])] };
+        let told = |path: &str| refusal(&groups, systemd().file(path, "").build().unwrap());
+        assert!(told("/usr/bin/apt-get").starts_with("the guest's package manager, apt-get, knows no groups"));
+        assert!(told("/sbin/apk").starts_with("the guest's package manager, apk, knows no groups"));
+        let dnf = systemd().file("/usr/bin/dnf", "").file("/usr/bin/zypper", "").build().unwrap();
+        let script = text(&inject(&groups, dnf), &format!("{PLACE}/0001-install"));
+        let said = place.path().join("dnf");
+        let run = std::process::Command::new("/bin/sh").args(["-c", &script]).env("PATH", &said).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&run.stdout), "<-y><install><@Xfce Desktop><vim>\n");
         let none =
             std::process::Command::new("/bin/sh").args(["-c", &script]).env("PATH", place.path()).output().unwrap();
         assert_eq!(none.status.code(), Some(127));
