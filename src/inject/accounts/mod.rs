@@ -14,6 +14,7 @@ pub use error::AccountError;
 pub use name::AccountName;
 pub(in crate::inject) use shadow::today;
 pub use shadow::{Day, Expiry};
+pub(in crate::inject) use sudoers::remove as remove_sudoer;
 pub use sudoers::{SudoAsks, Sudoer};
 pub use user::{HomeDirectory, Kind, NewUser};
 

@@ -1,10 +1,11 @@
 //! What a user may do as another: a file of its own in `/etc/sudoers.d` (sudoers(5)).
 
+use super::super::files::below::there;
 use super::super::{InjectError, Outcome, READ_LIMIT, Reader};
 use super::database::Database;
 use super::error::AccountError;
 use super::name::AccountName;
-use imgraft_vfs::fs::{Attrs, Content, SetAttrs};
+use imgraft_vfs::fs::{Attrs, Content, FileType, SetAttrs};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -12,6 +13,8 @@ const DIRECTORY: &str = "/etc/sudoers.d";
 const PROGRAMS: [&str; 3] = ["/usr/bin/sudo", "/bin/sudo", "/usr/local/bin/sudo"];
 /// The first that is there is the one that sudo reads.
 const SUDOERS: [&str; 2] = ["/etc/sudoers", "/usr/etc/sudoers"];
+/// What a file of ours begins with; a rule, one line, is the rest of it.
+const HEAD: &str = "# Added by imgraft\n";
 /// As sudo wants it: nobody writes to it.
 const FILE: Attrs = Attrs { mode: 0o440, uid: 0, gid: 0 };
 const DIR: Attrs = Attrs { mode: 0o750, uid: 0, gid: 0 };
@@ -64,8 +67,21 @@ impl Sudoer {
         // A name in capital letters is an alias to sudo, and ALL is everybody.
         let is_alias = name.as_str().starts_with(|first: char| first.is_ascii_uppercase());
         let who = if is_alias { format!("#{uid}") } else { name.to_string() };
-        format!("# Added by imgraft\n{who} ALL=(ALL:ALL) {tag}ALL\n")
+        format!("{HEAD}{who} ALL=(ALL:ALL) {tag}ALL\n")
     }
+}
+
+/// Removes the file that a run has put there for a user, and nobody has taken over.
+pub(in crate::inject) fn remove(user: &[u8], stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    let Some(name) = std::str::from_utf8(user).ok().and_then(AccountName::parse) else { return Ok(()) };
+    let path = GuestPath::parse(DIRECTORY)?.join(file_name(&name))?;
+    if there(stage.symlink_metadata(&path))? != Some(FileType::Regular) {
+        return Ok(());
+    }
+    let text = stage.read(&path, READ_LIMIT)?.unwrap_or_default();
+    let rule = text.strip_prefix(HEAD.as_bytes());
+    let is_ours = rule.is_some_and(|rule| rule.iter().position(|byte| *byte == b'\n') == rule.len().checked_sub(1));
+    if is_ours { Ok(stage.remove(&path)?) } else { Ok(()) }
 }
 
 /// sudo leaves out the files of the directory that have a dot in their names.

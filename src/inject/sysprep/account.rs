@@ -1,5 +1,6 @@
 //! The accounts of people, removed as userdel(8) removes them.
 
+use super::super::accounts::remove_sudoer;
 use super::super::files::below::there;
 use super::super::{InjectError, READ_LIMIT, ROOT_FILE};
 use super::rule::remove_tree;
@@ -15,8 +16,8 @@ const OF_USERS: [&str; 4] = ["/etc/passwd", "/etc/shadow", "/etc/subuid", "/etc/
 const OF_GROUPS: [(&str, &[usize]); 2] = [("/etc/group", &[3]), ("/etc/gshadow", &[2, 3])];
 const MAIL: [&str; 2] = ["/var/spool/mail", "/var/mail"];
 
-/// Removes the chosen accounts of people: their lines, their own groups, their names among the members of others, their mail, and
-/// their homes.
+/// Removes the chosen accounts of people: their lines, their own groups, their names among the members of others, their mail, the
+/// files by which runs of ours let them use sudo, and their homes.
 pub(super) fn remove(site: &mut Site<'_, '_>) -> Result<(), InjectError> {
     let range = site.guest.new_accounts.uids.people.clone();
     let users = site.guest.accounts.users.as_deref().unwrap_or_default();
@@ -74,6 +75,7 @@ pub(super) fn remove(site: &mut Site<'_, '_>) -> Result<(), InjectError> {
                 remove_tree(&mailbox, site.stage)?;
             }
         }
+        remove_sudoer(&user.name, site.stage)?;
         if let Err(why) = home(user, &stay, site.stage)? {
             let (name, home) = (user.name.escape_ascii(), user.home.escape_ascii());
             site.outcome.notes.push(format!("the home directory of '{name}' stays: {home} {why}"));

@@ -194,6 +194,31 @@ fn who_makes_host_keys_again() {
 }
 
 #[test]
+fn the_right_to_sudo_goes_with_its_user() {
+    let passwd = "root:x:0:0::/root:/bin/sh\na.n:x:1000:1000::/:\nbob:x:1001:1001::/:\nALL:x:1002:1002::/:\neve:x:1003:1003::/:\n";
+    let ours = |rule: &str| format!("# Added by imgraft\n{rule} ALL=(ALL:ALL) ALL\n");
+    let guest = || {
+        MemFs::builder()
+            .file("/etc/passwd", passwd)
+            .file("/etc/sudoers.d/90-imgraft-a%2En", ours("a.n"))
+            .file("/etc/sudoers.d/90-imgraft-ALL", ours("#1002"))
+            .file("/etc/sudoers.d/90-imgraft-bob", ours("bob") + "eve ALL=(ALL) ALL\n")
+            .file("/etc/sudoers.d/90-imgraft-root", ours("root"))
+            .file("/etc/sudoers.d/eve", ours("eve"))
+            .symlink("/etc/sudoers.d/90-imgraft-eve", "eve")
+    };
+    let left = |fs: &MemFs| {
+        let of = ["90-imgraft-a%2En", "90-imgraft-ALL", "90-imgraft-bob", "90-imgraft-root", "eve", "90-imgraft-eve"];
+        of.into_iter().filter(|name| exists(fs, &format!("/etc/sudoers.d/{name}"))).collect::<Vec<_>>()
+    };
+    let fs = after("user-account", guest());
+    assert_eq!(left(&fs), ["90-imgraft-bob", "90-imgraft-root", "eve", "90-imgraft-eve"]);
+    let keep = ChosenAccounts { keep: vec!["a.n".to_owned()], ..ChosenAccounts::default() };
+    let fs = inject(&Sysprep { accounts: keep, ..sysprep("user-account") }, guest().build().unwrap());
+    assert_eq!(left(&fs), ["90-imgraft-a%2En", "90-imgraft-bob", "90-imgraft-root", "eve", "90-imgraft-eve"]);
+}
+
+#[test]
 fn accounts_of_people() {
     let guest = || {
         MemFs::builder()
