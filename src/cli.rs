@@ -404,18 +404,17 @@ fn command() -> clap::Command {
     Cli::command().mut_subcommand("inject", image(&["add", "domain"])).mut_subcommand("sysprep", image(&["add"]))
 }
 
-/// Parses the words of a command line, of which the first is the program; exits as clap does on `--help` and on errors
-/// (status 2).
+/// Parses the words of a command line, of which the first is the program. To clap `--help` is an error too.
 ///
 /// Beside what was typed it gives the order of the options that depend on it.
-pub fn parse(words: Vec<OsString>) -> (Cli, Vec<Ordered>) {
-    let matches = command().get_matches_from(words);
+pub fn parse(words: Vec<OsString>) -> Result<(Cli, Vec<Ordered>), clap::Error> {
+    let matches = command().try_get_matches_from(words)?;
     if matches.subcommand_matches("sysprep").is_some_and(sysprep::lists_operations) {
-        return (Cli { command: Command::ListOperations, verbose: 0 }, Vec::new());
+        return Ok((Cli { command: Command::ListOperations, verbose: 0 }, Vec::new()));
     }
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let cli = Cli::from_arg_matches(&matches)?;
     let order = matches.subcommand_matches("inject").map(order).unwrap_or_default();
-    (cli, order)
+    Ok((cli, order))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What will be done: validated, complete, secrets wrapped. Nothing past it parses a user's string.
 
 mod accounts;
+mod command_line;
 mod commands_file;
 mod config_drive;
 mod copy_in;
@@ -23,6 +24,7 @@ mod sysprep;
 mod tar_in;
 mod virt_tools;
 
+pub use command_line::refusal;
 pub use commands_file::with_commands;
 pub use config_drive::{CreateDrives, Drives, Format as DriveFormat, JsonLines, Manner, Name};
 pub use existing_drive::{CompareDrives, ExtractDrive, Form, ShowDrive, VerifyDrive};

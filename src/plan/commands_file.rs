@@ -1,6 +1,7 @@
 //! The files of `--commands-from-file`, in the place of the option: virt-customize's `COMMAND VALUE` lines, as words.
 
 use super::items::read;
+use super::virt_tools::refused_command;
 use crate::cli;
 use crate::failure::Failure;
 use clap::{Command, CommandFactory};
@@ -75,10 +76,8 @@ pub fn with_commands(words: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
             Some(file) => {
                 let path = Path::new(&file);
                 let text = read(OPTION, path)?;
-                out.extend(options(&text, inject).map_err(|reason| {
-                    Failure::usage(format!("{OPTION} {}: {reason}", path.display())).with_hint(
-                        "a line is a command as virt-customize has it and its value, delete /some/file say; what is about the image or the report stays on the command line",
-                    )
+                out.extend(options(&text, inject).map_err(|Wrong { reason, way }| {
+                    Failure::usage(format!("{OPTION} {}: {reason}", path.display())).with_hint(way)
                 })?);
             }
             // One without its file is clap's to refuse.
@@ -99,10 +98,31 @@ struct Line {
     text: String,
 }
 
-/// The options that a file has; else what is wrong, a clause. What stands after a command is not told: it may be a secret.
-fn options(text: &[u8], inject: &Command) -> Result<Vec<OsString>, String> {
+/// What is wrong in a file, a clause, and what can be done.
+#[derive(Debug)]
+struct Wrong {
+    reason: String,
+    way: &'static str,
+}
+
+impl From<String> for Wrong {
+    fn from(reason: String) -> Self {
+        let way = "a line is a command as virt-customize has it and its value, delete /some/file say; what is about the image or the report stays on the command line";
+        Self { reason, way }
+    }
+}
+
+/// The options that a file has; else what is wrong. What stands after a command is not told: it may be a secret.
+fn options(text: &[u8], inject: &Command) -> Result<Vec<OsString>, Wrong> {
     let text = std::str::from_utf8(text).map_err(|_| "not UTF-8".to_owned())?;
-    let option = |line: Line| option(&line.text, inject).map_err(|reason| format!("line {}: {reason}", line.number));
+    let option = |line: Line| {
+        let at = |reason: &str| format!("line {}: {reason}", line.number);
+        let name = line.text.split_whitespace().next().unwrap_or_default();
+        match refused_command(name) {
+            Some(refused) => Err(Wrong { reason: at(&format!("{name}: {}", refused.reason)), way: refused.way }),
+            None => option(&line.text, inject).map_err(|reason| at(&reason).into()),
+        }
+    };
     lines(text)?.into_iter().map(option).collect()
 }
 
@@ -166,7 +186,8 @@ mod tests {
 
     fn read_as(text: &str) -> Result<Vec<String>, String> {
         let command = cli::Cli::command();
-        let options = options(text.as_bytes(), command.find_subcommand("inject").unwrap())?;
+        let options =
+            options(text.as_bytes(), command.find_subcommand("inject").unwrap()).map_err(|wrong| wrong.reason)?;
         Ok(options.into_iter().map(|word| word.into_string().unwrap()).collect())
     }
 
@@ -207,7 +228,23 @@ mod tests {
             let reason = read_as(text).unwrap_err();
             assert!(reason.contains(told) && !reason.contains("secret"), "{text:?}: {reason}");
         }
-        assert!(options(b"touch /\xff", &Command::new("x")).unwrap_err().contains("UTF-8"));
+        assert!(options(b"touch /\xff", &Command::new("x")).unwrap_err().reason.contains("UTF-8"));
+        let command = cli::Cli::command();
+        let inject = command.find_subcommand("inject").unwrap();
+        for (text, reason, way) in [
+            (
+                "touch /a\n run-command secret",
+                "line 2: run-command: no program of the guest is run",
+                "--firstboot-command",
+            ),
+            ("install secret", "line 1: install: no program", "--firstboot-install"),
+            ("update", "line 1: update: no program", "apt-get upgrade"),
+            ("scrub /secret", "line 1: scrub: it cannot be promised", "--delete"),
+        ] {
+            let wrong = options(text.as_bytes(), inject).unwrap_err();
+            assert!(wrong.reason.starts_with(reason) && !wrong.reason.contains("secret"), "{}", wrong.reason);
+            assert!(wrong.way.contains(way), "{}", wrong.way);
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 
 /// What is told of options that are taken; a failure for one that is not.
 pub(super) fn notes(typed: &cli::VirtCustomize) -> Result<Vec<String>, Failure> {
-    if let Some((option, reason, way)) = refused(typed) {
+    if let Some(Refused { option, reason, way }) = refused(typed) {
         return Err(Failure::usage(format!("{option}: {reason}")).with_hint(way));
     }
     let relabel = "--selinux-relabel: only what is put in gets its label; --touch /.autorelabel has the guest relabel all of its files when it is booted";
@@ -26,58 +26,90 @@ pub(super) fn network(typed: &cli::Inject) -> Result<Option<String>, Failure> {
     }
 }
 
-/// The first option that cannot be done: its name, the reason, and the way out. What was typed after it is not told: a command
-/// may hold a secret.
-fn refused(typed: &cli::VirtCustomize) -> Option<(&'static str, &'static str, &'static str)> {
+/// What can be done instead of attaching a disk.
+pub(super) const NO_DISK_BESIDE: &str = "--copy-in or --upload put in what is on the host";
+
+/// An option that cannot be done. What was typed after it is not told: a command may hold a secret.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused {
+    option: &'static str,
+    /// Why, a clause.
+    pub reason: &'static str,
+    pub way: &'static str,
+}
+
+/// Why a command of a file cannot be done, which is an option without its dashes.
+pub(super) fn refused_command(name: &str) -> Option<Refused> {
+    REFUSED.iter().find(|(refused, _)| refused.option.strip_prefix("--") == Some(name)).map(|(refused, _)| *refused)
+}
+
+/// The first option of what was typed that cannot be done.
+fn refused(typed: &cli::VirtCustomize) -> Option<Refused> {
+    REFUSED.iter().find(|(_, is_typed)| is_typed(typed)).map(|(refused, _)| *refused)
+}
+
+/// Whether an option was typed.
+type IsTyped = fn(&cli::VirtCustomize) -> bool;
+
+const REFUSED: &[(Refused, IsTyped)] = {
     const RUNS: &str = "no program of the guest is run";
     const SCRIPT: &str = "--firstboot SCRIPT has the guest run it when it is first booted";
     const COMMAND: &str = "--firstboot-command COMMAND has the guest run it when it is first booted";
     const INSTALL: &str = "--firstboot-install PACKAGE has the guest install it when it is first booted";
     const WINDOWS: &str = "it is for Windows guests, and only Linux guests are known";
     const FILE: &str = "name the image's file, which virsh domblklist DOMAIN shows";
-    let libvirt = "libvirt is not asked";
-    let options = [
-        (!typed.run.is_empty(), "--run", RUNS, SCRIPT),
-        (!typed.run_command.is_empty(), "--run-command", RUNS, COMMAND),
-        (!typed.install.is_empty(), "--install", RUNS, INSTALL),
+    const LIBVIRT: &str = "libvirt is not asked";
+    const fn refused(option: &'static str, reason: &'static str, way: &'static str) -> Refused {
+        Refused { option, reason, way }
+    }
+    &[
+        (refused("--run", RUNS, SCRIPT), |typed| !typed.run.is_empty()),
+        (refused("--run-command", RUNS, COMMAND), |typed| !typed.run_command.is_empty()),
+        (refused("--install", RUNS, INSTALL), |typed| !typed.install.is_empty()),
         (
-            !typed.uninstall.is_empty(),
-            "--uninstall",
-            RUNS,
-            "--firstboot-command 'apt-get remove -y PACKAGE', or as the guest removes packages, when it is first booted",
+            refused(
+                "--uninstall",
+                RUNS,
+                "--firstboot-command 'apt-get remove -y PACKAGE', or as the guest removes packages, when it is first booted",
+            ),
+            |typed| !typed.uninstall.is_empty(),
         ),
         (
-            typed.update,
-            "--update",
-            RUNS,
-            "--firstboot-command 'apt-get update && apt-get upgrade -y', or as the guest does it, when it is first booted",
+            refused(
+                "--update",
+                RUNS,
+                "--firstboot-command 'apt-get update && apt-get upgrade -y', or as the guest does it, when it is first booted",
+            ),
+            |typed| typed.update,
         ),
-        (typed.inject_qemu_ga.is_some(), "--inject-qemu-ga", WINDOWS, "virt-customize does that"),
-        (typed.inject_virtio_win.is_some(), "--inject-virtio-win", WINDOWS, "virt-customize does that"),
-        (typed.inject_blnsvr.is_some(), "--inject-blnsvr", WINDOWS, "virt-customize does that"),
+        (refused("--inject-qemu-ga", WINDOWS, "virt-customize does that"), |typed| typed.inject_qemu_ga.is_some()),
+        (refused("--inject-virtio-win", WINDOWS, "virt-customize does that"), |typed| {
+            typed.inject_virtio_win.is_some()
+        }),
+        (refused("--inject-blnsvr", WINDOWS, "virt-customize does that"), |typed| typed.inject_blnsvr.is_some()),
         (
-            !typed.scrub.is_empty(),
-            "--scrub",
-            "it cannot be promised that no copy stays in the file, in snapshots, or on the host's disk",
-            "--delete PATH removes the file without that promise",
+            refused(
+                "--scrub",
+                "it cannot be promised that no copy stays in the file, in snapshots, or on the host's disk",
+                "--delete PATH removes the file without that promise",
+            ),
+            |typed| !typed.scrub.is_empty(),
         ),
-        (typed.domain.is_some(), "-d, --domain", libvirt, FILE),
-        (typed.connect.is_some(), "-c, --connect", libvirt, FILE),
+        (refused("-d, --domain", LIBVIRT, FILE), |typed| typed.domain.is_some()),
+        (refused("-c, --connect", LIBVIRT, FILE), |typed| typed.connect.is_some()),
+        (refused("--attach-format", "no disk is attached beside the image", NO_DISK_BESIDE), |typed| {
+            typed.attach_format.is_some()
+        }),
         (
-            typed.attach_format.is_some(),
-            "--attach-format",
-            "no disk is attached beside the image",
-            "--copy-in or --upload put in what is on the host",
+            refused(
+                "--attach-method",
+                "no appliance is booted",
+                "--attach and --access choose how the filesystem is reached",
+            ),
+            |typed| typed.attach_method.is_some(),
         ),
-        (
-            typed.attach_method.is_some(),
-            "--attach-method",
-            "no appliance is booted",
-            "--attach and --access choose how the filesystem is reached",
-        ),
-    ];
-    options.into_iter().find(|(given, ..)| *given).map(|(_, option, reason, way)| (option, reason, way))
-}
+    ]
+};
 
 #[cfg(test)]
 mod tests {

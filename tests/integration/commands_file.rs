@@ -97,7 +97,7 @@ fn what_is_refused_leaves_the_image_and_names_the_line() {
     let disk = scratch.copy(&image::phony(), "disk.qcow2");
     let before = std::fs::read(&disk).expect("it is read");
     for (commands, told) in [
-        ("touch /a\nrun-command secret", "--run-command: no program of the guest is run"),
+        ("touch /a\nrun-command secret", "commands: line 2: run-command: no program of the guest is run"),
         ("touch /a\nnone secret", "commands: line 2: no command is called 'none'"),
     ] {
         let file = scratch.file("commands", commands);

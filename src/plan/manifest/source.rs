@@ -47,7 +47,12 @@ impl<'a> Source<'a> {
 
     pub(super) fn read(&self, option: &str) -> Result<Vec<u8>, Failure> {
         let text = match is_stdin(self.path) {
-            false => read(option, self.path)?,
+            false => read(option, self.path).map_err(|failure| match self.path.to_str() {
+                Some(format @ ("raw" | "qcow2" | "auto")) if option == "--manifest" => failure.with_hint(format!(
+                    "-f names a manifest; the format of an image, for which qemu-img has that letter, is --format {format}"
+                )),
+                _ => failure,
+            })?,
             true => {
                 let mut bytes = Vec::new();
                 let read = std::io::stdin().lock().take(MANIFEST_MAX + 1).read_to_end(&mut bytes);

@@ -1,0 +1,104 @@
+//! What clap refuses, and the virt tools take: the reason and the way out.
+
+use super::virt_tools::NO_DISK_BESIDE;
+use crate::cli;
+use crate::failure::Failure;
+use clap::CommandFactory;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+/// What is told of an error of clap's over these words, of which the first is the program; `None` where clap says it well.
+pub fn refusal(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let argument = text(ContextKind::InvalidArg)?;
+    let option = argument.split([' ', '=']).next().unwrap_or_default();
+    match error.kind() {
+        ErrorKind::ArgumentConflict if text(ContextKind::PriorArg) == Some(argument) => Some(twice(option)),
+        // What was typed after it is not told.
+        ErrorKind::InvalidValue if option == "--attach" => Some(
+            Failure::usage("--attach: not auto, fuse, nbd, loop or uml, a way of reaching the filesystem")
+                .with_hint(format!("virt-customize's option of this name takes an ISO image: {NO_DISK_BESIDE}")),
+        ),
+        ErrorKind::UnknownArgument if verb(words) == Some(b"sysprep") && is_of_inject(option) => Some(
+            Failure::usage(format!("{option}: sysprep takes things out of a guest, and this puts something in"))
+                .with_hint(format!("`imgraft inject IMAGE {option} …` after it; what that puts in stays")),
+        ),
+        _ => None,
+    }
+}
+
+fn twice(option: &str) -> Failure {
+    let way = match option {
+        "--add" => "a run changes one image: a run for each of them",
+        "--root-password" => "leave one of them out: a user has one password, as for virt-customize",
+        "--hostname" | "--timezone" => "leave out the first: for virt-customize the last one counts",
+        _ => "give it once",
+    };
+    Failure::usage(format!("{option}: it is given twice")).with_hint(way)
+}
+
+/// The subcommand.
+fn verb(words: &[OsString]) -> Option<&[u8]> {
+    words.iter().skip(1).map(|word| word.as_bytes()).find(|word| !word.starts_with(b"-"))
+}
+
+/// Whether `inject` has this option.
+fn is_of_inject(option: &str) -> bool {
+    let command = cli::Cli::command();
+    let inject = command.find_subcommand("inject");
+    let mut names = inject.into_iter().flat_map(clap::Command::get_arguments).filter_map(clap::Arg::get_long);
+    option.strip_prefix("--").is_some_and(|name| names.any(|known| known == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(words: &str) -> Option<String> {
+        let words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+        let error = cli::parse(words.clone()).expect_err("it is refused");
+        refusal(&error, &words).map(|failure| failure.render())
+    }
+
+    #[test]
+    fn what_the_virt_tools_take_has_a_way_out() {
+        for (words, reason, way) in [
+            ("imgraft inject -a x -a secret --hostname y", "--add: it is given twice", "a run for each"),
+            ("imgraft sysprep -a x --add=secret", "--add: it is given twice", "a run for each"),
+            (
+                "imgraft inject x --root-password password:secret --root-password random",
+                "--root-password: it is given twice",
+                "one password",
+            ),
+            ("imgraft inject x --hostname a --hostname secret", "--hostname: it is given twice", "the last one counts"),
+            ("imgraft inject x --locale a --locale secret", "--locale: it is given twice", "give it once"),
+            ("imgraft inject x --attach secret.iso", "--attach: not auto, fuse", "--copy-in or --upload"),
+            ("imgraft sysprep x --hostname secret", "--hostname: sysprep takes", "imgraft inject IMAGE --hostname"),
+            ("imgraft -v sysprep -a x --ssh-inject=secret", "--ssh-inject: sysprep", "IMAGE --ssh-inject …"),
+            ("imgraft sysprep x --run secret", "--run: sysprep", "IMAGE --run …"),
+        ] {
+            let said = told(words).expect(words);
+            assert!(said.starts_with(&format!("imgraft: {reason}")) && said.contains(way), "{words}: {said}");
+            assert!(said.contains("\nhint: ") && !said.contains("secret"), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_rest_is_told_by_clap() {
+        for words in [
+            "imgraft inject x --none",
+            "imgraft sysprep x --none",
+            "imgraft cat x /a --hostname y",
+            "imgraft inject x -a y",
+            "imgraft inject x --access y",
+            "imgraft",
+            "imgraft inject --help",
+        ] {
+            assert_eq!(told(words), None, "{words}");
+        }
+    }
+}
