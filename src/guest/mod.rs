@@ -20,7 +20,7 @@ pub use asleep::check_awake;
 pub use facts::Facts;
 pub(crate) use fstab::{by_id, logical};
 pub use init::Init;
-pub use network::{CloudInitNetwork, CloudInitSays, Network, NetworkStack, NoListener, StackState};
+pub use network::{CloudInitNetwork, CloudInitSays, Network, NetworkStack, NoListener, StackState, Version};
 pub use new_accounts::NewAccounts;
 pub use os_release::OsRelease;
 pub use selinux::{Enforcement, Selinux};

@@ -30,7 +30,24 @@ pub enum Renderer {
     /// wicked, of SUSE: ifcfg(5).
     Wicked,
     /// cloud-init, which hands it on to what it finds in the guest.
-    CloudInit,
+    CloudInit(Gateways),
+}
+
+/// How cloud-init is told of a default route of IPv6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Gateways {
+    /// By `gateway6`, as 22.4 and older have to be, which make `::/64` of `::/0`.
+    Keys,
+    /// By a route, as 23.1 and newer can be, to which the key is deprecated: their status is degraded by it.
+    Routes,
+}
+
+impl Gateways {
+    /// What a version of cloud-init, by its first two numbers, understands; one that is not known is taken for an old one, which
+    /// would lose the route.
+    pub fn of(version: Option<(u32, u32)>) -> Self {
+        if version.is_some_and(|version| version >= (23, 1)) { Self::Routes } else { Self::Keys }
+    }
 }
 
 /// Which ifupdown it is.
@@ -88,7 +105,7 @@ impl Renderer {
             Self::NetworkManager => "NetworkManager",
             Self::Ifcfg => "ifcfg",
             Self::Wicked => "wicked",
-            Self::CloudInit => "cloud-init",
+            Self::CloudInit(_) => "cloud-init",
         }
     }
 }
@@ -103,24 +120,24 @@ pub fn render(config: &Config, renderer: Renderer) -> Result<Vec<NetFile>, Inexp
         Renderer::NetworkManager => keyfile::render(config),
         Renderer::Ifcfg => ifcfg::render(config),
         Renderer::Wicked => wicked::render(&wicked::named(config)),
-        Renderer::CloudInit => v2::cloud_init(config),
+        Renderer::CloudInit(gateways) => v2::cloud_init(config, gateways),
     }?;
     // netplan and cloud-init see to names themselves, and wicked has rules for udev; for the others udev does it by its own files.
-    if !matches!(renderer, Renderer::Netplan | Renderer::Wicked | Renderer::CloudInit) {
+    if !matches!(renderer, Renderer::Netplan | Renderer::Wicked | Renderer::CloudInit(_)) {
         files.extend(config.links.iter().filter_map(|link| networkd::rename(config, link)));
     }
     Ok(files)
 }
 
 /// `network-config` of cloud-init's NoCloud, version 2: what [`render`] makes for cloud-init, as a file of its own.
-pub fn network_config(config: &Config) -> Result<String, Inexpressible> {
-    distinct(config, Renderer::CloudInit)?;
-    v2::network_config(config)
+pub fn network_config(config: &Config, gateways: Gateways) -> Result<String, Inexpressible> {
+    distinct(config, Renderer::CloudInit(gateways))?;
+    v2::network_config(config, gateways)
 }
 
 /// Fails where two links have one name, for programs that go by names of devices, and call one whose name is not known by its id.
 fn distinct(config: &Config, renderer: Renderer) -> Result<(), Inexpressible> {
-    if !matches!(renderer, Renderer::Ifupdown(_) | Renderer::Ifcfg | Renderer::Wicked | Renderer::CloudInit) {
+    if !matches!(renderer, Renderer::Ifupdown(_) | Renderer::Ifcfg | Renderer::Wicked | Renderer::CloudInit(_)) {
         return Ok(());
     }
     let mut names = HashSet::new();

@@ -2,11 +2,11 @@
 
 use imgraft::net::config::Config;
 use imgraft::net::read::{self, flags::Flags};
-use imgraft::net::render::{Ifup, NetFile, Renderer, render};
+use imgraft::net::render::{Gateways, Ifup, NetFile, Renderer, render};
 use std::path::PathBuf;
 
 /// All programs, each by the name of its goldens.
-pub const RENDERERS: [(&str, Renderer); 8] = [
+pub const RENDERERS: [(&str, Renderer); 9] = [
     ("ifupdown", Renderer::Ifupdown(Ifup::Debian)),
     ("ifupdown-by-name", Renderer::Ifupdown(Ifup::ByName)),
     ("netplan", Renderer::Netplan),
@@ -14,7 +14,8 @@ pub const RENDERERS: [(&str, Renderer); 8] = [
     ("networkmanager", Renderer::NetworkManager),
     ("ifcfg", Renderer::Ifcfg),
     ("wicked", Renderer::Wicked),
-    ("cloud-init", Renderer::CloudInit),
+    ("cloud-init", Renderer::CloudInit(Gateways::Routes)),
+    ("cloud-init-22", Renderer::CloudInit(Gateways::Keys)),
 ];
 
 /// A description.

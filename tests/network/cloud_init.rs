@@ -4,9 +4,9 @@ use crate::cases::cases;
 use crate::oracle::{python, unpacked};
 use imgraft::net::config::{Auto6, Config, Kind, Link};
 use imgraft::net::read;
-use imgraft::net::render::{Renderer, render};
+use imgraft::net::render::{Gateways, Renderer, render};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What is known of each device.
 type State = BTreeMap<String, BTreeSet<String>>;
@@ -51,10 +51,28 @@ fn state(config: &Config) -> State {
     config.links.iter().map(|link| (name(link), facts(link))).collect()
 }
 
+/// Where a cloud-init is that understands this.
+fn library(gateways: Gateways) -> Option<PathBuf> {
+    let directory = match gateways {
+        Gateways::Keys => "cloud-init",
+        Gateways::Routes => "cloud-init-new",
+    };
+    unpacked(&format!("{directory}/usr/lib/python3/dist-packages/cloudinit"))
+}
+
 #[test]
 fn cloud_init_hands_on_everything() {
-    let Some(library) = unpacked("cloud-init/usr/lib/python3/dist-packages/cloudinit") else { return };
-    let text = |config: &Config| Some(render(config, Renderer::CloudInit).ok()?.remove(0).text);
+    hands_on_everything(Gateways::Keys);
+}
+
+#[test]
+fn a_newer_cloud_init_hands_on_everything() {
+    hands_on_everything(Gateways::Routes);
+}
+
+fn hands_on_everything(gateways: Gateways) {
+    let Some(library) = library(gateways) else { return };
+    let text = |config: &Config| Some(render(config, Renderer::CloudInit(gateways)).ok()?.remove(0).text);
     let cases: Vec<_> =
         cases().into_iter().filter_map(|case| Some((text(&case.config)?, case.name, case.config))).collect();
     assert!(cases.len() >= 9, "{}", cases.len());
@@ -107,7 +125,7 @@ fn what_cloud_init_loses_is_refused() {
         .iter()
         .map(|(text, what)| {
             let config = read::document(text).unwrap();
-            assert_eq!(render(&config, Renderer::CloudInit).unwrap_err().what, *what, "{text}");
+            assert_eq!(render(&config, Renderer::CloudInit(Gateways::Keys)).unwrap_err().what, *what, "{text}");
             render(&config, Renderer::Netplan).unwrap().remove(0).text
         })
         .collect();
@@ -131,4 +149,27 @@ fn what_cloud_init_loses_is_refused() {
             _ => {}
         }
     }
+}
+
+/// What is written for a newer one it takes without a word of what is deprecated, and what is written for an old one not.
+#[test]
+fn nothing_is_deprecated() {
+    let Some(library) = library(Gateways::Routes) else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network/deprecated.py");
+    let asked = |gateways| -> Vec<(String, String)> {
+        let text =
+            |config: &Config| render(config, Renderer::CloudInit(gateways)).ok().map(|mut files| files.remove(0).text);
+        cases().into_iter().filter_map(|case| Some((case.name, text(&case.config)?))).collect()
+    };
+    let say = |texts: &[(String, String)]| -> Vec<Vec<String>> {
+        let texts: Vec<_> = texts.iter().map(|(_, text)| text).collect();
+        python(&script, library.parent().unwrap(), &texts)
+    };
+    let (new, old) = (asked(Gateways::Routes), asked(Gateways::Keys));
+    assert!(new.len() >= old.len() && old.len() >= 9);
+    for ((name, text), said) in new.iter().zip(say(&new)) {
+        assert!(said.is_empty(), "{name}: {said:?}\n{text}");
+    }
+    // It says so once.
+    assert!(say(&old).into_iter().flatten().any(|said| said.contains("gateway6")));
 }

@@ -3,7 +3,7 @@
 use crate::cases::{Case, cases};
 use crate::oracle::{command, put, python, sections, skip, succeed, unpacked};
 use imgraft::net::config::{Auto6, Kind, Link, Route};
-use imgraft::net::render::{Ifup, Renderer};
+use imgraft::net::render::{Gateways, Ifup, Renderer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
@@ -268,7 +268,9 @@ fn ifcfg_is_what_cloud_init_writes() {
         .collect();
     // What it hands on to none of its writers is in the file for netplan only.
     let text = |case: &Case| {
-        case.files(Renderer::CloudInit).or_else(|| case.files(Renderer::Netplan)).map(|mut files| files.remove(0).text)
+        case.files(Renderer::CloudInit(Gateways::Keys))
+            .or_else(|| case.files(Renderer::Netplan))
+            .map(|mut files| files.remove(0).text)
     };
     let networks: Vec<_> = cases.iter().map(|(case, _)| ("rhel", text(case).unwrap())).collect();
     let answers: Vec<BTreeMap<String, String>> = python(&script, library.parent().unwrap(), &networks);
@@ -310,7 +312,7 @@ fn ifcfg_is_what_cloud_init_writes() {
                     continue;
                 }
                 // Of `::/0` it makes a route to `::/64`.
-                if key == "IPV6_DEFAULTGW" && case.files(Renderer::CloudInit).is_none() {
+                if key == "IPV6_DEFAULTGW" && case.files(Renderer::CloudInit(Gateways::Keys)).is_none() {
                     continue;
                 }
                 let ours = ours.get(key).map(|value| value.to_lowercase());

@@ -174,7 +174,7 @@ fn inexpressible() {
         // One by its MAC address, and another by the name that the first has in the document.
         (
             format!("eth0: {{match: {{{mac}}}, dhcp4: true}}, b: {{match: {{name: eth0}}, dhcp4: true}}"),
-            "ifupdown, ifupdown-by-name, ifcfg, wicked, cloud-init: the name \"eth0\", by which another link goes already",
+            "ifupdown, ifupdown-by-name, ifcfg, wicked, cloud-init, cloud-init-22: the name \"eth0\", by which another link goes already",
         ),
         (
             format!("a: {{match: {{{mac}}}, dhcp4: true}}"),
@@ -183,12 +183,12 @@ fn inexpressible() {
         (
             format!("a-name-of-many-letters: {{match: {{{mac}}}, dhcp4: true}}"),
             "ifupdown-by-name: a device that is known by its MAC address only, \
-             wicked: the name \"a-name-of-many-letters\" of a device, cloud-init: a device without a name",
+             wicked: the name \"a-name-of-many-letters\" of a device, cloud-init, cloud-init-22: a device without a name",
         ),
         (
             format!("-x: {{match: {{{mac}}}, dhcp4: true}}"),
             "ifupdown-by-name: a device that is known by its MAC address only, wicked: the name \"-x\" of a device, \
-             cloud-init: a device without a name",
+             cloud-init, cloud-init-22: a device without a name",
         ),
         ("a@b: {dhcp4: true}, a_b: {dhcp4: true}".to_owned(), "wicked: the name \"a@b\" of a device"),
         (

@@ -5,7 +5,7 @@ use crate::oracle::{put, python, unpacked};
 use crate::oracles::ifcfg;
 use imgraft::net::Cidr;
 use imgraft::net::config::{Auto6, Kind, Link};
-use imgraft::net::render::{NetFile, Renderer, render};
+use imgraft::net::render::{Gateways, NetFile, Renderer, render};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -96,7 +96,9 @@ fn it_is_what_cloud_init_writes() {
     let is_named = |case: &Case| case.config.links.iter().all(|link| link.device().is_some());
     let cases: Vec<_> = expressible().into_iter().filter(|(case, _)| is_named(case)).collect();
     let text = |case: &Case| {
-        case.files(Renderer::CloudInit).or_else(|| case.files(Renderer::Netplan)).map(|mut files| files.remove(0).text)
+        case.files(Renderer::CloudInit(Gateways::Keys))
+            .or_else(|| case.files(Renderer::Netplan))
+            .map(|mut files| files.remove(0).text)
     };
     let networks: Vec<_> = cases.iter().map(|(case, _)| ("opensuse", text(case).unwrap())).collect();
     let answers: Vec<BTreeMap<String, String>> = python(&script, library.parent().unwrap(), &networks);

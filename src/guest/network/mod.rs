@@ -2,8 +2,10 @@
 
 mod others;
 mod units;
+mod versions;
 
 pub use others::Other;
+pub use versions::Version;
 
 use super::Reader;
 use crate::config_drive::{Spelling, value};
@@ -122,6 +124,8 @@ pub struct Network {
     pub others: Vec<Other>,
     /// What shows that cloud-init runs in the guest; `None` where it does not.
     pub cloud_init: Option<&'static str>,
+    /// The version of cloud-init, where it runs and that is known.
+    pub cloud_init_version: Option<Version>,
     /// What the files of cloud-init's own configuration say of the network, in the order in which they are read; it merges them.
     pub cloud_init_says: Vec<CloudInitSays>,
     /// Whether udev gives devices the names that systemd.link(5) files say.
@@ -195,6 +199,7 @@ impl Network {
             alias: alias(reader)?,
             others: others::inspect(reader, &units)?,
             cloud_init,
+            cloud_init_version: if cloud_init.is_some() { versions::cloud_init(reader)? } else { None },
             cloud_init_says,
             names: exists(&["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"])?,
             ifup: Ifup {

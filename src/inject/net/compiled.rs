@@ -4,7 +4,7 @@ use super::{Choice, Net, cloud_init, netconfig, not_there, put, rivals};
 use crate::guest::{Guest, NetworkStack};
 use crate::inject::{InjectError, Outcome};
 use crate::net::config::{Config, Kind, Link};
-use crate::net::render::{self, Ifup, Renderer};
+use crate::net::render::{self, Gateways, Ifup, Renderer};
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -32,7 +32,7 @@ impl Net {
         for file in &files {
             put(&GuestPath::parse(file.path.as_str())?, file.mode, file.text.as_bytes(), stage, outcome)?;
         }
-        if renderer == Renderer::CloudInit {
+        if matches!(renderer, Renderer::CloudInit(_)) {
             return cloud_init::step_in(guest, stage, outcome);
         }
         let (servers, search) = name_servers(config);
@@ -57,7 +57,7 @@ impl Net {
 /// The renderer for a program of a guest.
 fn renderer(choice: Choice, guest: &Guest) -> Renderer {
     match choice {
-        Choice::CloudInit => Renderer::CloudInit,
+        Choice::CloudInit => Renderer::CloudInit(Gateways::of(guest.network.cloud_init_version)),
         Choice::Stack(NetworkStack::Netplan) => Renderer::Netplan,
         Choice::Stack(NetworkStack::Networkd) => Renderer::Networkd,
         Choice::Stack(NetworkStack::NetworkManager) => Renderer::NetworkManager,
@@ -98,7 +98,7 @@ fn check_parts(config: &Config, renderer: Renderer, guest: &Guest) -> Result<(),
             (Kind::Hardware(hardware), renderer)
                 if (hardware.rename.is_some() || (renderer == Renderer::Wicked && link.device().is_none()))
                     && !guest.network.names
-                    && !matches!(renderer, Renderer::Netplan | Renderer::CloudInit) =>
+                    && !matches!(renderer, Renderer::Netplan | Renderer::CloudInit(_)) =>
             {
                 return missing(link, "a new name for a device", "systemd's udev");
             }

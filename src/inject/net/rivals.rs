@@ -47,7 +47,7 @@ pub(super) fn clear(
         Renderer::Networkd => &["/etc/systemd/network", "/usr/lib/systemd/network"],
         Renderer::Ifcfg => &["/etc/sysconfig/network-scripts"],
         Renderer::Wicked => &["/etc/sysconfig/network"],
-        Renderer::Ifupdown(_) | Renderer::NetworkManager | Renderer::CloudInit => &[],
+        Renderer::Ifupdown(_) | Renderer::NetworkManager | Renderer::CloudInit(_) => &[],
     };
     let mut beside = Vec::new();
     for path in paths(directories, stage)? {

@@ -1,6 +1,6 @@
 //! netplan(5), and cloud-init's network configuration of version 2, which is a part of it.
 
-use super::{HEAD, Inexpressible, NetFile, Renderer, name};
+use super::{Gateways, HEAD, Inexpressible, NetFile, name};
 use crate::net::config::{Auto6, Bond, Bridge, Config, Hardware, Kind, Link, Route};
 use crate::yaml;
 use serde_json::{Map, Value, json};
@@ -12,29 +12,29 @@ pub(super) fn netplan(config: &Config) -> Result<Vec<NetFile>, Inexpressible> {
 }
 
 /// A part of cloud-init's own configuration.
-pub(super) fn cloud_init(config: &Config) -> Result<Vec<NetFile>, Inexpressible> {
-    let text = HEAD.to_owned() + &yaml::block(&json!({ "network": document(config, Flavour::CloudInit)? }));
+pub(super) fn cloud_init(config: &Config, gateways: Gateways) -> Result<Vec<NetFile>, Inexpressible> {
+    let text = HEAD.to_owned() + &yaml::block(&json!({ "network": document(config, Flavour::CloudInit(gateways))? }));
     Ok(vec![NetFile { path: "/etc/cloud/cloud.cfg.d/99-imgraft-network.cfg".to_owned(), mode: 0o600, text }])
 }
 
 /// The same as a file of its own: `network-config` of NoCloud, where the version stands outermost.
-pub(super) fn network_config(config: &Config) -> Result<String, Inexpressible> {
-    Ok(HEAD.to_owned() + &yaml::block(&document(config, Flavour::CloudInit)?))
+pub(super) fn network_config(config: &Config, gateways: Gateways) -> Result<String, Inexpressible> {
+    Ok(HEAD.to_owned() + &yaml::block(&document(config, Flavour::CloudInit(gateways))?))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Flavour {
     Netplan,
-    CloudInit,
+    CloudInit(Gateways),
 }
 
 fn document(config: &Config, flavour: Flavour) -> Result<Value, Inexpressible> {
     let mut sections = ["ethernets", "bonds", "bridges", "vlans"].map(|name| (name, Map::new()));
     for link in &config.links {
-        if flavour == Flavour::CloudInit
-            && let Some(what) = lost(link)
+        if let Flavour::CloudInit(gateways) = flavour
+            && let Some(what) = lost(link, gateways)
         {
-            return Err(Inexpressible::new(Renderer::CloudInit.name(), link, what));
+            return Err(Inexpressible::new("cloud-init", link, what));
         }
         let entry = self::link(config, link, flavour);
         let name = match link.kind {
@@ -58,12 +58,12 @@ fn document(config: &Config, flavour: Flavour) -> Result<Value, Inexpressible> {
 /// What an entry is called. Without a name to set, cloud-init's renderers take this for the name that the device has already, and to
 /// all of them the parts of others are names of devices.
 fn key(link: &Link, flavour: Flavour) -> &str {
-    if flavour == Flavour::CloudInit { name(link) } else { &link.id }
+    if flavour != Flavour::Netplan { name(link) } else { &link.id }
 }
 
 /// What cloud-init does not hand on to its renderers of files (`NetworkStateInterpreter`; to netplan, where the guest has it, it hands on
 /// everything).
-fn lost(link: &Link) -> Option<&'static str> {
+fn lost(link: &Link, gateways: Gateways) -> Option<&'static str> {
     if let Kind::Hardware(hardware) = &link.kind {
         let is_id_a_name = link.id.len() <= 15 && !link.id.starts_with('-');
         match (hardware.mac, &hardware.rename, hardware.pattern()) {
@@ -84,7 +84,10 @@ fn lost(link: &Link) -> Option<&'static str> {
         _ if link.routes.iter().any(|route| route.via.is_none()) => return Some("a route without a router"),
         _ if link.routes.iter().any(|route| route.metric.is_some()) => return Some("the metric of a route"),
         _ if link.routes.iter().any(|route| route.on_link) => return Some("on-link: true of a route"),
-        _ if link.routes.iter().any(is_default6) && link.addresses(6).next().is_none() => {
+        _ if gateways == Gateways::Keys
+            && link.routes.iter().any(is_default6)
+            && link.addresses(6).next().is_none() =>
+        {
             return Some("a default route of IPv6 without an address of it");
         }
         _ => {}
@@ -105,7 +108,7 @@ fn link(config: &Config, link: &Link, flavour: Flavour) -> Map<String, Value> {
         Kind::Hardware(hardware) => self::hardware(hardware, key(link, flavour), flavour, &mut put),
         Kind::Bond(members, bond) => {
             put("interfaces", keys_of(members));
-            put_parameters(&mut put, self::bond(bond, bond.primary.as_ref().map(key_of)));
+            put_parameters(&mut put, self::bond(bond, bond.primary.as_ref().map(key_of), flavour));
         }
         Kind::Bridge(ports, bridge) => {
             put("interfaces", keys_of(ports));
@@ -147,7 +150,7 @@ fn hardware(hardware: &Hardware, key: &str, flavour: Flavour, put: &mut impl FnM
     }
     match &hardware.rename {
         Some(rename) => put("set-name", rename.clone().into()),
-        None if flavour == Flavour::CloudInit && hardware.name.is_none() => put("set-name", key.into()),
+        None if flavour != Flavour::Netplan && hardware.name.is_none() => put("set-name", key.into()),
         None => {}
     }
 }
@@ -169,7 +172,7 @@ fn addresses(link: &Link, flavour: Flavour) -> Vec<(&'static str, Value)> {
         entries.push(("addresses", addresses.into()));
     }
     let (gateways, routes): (Vec<Route>, Vec<Route>) =
-        link.routes.iter().partition(|route| flavour == Flavour::CloudInit && is_default6(route));
+        link.routes.iter().partition(|route| flavour == Flavour::CloudInit(Gateways::Keys) && is_default6(route));
     if let Some(via) = gateways.first().and_then(|route| route.via) {
         entries.push(("gateway6", via.to_string().into()));
     }
@@ -211,10 +214,12 @@ fn route(route: Route) -> Value {
     Value::Object(entry)
 }
 
-fn bond(bond: &Bond, primary: Option<String>) -> Vec<(&'static str, Option<Value>)> {
+fn bond(bond: &Bond, primary: Option<String>, flavour: Flavour) -> Vec<(&'static str, Option<Value>)> {
+    // The schema of cloud-init has a text here, and numbers for the delays.
+    let interval = |time: u32| if flavour == Flavour::Netplan { time.into() } else { time.to_string().into() };
     vec![
         ("mode", bond.mode.map(Value::from)),
-        ("mii-monitor-interval", bond.miimon.map(Value::from)),
+        ("mii-monitor-interval", bond.miimon.map(interval)),
         ("up-delay", bond.up_delay.map(Value::from)),
         ("down-delay", bond.down_delay.map(Value::from)),
         ("lacp-rate", bond.lacp_rate.map(Value::from)),
