@@ -1,11 +1,10 @@
 //! Why an item cannot be injected, in the words of the domain.
 
 use super::accounts::AccountError;
-use super::files::Placed;
+use super::files::FileError;
 use super::locale::LocaleError;
 use super::net::Spelling;
 use super::units::UnitError;
-use super::{Item, Reader};
 use crate::config_drive::DocumentError;
 use crate::crypt::CryptError;
 use crate::guest::{Guest, NoListener};
@@ -211,73 +210,8 @@ pub enum InjectError {
         /// The file that says it.
         path: String,
     },
-    /// A file whose attributes are to change is not there.
-    Missing {
-        /// Which file.
-        path: GuestPath,
-    },
-    /// Something other than a directory is where one has to be.
-    NoDirectory {
-        /// Where.
-        path: GuestPath,
-    },
-    /// Something cannot come to another path.
-    NotPlaced {
-        /// How it was to.
-        placed: Placed,
-        /// What.
-        path: GuestPath,
-        /// Where it was to go.
-        to: GuestPath,
-        /// Why, a clause.
-        reason: &'static str,
-        /// The way out.
-        way: &'static str,
-    },
-    /// A directory is where a file or a link is to be.
-    DirectoryInTheWay {
-        /// Which.
-        path: GuestPath,
-    },
-    /// One option is about more files than are walked.
-    TooManyFiles {
-        /// How far it came.
-        path: GuestPath,
-    },
-    /// Something else where an empty file is to be.
-    NotAFile {
-        /// Which.
-        path: GuestPath,
-    },
-    /// A directory where a file is to be written.
-    IsDirectory {
-        /// Which.
-        path: GuestPath,
-    },
-    /// An operation on files would undo what an earlier item of the run has put there.
-    Undone {
-        /// The option.
-        option: &'static str,
-        /// Where.
-        path: GuestPath,
-        /// Whose it is.
-        item: Item,
-    },
-    /// An operation on files would leave one to an owner or a mode with which nobody reads what an earlier item has put in.
-    NotTaken {
-        /// The option.
-        option: &'static str,
-        /// Where.
-        path: GuestPath,
-        /// Who would read it.
-        reader: Reader,
-        /// Whose it is.
-        item: Item,
-        /// The permission bits.
-        mode: u16,
-        /// The owner.
-        uid: u32,
-    },
+    /// An operation on files.
+    File(FileError),
     /// Nova cannot do it, so that its behaviour cannot be shown.
     NotInNova {
         /// What, a clause.
@@ -290,6 +224,7 @@ impl InjectError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Vfs(error) => error.hint().map(str::to_owned),
+            Self::File(error) => error.hint(),
             Self::Account(error) => error.hint(),
             Self::NoSuchUser { known, .. } if known.is_empty() => Some("the guest has no passwd file".to_owned()),
             Self::NoSuchUser { known, .. } => Some(format!("users of the guest: {}", known.join(", "))),
@@ -365,26 +300,8 @@ impl InjectError {
             }
             Self::MissingPart { package, .. } => Some(format!("the guest needs {package} for it")),
             Self::CloudInitInsists { path } => Some(format!("take network: out of {path} first")),
-            Self::Undone { .. } => Some(
-                "files come after what the other items put in, whatever the order of the options: do this in a run of its own \
-                 before, or leave it out"
-                    .to_owned(),
-            ),
-            Self::NotTaken { reader, .. } => Some(format!("{}; files come after what the other items put in", reader.wants())),
             Self::NotInNova { .. } => Some("leave --compat nova out".to_owned()),
-            Self::IsDirectory { path } => {
-                let path = path.to_string();
-                let path = path.trim_end_matches('/');
-                Some(format!("name the file in it; --upload FILE:{path}/, with a slash at the end, puts FILE into it"))
-            }
-            Self::NotAFile { .. } => {
-                Some("a content for it takes the place of a symbolic link; otherwise name another path".to_owned())
-            }
-            Self::DirectoryInTheWay { path } => Some(format!("--delete {path} before it, or name what is to be in it")),
-            Self::TooManyFiles { .. } => Some("name a part of them at a time".to_owned()),
-            Self::NotPlaced { way, .. } => Some((*way).to_owned()),
-            Self::NoDirectory { .. } => Some("name a directory".to_owned()),
-            Self::BadPassword { .. } | Self::BadNetwork { .. } | Self::Missing { .. } => None,
+            Self::BadPassword { .. } | Self::BadNetwork { .. } => None,
         }
     }
 }
@@ -394,6 +311,7 @@ impl fmt::Display for InjectError {
         match self {
             Self::Vfs(error) => error.fmt(f),
             Self::Account(error) => error.fmt(f),
+            Self::File(error) => error.fmt(f),
             Self::NoSuchUser { user, .. } => write!(f, "no user '{}' in the guest", user.escape_debug()),
             Self::NoSuchGroup { group } => write!(f, "no group '{}' in the guest", group.escape_debug()),
             Self::BadHome { user, home } => {
@@ -470,25 +388,6 @@ impl fmt::Display for InjectError {
             Self::CloudInitInsists { path } => {
                 write!(f, "{path} tells the guest's cloud-init what to do with the network, and that holds")
             }
-            Self::Missing { path } => write!(f, "{path}: no such file in the guest"),
-            Self::NotPlaced { placed, path, to, reason, .. } => {
-                write!(f, "{path} cannot be {placed} to {to}: {reason}")
-            }
-            Self::NoDirectory { path } => write!(f, "{path}: no directory in the guest"),
-            Self::IsDirectory { path } => write!(f, "{path}: a directory in the guest"),
-            Self::NotAFile { path } => write!(f, "{path}: no regular file in the guest, and a file without content is to be there"),
-            Self::DirectoryInTheWay { path } => write!(f, "{path}: a directory is where a file or a link is to be"),
-            Self::TooManyFiles { path } => write!(f, "{path}: so far were a million files, or 128 MiB of their paths, which is all that is walked for one option"),
-            Self::Undone { option, path, item } => {
-                write!(f, "{path}: {option} undoes what the {} {} has put there", item.noun(), item.name())
-            }
-            Self::NotTaken { option, path, reader, item, mode, uid } => write!(
-                f,
-                "{path}: with mode {mode:04o} and owner {uid}, which {option} gives it, {} ignores what the {} {} has put in",
-                reader.name(),
-                item.noun(),
-                item.name()
-            ),
             Self::NotInNova { what } => write!(f, "Nova cannot do this: {what}"),
         }
     }

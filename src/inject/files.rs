@@ -4,6 +4,7 @@ pub(super) mod below;
 mod copy_in;
 mod copying;
 mod ensuring;
+mod error;
 mod lines;
 mod moving;
 mod reach;
@@ -13,6 +14,7 @@ mod tests;
 
 pub use below::PathPattern;
 pub use copy_in::{HostEntry, HostKind, HostNames, HostTree};
+pub use error::FileError;
 pub use moving::Placed;
 pub use substitution::Substitution;
 
@@ -259,7 +261,7 @@ impl FileOperation {
             Self::Truncate { path } => truncate(path, stage),
             Self::TruncateBelow { path } => {
                 if stage.metadata(path)?.is_none() {
-                    return Err(InjectError::Missing { path: path.clone() });
+                    return Err(InjectError::File(FileError::Missing { path: path.clone() }));
                 }
                 // A link to a directory stands for that.
                 let top = GuestPath::parse(stage.resolve(path)?.as_bytes())?;
@@ -327,7 +329,9 @@ fn make_directory(path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectE
 fn link(target: &str, path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
     match stage.symlink_metadata(path)?.map(|metadata| metadata.file_type) {
         None | Some(FileType::Symlink) => {}
-        Some(FileType::Directory) => return Err(InjectError::DirectoryInTheWay { path: path.clone() }),
+        Some(FileType::Directory) => {
+            return Err(InjectError::File(FileError::DirectoryInTheWay { path: path.clone() }));
+        }
         Some(_) => stage.remove(path)?,
     }
     Ok(stage.symlink(path, target.as_bytes(), ROOT_FILE)?)
@@ -335,7 +339,7 @@ fn link(target: &str, path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), Inj
 
 fn truncate(path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
     if stage.metadata(path)?.is_none() {
-        return Err(InjectError::Missing { path: path.clone() });
+        return Err(InjectError::File(FileError::Missing { path: path.clone() }));
     }
     Ok(stage.write(path, Content::bytes([]), ROOT_FILE)?)
 }
@@ -355,7 +359,7 @@ fn put_as_nova(destination: &GuestPath, content: &Content, stage: &mut Stage<'_>
 fn refuse_directory(path: &GuestPath, stage: &Stage<'_>) -> Result<(), InjectError> {
     match stage.metadata(path)? {
         Some(metadata) if metadata.file_type == FileType::Directory => {
-            Err(InjectError::IsDirectory { path: path.clone() })
+            Err(InjectError::File(FileError::IsDirectory { path: path.clone() }))
         }
         _ => Ok(()),
     }
@@ -363,7 +367,7 @@ fn refuse_directory(path: &GuestPath, stage: &Stage<'_>) -> Result<(), InjectErr
 
 fn change(stage: &mut Stage<'_>, path: &GuestPath, attrs: SetAttrs) -> Result<(), InjectError> {
     if stage.metadata(path)?.is_none() {
-        return Err(InjectError::Missing { path: path.clone() });
+        return Err(InjectError::File(FileError::Missing { path: path.clone() }));
     }
     Ok(stage.set_attrs(path, attrs)?)
 }

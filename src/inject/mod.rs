@@ -37,7 +37,9 @@ pub use accounts::{
 };
 pub use earlier::Earlier;
 pub use error::InjectError;
-pub use files::{FileMode, FileOperation, Files, HostEntry, HostKind, HostNames, HostTree, PathPattern, Substitution};
+pub use files::{
+    FileError, FileMode, FileOperation, Files, HostEntry, HostKind, HostNames, HostTree, PathPattern, Substitution,
+};
 pub use firstboot::{Firstboot, Needs, Script};
 pub use hostname::{HostName, Hostname};
 pub use keys::Keys;

@@ -1,6 +1,7 @@
 //! What is below a directory, and the paths that a pattern means.
 
 use super::super::InjectError;
+use super::FileError;
 use glob::{MatchOptions, Pattern};
 use imgraft_vfs::error::ErrorKind;
 use imgraft_vfs::fs::{FileType, Metadata};
@@ -26,7 +27,7 @@ impl Walk {
     fn take(&mut self, path: &GuestPath) -> Result<(), InjectError> {
         let (files, bytes) = (self.files.checked_sub(1), self.bytes.checked_sub(path.as_bytes().len()));
         let (Some(files), Some(bytes)) = (files, bytes) else {
-            return Err(InjectError::TooManyFiles { path: path.clone() });
+            return Err(InjectError::File(FileError::TooManyFiles { path: path.clone() }));
         };
         (self.files, self.bytes) = (files, bytes);
         Ok(())
@@ -145,7 +146,7 @@ mod tests {
         };
         assert!(walked(Walk { files: 20, bytes: 1000 }).is_ok());
         for walk in [Walk { files: 9, bytes: 1000 }, Walk { files: 19, bytes: 1000 }, Walk { files: 20, bytes: 100 }] {
-            assert!(matches!(walked(walk), Err(InjectError::TooManyFiles { .. })));
+            assert!(matches!(walked(walk), Err(InjectError::File(FileError::TooManyFiles { .. }))));
         }
     }
 }

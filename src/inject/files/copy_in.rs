@@ -1,6 +1,7 @@
 //! A tree of the host, put below a directory of the guest.
 
 use super::super::{InjectError, ROOT_DIR};
+use super::FileError;
 use super::below::there;
 use imgraft_vfs::fs::{Attrs, Content, FileType, Ownership, SetAttrs, SpecialFile, Timestamp};
 use imgraft_vfs::path::GuestPath;
@@ -65,8 +66,8 @@ impl HostTree {
     pub(super) fn stage(&self, directory: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
         match stage.metadata(directory)?.map(|metadata| metadata.file_type) {
             Some(FileType::Directory) => {}
-            Some(_) => return Err(InjectError::NoDirectory { path: directory.clone() }),
-            None => return Err(InjectError::Missing { path: directory.clone() }),
+            Some(_) => return Err(InjectError::File(FileError::NoDirectory { path: directory.clone() })),
+            None => return Err(InjectError::File(FileError::Missing { path: directory.clone() })),
         }
         let mut last = directory.clone();
         for entry in &self.entries {
@@ -96,7 +97,9 @@ impl HostEntry {
         let found = stage.symlink_metadata(path)?;
         match found.map(|found| (found.file_type, found.links)) {
             None => {}
-            Some((FileType::Directory, _)) => return Err(InjectError::DirectoryInTheWay { path: path.clone() }),
+            Some((FileType::Directory, _)) => {
+                return Err(InjectError::File(FileError::DirectoryInTheWay { path: path.clone() }));
+            }
             Some((FileType::Regular, 1)) if self.is_file() && self.names == HostNames::One => {
                 // Access lists and capabilities are those of the file that was there.
                 for xattr in stage.xattrs(path)?.into_iter().filter(|xattr| xattr.name != LABEL) {
@@ -169,7 +172,7 @@ fn inside(directory: &GuestPath, path: &[u8]) -> Result<GuestPath, InjectError> 
 fn link(first: &GuestPath, path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
     if let Some(found) = stage.symlink_metadata(path)? {
         if found.file_type == FileType::Directory {
-            return Err(InjectError::DirectoryInTheWay { path: path.clone() });
+            return Err(InjectError::File(FileError::DirectoryInTheWay { path: path.clone() }));
         }
         if stage.symlink_metadata(first)?.is_some_and(|first| first.inode == found.inode) {
             // One name, reached by a link of the guest to a directory.

@@ -1,6 +1,7 @@
 //! Files and directories of the guest that are copied.
 
 use super::super::{InjectError, label};
+use super::FileError;
 use super::below::{Walk, below, there};
 use super::moving::{Placed, rebased};
 use imgraft_vfs::fs::{FileType, Metadata, Ownership};
@@ -12,12 +13,14 @@ use std::collections::btree_map::Entry;
 /// Copies as `cp -a` does: a destination that is a directory is where the source goes into, and what is in it stays. A symbolic
 /// link is copied itself; a regular file goes through one. The copy gets the label of its place.
 pub(super) fn copied(source: &GuestPath, destination: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
-    let refused = |reason, way| InjectError::NotPlaced {
-        placed: Placed::Copied,
-        path: source.clone(),
-        to: destination.clone(),
-        reason,
-        way,
+    let refused = |reason, way| {
+        InjectError::File(FileError::NotPlaced {
+            placed: Placed::Copied,
+            path: source.clone(),
+            to: destination.clone(),
+            reason,
+            way,
+        })
     };
     let Some(found) = stage.symlink_metadata(source)? else {
         return Err(refused("no such file in the guest", "name one that is there"));
@@ -60,21 +63,23 @@ pub(super) fn copied(source: &GuestPath, destination: &GuestPath, stage: &mut St
 
 /// Where a copy comes to be, by a link that is there or not.
 fn place(path: &GuestPath, file_type: FileType, to: GuestPath, stage: &Stage<'_>) -> Result<GuestPath, InjectError> {
-    let refused = |reason, way| InjectError::NotPlaced {
-        placed: Placed::Copied,
-        path: path.clone(),
-        to: to.clone(),
-        reason,
-        way,
+    let refused = |reason, way| {
+        InjectError::File(FileError::NotPlaced {
+            placed: Placed::Copied,
+            path: path.clone(),
+            to: to.clone(),
+            reason,
+            way,
+        })
     };
     match (file_type, stage.symlink_metadata(&to)?.map(|found| found.file_type)) {
         (FileType::Directory, None | Some(FileType::Directory)) => Ok(to),
         (FileType::Directory, Some(_)) => {
             Err(refused("a file or a link is where the directory is to be", "--delete that before it"))
         }
-        (_, Some(FileType::Directory)) => Err(InjectError::DirectoryInTheWay { path: to }),
+        (_, Some(FileType::Directory)) => Err(InjectError::File(FileError::DirectoryInTheWay { path: to })),
         (FileType::Regular, Some(FileType::Symlink)) => match there(stage.metadata(&to))? {
-            Some(FileType::Directory) => Err(InjectError::DirectoryInTheWay { path: to }),
+            Some(FileType::Directory) => Err(InjectError::File(FileError::DirectoryInTheWay { path: to })),
             Some(_) => Ok(GuestPath::parse(stage.resolve(&to)?.as_bytes())?),
             None => Err(refused("a link that leads nowhere is in the way", "--delete that before it")),
         },

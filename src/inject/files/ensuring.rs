@@ -1,6 +1,6 @@
 //! What is made where it is missing, and stays as it is where it is there.
 
-use super::{InjectError, ROOT_DIR, ROOT_FILE, directory_around};
+use super::{FileError, InjectError, ROOT_DIR, ROOT_FILE, directory_around};
 use imgraft_vfs::fs::{Content, FileType};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -9,7 +9,7 @@ use imgraft_vfs::stage::Stage;
 pub(super) fn file(path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
     match stage.symlink_metadata(path)?.map(|metadata| metadata.file_type) {
         Some(FileType::Regular) => return Ok(()),
-        Some(_) => return Err(InjectError::NotAFile { path: path.clone() }),
+        Some(_) => return Err(InjectError::File(FileError::NotAFile { path: path.clone() })),
         None => {}
     }
     if let Some(parent) = path.parent()

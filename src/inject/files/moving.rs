@@ -1,6 +1,7 @@
 //! Files and directories of the guest that get another path.
 
 use super::super::InjectError;
+use super::FileError;
 use super::below::{Walk, below, there};
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
@@ -28,8 +29,9 @@ impl Display for Placed {
 /// symbolic link is moved itself.
 pub(super) fn moved(source: &GuestPath, destination: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
     let placed = Placed::Moved;
-    let refused =
-        |reason, way| InjectError::NotPlaced { placed, path: source.clone(), to: destination.clone(), reason, way };
+    let refused = |reason, way| {
+        InjectError::File(FileError::NotPlaced { placed, path: source.clone(), to: destination.clone(), reason, way })
+    };
     let Some(found) = stage.symlink_metadata(source)? else {
         return Err(refused("no such file in the guest", "where an earlier run has moved it, leave the option out"));
     };
@@ -37,7 +39,7 @@ pub(super) fn moved(source: &GuestPath, destination: &GuestPath, stage: &mut Sta
     let destination = self::destination(name, destination, stage)?;
     let there = stage.symlink_metadata(&destination)?.map(|found| found.file_type);
     if there == Some(FileType::Directory) {
-        return Err(InjectError::DirectoryInTheWay { path: destination });
+        return Err(InjectError::File(FileError::DirectoryInTheWay { path: destination }));
     }
     if found.file_type != FileType::Directory {
         return Ok(stage.rename(source, &destination)?);
@@ -72,8 +74,8 @@ pub(super) fn destination(name: &[u8], typed: &GuestPath, stage: &Stage<'_>) -> 
     let Some(parent) = destination.parent() else { return Ok(destination) };
     match stage.metadata(&parent)?.map(|found| found.file_type) {
         Some(FileType::Directory) => Ok(destination),
-        Some(_) => Err(InjectError::NoDirectory { path: parent }),
-        None => Err(InjectError::Missing { path: parent }),
+        Some(_) => Err(InjectError::File(FileError::NoDirectory { path: parent })),
+        None => Err(InjectError::File(FileError::Missing { path: parent })),
     }
 }
 
@@ -86,13 +88,13 @@ pub(super) fn check_outside(
 ) -> Result<(), InjectError> {
     let (inner, outer) = (stage.resolve(destination)?, stage.resolve(source)?);
     if inner.as_bytes().strip_prefix(outer.as_bytes()).is_some_and(|rest| matches!(rest.first(), None | Some(b'/'))) {
-        return Err(InjectError::NotPlaced {
+        return Err(InjectError::File(FileError::NotPlaced {
             placed,
             path: source.clone(),
             to: destination.clone(),
             reason: "a directory does not go into itself",
             way: "name another directory",
-        });
+        }));
     }
     Ok(())
 }

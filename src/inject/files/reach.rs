@@ -2,7 +2,7 @@
 
 use super::super::InjectError;
 use super::super::earlier::{Kept, Refused};
-use super::FileOperation;
+use super::{FileError, FileOperation};
 use imgraft_vfs::fs::Metadata;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -74,7 +74,7 @@ impl FileOperation {
             Reach::Name(path) => (path, kept.undone(&stage.resolve_parent(path)?, stage)?),
         };
         match item {
-            Some(item) => Err(InjectError::Undone { option: self.option(), path: path.clone(), item }),
+            Some(item) => Err(InjectError::File(FileError::Undone { option: self.option(), path: path.clone(), item })),
             None => Ok(()),
         }
     }
@@ -84,7 +84,14 @@ impl FileOperation {
     pub(super) fn check_readers(&self, kept: &Kept, stage: &Stage<'_>) -> Result<(), InjectError> {
         match kept.any_refused(stage)? {
             Some(Refused { path, reader, item, metadata: Metadata { mode, uid, .. } }) => {
-                Err(InjectError::NotTaken { option: self.option(), path: path.into(), reader, item, mode, uid })
+                Err(InjectError::File(FileError::NotTaken {
+                    option: self.option(),
+                    path: path.into(),
+                    reader,
+                    item,
+                    mode,
+                    uid,
+                }))
             }
             None => Ok(()),
         }
@@ -96,7 +103,9 @@ impl FileOperation {
             return Ok(());
         }
         match kept.any_undone(stage)? {
-            Some((path, item)) => Err(InjectError::Undone { option: self.option(), path: path.into(), item }),
+            Some((path, item)) => {
+                Err(InjectError::File(FileError::Undone { option: self.option(), path: path.into(), item }))
+            }
             None => Ok(()),
         }
     }
