@@ -1,6 +1,7 @@
 //! The manifest: what goes into a guest, as one document in YAML or JSON. Its schema is made from these types.
 
 mod cloud_config;
+mod combined;
 mod faults;
 mod ignition;
 mod network;
@@ -16,9 +17,10 @@ pub use variables::{Unused, Variables};
 
 use crate::config_drive::{DocumentError, Hidden, Spelling, from_value, value};
 use crate::object::objects;
+use combined::{any, given, implies, is};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The largest manifest, in bytes. What is in files of their own may be larger.
@@ -37,14 +39,19 @@ pub struct Manifest {
     /// The network.
     pub network: Option<Network>,
     /// The host name.
+    #[schemars(length(min = 1))]
     pub hostname: Option<String>,
     /// The time zone, one that the guest's tzdata has: `Europe/Berlin`.
+    #[schemars(length(min = 1))]
     pub timezone: Option<String>,
     /// The language, a locale that the guest has: `de_DE.UTF-8`.
+    #[schemars(length(min = 1))]
     pub locale: Option<String>,
     /// The keymap of the console, one that the guest has; on Debian the keyboard's layout.
+    #[schemars(length(min = 1))]
     pub keymap: Option<String>,
     /// The machine ID: `empty`, `uninitialized`, or 32 hexadecimal digits.
+    #[schemars(length(min = 1))]
     pub machine_id: Option<String>,
     /// Instance metadata, for /meta.js.
     pub metadata: BTreeMap<String, String>,
@@ -65,6 +72,7 @@ pub struct Manifest {
 #[schemars(rename = "Group")]
 pub struct Group {
     /// Its name.
+    #[schemars(length(min = 1))]
     pub name: String,
     /// Its number. Default: the next one that is free in the guest's range.
     #[serde(default)]
@@ -78,9 +86,10 @@ pub struct Group {
 /// A user.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, remote = "Self")]
-#[schemars(rename = "User")]
+#[schemars(rename = "User", extend("allOf" = User::combined()))]
 pub struct User {
     /// The user's name.
+    #[schemars(length(min = 1))]
     pub name: String,
     /// Whether the user has to be there already, and is not made. Default false; root always is.
     #[serde(default)]
@@ -97,9 +106,11 @@ pub struct User {
     pub groups: Vec<String>,
     /// The login shell. Default: what the guest's useradd gives.
     #[serde(default)]
+    #[schemars(length(min = 1))]
     pub shell: Option<String>,
     /// The home directory. Default: what the guest's useradd gives.
     #[serde(default)]
+    #[schemars(length(min = 1))]
     pub home: Option<String>,
     /// Whether a home directory is made, with what is in /etc/skel. Default: for people, not for services.
     #[serde(default)]
@@ -113,6 +124,7 @@ pub struct User {
     /// The password, by a selector: `[locked:]file:PATH` (its first line), `[locked:]env:NAME`, `[locked:]password:TEXT`,
     /// `hash:CRYPT`, `[locked:]random` (shown once), `disabled` or `locked`. Default: it stays; a new user has none.
     #[serde(default)]
+    #[schemars(extend("not" = { "enum": ["", "stdin", "locked:stdin"] }))]
     pub password: Option<Hidden>,
     /// Whether the lock is taken off the password. Default false.
     #[serde(default)]
@@ -138,6 +150,15 @@ pub struct User {
 }
 
 impl User {
+    /// Which members go together: who is there is not made, and services get no home directory.
+    fn combined() -> Value {
+        let is_there = any([is("existing", true), is("name", "root")]);
+        let made = ["uid", "group", "shell", "home", "create_home", "comment"].map(given);
+        let is_made = json!({ "anyOf": [any(made), is("system", true)] });
+        let no_home = json!({ "not": is("create_home", true) });
+        json!([implies(&is_there, &json!({ "not": is_made })), implies(&is("system", true), &no_home)])
+    }
+
     /// One who has to be there.
     fn existing(name: String) -> Self {
         Self {
@@ -179,10 +200,13 @@ pub enum Sudo {
 #[schemars(rename = "Units")]
 pub struct Units {
     /// Units that are started, as their [Install] sections say.
+    #[schemars(extend("uniqueItems" = true))]
     pub enable: Vec<String>,
     /// Units that are not started any more.
+    #[schemars(extend("uniqueItems" = true))]
     pub disable: Vec<String>,
     /// Units that cannot be started by whatever.
+    #[schemars(extend("uniqueItems" = true))]
     pub mask: Vec<String>,
 }
 
@@ -195,7 +219,7 @@ pub enum FirstBoot {
     /// A command of /bin/sh.
     Command(Hidden),
     /// Packages are installed by the guest's own package manager.
-    Install(Vec<String>),
+    Install(#[schemars(length(min = 1))] Vec<String>),
 }
 
 objects!(Manifest, Group, User, Units);

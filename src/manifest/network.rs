@@ -1,14 +1,15 @@
 //! The network of a manifest.
 
+use super::combined::{any, filled, given, implies, is};
 use crate::object::objects;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The network: a file, a description in its place, or addresses for the guest's device.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, remote = "Self", default)]
-#[schemars(rename = "Network")]
+#[schemars(rename = "Network", extend("oneOf" = Network::ways(), "allOf" = Network::addressed()))]
 pub struct Network {
     /// A host file: a text in the guest's own spelling, or a description as `config`.
     pub file: Option<String>,
@@ -26,6 +27,23 @@ pub struct Network {
     pub nic: Option<String>,
     /// The program of the guest that the network is for. Default: the one that the guest listens to.
     pub renderer: Option<Renderer>,
+}
+
+impl Network {
+    /// The ways of saying what the network is, of which one is taken.
+    fn ways() -> Value {
+        json!([given("file"), given("config"), Self::simple()])
+    }
+
+    fn simple() -> Value {
+        any([filled("ip"), filled("gateway"), filled("dns"), is("dhcp", true), given("nic")])
+    }
+
+    /// A device has an address or asks for one, and a router goes with an address.
+    fn addressed() -> Value {
+        let has_address = any([filled("ip"), is("dhcp", true)]);
+        json!([implies(&Self::simple(), &has_address), implies(&filled("gateway"), &filled("ip"))])
+    }
 }
 
 /// The programs that a network can be for.

@@ -1,5 +1,6 @@
 //! What a manifest does to files.
 
+use super::combined::given;
 use crate::config_drive::{Base64, Hidden};
 use crate::object::objects;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -111,7 +112,7 @@ pub struct Inside {
 /// A file and its content.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, remote = "Self")]
-#[schemars(rename = "Write")]
+#[schemars(rename = "Write", extend("oneOf" = [given("content"), given("content_base64")]))]
 pub struct Write {
     /// The file.
     pub path: String,
@@ -160,6 +161,7 @@ pub struct Edit {
 #[schemars(rename = "Link")]
 pub struct Link {
     /// Where it leads.
+    #[schemars(length(min = 1))]
     pub target: String,
     /// Where it is.
     pub path: String,
@@ -168,7 +170,7 @@ pub struct Link {
 /// A file and whose it is.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, remote = "Self")]
-#[schemars(rename = "Chown")]
+#[schemars(rename = "Chown", extend("anyOf" = [given("owner"), given("group")]))]
 pub struct Owner {
     /// The file.
     pub path: String,

@@ -481,6 +481,98 @@ fn the_schema_and_we_agree() {
     }
 }
 
+/// What goes together, which the types alone do not say.
+#[test]
+fn the_schema_and_we_agree_on_what_goes_together() {
+    if !Path::new("/usr/lib/python3/dist-packages/jsonschema").is_dir() {
+        oracle::skip("python3-jsonschema is not installed");
+        return;
+    }
+    let user = |user: &str| json!({ "users": [user.parse::<Value>().expect("JSON")] });
+    let network = |network: &str| json!({ "network": network.parse::<Value>().expect("JSON") });
+    let file = |file: &str| json!({ "files": [file.parse::<Value>().expect("JSON")] });
+    let whole = |document: &str| document.parse::<Value>().expect("JSON");
+    let mut documents = vec![
+        (user(r#"{"name": "a", "system": true, "create_home": true}"#), false),
+        (user(r#"{"name": "a", "system": true, "create_home": false}"#), true),
+        (user(r#"{"name": "a", "system": true, "create_home": null}"#), true),
+        (user(r#"{"name": "a", "system": false, "create_home": true}"#), true),
+        (user(r#"{"name": ""}"#), false),
+        (user(r#"{"name": "a", "shell": ""}"#), false),
+        (user(r#"{"name": "a", "home": ""}"#), false),
+        (user(r#"{"name": "a", "password": "stdin"}"#), false),
+        (user(r#"{"name": "a", "password": "locked:stdin"}"#), false),
+        (user(r#"{"name": "a", "password": ""}"#), false),
+        (user(r#"{"name": "a", "password": "random"}"#), true),
+        (user(r#"{"name": "a", "existing": true, "uid": null, "system": false}"#), true),
+        (user(r#"{"name": "a", "existing": false, "uid": 7}"#), true),
+        (network("null"), true),
+        (network("{}"), false),
+        (network(r#"{"ip": [], "dhcp": false, "nic": null}"#), false),
+        (network(r#"{"renderer": "netplan"}"#), false),
+        (network(r#"{"dhcp": true}"#), true),
+        (network(r#"{"dhcp": true, "file": null, "nic": "eth0", "dns": ["192.0.2.53"]}"#), true),
+        (network(r#"{"nic": "eth0"}"#), false),
+        (network(r#"{"dns": ["192.0.2.53"]}"#), false),
+        (network(r#"{"gateway": ["192.0.2.1"]}"#), false),
+        (network(r#"{"dhcp": true, "gateway": ["192.0.2.1"]}"#), false),
+        (network(r#"{"ip": ["192.0.2.2/24"], "gateway": ["192.0.2.1"]}"#), true),
+        (network(r#"{"file": "net", "config": {"version": 1, "config": []}}"#), false),
+        (network(r#"{"file": "net", "dhcp": true}"#), false),
+        (network(r#"{"file": "net", "nic": "eth0"}"#), false),
+        (network(r#"{"file": "net", "dhcp": false, "ip": [], "renderer": "ifupdown"}"#), true),
+        (file(r#"{"write": {"path": "/a"}}"#), false),
+        (file(r#"{"write": {"path": "/a", "content": null}}"#), false),
+        (file(r#"{"write": {"path": "/a", "content": "b", "content_base64": "Yg=="}}"#), false),
+        (file(r#"{"write": {"path": "/a", "content": "b", "content_base64": null}}"#), true),
+        (file(r#"{"write": {"path": "/a", "content_base64": "Yg=="}}"#), true),
+        (file(r#"{"chown": {"path": "/a"}}"#), false),
+        (file(r#"{"chown": {"path": "/a", "owner": null}}"#), false),
+        (file(r#"{"chown": {"path": "/a", "owner": "b", "group": "c"}}"#), true),
+        (file(r#"{"chown": {"path": "/a", "group": "c"}}"#), true),
+        (file(r#"{"link": {"path": "/a", "target": ""}}"#), false),
+        (whole(r#"{"groups": [{"name": ""}]}"#), false),
+        (whole(r#"{"firstboot": [{"install": []}]}"#), false),
+        (whole(r#"{"firstboot": [{"install": ["nginx"]}]}"#), true),
+    ];
+    for member in ["uid", "group", "shell", "home", "create_home", "comment", "system"] {
+        let value = match member {
+            "uid" => json!(7),
+            "system" => json!(true),
+            "create_home" => json!(false),
+            _ => json!("/a"),
+        };
+        for user in [json!({ "name": "root" }), json!({ "name": "a", "existing": true })] {
+            let mut user = user;
+            user[member] = value.clone();
+            documents.push((json!({ "users": [user] }), false));
+        }
+    }
+    for member in ["hostname", "timezone", "locale", "keymap", "machine_id"] {
+        documents.push((json!({ member: "" }), false));
+    }
+    for member in ["enable", "disable", "mask"] {
+        documents.push((json!({ "units": { member: ["a.service", "a.service"] } }), false));
+        documents.push((json!({ "units": { member: ["a.service", "b.service"] } }), true));
+    }
+    let jobs =
+        json!({ "schema": schema(), "documents": documents.iter().map(|(document, _)| document).collect::<Vec<_>>() });
+    let verdicts = python("support/json_schema.py", &jobs, None);
+    let scratch = Scratch::new();
+    scratch.file("net", "auto eth0\niface eth0 inet dhcp\n");
+    let none = scratch.path().join("none.raw");
+    for (number, (document, expected)) in documents.iter().enumerate() {
+        assert_eq!(verdicts[number], *expected, "the validator differs: {document}");
+        // What is taken fails later, as there is no image.
+        let plan = scratch.file("plan.json", document.to_string());
+        let output = imgraft().args(["inject", text(&none), "-f", text(&plan)]).output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        let of_plan = said.contains("plan.json: ");
+        let of_image = said.contains("there is no such file") || said.contains("nothing to inject");
+        assert!(of_plan != of_image && of_image == *expected, "we differ: {said}\n{document}");
+    }
+}
+
 fn variables() -> Variables {
     let mut variables = Variables::default();
     assert!(variables.set("name", "web") && variables.set("place", "Berlin") && variables.set("site", "web1"));
