@@ -4,6 +4,8 @@ use super::drive::python;
 use super::image::{self, Image};
 use super::{Scratch, root, text, tree};
 use serde_json::json;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -95,7 +97,10 @@ impl Machine {
             for at in found {
                 library[at..at + 3].copy_from_slice(&NONE);
             }
-            words.push(format!("--upload={}:{path}", text(&self.scratch.file(name, library))));
+            let library = self.scratch.file(name, library);
+            // The dynamic loader is run as a program, and gets the mode of what is uploaded.
+            std::fs::set_permissions(&library, Permissions::from_mode(0o755)).expect("it is ours");
+            words.push(format!("--upload={}:{path}", text(&library)));
         }
         words
     }
