@@ -177,3 +177,18 @@ fn words<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 fn is_in_bond(config: &Config, link: &Link) -> bool {
     config.master(&link.id).is_some_and(|master| matches!(master.kind, Kind::Bond(..)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Gateways;
+
+    #[test]
+    fn routes_are_for_whom_they_are_known_to() {
+        for version in [None, Some((20, 4)), Some((22, 4))] {
+            assert_eq!(Gateways::of(version), Gateways::Keys, "{version:?}");
+        }
+        for version in [(23, 1), (23, 4), (25, 1)] {
+            assert_eq!(Gateways::of(Some(version)), Gateways::Routes, "{version:?}");
+        }
+    }
+}

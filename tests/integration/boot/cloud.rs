@@ -164,10 +164,7 @@ for user in debian alice; do ssh -o StrictHostKeyChecking=no -o BatchMode=yes -i
         "cloud-init status: done",
         "cloud-init detail: DataSourceNoCloud [seed=/dev/ubda15]",
         "cloud-init errors: []",
-        // The router of IPv6 is one by that key for cloud-init before 23.1.
-        "cloud-init recoverable_errors:",
-        "cloud-init DEPRECATED:",
-        "cloud-init \t- The use of `gateway4` and `gateway6` is deprecated",
+        "cloud-init recoverable_errors: {}",
         "hostname web",
         "it says: Applying network configuration from system_cfg",
         "it says: Selected renderer 'network-manager'",
