@@ -64,6 +64,7 @@ pub struct Stage<'a> {
 pub struct Savepoint {
     nodes: Arc<Nodes>,
     spent: Spent,
+    changed: BTreeMap<u64, Resolved>,
 }
 
 impl<'a> Stage<'a> {
@@ -402,12 +403,12 @@ impl<'a> Stage<'a> {
 
     /// This moment.
     pub fn savepoint(&self) -> Savepoint {
-        Savepoint { nodes: Arc::clone(&self.nodes), spent: self.spent }
+        Savepoint { nodes: Arc::clone(&self.nodes), spent: self.spent, changed: self.changed.clone() }
     }
 
     /// Undoes everything since `savepoint`.
     pub fn rollback(&mut self, savepoint: Savepoint) {
-        (self.nodes, self.spent) = (savepoint.nodes, savepoint.spent);
+        (self.nodes, self.spent, self.changed) = (savepoint.nodes, savepoint.spent, savepoint.changed);
     }
 
     /// What has changed since `savepoint`, parents before what is in them; empty where everything is as it was then.

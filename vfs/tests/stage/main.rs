@@ -409,6 +409,18 @@ fn what_is_confirmed_is_spoken_of() {
 }
 
 #[test]
+fn what_is_rolled_back_was_not_said() {
+    let fs = guest();
+    let mut stage = Stage::new(&fs);
+    stage.confirm(&path("/srv/two")).unwrap();
+    stage.write(&path("/srv/one"), text("new"), FILE).unwrap();
+    let before = stage.savepoint();
+    stage.write(&path("/srv/two"), text("other"), FILE).unwrap();
+    stage.rollback(before);
+    assert_eq!(actions(stage.finish().unwrap().changes()), [("/srv/one".into(), &[Action::Modify][..])]);
+}
+
+#[test]
 fn two_names_of_one_file() {
     let mut fs = guest();
     {
