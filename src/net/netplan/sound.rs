@@ -55,10 +55,11 @@ pub(super) fn check(root: &Node) -> Result<(), DocumentError> {
         if sections.insert(id, section).is_some_and(|other| other != section) {
             return Err(name.wrong(&at, "it is a device of another type too"));
         }
-        complete(section, name, node, &at)?;
+        let by = renderer(root, section, node);
+        complete(section, name, node, by, &at)?;
         if let Some(settings) = node.get("networkmanager")
             && section != "nm-devices"
-            && renderer(root, section, node) != Some("NetworkManager")
+            && by != Some("NetworkManager")
         {
             return Err(settings.wrong(&member(&at, "networkmanager"), "its renderer is not NetworkManager"));
         }
@@ -85,7 +86,7 @@ fn renderer<'a>(root: &'a Node, section: &str, node: &'a Node) -> Option<&'a str
     renderer(node).or_else(|| network.get(section).and_then(renderer)).or_else(|| renderer(network))
 }
 
-fn complete(section: &str, name: &Node, node: &Node, at: &str) -> Result<(), DocumentError> {
+fn complete(section: &str, name: &Node, node: &Node, by: Option<&str>, at: &str) -> Result<(), DocumentError> {
     let fail = |reason: &str| Err(name.wrong(at, reason));
     let has = |key: &str| node.get(key).is_some();
     if has("set-name") && !has("match") {
@@ -114,7 +115,7 @@ fn complete(section: &str, name: &Node, node: &Node, at: &str) -> Result<(), Doc
                 None => fail("its networkmanager.passthrough has no connection.type"),
             }
         }
-        "tunnels" => tunnel(name, node, at),
+        "tunnels" => tunnel(name, node, by, at),
         _ => Ok(()),
     }
 }
@@ -132,7 +133,7 @@ fn tables(node: &Node, at: &str) -> Result<(), DocumentError> {
     Ok(())
 }
 
-fn tunnel(name: &Node, node: &Node, at: &str) -> Result<(), DocumentError> {
+fn tunnel(name: &Node, node: &Node, by: Option<&str>, at: &str) -> Result<(), DocumentError> {
     let fail = |reason: &str| Err(name.wrong(at, reason));
     let text = |key: &str| node.get(key).and_then(Node::text);
     let Some(mode) = text("mode") else { return fail("it has no mode") };
@@ -175,7 +176,10 @@ fn tunnel(name: &Node, node: &Node, at: &str) -> Result<(), DocumentError> {
         (None, _) => fail("it has no remote"),
         (Some(remote), local) if remote == wants_4 && local.unwrap_or(wants_4) == wants_4 => {
             match (mode, key_of("input").or_else(|| key_of("output"))) {
-                ("isatap", _) => fail("netplan has no isatap for systemd-networkd"),
+                ("isatap", _) if by != Some("NetworkManager") => fail("netplan has no isatap for systemd-networkd"),
+                ("vti" | "vti6" | "isatap", Some(_)) if by == Some("NetworkManager") => {
+                    fail("netplan has no key for a tunnel of this mode and NetworkManager")
+                }
                 ("ipip" | "sit" | "ip6ip6" | "ipip6", Some(_)) => fail("a tunnel of this mode has no key"),
                 _ => Ok(()),
             }

@@ -7,6 +7,8 @@ use std::fmt;
 
 /// The most values that a document may have once its aliases are followed.
 const NODES_MAX: usize = 250_000;
+/// How many bytes of a text count as a value of their own.
+const BYTES_OF_NODE: usize = 64;
 
 /// The deepest that lists and objects may lie in each other.
 const DEPTH_MAX: usize = 128;
@@ -90,7 +92,7 @@ impl Node {
 
     fn size(&self) -> usize {
         let below: usize = match &self.value {
-            Value::Text(_) => 0,
+            Value::Text(text) => text.len() / BYTES_OF_NODE,
             Value::List(elements) => elements.iter().map(Self::size).sum(),
             Value::Object(members) => members.iter().map(|(key, value)| key.size().saturating_add(value.size())).sum(),
         };
@@ -106,6 +108,15 @@ struct Open {
     /// In an object, the key whose value comes next, and all that were there.
     key: Option<Node>,
     keys: HashSet<String>,
+}
+
+/// How many values there are with `more`; an error for too many.
+fn counted(count: usize, more: usize, place: Place) -> Result<usize, DocumentError> {
+    let count = count.saturating_add(more);
+    if count > NODES_MAX {
+        return Err(DocumentError::new("", format!("more than {NODES_MAX} values (aliases are followed){place}")));
+    }
+    Ok(count)
 }
 
 /// The one document of a text, in which no key is there twice; `None` where it has none.
@@ -134,10 +145,10 @@ pub(super) fn read(text: &str, lines: Lines) -> Result<Option<Node>, DocumentErr
                 (Node { place, value: Value::Text(value.into_owned()) }, anchor)
             }
             Event::Alias(anchor) => {
-                let node = anchors.get(&anchor).cloned();
+                let node = anchors.get(&anchor);
                 let node = node.ok_or_else(|| DocumentError::new("", format!("an alias of nothing{place}")))?;
-                count = count.saturating_add(node.size());
-                (node, 0)
+                count = counted(count, node.size(), place)?;
+                (node.clone(), 0)
             }
             Event::SequenceStart(style, anchor, _) => {
                 let node = Node { place, value: Value::List(Vec::new()) };
@@ -155,12 +166,9 @@ pub(super) fn read(text: &str, lines: Lines) -> Result<Option<Node>, DocumentErr
             }
             _ => continue,
         };
-        count = count.saturating_add(1);
-        if count > NODES_MAX {
-            return Err(DocumentError::new("", format!("more than {NODES_MAX} values (aliases are followed){place}")));
-        }
+        count = counted(count, 1, place)?;
         if anchor != 0 {
-            count = count.saturating_add(node.size());
+            count = counted(count, node.size(), place)?;
             anchors.insert(anchor, node.clone());
         }
         let Some(outer) = open.last_mut() else {
