@@ -65,7 +65,7 @@ fn element(at: &str) -> Option<&str> {
 }
 
 fn is_below(at: &str, other: &str) -> bool {
-    at.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    other.is_empty() || at.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// Elements that were taken out of lists: by the list's path, their numbers in the document.
@@ -174,7 +174,7 @@ mod tests {
     fn what_follows() {
         let wrong = ["users[1].uid".to_owned(), "chpasswd.users[0]".into(), "keyboard.layout".into()];
         let follows = |at| follows_from(at, &wrong, &[("keys", "users")]);
-        for at in ["users[1].passwd", "users[1]", "chpasswd.users[0].name", "keyboard", "keys"] {
+        for at in ["users[1].passwd", "users[1]", "chpasswd.users[0].name", "keyboard", "keys", ""] {
             assert!(follows(at), "{at}");
         }
         for at in ["users[0]", "users[11]", "users[0].uid", "chpasswd.users[1]", "chpasswd.expire", "keyboards", "key"]
