@@ -196,12 +196,12 @@ fn look(
         (1..=grown.mounts.mounted.len()).map(|number| grown.tree.problem(number)).collect();
     report.mounts = MountFacts::of_all(&grown.mounts, &survey.borrow(), &places);
     let guest = Guest::inspect(&grown.tree)?;
+    report.guest = Some(guest.facts());
     let broken = match target.mounts.by {
         By::Guest => Disks { survey, root: &volume.info }.broken(guest.init, &grown.tree)?,
         By::Nobody => Vec::new(),
     };
     report.notes = broken.iter().map(|note| printable(note)).collect();
-    report.guest = Some(guest.facts());
     Ok(())
 }
 

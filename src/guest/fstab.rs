@@ -93,6 +93,10 @@ pub(super) fn spec(text: &str, disk: &Disk) -> Spec {
             return marked(mark, Some(&encoded(value)));
         }
     }
+    // What udev calls a device is not known of one that is not there (mount(8)).
+    if text.starts_with("ID=") {
+        return Spec::Elsewhere;
+    }
     let Some(device) = text.strip_prefix("/dev/") else { return Spec::Other };
     if let Some(name) = device.strip_prefix("mapper/") {
         return Spec::Mapped(name.to_owned());

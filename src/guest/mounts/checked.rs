@@ -46,6 +46,8 @@ enum Fault {
     Fatal(String, &'static str),
     /// It depends on what is not known, or the line says that the guest may start without.
     Doubt(String),
+    /// There are more lines than are looked at.
+    Unseen(String),
 }
 
 /// A guest with the lines that are checked.
@@ -71,7 +73,7 @@ impl Disks<'_> {
                 let hint = format!("{hint}; --mount none puts it there unchecked");
                 Err(Error::unsupported(Layer::Volume, why).with_guest_path(FSTAB.as_bytes()).with_hint(hint))
             }
-            Fault::Doubt(why) => Ok(why),
+            Fault::Doubt(why) | Fault::Unseen(why) => Ok(why),
         };
         self.faults(&known, init, stage)?.into_iter().map(told).collect()
     }
@@ -79,7 +81,7 @@ impl Disks<'_> {
     /// The lines of a guest's fstab that it passes over or cannot mount, a clause each.
     pub fn broken(&self, init: Init, guest: &dyn GuestFs) -> Result<Vec<String>> {
         let told = |fault| match fault {
-            Fault::Fatal(why, _) => Some(why),
+            Fault::Fatal(why, _) | Fault::Unseen(why) => Some(why),
             Fault::Doubt(_) => None,
         };
         Ok(self.faults(&BTreeSet::new(), init, &Stage::new(guest))?.into_iter().filter_map(told).collect())
@@ -94,18 +96,17 @@ impl Disks<'_> {
             text.is_some_and(|text| !known.contains(text))
         };
         let entries: Vec<Entry> = lines(&text).filter_map(|line| line.entry().ok().flatten()).collect();
-        let changed = Changed {
-            disk: Disk::of(&entries),
-            entries,
-            crypttab: stage.read(&GuestPath::parse("/etc/crypttab")?, fstab::LIMIT)?.unwrap_or_default(),
-            init,
-            disks: self,
-            stage,
+        let disk = Disk::of(&entries);
+        let crypttab = match entries.iter().any(|entry| matches!(fstab::spec(&entry.spec, &disk), Spec::Mapped(_))) {
+            true => stage.read(&GuestPath::parse("/etc/crypttab")?, fstab::LIMIT)?.unwrap_or_default(),
+            false => Vec::new(),
         };
+        let changed = Changed { disk, entries, crypttab, init, disks: self, stage };
         let mut faults = Vec::new();
         for (count, line) in lines(&text).filter(is_new).enumerate() {
             if count == LINES_MAX {
-                faults.push(Fault::Doubt(format!("lines of /etc/fstab from line {} on were not checked", line.number)));
+                faults
+                    .push(Fault::Unseen(format!("lines of /etc/fstab from line {} on were not checked", line.number)));
                 break;
             }
             faults.extend(changed.line(&line)?);
@@ -154,6 +155,7 @@ impl Changed<'_> {
             }
             Fault::Doubt(_) if skips => None,
             Fault::Doubt(why) => Some(Fault::Doubt(format!("{origin} {why}"))),
+            Fault::Unseen(why) => Some(Fault::Unseen(why)),
         };
         let faults = [self.device(&entry), self.place(&entry)?, twice(&entry, &self.entries)];
         Ok(faults.into_iter().flatten().filter_map(told).collect())
@@ -240,6 +242,8 @@ impl Changed<'_> {
                 Some(named) => named,
                 None => Named::Missing,
             },
+            // A kernel makes these, of memory.
+            Spec::Elsewhere if spec.starts_with("/dev/zram") => Named::Unsure,
             Spec::Elsewhere => Named::Missing,
             Spec::Other => Named::NoDevice,
         }

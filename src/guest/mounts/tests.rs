@@ -283,13 +283,14 @@ fn new_lines_are_checked() {
     assert_eq!(notes(busybox(), "tmpfs /missing tmpfs x-mount.mkdir\n"), "");
     for (fstab, says) in [
         ("/dev/sda / swapfs\n", ""),
-        ("/dev/sda none swap\n/dev/sdb none swap nofail\n", ""),
+        ("/dev/sda none swap\n/dev/sdb none swap nofail\n/dev/zram0 none swap\n", ""),
         ("/dev/sda /there auto\n/dev/sda /other noext4,noxfs\n/dev/sda /fuse fuseblk\n", ""),
         ("/dev/sdb /there ext4 noauto\n/dev/sdb /other ext4 nofail 0 2\n", ""),
         ("LABEL=known /known xfs\n", ""),
         ("/file /there ext4 loop\n/dev/null /file none bind\nnas:/x /nas nfs _netdev\n", ""),
         ("/dev/sda /there ext4 noauto\n", "the whole disk is swap, not ext4"),
         ("/dev/sdb /there ext4\n", "line 1 of /etc/fstab (/dev/sdb) is on no volume of the image"),
+        ("ID=nvme-disk /there ext4\n", "line 1 of /etc/fstab (ID=nvme-disk) is on no volume of the image"),
         ("/dev/sdb none swap sw 0 0\n", "(/dev/sdb) has swap space that is on no volume of the image"),
         (
             "tmpfs /there tmpfs\ntmpfs /there tmpfs size=1m\n",
