@@ -324,6 +324,7 @@ pub enum ItemName {
     Key,
     Net,
     Hostname,
+    HostKeys,
     Timezone,
     Locale,
     MachineId,

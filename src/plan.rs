@@ -278,6 +278,7 @@ fn item_of(name: cli::ItemName) -> Item {
         cli::ItemName::Key => Item::Key,
         cli::ItemName::Net => Item::Net,
         cli::ItemName::Hostname => Item::Hostname,
+        cli::ItemName::HostKeys => Item::HostKeys,
         cli::ItemName::Timezone => Item::Timezone,
         cli::ItemName::Locale => Item::Locale,
         cli::ItemName::MachineId => Item::MachineId,

@@ -5,6 +5,13 @@ use clap::Args;
 /// Settings of the guest.
 #[derive(Debug, Args)]
 pub struct Setting {
+    /// Make the ssh host keys that the guest lacks, so that their fingerprints are known before it runs (item "host-keys")
+    ///
+    /// ed25519 and ecdsa (P-256), where sshd reads them and none is there; the report has the SHA-256 fingerprint of each, and
+    /// of those that are there and stay. A cloud-init in the guest is told to keep them. For an image of one machine.
+    #[arg(long)]
+    pub ssh_host_keys: bool,
+
     /// Set the guest's language, a locale that it has, as de_DE.UTF-8 (item "locale")
     #[arg(long, value_name = "LOCALE")]
     pub locale: Option<String>,

@@ -1,4 +1,4 @@
-//! Who makes a guest's ssh host keys, where there are none.
+//! Who makes a guest's ssh host keys, where there are none, and who may read them.
 //!
 //! No sshd does that itself. Red Hat's, SUSE's and Arch's units pull in one that does, as do the scripts of OpenRC and of Red Hat before
 //! systemd; Debian's openssh-server makes them when it is installed, and from 13 on at a boot that systemd takes for the guest's first one.
@@ -14,6 +14,9 @@ const UNITS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/li
 /// sshd as a service.
 const SERVICES: [&str; 4] = ["sshd.service", "ssh.service", "sshd@.service", "ssh@.service"];
 const SCRIPTS: [&str; 3] = ["/etc/init.d/sshd", "/etc/rc.d/init.d/sshd", "/etc/init.d/ssh"];
+/// Red Hat's programs that make host keys: with systemd's target, before it, and before systemd.
+const MAKERS: [&str; 3] = ["/usr/libexec/openssh/sshd-keygen", "/usr/sbin/sshd-keygen", "/etc/rc.d/init.d/sshd"];
+const GROUP: &str = "ssh_keys";
 /// Scripts that wait for the guest's first boot.
 const FIRST_BOOT: &str = "/usr/lib/imgraft/firstboot.d";
 /// The largest file that is looked at, and how many of a directory.
@@ -111,6 +114,20 @@ pub(crate) fn maker(fs: &dyn GuestFs) -> Result<Option<Maker>> {
     Ok(first_boot)
 }
 
+/// The group that a guest's own way of making host keys lets read them: Red Hat's before Fedora 38, whose sshd takes them so.
+pub(crate) fn group(fs: &dyn GuestFs) -> Result<Option<&'static str>> {
+    let reader = Reader::new(fs);
+    for path in MAKERS {
+        let text = reader.file_lenient(path, LIMIT)?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let gives_it = |line: &str| line.split_whitespace().any(|word| word == GROUP) && line.contains("chgrp");
+        if text.lines().any(|line| !line.trim_start().starts_with('#') && gives_it(line)) {
+            return Ok(Some(GROUP));
+        }
+    }
+    Ok(None)
+}
+
 /// Whether a unit starts at a first boot only (systemd.unit(5); of several lines the last one that is not empty counts here).
 fn waits_for_first_boot(text: &[u8]) -> bool {
     let text = String::from_utf8_lossy(text);
@@ -139,6 +156,18 @@ mod tests {
     fn found(fs: Builder) -> Option<String> {
         let Maker::Boot(path) = maker(&fs.build().unwrap()).unwrap()? else { panic!("not at the first boot only") };
         Some(path)
+    }
+
+    #[test]
+    fn who_may_read_them() {
+        let of = |path: &str, text: &str| group(&MemFs::builder().file(path, text).build().unwrap()).unwrap();
+        let red_hat = "#!/bin/bash\nssh-keygen -q -t $KEYTYPE -f $KEY -C '' -N ''\n\t/usr/bin/chgrp ssh_keys $KEY\nchmod 640 $KEY\n";
+        for path in MAKERS {
+            assert_eq!(of(path, red_hat), Some("ssh_keys"), "{path}");
+        }
+        assert_eq!(of(MAKERS[0], &red_hat.replace("/usr/bin/chgrp", "# chgrp")), None);
+        assert_eq!(of(MAKERS[0], &red_hat.replace("ssh_keys", "ssh_keys_x")), None);
+        assert_eq!(of("/usr/bin/sshd-keygen", red_hat), None);
     }
 
     #[test]

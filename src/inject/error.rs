@@ -2,6 +2,7 @@
 
 use super::accounts::AccountError;
 use super::files::FileError;
+use super::host_keys::HostKeyError;
 use super::locale::LocaleError;
 use super::net::Spelling;
 use super::units::UnitError;
@@ -145,6 +146,8 @@ pub enum InjectError {
     },
     /// A locale or a keymap that cannot be set.
     Locale(LocaleError),
+    /// Host keys that cannot be made.
+    HostKeys(HostKeyError),
     /// A unit of systemd's to which something cannot be done.
     Unit(UnitError),
     /// Something that only systemd knows, and the guest is started by another init.
@@ -279,6 +282,7 @@ impl InjectError {
                 Some("it has no time zones at all: its package tzdata is not installed".to_owned())
             }
             Self::Locale(error) => error.hint(),
+            Self::HostKeys(error) => error.hint(),
             Self::Unit(error) => error.hint(),
             Self::OnlySystemd { .. } => Some("leave it out".to_owned()),
             Self::NoStarter => Some("--upload puts the script into the guest; what starts it there is up to the guest".to_owned()),
@@ -357,6 +361,7 @@ impl fmt::Display for InjectError {
             }
             Self::NoSuchZone { zone, .. } => write!(f, "the guest has no time zone {zone}"),
             Self::Locale(error) => error.fmt(f),
+            Self::HostKeys(error) => error.fmt(f),
             Self::Unit(error) => error.fmt(f),
             Self::OnlySystemd { what } => write!(f, "{what} is for systemd, and another init starts the guest"),
             Self::NoStarter => {
@@ -443,6 +448,12 @@ impl StdError for InjectError {
 impl From<imgraft_vfs::Error> for InjectError {
     fn from(error: imgraft_vfs::Error) -> Self {
         Self::Vfs(error)
+    }
+}
+
+impl From<HostKeyError> for InjectError {
+    fn from(error: HostKeyError) -> Self {
+        Self::HostKeys(error)
     }
 }
 

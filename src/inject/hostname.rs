@@ -1,6 +1,6 @@
 //! A guest's host name: hostname(5), what older guests read instead, and its lines in hosts(5).
 
-use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_FILE, label};
+use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_FILE, cloud_config, label};
 use crate::guest::Guest;
 use imgraft_vfs::fs::{Content, FileType};
 use imgraft_vfs::path::GuestPath;
@@ -14,9 +14,6 @@ const LABEL_MAX: usize = 63;
 const HOSTNAME: &str = "/etc/hostname";
 const HOSTS: &str = "/etc/hosts";
 const NSSWITCH: &str = "/etc/nsswitch.conf";
-const CLOUD_CONFIG: &str = "/etc/cloud/cloud.cfg.d";
-/// Past what distributions and installers put there.
-const STAND_ASIDE: &str = "/etc/cloud/cloud.cfg.d/99-imgraft-hostname.cfg";
 
 /// A host name, with a domain or without.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,7 +112,7 @@ impl Injector for Hostname {
     fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
         let before = stage.savepoint();
         let mut outcome = Outcome::default();
-        let old = self.old(stage)?;
+        let old = of(stage)?;
         let plain = GuestPath::parse(HOSTNAME)?;
         stage.write(&plain, Content::bytes(format!("{}\n", self.name.0).into_bytes()), ROOT_FILE)?;
         for (path, key) in ASSIGNED {
@@ -132,23 +129,6 @@ impl Injector for Hostname {
 const ASSIGNED: [(&str, &str); 2] = [("/etc/sysconfig/network", "HOSTNAME"), ("/etc/conf.d/hostname", "hostname")];
 
 impl Hostname {
-    /// What the guest was called, where it had a name of its own.
-    fn old(&self, stage: &Stage<'_>) -> Result<Option<HostName>, InjectError> {
-        let mut names = Vec::new();
-        if let Some(text) = text(stage, HOSTNAME)? {
-            names.extend(
-                text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned),
-            );
-        }
-        for (path, key) in ASSIGNED {
-            if let Some(text) = text(stage, path)? {
-                names.extend(text.lines().rev().find_map(|line| assigned(line, key)).map(str::to_owned));
-            }
-        }
-        let mut names = names.iter().filter_map(|name| HostName::parse(name).ok());
-        Ok(names.find(|name| !name.is_generic()))
-    }
-
     /// Gives a variable of a shell script that is there the name.
     fn assign(&self, path: &str, key: &str, stage: &mut Stage<'_>) -> Result<(), InjectError> {
         let Some(text) = text(stage, path)?.filter(|text| text.lines().any(|line| assigned(line, key).is_some()))
@@ -245,16 +225,29 @@ impl Hostname {
 
     /// cloud-init gives the machine the name that its metadata has, at each boot, unless it is told to keep the one that is there.
     fn have_cloud_init_stand_aside(&self, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
-        let directory = stage.metadata(&GuestPath::parse(CLOUD_CONFIG)?)?;
-        if directory.is_none_or(|metadata| metadata.file_type != FileType::Directory) {
-            return Ok(());
-        }
-        let path = GuestPath::parse(STAND_ASIDE)?;
         let text = "# The name is in /etc/hostname and /etc/hosts already.\npreserve_hostname: true\nmanage_etc_hosts: false\n";
-        stage.write(&path, Content::bytes(text.as_bytes()), ROOT_FILE)?;
-        outcome.notes.push(format!("{path}: cloud-init is told to keep the name"));
+        if let Some(path) = cloud_config::tell("hostname", text, stage)? {
+            outcome.notes.push(format!("{path}: cloud-init is told to keep the name"));
+        }
         Ok(())
     }
+}
+
+/// What the guest is called, where it has a name of its own.
+pub(super) fn of(stage: &Stage<'_>) -> Result<Option<HostName>, InjectError> {
+    let mut names = Vec::new();
+    if let Some(text) = text(stage, HOSTNAME)? {
+        names.extend(
+            text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned),
+        );
+    }
+    for (path, key) in ASSIGNED {
+        if let Some(text) = text(stage, path)? {
+            names.extend(text.lines().rev().find_map(|line| assigned(line, key)).map(str::to_owned));
+        }
+    }
+    let mut names = names.iter().filter_map(|name| HostName::parse(name).ok());
+    Ok(names.find(|name| !name.is_generic()))
 }
 
 /// A file of the guest's as text; `None` where it is missing or none. Where Red Hat has a file, SUSE has a directory.
@@ -392,7 +385,7 @@ mod tests {
         assert_eq!(text(&fs, "/etc/sysconfig/network"), "NETWORKING=yes\nHOSTNAME=\"web\"\nGATEWAY=10.0.0.1");
         assert_eq!(text(&fs, "/etc/conf.d/hostname"), "hostname=\"web\"\n");
         assert_eq!(text(&fs, "/etc/hosts"), "127.0.0.1 localhost web\n");
-        assert!(text(&fs, STAND_ASIDE).contains("preserve_hostname: true\n"));
+        assert!(text(&fs, "/etc/cloud/cloud.cfg.d/99-imgraft-hostname.cfg").contains("preserve_hostname: true\n"));
         assert_eq!(crate::inject::testing::label(&fs, "/etc/hostname").unwrap(), "system_u:object_r:etc_t:s0");
         assert_unchanged(&hostname("web"), &fs);
     }

@@ -4,11 +4,13 @@
 
 mod accounts;
 pub mod authorized_keys;
+mod cloud_config;
 mod earlier;
 mod error;
 mod files;
 mod firstboot;
 pub mod fitting;
+mod host_keys;
 mod hostname;
 mod keys;
 mod label;
@@ -41,6 +43,7 @@ pub use files::{
     FileError, FileMode, FileOperation, Files, HostEntry, HostKind, HostNames, HostTree, PathPattern, Substitution,
 };
 pub use firstboot::{Firstboot, Needs, Script};
+pub use host_keys::{HostKeyError, HostKeys, MadeKeys};
 pub use hostname::{HostName, Hostname};
 pub use keys::Keys;
 pub use locale::{Locale, LocaleError, SettingName};
@@ -61,8 +64,8 @@ use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 use std::fmt;
 
-/// The items in the order of injection: accounts before what is about them, Nova's five in Nova's order, and what a guest is called
-/// and where it stands before its metadata.
+/// The items in the order of injection: accounts before what is about them, Nova's five in Nova's order, and what a guest is called,
+/// what it is known by and where it stands before its metadata.
 /// A seed comes last, so that it sees what else is put in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the names say it")]
@@ -71,6 +74,7 @@ pub enum Item {
     Key,
     Net,
     Hostname,
+    HostKeys,
     Timezone,
     Locale,
     MachineId,
@@ -86,11 +90,12 @@ pub enum Item {
 
 impl Item {
     /// All items that are put in, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Accounts,
         Self::Key,
         Self::Net,
         Self::Hostname,
+        Self::HostKeys,
         Self::Timezone,
         Self::Locale,
         Self::MachineId,
@@ -109,6 +114,7 @@ impl Item {
             Self::Key => "key",
             Self::Net => "net",
             Self::Hostname => "hostname",
+            Self::HostKeys => "host-keys",
             Self::Timezone => "timezone",
             Self::Locale => "locale",
             Self::MachineId => "machine-id",

@@ -12,6 +12,11 @@ pub enum Reader {
         /// The user's first group.
         gid: u32,
     },
+    /// sshd, of the private host keys.
+    HostKeys {
+        /// The group that may read them too, where the guest has one for that.
+        group: Option<u32>,
+    },
     /// sudo, of what is included in sudoers(5).
     Sudo,
     /// NetworkManager, of keyfiles (nm-settings-keyfile(5)).
@@ -24,7 +29,7 @@ impl Reader {
     /// The program's name.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Sshd { .. } => "sshd",
+            Self::Sshd { .. } | Self::HostKeys { .. } => "sshd",
             Self::Sudo => "sudo",
             Self::NetworkManager => "NetworkManager",
             Self::Networkd => "systemd-networkd",
@@ -38,6 +43,7 @@ impl Reader {
                 "sshd reads keys where the user or root owns them, nobody else can write to them or to a directory around \
                  them, and the user can read them"
             }
+            Self::HostKeys { .. } => "sshd reads host keys that root owns and nobody else can read",
             Self::Sudo => "sudo reads rules that root owns and nobody else can write to",
             Self::NetworkManager => "NetworkManager reads connections that root owns and nobody else can read",
             Self::Networkd => "systemd-networkd has to be able to read it, and does not run as root",
@@ -57,6 +63,10 @@ impl Reader {
                     () => mode,
                 };
                 mode & 0o022 == 0 && (owner == 0 || owner == uid) && (uid == 0 || bits & need != 0)
+            }
+            // Without such a group no bit but the owner's may be set (authfile.c of OpenSSH).
+            Self::HostKeys { group: of_keys } => {
+                owner == 0 && mode & if of_keys == Some(group) { 0o037 } else { 0o077 } == 0
             }
             Self::Sudo => owner == 0 && mode & 0o002 == 0 && (group == 0 || mode & 0o020 == 0),
             Self::NetworkManager => owner == 0 && mode & 0o077 == 0,
@@ -98,6 +108,12 @@ mod tests {
             (root, of(Regular, 0o000, 0, 0), true),
             (root, of(Regular, 0o600, 1000, 0), false),
             (root, of(Directory, 0o777, 0, 0), false),
+            (Reader::HostKeys { group: None }, of(Regular, 0o600, 0, 7), true),
+            (Reader::HostKeys { group: None }, of(Regular, 0o640, 0, 7), false),
+            (Reader::HostKeys { group: None }, of(Regular, 0o600, 7, 0), false),
+            (Reader::HostKeys { group: Some(7) }, of(Regular, 0o640, 0, 7), true),
+            (Reader::HostKeys { group: Some(7) }, of(Regular, 0o660, 0, 7), false),
+            (Reader::HostKeys { group: Some(7) }, of(Regular, 0o640, 0, 8), false),
             (Reader::Sudo, of(Regular, 0o644, 0, 7), true),
             (Reader::Sudo, of(Regular, 0o460, 0, 0), true),
             (Reader::Sudo, of(Regular, 0o460, 0, 7), false),

@@ -1,4 +1,4 @@
-//! Where a guest's sshd looks for keys: `AuthorizedKeysFile` of sshd_config(5).
+//! Where a guest's sshd looks for keys: `AuthorizedKeysFile` and `HostKey` of sshd_config(5).
 
 use imgraft_vfs::Result;
 use imgraft_vfs::fs::FileType;
@@ -8,12 +8,27 @@ use imgraft_vfs::stage::Stage;
 const LIMIT: u64 = 256 * 1024;
 /// How many files an `Include` is followed into.
 const INCLUDES: usize = 64;
+/// How many files are read, and after how many values no other file is.
+const FILES_MAX: usize = 256;
+const VALUES_MAX: usize = 256;
 
 /// What `AuthorizedKeysFile` says outside `Match` blocks, and in which file; `None` where nothing does, or where the
 /// configuration cannot be read.
 pub(super) fn authorized_keys_file(stage: &Stage<'_>) -> Option<(GuestPath, Vec<String>)> {
-    let main = GuestPath::parse("/etc/ssh/sshd_config").ok()?;
-    find(stage, &main).unwrap_or_default()
+    // The first value counts, so that an included file counts where it is included.
+    values("authorizedkeysfile", stage).into_iter().next()
+}
+
+/// The files that `HostKey` names, in order; empty where nothing does, and sshd has its own.
+pub(super) fn host_keys(stage: &Stage<'_>) -> Vec<GuestPath> {
+    let lines = values("hostkey", stage).into_iter();
+    let mut paths: Vec<GuestPath> = Vec::new();
+    for path in lines.filter_map(|(_, arguments)| GuestPath::parse(arguments.first()?.as_str()).ok()) {
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    paths
 }
 
 /// Whether one of the patterns means `file`, for the user and the home given.
@@ -26,25 +41,31 @@ pub(super) fn names(patterns: &[String], file: &GuestPath, user: &str, home: &Gu
     })
 }
 
-fn find(stage: &Stage<'_>, main: &GuestPath) -> Result<Option<(GuestPath, Vec<String>)>> {
-    let Some(text) = stage.read(main, LIMIT)? else { return Ok(None) };
-    // The first value counts, so that an included file counts where it is included.
+/// What a keyword is given outside `Match` blocks, with the file that says it; nothing where the configuration cannot be read.
+fn values(keyword: &str, stage: &Stage<'_>) -> Vec<(GuestPath, Vec<String>)> {
+    GuestPath::parse("/etc/ssh/sshd_config").and_then(|main| find(keyword, stage, &main)).unwrap_or_default()
+}
+
+fn find(wanted: &str, stage: &Stage<'_>, main: &GuestPath) -> Result<Vec<(GuestPath, Vec<String>)>> {
+    let mut found = Vec::new();
+    let Some(text) = stage.read(main, LIMIT)? else { return Ok(found) };
+    let mut files = 0;
     for (keyword, arguments) in directives(&text) {
-        match keyword.as_str() {
-            "authorizedkeysfile" => return Ok(Some((main.clone(), arguments))),
-            "include" => {
-                for path in arguments.iter().flat_map(|pattern| expand(stage, pattern)) {
-                    let text = stage.read(&path, LIMIT).ok().flatten().unwrap_or_default();
-                    if let Some((_, arguments)) = directives(&text).find(|(keyword, _)| keyword == "authorizedkeysfile")
-                    {
-                        return Ok(Some((path, arguments)));
-                    }
+        if keyword == wanted {
+            found.push((main.clone(), arguments));
+        } else if keyword == "include" {
+            for path in arguments.iter().flat_map(|pattern| expand(stage, pattern)) {
+                if files == FILES_MAX || found.len() >= VALUES_MAX {
+                    return Ok(found);
                 }
+                files += 1;
+                let text = stage.read(&path, LIMIT).ok().flatten().unwrap_or_default();
+                let values = directives(&text).filter(|(keyword, _)| keyword == wanted);
+                found.extend(values.map(|(_, arguments)| (path.clone(), arguments)));
             }
-            _ => {}
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 /// The directives before the first `Match`, keywords in lower case.

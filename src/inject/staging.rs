@@ -124,9 +124,9 @@ fn with_fstab(
 /// Fails where an item is about users or services of a guest, and the filesystem cannot be the root of one.
 fn needs_root(item: Item, fs: &dyn GuestFs) -> Result<(), InjectError> {
     let needs = match item {
-        Item::Accounts | Item::Key | Item::Net | Item::Hostname | Item::Timezone => true,
+        Item::Accounts | Item::Key | Item::Net | Item::Hostname | Item::HostKeys => true,
         Item::Password | Item::Firstboot => true,
-        Item::Locale | Item::MachineId | Item::Units | Item::Operation(_) => true,
+        Item::Timezone | Item::Locale | Item::MachineId | Item::Units | Item::Operation(_) => true,
         Item::Metadata | Item::Files | Item::Seed => false,
     };
     match fs.ownership(&Resolved::root()) {

@@ -41,6 +41,8 @@ pub struct Manifest {
     /// The host name.
     #[schemars(length(min = 1))]
     pub hostname: Option<String>,
+    /// Whether the ssh host keys that the guest lacks are made, ed25519 and ecdsa, and told by their fingerprints. Default false.
+    pub ssh_host_keys: bool,
     /// The time zone, one that the guest's tzdata has: `Europe/Berlin`.
     #[schemars(length(min = 1))]
     pub timezone: Option<String>,

@@ -9,8 +9,8 @@ use crate::crypt::Method;
 use crate::failure::Failure;
 use crate::inject::authorized_keys;
 use crate::inject::{
-    Accounts, Compat, FileOperation, Files, Firstboot, HostName, Hostname, Injector, Keys, Metadata, Net, Passwords,
-    Script, Selector, Timezone, Zone,
+    Accounts, Compat, FileOperation, Files, Firstboot, HostName, Hostname, Injector, Keys, MadeKeys, Metadata, Net,
+    Passwords, Script, Selector, Timezone, Zone,
 };
 use imgraft_vfs::fs::Timestamp;
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ pub(super) fn injectors(
     }
     let wanted = wanted.join(Wanted::new(typed, order, compat, now)?)?.unlocked()?;
     match seed::existing(&typed.seed) {
-        None => Ok(wanted.apart(compat, now)),
+        None => Ok(wanted.apart(compat, now, if typed.writing.dry_run { MadeKeys::Go } else { MadeKeys::Stay })),
         Some(existing) => wanted.into_seed(existing),
     }
 }
@@ -169,7 +169,7 @@ impl Wanted {
     }
 
     /// An injector for each item.
-    fn apart(self, compat: Compat, now: Timestamp) -> Vec<Box<dyn Injector>> {
+    fn apart(self, compat: Compat, now: Timestamp, made: MadeKeys) -> Vec<Box<dyn Injector>> {
         let Self {
             accounts,
             keys,
@@ -201,7 +201,7 @@ impl Wanted {
         if let Some(zone) = zone {
             injectors.push(Box::new(Timezone { zone }));
         }
-        injectors.extend(settings.injectors());
+        injectors.extend(settings.injectors(made));
         if !metadata.is_empty() {
             injectors.push(Box::new(Metadata { pairs: metadata, compat }));
         }

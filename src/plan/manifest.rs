@@ -103,6 +103,7 @@ impl Reader<'_> {
             ..Wanted::default()
         };
         let setting = cli::Setting {
+            ssh_host_keys: manifest.ssh_host_keys,
             locale: manifest.locale,
             keymap: manifest.keymap,
             machine_id: manifest.machine_id,

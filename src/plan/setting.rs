@@ -1,18 +1,23 @@
-//! Settings of the guest: locale, keymap, machine ID, units.
+//! Settings of the guest: host keys, locale, keymap, machine ID, units.
 
 use super::items::{ONCE, shorten, single};
 use crate::cli;
 use crate::failure::Failure;
-use crate::inject::{Injector, Locale, MachineId, SettingName, UnitName, Units};
+use crate::inject::{HostKeys, Injector, Locale, MachineId, MadeKeys, SettingName, UnitName, Units};
 use std::collections::BTreeSet;
 
 /// The settings that were typed.
 #[derive(Debug, Default)]
 pub(super) struct Settings {
+    host_keys: Option<Asked>,
     locale: Option<Locale>,
     machine_id: Option<MachineId>,
     units: Option<Units>,
 }
+
+/// That something was asked for which has no value.
+#[derive(Clone, Copy, Debug)]
+struct Asked;
 
 impl Settings {
     pub(super) fn new(typed: &cli::Setting) -> Result<Self, Failure> {
@@ -44,7 +49,8 @@ impl Settings {
         };
         let machine_id = typed.machine_id.as_ref().map(parse).transpose()?;
         let locale = (language.is_some() || keymap.is_some()).then_some(Locale { language, keymap });
-        Ok(Self { locale, machine_id, units: units(typed, called)? })
+        let host_keys = typed.ssh_host_keys.then_some(Asked);
+        Ok(Self { host_keys, locale, machine_id, units: units(typed, called)? })
     }
 
     /// All that two sources ask for.
@@ -61,20 +67,22 @@ impl Settings {
             (Some(one), Some(other)) => Some(joined(one, other)?),
             (one, other) => one.or(other),
         };
-        Ok(Self { locale, machine_id, units })
+        Ok(Self { host_keys: self.host_keys.or(other.host_keys), locale, machine_id, units })
     }
 
-    /// An injector for each.
-    pub(super) fn injectors(self) -> impl Iterator<Item = Box<dyn Injector>> {
+    /// An injector for each; `made` is what becomes of keys that are made.
+    pub(super) fn injectors(self, made: MadeKeys) -> impl Iterator<Item = Box<dyn Injector>> {
         let locale = self.locale.map(|locale| Box::new(locale) as Box<dyn Injector>);
         let machine_id = self.machine_id.map(|id| Box::new(id) as Box<dyn Injector>);
         let units = self.units.map(|units| Box::new(units) as Box<dyn Injector>);
-        locale.into_iter().chain(machine_id).chain(units)
+        let host_keys = self.host_keys.map(|Asked| Box::new(HostKeys { made }) as Box<dyn Injector>);
+        host_keys.into_iter().chain(locale).chain(machine_id).chain(units)
     }
 
     /// Fails where there are any: a seed has no place for them.
     pub(super) fn check_none(&self) -> Result<(), Failure> {
         let option = match self {
+            Self { host_keys: Some(Asked), .. } => "--ssh-host-keys",
             Self { locale: Some(Locale { language: Some(_), .. }), .. } => "--locale",
             Self { locale: Some(_), .. } => "--keymap",
             Self { machine_id: Some(_), .. } => "--machine-id",

@@ -22,6 +22,7 @@ mod flips;
 mod formats;
 mod fstab;
 mod guests;
+mod host_keys;
 mod idempotence;
 mod identity;
 mod ignition;

@@ -551,6 +551,8 @@ fn the_schema_and_we_agree_on_what_goes_together() {
     for member in ["hostname", "timezone", "locale", "keymap", "machine_id"] {
         documents.push((json!({ member: "" }), false));
     }
+    documents.push((json!({ "ssh_host_keys": true }), true));
+    documents.push((json!({ "ssh_host_keys": "true" }), false));
     for member in ["enable", "disable", "mask"] {
         documents.push((json!({ "units": { member: ["a.service", "a.service"] } }), false));
         documents.push((json!({ "units": { member: ["a.service", "b.service"] } }), true));

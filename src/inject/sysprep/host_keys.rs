@@ -17,7 +17,7 @@ pub(super) fn who_makes_them(site: &mut Site<'_, '_>) -> Result<(), InjectError>
     }
     // An sshd that has failed for want of keys, again and again, is not started any more until that is forgotten.
     let ways_out = format!(
-        "have it done with imgraft inject --firstboot-command 'ssh-keygen -A && systemctl reset-failed {sshd} && systemctl restart {sshd}', or whatever starts sshd there"
+        "have them made with imgraft inject --ssh-host-keys, one run for each clone, or by the guest with imgraft inject --firstboot-command 'ssh-keygen -A && systemctl reset-failed {sshd} && systemctl restart {sshd}', or whatever starts sshd there"
     );
     let is_first_boot = is_first_boot(site.stage)?;
     let note = match (host_keys::maker(site.stage.base())?, site.guest.network.cloud_init) {

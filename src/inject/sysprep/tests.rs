@@ -177,6 +177,7 @@ fn who_makes_host_keys_again() {
     let told = |guest: Builder| notes(&sysprep("ssh-hostkeys"), &guest.build().unwrap());
     assert!(told(keys()).starts_with("nothing in the guest makes host keys again"), "{}", told(keys()));
     let debian = keys().file("/usr/lib/systemd/system/ssh.service", "ExecStart=/usr/sbin/sshd -D\n");
+    assert!(told(keys()).contains(": have them made with imgraft inject --ssh-host-keys, "));
     assert!(told(debian).contains("systemctl reset-failed ssh && systemctl restart ssh'"));
     assert!(told(keys().file("/usr/bin/cloud-init", "")).starts_with("cloud-init (/usr/bin/cloud-init) makes"));
     let red_hat = keys().file("/usr/lib/systemd/system/sshd.service", "Wants=sshd-keygen.target\n");

@@ -2,7 +2,7 @@
 
 use super::{BOND_AND_VLAN, BOOTED};
 use crate::support::machine::{Machine, PASSWORD, Said, inject, key_pair, modules};
-use crate::support::text;
+use crate::support::{expect, text};
 
 /// What cloud-init says of itself and has made of its seed; and why, where it has not run.
 const SEED: &str = "echo \"SAID booted $(systemctl is-system-running)\"
@@ -42,7 +42,7 @@ fn seed(machine: &Machine, words: &[String]) {
     let all = [&place, words].concat();
     let mut line = vec!["inject", text(&machine.disk)];
     line.extend(all.iter().map(String::as_str));
-    crate::support::expect(0, &line);
+    expect(0, &line);
 }
 
 #[test]
@@ -103,6 +103,7 @@ echo \"SAID zone $(date -d @0 +%Z)\"
 echo \"SAID hosts $(hostname -f)\"
 cat /srv/first /srv/second | sed 's/^/SAID ran /'
 for user in debian alice; do ssh -o StrictHostKeyChecking=no -o BatchMode=yes -i /root/id $user@127.0.0.1 'echo \"SAID by-key $(id -un)\"'; done
+ssh-keyscan -t ecdsa,ed25519 127.0.0.1 | ssh-keygen -l -f - | sort -r | sed 's/^[0-9]* \\(.*\\) 127.*/SAID host-key \\1/'
 ";
     const NETWORK: &str = "network:
   version: 2
@@ -144,11 +145,18 @@ for user in debian alice; do ssh -o StrictHostKeyChecking=no -o BatchMode=yes -i
         machine.with_file("--network=", "network.yaml", NETWORK),
         "--network-renderer=cloud-init".to_owned(),
         format!("--upload={}:/root/id", text(&key)),
+        "--ssh-host-keys".to_owned(),
         AFTER_MODULES.to_owned(),
     ];
     let modules = modules(&["ipv6", "8021q", "vfat"]);
     let console = machine.console(&format!("{BOOTED}{SEED}{QUESTIONS}{NETWORK_MANAGER}"));
+    expect(0, &["sysprep", text(&machine.disk), "--operations", "ssh-hostkeys"]);
     let told = inject(&machine, &[&words[..], &modules, &console].concat());
+    // To cloud-init it is a new machine, which it gives new keys unless it is told to keep them.
+    let fingerprints = told.lines().filter_map(|line| line.split_once("_key is new: ")?.1.split_once(' '));
+    let mut fingerprints: Vec<String> = fingerprints.map(|(_, hash)| format!("host-key {hash}")).collect();
+    fingerprints.sort_by(|one, other| other.cmp(one));
+    assert_eq!(fingerprints.len(), 2, "{told}");
     assert!(told.contains("for cloud-init, /usr/bin/cloud-init shows it"), "{told}");
     // There is a prompt before there is her password.
     let dialogue = [
@@ -176,6 +184,8 @@ for user in debian alice; do ssh -o StrictHostKeyChecking=no -o BatchMode=yes -i
         "ran second on web",
         "by-key debian",
         "by-key alice",
+        &fingerprints[0],
+        &fingerprints[1],
         "file 600 root /etc/NetworkManager/system-connections/cloud-init-storage.nmconnection",
         "file 600 root /etc/NetworkManager/system-connections/cloud-init-vec0.20.nmconnection",
         "file 600 root /etc/NetworkManager/system-connections/cloud-init-vec0.nmconnection",

@@ -1,0 +1,259 @@
+//! A guest's ssh host keys: what its sshd reads and is not there is made, as by `ssh-keygen -A` (sshd(8), ssh-keygen(1)).
+
+use super::{InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, Reader, cloud_config, hostname, label, sshd};
+use crate::guest::{Guest, host_keys as of_guest};
+use imgraft_vfs::fs::{Attrs, Content, SetAttrs};
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
+use ssh_key::private::{EcdsaKeypair, Ed25519Keypair, KeypairData};
+use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey};
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// What sshd reads where its configuration names no key.
+const USUAL: [&str; 3] = ["/etc/ssh/ssh_host_rsa_key", "/etc/ssh/ssh_host_ecdsa_key", "/etc/ssh/ssh_host_ed25519_key"];
+/// The largest key file that is read, in bytes.
+const LIMIT: u64 = 64 * 1024;
+
+/// The host keys of a guest that has an sshd.
+#[derive(Clone, Copy, Debug)]
+pub struct HostKeys {
+    /// What becomes of the keys that are made.
+    pub made: MadeKeys,
+}
+
+/// What becomes of the keys that a run makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MadeKeys {
+    /// The guest has them from then on.
+    Stay,
+    /// They are gone with the run, a dry one: their fingerprints are nobody's, and not told.
+    Go,
+}
+
+/// Why there are no host keys to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostKeyError {
+    /// The guest has no sshd.
+    NoSshd,
+    /// The host has no randomness.
+    Random(getrandom::Error),
+    /// A key that was made has no spelling.
+    Spelling(ssh_key::Error),
+}
+
+impl HostKeyError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoSshd => Some("leave it out, or have the guest get its openssh-server first".to_owned()),
+            Self::Random(_) | Self::Spelling(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for HostKeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSshd => f.write_str("the guest has no OpenSSH server (sshd), which host keys are for"),
+            Self::Random(error) => write!(f, "no randomness for a key: {error}"),
+            Self::Spelling(error) => write!(f, "a key that was made cannot be written: {error}"),
+        }
+    }
+}
+
+/// A type of keys that are made. Not RSA, whose crate lets its timing tell of the key (RUSTSEC-2023-0071).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Ed25519,
+    /// On the curve NIST P-256.
+    Ecdsa,
+}
+
+impl Kind {
+    /// What a file is for, by its name; `None` where that is no type that is made.
+    fn of(path: &GuestPath) -> Option<Self> {
+        let name = String::from_utf8_lossy(path.file_name().unwrap_or_default()).into_owned();
+        match () {
+            () if name.ends_with(".pub") => None,
+            () if name.contains("ed25519") => Some(Self::Ed25519),
+            () if name.contains("ecdsa") => Some(Self::Ecdsa),
+            () => None,
+        }
+    }
+
+    /// A new key.
+    fn make(self) -> Result<KeypairData, HostKeyError> {
+        loop {
+            let mut bytes = Zeroizing::new([0; 32]);
+            getrandom::fill(&mut bytes[..]).map_err(HostKeyError::Random)?;
+            match self {
+                Self::Ed25519 => {
+                    let key = ed25519_dalek::SigningKey::from_bytes(&bytes);
+                    return Ok(Ed25519Keypair::from(key).into());
+                }
+                // One number in 2^32 is none of the curve's.
+                Self::Ecdsa => {
+                    if let Ok(key) = p256::SecretKey::from_slice(&bytes[..]) {
+                        let public = key.public_key().into();
+                        return Ok(EcdsaKeypair::NistP256 { public, private: key.into() }.into());
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Injector for HostKeys {
+    fn item(&self) -> Item {
+        Item::HostKeys
+    }
+
+    fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
+        if of_guest::sshd(stage.base())?.is_none() {
+            return Err(HostKeyError::NoSshd.into());
+        }
+        let before = stage.savepoint();
+        let mut outcome = Outcome::default();
+        let named = sshd::host_keys(stage);
+        let usual = USUAL.iter().map(|path| GuestPath::parse(*path)).collect::<Result<Vec<_>, _>>()?;
+        let group = of_guest::group(stage.base())?.and_then(|name| guest.accounts.group(name)).map(|group| group.gid);
+        let place = Place { group, comment: hostname::of(stage)?.map(|name| format!("root@{}", name.name())) };
+        let mut has_keys = false;
+        for path in if named.is_empty() { &usual } else { &named } {
+            let content = stage.read(path, LIMIT)?.map(Zeroizing::new).filter(|content| !content.is_empty());
+            match (content, Kind::of(path)) {
+                (Some(content), _) => keep(path, &content, stage, &mut outcome)?,
+                (None, Some(kind)) => self.make(path, kind, &place, stage, &mut outcome)?,
+                (None, None) => {
+                    if !named.is_empty() {
+                        outcome.notes.push(format!(
+                            "{path}: sshd_config names this host key, it is not there, and it is not made: only ed25519 and \
+                             ecdsa are, told by the name of the file"
+                        ));
+                    }
+                    continue;
+                }
+            }
+            has_keys = true;
+            let reader = Reader::HostKeys { group };
+            // sshd looks at the bits of a key that is its own user's only (authfile.c of OpenSSH).
+            if let Some(metadata) = stage.metadata(path)?.filter(|file| file.uid == 0 && !reader.takes(file)) {
+                outcome.notes.push(format!(
+                    "{path}: sshd ignores it, as others can read it (mode {:04o}): --chmod 0600:{path} has it used",
+                    metadata.mode
+                ));
+            }
+            outcome.readers.push((path.clone(), reader));
+        }
+        if has_keys {
+            let text = "# The host keys are those that the machine is known by.\nssh_deletekeys: false\n";
+            if let Some(path) = cloud_config::tell("host-keys", text, stage)? {
+                outcome.notes.push(format!("{path}: cloud-init is told to keep the host keys"));
+            }
+        }
+        label::label_new(guest, stage, &before, &mut outcome)?;
+        Ok(outcome)
+    }
+}
+
+/// What new keys are given beside themselves.
+struct Place {
+    /// The group that may read them.
+    group: Option<u32>,
+    /// Whose they are.
+    comment: Option<String>,
+}
+
+impl HostKeys {
+    /// A new key, with its public half beside it.
+    fn make(
+        &self,
+        path: &GuestPath,
+        kind: Kind,
+        place: &Place,
+        stage: &mut Stage<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), InjectError> {
+        let comment = place.comment.as_deref().unwrap_or_default();
+        let key = PrivateKey::new(kind.make()?, comment).map_err(HostKeyError::Spelling)?;
+        let text = key.to_openssh(LineEnding::LF).map_err(HostKeyError::Spelling)?;
+        if let Some(parent) = path.parent() {
+            stage.create_dirs(&parent, ROOT_DIR)?;
+        }
+        let (mode, gid) = place.group.map_or((0o600, 0), |group| (0o640, group));
+        stage.write(path, Content::bytes(text.as_bytes()), Attrs { mode, uid: 0, gid })?;
+        // An empty file that was there keeps its own.
+        stage.set_attrs(path, SetAttrs { mode: Some(mode), uid: Some(0), gid: Some(gid), mtime: None })?;
+        put_public(path, key.public_key(), stage)?;
+        outcome.notes.push(match self.made {
+            MadeKeys::Stay => format!("{path} is new: {}", told(key.public_key())),
+            MadeKeys::Go => {
+                format!(
+                    "{path} is new: {}; its fingerprint is told by the run that is no dry one",
+                    name(key.public_key())
+                )
+            }
+        });
+        Ok(())
+    }
+}
+
+/// A key that is there stays; its public half is made where it is missing.
+fn keep(path: &GuestPath, content: &[u8], stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+    stage.confirm(path)?;
+    // In OpenSSH's own spelling of private keys the public half is beside the other.
+    let own = PrivateKey::from_openssh(content).ok().map(|key| key.public_key().clone());
+    let beside = beside(path)?;
+    let text = stage.read(&beside, LIMIT)?.filter(|text| !text.is_empty());
+    let of_text = |text: &Vec<u8>| PublicKey::from_openssh(std::str::from_utf8(text).ok()?.trim_end()).ok();
+    let public = text.as_ref().and_then(of_text);
+    outcome.notes.push(match (own, public) {
+        (Some(own), _) if text.is_none() => {
+            put_public(path, &own, stage)?;
+            format!("{path} stays: {}; {beside} was missing and is made", told(&own))
+        }
+        (Some(own), Some(public)) if own.key_data() == public.key_data() => {
+            stage.confirm(&beside)?;
+            format!("{path} stays: {}", told(&own))
+        }
+        (Some(own), _) => format!("{path} stays: {}; {beside} is not its public key", told(&own)),
+        (None, Some(public)) => {
+            stage.confirm(&beside)?;
+            format!("{path} stays: {}, as {beside} says", told(&public))
+        }
+        (None, None) => format!(
+            "{path} stays, and its fingerprint is not known: it is no private key in OpenSSH's own spelling, and {beside} has no \
+             public key"
+        ),
+    });
+    Ok(())
+}
+
+/// The file of a key's public half.
+fn beside(path: &GuestPath) -> Result<GuestPath, InjectError> {
+    Ok(GuestPath::parse([path.as_bytes(), b".pub"].concat())?)
+}
+
+fn put_public(path: &GuestPath, key: &PublicKey, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    let text = key.to_openssh().map_err(HostKeyError::Spelling)?;
+    Ok(stage.write(&beside(path)?, Content::bytes(format!("{text}\n").into_bytes()), ROOT_FILE)?)
+}
+
+/// The type of a key, as ssh(1) asks about it.
+fn name(key: &PublicKey) -> String {
+    match key.algorithm() {
+        Algorithm::Ed25519 => "ED25519".to_owned(),
+        Algorithm::Ecdsa { .. } => "ECDSA".to_owned(),
+        Algorithm::Rsa { .. } => "RSA".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// The type and the fingerprint, as `ssh-keygen -lf` has them.
+fn told(key: &PublicKey) -> String {
+    format!("{} {}", name(key), key.fingerprint(HashAlg::Sha256))
+}
+
+#[cfg(test)]
+mod tests;

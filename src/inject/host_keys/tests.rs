@@ -1,0 +1,172 @@
+use super::*;
+use crate::inject::testing::{
+    ECDSA, ED25519, RSA, assert_unchanged, describe, exists, fedora, inject, label, notes, phony, refusal, stage, text,
+};
+use imgraft_vfs::fs::mem::{Builder, MemFs};
+
+const ED25519_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
+const ECDSA_KEY: &str = "/etc/ssh/ssh_host_ecdsa_key";
+const RSA_KEY: &str = "/etc/ssh/ssh_host_rsa_key";
+const STAY: HostKeys = HostKeys { made: MadeKeys::Stay };
+
+fn guest() -> Builder {
+    phony().file("/usr/sbin/sshd", "").dir("/etc/ssh").file("/etc/hostname", "web.example.org\n")
+}
+
+fn private(fs: &MemFs, path: &str) -> PrivateKey {
+    PrivateKey::from_openssh(text(fs, path)).unwrap()
+}
+
+/// A private key as ssh-keygen would write it.
+fn key(kind: Kind, comment: &str) -> String {
+    PrivateKey::new(kind.make().unwrap(), comment).unwrap().to_openssh(LineEnding::LF).unwrap().to_string()
+}
+
+#[test]
+fn what_is_missing_is_made_once() {
+    let fs = guest().build().unwrap();
+    let fs = inject(&STAY, fs);
+    for (path, algorithm, name) in
+        [(ED25519_KEY, "ssh-ed25519", "ED25519"), (ECDSA_KEY, "ecdsa-sha2-nistp256", "ECDSA")]
+    {
+        assert_eq!(
+            (describe(&fs, path), describe(&fs, &format!("{path}.pub"))),
+            ("0600 0:0".into(), "0644 0:0".into())
+        );
+        let (key, line) = (private(&fs, path), text(&fs, &format!("{path}.pub")));
+        assert!(line.starts_with(&format!("{algorithm} ")) && line.ends_with(" root@web.example.org\n"), "{line}");
+        assert_eq!(format!("{}\n", key.public_key().to_openssh().unwrap()), line);
+        assert!(!key.is_encrypted());
+        // The rerun tells the same.
+        let told = format!("{path} stays: {name} {}", key.fingerprint(HashAlg::Sha256));
+        assert!(notes(&STAY, &fs).lines().any(|note| note == told), "{}", notes(&STAY, &fs));
+    }
+    assert!(!exists(&fs, RSA_KEY) && !exists(&fs, "/etc/cloud"));
+    assert_unchanged(&STAY, &fs);
+    // Another guest gets others.
+    let other = inject(&STAY, guest().build().unwrap());
+    for path in [ED25519_KEY, ECDSA_KEY] {
+        assert_ne!(text(&fs, path), text(&other, path));
+    }
+}
+
+#[test]
+fn what_is_told_is_what_is_made() {
+    let fs = guest().build().unwrap();
+    let (outcome, changes) = stage(&STAY, &fs).unwrap();
+    assert_eq!(outcome.notes.len(), 2);
+    for note in &outcome.notes {
+        let (path, rest) = note.split_once(" is new: ").unwrap();
+        let change = changes.iter().find(|change| change.path.as_bytes() == format!("{path}.pub").as_bytes()).unwrap();
+        let line = String::from_utf8(change.new_content(&fs, LIMIT).unwrap().unwrap()).unwrap();
+        let public = PublicKey::from_openssh(line.trim_end()).unwrap();
+        assert_eq!(rest.split_once(' ').unwrap().1, public.fingerprint(HashAlg::Sha256).to_string());
+    }
+    let told = notes(&HostKeys { made: MadeKeys::Go }, &fs);
+    assert!(told.contains("ed25519_key is new: ED25519; its fingerprint") && !told.contains("SHA256"), "{told}");
+    assert!(!format!("{outcome:?}{changes:?}").contains("PRIVATE"));
+}
+
+#[test]
+fn what_is_there_stays() {
+    let ed25519 = key(Kind::Ed25519, "me@there");
+    let pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIC\n-----END RSA PRIVATE KEY-----\n";
+    let fs = guest()
+        .file(ED25519_KEY, ed25519.clone())
+        .mode(0o400)
+        .file(RSA_KEY, pem)
+        .mode(0o600)
+        .file("/etc/ssh/ssh_host_rsa_key.pub", RSA)
+        .file(ECDSA_KEY, "")
+        .mode(0o666)
+        .owner(7, 7)
+        .file("/etc/ssh/ssh_host_ecdsa_key.pub", ECDSA)
+        .build()
+        .unwrap();
+    let told = notes(&STAY, &fs);
+    assert!(told.contains("ssh_host_ed25519_key.pub was missing and is made"), "{told}");
+    let rsa = PublicKey::from_openssh(RSA).unwrap().fingerprint(HashAlg::Sha256);
+    assert!(told.contains(&format!("{RSA_KEY} stays: RSA {rsa}, as {RSA_KEY}.pub says")), "{told}");
+    let fs = inject(&STAY, fs);
+    assert_eq!((text(&fs, ED25519_KEY), describe(&fs, ED25519_KEY)), (ed25519, "0400 0:0".into()));
+    assert!(text(&fs, "/etc/ssh/ssh_host_ed25519_key.pub").ends_with(" me@there\n"));
+    assert_eq!(text(&fs, RSA_KEY), pem);
+    // An empty file is no key, as to ssh-keygen -A, and its public half is another one's.
+    assert_eq!(describe(&fs, ECDSA_KEY), "0600 0:0");
+    let line = text(&fs, "/etc/ssh/ssh_host_ecdsa_key.pub");
+    let public = PublicKey::from_openssh(line.trim_end()).unwrap();
+    assert_eq!(private(&fs, ECDSA_KEY).public_key().key_data(), public.key_data());
+    assert_unchanged(&STAY, &fs);
+}
+
+#[test]
+fn what_is_odd_of_a_key_that_is_there_is_told() {
+    let fs = guest()
+        .file(ED25519_KEY, key(Kind::Ed25519, ""))
+        .mode(0o640)
+        .file("/etc/ssh/ssh_host_ed25519_key.pub", ED25519)
+        .file(ECDSA_KEY, b"\xff no key")
+        .build()
+        .unwrap();
+    let told = notes(&STAY, &fs);
+    assert!(told.contains("ssh_host_ed25519_key.pub is not its public key"), "{told}");
+    assert!(told.contains(&format!("{ED25519_KEY}: sshd ignores it, as others can read it (mode 0640)")), "{told}");
+    assert_eq!(told.matches("sshd ignores it").count(), 2, "{told}");
+    assert!(told.contains(&format!("{ECDSA_KEY} stays, and its fingerprint is not known")), "{told}");
+    assert_unchanged(&STAY, &fs);
+}
+
+#[test]
+fn keys_are_where_sshd_reads_them() {
+    let config = "Include /etc/ssh/sshd_config.d/*.conf\n#HostKey /x\nhostkey=\"/srv/keys/my_ed25519\"\nHostKey /etc/ssh/ssh_host_rsa_key\nHostKey agent\nMatch user ann\nHostKey /etc/ssh/never_ed25519\n";
+    let fs = guest()
+        .file("/etc/ssh/sshd_config", config)
+        .file("/etc/ssh/sshd_config.d/a.conf", "HostKey /srv/keys/my_ecdsa_key\nHostKey /srv/keys/my_ecdsa_key\n")
+        .build()
+        .unwrap();
+    let told = notes(&STAY, &fs);
+    assert_eq!(told.lines().count(), 3, "{told}");
+    assert!(told.contains(&format!("{RSA_KEY}: sshd_config names this host key, it is not there")), "{told}");
+    let fs = inject(&STAY, fs);
+    assert_eq!(describe(&fs, "/srv/keys"), "0755 0:0");
+    assert!(exists(&fs, "/srv/keys/my_ed25519.pub") && exists(&fs, "/srv/keys/my_ecdsa_key"));
+    assert!(!exists(&fs, ED25519_KEY) && !exists(&fs, "/etc/ssh/never_ed25519"));
+    assert_unchanged(&STAY, &fs);
+    // One of which sshd is given the public half has its private one in an agent.
+    let agent = guest().file("/etc/ssh/sshd_config", "HostKey /etc/ssh/agent_ed25519.pub\n");
+    let (outcome, changes) = stage(&STAY, &agent.dir("/etc/cloud/cloud.cfg.d").build().unwrap()).unwrap();
+    assert!(changes.is_empty() && outcome.notes.len() == 1, "{outcome:?} {changes:?}");
+}
+
+#[test]
+fn red_hats_group_and_label() {
+    let own = "#!/bin/bash\n/usr/bin/chgrp ssh_keys $KEY\n/usr/bin/chmod 640 $KEY\n";
+    let guest =
+        |group: &str| MemFs::builder().file("/usr/sbin/sshd", "").file("/etc/group", format!("root:x:0:\n{group}"));
+    let with_group = |builder: Builder| builder.file("/usr/libexec/openssh/sshd-keygen", own).build().unwrap();
+    let fs = inject(&STAY, with_group(guest("ssh_keys:x:998:\n")));
+    assert_eq!((describe(&fs, ED25519_KEY), describe(&fs, ECDSA_KEY)), ("0640 0:998".into(), "0640 0:998".into()));
+    assert_unchanged(&STAY, &fs);
+    let fs = inject(&STAY, with_group(guest("")));
+    assert_eq!(describe(&fs, ED25519_KEY), "0600 0:0", "the group is not there");
+    let fs = inject(&STAY, guest("ssh_keys:x:998:\n").build().unwrap());
+    assert_eq!(describe(&fs, ED25519_KEY), "0600 0:0", "Fedora 38 and later give it to nobody");
+    let fs = inject(&STAY, fedora().file("/usr/sbin/sshd", "").build().unwrap());
+    for path in [ED25519_KEY, "/etc/ssh/ssh_host_ecdsa_key.pub"] {
+        assert_eq!(label(&fs, path).unwrap(), "system_u:object_r:etc_t:s0");
+    }
+}
+
+#[test]
+fn cloud_init_keeps_them_and_a_guest_without_sshd_gets_none() {
+    let fs = guest().dir("/etc/cloud/cloud.cfg.d").build().unwrap();
+    assert!(notes(&STAY, &fs).contains("99-imgraft-host-keys.cfg: cloud-init is told to keep the host keys"));
+    let fs = inject(&STAY, fs);
+    assert!(text(&fs, "/etc/cloud/cloud.cfg.d/99-imgraft-host-keys.cfg").ends_with("\nssh_deletekeys: false\n"));
+    assert_unchanged(&STAY, &fs);
+    let why = refusal(&STAY, phony().build().unwrap());
+    assert!(why.starts_with("the guest has no OpenSSH server (sshd)") && why.contains("(leave it out"), "{why}");
+    // A guest without a name of its own gives none to its keys.
+    let fs = inject(&STAY, phony().file("/usr/sbin/sshd", "").build().unwrap());
+    assert_eq!(text(&fs, "/etc/ssh/ssh_host_ed25519_key.pub").split_whitespace().count(), 2);
+}
