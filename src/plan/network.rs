@@ -75,6 +75,10 @@ fn described(path: &Path, compat: Compat) -> Result<Described, Failure> {
     let is_novas = |text: &[u8]| read::kind(&String::from_utf8_lossy(text)).is_none_or(|kind| kind == Kind::Netplan);
     match described {
         Err(_) if compat == Compat::Nova && is_novas(&bytes) => Ok(Described::Text(bytes)),
+        // The text is not the one that was given.
+        Ok(Described::Either { config, .. }) if compat == Compat::Nova && !is_novas(&bytes) => config
+            .map(Described::Config)
+            .map_err(|error| Failure::usage(format!("--network: {}: {error}", path.display()))),
         described => described,
     }
 }
@@ -98,10 +102,14 @@ pub(super) fn text(place: &str, bytes: &[u8], lines: Lines) -> Result<Described,
     };
     let Some(kind) = kind else { return as_it_stands() };
     match kind {
-        // A guest with netplan can have it as it stands, whatever we know of it; if netplan can read it.
-        Kind::Netplan => {
-            let newest = netplan::check(text, lines).map_err(|error| failed(kind.name(), &error))?;
-            Ok(Described::Either { config: read::document(text).map_err(netplan::only), newest, text: bytes.to_vec() })
+        // A guest with netplan can have it as it stands, whatever we know of it; if netplan can read it. The key around it makes
+        // no other document of it.
+        Kind::V2 | Kind::Netplan => {
+            let failed = |error: DocumentError| failed(kind.name(), &error);
+            let newest = netplan::check(text, lines).map_err(failed)?;
+            let config = read::document(text).map_err(netplan::only);
+            let text = if kind == Kind::V2 { netplan::with_outer_key(text).map_err(failed)? } else { text.to_owned() };
+            Ok(Described::Either { config, newest, text: text.into_bytes() })
         }
         _ => Ok(Described::Config(read::document(text).map_err(|error| failed(kind.name(), &error))?)),
     }
@@ -162,18 +170,66 @@ mod tests {
             assert!(matches!(read(text), Ok(Described::Text(kept)) if kept == text.as_bytes()), "{text}");
         }
         for text in ["network:\n  version: 2\n  ethernets: {a: {}}\n", "{\"network\": {\"ethernets\": {}}}"] {
-            assert!(matches!(read(text), Ok(Described::Either { .. })), "{text}");
+            assert!(
+                matches!(read(text), Ok(Described::Either { text: kept, .. }) if kept == text.as_bytes()),
+                "{text}"
+            );
         }
         for text in [
-            "version: 2\nethernets: {a: {}}\n",
             "network: {version: 1, config: [{type: physical, name: a}]}\n",
             "{\"links\": [{\"id\": \"a\", \"type\": \"phy\", \"ethernet_mac_address\": \"52:54:00:12:34:56\"}]}",
             "[{\"address\": \"52:54:00:12:34:56\", \"network\": {\"subnets\": [{\"cidr\": \"10.0.0.0/8\"}]}}]",
         ] {
             assert!(matches!(read(text), Ok(Described::Config(_))), "{text}");
         }
-        for text in ["version: 2\n", "{\"links\": 1}", "[]"] {
+        for text in ["version: 2\nethernets: 1\n", "{\"links\": 1}", "[]"] {
             assert!(read(text).is_err(), "{text}");
+        }
+        let nova = described(file.path(), Compat::Nova);
+        assert!(nova.is_err());
+        std::fs::write(file.path(), "version: 2\nethernets: {a: {}}\n").unwrap();
+        assert!(matches!(described(file.path(), Compat::Nova), Ok(Described::Config(_))));
+    }
+
+    /// cloud-init takes version 2 with netplan's outer key and without it; so does whoever reads it here, with the same answers.
+    #[test]
+    fn an_outer_key_makes_no_difference() {
+        for (inner, said) in [
+            ("ethernets: {a: {dhcp4: true}}", ""),
+            (
+                "ethernets: {a: {dhcp4: true, dhcp4-overrides: {use-dns: no}, wakeonlan: yes}}",
+                "ethernets.a.dhcp4-overrides: netplan has",
+            ),
+            ("renderer: networkd", "which program configures the network"),
+            ("wifis: {w: {access-points: {a: {}}}}", "wifis: netplan has this"),
+            ("ethernets: {a: {hairpin: true}}", "hairpin: netplan has"),
+            ("tunnels: {t: {mode: sit, remote: 192.0.2.2}}", "tunnels: netplan has"),
+            ("ethernets: {}", "it has no links"),
+        ] {
+            let read = |text: &str| match super::text("FILE", text.as_bytes(), Lines::Told) {
+                Ok(Described::Either { text, config, newest }) => (text, config, newest),
+                other => panic!("{inner}: {other:?}"),
+            };
+            let outer = format!("network:\n  version: 2\n  {inner}\n");
+            let (text, config, newest) = read(&format!("version: 2\n{inner}\n"));
+            let (outer_text, outer_config, outer_newest) = read(&outer);
+            assert_eq!((text, outer_text), (outer.clone().into_bytes(), outer.into_bytes()));
+            let config = config.map_err(|error| (error.to_string(), error.hint().map(str::to_owned)));
+            assert_eq!(config, outer_config.map_err(|error| (error.to_string(), error.hint().map(str::to_owned))));
+            assert_eq!(newest.map(|newest| format!("network.{newest}")), outer_newest.map(|newest| newest.to_string()));
+            assert!(config.map_or_else(|(error, _)| error.contains(said), |_| said.is_empty()), "{inner}");
+        }
+        for (inner, said) in [
+            ("ethernets: {a: {dhcp4: 1}}", "ethernets.a.dhcp4: expected true or false (line 2, column "),
+            ("etherents: {}", "etherents: netplan has no such key here (line 2"),
+            ("vlans: {v: {id: 1}}", "vlans.v: it has no link (line 2"),
+        ] {
+            let refused = |text: &str| super::text("FILE", text.as_bytes(), Lines::Told).unwrap_err().message;
+            let message = refused(&format!("version: 2\n{inner}\n"));
+            assert!(message.starts_with(&format!("FILE: network-config version 2: {said}")), "{message}");
+            let message = refused(&format!("network:\n  version: 2\n  {inner}\n"));
+            let said = said.replace("line 2", "line 3");
+            assert!(message.starts_with(&format!("FILE: netplan: network.{said}")), "{message}");
         }
     }
 

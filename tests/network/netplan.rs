@@ -1,7 +1,7 @@
 //! What netplan takes as it stands: its own verdict, and ours.
 
 use crate::oracle::{command, unpacked};
-use imgraft::net::netplan::{Lines, check};
+use imgraft::net::netplan::{Lines, check, with_outer_key};
 use std::path::Path;
 
 /// The version of netplan that is asked, its first two numbers.
@@ -212,6 +212,49 @@ fn netplan_says_so() {
         }
     }
     assert!(wrongly.is_empty(), "{}", wrongly.join("\n"));
+}
+
+/// The same documents without the key around them, as cloud-init has them too: the same is taken, and netplan gets what it takes.
+#[test]
+fn the_outer_key_makes_no_difference() {
+    let Some(generate) = unpacked("network/usr/libexec/netplan/generate") else { return };
+    let mut tried = 0;
+    for outer in right().into_iter().chain(wrong()) {
+        let inner = match outer.strip_prefix("network: {") {
+            Some(rest) if !rest.starts_with('}') && !rest.contains("version") && outer.ends_with('}') => {
+                format!("{{version: 2, {rest}")
+            }
+            _ if outer.starts_with("network:\n  version: 2\n") => {
+                let lines = outer.lines().skip(1).map(|line| line.strip_prefix("  ").unwrap_or(line));
+                lines.collect::<Vec<_>>().join("\n")
+            }
+            _ => continue,
+        };
+        tried += 1;
+        let same = |text: &str| {
+            let said = check(text, Lines::Untold).map(drop).map_err(|error| error.to_string());
+            // What is no YAML is told with its place all the same.
+            said.map_err(|error| error.split(" (line ").next().unwrap_or_default().to_owned())
+        };
+        let without = same(&outer).map_err(|error| error.strip_prefix("network.").unwrap_or(&error).to_owned());
+        assert_eq!(same(&inner), without, "{inner}");
+        if without.is_ok() {
+            let text = with_outer_key(&inner).unwrap();
+            assert_eq!(verdict(&generate, &text), Ok(()), "{text}");
+            assert!(verdict(&generate, &inner).is_err(), "{inner}");
+        }
+    }
+    assert!(tried > 80, "{tried}");
+    // With tabs, with a mark at its beginning, by its aliases, as it stands and written anew.
+    for text in [
+        "{\n\t\"version\": 2,\n\t\"ethernets\": {\"eth0\": {\"dhcp4\": true}}\n}",
+        "---\nversion: 2\nethernets:\n  eth0: &x\n    dhcp4: true\n  eth1: *x\n...\n",
+        "--- {version: 2, ethernets: {eth0: {dhcp4: y, mtu: 01500}}}\n",
+        "%YAML 1.1\n---\nversion: 2\nethernets:\n  eth0:\n    nameservers:\n      search:\n        - \"a.\\\n          example\"\n",
+    ] {
+        let text = with_outer_key(text).unwrap();
+        assert_eq!(verdict(&generate, &text), Ok(()), "{text}");
+    }
 }
 
 /// What the one that is asked does not know, and later ones do.

@@ -13,6 +13,7 @@ use crate::config_drive::DocumentError;
 use crate::guest::{Guest, NetworkStack, NoListener};
 use crate::net::config::Config;
 use crate::net::netplan::Newest;
+use crate::net::render::Renderer;
 use imgraft_vfs::fs::{Attrs, Content, SetAttrs};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -129,7 +130,11 @@ impl Net {
                 return Err(InjectError::NoNetworkStack { spelling, found });
             }
         }
-        rivals::forget(&[&path.to_string()], stage, outcome)?;
+        if spelling == Spelling(NetworkStack::Netplan) && rivals::has_devices(bytes) {
+            rivals::clear(Renderer::Netplan, &[&path.to_string()], stage, outcome)?;
+        } else {
+            rivals::forget(&[&path.to_string()], stage, outcome)?;
+        }
         put(&path, mode, bytes, stage, outcome)?;
         cloud_init::stand_aside(guest, stage, outcome)
     }

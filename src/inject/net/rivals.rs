@@ -58,7 +58,8 @@ pub(super) fn clear(
         match renderer {
             Renderer::Netplan if name.ends_with(".yaml") => {
                 let at = GuestPath::parse(path.as_str())?;
-                if !has_devices(&at, stage)? {
+                // What we cannot read netplan may still read.
+                if !read(&at, stage)?.is_none_or(|text| has_devices(&text)) {
                     continue;
                 }
                 if directory == "/etc/netplan" {
@@ -188,11 +189,9 @@ fn read(path: &GuestPath, stage: &Stage<'_>) -> Result<Option<Vec<u8>>, InjectEr
     }
 }
 
-/// Whether a netplan file is about devices, and not only about who sees to them.
-fn has_devices(path: &GuestPath, stage: &Stage<'_>) -> Result<bool, InjectError> {
-    // What we cannot read netplan may still read.
-    let Some(text) = read(path, stage)? else { return Ok(true) };
-    let Ok(document) = value(&text, Spelling::Yaml) else { return Ok(!text.is_empty()) };
+/// Whether a text of netplan's is about devices, and not only about who sees to them.
+pub(super) fn has_devices(text: &[u8]) -> bool {
+    let Ok(document) = value(text, Spelling::Yaml) else { return !text.is_empty() };
     let network = document.get("network").and_then(|network| network.as_object());
-    Ok(network.is_some_and(|network| network.keys().any(|key| key != "version" && key != "renderer")))
+    network.is_some_and(|network| network.keys().any(|key| key != "version" && key != "renderer"))
 }

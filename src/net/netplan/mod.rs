@@ -4,11 +4,13 @@
 //! itself (whether Open vSwitch is there) is not looked at.
 
 mod keys;
+mod outer;
 mod sound;
 mod tree;
 
 use crate::config_drive::DocumentError;
 use keys::{ADDRESS, Key, Labelled, RENDERER, ROOT, ROUTE, RULE, Shape, Since};
+pub use outer::with_outer_key;
 use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -32,14 +34,29 @@ impl fmt::Display for Newest {
 }
 
 /// Fails with the first thing that netplan would refuse, its path and its line; gives what only newer versions know, the newest of it.
+///
+/// A text without the key `network:` around it, as cloud-init takes it too, is looked at as if it had it.
 pub fn check(text: &str, lines: Lines) -> Result<Option<Newest>, DocumentError> {
     let Some(root) = tree::read(text, lines)? else { return Ok(None) };
     // Refuses tags that mean something to others.
     super::read::check(text)?;
-    let names = sound::names(&root);
-    let mut walk = Walk { names, is_nm: sound::is_network_managers(&root), newest: None };
-    walk.value(&root, &ROOT, "")?;
-    sound::check(&root)?;
+    if !outer::is_inner(&root) {
+        return look(&root);
+    }
+    match look(&outer::around(root)) {
+        Ok(newest) => Ok(newest.map(|newest| Newest { at: outer::inner_path(&newest.at).to_owned(), ..newest })),
+        Err(error) => {
+            let at = outer::inner_path(error.at()).to_owned();
+            Err(error.with_place(&at))
+        }
+    }
+}
+
+fn look(root: &Node) -> Result<Option<Newest>, DocumentError> {
+    let names = sound::names(root);
+    let mut walk = Walk { names, is_nm: sound::is_network_managers(root), newest: None };
+    walk.value(root, &ROOT, "")?;
+    sound::check(root)?;
     Ok(walk.newest)
 }
 

@@ -39,7 +39,7 @@ impl fmt::Display for Place {
 }
 
 /// A value, or the key of one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Node {
     /// Where it stands.
     pub place: Place,
@@ -48,7 +48,7 @@ pub(super) struct Node {
 }
 
 /// What a value is. Nothing is a number or a truth value before somebody asks for one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     Text(String),
     List(Vec<Node>),

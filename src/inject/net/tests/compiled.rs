@@ -347,6 +347,32 @@ fn name_servers_of_ifupdown() {
     assert!(notes(&described(STATIC), &link).contains("/etc/resolv.conf: a link, left alone"));
 }
 
+/// A text of netplan's says what the network is, as every other description does; what is no more than a choice of renderer stays.
+#[test]
+fn a_text_is_not_mixed_with_others() {
+    let other = "/etc/netplan/90-default.yaml";
+    let tree = |text: &str| {
+        let chosen = "network: {version: 2, renderer: networkd}";
+        netplan(phony()).file(other, text).file("/etc/netplan/01-renderer.yaml", chosen).build().unwrap()
+    };
+    let devices = "network: {version: 2, ethernets: {all: {match: {name: 'e*'}, dhcp4: true}}}";
+    let net = |text: &str| Net {
+        network: Described::Either { text: text.into(), newest: None, config: read::document(text) },
+        renderer: None,
+        compat: Compat::Imgraft,
+    };
+    let fs = inject(&net(NETPLAN), tree(devices));
+    assert!(!exists(&fs, other) && exists(&fs, "/etc/netplan/01-renderer.yaml"));
+    assert_unchanged(&net(NETPLAN), &fs);
+    let said = notes(&net(NETPLAN), &tree(devices));
+    assert!(
+        said.contains("/etc/netplan/90-default.yaml: removed, as netplan would mix its devices with these"),
+        "{said}"
+    );
+    let fs = inject(&net("network: {version: 2, renderer: NetworkManager}"), tree(devices));
+    assert!(exists(&fs, other));
+}
+
 #[test]
 fn a_text_for_some_is_a_description_for_others() {
     let text_of = |config| Net {
