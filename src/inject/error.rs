@@ -9,6 +9,7 @@ use super::units::UnitError;
 use crate::config_drive::DocumentError;
 use crate::crypt::CryptError;
 use crate::guest::{Guest, NoListener};
+use crate::net::netplan::Newest;
 use crate::net::render::Inexpressible;
 use imgraft_vfs::path::GuestPath;
 use std::error::Error as StdError;
@@ -208,6 +209,13 @@ pub enum InjectError {
         /// What has the part.
         package: &'static str,
     },
+    /// A text that only newer versions of netplan read than the guest has.
+    NetplanTooOld {
+        /// What of the text they know.
+        newest: Newest,
+        /// The first two numbers of the version that the guest has.
+        version: (u32, u32),
+    },
     /// cloud-init is told by somebody else what to do with the network, and that counts for more.
     CloudInitInsists {
         /// The file that says it.
@@ -294,6 +302,11 @@ impl InjectError {
             Self::OtherRenderer { .. } => {
                 Some("leave --network-renderer out, or describe the network in netplan's words, which are compiled".to_owned())
             }
+            Self::NetplanTooOld { .. } => Some(
+                "leave it out, or upgrade netplan in the guest; one that knows it all the same, by a patch, gets it with --upload \
+                 FILE:/etc/netplan/50-imgraft.yaml"
+                    .to_owned(),
+            ),
             Self::NoListener { installed, others, cloud_init } => Some(nobody(installed, others, *cloud_init)),
             Self::SeveralListeners { .. } => Some("choose with --network-renderer NAME".to_owned()),
             Self::BadDescription(error) => error.hint().map(str::to_owned),
@@ -392,6 +405,9 @@ impl fmt::Display for InjectError {
             }
             Self::CloudInitInsists { path } => {
                 write!(f, "{path} tells the guest's cloud-init what to do with the network, and that holds")
+            }
+            Self::NetplanTooOld { newest, version: (major, minor) } => {
+                write!(f, "{newest}, and the guest has {major}.{minor}")
             }
             Self::NotInNova { what } => write!(f, "Nova cannot do this: {what}"),
         }

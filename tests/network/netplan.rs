@@ -7,6 +7,10 @@ use std::path::Path;
 /// The version of netplan that is asked, its first two numbers.
 const VERSION: (u32, u32) = (0, 106);
 
+/// A public key of WireGuard, and a peer that older versions take.
+const PUBLIC: &str = "M9nt4YujIOmNrRmpIRTmYSfMdrpvE7u6WkG8FY8WjG4=";
+const PEER: &str = "{keys: {public: M9nt4YujIOmNrRmpIRTmYSfMdrpvE7u6WkG8FY8WjG4=}, allowed-ips: [0.0.0.0/0]}";
+
 /// What netplan says of a text: nothing, or the reason that it refuses it for.
 fn verdict(generate: &Path, text: &str) -> Result<(), String> {
     let scratch = tempfile::tempdir().unwrap();
@@ -277,6 +281,29 @@ fn newer_keys_are_told() {
             "network: {wifis: {w: {access-points: {a: {auth: {key-management: sae}}}}}}".to_owned(),
             "network.wifis.w.access-points.a.auth.key-management",
             (1, 0),
+        ),
+        (
+            "network: {tunnels: {wg0: {mode: wireguard, peers: []}}}".to_owned(),
+            "network.tunnels.wg0 (WireGuard without a key)",
+            (0, 107),
+        ),
+        (
+            "network: {tunnels: {wg0: {mode: wireguard, key: /etc/key}}}".to_owned(),
+            "network.tunnels.wg0 (WireGuard without peers)",
+            (0, 107),
+        ),
+        (
+            format!(
+                "network: {{tunnels: {{wg0: {{mode: wireguard, key: /etc/key, peers: [{PEER}, {{keys: {{public: {PUBLIC}}}}}]}}}}}}"
+            ),
+            "network.tunnels.wg0.peers[1] (without allowed-ips)",
+            (0, 107),
+        ),
+        (
+            "network: {tunnels: {t0: {renderer: NetworkManager, mode: gretap, remote: 192.0.2.2, local: 192.0.2.1}}}"
+                .to_owned(),
+            "network.tunnels.t0 (gretap with NetworkManager)",
+            (0, 107),
         ),
         (ethernet("hairpin: true"), "network.ethernets.eth0.hairpin", (1, 0)),
         (ethernet("macaddress: random"), "network.ethernets.eth0.macaddress", (1, 0)),

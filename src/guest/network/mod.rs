@@ -126,6 +126,8 @@ pub struct Network {
     pub cloud_init: Option<&'static str>,
     /// The version of cloud-init, where it runs and that is known.
     pub cloud_init_version: Option<Version>,
+    /// The version of netplan, where it is installed and that is known.
+    pub netplan_version: Option<Version>,
     /// What the files of cloud-init's own configuration say of the network, in the order in which they are read; it merges them.
     pub cloud_init_says: Vec<CloudInitSays>,
     /// Whether udev gives devices the names that systemd.link(5) files say.
@@ -192,6 +194,7 @@ impl Network {
             let configured_by = configured(reader, stack)?;
             stacks.push(StackState { stack, evidence, enabled_by, by_preset, configured_by });
         }
+        let has_netplan = stacks.iter().any(|state| state.stack == NetworkStack::Netplan);
         let (cloud_init, cloud_init_says) = cloud_init(reader)?;
         let exists = |paths: &'static [&'static str]| first(reader, paths).map(|found| found.is_some());
         Ok(Self {
@@ -200,6 +203,7 @@ impl Network {
             others: others::inspect(reader, &units)?,
             cloud_init,
             cloud_init_version: if cloud_init.is_some() { versions::cloud_init(reader)? } else { None },
+            netplan_version: if has_netplan { versions::netplan(reader)? } else { None },
             cloud_init_says,
             names: exists(&["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"])?,
             ifup: Ifup {

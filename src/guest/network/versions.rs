@@ -1,4 +1,4 @@
-//! The version of cloud-init, by its own files.
+//! The versions of programs: of cloud-init by its own files, of netplan, which has none that say it, by dpkg's.
 
 use super::{LIMIT, Reader};
 use imgraft_vfs::Result;
@@ -27,6 +27,44 @@ pub(super) fn cloud_init(reader: &Reader<'_>) -> Result<Option<Version>> {
         }
     }
     Ok(found)
+}
+
+/// What dpkg knows of the packages that are installed (dpkg(1), FILES), and the most of it that is read, in bytes.
+const DPKG: &str = "/var/lib/dpkg/status";
+const DPKG_LIMIT: u64 = 16 * 1024 * 1024;
+/// The packages that have what reads the configuration, since 1.1 the second one.
+const NETPLAN: [&[u8]; 2] = [b"netplan.io", b"netplan-generator"];
+
+/// The version of a guest's netplan; `None` where dpkg does not say which, or two packages are of different ones.
+pub(super) fn netplan(reader: &Reader<'_>) -> Result<Option<Version>> {
+    let text = reader.file_lenient(DPKG, DPKG_LIMIT)?;
+    Ok(text.as_deref().and_then(|text| installed(text, &NETPLAN)))
+}
+
+/// The one version that these packages are installed in (deb-control(5): paragraphs of fields).
+fn installed(text: &[u8], names: &[&[u8]]) -> Option<Version> {
+    let mut found = None;
+    let (mut is_named, mut is_installed, mut version) = (false, false, None);
+    // An empty line behind the last one, which ends its paragraph.
+    for line in text.split(|byte| *byte == b'\n').chain([&b""[..]]) {
+        let line = line.trim_ascii_end();
+        if line.is_empty() {
+            if is_named && is_installed {
+                if version.is_none() || found.is_some_and(|other| Some(other) != version) {
+                    return None;
+                }
+                found = version;
+            }
+            (is_named, is_installed, version) = (false, false, None);
+        } else if let Some(name) = line.strip_prefix(b"Package: ") {
+            is_named = names.contains(&name);
+        } else if let Some(status) = line.strip_prefix(b"Status: ") {
+            is_installed = status.ends_with(b" installed");
+        } else if let Some(text) = line.strip_prefix(b"Version: ") {
+            version = std::str::from_utf8(text).ok().and_then(parse);
+        }
+    }
+    found
 }
 
 /// What `__VERSION__ = "24.1.3"` says.
@@ -69,5 +107,37 @@ mod tests {
         }
         assert_eq!(version(&[]), None);
         assert_eq!(parse("1:0.106.1-7ubuntu0.22.04.4"), Some((0, 106)));
+    }
+
+    #[test]
+    fn by_dpkgs() {
+        let version = |text: &str| {
+            let fs = MemFs::builder().file("/var/lib/dpkg/status", text).build().unwrap();
+            netplan(&Reader::new(&fs)).unwrap()
+        };
+        let package = |name: &str, status: &str, version: &str| {
+            format!("Package: {name}\nStatus: {status}\nDescription: x\n Package: netplan.io\nVersion: {version}\n\n")
+        };
+        let bash = package("bash", "install ok installed", "5.2.15-2");
+        let of = |version: &str| package("netplan.io", "install ok installed", version);
+        assert_eq!(version(&(bash.clone() + &of("0.106-2+deb12u1") + &bash)), Some((0, 106)));
+        assert_eq!(version(of("1.1.2-2ubuntu1").trim_end()), Some((1, 1)));
+        assert_eq!(version(&of("1:0.106.1-7").replace('\n', "\r\n")), Some((0, 106)));
+        let generator = package("netplan-generator", "hold ok installed", "1.1.2-7");
+        assert_eq!(version(&(generator.clone() + &of("1.1.2-7"))), Some((1, 1)));
+        assert_eq!(version(&generator), Some((1, 1)));
+        assert_eq!(version(&(generator + &of("0.106-2"))), None);
+        for text in [
+            String::new(),
+            bash.clone(),
+            package("netplan.io", "deinstall ok config-files", "0.106-2"),
+            package("netplan.io-doc", "install ok installed", "0.106-2"),
+            of("new"),
+            "Package: netplan.io\nVersion: 0.106-2\n".to_owned(),
+            "\u{0}".to_owned(),
+        ] {
+            assert_eq!(version(&text), None, "{text}");
+        }
+        assert_eq!(netplan(&Reader::new(&MemFs::new())).unwrap(), None);
     }
 }

@@ -82,8 +82,14 @@ impl Injector for Net {
             Described::Text(text) => self.stage_text(text, guest, stage, &mut outcome)?,
             Described::Config(config) => self.compile(config, guest, stage, &mut outcome)?,
             Described::Either { text, newest, .. } if self.is_for_text(text, guest) => {
+                match (newest, guest.network.netplan_version) {
+                    (Some(newest), Some(version)) if newest.since > version => {
+                        return Err(InjectError::NetplanTooOld { newest: newest.clone(), version });
+                    }
+                    (Some(newest), None) => outcome.notes.push(newest.to_string()),
+                    _ => {}
+                }
                 self.stage_text(text, guest, stage, &mut outcome)?;
-                outcome.notes.extend(newest.iter().map(ToString::to_string));
             }
             Described::Either { config: Ok(config), .. } => self.compile(config, guest, stage, &mut outcome)?,
             Described::Either { config: Err(error), .. } => {

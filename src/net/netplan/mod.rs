@@ -57,6 +57,9 @@ fn look(root: &Node) -> Result<Option<Newest>, DocumentError> {
     let mut walk = Walk { names, is_nm: sound::is_network_managers(root), newest: None };
     walk.value(root, &ROOT, "")?;
     sound::check(root)?;
+    for (at, since) in sound::needs(root) {
+        walk.needs(&at, since);
+    }
     Ok(walk.newest)
 }
 
@@ -185,10 +188,6 @@ impl Walk {
                 continue;
             }
             self.object(value, keys, &member)?;
-            let mode = value.get("mode").and_then(Node::text);
-            if at == "network.tunnels" && value.get("local").is_none() && !matches!(mode, Some("vxlan" | "wireguard")) {
-                self.needs(&format!("{member} (without local)"), (1, 0));
-            }
         }
         Ok(())
     }

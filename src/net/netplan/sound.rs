@@ -1,7 +1,7 @@
 //! What the definitions of a text have to have, and may not have together.
 
 use super::tree::{Node, Value};
-use super::{address, member, number};
+use super::{Since, address, member, number};
 use crate::config_drive::DocumentError;
 use std::collections::{HashMap, HashSet};
 
@@ -133,16 +133,49 @@ fn tables(node: &Node, at: &str) -> Result<(), DocumentError> {
     Ok(())
 }
 
+/// What older versions of netplan refuse of tunnels that newer ones take: each with its path, and the first version that does.
+pub(super) fn needs(root: &Node) -> Vec<(String, Since)> {
+    let mut needs = Vec::new();
+    for (_, name, node) in definitions(root).filter(|(section, ..)| *section == "tunnels") {
+        let at = format!("network.tunnels.{}", name.text().unwrap_or_default());
+        let mode = node.get("mode").and_then(Node::text).unwrap_or_default();
+        let peers = node.get("peers").map(Node::elements).unwrap_or_default();
+        let lacks = |peer: &Node| peer.get("allowed-ips").is_none_or(|list| list.elements().is_empty());
+        match mode {
+            "vxlan" => {}
+            "wireguard" if key_of(node, "private").is_none() => {
+                needs.push((format!("{at} (WireGuard without a key)"), (0, 107)));
+            }
+            "wireguard" if peers.is_empty() => needs.push((format!("{at} (WireGuard without peers)"), (0, 107))),
+            "wireguard" => {
+                if let Some(index) = peers.iter().position(lacks) {
+                    needs.push((format!("{at}.peers[{index}] (without allowed-ips)"), (0, 107)));
+                }
+            }
+            _ if node.get("local").is_none() => needs.push((format!("{at} (without local)"), (1, 0))),
+            "gretap" | "ip6gretap" if renderer(root, "tunnels", node) == Some("NetworkManager") => {
+                needs.push((format!("{at} ({mode} with NetworkManager)"), (0, 107)));
+            }
+            _ => {}
+        }
+    }
+    needs
+}
+
+/// A key of a tunnel: one of its own, or the one that it has for all.
+fn key_of<'a>(node: &'a Node, name: &str) -> Option<&'a str> {
+    let key = node.get("keys").or_else(|| node.get("key"))?;
+    match &key.value {
+        Value::Text(text) => Some(text),
+        _ => key.get(name)?.text(),
+    }
+}
+
 fn tunnel(name: &Node, node: &Node, by: Option<&str>, at: &str) -> Result<(), DocumentError> {
     let fail = |reason: &str| Err(name.wrong(at, reason));
     let text = |key: &str| node.get(key).and_then(Node::text);
     let Some(mode) = text("mode") else { return fail("it has no mode") };
-    let key = node.get("keys").or_else(|| node.get("key"));
-    let key_of = |name: &str| match key.map(|key| &key.value) {
-        Some(Value::Text(text)) => Some(text.as_str()),
-        Some(_) => key?.get(name)?.text(),
-        None => None,
-    };
+    let key_of = |name: &str| key_of(node, name);
     if mode == "wireguard" {
         if key_of("private").is_some_and(|key| !key.starts_with('/') && !is_wireguard_key(key)) {
             return fail("its private key is none of WireGuard");

@@ -373,6 +373,34 @@ fn a_text_is_not_mixed_with_others() {
     assert!(exists(&fs, other));
 }
 
+/// What the guest's netplan is too old for is refused; where nothing says how old it is, the report says what it should be.
+#[test]
+fn a_text_is_not_for_an_older_netplan() {
+    let tree = |version: &str| {
+        let status = format!("Package: netplan.io\nStatus: install ok installed\nVersion: {version}\n");
+        netplan(phony()).file("/var/lib/dpkg/status", status).build().unwrap()
+    };
+    let text = "network: {version: 2, tunnels: {wg0: {mode: wireguard, key: /etc/key}}}";
+    let newest = crate::net::netplan::check(text, crate::net::netplan::Lines::Told).unwrap();
+    let config = read::document(text);
+    let net = Net {
+        network: Described::Either { text: text.into(), newest, config },
+        renderer: None,
+        compat: Compat::Imgraft,
+    };
+    let needs = "network.tunnels.wg0 (WireGuard without peers): netplan knows it since version 0.107";
+    let why = refusal(&net, tree("0.106-2+deb12u1"));
+    assert!(why.starts_with(&format!("{needs}, and the guest has 0.106 (leave it out, or upgrade")), "{why}");
+    for version in ["0.107.1-3ubuntu0.22.04.1", "1.1.2-7"] {
+        let notes = notes(&net, &tree(version));
+        assert!(!notes.contains("knows it since"), "{notes}");
+    }
+    for unknown in [tree("new"), netplan(phony()).build().unwrap()] {
+        let notes = notes(&net, &unknown);
+        assert!(notes.contains(needs), "{notes}");
+    }
+}
+
 #[test]
 fn a_text_for_some_is_a_description_for_others() {
     let text_of = |config| Net {
