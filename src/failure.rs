@@ -51,6 +51,16 @@ impl Failure {
         Self { exit: Exit::Usage, item: None, message: message.into(), hints: Vec::new(), further: Vec::new() }
     }
 
+    /// Several as one, the first with what else is wrong; `None` of none.
+    pub fn together(failures: Vec<Self>) -> Option<Self> {
+        let mut all = failures.into_iter().flat_map(|mut failure| {
+            let further = std::mem::take(&mut failure.further);
+            std::iter::once(failure).chain(further)
+        });
+        let first = all.next()?;
+        Some(Self { further: all.collect(), ..first })
+    }
+
     /// An item could not be injected.
     pub fn item(item: Item, error: &InjectError) -> Self {
         let exit = match error {
@@ -227,7 +237,11 @@ mod tests {
     fn what_else_is_wrong_has_its_own_lines() {
         let further = vec![Failure::usage("b").with_hint("x"), Failure::usage("c\nd").with_hint("y")];
         let failure = Failure { further, ..Failure::usage("a").with_hint("x") };
-        assert_eq!(failure.render(), "imgraft: a\nhint: x\nimgraft: b\nimgraft: c\\nd\nhint: y\n");
+        let lines = "imgraft: a\nhint: x\nimgraft: b\nimgraft: c\\nd\nhint: y\n";
+        assert_eq!(failure.render(), lines);
+        let all = Failure::together(vec![failure, Failure::usage("e")]).unwrap();
+        assert_eq!(all.render(), format!("{lines}imgraft: e\n"));
+        assert!(Failure::together(Vec::new()).is_none());
     }
 
     #[test]

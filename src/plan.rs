@@ -6,6 +6,7 @@ mod commands_file;
 mod config_drive;
 mod copy_in;
 mod existing_drive;
+mod faults;
 mod files;
 mod firstboot;
 mod injected;

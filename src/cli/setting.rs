@@ -3,7 +3,7 @@
 use clap::Args;
 
 /// Settings of the guest.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Setting {
     /// Make the ssh host keys that the guest lacks, so that their fingerprints are known before it runs (item "host-keys")
     ///

@@ -5,7 +5,7 @@
 mod keys;
 mod users;
 
-use super::faults::read_all;
+use super::faults::{Elements, Known, read_all};
 use super::untaken::Untaken;
 use super::{Append, FirstBoot, Manifest, Mode, Operation, Owner, User, Write, operation};
 use crate::config_drive::{Base64, DocumentError, Hidden, Spelling, from_value, value};
@@ -175,7 +175,8 @@ impl Manifest {
             _ => return Err(vec![DocumentError::new("", "expected an object")]),
         };
         let text = std::str::from_utf8(text).unwrap_or_default();
-        read_all(text, value, (UNTAKEN, FOLLOWS), |value| {
+        let known = Known { untaken: UNTAKEN, follows: FOLLOWS, elements: Elements::One };
+        read_all(text, value, Vec::new(), known, |value| {
             keys::check(&value)?;
             from_value::<CloudConfig>(value)?.manifest()
         })

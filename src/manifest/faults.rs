@@ -7,55 +7,86 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most that is told.
-const MOST: usize = 50;
+pub(crate) const MOST: usize = 50;
+
+/// What is known of the faults of a kind of documents.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    /// Keys that are right elsewhere.
+    pub untaken: &'static [Untaken],
+    /// Pairs of keys, of which the first is wrong by itself only where nothing is wrong in the second.
+    pub follows: &'static [(&'static str, &'static str)],
+    /// What one fault of a list's element says of the others.
+    pub elements: Elements,
+}
+
+/// The faults of one element of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Elements {
+    /// One wrong value is told, with every key that is not taken: what is wrong then may follow from it.
+    One,
+    /// Each member is wrong by itself.
+    Each,
+}
 
 /// What a document's value is to `read`; else what is wrong in it, by its place in `text`.
 ///
-/// What was found is taken out, and the rest is read again. Of an element of a list one wrong value is told, with every key that is
-/// not taken: what is missing then may follow from it. Of `follows`, pairs of keys, the first is wrong by itself only where nothing is
-/// wrong in the second.
+/// What was found is taken out, and the rest is read again; what is `found` already, in the order of the document, is told too. Where
+/// more is wrong than is told, the last error says so.
 pub(super) fn read_all<T>(
     text: &str,
     mut value: Value,
-    (untaken, follows): (&[Untaken], &[(&str, &str)]),
-    read: impl Fn(Value) -> Result<T, DocumentError>,
+    found: Vec<(Position, DocumentError)>,
+    known: Known,
+    mut read: impl FnMut(Value) -> Result<T, DocumentError>,
 ) -> Result<T, Vec<DocumentError>> {
-    let mut faults: Vec<(Option<Position>, DocumentError)> = Vec::new();
-    let mut wrong: Vec<String> = Vec::new();
+    let mut wrong: Vec<String> = found.iter().map(|(_, error)| error.at().to_owned()).collect();
+    let mut faults: Vec<(Option<Position>, DocumentError)> =
+        found.into_iter().map(|(place, error)| (Some(place), error)).collect();
     let mut taken = Taken::default();
-    // What follows from another fault is taken out too, and not told.
-    for _ in 0..MOST.saturating_mul(2) {
+    // The last one first: what is before it in a list keeps its number.
+    for at in wrong.iter().rev() {
+        taken.take(&mut value, at);
+    }
+    // What follows from another fault is taken out too, and not told: of a member that is needed all that it is in, of an operation say.
+    let mut rounds = 0..MOST.saturating_mul(4);
+    let is_more = loop {
+        if faults.len() > MOST || rounds.next().is_none() {
+            break true;
+        }
         let error = match read(value.clone()) {
             Ok(read) if faults.is_empty() => return Ok(read),
-            Ok(_) => break,
+            Ok(_) => break false,
             Err(error) => error,
         };
         let rest = error.at().to_owned();
         let at = taken.before(&rest);
         let is_key = untaken::is_about_key(&error);
-        if is_key || !follows_from(&at, &wrong, follows) {
+        if is_key || !follows_from(&at, &wrong, known) {
             let place = position(text, &at);
-            let error = untaken::told(error.with_place(&at), untaken);
+            let error = untaken::told(error.with_place(&at), known.untaken);
             let more = place.map(|place| place.to_string()).unwrap_or_default();
             faults.push((place, error.with_more(&more)));
         }
         if !is_key {
             wrong.push(at);
         }
-        if faults.len() >= MOST || !taken.take(&mut value, &rest) {
-            break;
+        if !taken.take(&mut value, &rest) {
+            break false;
         }
-    }
+    };
+    faults.truncate(MOST);
     // By the lines of the document; what has none comes last.
     faults.sort_by_key(|(place, _)| place.map_or((true, 0, 0), |place| (false, place.line, place.column)));
-    Err(faults.into_iter().map(|(_, error)| error).collect())
+    let more = is_more.then(|| DocumentError::new("", format!("and more is wrong than these {MOST}")));
+    Err(faults.into_iter().map(|(_, error)| error).chain(more).collect())
 }
 
 /// Whether what is wrong at a place may be so because of what was taken out.
-fn follows_from(at: &str, wrong: &[String], follows: &[(&str, &str)]) -> bool {
+fn follows_from(at: &str, wrong: &[String], known: Known) -> bool {
     wrong.iter().any(|other| {
-        let is_same = element(at).is_some_and(|at| element(other) == Some(at));
-        is_same || is_below(other, at) || follows.iter().any(|(one, first)| at == *one && is_below(other, first))
+        let is_same = known.elements == Elements::One && element(at).is_some_and(|at| element(other) == Some(at));
+        is_same || is_below(other, at) || known.follows.iter().any(|(one, first)| at == *one && is_below(other, first))
     })
 }
 
@@ -173,7 +204,10 @@ mod tests {
     #[test]
     fn what_follows() {
         let wrong = ["users[1].uid".to_owned(), "chpasswd.users[0]".into(), "keyboard.layout".into()];
-        let follows = |at| follows_from(at, &wrong, &[("keys", "users")]);
+        let known = |elements| Known { untaken: &[], follows: &[("keys", "users")], elements };
+        let follows = |at| follows_from(at, &wrong, known(Elements::One));
+        assert!(!follows_from("users[1].passwd", &wrong, known(Elements::Each)));
+        assert!(follows_from("users[1]", &wrong, known(Elements::Each)));
         for at in ["users[1].passwd", "users[1]", "chpasswd.users[0].name", "keyboard", "keys", ""] {
             assert!(follows(at), "{at}");
         }

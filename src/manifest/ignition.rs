@@ -2,7 +2,7 @@
 //!
 //! Source: Ignition's documentation, "Configuration Specification v3.4.0".
 
-use super::faults::read_all;
+use super::faults::{Elements, Known, read_all};
 use super::untaken::Untaken;
 use super::{Group, Manifest, Mode, Operation, Owner, User, Write, operation};
 use crate::config_drive::{Base64, DocumentError, Hidden, Spelling, from_value, value};
@@ -182,7 +182,8 @@ impl Manifest {
     pub fn of_ignition(text: &[u8]) -> Result<Self, Vec<DocumentError>> {
         let value = value(text, Spelling::Json).map_err(|error| vec![error])?;
         let text = std::str::from_utf8(text).unwrap_or_default();
-        read_all(text, value, (UNTAKEN, &[]), |value| from_value::<Ignition>(value)?.manifest())
+        let known = Known { untaken: UNTAKEN, follows: &[], elements: Elements::One };
+        read_all(text, value, Vec::new(), known, |value| from_value::<Ignition>(value)?.manifest())
     }
 }
 

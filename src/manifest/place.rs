@@ -4,7 +4,7 @@ use serde_saphyr::granit_parser::{Event, Parser, Span};
 
 /// A line and a column, each from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Position {
+pub(crate) struct Position {
     /// The line.
     pub line: usize,
     /// The column, in characters.
@@ -100,7 +100,7 @@ pub(super) fn path(steps: &[Step]) -> String {
 }
 
 /// Where the value lies that has this path, by its member's name where it has one.
-pub(super) fn position(text: &str, path: &str) -> Option<Position> {
+pub(crate) fn position(text: &str, path: &str) -> Option<Position> {
     walk(text, |node| (leads_to(node.steps, path)).then_some(node.position))
 }
 

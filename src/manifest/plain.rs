@@ -1,18 +1,23 @@
 //! YAML without what a manifest has not, and without texts that its readers do not agree on.
 
-use super::place::{Node, path, walk};
+use super::faults::MOST;
+use super::place::{Node, Position, path, walk};
 use crate::config_drive::DocumentError;
 use serde_saphyr::granit_parser::{Event, ScalarStyle};
 
-/// Refuses merge keys, and scalars without quotes that YAML 1.1 (yaml.org/type) and 1.2 take for different things. What is no YAML is
-/// left to its reader, which bounds what aliases make of it.
-pub(super) fn check(text: &str) -> Result<(), DocumentError> {
-    let refused = walk(text, |node| {
-        let (reason, hint) = refused(node)?;
-        let position = node.position;
-        Some(DocumentError::new(path(node.steps), format!("{reason}{position}")).with_hint(hint))
+/// Merge keys, and scalars without quotes that YAML 1.1 (yaml.org/type) and 1.2 take for different things, in the order of the
+/// document; at most one more than is told. What is no YAML is left to its reader, which bounds what aliases make of it.
+pub(super) fn faults(text: &str) -> Vec<(Position, DocumentError)> {
+    let mut faults = Vec::new();
+    walk(text, |node| {
+        if let Some((reason, hint)) = refused(node) {
+            let position = node.position;
+            let error = DocumentError::new(path(node.steps), format!("{reason}{position}")).with_hint(hint);
+            faults.push((position, error));
+        }
+        (faults.len() > MOST).then_some(())
     });
-    refused.map_or(Ok(()), Err)
+    faults
 }
 
 fn refused(node: &Node<'_>) -> Option<(&'static str, &'static str)> {
@@ -109,7 +114,7 @@ mod tests {
 
     #[test]
     fn places_are_told() {
-        let said = |text: &str| check(text).map_err(|error| error.to_string());
+        let said = |text: &str| faults(text).into_iter().next().map_or(Ok(()), |(_, error)| Err(error.to_string()));
         assert_eq!(said("a: 'no'\nb: \"0644\"\nc: |\n  22:22\nd: [true, 7]\n"), Ok(()));
         let wrong = said("users:\n- name: a\n  groups: [x, on]\n").unwrap_err();
         assert!(

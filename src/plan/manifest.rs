@@ -1,20 +1,19 @@
 //! The manifests that were typed: from their documents to what is asked for.
 
 mod source;
+mod users;
 
 pub(super) use source::is_stdin;
 
 use super::accounts::Typed;
-use super::items::{Wanted, host_name, read, zone};
+use super::faults::Faults;
+use super::items::{Wanted, host_name, zone};
 use super::setting::Settings;
-use super::{copy_in, files, firstboot, network, selector, tar_in};
+use super::{copy_in, files, firstboot, network, tar_in};
 use crate::cli::{self, NetworkRenderer};
 use crate::config_drive::{DocumentError, Spelling};
 use crate::failure::Failure;
-use crate::inject::{
-    Accounts, Compat, Described, FileMode, FileOperation, HomeDirectory, Kind, Net, NewGroup, NewUser, PathPattern,
-    Script, SudoAsks, Sudoer, authorized_keys,
-};
+use crate::inject::{Accounts, Compat, Described, FileMode, FileOperation, Kind, Net, NewGroup, PathPattern, Script};
 use crate::manifest::{self, Manifest, Operation, Renderer, Unused, Variables};
 use crate::net::netplan::Lines;
 use imgraft_vfs::fs::{Content, Timestamp};
@@ -42,7 +41,7 @@ pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Fa
     let written: Vec<&Path> = typed.target.file.image.as_deref().into_iter().chain(result).collect();
     let mut wanted = Vec::new();
     let mut put = |option: &str, path: &Path, hint: &str, parse: &mut Parser<'_>| -> Result<(), Failure> {
-        let source = Source::new(path);
+        let mut source = Source::new(path);
         let text = source.read(option)?;
         let manifest = parse(&text).map_err(|errors| match other_kind(option, &text) {
             None => source.wrong(&errors, hint),
@@ -52,6 +51,9 @@ pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Fa
                 source.wrong(&first, way)
             }
         })?;
+        if option == "--manifest" {
+            source.text = String::from_utf8(text).unwrap_or_default();
+        }
         wanted.push(Reader { source, now, result, written: &written }.wanted(manifest)?);
         Ok(())
     };
@@ -59,9 +61,7 @@ pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Fa
         let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
         let spelling = if is_json { Spelling::Json } else { Spelling::Yaml };
         let hint = "imgraft schema says what may be in a manifest";
-        put("--manifest", path, hint, &mut |text| {
-            Manifest::read(text, spelling, &mut variables).map_err(|error| vec![error])
-        })?;
+        put("--manifest", path, hint, &mut |text| Manifest::read(text, spelling, &mut variables))?;
     }
     for path in cloud_config {
         let hint = "cloud-init schema --config-file says what may be in a cloud-config";
@@ -94,14 +94,21 @@ impl Reader<'_> {
         self.source.directory.join(path)
     }
 
+    /// What a manifest asks for; else all that is wrong.
     fn wanted(&self, manifest: Manifest) -> Result<Wanted, Failure> {
+        let mut faults = Faults::default();
+        let hostname = manifest.hostname.map(|name| host_name(&self.at("hostname"), &name)).transpose();
+        let zone = manifest.timezone.map(|name| zone(&self.at("timezone"), &name)).transpose();
+        let network = manifest.network.map(|network| self.network(network)).transpose();
         let mut wanted = Wanted {
-            hostname: manifest.hostname.map(|name| host_name(&self.at("hostname"), &name)).transpose()?,
-            zone: manifest.timezone.map(|name| zone(&self.at("timezone"), &name)).transpose()?,
-            network: manifest.network.map(|network| self.network(network)).transpose()?,
-            metadata: manifest.metadata.into_iter().collect(),
+            hostname: faults.keep("hostname", hostname).flatten(),
+            zone: faults.keep("timezone", zone).flatten(),
+            network: faults.keep("network", network).flatten(),
             ..Wanted::default()
         };
+        for (key, value) in manifest.metadata {
+            wanted.metadata.push((key, value));
+        }
         let setting = cli::Setting {
             ssh_host_keys: manifest.ssh_host_keys,
             locale: manifest.locale,
@@ -111,146 +118,79 @@ impl Reader<'_> {
             disable_unit: manifest.units.disable,
             mask_unit: manifest.units.mask,
         };
-        wanted.settings = Settings::named(&setting, &|option| {
-            self.at(match option {
-                "machine-id" => "machine_id",
-                "enable-unit" => "units.enable",
-                "disable-unit" => "units.disable",
-                "mask-unit" => "units.mask",
-                other => other,
-            })
-        })?;
+        wanted.settings = self.settings(setting, &mut faults);
         let mut accounts = Accounts::none(self.now);
         for (index, group) in manifest.groups.into_iter().enumerate() {
-            let place = self.at(&format!("groups[{index}]"));
-            let name = Typed { option: &place, typed: &group.name }.name(&group.name)?;
-            let gid = number(Typed { option: &place, typed: &group.name }, group.gid)?;
-            accounts.groups.push(NewGroup { name, gid, kind: kind(group.system) });
+            let place = format!("groups[{index}]");
+            accounts.groups.extend(faults.keep(&place, self.group(&place, &group)));
         }
         for group in &manifest.missing_groups {
             let place = self.at("groups");
-            accounts.missing_groups.push(Typed { option: &place, typed: group }.name(group)?);
+            let name = Typed { option: &place, typed: group }.name(group);
+            accounts.missing_groups.extend(faults.keep("groups", name));
         }
         for (index, user) in manifest.users.into_iter().enumerate() {
-            self.user(&format!("users[{index}]"), user, &mut accounts, &mut wanted)?;
+            self.user(&format!("users[{index}]"), user, &mut accounts, &mut wanted, &mut faults);
         }
         wanted.accounts = Some(accounts).filter(|accounts| !accounts.is_empty());
         for (index, operation) in manifest.files.into_iter().enumerate() {
-            let operations = self.operations(&format!("files[{index}]"), operation)?;
-            wanted.operations.extend(operations);
+            let place = format!("files[{index}]");
+            let operations = faults.keep(&place, self.operations(&place, operation));
+            wanted.operations.extend(operations.into_iter().flatten());
         }
         for (index, script) in manifest.firstboot.into_iter().enumerate() {
-            wanted.scripts.push(self.script(&format!("firstboot[{index}]"), &script)?);
+            let place = format!("firstboot[{index}]");
+            wanted.scripts.extend(faults.keep(&place, self.script(&place, &script)));
         }
-        Ok(wanted)
+        faults.together(|place, failure| self.source.placed(place, failure)).map_or(Ok(wanted), Err)
     }
 
-    fn user(
-        &self,
-        place: &str,
-        user: manifest::User,
-        accounts: &mut Accounts,
-        wanted: &mut Wanted,
-    ) -> Result<(), Failure> {
-        let place_of_user = self.at(place);
-        let typed = Typed { option: &place_of_user, typed: &user.name };
-        let name = typed.name(&user.name)?;
-        if user.existing || user.name == "root" {
-            let is_made = user.uid.is_some()
-                || user.group.is_some()
-                || user.shell.is_some()
-                || user.home.is_some()
-                || user.create_home.is_some()
-                || user.comment.is_some()
-                || user.system;
-            if is_made {
-                let only =
-                    "an existing user is not made, and has no uid, group, shell, home, create_home, comment or system";
-                return Err(typed.wrong(only).with_hint("leave these out, or existing"));
-            }
-            let is_alone = user.groups.is_empty()
-                && user.password.is_none()
-                && user.ssh_keys.is_empty()
-                && user.sudo.is_none()
-                && user.expire.is_none()
-                && !user.unlock
-                && !user.expire_password
-                && !user.lock;
-            // Whoever is asked something of is looked for by what does it.
-            if user.existing && is_alone {
-                accounts.present.push(user.name.clone());
-            }
-            accounts.members.extend(user.groups.into_iter().map(|group| (user.name.clone(), group)));
-        } else {
-            let mut new = NewUser::named(name);
-            new.uid = number(typed, user.uid)?;
-            new.group = user.group;
-            new.groups = user.groups;
-            new.shell = user.shell.map(|path| typed.path(&path)).transpose()?;
-            new.home = user.home.map(|path| typed.path(&path)).transpose()?;
-            new.comment = user.comment.map(|text| typed.field(&text).map(str::to_owned)).transpose()?;
-            new.kind = kind(user.system);
-            new.home_directory = match user.create_home {
-                Some(true) if user.system => {
-                    return Err(typed
-                        .wrong("a service's account gets no home directory")
-                        .with_hint("leave create_home out; mkdir and chown in files make one"));
-                }
-                Some(false) => HomeDirectory::NotMade,
-                _ => HomeDirectory::Made,
-            };
-            new.hash = user.first_hash.map(|hash| hash.0);
-            accounts.users.push(new);
-        }
-        if let Some(password) = user.password {
-            let place = self.at(&format!("{place}.password"));
-            let text = std::str::from_utf8(password.0.expose()).unwrap_or_default();
-            if matches!(text, "stdin" | "locked:stdin") {
-                return Err(Failure::usage(format!("{place}: not from standard input in a manifest"))
-                    .with_hint("file:PATH, or --password on the command line"));
-            }
-            let selector = selector::parse_beside(&place, text, &self.source.directory)?;
-            wanted.passwords.push((user.name.clone(), selector));
-        }
-        for (index, key) in user.ssh_keys.iter().enumerate() {
-            let place = self.at(&format!("{place}.ssh_keys[{index}]"));
-            for line in self.keys(&place, key)? {
-                wanted.keys.push((user.name.clone(), line));
-            }
-        }
-        if let Some(sudo) = user.sudo {
-            let asks = match sudo {
-                manifest::Sudo::Password => SudoAsks::Password,
-                manifest::Sudo::Nopasswd => SudoAsks::Nothing,
-            };
-            accounts.sudo.push(Sudoer { user: user.name.clone(), asks });
-        }
-        if let Some(when) = user.expire {
-            let place = self.at(&format!("{place}.expire"));
-            let expiry = Typed { option: &place, typed: &when }.expiry(&when)?;
-            accounts.expiries.push((user.name.clone(), expiry));
-        }
-        if user.lock {
-            accounts.locked.push(user.name.clone());
-        }
-        if user.expire_password {
-            wanted.expired.push(user.name.clone());
-        }
-        if user.unlock {
-            accounts.unlocked.push(user.name);
-        }
-        Ok(())
-    }
-
-    fn keys(&self, place: &str, key: &str) -> Result<Vec<String>, Failure> {
-        let text = match key.strip_prefix("file:") {
-            Some(path) => read(place, &self.file(path))?,
-            None => key.as_bytes().to_vec(),
+    /// Each setting by itself; of the units each list with those before it, as each unit is named once.
+    fn settings(&self, typed: cli::Setting, faults: &mut Faults) -> Settings {
+        let named = |setting: &cli::Setting| {
+            Settings::named(setting, &|option| {
+                self.at(match option {
+                    "machine-id" => "machine_id",
+                    "enable-unit" => "units.enable",
+                    "disable-unit" => "units.disable",
+                    "mask-unit" => "units.mask",
+                    other => other,
+                })
+            })
         };
-        authorized_keys::parse(&text).map_err(|error| {
-            let failure = Failure::usage(format!("{place}: {error}"));
-            error.hint().into_iter().fold(failure, |failure, hint| failure.with_hint(hint))
-        })
+        let cli::Setting { ssh_host_keys, locale, keymap, machine_id, enable_unit, disable_unit, mask_unit } = typed;
+        let none = cli::Setting::default;
+        let mut settings = Settings::default();
+        for (place, setting) in [
+            ("ssh_host_keys", cli::Setting { ssh_host_keys, ..none() }),
+            ("locale", cli::Setting { locale, ..none() }),
+            ("keymap", cli::Setting { keymap, ..none() }),
+            ("machine_id", cli::Setting { machine_id, ..none() }),
+        ] {
+            let joined = named(&setting).and_then(|setting| std::mem::take(&mut settings).join(setting));
+            settings = faults.keep(place, joined).unwrap_or_default();
+        }
+        let (first, second) = (enable_unit.clone(), disable_unit.clone());
+        let mut known = None;
+        for (place, setting) in [
+            ("units.enable", cli::Setting { enable_unit: first.clone(), ..none() }),
+            ("units.disable", cli::Setting { enable_unit: first, disable_unit: second, ..none() }),
+            ("units.mask", cli::Setting { enable_unit, disable_unit, mask_unit, ..none() }),
+        ] {
+            known = faults.keep(place, named(&setting));
+            if known.is_none() {
+                break;
+            }
+        }
+        let joined = settings.join(known.unwrap_or_default());
+        faults.keep("units", joined).unwrap_or_default()
+    }
+
+    fn group(&self, place: &str, group: &manifest::Group) -> Result<NewGroup, Failure> {
+        let place = self.at(place);
+        let typed = Typed { option: &place, typed: &group.name };
+        let (name, gid) = (typed.name(&group.name)?, number(typed, group.gid)?);
+        Ok(NewGroup { name, gid, kind: kind(group.system) })
     }
 
     fn network(&self, network: manifest::Network) -> Result<Net, Failure> {

@@ -439,6 +439,88 @@ fn what_is_no_manifest() {
 }
 
 #[test]
+fn all_that_is_wrong_is_told_at_once() {
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let said = |name: &str, document: &str| {
+        let plan = scratch.file(name, document);
+        let output = imgraft().args(["inject", text(&disk), "-f", text(&plan)]).output().expect("it starts");
+        assert_eq!((output.status.code(), &*output.stdout), (Some(2), &b""[..]));
+        let shown = String::from_utf8_lossy(&output.stderr).replace(&format!("imgraft: {}: ", text(&plan)), "");
+        assert!(!shown.contains("hunter2"), "{shown}");
+        shown
+    };
+    let faults = |name: &str, document: &str| {
+        let shown = said(name, document);
+        let lines = shown.lines().filter(|line| !line.starts_with("hint: "));
+        // The place, and the line.
+        let short = lines.map(|line| {
+            let place = line.split([':', ' ']).next().unwrap_or_default().to_owned();
+            let line = line.rsplit_once("(line ").and_then(|(_, at)| at.split(',').next()).unwrap_or("-").to_owned();
+            format!("{place} {line}")
+        });
+        short.collect::<Vec<_>>()
+    };
+    // What is wrong with the document.
+    let document = "hostname: no\nhostnam: hunter2\nusers:\n- name: 12\n  uid: -1\n- {}\n- {name: '${nobody}', ud: 1}\n\
+                    files:\n- chmod: {path: /a, mode: 0644}\n- explode: hunter2\ntimezone: 7\n";
+    let expected = [
+        "hostname 1",
+        "hostnam 2",
+        "users[0].name 4",
+        "users[0].uid 5",
+        "users[1] 6",
+        "users[2].name 7",
+        "users[2].ud 7",
+        "files[0].chmod.mode 9",
+        "files[1] 10",
+        "timezone 11",
+    ];
+    assert_eq!(faults("plan.yaml", document), expected);
+    // What is wrong with what it asks for.
+    let document = "hostname: web_1\ntimezone: ../x\nlocale: a b\nkeymap: a b\nmachine_id: x\nunits:\n  enable: [a.service]\n  \
+                    mask: [a.service]\ngroups:\n- name: a:b\nusers:\n- name: a:b\n- name: ann\n  password: hunter2\n  expire: x\n  \
+                    ssh_keys:\n  - hunter2\n  - hunter2\nnetwork: {dhcp: true, gateway: [192.0.2.1]}\nfiles:\n- mkdir: /a\n- touch: b\n\
+                    firstboot:\n- command: ' '\n";
+    let expected = [
+        "hostname 1",
+        "timezone 2",
+        "locale 3",
+        "keymap 4",
+        "machine_id 5",
+        "units.mask 8",
+        "groups[0] 10",
+        "users[0] 12",
+        "users[1].password 14",
+        "users[1].expire 15",
+        "users[1].ssh_keys[0] 17",
+        "users[1].ssh_keys[1] 18",
+        "network 19",
+        "files[1].touch 22",
+        "firstboot[0].command 24",
+    ];
+    let mut told = faults("plan.yaml", document);
+    told.sort_by_key(|told| told.rsplit_once(' ').and_then(|(_, line)| line.parse::<u32>().ok()));
+    assert_eq!(told, expected);
+    // JSON has places too, and what is more than is told is told to be.
+    assert_eq!(faults("plan.json", "{\"hostname\": \"web\",\n\"uuid\": 1,\n\"locale\": 2}"), ["uuid 2", "locale 3"]);
+    let many = |count: usize, fault: &str| (0..count).map(|_| format!("- {fault}\n")).collect::<String>();
+    for (fault, more) in [
+        ("explode: hunter2", "and more is wrong"),
+        ("chmod: {path: /a, mode: 0644}", "and more is wrong"),
+        ("mkdir: a", "and 1 more"),
+    ] {
+        let shown = said("plan.yaml", &format!("files:\n{}", many(50, fault)));
+        assert!(shown.contains("files[49]") && shown.contains("(line 51, "), "{shown}");
+        assert!(!shown.lines().any(|line| line.starts_with("and ")), "{shown}");
+        let shown = said("plan.yaml", &format!("files:\n{}", many(51, fault)));
+        assert!(!shown.contains("files[50]") && shown.lines().any(|line| line.starts_with(more)), "{shown}");
+    }
+    oracle::succeed("cmp", &[text(&disk), text(&guest.path)]);
+}
+
+#[test]
 fn the_schema_and_we_agree() {
     if !Path::new("/usr/lib/python3/dist-packages/jsonschema").is_dir() {
         oracle::skip("python3-jsonschema is not installed");

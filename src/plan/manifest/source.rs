@@ -3,7 +3,7 @@
 use super::super::items::read;
 use crate::config_drive::DocumentError;
 use crate::failure::Failure;
-use crate::manifest::MANIFEST_MAX;
+use crate::manifest::{MANIFEST_MAX, position};
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,8 @@ pub(super) struct Source<'a> {
     pub(super) name: String,
     /// What its paths are relative to.
     pub(super) directory: PathBuf,
+    /// Its text, where its places are those of what is asked for.
+    pub(super) text: String,
 }
 
 impl<'a> Source<'a> {
@@ -42,7 +44,7 @@ impl<'a> Source<'a> {
             true => ("standard input".to_owned(), PathBuf::new()),
             false => (path.display().to_string(), path.parent().map(Path::to_path_buf).unwrap_or_default()),
         };
-        Self { path, name, directory }
+        Self { path, name, directory, text: String::new() }
     }
 
     pub(super) fn read(&self, option: &str) -> Result<Vec<u8>, Failure> {
@@ -72,9 +74,16 @@ impl<'a> Source<'a> {
         let failure = |error: &DocumentError| {
             Failure::usage(format!("{}: {error}", self.name)).with_hint(error.hint().unwrap_or(hint))
         };
-        let mut all = errors.iter().map(failure);
-        let first = all.next().unwrap_or_else(|| Failure::usage(format!("{}: it is not taken", self.name)));
-        Failure { further: all.collect(), ..first }
+        Failure::together(errors.iter().map(failure).collect())
+            .unwrap_or_else(|| Failure::usage(format!("{}: it is not taken", self.name)))
+    }
+
+    /// The same failure, with where in the text its place is.
+    pub(super) fn placed(&self, place: &str, mut failure: Failure) -> Failure {
+        if let Some(position) = position(&self.text, place) {
+            failure.message.push_str(&position.to_string());
+        }
+        failure.within(&self.name)
     }
 }
 

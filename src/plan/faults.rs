@@ -1,0 +1,48 @@
+//! All that is wrong in what was typed, told together.
+
+use crate::failure::Failure;
+use crate::manifest::MOST;
+
+/// What is wrong, each with its place.
+#[derive(Debug, Default)]
+pub(super) struct Faults(Vec<(String, Failure)>);
+
+impl Faults {
+    /// What there is; else what is wrong with it is kept.
+    pub(super) fn keep<T>(&mut self, place: &str, result: Result<T, Failure>) -> Option<T> {
+        result.map_err(|failure| self.0.push((place.to_owned(), failure))).ok()
+    }
+
+    /// All that is wrong as one failure, `None` where nothing is; `told` gives each with its place to the user. What is more than is
+    /// told is counted.
+    pub(super) fn together(self, mut told: impl FnMut(&str, Failure) -> Failure) -> Option<Failure> {
+        let more = self.0.len().saturating_sub(MOST);
+        let mut failures: Vec<Failure> =
+            self.0.into_iter().take(MOST).map(|(place, failure)| told(&place, failure)).collect();
+        if more > 0 {
+            failures.push(told("", Failure::usage(format!("and {more} more"))));
+        }
+        Failure::together(failures)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_more_is_counted() {
+        let failure = |count: usize| {
+            let mut faults = Faults::default();
+            assert_eq!(faults.keep("a", Ok(7)), Some(7));
+            for _ in 0..count {
+                assert_eq!(faults.keep("a", Err::<(), _>(Failure::usage("wrong"))), None);
+            }
+            faults.together(|place, failure| if place.is_empty() { failure } else { failure.within(place) })
+        };
+        assert!(failure(0).is_none());
+        assert_eq!(failure(MOST).unwrap().render(), "imgraft: a: wrong\n".repeat(MOST));
+        let shown = failure(MOST + 7).unwrap().render();
+        assert_eq!(shown, format!("{}imgraft: and 7 more\n", "imgraft: a: wrong\n".repeat(MOST)));
+    }
+}
