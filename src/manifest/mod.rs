@@ -58,7 +58,8 @@ pub struct Manifest {
     /// The machine ID: `empty`, `uninitialized`, or 32 hexadecimal digits.
     #[schemars(length(min = 1))]
     pub machine_id: Option<String>,
-    /// Instance metadata, for /meta.js.
+    /// Instance metadata, for /meta.js; no key is empty.
+    #[schemars(extend("propertyNames" = { "minLength": 1 }))]
     pub metadata: BTreeMap<String, String>,
     /// What is done to files, in this order.
     pub files: Vec<Operation>,
@@ -192,6 +193,7 @@ impl User {
 /// What sudo asks for.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[schemars(transform = variables::allowed)]
 pub enum Sudo {
     /// The user's password.
     Password,

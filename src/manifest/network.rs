@@ -1,6 +1,7 @@
 //! The network of a manifest.
 
 use super::combined::{any, filled, given, implies, is};
+use super::variables::allowed;
 use crate::object::objects;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -48,6 +49,7 @@ impl Network {
 
 /// The programs that a network can be for.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[schemars(transform = allowed)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Renderer {
     #[serde(rename = "ifupdown")]

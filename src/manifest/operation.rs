@@ -1,6 +1,7 @@
 //! What a manifest does to files.
 
 use super::combined::given;
+use super::variables::{VARIABLE, allowed};
 use crate::config_drive::{Base64, Hidden};
 use crate::object::objects;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -121,6 +122,7 @@ pub struct Write {
     pub content: Option<Hidden>,
     /// The content, in base64.
     #[serde(default)]
+    #[schemars(transform = allowed)]
     pub content_base64: Option<Base64>,
     /// The permission bits. Default: `0644` for a new file, or those that are there.
     #[serde(default)]
@@ -214,7 +216,7 @@ impl JsonSchema for Bits {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": "^0?[0-7]{1,4}$",
+            "pattern": format!("^0?[0-7]{{1,4}}$|{VARIABLE}"),
             "description": "Permission bits, octal digits in quotes: \"0644\"."
         })
     }

@@ -1,7 +1,8 @@
 //! Variables: `${name}` in the texts of a manifest, which `--set` gives a value.
 
 use crate::config_drive::DocumentError;
-use serde_json::Value;
+use schemars::Schema;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -12,6 +13,19 @@ const TEXT_MAX: usize = 1 << 20;
 #[derive(Default)]
 pub struct Variables {
     values: BTreeMap<String, (String, Usage)>,
+}
+
+/// A variable in a text, for a schema: one that no other `$` stands before.
+pub(super) const VARIABLE: &str = r"(^|[^$])\$\{[A-Za-z_][A-Za-z0-9_]*\}";
+
+/// Lets a schema of certain texts take those too in which a variable is; what stands for it is not known there.
+pub(super) fn allowed(schema: &mut Schema) {
+    if let Some(Value::String(pattern)) = schema.get_mut("pattern") {
+        *pattern = format!("{pattern}|{VARIABLE}");
+        return;
+    }
+    let certain = std::mem::take(schema.ensure_object());
+    schema.insert("anyOf".to_owned(), json!([certain, { "type": "string", "pattern": VARIABLE }]));
 }
 
 /// Whether a variable is in a manifest.
@@ -116,7 +130,6 @@ impl Variables {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn texts_only_and_once() {

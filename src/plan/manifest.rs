@@ -107,7 +107,10 @@ impl Reader<'_> {
             ..Wanted::default()
         };
         for (key, value) in manifest.metadata {
-            wanted.metadata.push((key, value));
+            let place = format!("metadata.{key}");
+            let empty = || Failure::usage(format!("{}: a key is empty", self.at("metadata")));
+            let pair = if key.is_empty() { Err(empty()) } else { Ok((key, value)) };
+            wanted.metadata.extend(faults.keep(&place, pair));
         }
         let setting = cli::Setting {
             ssh_host_keys: manifest.ssh_host_keys,
@@ -204,11 +207,15 @@ impl Reader<'_> {
         if !gateway.is_empty() && ip.is_empty() {
             return Err(wrong("a gateway goes with an ip").with_hint("with dhcp the gateway is what the server says"));
         }
+        if is_simple && ip.is_empty() && !dhcp {
+            return Err(wrong("no address").with_hint("ip has one, or dhcp: true asks for one"));
+        }
         let renderer = renderer.map(program);
         // What is said of an option is said of a member of the same name.
         let member = |mut failure: Failure| {
-            let message = failure.message.trim_start_matches("--network: ").trim_start_matches("--");
-            failure.message = format!("{}: {message}", self.at("network"));
+            let message = failure.message.trim_start_matches("--network: ").trim_start_matches("the network: ");
+            failure.message = format!("{}: {}", self.at("network"), message.trim_start_matches("--"));
+            failure.hints.iter_mut().for_each(|hint| *hint = hint.trim_start_matches("--").to_owned());
             failure
         };
         let net = match config {

@@ -379,6 +379,13 @@ fn what_is_no_manifest() {
         (b"network: {dhcp: true, file: x}", "network: not one of"),
         (b"network: {gateway: [192.0.2.1], dns: [192.0.2.1]}", "network: a gateway goes with an ip"),
         (b"network: {ip: [192.0.2.1]}", "network: ip 192.0.2.1: not ADDRESS/PREFIX"),
+        (b"network: {ip: [192.0.2.1]}", "hint: ip 192.0.2.10/24, say"),
+        (
+            b"network: {nic: eth0}",
+            "plan.yaml: network: no address (line 1, column 1)\nhint: ip has one, or dhcp: true asks",
+        ),
+        (b"network: {dhcp: true, nic: a/b}", "plan.yaml: network: the link \"a/b\": "),
+        (b"hostname: a\nmetadata:\n  '': x\n", "plan.yaml: metadata: a key is empty (line 3, column 3)"),
         (b"network: {config: {a: 1}}", "network: config: neither netplan"),
         (b"network: {config: {version: 2, ethernets: 3}}", "network: config: network-config version 2: "),
         (b"network: {dhcp: true, renderer: magic}", "network.renderer: unknown variant"),
@@ -549,8 +556,23 @@ fn the_schema_and_we_agree() {
         ("", false),
         ("+7", false),
         ("000644", false),
+        ("${mode}", true),
+        ("0${bits}", true),
+        ("$${mode}", false),
+        ("${0}", false),
+        ("${mode", false),
     ] {
         documents.push((json!({ "files": [{ "chmod": { "path": "/a", "mode": mode } }] }), expected));
+    }
+    for (sudo, renderer, content, expected) in [
+        ("${sudo}", "${renderer}", "${base64}", true),
+        ("$${sudo}", "netplan", "YQ==", false),
+        ("password", "$${renderer}", "YQ==", false),
+        ("password", "netplan", "$${base64}", false),
+    ] {
+        let document = json!({ "users": [{ "name": "ann", "sudo": sudo }], "network": { "dhcp": true, "renderer": renderer },
+            "files": [{ "write": { "path": "/a", "content_base64": content } }] });
+        documents.push((document, expected));
     }
     assert!(documents.len() > 80, "{}", documents.len());
     let jobs =
@@ -575,6 +597,8 @@ fn the_schema_and_we_agree_on_what_goes_together() {
     let file = |file: &str| json!({ "files": [file.parse::<Value>().expect("JSON")] });
     let whole = |document: &str| document.parse::<Value>().expect("JSON");
     let mut documents = vec![
+        (whole(r#"{"hostname": "web", "metadata": {"": "a"}}"#), false),
+        (whole(r#"{"hostname": "web", "metadata": {"a": ""}}"#), true),
         (user(r#"{"name": "a", "system": true, "create_home": true}"#), false),
         (user(r#"{"name": "a", "system": true, "create_home": false}"#), true),
         (user(r#"{"name": "a", "system": true, "create_home": null}"#), true),
@@ -660,6 +684,11 @@ fn the_schema_and_we_agree_on_what_goes_together() {
 fn variables() -> Variables {
     let mut variables = Variables::default();
     assert!(variables.set("name", "web") && variables.set("place", "Berlin") && variables.set("site", "web1"));
+    for (name, value) in
+        [("mode", "0600"), ("bits", "750"), ("sudo", "nopasswd"), ("renderer", "netplan"), ("base64", "YQ==")]
+    {
+        assert!(variables.set(name, value));
+    }
     variables
 }
 
