@@ -77,6 +77,26 @@ fn as_findmnt_has_it() {
     assert_eq!(oracle::sha256(&disk), before);
 }
 
+/// One that has grown past what is read is refused, with the way out that the other refusals have.
+#[test]
+fn one_that_grows_too_large() {
+    let scratch = Scratch::new();
+    let Some(image) = image::named("real", "bookworm-gpt") else { return };
+    let disk = scratch.copy(&image.path, "disk");
+    let place = expect(0, &["cat", text(&disk), "/etc/fstab"]);
+    let large = scratch.file("fstab", place.clone() + &format!("#{}\n", "x".repeat((1 << 20) - 2 - place.len())));
+    expect(0, &["inject", text(&disk), "--upload", &format!("{}:/etc/fstab", text(&large))]);
+    let before = oracle::sha256(&disk);
+    let words = ["inject", text(&disk), "-n", "--append-line", "/etc/fstab:# more"];
+    let output = run(&words);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.contains("/etc/fstab") && said.contains("hint: --mount none puts it there unchecked"), "{said}");
+    expect(0, &[&words[..], &["--mount", "none"]].concat());
+    assert_eq!(oracle::sha256(&disk), before);
+    oracle::e2fsck(&disk, image::open(&disk, image.partition).offset);
+}
+
 /// Lines that were there are not looked at; those that the guest may start without are told of; and inspect tells of all.
 #[test]
 fn what_is_new_is_checked() {

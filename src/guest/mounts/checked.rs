@@ -75,7 +75,11 @@ impl Disks<'_> {
             }
             Fault::Doubt(why) | Fault::Unseen(why) => Ok(why),
         };
-        self.faults(&known, init, stage)?.into_iter().map(told).collect()
+        let faults = self.faults(&known, init, stage).map_err(|error| match error.kind() {
+            ErrorKind::Unsupported => error.with_hint("--mount none puts it there unchecked"),
+            _ => error,
+        });
+        faults?.into_iter().map(told).collect()
     }
 
     /// The lines of a guest's fstab that it passes over or cannot mount, a clause each.
