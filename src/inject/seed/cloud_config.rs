@@ -54,15 +54,25 @@ impl CloudConfig<'_> {
             let expire = self.expiry == PasswordExpiry::AtOnce;
             config.insert("chpasswd".into(), json!({ "expire": expire, "users": users }));
         }
-        if !self.commands.is_empty() {
-            // Each in a shell of its own: one that exits does not keep the next from running.
-            let commands = self.commands.iter().map(|command| json!(["sh", "-c", command]));
-            config.insert("runcmd".into(), commands.collect());
+        let commands = self.run();
+        if !commands.is_empty() {
+            config.insert("runcmd".into(), commands.into());
         }
         if config.is_empty() {
             return Zeroizing::default();
         }
         Zeroizing::new(format!("#cloud-config\n{HEAD}") + &yaml::block(&Value::Object(config)))
+    }
+
+    /// What is run at the first boot.
+    fn run(&self) -> Vec<Value> {
+        // The cloud-init of Ubuntu 22.04 and 20.04, of whichever version, expires no password that it is given as a hash
+        // (EXPIRE_APPLIES_TO_HASHED_USERS of cloudinit/features.py); where it did, this changes nothing.
+        let expired = self.hashes.iter().filter(|_| self.expiry == PasswordExpiry::AtOnce);
+        let expiring = expired.map(|(user, _)| json!(["passwd", "--expire", user]));
+        // Each in a shell of its own: one that exits does not keep the next from running.
+        let commands = self.commands.iter().map(|command| json!(["sh", "-c", command]));
+        expiring.chain(commands).collect()
     }
 
     /// Whoever gets a key, or a password and may not be there. root always is.

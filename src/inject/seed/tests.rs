@@ -104,6 +104,23 @@ fn passwords_are_hashes_that_stay() {
 }
 
 #[test]
+fn expired_by_every_cloud_init() {
+    let script = Script::of_file("x", b"#!/bin/sh\ntrue\n".to_vec());
+    let seed = |expiry| Seed {
+        passwords: vec![("root".into(), password("geheim")), ("ann".into(), Selector::Disabled)],
+        scripts: vec![script.clone()],
+        expiry,
+        ..Seed::default()
+    };
+    let config = parsed(&user_data(&seed(PasswordExpiry::AtOnce), ""));
+    assert_eq!(config["chpasswd"]["expire"], json!(true));
+    let run = json!([["passwd", "--expire", "root"], ["passwd", "--expire", "ann"], ["sh", "-c", "true"]]);
+    assert_eq!(config["runcmd"], run);
+    let config = parsed(&user_data(&seed(PasswordExpiry::Never), ""));
+    assert_eq!(config["runcmd"], json!([["sh", "-c", "true"]]));
+}
+
+#[test]
 fn what_a_seed_has_no_words_for() {
     let with = |selector| Seed { passwords: vec![("root".into(), selector)], ..Seed::default() };
     assert_eq!(refused(&with(Selector::Locked)), "a seed has no place for the lock of the password that 'root' has");
