@@ -1,12 +1,13 @@
 //! ssh public keys for users of the guest.
 
 use super::authorized_keys::{Line, check};
+use super::sshd::Modes;
 use super::{
     Compat, InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_DIR, ROOT_FILE, Reader, label, rc_local, sshd,
 };
 use crate::guest::Guest;
 use imgraft_vfs::fs::{Attrs, Content, FileType, Ownership, SetAttrs};
-use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::stage::Stage;
 
 /// ssh public keys for users of the guest.
@@ -99,11 +100,35 @@ impl<'a> Place<'a> {
         } else {
             stage.confirm(&file)?;
         }
-        self.repair(&ssh, 0o1, stage, outcome)?;
-        self.repair(&file, 0o4, stage, outcome)?;
-        let sshd = Reader::Sshd { uid: self.uid, gid: self.gid };
-        outcome.readers.extend([&self.home, &ssh, &file].map(|path| (path.clone(), sshd)));
+        let modes = sshd::modes(stage);
+        self.repair(&ssh, 0o1, modes, stage, outcome)?;
+        self.repair(&file, 0o4, modes, stage, outcome)?;
+        let (uid, gid) = (self.uid, self.gid);
+        let sshd = match modes {
+            Modes::Strict => Reader::Sshd { uid, gid },
+            Modes::Lenient => Reader::LenientSshd { uid, gid },
+        };
+        let checked = self.checked(&file, stage)?;
+        if modes == Modes::Strict {
+            self.remark_modes(&checked, stage, outcome)?;
+        }
+        outcome.readers.extend(checked.into_iter().chain([file.clone()]).map(|path| (path, sshd)));
         self.remark(&file, stage, outcome)
+    }
+
+    /// The directories that sshd checks for the file: those that it really lies in, up to the user's home, or to the root where it
+    /// does not lie in that (safe_path of OpenSSH's misc.c). What the home lies in is not checked.
+    fn checked(&self, file: &GuestPath, stage: &Stage<'_>) -> Result<Vec<GuestPath>, InjectError> {
+        let home = stage.resolve(&self.home)?;
+        let file = stage.resolve(file)?;
+        let mut directories = Vec::new();
+        for directory in std::iter::successors(file.parent(), Resolved::parent) {
+            directories.push(GuestPath::from(&directory));
+            if directory == home {
+                break;
+            }
+        }
+        Ok(directories)
     }
 
     /// Refuses a place where nobody can own the keys.
@@ -175,6 +200,7 @@ impl<'a> Place<'a> {
         &self,
         path: &GuestPath,
         need: u16,
+        modes: Modes,
         stage: &mut Stage<'_>,
         outcome: &mut Outcome,
     ) -> Result<(), InjectError> {
@@ -186,11 +212,11 @@ impl<'a> Place<'a> {
             || metadata.mode & need != 0
             || (metadata.gid == self.gid && metadata.mode >> 3 & need != 0);
         let mut attrs = SetAttrs::default();
-        if metadata.mode & 0o022 != 0 {
+        if modes == Modes::Strict && metadata.mode & 0o022 != 0 {
             attrs.mode = Some(metadata.mode & !0o022);
             outcome.notes.push(format!("{path}: was writable for others than its owner, which sshd refuses"));
         }
-        if is_stranger || !can_read {
+        if (modes == Modes::Strict && is_stranger) || !can_read {
             (attrs.uid, attrs.gid) = (Some(self.uid), Some(self.gid));
             outcome.notes.push(format!("{path}: was not owned by '{}', which sshd refuses", self.user));
         }
@@ -200,16 +226,28 @@ impl<'a> Place<'a> {
         Ok(())
     }
 
-    /// Says what will keep the keys from working.
-    fn remark(&self, file: &GuestPath, stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
-        if let Some(home) = stage.metadata(&self.home)?
-            && (home.mode & 0o022 != 0 || (home.uid != self.uid && home.uid != 0))
-        {
-            outcome.notes.push(format!(
-                "{}: mode {:04o} and owner {} make sshd refuse the keys in it (StrictModes)",
-                self.home, home.mode, home.uid
-            ));
+    /// Says which directories, which are nobody's here to repair, make sshd refuse the keys.
+    fn remark_modes(
+        &self,
+        directories: &[GuestPath],
+        stage: &Stage<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), InjectError> {
+        for path in directories {
+            if let Some(found) = stage.metadata(path)?
+                && (found.mode & 0o022 != 0 || (found.uid != self.uid && found.uid != 0))
+            {
+                outcome.notes.push(format!(
+                    "{path}: mode {:04o} and owner {} make sshd refuse the keys in it (StrictModes)",
+                    found.mode, found.uid
+                ));
+            }
         }
+        Ok(())
+    }
+
+    /// Says what else will keep the keys from working.
+    fn remark(&self, file: &GuestPath, stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
         if self.has_no_login {
             outcome.notes.push(format!("'{}' has a shell that lets nobody log in", self.user));
         }

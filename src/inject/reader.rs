@@ -12,6 +12,13 @@ pub enum Reader {
         /// The user's first group.
         gid: u32,
     },
+    /// sshd with `StrictModes no`, which minds neither owners nor modes: the user has to be able to read.
+    LenientSshd {
+        /// The user.
+        uid: u32,
+        /// The user's first group.
+        gid: u32,
+    },
     /// sshd, of the private host keys.
     HostKeys {
         /// The group that may read them too, where the guest has one for that.
@@ -29,7 +36,7 @@ impl Reader {
     /// The program's name.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Sshd { .. } | Self::HostKeys { .. } => "sshd",
+            Self::Sshd { .. } | Self::LenientSshd { .. } | Self::HostKeys { .. } => "sshd",
             Self::Sudo => "sudo",
             Self::NetworkManager => "NetworkManager",
             Self::Networkd => "systemd-networkd",
@@ -43,6 +50,7 @@ impl Reader {
                 "sshd reads keys where the user or root owns them, nobody else can write to them or to a directory around \
                  them, and the user can read them"
             }
+            Self::LenientSshd { .. } => "sshd reads keys as the user, who has to be able to read them",
             Self::HostKeys { .. } => "sshd reads host keys that root owns and nobody else can read",
             Self::Sudo => "sudo reads rules that root owns and nobody else can write to",
             Self::NetworkManager => "NetworkManager reads connections that root owns and nobody else can read",
@@ -55,6 +63,10 @@ impl Reader {
         let Metadata { mode, uid: owner, gid: group, .. } = *metadata;
         match self {
             Self::Sshd { uid, gid } => {
+                let is_safe = mode & 0o022 == 0 && (owner == 0 || owner == uid);
+                is_safe && Self::LenientSshd { uid, gid }.takes(metadata)
+            }
+            Self::LenientSshd { uid, gid } => {
                 let need = if metadata.file_type == FileType::Directory { 0o1 } else { 0o4 };
                 // Which class of bits counts is the kernel's rule (path_resolution(7)): the owner's, else the group's, else the rest.
                 let bits = match () {
@@ -62,7 +74,7 @@ impl Reader {
                     () if group == gid => mode >> 3,
                     () => mode,
                 };
-                mode & 0o022 == 0 && (owner == 0 || owner == uid) && (uid == 0 || bits & need != 0)
+                uid == 0 || bits & need != 0
             }
             // Without such a group no bit but the owner's may be set (authfile.c of OpenSSH).
             Self::HostKeys { group: of_keys } => {
@@ -91,6 +103,7 @@ mod tests {
     fn who_reads_what() {
         use FileType::{Directory, Regular};
         let (ann, root) = (Reader::Sshd { uid: 1000, gid: 1001 }, Reader::Sshd { uid: 0, gid: 0 });
+        let lenient = Reader::LenientSshd { uid: 1000, gid: 1001 };
         for (reader, file, takes) in [
             (ann, of(Regular, 0o600, 1000, 7), true),
             (ann, of(Regular, 0o400, 1000, 7), true),
@@ -105,6 +118,10 @@ mod tests {
             (ann, of(Regular, 0o602, 1000, 7), false),
             (ann, of(Directory, 0o100, 1000, 7), true),
             (ann, of(Directory, 0o600, 1000, 7), false),
+            (lenient, of(Regular, 0o666, 7, 7), true),
+            (lenient, of(Directory, 0o777, 7, 7), true),
+            (lenient, of(Regular, 0o600, 7, 7), false),
+            (lenient, of(Directory, 0o066, 1000, 7), false),
             (root, of(Regular, 0o000, 0, 0), true),
             (root, of(Regular, 0o600, 1000, 0), false),
             (root, of(Directory, 0o777, 0, 0), false),

@@ -1,4 +1,4 @@
-//! Where a guest's sshd looks for keys: `AuthorizedKeysFile` and `HostKey` of sshd_config(5).
+//! Where a guest's sshd looks for keys, and what it minds there: `AuthorizedKeysFile`, `StrictModes` and `HostKey` of sshd_config(5).
 
 use imgraft_vfs::Result;
 use imgraft_vfs::fs::FileType;
@@ -17,6 +17,23 @@ const VALUES_MAX: usize = 256;
 pub(super) fn authorized_keys_file(stage: &Stage<'_>) -> Option<(GuestPath, Vec<String>)> {
     // The first value counts, so that an included file counts where it is included.
     values("authorizedkeysfile", stage).into_iter().next()
+}
+
+/// Whether sshd minds who owns the keys, and who else can write to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Modes {
+    /// It does, as where nothing is said.
+    Strict,
+    /// It does not.
+    Lenient,
+}
+
+/// What `StrictModes` says.
+pub(super) fn modes(stage: &Stage<'_>) -> Modes {
+    let first = values("strictmodes", stage).into_iter().next();
+    let says_no =
+        first.is_some_and(|(_, arguments)| arguments.first().is_some_and(|said| said.eq_ignore_ascii_case("no")));
+    if says_no { Modes::Lenient } else { Modes::Strict }
 }
 
 /// The files that `HostKey` names, in order; empty where nothing does, and sshd has its own.

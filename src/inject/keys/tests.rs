@@ -106,6 +106,58 @@ fn what_sshd_refuses_is_repaired_and_said() {
 }
 
 #[test]
+fn what_sshd_does_not_mind_stays() {
+    let file = "/home/ann/.ssh/authorized_keys";
+    let tree = |config: &str, included: &str| {
+        let ssh = phony().dir("/home/ann/.ssh").mode(0o777).owner(7, 7).file(file, ED25519).mode(0o666).owner(7, 7);
+        ssh.file("/etc/ssh/sshd_config", config).file("/etc/ssh/sshd_config.d/10-a.conf", included).build().unwrap()
+    };
+    let keys = keys(&[("ann", ED25519)]);
+    for (config, included) in [
+        ("StrictModes no\n", ""),
+        ("strictmodes=NO\nStrictModes yes\n", ""),
+        ("Include /etc/ssh/sshd_config.d/*.conf\nStrictModes yes\n", "StrictModes no\n"),
+    ] {
+        let lenient = tree(config, included);
+        let said = notes(&keys, &lenient);
+        assert!(!said.contains("sshd refuse"), "{said}");
+        let fs = inject(&keys, lenient);
+        assert_eq!((describe(&fs, "/home/ann/.ssh"), describe(&fs, file)), ("0777 7:7".into(), "0666 7:7".into()));
+    }
+    for (config, included) in [
+        ("", "StrictModes no\n"),
+        ("StrictModes yes\nInclude /etc/ssh/sshd_config.d/*.conf\n", "StrictModes no\n"),
+        ("# StrictModes no\nMatch User ann\nStrictModes no\n", ""),
+    ] {
+        assert!(notes(&keys, &tree(config, included)).contains("which sshd refuses"), "{config}");
+    }
+    // What the user could not read is mended all the same.
+    let tree = phony().dir("/home/ann/.ssh").mode(0o700).owner(7, 7).file("/etc/ssh/sshd_config", "StrictModes no\n");
+    assert_eq!(describe(&inject(&keys, tree.build().unwrap()), "/home/ann/.ssh"), "0700 1000:1001");
+}
+
+/// As sshd does: up to the home, or to the root where the keys do not lie in that.
+#[test]
+fn the_directories_that_sshd_looks_at() {
+    let keys = keys(&[("ann", ED25519)]);
+    let above = phony().dir("/home").mode(0o777).dir("/home/ann").mode(0o755).owner(1000, 1001).build().unwrap();
+    let said = notes(&keys, &above);
+    assert!(!said.contains("StrictModes"), "{said}");
+    let tree = |mode| {
+        let ssh = phony().dir("/data").mode(mode).dir("/data/keys/ann").mode(0o755).owner(1000, 1001);
+        ssh.symlink("/home/ann/.ssh", "/data/keys/ann").build().unwrap()
+    };
+    assert!(!notes(&keys, &tree(0o755)).contains("StrictModes"));
+    let said = notes(&keys, &tree(0o775));
+    assert!(said.contains("/data: mode 0775 and owner 0 make sshd refuse the keys in it (StrictModes)"), "{said}");
+    // A home that is reached by a link ends there, too.
+    let linked = phony().dir("/data").mode(0o777).dir("/data/new").mode(0o755).owner(999, 999);
+    let new = self::keys(&[("new", ED25519)]);
+    let said = notes(&new, &linked.symlink("/srv/deep", "/data").build().unwrap());
+    assert!(!said.contains("StrictModes"), "{said}");
+}
+
+#[test]
 fn links_are_followed_inside_the_guest() {
     let tree = phony().dir("/data/ssh").mode(0o700).symlink("/root/.ssh", "../../../data/ssh").build().unwrap();
     let fs = inject(&keys(&[("root", ED25519)]), tree);
