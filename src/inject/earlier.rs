@@ -1,7 +1,7 @@
 //! What the items of a run have put in so far, which a later item of it must not undo.
 
 use super::files::below::there;
-use super::{InjectError, Item, READ_LIMIT, Reader};
+use super::{HostName, InjectError, Item, READ_LIMIT, Reader};
 use imgraft_vfs::ErrorKind;
 use imgraft_vfs::fs::{FileType, Lookup, Metadata};
 use imgraft_vfs::path::{GuestPath, Resolved};
@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 pub struct Earlier {
     files: BTreeMap<Resolved, Item>,
     readers: Vec<(GuestPath, Reader, Item)>,
+    host_name: Option<HostName>,
 }
 
 impl Earlier {
@@ -32,6 +33,16 @@ impl Earlier {
     /// Adds who reads what an item needs.
     pub(super) fn add_readers(&mut self, item: Item, readers: Vec<(GuestPath, Reader)>) {
         self.readers.extend(readers.into_iter().map(|(path, reader)| (path, reader, item)));
+    }
+
+    /// Adds what the guest is called from now on, where an item says that.
+    pub(super) fn add_host_name(&mut self, name: Option<HostName>) {
+        self.host_name = name.or(self.host_name.take());
+    }
+
+    /// What an item has said that the guest is called.
+    pub(super) fn host_name(&self) -> Option<&HostName> {
+        self.host_name.as_ref()
     }
 
     /// What these files are now.

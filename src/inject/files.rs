@@ -192,6 +192,9 @@ impl Injector for Files {
         for operations in self.operations.chunk_by(|one, next| one.option() == next.option()) {
             for operation in operations {
                 operation.stage(self.compat, guest, stage, &mut outcome)?;
+                if let (Compat::Imgraft, Some(name)) = (self.compat, earlier.host_name()) {
+                    operation.keep_host_name(name, &mut kept, stage, &mut outcome)?;
+                }
                 operation.check_path(&mut kept, stage)?;
             }
             if let Some(last) = operations.last() {

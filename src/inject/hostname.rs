@@ -120,6 +120,7 @@ impl Injector for Hostname {
         }
         self.hosts(old.as_ref(), stage, &mut outcome)?;
         self.have_cloud_init_stand_aside(stage, &mut outcome)?;
+        outcome.host_name = Some(self.name.clone());
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
     }
@@ -182,6 +183,26 @@ impl Hostname {
             stage.confirm(&path)?;
         }
         Ok(())
+    }
+
+    /// Has the name in hosts(5) that was written anew with this item: what is in it is the user's own word, and a line for the name is
+    /// added where it has none. Whether `written` is that file.
+    pub(super) fn in_written(
+        &self,
+        written: &GuestPath,
+        stage: &mut Stage<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<bool, InjectError> {
+        let path = GuestPath::parse(HOSTS)?;
+        if stage.resolve(written)? != stage.resolve(&path)? {
+            return Ok(false);
+        }
+        let before = stage.savepoint();
+        self.hosts(None, stage, outcome)?;
+        if !stage.changes_since(&before)?.is_empty() {
+            outcome.notes.push(format!("{path}: it has no '{}', for which a line is added", self.name.0));
+        }
+        Ok(true)
     }
 
     /// A line of hosts(5) with the new name for the old one; `None` where that is not in it.

@@ -172,6 +172,8 @@ pub struct Outcome {
     pub readers: Vec<(GuestPath, Reader)>,
     /// The users and groups as they are from now on, where they have changed.
     pub accounts: Option<crate::guest::Accounts>,
+    /// What the guest is called from now on, where that was asked for.
+    pub host_name: Option<HostName>,
 }
 
 /// A password that was made up for a user.

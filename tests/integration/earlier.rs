@@ -35,6 +35,35 @@ fn e2fsck(scratch: &Scratch, disk: &Path) {
 }
 
 #[test]
+fn hosts_that_are_written_have_the_guests_name() {
+    let scratch = Scratch::new();
+    let disk = guest(&scratch);
+    let hosts = |text: &str| format!("/etc/hosts:{text}");
+    for (written, expected) in [
+        ("127.0.0.1 localhost\n192.0.2.9 db\n", "127.0.0.1 localhost\n127.0.1.1\tweb\n192.0.2.9 db\n"),
+        ("127.0.0.1 localhost web\n", "127.0.0.1 localhost web\n"),
+    ] {
+        let hosts = hosts(written);
+        let words = ["inject", text(&disk), "--hostname", "web", "--write", &hosts, "--json"];
+        assert!(expect(0, &words).contains("\"changed\": true"));
+        assert_eq!(expect(0, &["cat", text(&disk), "/etc/hosts"]), expected);
+        let before = oracle::sha256(&disk);
+        assert!(expect(0, &words).contains("\"changed\": false"));
+        assert_eq!(oracle::sha256(&disk), before);
+    }
+    e2fsck(&scratch, &disk);
+    let sshd = scratch.file("sshd_config", "StrictModes no\n");
+    let key = format!("root:file:{}", text(&scratch.file("key.pub", format!("{KEY}\n"))));
+    // Modes that sshd minds, and where it does not.
+    let words = ["inject", text(&disk), "--ssh-inject", &key, "--chmod", "0777:/root"];
+    let output = run(&words);
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    expect(0, &["inject", text(&disk), "--upload", &format!("{}:/etc/ssh/sshd_config", text(&sshd))]);
+    expect(0, &words);
+    e2fsck(&scratch, &disk);
+}
+
+#[test]
 fn what_undoes_another_item_is_refused() {
     let scratch = Scratch::new();
     let disk = guest(&scratch);

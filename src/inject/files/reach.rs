@@ -1,7 +1,7 @@
 //! What an operation could undo of what other items have put in.
 
-use super::super::InjectError;
 use super::super::earlier::{Kept, Refused};
+use super::super::{HostName, Hostname, InjectError, Outcome};
 use super::{FileError, FileOperation};
 use imgraft_vfs::fs::Metadata;
 use imgraft_vfs::path::GuestPath;
@@ -55,6 +55,22 @@ impl FileOperation {
             Self::EnsureFile { .. } | Self::EnsureDirectory { .. } => Reach::Nothing,
             Self::MakeDirectory { .. } | Self::Touch { .. } | Self::Chown { .. } | Self::Chmod { .. } => Reach::Nothing,
         }
+    }
+
+    /// Where the operation, which is just done, has written hosts(5), that has the guest's name again.
+    pub(super) fn keep_host_name(
+        &self,
+        name: &HostName,
+        kept: &mut Kept,
+        stage: &mut Stage<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), InjectError> {
+        let Self::Put { destination, .. } = self else { return Ok(()) };
+        let hostname = Hostname { name: name.clone() };
+        if hostname.in_written(destination, stage, outcome)? {
+            kept.renew(&stage.resolve(destination)?, stage)?;
+        }
+        Ok(())
     }
 
     /// Fails where the operation, which is of one path and just done, has undone what another item did there.
@@ -119,8 +135,8 @@ mod tests {
     use crate::inject::staging::{Show, Staged, stage_all};
     use crate::inject::testing::{ED25519, phony};
     use crate::inject::{
-        AccountName, Accounts, Compat, FileMode, Files, HostEntry, HostKind, HostName, HostNames, HostTree, Hostname,
-        Injector, Item, Keys, NewUser, PathPattern, Request, Substitution, Timezone, Zone,
+        AccountName, Accounts, Compat, FileMode, Files, HostEntry, HostKind, HostNames, HostTree, Injector, Item, Keys,
+        NewUser, PathPattern, Request, Substitution, Timezone, Zone,
     };
     use imgraft_vfs::fs::mem::MemFs;
     use imgraft_vfs::fs::{Attrs, Content, Timestamp};
@@ -201,6 +217,40 @@ mod tests {
             .map_err(|failure| format!("{} {:?}", failure.message, failure.exit))?;
         assert_eq!(staged.items.len(), 5);
         Ok(staged)
+    }
+
+    /// What is written is the user's own word, and the guest still finds its name.
+    #[test]
+    fn hosts_that_are_written_have_the_name() {
+        let without = "127.0.0.1 localhost\n192.0.2.9 old\n";
+        let with = "127.0.0.1 localhost\n192.0.2.7\tWEB other\n";
+        let mine = |name: &str| format!("127.0.0.1 localhost\n127.0.1.1\tweb\n{name}");
+        for (operations, expected, is_noted) in [
+            (vec![put("/etc/hosts", without)], mine("192.0.2.9 old\n"), true),
+            (vec![put("/etc/hosts", with)], with.to_owned(), false),
+            (vec![put("/etc/hosts", with), put("/etc/hosts", without)], mine("192.0.2.9 old\n"), true),
+            (vec![put("/etc/hosts", without), append("/etc/hosts")], mine("192.0.2.9 old\nmore\n"), true),
+            (vec![link("/etc/hosts", "/srv/h"), put("/srv/h", without)], mine("192.0.2.9 old\n"), true),
+        ] {
+            for mut fs in [guest(), guest_again()] {
+                let staged = staged(&fs, operations.clone(), Compat::Imgraft, true).unwrap();
+                let notes =
+                    staged.items.iter().flat_map(|item| &item.notes).filter(|note| note.contains("a line is added"));
+                assert_eq!(notes.count() > 0, is_noted, "{expected}");
+                staged.changes.apply(&mut fs).unwrap();
+                assert_eq!(crate::inject::testing::text(&fs, "/etc/hosts"), expected);
+                if !operations.iter().any(|operation| matches!(operation, FileOperation::AppendLine { .. })) {
+                    let again = self::staged(&fs, operations.clone(), Compat::Imgraft, true).unwrap();
+                    assert_eq!(again.changes.changes().len(), 0, "{expected}");
+                }
+            }
+        }
+        let truncate = FileOperation::Truncate { path: path("/etc/hosts") };
+        for operations in
+            [vec![truncate], vec![delete("/etc/hosts")], vec![put("/etc/hosts", with), delete("/etc/hosts")]]
+        {
+            assert!(staged(&guest(), operations, Compat::Imgraft, true).unwrap_err().contains("the item hostname"));
+        }
     }
 
     #[test]
