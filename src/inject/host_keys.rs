@@ -2,7 +2,7 @@
 
 use super::{InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, Reader, cloud_config, hostname, label, sshd};
 use crate::guest::{Guest, host_keys as of_guest};
-use imgraft_vfs::fs::{Attrs, Content, SetAttrs};
+use imgraft_vfs::fs::{Attrs, Content, FileType, SetAttrs};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 use ssh_key::private::{EcdsaKeypair, Ed25519Keypair, KeypairData};
@@ -182,6 +182,7 @@ impl HostKeys {
             stage.create_dirs(&parent, ROOT_DIR)?;
         }
         let (mode, gid) = place.group.map_or((0o600, 0), |group| (0o640, group));
+        unlink(path, stage)?;
         stage.write(path, Content::bytes(text.as_bytes()), Attrs { mode, uid: 0, gid })?;
         // An empty file that was there keeps its own.
         stage.set_attrs(path, SetAttrs { mode: Some(mode), uid: Some(0), gid: Some(gid), mtime: None })?;
@@ -235,8 +236,17 @@ fn beside(path: &GuestPath) -> Result<GuestPath, InjectError> {
     Ok(GuestPath::parse([path.as_bytes(), b".pub"].concat())?)
 }
 
+/// Takes a symbolic link out of the way, as ssh-keygen's rename does: where it leads is another file's place.
+fn unlink(path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    if stage.symlink_metadata(path)?.is_some_and(|found| found.file_type == FileType::Symlink) {
+        stage.remove(path)?;
+    }
+    Ok(())
+}
+
 fn put_public(path: &GuestPath, key: &PublicKey, stage: &mut Stage<'_>) -> Result<(), InjectError> {
     let text = key.to_openssh().map_err(HostKeyError::Spelling)?;
+    unlink(&beside(path)?, stage)?;
     Ok(stage.write(&beside(path)?, Content::bytes(format!("{text}\n").into_bytes()), ROOT_FILE)?)
 }
 

@@ -170,3 +170,21 @@ fn cloud_init_keeps_them_and_a_guest_without_sshd_gets_none() {
     let fs = inject(&STAY, phony().file("/usr/sbin/sshd", "").build().unwrap());
     assert_eq!(text(&fs, "/etc/ssh/ssh_host_ed25519_key.pub").split_whitespace().count(), 2);
 }
+
+#[test]
+fn nothing_is_written_where_links_lead() {
+    let guest = guest()
+        .symlink(&format!("{ED25519_KEY}.pub"), "/etc/other")
+        .file("/etc/other", "content\n")
+        .file("/etc/empty", "")
+        .symlink(ECDSA_KEY, "../empty")
+        .symlink(&format!("{ECDSA_KEY}.pub"), "/nowhere/at/all");
+    let fs = inject(&STAY, guest.build().unwrap());
+    assert_eq!((text(&fs, "/etc/other"), text(&fs, "/etc/empty")), ("content\n".into(), String::new()));
+    for path in [ED25519_KEY, ECDSA_KEY] {
+        let line = text(&fs, &format!("{path}.pub"));
+        assert_eq!(format!("{}\n", private(&fs, path).public_key().to_openssh().unwrap()), line);
+        assert_eq!(describe(&fs, path), "0600 0:0");
+    }
+    assert_unchanged(&STAY, &fs);
+}
