@@ -174,11 +174,11 @@ fn cloud_init_keeps_them_and_a_guest_without_sshd_gets_none() {
 #[test]
 fn nothing_is_written_where_links_lead() {
     let guest = guest()
-        .symlink(&format!("{ED25519_KEY}.pub"), "/etc/other")
+        .symlink(format!("{ED25519_KEY}.pub"), "/etc/other")
         .file("/etc/other", "content\n")
         .file("/etc/empty", "")
         .symlink(ECDSA_KEY, "../empty")
-        .symlink(&format!("{ECDSA_KEY}.pub"), "/nowhere/at/all");
+        .symlink(format!("{ECDSA_KEY}.pub"), "/nowhere/at/all");
     let fs = inject(&STAY, guest.build().unwrap());
     assert_eq!((text(&fs, "/etc/other"), text(&fs, "/etc/empty")), ("content\n".into(), String::new()));
     for path in [ED25519_KEY, ECDSA_KEY] {
