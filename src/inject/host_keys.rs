@@ -36,6 +36,8 @@ pub enum MadeKeys {
 pub enum HostKeyError {
     /// The guest has no sshd.
     NoSshd,
+    /// Its sshd_config names none that is there or can be made.
+    NoneNamed,
     /// The host has no randomness.
     Random(getrandom::Error),
     /// A key that was made has no spelling.
@@ -47,6 +49,11 @@ impl HostKeyError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoSshd => Some("leave it out, or have the guest get its openssh-server first".to_owned()),
+            Self::NoneNamed => Some(
+                "only ed25519 and ecdsa keys are made, told by the name of the file: a run before this one can have sshd_config name \
+                 one, as HostKey /etc/ssh/ssh_host_ed25519_key"
+                    .to_owned(),
+            ),
             Self::Random(_) | Self::Spelling(_) => None,
         }
     }
@@ -56,6 +63,9 @@ impl fmt::Display for HostKeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSshd => f.write_str("the guest has no OpenSSH server (sshd), which host keys are for"),
+            Self::NoneNamed => f.write_str(
+                "sshd_config names no host key (HostKey) that is there or can be made, and sshd does not start so",
+            ),
             Self::Random(error) => write!(f, "no randomness for a key: {error}"),
             Self::Spelling(error) => write!(f, "a key that was made cannot be written: {error}"),
         }
@@ -119,19 +129,21 @@ impl Injector for HostKeys {
         let usual = USUAL.iter().map(|path| GuestPath::parse(*path)).collect::<Result<Vec<_>, _>>()?;
         let group = of_guest::group(stage.base())?.and_then(|name| guest.accounts.group(name)).map(|group| group.gid);
         let place = Place { group, comment: hostname::of(stage)?.map(|name| format!("root@{}", name.name())) };
-        let mut has_keys = false;
-        for path in if named.is_empty() { &usual } else { &named } {
+        let (mut has_keys, mut has_agent) = (false, false);
+        for path in named.as_ref().unwrap_or(&usual) {
             let content = stage.read(path, LIMIT)?.map(Zeroizing::new).filter(|content| !content.is_empty());
             match (content, Kind::of(path)) {
                 (Some(content), _) => keep(path, &content, stage, &mut outcome)?,
                 (None, Some(kind)) => self.make(path, kind, &place, stage, &mut outcome)?,
                 (None, None) => {
-                    if !named.is_empty() {
+                    if named.is_some() {
                         outcome.notes.push(format!(
                             "{path}: sshd_config names this host key, it is not there, and it is not made: only ed25519 and \
                              ecdsa are, told by the name of the file"
                         ));
                     }
+                    // The private half of a public one is an agent's.
+                    has_agent |= path.as_bytes().ends_with(b".pub");
                     continue;
                 }
             }
@@ -145,6 +157,9 @@ impl Injector for HostKeys {
                 ));
             }
             outcome.readers.push((path.clone(), reader));
+        }
+        if !has_keys && !has_agent {
+            return Err(HostKeyError::NoneNamed.into());
         }
         if has_keys {
             let text = "# The host keys are those that the machine is known by.\nssh_deletekeys: false\n";

@@ -1,6 +1,7 @@
 //! ssh public keys for users of the guest.
 
 use super::authorized_keys::{Line, check};
+use super::reader::is_safe;
 use super::sshd::Modes;
 use super::{
     Compat, InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_DIR, ROOT_FILE, Reader, label, rc_local, sshd,
@@ -234,9 +235,7 @@ impl<'a> Place<'a> {
         outcome: &mut Outcome,
     ) -> Result<(), InjectError> {
         for path in directories {
-            if let Some(found) = stage.metadata(path)?
-                && (found.mode & 0o022 != 0 || (found.uid != self.uid && found.uid != 0))
-            {
+            if let Some(found) = stage.metadata(path)?.filter(|found| !is_safe(found, self.uid)) {
                 outcome.notes.push(format!(
                     "{path}: mode {:04o} and owner {} make sshd refuse the keys in it (StrictModes)",
                     found.mode, found.uid

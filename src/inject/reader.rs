@@ -62,10 +62,7 @@ impl Reader {
     pub(super) fn takes(self, metadata: &Metadata) -> bool {
         let Metadata { mode, uid: owner, gid: group, .. } = *metadata;
         match self {
-            Self::Sshd { uid, gid } => {
-                let is_safe = mode & 0o022 == 0 && (owner == 0 || owner == uid);
-                is_safe && Self::LenientSshd { uid, gid }.takes(metadata)
-            }
+            Self::Sshd { uid, gid } => is_safe(metadata, uid) && Self::LenientSshd { uid, gid }.takes(metadata),
             Self::LenientSshd { uid, gid } => {
                 let need = if metadata.file_type == FileType::Directory { 0o1 } else { 0o4 };
                 // Which class of bits counts is the kernel's rule (path_resolution(7)): the owner's, else the group's, else the rest.
@@ -88,6 +85,11 @@ impl Reader {
             }
         }
     }
+}
+
+/// Whether sshd trusts what is there to be the user's own (safe_path of OpenSSH's misc.c).
+pub(super) fn is_safe(found: &Metadata, uid: u32) -> bool {
+    found.mode & 0o022 == 0 && (found.uid == 0 || found.uid == uid)
 }
 
 #[cfg(test)]

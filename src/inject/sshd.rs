@@ -1,18 +1,18 @@
 //! Where a guest's sshd looks for keys, and what it minds there: `AuthorizedKeysFile`, `StrictModes` and `HostKey` of sshd_config(5).
 
-use imgraft_vfs::Result;
-use imgraft_vfs::fs::FileType;
+use super::files::PathPattern;
+use super::files::below::Walk;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
 const LIMIT: u64 = 256 * 1024;
-/// How many files an `Include` is followed into.
-const INCLUDES: usize = 64;
-/// How many files are read, and after how many values no other file is.
+/// How many files include each other; as many as sshd follows (SERVCONF_MAX_DEPTH of OpenSSH's servconf.c).
+const DEPTH_MAX: usize = 16;
+/// How many files are read, and how many values are taken.
 const FILES_MAX: usize = 256;
 const VALUES_MAX: usize = 256;
 
-/// What `AuthorizedKeysFile` says outside `Match` blocks, and in which file; `None` where nothing does, or where the
+/// What `AuthorizedKeysFile` says for every user, and in which file; `None` where nothing does, or where the
 /// configuration cannot be read.
 pub(super) fn authorized_keys_file(stage: &Stage<'_>) -> Option<(GuestPath, Vec<String>)> {
     // The first value counts, so that an included file counts where it is included.
@@ -36,16 +36,21 @@ pub(super) fn modes(stage: &Stage<'_>) -> Modes {
     if says_no { Modes::Lenient } else { Modes::Strict }
 }
 
-/// The files that `HostKey` names, in order; empty where nothing does, and sshd has its own.
-pub(super) fn host_keys(stage: &Stage<'_>) -> Vec<GuestPath> {
-    let lines = values("hostkey", stage).into_iter();
+/// The files that `HostKey` names, in order; `None` where nothing does, and sshd has its own.
+pub(super) fn host_keys(stage: &Stage<'_>) -> Option<Vec<GuestPath>> {
+    let lines = values("hostkey", stage);
     let mut paths: Vec<GuestPath> = Vec::new();
-    for path in lines.filter_map(|(_, arguments)| GuestPath::parse(arguments.first()?.as_str()).ok()) {
-        if !paths.contains(&path) {
+    for name in lines.iter().filter_map(|(_, arguments)| arguments.first()) {
+        // From where a service is started, which is the root; and none is no file (derelativise_path of servconf.c).
+        let path = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
+        if let Ok(path) = GuestPath::parse(path)
+            && !name.eq_ignore_ascii_case("none")
+            && !paths.contains(&path)
+        {
             paths.push(path);
         }
     }
-    paths
+    (!lines.is_empty()).then_some(paths)
 }
 
 /// Whether one of the patterns means `file`, for the user and the home given.
@@ -58,64 +63,140 @@ pub(super) fn names(patterns: &[String], file: &GuestPath, user: &str, home: &Gu
     })
 }
 
-/// What a keyword is given outside `Match` blocks, with the file that says it; nothing where the configuration cannot be read.
+/// What a keyword is given for every connection, each with the file that says it; nothing where the configuration cannot be read.
 fn values(keyword: &str, stage: &Stage<'_>) -> Vec<(GuestPath, Vec<String>)> {
-    GuestPath::parse("/etc/ssh/sshd_config").and_then(|main| find(keyword, stage, &main)).unwrap_or_default()
+    let mut search = Search { stage, keyword, files: 0, walk: Walk::default(), found: Vec::new() };
+    if let Ok(main) = GuestPath::parse("/etc/ssh/sshd_config") {
+        search.file(&main, 0);
+    }
+    search.found
 }
 
-fn find(wanted: &str, stage: &Stage<'_>, main: &GuestPath) -> Result<Vec<(GuestPath, Vec<String>)>> {
-    let mut found = Vec::new();
-    let Some(text) = stage.read(main, LIMIT)? else { return Ok(found) };
-    let mut files = 0;
-    for (keyword, arguments) in directives(&text) {
-        if keyword == wanted {
-            found.push((main.clone(), arguments));
-        } else if keyword == "include" {
-            for path in arguments.iter().flat_map(|pattern| expand(stage, pattern)) {
-                if files == FILES_MAX || found.len() >= VALUES_MAX {
-                    return Ok(found);
+/// Looks for a keyword in a file and in those that it includes.
+struct Search<'s, 'a> {
+    stage: &'s Stage<'a>,
+    keyword: &'s str,
+    files: usize,
+    walk: Walk,
+    found: Vec<(GuestPath, Vec<String>)>,
+}
+
+impl Search<'_, '_> {
+    fn file(&mut self, path: &GuestPath, depth: usize) {
+        if depth > DEPTH_MAX || self.files == FILES_MAX {
+            return;
+        }
+        self.files += 1;
+        let text = self.stage.read(path, LIMIT).ok().flatten().unwrap_or_default();
+        // A block ends with its file.
+        let mut is_for_all = true;
+        for (keyword, arguments) in directives(&text) {
+            if keyword == "match" {
+                is_for_all = matches!(&arguments[..], [all] if all.eq_ignore_ascii_case("all"));
+            } else if !is_for_all || self.found.len() == VALUES_MAX {
+            } else if keyword == self.keyword {
+                self.found.push((path.clone(), arguments));
+            } else if keyword == "include" {
+                for path in arguments.iter().flat_map(|pattern| self.included(pattern)).collect::<Vec<_>>() {
+                    self.file(&path, depth + 1);
                 }
-                files += 1;
-                let text = stage.read(&path, LIMIT).ok().flatten().unwrap_or_default();
-                let values = directives(&text).filter(|(keyword, _)| keyword == wanted);
-                found.extend(values.map(|(_, arguments)| (path.clone(), arguments)));
             }
         }
     }
-    Ok(found)
+
+    /// The files of an `Include` pattern, in glob(7)'s order.
+    fn included(&mut self, pattern: &str) -> Vec<GuestPath> {
+        let pattern = if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/ssh/{pattern}") };
+        let pattern = GuestPath::parse(pattern).ok().and_then(|path| PathPattern::new(path).ok());
+        pattern.and_then(|pattern| pattern.matches(self.stage, &mut self.walk).ok()).unwrap_or_default()
+    }
 }
 
-/// The directives before the first `Match`, keywords in lower case.
-fn directives(text: &[u8]) -> impl Iterator<Item = (String, Vec<String>)> {
-    let text = String::from_utf8_lossy(text).into_owned();
-    let lines: Vec<_> = text
-        .lines()
-        .filter_map(|line| {
-            let mut words =
-                line.split(|char: char| char.is_whitespace() || char == '=').filter(|word| !word.is_empty());
-            let keyword = words.next().filter(|word| !word.starts_with('#'))?.to_ascii_lowercase();
-            Some((keyword, words.map(|word| word.trim_matches('"').to_owned()).collect()))
-        })
-        .take_while(|(keyword, _)| keyword != "match")
-        .collect();
-    lines.into_iter()
+/// The directives of a text, keywords in lower case.
+fn directives(text: &[u8]) -> Vec<(String, Vec<String>)> {
+    let text = String::from_utf8_lossy(text);
+    let directive = |line: &str| {
+        let line = line.trim();
+        let (keyword, rest) = match line.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => line.split_at(line.find(|char: char| char.is_whitespace() || "=\"".contains(char))?),
+        };
+        let rest = rest.trim_start();
+        let arguments = arguments(rest.strip_prefix('=').unwrap_or(rest));
+        (!keyword.starts_with('#')).then(|| (keyword.to_ascii_lowercase(), arguments))
+    };
+    text.lines().filter_map(directive).collect()
 }
 
-/// The files of an `Include` pattern with at most one `*`, in its last component, sorted as glob(7) does.
-fn expand(stage: &Stage<'_>, pattern: &str) -> Vec<GuestPath> {
-    let pattern = if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/ssh/{pattern}") };
-    let Ok(path) = GuestPath::parse(pattern) else { return Vec::new() };
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Vec::new() };
-    let Some(star) = name.iter().position(|byte| *byte == b'*') else { return vec![path] };
-    let (head, tail) = (&name[..star], &name[star + 1..]);
-    let entries = stage.read_dir(&parent).ok().flatten().unwrap_or_default();
-    let mut names: Vec<Vec<u8>> = entries
-        .into_iter()
-        .filter(|entry| matches!(entry.file_type, FileType::Regular | FileType::Symlink))
-        .map(|entry| entry.name)
-        .filter(|name| name.len() >= head.len() + tail.len() && name.starts_with(head) && name.ends_with(tail))
-        .collect();
-    names.sort();
-    names.truncate(INCLUDES);
-    names.iter().filter_map(|name| parent.join(name).ok()).collect()
+/// The words of a directive behind its keyword, as sshd takes quotes, backslashes and comments (argv_split of OpenSSH's misc.c).
+fn arguments(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut chars = text.chars().peekable();
+    loop {
+        while chars.next_if(|char| char.is_whitespace()).is_some() {}
+        if matches!(chars.peek(), None | Some('#')) {
+            return words;
+        }
+        let (mut word, mut quote) = (String::new(), None);
+        while let Some(char) = chars.next_if(|char| quote.is_some() || !char.is_whitespace()) {
+            let is_escape = |next: &char| matches!(next, '\'' | '"' | '\\') || (quote.is_none() && *next == ' ');
+            match char {
+                '\\' => word.push(chars.next_if(is_escape).unwrap_or('\\')),
+                '\'' | '"' if quote.is_none() => quote = Some(char),
+                _ if quote == Some(char) => quote = None,
+                _ => word.push(char),
+            }
+        }
+        words.push(word);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::testing::phony;
+
+    /// The paths of HostKey where these files are in /etc/ssh.
+    fn keys(files: &[(&str, &str)]) -> Option<Vec<String>> {
+        let tree = files.iter().fold(phony(), |tree, (name, text)| tree.file(format!("/etc/ssh/{name}"), *text));
+        let fs = tree.build().unwrap();
+        host_keys(&Stage::new(&fs))
+            .map(|paths| paths.iter().map(|path| String::from_utf8_lossy(path.as_bytes()).into_owned()).collect())
+    }
+
+    #[test]
+    fn words_are_sshds() {
+        for (line, expected) in [
+            ("HostKey /a", "/a"),
+            ("  hostKEY\t=  /a # x", "/a"),
+            ("HostKey=/a#b", "/a#b"),
+            ("\"HostKey\" '/a b'", "/a b"),
+            ("HostKey\"/a b\"", "/a b"),
+            (r#"HostKey "/a \"b' c""#, "/a \"b' c"),
+            (r"HostKey /a\ b", "/a b"),
+            (r"HostKey /a\b", r"/a\b"),
+            ("HostKey a", "/a"),
+            ("HostKey /a /b\r", "/a"),
+        ] {
+            assert_eq!(keys(&[("sshd_config", line)]), Some(vec![expected.to_owned()]), "{line}");
+        }
+        for line in ["", "#HostKey /a", "HostKey", "HostKeys /a", "HostKeyAgent /a", "Port 22"] {
+            assert_eq!(keys(&[("sshd_config", line)]), None, "{line}");
+        }
+        assert_eq!(keys(&[("sshd_config", "HostKey None\n")]), Some(vec![]));
+    }
+
+    #[test]
+    fn files_are_included_as_by_sshd() {
+        let all = [
+            ("sshd_config", "Include d/*.conf\nMatch User a\nInclude never\nHostKey /n\nMatch all\nHostKey /z\n"),
+            ("d/1.conf", "HostKey /1\nInclude \"/etc/ssh/a b/?.x[a-c]\"\nMatch User b\nHostKey /n\n"),
+            ("d/2.conf", "HostKey /2\nInclude sshd_config\n"),
+            ("d/.3.conf", "HostKey /n\n"),
+            ("a b/1.xb", "HostKey /b\n"),
+            ("a b/1.xd", "HostKey /n\n"),
+            ("never", "HostKey /n\n"),
+        ];
+        assert_eq!(keys(&all).unwrap().join(" "), "/1 /b /2 /z");
+    }
 }

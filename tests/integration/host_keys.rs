@@ -86,6 +86,41 @@ fn a_debian_starts_its_sshd_with_them() {
     assert!(told.contains(&format!("{}: sshd ignores it, as others can read it (mode 0640)", PATHS[1])), "{told}");
 }
 
+/// Where the guest's own sshd finds them, whatever its configuration's spelling.
+#[test]
+fn they_are_made_where_sshd_reads_them() {
+    if !tree::have(&["e2fsck", "chroot", "unshare"]) || !tree::can_mount() {
+        return;
+    }
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let offset = image::open(&disk, guest.partition).offset;
+    let include = "/etc/ssh/sshd_config.d/a.conf:Include \"/etc/ssh/a b/?.x[a-c]\" b/*\n";
+    expect(0, &["inject", text(&disk), "--write", include, "--mkdir", "/etc/ssh/a b", "--mkdir", "/etc/ssh/b"]);
+    expect(0, &["sysprep", text(&disk), "--operations", "ssh-hostkeys"]);
+    let files = [
+        "/etc/ssh/a b/1.xb:HostKey \"/srv/keys of it/ed25519\"\n",
+        "/etc/ssh/a b/1.xd:HostKey /srv/no/ed25519\n",
+        "/etc/ssh/b/c:HostKey=/srv/my\\ ecdsa # mine\nMatch User x\nX11Forwarding no\n",
+        "/etc/ssh/b/.d:HostKey /srv/no/ecdsa\n",
+    ];
+    let words = files.iter().flat_map(|file| ["--write", file]);
+    expect(0, &["inject", text(&disk)].into_iter().chain(words).collect::<Vec<_>>());
+    let told = expect(0, &["inject", text(&disk), "--ssh-host-keys"]);
+    assert_eq!(told.matches("is new: ").count(), 2, "{told}");
+    oracle::e2fsck(&disk, offset);
+    let mounted = Mounted::new(&disk, &format!("ro,noload,offset={offset}"));
+    let script = "mount -t tmpfs none $1/run && mkdir -m 755 $1/run/sshd && mount --bind /dev $1/dev && exec chroot $1 \
+                  /usr/sbin/sshd -T";
+    let said = oracle::succeed("unshare", &["-m", "sh", "-c", script, "sh", text(mounted.path())]);
+    let read: Vec<&str> = said.lines().filter(|line| line.starts_with("hostkey ")).collect();
+    assert_eq!(read, ["hostkey /srv/keys of it/ed25519", "hostkey /srv/my ecdsa"]);
+    for path in ["srv/keys of it/ed25519.pub", "srv/my ecdsa.pub"] {
+        assert!(mounted.path().join(path).exists(), "{path}");
+    }
+}
+
 /// What ssh-keygen has made stays, with the types that are not made here, and gets what it lacks.
 #[test]
 fn beside_those_of_ssh_keygen() {
@@ -137,6 +172,10 @@ fn what_is_refused() {
     let words = ["inject", text(&disk), "--ssh-host-keys", "--delete", "/etc/ssh/ssh_host_*"];
     let undoes = "undoes what the item host-keys has put there";
     refused(&disk, 3, &words, &["item files: ", "/etc/ssh/ssh_host_", undoes]);
+    let config = scratch.copy(&disk, "config.qcow2");
+    expect(0, &["inject", text(&config), "--write", "/etc/ssh/sshd_config:HostKey /etc/ssh/ssh_host_rsa_key"]);
+    let words = ["inject", text(&config), "--ssh-host-keys"];
+    refused(&config, 3, &words, &["item host-keys: sshd_config names no host key (HostKey)", "hint: only ed25519"]);
     // Also once they are there.
     let copy = scratch.copy(&disk, "again.qcow2");
     let again = ["inject", text(&copy), "--ssh-host-keys"];

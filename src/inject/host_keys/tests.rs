@@ -125,13 +125,21 @@ fn keys_are_where_sshd_reads_them() {
         .build()
         .unwrap();
     let told = notes(&STAY, &fs);
-    assert_eq!(told.lines().count(), 3, "{told}");
+    assert_eq!(told.lines().count(), 4, "{told}");
+    assert!(told.contains("/agent: sshd_config names this host key, it is not there"), "{told}");
     assert!(told.contains(&format!("{RSA_KEY}: sshd_config names this host key, it is not there")), "{told}");
     let fs = inject(&STAY, fs);
     assert_eq!(describe(&fs, "/srv/keys"), "0755 0:0");
     assert!(exists(&fs, "/srv/keys/my_ed25519.pub") && exists(&fs, "/srv/keys/my_ecdsa_key"));
     assert!(!exists(&fs, ED25519_KEY) && !exists(&fs, "/etc/ssh/never_ed25519"));
     assert_unchanged(&STAY, &fs);
+    for config in ["HostKey none\n", "HostKey /etc/ssh/ssh_host_rsa_key\nHostKey /etc/ssh/a\n"] {
+        let why = refusal(&STAY, guest().file("/etc/ssh/sshd_config", config).build().unwrap());
+        assert!(why.starts_with("sshd_config names no host key (HostKey) that is there or can be made"), "{why}");
+        assert!(why.contains("(only ed25519 and ecdsa keys are made"), "{why}");
+    }
+    let rsa = guest().file("/etc/ssh/sshd_config", "HostKey /etc/ssh/ssh_host_rsa_key\n").file(RSA_KEY, "key");
+    assert_unchanged(&STAY, &rsa.build().unwrap());
     // One of which sshd is given the public half has its private one in an agent.
     let agent = guest().file("/etc/ssh/sshd_config", "HostKey /etc/ssh/agent_ed25519.pub\n");
     let (outcome, changes) = stage(&STAY, &agent.dir("/etc/cloud/cloud.cfg.d").build().unwrap()).unwrap();

@@ -201,10 +201,12 @@ fn another_place_of_sshd_is_noted() {
         "",
         "AuthorizedKeysFile .ssh/authorized_keys .ssh/x",
         "AuthorizedKeysFile %h/.ssh/authorized_keys",
-        "Match all\nAuthorizedKeysFile x",
+        "Match User x\nAuthorizedKeysFile x",
     ] {
         assert_eq!(said(fine), "", "{fine}");
     }
+    // Which is for all users.
+    assert!(said("Match all\nAuthorizedKeysFile x").contains("says AuthorizedKeysFile x"));
     assert!(said("AuthorizedKeysFile /etc/keys/%u\nAuthorizedKeysFile .ssh/authorized_keys").contains("/etc/keys/%u"));
     assert!(
         said("Include /etc/ssh/sshd_config.d/*.conf\n").contains("20-b.conf says AuthorizedKeysFile /etc/ssh/keys/%u")
