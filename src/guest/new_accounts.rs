@@ -91,7 +91,12 @@ impl NewAccounts {
             within: number(&format!("SUB_{kind}_MIN"), 100_000)..=number(&format!("SUB_{kind}_MAX"), 600_100_000),
             count: number(&format!("SUB_{kind}_COUNT"), 65_536),
         };
-        let has_own_groups = login("USERGROUPS_ENAB").is_some_and(|value| value.eq_ignore_ascii_case("yes"));
+        // Without a group that is named for all, a user has one of its own where nothing is said of that, and else Debian's useradd has 100.
+        let shared_group = match login("USERGROUPS_ENAB") {
+            Some(value) if value.eq_ignore_ascii_case("yes") => None,
+            Some(_) => useradd("GROUP").or_else(|| Some("100".to_owned())),
+            None => useradd("GROUP"),
+        };
         let has_mailboxes = useradd("CREATE_MAIL_SPOOL").is_some_and(|value| value.eq_ignore_ascii_case("yes"));
         let mailboxes = match (login("MAIL_DIR"), login("MAIL_FILE")) {
             (None, Some(_)) => None,
@@ -102,7 +107,7 @@ impl NewAccounts {
             gids: numbers("GID"),
             subuids: subordinate("UID"),
             subgids: subordinate("GID"),
-            shared_group: useradd("GROUP").filter(|_| !has_own_groups),
+            shared_group,
             homes: path("HOME", "/home"),
             home_mode: mode(number("HOME_MODE", 0o777 & !number("UMASK", 0o22))),
             skeleton: path("SKEL", "/etc/skel"),
@@ -165,6 +170,8 @@ mod tests {
         assert_eq!(new.ages, [None, Some(99_999), None, None, None]);
         let own = NewAccounts::new(Some(b"USERGROUPS_ENAB YES\nUMASK 077\n"), Some(useradd.as_bytes()));
         assert_eq!((own.shared_group, own.home_mode), (None, 0o700));
+        let shared = |login: &str| NewAccounts::new(Some(login.as_bytes()), None).shared_group;
+        assert_eq!((shared("USERGROUPS_ENAB no\n").as_deref(), shared("UMASK 022\n")), (Some("100"), None));
     }
 
     #[test]

@@ -169,6 +169,15 @@ fn as_useradd_does_where_the_guest_has_its_own_ways() {
 }
 
 #[test]
+fn as_useradd_does_without_groups_of_their_own() {
+    let prepare = "sed -i '/^USERGROUPS_ENAB/d' etc/login.defs; echo 'USERGROUPS_ENAB no' >>etc/login.defs; sed -i '/^GROUP=/d' etc/default/useradd";
+    let Some(twins) = Twins::new(prepare) else { return };
+    twins.shell(&twins.twin, "useradd -R $root -m ann");
+    twins.inject(&["--add-user", "ann"]);
+    twins.assert_same("home");
+}
+
+#[test]
 fn as_useradd_does_without_shadow() {
     let Some(twins) = Twins::new("rm etc/shadow etc/gshadow etc/subuid") else { return };
     twins.shell(&twins.twin, "groupadd -R $root dev\nuseradd -R $root -m -G dev ann\nuseradd -R $root -r svc");
