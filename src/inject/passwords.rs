@@ -1,6 +1,6 @@
 //! Passwords of the guest's users: the second field of shadow(5), and the third, the day on which it was set.
 
-use super::accounts::today;
+use super::accounts::{lock, today};
 use super::table::{self, Text as Field};
 use super::{Compat, InjectError, Injector, Item, Outcome, Revealed, label};
 use crate::crypt::{self, CryptError, Method, Strength};
@@ -66,9 +66,10 @@ impl Injector for Passwords {
         let path = GuestPath::parse("/etc/shadow")?;
         let accounts: Vec<&User> = named.map(|user| account(guest, user)).collect::<Result<_, _>>()?;
         let (accounts, expired) = accounts.split_at(self.users.len());
-        let Some(mut shadow) = stage.read(&path, LIMIT)?.map(Zeroizing::new) else {
+        let Some(old) = stage.read(&path, LIMIT)?.map(Zeroizing::new) else {
             return Err(InjectError::NoShadow { user: first.clone() });
         };
+        let mut shadow = old.clone();
         for ((user, selector), account) in self.users.iter().zip(accounts) {
             let entry = Entry { user, selector, method: self.method, now: self.now, shadow: &shadow };
             shadow = match self.compat {
@@ -84,6 +85,9 @@ impl Injector for Passwords {
                 return Err(InjectError::PasswordInPasswd { user: user.clone() });
             }
             shadow = expire(user, &shadow, &mut outcome)?;
+        }
+        if self.compat == Compat::Imgraft && shadow != old {
+            lock::pass("/etc/shadow", stage)?;
         }
         stage.write(&path, Content::bytes(&shadow[..]), Attrs { mode: 0o600, uid: 0, gid: 0 })?;
         if self.compat == Compat::Imgraft {

@@ -1,5 +1,6 @@
 //! Users and groups, beside useradd, groupadd and usermod, which do the same to a twin.
 
+use crate::refusals::refused;
 use crate::support::tree::{self, Mounted};
 use crate::support::{KEY, Scratch, filled, image, imgraft, oracle, text};
 use std::path::{Path, PathBuf};
@@ -175,6 +176,32 @@ fn as_useradd_does_without_groups_of_their_own() {
     twins.shell(&twins.twin, "useradd -R $root -m ann");
     twins.inject(&["--add-user", "ann"]);
     twins.assert_same("home");
+}
+
+#[test]
+fn as_useradd_does_where_a_program_has_left_its_lock() {
+    // No process has this number.
+    let prepare = "for file in passwd group shadow; do printf '4194304\\0' >etc/$file.lock; done";
+    let Some(twins) = Twins::new(prepare) else { return };
+    let unknown = twins.scratch.copy(&twins.disk, "unknown.raw");
+    twins.shell(&unknown, ": >etc/passwd.lock");
+    assert!(twins.shell(&unknown, "useradd -R $root -m ann 2>&1 || echo failed").contains("failed"));
+    let words = ["inject", text(&unknown), "--add-user", "ann"];
+    let why = "/etc/passwd.lock: a program has locked the guest's accounts, and not said which process it is";
+    refused(
+        &unknown,
+        3,
+        &words,
+        &["item accounts: ", why, "hint: no program of the guest runs: --delete /etc/passwd.lock"],
+    );
+
+    twins.shell(&twins.twin, "useradd -R $root -m ann");
+    twins.inject(&["--add-user", "ann"]);
+    twins.assert_same("home");
+    for disk in [&twins.disk, &twins.twin] {
+        assert_eq!(twins.shell(disk, "find etc -name '*.lock' -not -name .pwd.lock"), "");
+    }
+    assert_eq!(twins.inject(&["--add-user", "ann"])["changed"], false);
 }
 
 #[test]

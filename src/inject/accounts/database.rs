@@ -3,6 +3,7 @@
 use super::super::InjectError;
 use super::super::table::{self, Text};
 use super::error::AccountError;
+use super::lock;
 use crate::guest::accounts::{LIMIT, parse_group, parse_passwd};
 use crate::guest::{Accounts, Group, User};
 use imgraft_vfs::fs::{Attrs, Content};
@@ -81,6 +82,7 @@ impl Database {
             if !file.is_changed {
                 stage.confirm(&GuestPath::parse(file.path)?)?;
             } else if let Some(text) = &file.text {
+                lock::pass(file.path, stage)?;
                 // They are there, so that they keep their mode.
                 stage.write(
                     &GuestPath::parse(file.path)?,

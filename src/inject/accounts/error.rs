@@ -58,6 +58,11 @@ pub enum AccountError {
         /// Where.
         path: String,
     },
+    /// A lock of the files of users and groups does not say whose it is.
+    Locked {
+        /// Where.
+        path: String,
+    },
     /// The guest has no sudo, or no sudoers.
     NoSudo,
     /// The guest's sudo does not read `/etc/sudoers.d`.
@@ -95,6 +100,9 @@ impl AccountError {
             Self::NoneFree { key, .. } => {
                 format!("name a number that is free, or give the guest more of them ({key} in its /etc/login.defs)")
             }
+            Self::Locked { path } => {
+                format!("no program of the guest runs: --delete {path} in a run before this one, and pwck and grpck in the guest")
+            }
             Self::HomeInTheWay { .. } => "choose another place with home=PATH, or no-home".to_owned(),
             Self::NoSudo => "install the guest's sudo first; --add-to-group USER:wheel may be what its doas or su go by".to_owned(),
             Self::NoSudoersDirectory { path } => {
@@ -123,6 +131,9 @@ impl fmt::Display for AccountError {
             }
             Self::NoneFree { what, range: (first, last), .. } => {
                 write!(f, "no {what} are free in the guest, from {first} to {last}")
+            }
+            Self::Locked { path } => {
+                write!(f, "{path}: a program has locked the guest's accounts, and not said which process it is")
             }
             Self::HomeInTheWay { path } => {
                 write!(f, "{path}: the home directory is to be there, and it is no directory")

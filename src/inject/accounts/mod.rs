@@ -4,6 +4,7 @@ mod clash;
 mod database;
 mod error;
 mod home;
+pub(super) mod lock;
 mod name;
 mod numbers;
 mod shadow;

@@ -1,6 +1,6 @@
 //! The accounts of people, removed as userdel(8) removes them.
 
-use super::super::accounts::remove_sudoer;
+use super::super::accounts::{lock, remove_sudoer};
 use super::super::files::below::there;
 use super::super::{InjectError, READ_LIMIT, ROOT_FILE};
 use super::rule::remove_tree;
@@ -144,8 +144,8 @@ fn first<'a>(fields: &[&'a [u8]]) -> &'a [u8] {
 }
 
 /// Makes each line of a file that is there another one, of its fields, or takes it away; every other byte stays.
-fn lines(path: &str, stage: &mut Stage<'_>, change: impl Fn(&[&[u8]]) -> Option<Vec<u8>>) -> Result<(), InjectError> {
-    let path = GuestPath::parse(path)?;
+fn lines(file: &str, stage: &mut Stage<'_>, change: impl Fn(&[&[u8]]) -> Option<Vec<u8>>) -> Result<(), InjectError> {
+    let path = GuestPath::parse(file)?;
     let Some(text) = stage.read(&path, READ_LIMIT)? else { return Ok(()) };
     let mut changed = Vec::with_capacity(text.len());
     for line in text.split_inclusive(|byte| *byte == b'\n') {
@@ -160,6 +160,7 @@ fn lines(path: &str, stage: &mut Stage<'_>, change: impl Fn(&[&[u8]]) -> Option<
         }
     }
     if changed != text {
+        lock::pass(file, stage)?;
         stage.write(&path, Content::bytes(changed), ROOT_FILE)?;
     }
     Ok(())
