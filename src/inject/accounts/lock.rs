@@ -36,7 +36,7 @@ mod tests {
     #[test]
     fn a_lock_is_that_of_a_process() {
         let passed = |text: &[u8]| {
-            let fs = phony().file("/etc/passwd.lock", text.to_vec()).build().unwrap();
+            let fs = phony().file("/etc/passwd.lock", text).build().unwrap();
             let mut stage = Stage::new(&fs);
             let passed = pass("/etc/passwd", &mut stage).is_ok();
             let is_there = stage.metadata(&GuestPath::parse("/etc/passwd.lock").unwrap()).unwrap().is_some();
