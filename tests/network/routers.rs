@@ -125,7 +125,15 @@ fn routers_of_descriptions_without_a_word_for_it() {
     for error in [read::document(&v1(outside.0, outside.1)).unwrap_err(), flags(outside.0, outside.1).unwrap_err()] {
         assert!(error.to_string().contains("its router 198.51.100.1 is in none of the networks"), "{error}");
         assert!(error.to_string().contains("say on-link: true"), "{error}");
+        assert!(error.to_string().contains("of IPv4 as a /32 (--ip, network-config version 1)"), "{error}");
     }
+    // The way out of IPv6; none is said where it is taken already.
+    let (wide, host) = (("2001:db8::9/64", "2001:db8:1::1"), ("2001:db8::9/128", "2001:db8:1::1"));
+    let error = flags(wide.0, wide.1).unwrap_err().to_string();
+    assert!(error.contains("of IPv6 as a /128 (--ip"), "{error}");
+    assert_eq!(on_link(&flags(host.0, host.1).unwrap()), [true]);
+    let error = read::document(&described(&[host.0], &[("::/0", host.1, "")])).unwrap_err().to_string();
+    assert!(error.contains("say on-link: true") && !error.contains("/128 (--ip"), "{error}");
     // What DHCP gives, or routers advertise, nobody knows before.
     for text in [
         "{version: 2, ethernets: {e: {dhcp4: true, addresses: [192.0.2.9/24], routes: [{to: 10.0.0.0/8, via: 198.51.100.1}]}}}",

@@ -1,6 +1,7 @@
 //! Whether a configuration makes sense, and holds nothing that a renderer's text could be broken with.
 
 use super::{Config, Kind, Link, Route, is_link_local, is_pattern};
+use crate::net::Cidr;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
@@ -236,8 +237,9 @@ impl Link {
                 if !self.has_router(route, via) {
                     return Err(format!(
                         "the route to {}: its router {via} is in none of the networks that the link has addresses of; if it is on \
-                         the link all the same, say on-link: true (netplan, network-config version 2)",
-                        route.to
+                         the link all the same, say on-link: true (netplan, network-config version 2){}",
+                        route.to,
+                        self.way_out(route.to.version())
                     ));
                 }
             } else if route.on_link || route.is_default() {
@@ -262,6 +264,16 @@ impl Link {
             let is_of_all = address.broadcast().is_some_and(|all| [IpAddr::V4(all), address.network()].contains(&ip));
             is_of_all || (address.ip() == ip && (ip.is_ipv6() || route.on_link))
         })
+    }
+
+    /// What else puts a router of a version of IP on the link, where it is not so already: addresses that are their own networks, in
+    /// descriptions that have no word for it.
+    fn way_out(&self, version: u8) -> String {
+        let host = if version == 4 { 32 } else { 128 };
+        if self.addresses(version).all(Cidr::is_host) {
+            return String::new();
+        }
+        format!(", or give each of its addresses of IPv{version} as a /{host} (--ip, network-config version 1)")
     }
 
     /// Whether the kernel finds a router on the link.
