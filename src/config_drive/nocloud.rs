@@ -4,7 +4,8 @@
 
 use super::document::KeyKind;
 use super::{DocumentError, Documents, Instance};
-use crate::net::network_config;
+use crate::net::read::network_info;
+use crate::net::{Vif, render};
 use crate::yaml;
 use serde_json::{Map, Value};
 
@@ -65,7 +66,7 @@ pub(super) fn documents(instance: &Instance) -> Result<Documents, DocumentError>
     documents.put("meta-data".into(), line(&data.to_json()));
 
     if let Some(vifs) = &instance.document.network_info {
-        documents.put("network-config".into(), line(&network_config::render(vifs)));
+        documents.put("network-config".into(), line(&network_config(vifs)?));
     }
     match instance.static_vendor_data().and_then(|data| data.get("cloud-init")) {
         Some(Value::String(text)) => documents.put("vendor-data".into(), text.as_bytes()),
@@ -84,6 +85,16 @@ pub(super) fn documents(instance: &Instance) -> Result<Documents, DocumentError>
         documents.notes.push("admin_pass: not on a NoCloud drive, which has no place for it".into());
     }
     Ok(documents)
+}
+
+/// The networks, by the rules of Nova's documents. A gateway outside of its subnet, which OpenStack allows, is as any other: the words that
+/// say so are not cloud-init's.
+fn network_config(vifs: &[Vif]) -> Result<Value, DocumentError> {
+    let mut config = network_info::config(vifs).map_err(|error| error.within("network_info"))?;
+    for route in config.links.iter_mut().flat_map(|link| &mut link.routes) {
+        route.on_link = false;
+    }
+    render::network_config(&config).map_err(|error| DocumentError::new("network_info", error.to_string()))
 }
 
 fn line(value: &Value) -> Vec<u8> {

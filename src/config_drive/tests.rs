@@ -201,6 +201,45 @@ fn nocloud_says_the_same_in_its_words() {
 }
 
 #[test]
+fn nocloud_has_routers_in_words_of_every_cloud_init() {
+    let network = |subnets: &[Value]| {
+        let vif = json!({ "address": "52:54:00:12:34:56", "network": { "meta": { "mtu": 1400 }, "subnets": subnets } });
+        let document = json!({ "instance": { "uuid": "u-1", "hostname": "h" }, "network_info": [vif] });
+        let documents = Documents::new(&from_json(&document).unwrap(), Flavour::Imgraft, Layout::NoCloud).unwrap();
+        parsed(&documents, "network-config")
+    };
+    let four = json!({
+        "cidr": "192.0.2.0/24", "gateway": { "address": "192.0.2.1" }, "ips": [{ "address": "192.0.2.10" }],
+        "dns": [{ "address": "192.0.2.53" }],
+    });
+    let six = json!({
+        "cidr": "2001:db8::/64", "gateway": { "address": "fe80::1" }, "ips": [{ "address": "2001:db8::10" }],
+        "dns": [{ "address": "2001:db8::53" }],
+        "routes": [{ "cidr": "2001:db8:9::/48", "gateway": { "address": "2001:db8::2" } }],
+    });
+    assert_eq!(network(std::slice::from_ref(&four))["version"], 2);
+    let subnets = json!([
+        {
+            "type": "static", "address": "192.0.2.10/24", "gateway": "192.0.2.1",
+            "dns_nameservers": ["192.0.2.53", "2001:db8::53"],
+        },
+        {
+            "type": "static", "address": "2001:db8::10/64", "gateway": "fe80::1",
+            "routes": [{ "network": "2001:db8:9::/48", "gateway": "2001:db8::2" }],
+        },
+    ]);
+    let device = json!({
+        "type": "physical", "name": "eth0", "mac_address": "52:54:00:12:34:56", "mtu": 1400, "subnets": subnets,
+    });
+    assert_eq!(network(&[four.clone(), six]), json!({ "version": 1, "config": [device] }));
+    // OpenStack allows a gateway outside of its subnet; netplan's word for it is none to cloud-init.
+    let mut outside = four;
+    outside["gateway"]["address"] = json!("198.51.100.1");
+    let subnet = &network(&[outside])["config"][0]["subnets"][0];
+    assert_eq!((&subnet["address"], &subnet["gateway"]), (&json!("192.0.2.10/24"), &json!("198.51.100.1")));
+}
+
+#[test]
 fn a_drive_of_novas_says_what_nova_would_not_have_taken() {
     let file = |number: usize| json!({ "path": format!("/{number}"), "contents": "x".repeat(number) });
     let files: Vec<Value> = [1, 2, 3, 4, 7680, 7681].into_iter().map(file).collect();

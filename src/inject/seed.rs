@@ -13,7 +13,7 @@ use super::{Described, HostName, InjectError, Injector, Item, Outcome, READ_LIMI
 use crate::config_drive::MetaData;
 use crate::crypt::Method;
 use crate::guest::Guest;
-use crate::net::render::{self, Gateways, HEAD, is_ours};
+use crate::net::render::{self, HEAD, is_ours};
 use crate::yaml;
 use cloud_config::CloudConfig;
 use imgraft_vfs::fs::{Content, FileType, Ownership};
@@ -285,6 +285,6 @@ fn network_config(network: &Described) -> Result<String, InjectError> {
             });
         }
     };
-    // Which cloud-init it is for is not known.
-    render::network_config(config, Gateways::of(None)).map_err(InjectError::InexpressibleInSeed)
+    let document = render::network_config(config).map_err(InjectError::InexpressibleInSeed)?;
+    Ok(HEAD.to_owned() + &yaml::block(&document))
 }

@@ -6,7 +6,6 @@ mod address;
 pub mod config;
 pub mod interfaces;
 pub mod netplan;
-pub mod network_config;
 pub mod network_data;
 pub mod read;
 pub mod render;

@@ -7,10 +7,12 @@ mod ifcfg;
 mod ifupdown;
 mod keyfile;
 mod networkd;
+mod v1;
 mod v2;
 mod wicked;
 
 use super::config::{Bond, Config, Kind, Link};
+use serde_json::Value;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -129,10 +131,13 @@ pub fn render(config: &Config, renderer: Renderer) -> Result<Vec<NetFile>, Inexp
     Ok(files)
 }
 
-/// `network-config` of cloud-init's NoCloud, version 2: what [`render`] makes for cloud-init, as a file of its own.
-pub fn network_config(config: &Config, gateways: Gateways) -> Result<String, Inexpressible> {
+/// `network-config` of cloud-init's NoCloud, for whichever cloud-init reads it: version 1 where that says what only some of them take from
+/// version 2, and version 2 else, by what [`render`] makes for one that is not known.
+pub fn network_config(config: &Config) -> Result<Value, Inexpressible> {
+    let gateways = Gateways::of(None);
     distinct(config, Renderer::CloudInit(gateways))?;
-    v2::network_config(config, gateways)
+    let document = v2::network_config(config, gateways)?;
+    Ok(if v1::is_better(config) { v1::document(config) } else { document })
 }
 
 /// Fails where two links have one name, for programs that go by names of devices, and call one whose name is not known by its id.

@@ -22,9 +22,11 @@ def complaints(text):
     said.clear()
     config = yaml.safe_load(text)["network"]
     # Of netplan's own parser, which cloud-init asks where there is one, the tests ask elsewhere.
-    problems = schema.validate_cloudconfig_schema(
-        config={"network": config}, schema_type=schema.SchemaType.NETWORK_CONFIG_V2, strict=False, log_deprecations=True
-    ) if hasattr(schema, "SchemaType") else None
+    problems = None
+    if hasattr(schema, "SchemaType"):
+        kind = getattr(schema.SchemaType, "NETWORK_CONFIG_V%s" % config["version"])
+        problems = schema.validate_cloudconfig_schema(
+            config={"network": config}, schema_type=kind, strict=False, log_deprecations=True)
     network_state.parse_net_config_data(config, skip_broken=False)
     return list(said) + ([] if problems in (None, True) else [str(problems)])
 

@@ -151,6 +151,13 @@ fn a_network_without_a_key_around_it() {
         value(text.as_bytes(), Spelling::Yaml).unwrap(),
         json!({ "version": 2, "ethernets": { "eth0": { "dhcp4": true, "addresses": ["192.0.2.10/24"] } } })
     );
+    // What cloud-inits before 23.1 would lose of version 2, and those since 23.4 call deprecated.
+    let six = "{version: 2, ethernets: {eth0: {addresses: ['2001:db8::10/64'], gateway6: 'fe80::1'}}}";
+    let text = network_config(&Described::Config(read::document(six).unwrap())).unwrap();
+    let subnet = json!({ "type": "static", "address": "2001:db8::10/64", "gateway": "fe80::1" });
+    let device = json!({ "type": "physical", "name": "eth0", "subnets": [subnet] });
+    assert_eq!(value(text.as_bytes(), Spelling::Yaml).unwrap(), json!({ "version": 1, "config": [device] }));
+    assert!(crate::net::render::is_ours(text.as_bytes()));
     let pattern = read::document("network: {version: 2, ethernets: {x: {match: {name: 'e*'}, dhcp4: true}}}").unwrap();
     let error = network_config(&Described::Config(pattern)).unwrap_err();
     assert!(error.to_string().contains("a pattern of names") && error.hint().unwrap().contains("--nic"), "{error}");

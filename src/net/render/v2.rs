@@ -17,9 +17,9 @@ pub(super) fn cloud_init(config: &Config, gateways: Gateways) -> Result<Vec<NetF
     Ok(vec![NetFile { path: "/etc/cloud/cloud.cfg.d/99-imgraft-network.cfg".to_owned(), mode: 0o600, text }])
 }
 
-/// The same as a file of its own: `network-config` of NoCloud, where the version stands outermost.
-pub(super) fn network_config(config: &Config, gateways: Gateways) -> Result<String, Inexpressible> {
-    Ok(HEAD.to_owned() + &yaml::block(&document(config, Flavour::CloudInit(gateways))?))
+/// The same without a key around it: `network-config` of NoCloud, where the version stands outermost.
+pub(super) fn network_config(config: &Config, gateways: Gateways) -> Result<Value, Inexpressible> {
+    document(config, Flavour::CloudInit(gateways))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,11 @@ fn document(config: &Config, flavour: Flavour) -> Result<Value, Inexpressible> {
     }
     let mut document = Map::new();
     document.insert("version".into(), 2.into());
-    for (name, section) in sections.into_iter().filter(|(_, section)| !section.is_empty()) {
+    let is_there = |(name, section): &(&str, Map<_, _>)| {
+        // Nothing is to be configured: that is said too.
+        !section.is_empty() || (*name == "ethernets" && config.links.is_empty())
+    };
+    for (name, section) in sections.into_iter().filter(is_there) {
         document.insert(name.into(), Value::Object(section));
     }
     Ok(Value::Object(document))
