@@ -141,6 +141,27 @@ fn network_manager_does_it() {
                 "default via 2001:db8::1 dev eth0",
             ],
         ),
+        (
+            "host.flags",
+            &[
+                "inet 203.0.113.9/32",
+                "inet6 2001:db8::9/128",
+                "default via 203.0.113.1 dev eth0",
+                "default via fe80::1 dev eth0",
+            ],
+        ),
+        ("host.v1.yaml", &["default via 198.51.100.1 dev eth0", "default via 2001:db8:1::1 dev eth0"]),
+        (
+            "host.v2.yaml",
+            &[
+                "inet 203.0.113.9/32",
+                "inet6 2001:db8::9/64",
+                "default via 172.31.1.1 dev eth0",
+                "10.0.0.0/8 via 172.31.1.2 dev eth0 proto static metric 50 onlink",
+                "default via fe80::1 dev eth0",
+                "2001:db8:9::/48 via 2001:db8:1::1 dev eth0",
+            ],
+        ),
     ];
     // At the same time, as they wait for DHCP and for carriers.
     let running: Vec<_> = expected.iter().map(|(name, _)| run(name)).collect();

@@ -210,7 +210,15 @@ fn networkd_does_it() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network/networkd.sh");
     let mut run = command(Path::new("unshare"));
     run.args(["--net", "--mount", "--fork", "--kill-child", "bash"]).arg(script).arg(&program).arg(scratch.path());
-    run.arg("static.v2.yaml").arg("names.v2.yaml").arg("static.flags").arg("known.v2.yaml");
+    run.args([
+        "static.v2.yaml",
+        "names.v2.yaml",
+        "static.flags",
+        "known.v2.yaml",
+        "host.flags",
+        "host.v1.yaml",
+        "host.v2.yaml",
+    ]);
     let (said, log) = succeed(&mut run, "networkd");
     let complaints: Vec<_> = log
         .lines()
@@ -243,6 +251,20 @@ fn networkd_does_it() {
         (
             "known.v2.yaml",
             &["192.0.2.10/24", "mtu 1400", "198.51.100.1/24", "default via 192.0.2.1 ", "default via 2001:db8::1 "],
+        ),
+        // Of a hoster: a machine that is its own network, and routers that are in none.
+        ("host.flags", &["203.0.113.9/32", "2001:db8::9/128", "default via 203.0.113.1 ", "default via fe80::1 "]),
+        ("host.v1.yaml", &["203.0.113.9/32", "default via 198.51.100.1 ", "default via 2001:db8:1::1 "]),
+        (
+            "host.v2.yaml",
+            &[
+                "203.0.113.9/32",
+                "2001:db8::9/64",
+                "default via 172.31.1.1 dev eth0 proto static onlink",
+                "10.0.0.0/8 via 172.31.1.2 dev eth0 proto static metric 50 onlink",
+                "default via fe80::1 ",
+                "2001:db8:9::/48 via 2001:db8:1::1 dev eth0",
+            ],
         ),
     ] {
         let state = said.split(&format!("state {case}\n")).nth(1).unwrap_or_else(|| panic!("no {case} in {said}"));

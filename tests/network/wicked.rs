@@ -266,9 +266,8 @@ fn facts(case: &Case, link: &Link) -> BTreeSet<String> {
         let via = route.via.map_or_else(String::new, |via| format!(" via {via}"));
         let metric = route.metric.map_or_else(String::new, |metric| format!(" metric {metric}"));
         // It is there for itself where no network has it.
-        let router = route.via.filter(|_| route.on_link && case.name == "more").map(Cidr::host);
-        if let Some(router) = router.filter(|router| !router.to_string().starts_with("2001:")) {
-            put(format!("route {router}"));
+        if let Some(router) = route.via.filter(|via| route.on_link && !link.reaches(*via)) {
+            put(format!("route {}", Cidr::host(router)));
         }
         put(format!("route {}{via}{metric}", route.to));
     }
