@@ -24,7 +24,7 @@ pub use files::Files;
 pub use keys::Keys;
 pub use manifest::Manifests;
 pub use network::{Network, NetworkRenderer};
-pub use order::{Ordered, order};
+pub use order::{Order, Ordered, order};
 pub use reach::{Access, Attach, Reach};
 pub use seed::{Seed, SeedKind};
 pub use serve::Serve;
@@ -407,11 +407,11 @@ fn command() -> clap::Command {
 
 /// Parses the words of a command line, of which the first is the program. To clap `--help` is an error too.
 ///
-/// Beside what was typed it gives the order of the options that depend on it.
-pub fn parse(words: Vec<OsString>) -> Result<(Cli, Vec<Ordered>), clap::Error> {
+/// Beside what was typed it gives where its options stand.
+pub fn parse(words: Vec<OsString>) -> Result<(Cli, Order), clap::Error> {
     let matches = command().try_get_matches_from(words)?;
     if matches.subcommand_matches("sysprep").is_some_and(sysprep::lists_operations) {
-        return Ok((Cli { command: Command::ListOperations, verbose: 0 }, Vec::new()));
+        return Ok((Cli { command: Command::ListOperations, verbose: 0 }, Order::default()));
     }
     let cli = Cli::from_arg_matches(&matches)?;
     let order = matches.subcommand_matches("inject").map(order).unwrap_or_default();

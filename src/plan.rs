@@ -166,7 +166,7 @@ impl Target {
 
 impl Edit {
     /// A run of `inject`: validates what was typed, and reads the host files that it names.
-    pub fn inject(mut typed: cli::Inject, order: &[cli::Ordered]) -> Result<Self, Failure> {
+    pub fn inject(mut typed: cli::Inject, order: &cli::Order) -> Result<Self, Failure> {
         let mut notes = virt_tools::notes(&typed.virt_customize)?;
         notes.extend(virt_tools::network(&typed)?);
         typed.target.file.image = typed.target.file.image.or(typed.add.add.take());
@@ -315,10 +315,10 @@ fn volume(typed: &str) -> Result<Selector, Failure> {
 
 /// Refuses two options that read standard input: the first would leave nothing to the second.
 fn check_stdin(typed: &cli::Inject) -> Result<(), Failure> {
-    let reads = |selector: &str| matches!(selector, "stdin" | "locked:stdin");
-    let of_users = typed.password.iter().filter(|typed| typed.split_once(':').is_some_and(|(_, rest)| reads(rest)));
+    let of_users =
+        typed.password.iter().filter(|typed| typed.split_once(':').is_some_and(|(_, rest)| selector::is_stdin(rest)));
     let keys = typed.target.file.keys.keys_from_stdin.then_some("--keys-from-stdin");
-    let root = typed.root_password.as_deref().is_some_and(reads).then_some("--root-password stdin");
+    let root = typed.root_password.as_deref().is_some_and(selector::is_stdin).then_some("--root-password stdin");
     let reads_document = |path: &&PathBuf| manifest::is_stdin(path);
     let manifests = typed.manifests.manifest.iter().filter(reads_document).map(|_| "--manifest -");
     let configs = typed.manifests.cloud_config.iter().filter(reads_document).map(|_| "--cloud-config -");

@@ -1,7 +1,6 @@
 //! The options of the item "files".
 
 use clap::Args;
-use std::path::PathBuf;
 
 /// What is done to files of the guest, in the order given.
 #[derive(Debug, Args)]
@@ -50,7 +49,7 @@ pub struct Files {
     /// As mv does: a DEST that is a directory is where SOURCE goes into, a file that is there gives way, a directory does not.
     /// A file stays the one that it is, with its owner, mode, times, label and other names; nothing is moved onto another
     /// filesystem of the guest. A second run finds no SOURCE, and fails. DEST begins after the first colon that a slash follows.
-    #[arg(long = "move", value_name = "SOURCE:DEST")]
+    #[arg(id = "move", long = "move", value_name = "SOURCE:DEST")]
     pub moved: Vec<String>,
 
     /// Write a text into a file of the guest (item "files"; repeatable)
@@ -112,6 +111,7 @@ pub struct Files {
     /// A line is an option of virt-customize without its dashes, a blank, and its value: `delete /some/file`. Empty lines and
     /// those that begin with # are passed over; a backslash at the end of a line has the value go on in the next line, which
     /// begins as a new one in the value. A password in it is not seen by other users, as one on the command line is.
+    // The files are read before clap reads the words: what it finds here is the line of the option behind, as FILE: line N.
     #[arg(long, value_name = "FILE")]
-    pub commands_from_file: Vec<PathBuf>,
+    pub commands_from_file: Vec<String>,
 }

@@ -1,9 +1,10 @@
-//! The options that apply in the order given.
+//! Where on the command line options stand.
 
 use clap::ArgMatches;
+use std::collections::BTreeMap;
 
 /// One of the options that apply in the order given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Ordered {
     Upload,
@@ -27,14 +28,46 @@ pub enum Ordered {
     FirstbootInstall,
 }
 
-/// The options of `inject` that depend on their order, as they were typed.
-pub fn order(matches: &ArgMatches) -> Vec<Ordered> {
+/// Where the options of `inject` stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// The options that apply in the order given, as they were typed, each with the number of its value: which of the option's it is,
+    /// from 0.
+    pub values: Vec<(Ordered, usize)>,
+    /// The lines of the values that stand in a file of `--commands-from-file`: by `--OPTION[NUMBER]`, as `--commands-from-file FILE: line N`.
+    pub lines: BTreeMap<String, String>,
+}
+
+/// Where these options of `inject` stand.
+pub fn order(matches: &ArgMatches) -> Order {
+    Order { values: values(matches), lines: lines(matches) }
+}
+
+fn lines(matches: &ArgMatches) -> BTreeMap<String, String> {
+    const LINES: &str = "commands_from_file";
+    let all = matches.get_many::<String>(LINES).into_iter().flatten();
+    let places = matches.indices_of(LINES).into_iter().flatten();
+    let lines: BTreeMap<usize, &String> = places.zip(all).collect();
+    let mut found = BTreeMap::new();
+    for id in matches.ids().map(clap::Id::as_str) {
+        for (number, place) in matches.indices_of(id).into_iter().flatten().enumerate() {
+            // Between the two is the option's name.
+            if let Some(line) = place.checked_sub(2).and_then(|before| lines.get(&before)) {
+                let option = format!("--{}[{number}]", id.replace('_', "-"));
+                found.insert(option, format!("--commands-from-file {line}"));
+            }
+        }
+    }
+    found
+}
+
+fn values(matches: &ArgMatches) -> Vec<(Ordered, usize)> {
     let options = [
         ("upload", Ordered::Upload),
         ("copy_in", Ordered::CopyIn),
         ("tar_in", Ordered::TarIn),
         ("copy", Ordered::Copy),
-        ("moved", Ordered::Move),
+        ("move", Ordered::Move),
         ("write", Ordered::Write),
         ("append_line", Ordered::AppendLine),
         ("edit", Ordered::Edit),
@@ -50,12 +83,13 @@ pub fn order(matches: &ArgMatches) -> Vec<Ordered> {
         ("firstboot_command", Ordered::FirstbootCommand),
         ("firstboot_install", Ordered::FirstbootInstall),
     ];
-    let mut places: Vec<(usize, Ordered)> = options
-        .into_iter()
-        .flat_map(|(id, option)| matches.indices_of(id).into_iter().flatten().map(move |place| (place, option)))
-        .collect();
+    let places_of = |(id, option)| {
+        let places = matches.indices_of(id).into_iter().flatten().enumerate();
+        places.map(move |(number, place)| (place, (option, number)))
+    };
+    let mut places: Vec<(usize, (Ordered, usize))> = options.into_iter().flat_map(places_of).collect();
     places.sort_by_key(|(place, _)| *place);
-    places.into_iter().map(|(_, option)| option).collect()
+    places.into_iter().map(|(_, value)| value).collect()
 }
 
 #[cfg(test)]
@@ -70,6 +104,23 @@ mod tests {
             ["imgraft", "inject", "x", "--chmod", "0600:/b", "--write", "/a:b", "--upload", "c:/d", "--write", "/e:f"];
         let matches = Cli::command().get_matches_from(words);
         let inject = matches.subcommand_matches("inject").expect("inject was typed");
-        assert_eq!(order(inject), [Ordered::Chmod, Ordered::Write, Ordered::Upload, Ordered::Write]);
+        let expected = [(Ordered::Chmod, 0), (Ordered::Write, 0), (Ordered::Upload, 0), (Ordered::Write, 1)];
+        let order = order(inject);
+        assert_eq!(order.values, expected);
+        assert!(order.lines.is_empty(), "{order:?}");
+    }
+
+    #[test]
+    fn values_of_files_have_lines() {
+        let line = |number: u32| format!("--commands-from-file=f: line {number}");
+        let told = |number: u32| format!("--commands-from-file f: line {number}");
+        let (one, two, three, four) = (line(1), line(2), line(3), line(4));
+        let words = ["--mkdir", "/a", &one, "--mkdir=/b", "--mkdir=/c", &two, "--no-logfile", "--hostname", "x"];
+        let words = [&["imgraft", "inject"][..], &words, &[&three, "--move=/a:/b", &four, "--mkdir=/d", "x"]].concat();
+        let matches = Cli::command().get_matches_from(words);
+        let order = order(matches.subcommand_matches("inject").expect("inject was typed"));
+        let lines: Vec<_> = order.lines.iter().map(|(option, line)| (&**option, &**line)).collect();
+        let expected = [("--mkdir[1]", &*told(1)), ("--mkdir[3]", &told(4)), ("--move[0]", &told(3))];
+        assert_eq!(lines, expected);
     }
 }

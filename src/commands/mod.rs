@@ -14,7 +14,7 @@ mod serve;
 mod tree;
 mod undo;
 
-use crate::cli::{Cli, Command, Ordered};
+use crate::cli::{Cli, Command, Order};
 use crate::failure::{Exit, Failure, printable};
 use crate::guest;
 use crate::inject::Revealed;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Runs what was typed.
-pub fn run(cli: Cli, order: &[Ordered]) -> Result<Exit, Failure> {
+pub fn run(cli: Cli, order: &Order) -> Result<Exit, Failure> {
     match cli.command {
         Command::Inject(typed) => {
             let plan = plan::Edit::inject(*typed, order)?;

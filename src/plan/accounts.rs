@@ -1,5 +1,6 @@
 //! The users and groups that are asked for.
 
+use super::faults::Faults;
 use super::items::shorten;
 use crate::cli;
 use crate::failure::Failure;
@@ -9,18 +10,29 @@ use imgraft_vfs::fs::Timestamp;
 use imgraft_vfs::path::GuestPath;
 
 /// What is asked for; `None` where that is nothing.
-pub(super) fn accounts(typed: &cli::Accounts, now: Timestamp) -> Result<Option<Accounts>, Failure> {
+pub(super) fn accounts(typed: &cli::Accounts, now: Timestamp, faults: &mut Faults) -> Option<Accounts> {
     let cli::Accounts { add_group, add_user, add_to_group, sudo, expire, unlock, expire_password: _ } = typed;
     let accounts = Accounts {
-        groups: add_group.iter().map(|typed| group(typed)).collect::<Result<_, _>>()?,
-        users: add_user.iter().map(|typed| user(typed)).collect::<Result<_, _>>()?,
-        members: add_to_group.iter().map(|typed| member(typed)).collect::<Result<_, _>>()?,
-        sudo: sudo.iter().map(|typed| sudoer(typed)).collect::<Result<_, _>>()?,
-        expiries: expire.iter().map(|typed| expiry(typed)).collect::<Result<_, _>>()?,
-        unlocked: unlock.iter().map(|typed| user_alone("--unlock", typed)).collect::<Result<_, _>>()?,
+        groups: faults.each("--add-group", add_group, group),
+        users: faults.each("--add-user", add_user, user),
+        members: faults.each("--add-to-group", add_to_group, member),
+        sudo: faults.each("--sudo", sudo, sudoer),
+        expiries: faults.each("--expire", expire, expiry),
+        unlocked: faults.each("--unlock", unlock, |typed| user_alone("--unlock", typed)),
         ..Accounts::none(now)
     };
-    Ok((!accounts.is_empty()).then_some(accounts))
+    (!accounts.is_empty()).then_some(accounts)
+}
+
+/// The name of a user who may be in the guest: one that a line of passwd(5) can have, if not one that shadow-utils would give.
+pub(super) fn user_name(option: &str, user: &str) -> Result<String, Failure> {
+    let is_none =
+        user.is_empty() || user.starts_with('-') || user.contains(|c: char| c.is_control() || ":/".contains(c));
+    match is_none {
+        true => Err(Failure::usage(format!("{option}: '{}' is not the name of a user", shorten(user)))
+            .with_hint("a name has no colon or slash in it, and does not begin with '-'")),
+        false => Ok(user.to_owned()),
+    }
 }
 
 /// All that two sources ask for.
@@ -88,7 +100,7 @@ fn user(typed: &str) -> Result<NewUser, Failure> {
 
 fn member(typed: &str) -> Result<(String, String), Failure> {
     let (user, group) = Typed { option: "--add-to-group", typed }.user_and_rest("USER:GROUP")?;
-    Ok((user.to_owned(), group.to_owned()))
+    Ok((user_name("--add-to-group", user)?, group.to_owned()))
 }
 
 fn sudoer(typed: &str) -> Result<Sudoer, Failure> {
@@ -100,24 +112,24 @@ fn sudoer(typed: &str) -> Result<Sudoer, Failure> {
     if user.is_empty() {
         return Err(Typed { option: "--sudo", typed }.wrong("not USER or USER:nopasswd"));
     }
-    Ok(Sudoer { user: user.to_owned(), asks })
+    Ok(Sudoer { user: user_name("--sudo", user)?, asks })
 }
 
 fn expiry(typed: &str) -> Result<(String, Expiry), Failure> {
     let option = Typed { option: "--expire", typed };
     let (user, when) = option.user_and_rest("USER:YYYY-MM-DD, USER:now or USER:never")?;
-    Ok((user.to_owned(), option.expiry(when)?))
+    Ok((user_name("--expire", user)?, option.expiry(when)?))
 }
 
 /// Who has to choose another password.
-pub(super) fn expired(typed: &cli::Accounts) -> Result<Vec<String>, Failure> {
-    typed.expire_password.iter().map(|typed| user_alone("--expire-password", typed)).collect()
+pub(super) fn expired(typed: &cli::Accounts, faults: &mut Faults) -> Vec<String> {
+    faults.each("--expire-password", &typed.expire_password, |typed| user_alone("--expire-password", typed))
 }
 
 fn user_alone(option: &str, typed: &str) -> Result<String, Failure> {
     match typed.is_empty() || typed.contains(':') {
         true => Err(Typed { option, typed }.wrong("not USER")),
-        false => Ok(typed.to_owned()),
+        false => user_name(option, typed),
     }
 }
 

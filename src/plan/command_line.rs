@@ -1,5 +1,6 @@
 //! What clap refuses, and the virt tools take: the reason and the way out.
 
+use super::commands_file;
 use super::virt_tools::NO_DISK_BESIDE;
 use crate::cli;
 use crate::failure::Failure;
@@ -23,6 +24,16 @@ pub fn refusal(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
             Failure::usage("--attach: not auto, fuse, nbd, loop or uml, a way of reaching the filesystem")
                 .with_hint(format!("virt-customize's option of this name takes an ISO image: {NO_DISK_BESIDE}")),
         ),
+        ErrorKind::InvalidValue => {
+            let word = format!("{option}={}", text(ContextKind::InvalidValue)?);
+            let line = words.windows(2).find_map(|pair| match pair {
+                [before, typed] if *typed == *word => commands_file::line(before),
+                _ => None,
+            })?;
+            let said = error.to_string();
+            let said = said.lines().map(str::trim).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+            Some(Failure::usage(format!("{line}: {}", said.trim_start_matches("error: "))))
+        }
         ErrorKind::UnknownArgument if verb(words) == Some(b"sysprep") && is_of_inject(option) => Some(
             Failure::usage(format!("{option}: sysprep takes things out of a guest, and this puts something in"))
                 .with_hint(format!("`imgraft inject IMAGE {option} …` after it; what that puts in stays")),
@@ -88,6 +99,19 @@ mod tests {
     }
 
     #[test]
+    fn a_value_of_a_file_has_its_line() {
+        let line = |number: u32| format!("--commands-from-file=f:{number}");
+        let words =
+            |value: &str| format!("imgraft inject x {} --mkdir=/a {} --password-crypto={value}", line(1), line(7));
+        let said = told(&words("sha3")).expect("it is told");
+        assert!(
+            said.starts_with("imgraft: --commands-from-file f:7: invalid value 'sha3' for '--password-crypto"),
+            "{said}"
+        );
+        assert!(said.contains("[possible values: yescrypt") && said.lines().count() == 1, "{said}");
+    }
+
+    #[test]
     fn the_rest_is_told_by_clap() {
         for words in [
             "imgraft inject x --none",
@@ -95,6 +119,7 @@ mod tests {
             "imgraft cat x /a --hostname y",
             "imgraft inject x -a y",
             "imgraft inject x --access y",
+            "imgraft inject x --password-crypto=y",
             "imgraft",
             "imgraft inject --help",
         ] {

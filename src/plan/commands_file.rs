@@ -53,7 +53,7 @@ const COMMANDS: &[&str] = &[
 ];
 
 /// The words of a command line, the first one being the program, in which each `--commands-from-file FILE` of `inject` is
-/// replaced by the options that its file has: they apply where it was typed.
+/// replaced by the options that its file has: they apply where it was typed. Before each stands the same option with its line, `FILE: line N`.
 pub fn with_commands(words: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
     let subcommand = words.iter().skip(1).find(|word| !word.as_bytes().starts_with(b"-"));
     if subcommand.is_none_or(|word| word != "inject") {
@@ -76,9 +76,13 @@ pub fn with_commands(words: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
             Some(file) => {
                 let path = Path::new(&file);
                 let text = read(OPTION, path)?;
-                out.extend(options(&text, inject).map_err(|Wrong { reason, way }| {
+                let options = options(&text, inject).map_err(|Wrong { reason, way }| {
                     Failure::usage(format!("{OPTION} {}: {reason}", path.display())).with_hint(way)
-                })?);
+                })?;
+                for (number, option) in options {
+                    out.push(format!("{OPTION}={}: line {number}", path.display()).into());
+                    out.push(option);
+                }
             }
             // One without its file is clap's to refuse.
             None => out.push(word),
@@ -86,6 +90,12 @@ pub fn with_commands(words: Vec<OsString>) -> Result<Vec<OsString>, Failure> {
     }
     out.extend(words);
     Ok(out)
+}
+
+/// The line that stands in the word before an option of a file, as it is told.
+pub(super) fn line(before: &OsStr) -> Option<String> {
+    let line = before.to_str()?.strip_prefix(OPTION)?.strip_prefix('=')?;
+    Some(format!("{OPTION} {line}"))
 }
 
 fn own(bytes: &[u8]) -> OsString {
@@ -112,15 +122,18 @@ impl From<String> for Wrong {
     }
 }
 
-/// The options that a file has; else what is wrong. What stands after a command is not told: it may be a secret.
-fn options(text: &[u8], inject: &Command) -> Result<Vec<OsString>, Wrong> {
+/// The options that a file has, each with the number of its line; else what is wrong. What stands after a command is not told: it may be a secret.
+fn options(text: &[u8], inject: &Command) -> Result<Vec<(usize, OsString)>, Wrong> {
     let text = std::str::from_utf8(text).map_err(|_| "not UTF-8".to_owned())?;
     let option = |line: Line| {
         let at = |reason: &str| format!("line {}: {reason}", line.number);
         let name = line.text.split_whitespace().next().unwrap_or_default();
         match refused_command(name) {
             Some(refused) => Err(Wrong { reason: at(&format!("{name}: {}", refused.reason)), way: refused.way }),
-            None => option(&line.text, inject).map_err(|reason| at(&reason).into()),
+            None => match option(&line.text, inject) {
+                Ok(option) => Ok((line.number, option)),
+                Err(reason) => Err(at(&reason).into()),
+            },
         }
     };
     lines(text)?.into_iter().map(option).collect()
@@ -188,7 +201,7 @@ mod tests {
         let command = cli::Cli::command();
         let options =
             options(text.as_bytes(), command.find_subcommand("inject").unwrap()).map_err(|wrong| wrong.reason)?;
-        Ok(options.into_iter().map(|word| word.into_string().unwrap()).collect())
+        Ok(options.into_iter().map(|(_, word)| word.into_string().unwrap()).collect())
     }
 
     #[test]
@@ -251,7 +264,7 @@ mod tests {
     fn a_file_stands_where_it_is_typed() {
         let place = tempfile::tempdir().unwrap();
         let file = place.path().join("commands");
-        std::fs::write(&file, "mkdir /b\nmkdir /c\n").unwrap();
+        std::fs::write(&file, "mkdir /b\n\nmkdir /c\n").unwrap();
         let file = file.to_str().unwrap();
         let words = |typed: &[&str]| {
             let words = with_commands(typed.iter().map(Into::into).collect()).map_err(|failure| failure.message)?;
@@ -260,7 +273,8 @@ mod tests {
         let joined = format!("{OPTION}={file}");
         for typed in [&[OPTION, file][..], &[&joined]] {
             let typed = [&["imgraft", "-v", "inject", "x", "--mkdir", "/a"], typed, &["--mkdir", "/d"]].concat();
-            assert_eq!(words(&typed).unwrap(), "imgraft -v inject x --mkdir /a --mkdir=/b --mkdir=/c --mkdir /d");
+            let from_file = format!("{joined}: line 1 --mkdir=/b {joined}: line 3 --mkdir=/c");
+            assert_eq!(words(&typed).unwrap(), format!("imgraft -v inject x --mkdir /a {from_file} --mkdir /d"));
         }
         for left_alone in [&["imgraft", "cat", OPTION, file][..], &["imgraft", "inject", "--", OPTION, file]] {
             assert_eq!(words(left_alone).unwrap(), left_alone.join(" "));

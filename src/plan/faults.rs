@@ -13,6 +13,22 @@ impl Faults {
         result.map_err(|failure| self.0.push((place.to_owned(), failure))).ok()
     }
 
+    /// What each value of an option is, of those that are right. The place of one is `OPTION[NUMBER]`, from 0.
+    pub(super) fn each<T>(
+        &mut self,
+        option: &str,
+        typed: &[String],
+        read: impl Fn(&str) -> Result<T, Failure>,
+    ) -> Vec<T> {
+        let keep = |(number, typed): (usize, &String)| self.keep(&format!("{option}[{number}]"), read(typed));
+        typed.iter().enumerate().filter_map(keep).collect()
+    }
+
+    /// Whether nothing is wrong.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// All that is wrong as one failure, `None` where nothing is; `told` gives each with its place to the user. What is more than is
     /// told is counted.
     pub(super) fn together(self, mut told: impl FnMut(&str, Failure) -> Failure) -> Option<Failure> {
@@ -38,10 +54,16 @@ mod tests {
             for _ in 0..count {
                 assert_eq!(faults.keep("a", Err::<(), _>(Failure::usage("wrong"))), None);
             }
+            assert_eq!(faults.is_empty(), count == 0);
             faults.together(|place, failure| if place.is_empty() { failure } else { failure.within(place) })
         };
         assert!(failure(0).is_none());
         assert_eq!(failure(MOST).unwrap().render(), "imgraft: a: wrong\n".repeat(MOST));
+        let mut faults = Faults::default();
+        let read = |typed: &str| typed.parse::<u8>().map_err(|_| Failure::usage("wrong"));
+        assert_eq!(faults.each("--a", &["1".into(), "x".into(), "2".into(), "y".into()], read), [1, 2]);
+        let failure_of = |faults: Faults| faults.together(|place, failure| failure.within(place)).unwrap().render();
+        assert_eq!(failure_of(faults), "imgraft: --a[1]: wrong\nimgraft: --a[3]: wrong\n");
         let shown = failure(MOST + 7).unwrap().render();
         assert_eq!(shown, format!("{}imgraft: and 7 more\n", "imgraft: a: wrong\n".repeat(MOST)));
     }

@@ -1,13 +1,13 @@
 //! What is to be done to files of the guest.
 
 use super::copy_in::copy_in;
+use super::faults::Faults;
 use super::tar_in::tar_in;
-use crate::cli::{self, Ordered};
+use crate::cli::{self, Order, Ordered};
 use crate::failure::Failure;
 use crate::inject::{FileMode, FileOperation, PathPattern, Substitution};
 use imgraft_vfs::fs::{Content, Timestamp};
 use imgraft_vfs::path::GuestPath;
-use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -17,46 +17,47 @@ type Reader<'a> = &'a dyn Fn(&str) -> Result<Vec<FileOperation>, Failure>;
 /// The operations in the order of the command line. `now` is the time of this run's changes.
 pub(super) fn operations(
     typed: &cli::Inject,
-    order: &[Ordered],
+    order: &Order,
     now: Timestamp,
-) -> Result<Vec<FileOperation>, Failure> {
+    faults: &mut Faults,
+) -> Vec<FileOperation> {
     let result = typed.writing.output.as_deref().or(typed.writing.overlay.as_deref());
     let written: Vec<&Path> = typed.target.file.image.as_deref().into_iter().chain(result).collect();
     let files = &typed.files;
-    let mut taken = BTreeMap::new();
     let mut operations = Vec::new();
-    for option in order.iter().copied() {
-        let (texts, read): (&[String], Reader<'_>) = match option {
-            Ordered::Upload => (&files.upload, &|typed| one(upload(typed, result))),
-            Ordered::CopyIn => (&files.copy_in, &|typed| one(copy_in(typed, &written))),
-            Ordered::TarIn => (&files.tar_in, &|typed| one(tar_in(typed, &written))),
-            Ordered::Copy => (&files.copy, &|typed| one(copied(typed))),
-            Ordered::Move => (&files.moved, &|typed| one(moved(typed))),
-            Ordered::Write => (&files.write, &|typed| one(write(typed))),
-            Ordered::AppendLine => (&files.append_line, &|typed| one(append_line(typed))),
-            Ordered::Edit => (&files.edit, &|typed| one(edit(typed))),
-            Ordered::Mkdir => (&files.mkdir, &|typed| one(at(typed).map(|path| FileOperation::MakeDirectory { path }))),
-            Ordered::Link => (&files.link, &links),
-            Ordered::Delete => (&files.delete, &|typed| one(delete(typed))),
-            Ordered::Touch => (&files.touch, &|typed| one(at(typed).map(|path| FileOperation::Touch { path, now }))),
+    for &(ordered, number) in &order.values {
+        let (option, texts, read): (&str, &[String], Reader<'_>) = match ordered {
+            Ordered::Upload => ("--upload", &files.upload, &|typed| one(upload(typed, result))),
+            Ordered::CopyIn => ("--copy-in", &files.copy_in, &|typed| one(copy_in(typed, &written))),
+            Ordered::TarIn => ("--tar-in", &files.tar_in, &|typed| one(tar_in(typed, &written))),
+            Ordered::Copy => ("--copy", &files.copy, &|typed| one(copied(typed))),
+            Ordered::Move => ("--move", &files.moved, &|typed| one(moved(typed))),
+            Ordered::Write => ("--write", &files.write, &|typed| one(write(typed))),
+            Ordered::AppendLine => ("--append-line", &files.append_line, &|typed| one(append_line(typed))),
+            Ordered::Edit => ("--edit", &files.edit, &|typed| one(edit(typed))),
+            Ordered::Mkdir => {
+                ("--mkdir", &files.mkdir, &|typed| one(at(typed).map(|path| FileOperation::MakeDirectory { path })))
+            }
+            Ordered::Link => ("--link", &files.link, &links),
+            Ordered::Delete => ("--delete", &files.delete, &|typed| one(delete(typed))),
+            Ordered::Touch => {
+                ("--touch", &files.touch, &|typed| one(at(typed).map(|path| FileOperation::Touch { path, now })))
+            }
             Ordered::Truncate => {
-                (&files.truncate, &|typed| one(at(typed).map(|path| FileOperation::Truncate { path })))
+                ("--truncate", &files.truncate, &|typed| one(at(typed).map(|path| FileOperation::Truncate { path })))
             }
-            Ordered::TruncateRecursive => {
-                (&files.truncate_recursive, &|typed| one(at(typed).map(|path| FileOperation::TruncateBelow { path })))
-            }
-            Ordered::Chown => (&files.chown, &|typed| one(chown(typed))),
-            Ordered::Chmod => (&files.chmod, &|typed| one(chmod(typed))),
+            Ordered::TruncateRecursive => ("--truncate-recursive", &files.truncate_recursive, &|typed| {
+                one(at(typed).map(|path| FileOperation::TruncateBelow { path }))
+            }),
+            Ordered::Chown => ("--chown", &files.chown, &|typed| one(chown(typed))),
+            Ordered::Chmod => ("--chmod", &files.chmod, &|typed| one(chmod(typed))),
             Ordered::Firstboot | Ordered::FirstbootCommand | Ordered::FirstbootInstall => continue,
         };
-        // The first time an option stands there, its first value is meant.
-        let next: &mut usize = taken.entry(option).or_default();
-        if let Some(typed) = texts.get(*next) {
-            operations.extend(read(typed)?);
+        if let Some(typed) = texts.get(number) {
+            operations.extend(faults.keep(&format!("{option}[{number}]"), read(typed)).into_iter().flatten());
         }
-        *next += 1;
     }
-    Ok(operations)
+    operations
 }
 
 fn one(operation: Result<FileOperation, Failure>) -> Result<Vec<FileOperation>, Failure> {
@@ -257,7 +258,7 @@ mod tests {
         let order = cli::order(matches.subcommand_matches("inject").unwrap());
         let cli::Command::Inject(typed) = cli::Cli::from_arg_matches(&matches).unwrap().command else { panic!() };
         let now = Timestamp { seconds: 7, nanoseconds: 0 };
-        let operations = operations(&typed, &order, now).unwrap();
+        let operations = operations(&typed, &order, now, &mut Faults::default());
         let path = |path: &str| GuestPath::parse(path).unwrap();
         assert!(matches!(&operations[..], [
             FileOperation::MakeDirectory { path: b },

@@ -1,24 +1,32 @@
 //! The scripts for the first boot that were typed.
 
+use super::faults::Faults;
 use super::items::read;
-use crate::cli::{self, Ordered};
+use crate::cli::{self, Order, Ordered};
 use crate::failure::Failure;
 use crate::inject::Script;
 use std::path::Path;
 
 /// The scripts in the order of the command line.
-pub(super) fn scripts(typed: &cli::Inject, order: &[Ordered]) -> Result<Vec<Script>, Failure> {
-    let (mut files, mut commands) = (typed.firstboot.iter(), typed.firstboot_command.iter());
-    let mut lists = typed.firstboot_install.iter();
-    let next = |option| match option {
-        Ordered::Firstboot => files.next().map(|path| file("--firstboot", path)),
-        Ordered::FirstbootCommand => commands.next().map(|command| self::command("--firstboot-command", command)),
-        Ordered::FirstbootInstall => {
-            lists.next().map(|list| packages("--firstboot-install", list.split(',').map(str::trim)))
-        }
-        _ => None,
+pub(super) fn scripts(typed: &cli::Inject, order: &Order, faults: &mut Faults) -> Vec<Script> {
+    let cli::Inject { firstboot, firstboot_command, firstboot_install, .. } = typed;
+    let script = |(ordered, number): &(Ordered, usize)| {
+        let (option, script) = match ordered {
+            Ordered::Firstboot => ("--firstboot", firstboot.get(*number).map(|path| file("--firstboot", path))),
+            Ordered::FirstbootCommand => {
+                let typed = firstboot_command.get(*number);
+                ("--firstboot-command", typed.map(|typed| command("--firstboot-command", typed)))
+            }
+            Ordered::FirstbootInstall => {
+                let typed = firstboot_install.get(*number);
+                let read = |typed: &String| packages("--firstboot-install", typed.split(',').map(str::trim));
+                ("--firstboot-install", typed.map(read))
+            }
+            _ => return None,
+        };
+        faults.keep(&format!("{option}[{number}]"), script?)
     };
-    order.iter().copied().filter_map(next).collect()
+    order.values.iter().filter_map(script).collect()
 }
 
 pub(super) fn file(option: &str, path: &Path) -> Result<Script, Failure> {

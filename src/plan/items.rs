@@ -1,10 +1,11 @@
 //! From the options typed to the injectors.
 
+use super::faults::Faults;
 use super::injected::Injected;
 use super::network::network;
 use super::setting::Settings;
 use super::{accounts, files, firstboot, manifest, seed, selector};
-use crate::cli::{self, Ordered};
+use crate::cli::{self, Order};
 use crate::crypt::Method;
 use crate::failure::Failure;
 use crate::inject::authorized_keys;
@@ -26,7 +27,7 @@ pub(super) const ONCE: &str = "say it once, in one manifest or in an option";
 /// The injectors that the manifests and the options ask for, in the order of the items.
 pub(super) fn injectors(
     typed: &cli::Inject,
-    order: &[Ordered],
+    order: &Order,
     compat: Compat,
     now: Timestamp,
 ) -> Result<Vec<Box<dyn Injector>>, Failure> {
@@ -75,38 +76,55 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    fn new(typed: &cli::Inject, order: &[Ordered], compat: Compat, now: Timestamp) -> Result<Self, Failure> {
+    fn new(typed: &cli::Inject, order: &Order, compat: Compat, now: Timestamp) -> Result<Self, Failure> {
         let instance =
             typed.instance.as_deref().map(|path| Injected::new(path, compat)).transpose()?.unwrap_or_default();
+        let mut faults = Faults::default();
         let mut keys: Vec<(String, String)> = instance.key.map(|key| ("root".to_owned(), key)).into_iter().collect();
-        for value in &typed.ssh_inject {
-            let (user, lines) = key(value)?;
+        for (user, lines) in faults.each("--ssh-inject", &typed.ssh_inject, key) {
             keys.extend(lines.into_iter().map(|line| (user.clone(), line)));
         }
-        let network = network(&typed.network, instance.network, compat)?;
-        let hostname = typed.hostname.as_deref().map(|typed| host_name("--hostname", typed)).transpose()?;
-        let zone = typed.timezone.as_deref().map(|typed| zone("--timezone", typed)).transpose()?;
-        let settings = Settings::new(&typed.setting)?;
+        let network = faults.keep("", network(&typed.network, instance.network, compat)).flatten();
+        let host_name = |typed: &str| host_name("--hostname", typed);
+        let hostname = faults.each("--hostname", typed.hostname.as_slice(), host_name).pop();
+        let zone = faults.each("--timezone", typed.timezone.as_slice(), |typed| zone("--timezone", typed)).pop();
+        let settings = faults.keep("", Settings::new(&typed.setting)).unwrap_or_default();
         let mut metadata = instance.metadata;
-        metadata.extend(self::metadata(typed)?);
+        metadata.extend(match &typed.metadata_file {
+            Some(path) => faults.keep("--metadata-file[0]", members(path)).unwrap_or_default(),
+            None => faults.each("--metadata", &typed.metadata, |typed| pair("--metadata", typed)),
+        });
+        let method = faults.keep("--password-crypto[0]", selector::method(typed.password_crypto, compat)).flatten();
+        let mut operations = instance.files;
+        operations.extend(files::operations(typed, order, now, &mut faults));
+        let scripts = firstboot::scripts(typed, order, &mut faults);
+        let accounts = accounts::accounts(&typed.accounts, now, &mut faults);
+        let expired = accounts::expired(&typed.accounts, &mut faults);
         let root = instance.password.map(|password| ("root".to_owned(), Selector::Password(password)));
         let mut passwords: Vec<(String, Selector)> = root.into_iter().collect();
-        if let Some(typed) = &typed.root_password {
-            passwords.push(("root".to_owned(), selector::parse("--root-password", typed)?));
-        }
-        for typed in &typed.password {
+        // Nobody is asked for a password while something else is wrong already.
+        let is_asked = faults.is_empty();
+        let password = |option: &str, user: &str, typed: &str| match is_asked || !selector::is_stdin(typed) {
+            true => selector::parse(option, typed).map(|selector| Some((user.to_owned(), selector))),
+            false => Ok(None),
+        };
+        let of_root = |typed: &str| password("--root-password", "root", typed);
+        let of_user = |typed: &str| {
             let (user, rest) = typed.split_once(':').filter(|(user, _)| !user.is_empty()).ok_or_else(|| {
                 Failure::usage("--password: not USER:SELECTOR")
                     .with_hint("--password USER:file:PATH, or another selector")
             })?;
-            passwords.push((user.to_owned(), selector::parse("--password", rest)?));
+            password("--password", &accounts::user_name("--password", user)?, rest)
+        };
+        passwords.extend(faults.each("--root-password", typed.root_password.as_slice(), of_root).into_iter().flatten());
+        passwords.extend(faults.each("--password", &typed.password, of_user).into_iter().flatten());
+        let told = |place: &str, failure: Failure| {
+            let failure = failure.within(place.split('[').next().unwrap_or_default());
+            order.lines.get(place).into_iter().fold(failure, |failure, line| failure.within(line))
+        };
+        if let Some(failure) = faults.together(told) {
+            return Err(failure);
         }
-        let method = selector::method(typed.password_crypto, compat)?;
-        let mut operations = instance.files;
-        operations.extend(files::operations(typed, order, now)?);
-        let scripts = firstboot::scripts(typed, order)?;
-        let accounts = accounts::accounts(&typed.accounts, now)?;
-        let expired = accounts::expired(&typed.accounts)?;
         let (uuid, has_user_data) = (instance.uuid, instance.has_user_data);
         Ok(Self {
             accounts,
@@ -273,7 +291,7 @@ fn key(typed: &str) -> Result<(String, Vec<String>), Failure> {
     };
     let lines = authorized_keys::parse(&text)
         .map_err(|error| Failure { hints: error.hint().into_iter().collect(), ..usage(&error.to_string()) })?;
-    Ok((user.to_owned(), lines))
+    Ok((accounts::user_name("--ssh-inject", user)?, lines))
 }
 
 /// What was typed, cut where a whole key would fill the line.
@@ -292,10 +310,8 @@ fn default_key() -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-fn metadata(typed: &cli::Inject) -> Result<Vec<(String, String)>, Failure> {
-    let Some(path) = &typed.metadata_file else {
-        return typed.metadata.iter().map(|typed| pair("--metadata", typed)).collect();
-    };
+/// The members of the JSON object in a file.
+fn members(path: &Path) -> Result<Vec<(String, String)>, Failure> {
     let usage = |reason: String| Failure::usage(format!("--metadata-file {}: {reason}", path.display()));
     let bytes = read("--metadata-file", path)?;
     let object: BTreeMap<String, serde_json::Value> =

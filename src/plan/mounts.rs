@@ -20,7 +20,8 @@ pub(super) fn mounts(typed: &[String]) -> Result<Wanted, Failure> {
         // The volume may have colons in it, and slashes: the path is what is left of the last colon that a slash follows.
         let place = typed.rfind(":/").ok_or_else(|| refuse("no path"))?;
         let (volume, path) = typed.split_at(place);
-        let path = GuestPath::parse(path.trim_start_matches(':'))?;
+        let path =
+            GuestPath::parse(path.trim_start_matches(':')).map_err(|error| Failure::from(error).within("--mount"))?;
         if path == GuestPath::root() {
             return Err(refuse("the root is chosen with --partition"));
         }

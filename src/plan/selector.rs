@@ -33,6 +33,11 @@ pub(super) fn method(typed: Option<PasswordCrypto>, compat: Compat) -> Result<Op
     }
 }
 
+/// Whether a selector reads standard input.
+pub(super) fn is_stdin(typed: &str) -> bool {
+    matches!(typed, "stdin" | "locked:stdin")
+}
+
 /// Reads a selector. Errors never repeat it, since it may hold the password itself.
 pub(super) fn parse(option: &str, typed: &str) -> Result<Selector, Failure> {
     parse_beside(option, typed, Path::new(""))

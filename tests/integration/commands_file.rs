@@ -1,6 +1,8 @@
 //! Options in a file, beside the same options on the command line.
 
 use crate::support::{Scratch, expect, image, imgraft, oracle, text};
+use std::io::Write;
+use std::process::Stdio;
 
 const COMMANDS: &str = "# of the middle\nwrite /srv/b:one\\\ntwo\n\n  append-line /srv/b:three\nedit /srv/b:\\\n  s/one/1/\nmkdir /srv/c\n\
                         delete /srv/a\nroot-password disabled\nno-selinux-relabel\n";
@@ -107,6 +109,40 @@ fn what_is_refused_leaves_the_image_and_names_the_line() {
         assert_eq!(output.status.code(), Some(2), "{stderr}");
         assert!(stderr.contains(told) && !stderr.contains("secret") && stderr.contains("hint: "), "{stderr}");
     }
+    // A value has its line too, and what is typed has none.
+    for (commands, typed, told) in [
+        ("touch /a\nmkdir b", "--mkdir=/c", &["commands: line 2: --mkdir: b: not a guest path"][..]),
+        ("# x\nwrite /a:\\\nb\nchmod 0999:/a", "--mkdir=/c", &["commands: line 4: --chmod 0999:/a: "]),
+        ("password root:secret", "--mkdir=/c", &["commands: line 1: --password: "]),
+        ("password-crypto sha3", "--mkdir=/c", &["commands: line 1: invalid value 'sha3' for '--password-crypto"]),
+        ("password-crypto md5", "--mkdir=/c", &["commands: line 1: --password-crypto md5: "]),
+        ("copy-in /none/such:/srv", "--mkdir=/c", &["commands: line 1: --copy-in: /none/such: "]),
+        ("touch /a", "--chmod=0999:/a", &["imgraft: --chmod 0999:/a: "]),
+        (
+            "hostname -\nmkdir b\nmkdir /b\nmkdir b\ntimezone /\nfirstboot-install ,\nroot-password secret",
+            "--mkdir=c",
+            &[
+                "commands: line 1: --hostname -: ",
+                "commands: line 5: --timezone /: ",
+                "imgraft: --mkdir: c: ",
+                "commands: line 2: --mkdir: b: ",
+                "commands: line 4: --mkdir: b: ",
+                "commands: line 6: --firstboot-install: ",
+                "commands: line 7: --root-password: ",
+            ],
+        ),
+    ] {
+        let file = scratch.file("commands", commands);
+        let words = ["inject", text(&disk), typed, "--commands-from-file", text(&file)];
+        let output = imgraft().args(words).output().expect("it starts");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        let lines: Vec<&str> = stderr.lines().filter(|line| !line.starts_with("hint: ")).collect();
+        assert_eq!(lines.len(), told.len(), "{stderr}");
+        for (line, told) in lines.iter().zip(told) {
+            assert!(line.contains(told) && !stderr.contains("secret"), "{told}: {stderr}");
+        }
+    }
     assert!(std::fs::read(&disk).expect("it is read") == before);
 }
 
@@ -116,4 +152,38 @@ fn the_format_auto_is_what_is_found() {
     let disk = scratch.copy(&image::phony(), "disk.qcow2");
     let found = |format: &[&str]| expect(0, &[&["cat", text(&disk), "/etc/hostname"], format].concat());
     assert_eq!(found(&["--format", "auto"]), found(&[]));
+}
+
+/// What can be read once is read once, be something wrong in it or not.
+#[test]
+fn commands_come_from_a_pipe() {
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image::phony(), "disk.qcow2");
+    let pipe = scratch.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    for (file, content) in [(text(&pipe), "of a pipe"), ("/dev/stdin", "of standard input")] {
+        for (commands, status) in
+            [(format!("mkdir b\nwrite /srv/a:{content}\n"), 2), (format!("write /srv/a:{content}\n"), 0)]
+        {
+            let mut command = std::process::Command::new("timeout");
+            command.args(["60", env!("CARGO_BIN_EXE_imgraft"), "inject", text(&disk), "--commands-from-file", file]);
+            let mut child =
+                command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+            let mut stdin = child.stdin.take().expect("it has one");
+            if file == "/dev/stdin" {
+                stdin.write_all(commands.as_bytes()).expect("it is read");
+            } else {
+                std::fs::write(&pipe, &commands).expect("it is read");
+            }
+            drop(stdin);
+            let output = child.wait_with_output().expect("it ends");
+            let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(status), "{stderr}");
+            let told = format!("imgraft: --commands-from-file {file}: line 1: --mkdir: b: ");
+            assert_eq!(stderr.starts_with(&told), status == 2, "{stderr}");
+        }
+        assert_eq!(expect(0, &["cat", text(&disk), "/srv/a"]), content);
+    }
+    let raw = oracle::raw(&scratch, &disk, "qcow2");
+    oracle::e2fsck(&raw, image::open(&raw, 1).offset);
 }

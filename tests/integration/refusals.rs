@@ -2,6 +2,7 @@
 
 use crate::support::{FiveItems, Scratch, expect, image, imgraft, oracle, run, text};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// Runs `inject`, which must be refused with `status`; the line must hold every one of `words`.
@@ -231,4 +232,75 @@ fn link(copy: &Path, at: &str, target: &str) {
     fs.close().expect("it closes");
     let plan = disk.finish().expect("it finishes");
     txn.commit(plan).expect("it commits");
+}
+
+/// All options are looked at, each names itself with what was typed, and nobody is asked for a password for nothing.
+#[test]
+fn what_is_wrong_in_the_options_is_told_at_once() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let before = oracle::sha256(&copy);
+    let nothing = scratch.path().join("nothing");
+    let (upload, key) = (format!("{}:/srv/x", text(&nothing)), format!("root:file:{}", text(&nothing)));
+    let wrong = [
+        ("--ssh-inject", &*key, text(&nothing)),
+        ("--ssh-inject", "a/b:string:ssh-ed25519", "--ssh-inject"),
+        ("--hostname", "a b", "a b"),
+        ("--timezone", "../x", "../x"),
+        ("--metadata", "k", "not KEY=VALUE"),
+        ("--upload", &upload, text(&nothing)),
+        ("--write", "b:secret", "b: not a guest path"),
+        ("--append-line", "b:secret", "b: not a guest path"),
+        ("--edit", "b:s/a/b/", "b: not a guest path"),
+        ("--mkdir", "b", "b: not a guest path"),
+        ("--link", "t:b", "b: not a guest path"),
+        ("--delete", "/../b", "/../b: not a guest path"),
+        ("--touch", "b", "b: not a guest path"),
+        ("--truncate", "b", "b: not a guest path"),
+        ("--truncate-recursive", "b", "b: not a guest path"),
+        ("--chown", "root:root:b", "b: not a guest path"),
+        ("--chmod", "0644:b", "b: not a guest path"),
+        ("--copy", "/a:/../b", "/../b: not a guest path"),
+        ("--move", "/a:/../b", "/../b: not a guest path"),
+        ("--copy-in", "x:/../b", "/../b: not a guest path"),
+        ("--tar-in", "x:/../b", "/../b: not a guest path"),
+        ("--firstboot-command", " ", "empty"),
+        ("--add-group", "-g", "-g"),
+        ("--add-user", "a:b", "'b' is no setting"),
+        ("--add-to-group", "a/b:g", "'a/b' is not the name of a user"),
+        ("--sudo", "a/b", "'a/b' is not the name of a user"),
+        ("--expire", "a/b:now", "'a/b' is not the name of a user"),
+        ("--unlock", "a/b", "'a/b' is not the name of a user"),
+        ("--expire-password", "a/b", "'a/b' is not the name of a user"),
+        ("--password", "a/b:disabled", "'a/b' is not the name of a user"),
+    ];
+    let mut command = std::process::Command::new("timeout");
+    command.args(["60", env!("CARGO_BIN_EXE_imgraft"), "inject", text(&copy), "--root-password", "stdin"]);
+    command.args(wrong.iter().map(|(option, typed, _)| format!("{option}={typed}")));
+    // Standard input does not end before the run has.
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let stdin = child.stdin.take();
+    let output = child.wait_with_output().expect("it ends");
+    drop(stdin);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+    let mut lines: Vec<&str> = said.lines().filter(|line| !line.starts_with("hint: ")).collect();
+    for (option, typed, told) in wrong {
+        let begins = |line: &&str| {
+            let rest = line.strip_prefix("imgraft: ").and_then(|line| line.strip_prefix(option));
+            rest.is_some_and(|rest| rest.starts_with([':', ' ']) && line.contains(told))
+        };
+        let found = lines.iter().position(begins);
+        assert!(found.is_some(), "{option} {typed}: {said}");
+        lines.remove(found.unwrap_or_default());
+    }
+    assert!(lines.is_empty(), "{lines:?}");
+    refused(
+        &copy,
+        2,
+        &["inject", text(&copy), "--mkdir=/b", "--mount=1:/../b"],
+        &["--mount: ", "/../b", "not a guest"],
+    );
+    assert_eq!(oracle::sha256(&copy), before);
 }

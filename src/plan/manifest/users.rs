@@ -56,7 +56,7 @@ impl Reader<'_> {
 
     fn password(&self, place: &str, password: &Hidden) -> Result<Selector, Failure> {
         let text = std::str::from_utf8(password.0.expose()).unwrap_or_default();
-        if matches!(text, "stdin" | "locked:stdin") {
+        if selector::is_stdin(text) {
             return Err(Failure::usage(format!("{place}: not from standard input in a manifest"))
                 .with_hint("file:PATH, or --password on the command line"));
         }
