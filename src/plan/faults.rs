@@ -18,7 +18,7 @@ impl Faults {
         &mut self,
         option: &str,
         typed: &[String],
-        read: impl Fn(&str) -> Result<T, Failure>,
+        mut read: impl FnMut(&str) -> Result<T, Failure>,
     ) -> Vec<T> {
         let keep = |(number, typed): (usize, &String)| self.keep(&format!("{option}[{number}]"), read(typed));
         typed.iter().enumerate().filter_map(keep).collect()

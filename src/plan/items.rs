@@ -88,7 +88,7 @@ impl Wanted {
         let host_name = |typed: &str| host_name("--hostname", typed);
         let hostname = faults.each("--hostname", typed.hostname.as_slice(), host_name).pop();
         let zone = faults.each("--timezone", typed.timezone.as_slice(), |typed| zone("--timezone", typed)).pop();
-        let settings = faults.keep("", Settings::new(&typed.setting)).unwrap_or_default();
+        let settings = Settings::new(&typed.setting, |option| format!("--{option}"), &mut faults);
         let mut metadata = instance.metadata;
         metadata.extend(match &typed.metadata_file {
             Some(path) => faults.keep("--metadata-file[0]", members(path)).unwrap_or_default(),

@@ -121,7 +121,14 @@ impl Reader<'_> {
             disable_unit: manifest.units.disable,
             mask_unit: manifest.units.mask,
         };
-        wanted.settings = self.settings(setting, &mut faults);
+        let member = |option: &str| match option {
+            "machine-id" => "machine_id".to_owned(),
+            "enable-unit" => "units.enable".to_owned(),
+            "disable-unit" => "units.disable".to_owned(),
+            "mask-unit" => "units.mask".to_owned(),
+            other => other.to_owned(),
+        };
+        wanted.settings = Settings::new(&setting, member, &mut faults);
         let mut accounts = Accounts::none(self.now);
         for (index, group) in manifest.groups.into_iter().enumerate() {
             let place = format!("groups[{index}]");
@@ -146,47 +153,6 @@ impl Reader<'_> {
             wanted.scripts.extend(faults.keep(&place, self.script(&place, &script)));
         }
         faults.together(|place, failure| self.source.placed(place, failure)).map_or(Ok(wanted), Err)
-    }
-
-    /// Each setting by itself; of the units each list with those before it, as each unit is named once.
-    fn settings(&self, typed: cli::Setting, faults: &mut Faults) -> Settings {
-        let named = |setting: &cli::Setting| {
-            Settings::named(setting, &|option| {
-                self.at(match option {
-                    "machine-id" => "machine_id",
-                    "enable-unit" => "units.enable",
-                    "disable-unit" => "units.disable",
-                    "mask-unit" => "units.mask",
-                    other => other,
-                })
-            })
-        };
-        let cli::Setting { ssh_host_keys, locale, keymap, machine_id, enable_unit, disable_unit, mask_unit } = typed;
-        let none = cli::Setting::default;
-        let mut settings = Settings::default();
-        for (place, setting) in [
-            ("ssh_host_keys", cli::Setting { ssh_host_keys, ..none() }),
-            ("locale", cli::Setting { locale, ..none() }),
-            ("keymap", cli::Setting { keymap, ..none() }),
-            ("machine_id", cli::Setting { machine_id, ..none() }),
-        ] {
-            let joined = named(&setting).and_then(|setting| std::mem::take(&mut settings).join(setting));
-            settings = faults.keep(place, joined).unwrap_or_default();
-        }
-        let (first, second) = (enable_unit.clone(), disable_unit.clone());
-        let mut known = None;
-        for (place, setting) in [
-            ("units.enable", cli::Setting { enable_unit: first.clone(), ..none() }),
-            ("units.disable", cli::Setting { enable_unit: first, disable_unit: second, ..none() }),
-            ("units.mask", cli::Setting { enable_unit, disable_unit, mask_unit, ..none() }),
-        ] {
-            known = faults.keep(place, named(&setting));
-            if known.is_none() {
-                break;
-            }
-        }
-        let joined = settings.join(known.unwrap_or_default());
-        faults.keep("units", joined).unwrap_or_default()
     }
 
     fn group(&self, place: &str, group: &manifest::Group) -> Result<NewGroup, Failure> {

@@ -1,5 +1,6 @@
 //! Settings of the guest: host keys, locale, keymap, machine ID, units.
 
+use super::faults::Faults;
 use super::items::{ONCE, shorten, single};
 use crate::cli;
 use crate::failure::Failure;
@@ -20,37 +21,31 @@ pub(super) struct Settings {
 struct Asked;
 
 impl Settings {
-    pub(super) fn new(typed: &cli::Setting) -> Result<Self, Failure> {
-        Self::named(typed, &|name| format!("--{name}"))
-    }
-
-    /// The same where what was typed stands elsewhere; `called` gives the place of an option for errors.
-    pub(super) fn named(typed: &cli::Setting, called: &dyn Fn(&str) -> String) -> Result<Self, Failure> {
-        let name = |option: &str, typed: Option<&String>, example: &str| {
+    /// What was typed that is right. `called` says what an option is called where it was typed.
+    pub(super) fn new(typed: &cli::Setting, called: impl Fn(&str) -> String, faults: &mut Faults) -> Self {
+        let mut name = |option: &str, typed: Option<&String>, example: &str| {
+            let option = called(option);
             let parse = |typed: &String| {
                 SettingName::parse(typed).ok_or_else(|| {
                     Failure::usage(format!("{option} {}: no such name", shorten(typed)))
                         .with_hint(format!("{example}, say"))
                 })
             };
-            typed.map(parse).transpose()
+            faults.keep(&option, typed.map(parse).transpose()).flatten()
         };
-        let language = name(&called("locale"), typed.locale.as_ref(), "de_DE.UTF-8")?;
-        let keymap = name(&called("keymap"), typed.keymap.as_ref(), "de")?;
+        let language = name("locale", typed.locale.as_ref(), "de_DE.UTF-8");
+        let keymap = name("keymap", typed.keymap.as_ref(), "de");
+        let option = called("machine-id");
         let parse = |typed: &String| {
             MachineId::parse(typed).ok_or_else(|| {
-                Failure::usage(format!(
-                    "{} {}: neither empty, nor uninitialized, nor an ID",
-                    called("machine-id"),
-                    shorten(typed)
-                ))
-                .with_hint("an ID is 32 hexadecimal digits; systemd-id128 new makes one")
+                Failure::usage(format!("{option} {}: neither empty, nor uninitialized, nor an ID", shorten(typed)))
+                    .with_hint("an ID is 32 hexadecimal digits; systemd-id128 new makes one")
             })
         };
-        let machine_id = typed.machine_id.as_ref().map(parse).transpose()?;
+        let machine_id = faults.keep(&option, typed.machine_id.as_ref().map(parse).transpose()).flatten();
         let locale = (language.is_some() || keymap.is_some()).then_some(Locale { language, keymap });
         let host_keys = typed.ssh_host_keys.then_some(Asked);
-        Ok(Self { host_keys, locale, machine_id, units: units(typed, called)? })
+        Self { host_keys, locale, machine_id, units: units(typed, called, faults) }
     }
 
     /// All that two sources ask for.
@@ -108,10 +103,11 @@ fn joined(mut one: Units, other: Units) -> Result<Units, Failure> {
 }
 
 /// What is done to units, each of which is named once.
-fn units(typed: &cli::Setting, called: &dyn Fn(&str) -> String) -> Result<Option<Units>, Failure> {
+fn units(typed: &cli::Setting, called: impl Fn(&str) -> String, faults: &mut Faults) -> Option<Units> {
     let mut seen = BTreeSet::new();
-    let mut names = |option: &str, typed: &[String]| -> Result<Vec<UnitName>, Failure> {
-        let name = |typed: &String| {
+    let mut names = |option: &str, typed: &[String]| {
+        let option = called(option);
+        let name = |typed: &str| {
             let usage = |reason: &str| Failure::usage(format!("{option} {}: {reason}", shorten(typed)));
             let name = UnitName::of_typed(typed).ok_or_else(|| usage("no name of a unit"))?;
             match seen.insert(name.clone()) {
@@ -119,11 +115,11 @@ fn units(typed: &cli::Setting, called: &dyn Fn(&str) -> String) -> Result<Option
                 false => Err(usage("something was said of this unit already").with_hint("name each unit once")),
             }
         };
-        typed.iter().map(name).collect()
+        faults.each(&option, typed, name)
     };
-    let enable = names(&called("enable-unit"), &typed.enable_unit)?;
-    let disable = names(&called("disable-unit"), &typed.disable_unit)?;
-    let mask = names(&called("mask-unit"), &typed.mask_unit)?;
+    let enable = names("enable-unit", &typed.enable_unit);
+    let disable = names("disable-unit", &typed.disable_unit);
+    let mask = names("mask-unit", &typed.mask_unit);
     let is_empty = enable.is_empty() && disable.is_empty() && mask.is_empty();
-    Ok((!is_empty).then_some(Units { enable, disable, mask }))
+    (!is_empty).then_some(Units { enable, disable, mask })
 }
