@@ -10,7 +10,12 @@ pub(super) struct Faults(Vec<(String, Failure)>);
 impl Faults {
     /// What there is; else what is wrong with it is kept.
     pub(super) fn keep<T>(&mut self, place: &str, result: Result<T, Failure>) -> Option<T> {
-        result.map_err(|failure| self.0.push((place.to_owned(), failure))).ok()
+        result.map_err(|failure| self.tell(place, failure)).ok()
+    }
+
+    /// Keeps what is wrong.
+    pub(super) fn tell(&mut self, place: &str, failure: Failure) {
+        self.0.push((place.to_owned(), failure));
     }
 
     /// What each value of an option is, of those that are right. The place of one is `OPTION[NUMBER]`, from 0.

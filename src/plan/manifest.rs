@@ -145,8 +145,10 @@ impl Reader<'_> {
         wanted.accounts = Some(accounts).filter(|accounts| !accounts.is_empty());
         for (index, operation) in manifest.files.into_iter().enumerate() {
             let place = format!("files[{index}]");
-            let operations = faults.keep(&place, self.operations(&place, operation));
-            wanted.operations.extend(operations.into_iter().flatten());
+            match self.operations(&place, operation) {
+                Ok(operations) => wanted.operations.extend(operations),
+                Err((place, failure)) => faults.tell(&place, failure),
+            }
         }
         for (index, script) in manifest.firstboot.into_iter().enumerate() {
             let place = format!("firstboot[{index}]");
@@ -210,69 +212,69 @@ impl Reader<'_> {
         net.map_err(member)?.ok_or_else(|| wrong("it is empty"))
     }
 
-    fn operations(&self, place: &str, operation: Operation) -> Result<Vec<FileOperation>, Failure> {
-        let place = |name: &str| self.at(&format!("{place}.{name}"));
-        let at = |name: &str, path: &str| guest_path(&place(name), path);
+    /// What is done to files; else what is wrong, with the path of the member that it is about.
+    fn operations(&self, place: &str, operation: Operation) -> Result<Vec<FileOperation>, (String, Failure)> {
+        // The operation is named, and its member has the line.
+        let name = |member: &str| self.at(&format!("{place}.{}", member.split('.').next().unwrap_or_default()));
+        let wrong = |member: &str, failure: Failure| (format!("{place}.{member}"), failure.within(&name(member)));
+        let at = |member: &str, path: &str| GuestPath::parse(path).map_err(|error| wrong(member, error.into()));
         let one = |operation: FileOperation| Ok(vec![operation]);
         match operation {
             Operation::Upload(manifest::Upload { from, to, mode, owner, group }) => {
                 let to = files::file_destination(&from, &to);
-                let path = at("upload", &to)?;
-                let put = files::uploaded(&place("upload"), &self.file(&from), &to, self.result)
-                    .map_err(|failure| failure.within(&place("upload")))?;
+                let path = at("upload.to", &to)?;
+                let put = files::uploaded(&name("upload"), &self.file(&from), &to, self.result)
+                    .map_err(|failure| wrong("upload.from", failure))?;
                 Ok(with_attributes(put, &path, mode, owner, group))
             }
             Operation::CopyIn(manifest::Between { from, to }) => {
-                let directory = at("copy_in", &to)?;
+                let directory = at("copy_in.to", &to)?;
                 let copy = copy_in::copied(&self.file(&from), directory, self.written);
-                one(copy.map_err(|failure| failure.within(&place("copy_in")))?)
+                one(copy.map_err(|failure| wrong("copy_in.from", failure))?)
             }
             Operation::TarIn(manifest::Unpack { from, to }) => {
-                let directory = at("tar_in", &to)?;
+                let directory = at("tar_in.to", &to)?;
                 let unpacked = tar_in::unpacked(&self.file(&from), directory, self.written);
-                one(unpacked.map_err(|failure| failure.within(&place("tar_in")))?)
+                one(unpacked.map_err(|failure| wrong("tar_in.from", failure))?)
             }
             Operation::Copy(manifest::Inside { from, to }) => {
-                one(FileOperation::Copy { source: at("copy", &from)?, destination: at("copy", &to)? })
+                one(FileOperation::Copy { source: at("copy.from", &from)?, destination: at("copy.to", &to)? })
             }
             Operation::Move(manifest::Inside { from, to }) => {
-                one(FileOperation::Move { source: at("move", &from)?, destination: at("move", &to)? })
+                one(FileOperation::Move { source: at("move.from", &from)?, destination: at("move.to", &to)? })
             }
             Operation::Write(manifest::Write { path, content, content_base64, mode, owner, group }) => {
-                let path = at("write", &path)?;
+                let path = at("write.path", &path)?;
                 let bytes = match (content, content_base64) {
                     (Some(text), None) => text.0,
                     (None, Some(bytes)) => bytes.0,
-                    _ => {
-                        return Err(Failure::usage(format!(
-                            "{}: not one of content and content_base64",
-                            place("write")
-                        )));
-                    }
+                    _ => return Err(wrong("write", Failure::usage("not one of content and content_base64"))),
                 };
                 let content = Content::bytes(bytes.expose().to_vec());
                 let put = FileOperation::Put { destination: path.clone(), content, mode: FileMode::WhereNew(0o644) };
                 Ok(with_attributes(put, &path, mode, owner, group))
             }
             Operation::AppendLine(manifest::Append { path, line }) => {
-                let path = absolute(&place("append_line"), &path)?;
-                one(files::appended(&place("append_line"), path, &text(&line.0))?)
+                at("append_line.path", &path)?;
+                let appended = files::appended(&name("append_line"), &path, &text(&line.0));
+                one(appended.map_err(|failure| wrong("append_line.line", failure))?)
             }
             Operation::Edit(manifest::Edit { path, expression }) => {
-                let path = absolute(&place("edit"), &path)?;
-                one(files::edited(&place("edit"), path, &text(&expression.0))?)
+                at("edit.path", &path)?;
+                let edited = files::edited(&name("edit"), &path, &text(&expression.0));
+                one(edited.map_err(|failure| wrong("edit.expression", failure))?)
             }
             Operation::Mkdir(path) => one(FileOperation::MakeDirectory { path: at("mkdir", &path)? }),
             Operation::EnsureFile(path) => one(FileOperation::EnsureFile { path: at("path", &path)? }),
             Operation::EnsureDirectory(path) => one(FileOperation::EnsureDirectory { path: at("path", &path)? }),
             Operation::RemoveLink(path) => one(FileOperation::RemoveLink { path: at("path", &path)? }),
             Operation::Link(manifest::Link { target, path }) => match target.is_empty() {
-                true => Err(Failure::usage(format!("{}: the target is empty", place("link")))),
-                false => one(FileOperation::Link { target, path: at("link", &path)? }),
+                true => Err(wrong("link.target", Failure::usage("the target is empty"))),
+                false => one(FileOperation::Link { target, path: at("link.path", &path)? }),
             },
             Operation::Delete(path) => {
                 let pattern = PathPattern::new(at("delete", &path)?);
-                let failed = |reason: String| Failure::usage(format!("{}: {reason}", place("delete")));
+                let failed = |reason: String| wrong("delete", Failure::usage(reason));
                 one(FileOperation::Delete { pattern: pattern.map_err(|reason| failed(reason.to_string()))? })
             }
             Operation::Touch(path) => one(FileOperation::Touch { path: at("touch", &path)?, now: self.now }),
@@ -281,11 +283,11 @@ impl Reader<'_> {
                 one(FileOperation::TruncateBelow { path: at("truncate_recursive", &path)? })
             }
             Operation::Chown(manifest::Owner { path, owner, group }) => match (&owner, &group) {
-                (None, None) => Err(Failure::usage(format!("{}: neither owner nor group", place("chown")))),
-                _ => one(FileOperation::Chown { user: owner, group, path: at("chown", &path)? }),
+                (None, None) => Err(wrong("chown", Failure::usage("neither owner nor group"))),
+                _ => one(FileOperation::Chown { user: owner, group, path: at("chown.path", &path)? }),
             },
             Operation::Chmod(manifest::Mode { path, mode }) => {
-                one(FileOperation::Chmod { mode: mode.0, path: at("chmod", &path)? })
+                one(FileOperation::Chmod { mode: mode.0, path: at("chmod.path", &path)? })
             }
         }
     }
@@ -351,13 +353,4 @@ fn program(renderer: Renderer) -> NetworkRenderer {
 /// What was read as a text.
 fn text(secret: &crate::secret::Secret) -> String {
     String::from_utf8_lossy(secret.expose()).into_owned()
-}
-
-fn guest_path(place: &str, path: &str) -> Result<GuestPath, Failure> {
-    GuestPath::parse(path).map_err(|error| Failure::from(error).within(place))
-}
-
-/// A path that is one of the guest.
-fn absolute<'a>(place: &str, path: &'a str) -> Result<&'a str, Failure> {
-    guest_path(place, path).map(|_| path)
 }
