@@ -168,6 +168,8 @@ fn take(value: &mut Value, at: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config_drive::Spelling;
+    use crate::manifest::Variables;
     use serde_json::json;
 
     #[test]
@@ -199,6 +201,16 @@ mod tests {
             assert!(taken.take(&mut value, at));
         }
         assert_eq!((taken.before("l[0].m[0]"), value), ("l[3].m[1]".into(), json!({"l": [{"m": [1]}]})));
+    }
+
+    /// Of a list what is further behind goes first: what is before it keeps its number, and the rest is read.
+    #[test]
+    fn what_is_found_is_taken_out_from_behind() {
+        let text = b"users:\n- name: a\n  groups: [no, yes, wheel]\n- name: b\n  groups: [no, yes, 7]\n";
+        let faults = crate::manifest::Manifest::read(text, Spelling::Yaml, &mut Variables::default()).unwrap_err();
+        let places: Vec<_> = faults.iter().map(DocumentError::at).collect();
+        let expected = ["[0].groups[0]", "[0].groups[1]", "[1].groups[0]", "[1].groups[1]", "[1].groups[2]"];
+        assert_eq!(places, expected.map(|place| format!("users{place}")), "{faults:?}");
     }
 
     #[test]
