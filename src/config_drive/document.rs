@@ -6,7 +6,7 @@ use super::verbatim::{self, Twice};
 use crate::net::Vif;
 use crate::object::objects;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, de::Error as _};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -163,9 +163,9 @@ pub struct Facts {
     /// User data in a file beside the document or below, instead of `user_data`. Default null.
     #[serde(default)]
     pub user_data_file: Option<String>,
-    /// Metadata: keys and values that the owner has set, all strings. Default none.
+    /// Metadata: keys and values that the owner has set, all strings; no key is empty. Default none.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, String>")]
+    #[schemars(with = "BTreeMap<String, String>", extend("propertyNames" = { "minLength": 1 }))]
     pub metadata: Pairs,
     /// Its ids in EC2's spelling. Default: made from the UUIDs.
     #[serde(default)]
@@ -181,7 +181,7 @@ pub struct Facts {
     pub config_drive: Option<bool>,
 }
 
-/// Strings by name, in the order given.
+/// Strings by name, in the order given; no name is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pairs(pub Vec<(String, String)>);
 
@@ -408,6 +408,9 @@ impl<'de> Deserialize<'de> for Pairs {
                 let mut pairs: Vec<(String, String)> = Vec::new();
                 let mut seen = HashSet::new();
                 while let Some(key) = map.next_key::<String>()? {
+                    if key.is_empty() {
+                        return Err(A::Error::custom("a key is empty"));
+                    }
                     if !seen.insert(key.clone()) {
                         map.next_value_seed(Twice)?;
                     }

@@ -108,7 +108,7 @@ impl JsonSchema for ExtraMetadata {
                 "random_seed": text("A random seed, for the version that has none of its own. Default none."),
                 "uuid": { "type": "string", "minLength": 1, "description": "Instead of `instance.uuid`. Default that." },
                 "meta": {
-                    "type": "object", "additionalProperties": { "type": "string" },
+                    "type": "object", "propertyNames": { "minLength": 1 }, "additionalProperties": { "type": "string" },
                     "description": "Instead of `instance.metadata`. Default that.",
                 },
                 "files": {

@@ -319,7 +319,7 @@ fn members(path: &Path) -> Result<Vec<(String, String)>, Failure> {
     object
         .into_iter()
         .map(|(key, value)| match value {
-            _ if key.is_empty() => Err(usage("a member's name is empty".to_owned())),
+            _ if key.is_empty() => Err(usage("a key is empty".to_owned())),
             serde_json::Value::String(value) => Ok((key, value)),
             _ => Err(usage(format!("the member {key:?} is not a string"))
                 .with_hint("instance metadata are strings; put the value into quotes")),

@@ -267,12 +267,14 @@ fn the_schema_and_a_validator_agree_with_us() {
         (json!({ "files": [{ "path": "/x", "content_path": "/content/0000" }] }), true),
         (json!({ "files": [{ "path": "/x" }] }), false),
         (json!({ "meta": { "a": 1 } }), false),
+        (json!({ "meta": { "": "a" } }), false),
         (json!({ "uuid": "" }), false),
     ] {
         let mut changed = full.clone();
         changed["extra_md"] = extra;
         documents.push((changed, expected));
     }
+    documents.push((json!({ "instance": { "uuid": "u", "hostname": "h", "metadata": { "": "a" } } }), false));
     assert!(documents.len() > 100);
     let jobs =
         json!({ "schema": schema, "documents": documents.iter().map(|(document, _)| document).collect::<Vec<_>>() });

@@ -304,3 +304,24 @@ fn what_is_wrong_in_the_options_is_told_at_once() {
     );
     assert_eq!(oracle::sha256(&copy), before);
 }
+
+/// Wherever metadata are, their keys are not empty.
+#[test]
+fn a_key_of_metadata_is_not_empty() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let file = |name: &str, content: &str| text(&scratch.file(name, content)).to_owned();
+    let members = file("metadata.json", r#"{"": "secret", "a": "b"}"#);
+    let manifest = file("manifest.yaml", "metadata: {a: b, '': secret}\n");
+    let instance = file("instance.json", r#"{"instance": {"uuid": "u", "hostname": "h", "metadata": {"": "secret"}}}"#);
+    for (option, typed, told) in [
+        ("--metadata", "=secret", "--metadata: not KEY=VALUE"),
+        ("--metadata-file", &members, "metadata.json: a key is empty"),
+        ("--manifest", &manifest, "metadata: a key is empty"),
+        ("--instance", &instance, "instance.metadata: a key is empty"),
+    ] {
+        let output = run(&["inject", text(&copy), option, typed]);
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("secret"), "{option}");
+        refused(&copy, 2, &["inject", text(&copy), option, typed], &[told]);
+    }
+}

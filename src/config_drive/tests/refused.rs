@@ -34,6 +34,8 @@ fn what_is_wrong_is_named_by_its_path() {
         ("/instance/uuid", json!(""), "instance.uuid: expected a text of one line"),
         ("/instance/launch_index", json!(-1), "instance.launch_index: invalid value: integer, expected u32"),
         ("/instance/metadata", json!({ "a": 1 }), "instance.metadata.a: invalid type: integer, expected a string"),
+        ("/instance/metadata", json!({ "a": "b", "": "hunter2" }), "instance.metadata: a key is empty"),
+        ("/extra_md", json!({ "meta": { "": "hunter2" } }), "extra_md.meta: a key is empty"),
         (
             "/instance/metadata",
             json!("hunter2"),
