@@ -180,6 +180,7 @@ impl Manifest {
             keys::check(&value)?;
             from_value::<CloudConfig>(value)?.manifest()
         })
+        .map_err(|wrong| wrong.errors)
     }
 }
 

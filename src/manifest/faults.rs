@@ -1,5 +1,6 @@
 //! All that is wrong in a document, told at once: whoever has written it mends it once.
 
+use super::Manifest;
 use super::place::{Position, position};
 use super::untaken::{self, Untaken};
 use crate::config_drive::DocumentError;
@@ -8,6 +9,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The most that is told.
 pub(crate) const MOST: usize = 50;
+
+/// What is wrong in a document.
+#[derive(Debug)]
+pub struct Wrong {
+    /// All of it, in the order of the document.
+    pub errors: Vec<DocumentError>,
+    /// What the document asks for without that, where all of it is told. Elements may be gone from lists that something is wrong in.
+    pub rest: Option<Box<Manifest>>,
+}
+
+impl From<Vec<DocumentError>> for Wrong {
+    fn from(errors: Vec<DocumentError>) -> Self {
+        Self { errors, rest: None }
+    }
+}
 
 /// What is known of the faults of a kind of documents.
 #[derive(Clone, Copy, Debug)]
@@ -33,13 +49,13 @@ pub(super) enum Elements {
 ///
 /// What was found is taken out, and the rest is read again; what is `found` already, in the order of the document, is told too. Where
 /// more is wrong than is told, the last error says so.
-pub(super) fn read_all<T>(
+pub(super) fn read_all(
     text: &str,
     mut value: Value,
     found: Vec<(Position, DocumentError)>,
     known: Known,
-    mut read: impl FnMut(Value) -> Result<T, DocumentError>,
-) -> Result<T, Vec<DocumentError>> {
+    mut read: impl FnMut(Value) -> Result<Manifest, DocumentError>,
+) -> Result<Manifest, Wrong> {
     let mut wrong: Vec<String> = found.iter().map(|(_, error)| error.at().to_owned()).collect();
     let mut faults: Vec<(Option<Position>, DocumentError)> =
         found.into_iter().map(|(place, error)| (Some(place), error)).collect();
@@ -50,13 +66,13 @@ pub(super) fn read_all<T>(
     }
     // What follows from another fault is taken out too, and not told: of a member that is needed all that it is in, of an operation say.
     let mut rounds = 0..MOST.saturating_mul(4);
-    let is_more = loop {
+    let (is_more, rest) = loop {
         if faults.len() > MOST || rounds.next().is_none() {
-            break true;
+            break (true, None);
         }
         let error = match read(value.clone()) {
             Ok(read) if faults.is_empty() => return Ok(read),
-            Ok(_) => break false,
+            Ok(rest) => break (false, Some(Box::new(rest))),
             Err(error) => error,
         };
         let rest = error.at().to_owned();
@@ -72,14 +88,14 @@ pub(super) fn read_all<T>(
             wrong.push(at);
         }
         if !taken.take(&mut value, &rest) {
-            break false;
+            break (false, None);
         }
     };
     faults.truncate(MOST);
     // By the lines of the document; what has none comes last.
     faults.sort_by_key(|(place, _)| place.map_or((true, 0, 0), |place| (false, place.line, place.column)));
     let more = is_more.then(|| DocumentError::new("", format!("and more is wrong than these {MOST}")));
-    Err(faults.into_iter().map(|(_, error)| error).chain(more).collect())
+    Err(Wrong { errors: faults.into_iter().map(|(_, error)| error).chain(more).collect(), rest })
 }
 
 /// Whether what is wrong at a place may be so because of what was taken out.
@@ -207,7 +223,7 @@ mod tests {
     #[test]
     fn what_is_found_is_taken_out_from_behind() {
         let text = b"users:\n- name: a\n  groups: [no, yes, wheel]\n- name: b\n  groups: [no, yes, 7]\n";
-        let faults = crate::manifest::Manifest::read(text, Spelling::Yaml, &mut Variables::default()).unwrap_err();
+        let faults = Manifest::read(text, Spelling::Yaml, &mut Variables::default()).unwrap_err().errors;
         let places: Vec<_> = faults.iter().map(DocumentError::at).collect();
         let expected = ["[0].groups[0]", "[0].groups[1]", "[1].groups[0]", "[1].groups[1]", "[1].groups[2]"];
         assert_eq!(places, expected.map(|place| format!("users{place}")), "{faults:?}");

@@ -184,6 +184,7 @@ impl Manifest {
         let text = std::str::from_utf8(text).unwrap_or_default();
         let known = Known { untaken: UNTAKEN, follows: &[], elements: Elements::One };
         read_all(text, value, Vec::new(), known, |value| from_value::<Ignition>(value)?.manifest())
+            .map_err(|wrong| wrong.errors)
     }
 }
 

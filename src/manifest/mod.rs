@@ -12,12 +12,13 @@ mod untaken;
 mod variables;
 
 pub(crate) use faults::MOST;
+pub use faults::Wrong;
 pub use network::{Network, Renderer};
 pub use operation::{Append, Between, Bits, Edit, Inside, Link, Mode, Operation, Owner, Unpack, Upload, Write};
 pub(crate) use place::position;
 pub use variables::{Unused, Variables};
 
-use crate::config_drive::{DocumentError, Hidden, Spelling, from_value, value};
+use crate::config_drive::{Hidden, Spelling, from_value, value};
 use crate::object::objects;
 use combined::{any, given, implies, is};
 use faults::{Elements, Known, read_all};
@@ -235,14 +236,17 @@ impl Manifest {
     /// The manifest of a text, with the variables in its texts replaced.
     ///
     /// All that is wrong is told, each with its place in the document; values, which may be secret, are not repeated.
-    pub fn read(text: &[u8], spelling: Spelling, variables: &mut Variables) -> Result<Self, Vec<DocumentError>> {
+    pub fn read(text: &[u8], spelling: Spelling, variables: &mut Variables) -> Result<Self, Wrong> {
         // What is no text in UTF-8 is refused by the reader of values.
         let plain = std::str::from_utf8(text).unwrap_or_default();
         let found = if spelling == Spelling::Yaml { plain::faults(plain) } else { Vec::new() };
         let value = match value(text, spelling) {
             Ok(Value::Null) => Value::Object(serde_json::Map::new()),
             Ok(value) => value,
-            Err(error) => return Err(found.into_iter().map(|(_, error)| error).take(MOST).chain([error]).collect()),
+            Err(error) => {
+                let errors: Vec<_> = found.into_iter().map(|(_, error)| error).take(MOST).chain([error]).collect();
+                return Err(errors.into());
+            }
         };
         let known = Known { untaken: &[], follows: &[], elements: Elements::Each };
         read_all(plain, value, found, known, |value| variables.replaced(value).and_then(from_value))

@@ -1,5 +1,6 @@
 //! All that is wrong in what was typed, told together.
 
+use crate::config_drive::DocumentError;
 use crate::failure::Failure;
 use crate::manifest::MOST;
 
@@ -27,6 +28,14 @@ impl Faults {
     ) -> Vec<T> {
         let keep = |(number, typed): (usize, &String)| self.keep(&format!("{option}[{number}]"), read(typed));
         typed.iter().enumerate().filter_map(keep).collect()
+    }
+
+    /// The same without what is in a member of the document in which something else is `wrong` already: it may follow from that, and the
+    /// numbers of its elements may be others.
+    pub(super) fn beside(mut self, wrong: &[DocumentError]) -> Self {
+        let member = |place: &str| place.split(['.', '[']).next().unwrap_or_default().to_owned();
+        self.0.retain(|(place, _)| wrong.iter().all(|error| member(error.at()) != member(place)));
+        self
     }
 
     /// Whether nothing is wrong.
@@ -69,6 +78,12 @@ mod tests {
         assert_eq!(faults.each("--a", &["1".into(), "x".into(), "2".into(), "y".into()], read), [1, 2]);
         let failure_of = |faults: Faults| faults.together(|place, failure| failure.within(place)).unwrap().render();
         assert_eq!(failure_of(faults), "imgraft: --a[1]: wrong\nimgraft: --a[3]: wrong\n");
+        let mut faults = Faults::default();
+        for place in ["a", "b.c", "b[1]", "d[0].e", "f"] {
+            faults.tell(place, Failure::usage("wrong"));
+        }
+        let wrong = ["b[0].x", "f", "g"].map(|place| DocumentError::new(place, "wrong"));
+        assert_eq!(failure_of(faults.beside(&wrong)), "imgraft: a: wrong\nimgraft: d[0].e: wrong\n");
         let shown = failure(MOST + 7).unwrap().render();
         assert_eq!(shown, format!("{}imgraft: and 7 more\n", "imgraft: a: wrong\n".repeat(MOST)));
     }

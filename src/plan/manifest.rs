@@ -14,7 +14,7 @@ use crate::cli::{self, NetworkRenderer};
 use crate::config_drive::{DocumentError, Spelling};
 use crate::failure::Failure;
 use crate::inject::{Accounts, Compat, Described, FileMode, FileOperation, Kind, Net, NewGroup, PathPattern, Script};
-use crate::manifest::{self, Manifest, Operation, Renderer, Unused, Variables};
+use crate::manifest::{self, Manifest, Operation, Renderer, Unused, Variables, Wrong};
 use crate::net::netplan::Lines;
 use imgraft_vfs::fs::{Content, Timestamp};
 use imgraft_vfs::path::GuestPath;
@@ -23,7 +23,7 @@ use source::{Source, other_kind};
 use std::path::{Path, PathBuf};
 
 /// What makes a manifest of a text.
-type Parser<'a> = dyn FnMut(&[u8]) -> Result<Manifest, Vec<DocumentError>> + 'a;
+type Parser<'a> = dyn FnMut(&[u8]) -> Result<Manifest, Wrong> + 'a;
 
 /// What the manifests ask for, one after the other.
 pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Failure> {
@@ -43,19 +43,29 @@ pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Fa
     let mut put = |option: &str, path: &Path, hint: &str, parse: &mut Parser<'_>| -> Result<(), Failure> {
         let mut source = Source::new(path);
         let text = source.read(option)?;
-        let manifest = parse(&text).map_err(|errors| match other_kind(option, &text) {
-            None => source.wrong(&errors, hint),
-            // What is wrong of it is told by the option that takes it.
-            Some(way) => {
-                let first: Vec<DocumentError> = errors.into_iter().take(1).map(|error| error.with_hint(way)).collect();
-                source.wrong(&first, way)
+        let (manifest, wrong) = match parse(&text) {
+            Ok(manifest) => (Some(manifest), Vec::new()),
+            Err(Wrong { errors, rest }) => (rest.map(|rest| *rest), errors),
+        };
+        let mut failures = Vec::new();
+        if !wrong.is_empty() {
+            if let Some(way) = other_kind(option, &text) {
+                // What is wrong of it is told by the option that takes it.
+                let first: Vec<DocumentError> = wrong.into_iter().take(1).map(|error| error.with_hint(way)).collect();
+                return Err(source.wrong(&first, way));
             }
-        })?;
+            failures.push(source.wrong(&wrong, hint));
+        }
         if option == "--manifest" {
             source.text = String::from_utf8(text).unwrap_or_default();
         }
-        wanted.push(Reader { source, now, result, written: &written }.wanted(manifest)?);
-        Ok(())
+        let reader = Reader { source, now, result, written: &written };
+        match manifest.map(|manifest| reader.wanted(manifest, &wrong)) {
+            Some(Ok(asked)) => wanted.push(asked),
+            Some(Err(failure)) => failures.push(failure),
+            None => {}
+        }
+        Failure::together(failures).map_or(Ok(()), Err)
     };
     for path in manifest {
         let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
@@ -65,11 +75,11 @@ pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Fa
     }
     for path in cloud_config {
         let hint = "cloud-init schema --config-file says what may be in a cloud-config";
-        put("--cloud-config", path, hint, &mut Manifest::of_cloud_config)?;
+        put("--cloud-config", path, hint, &mut |text| Ok(Manifest::of_cloud_config(text)?))?;
     }
     for path in ignition {
         let hint = "ignition-validate says what may be in a configuration";
-        put("--ignition", path, hint, &mut Manifest::of_ignition)?;
+        put("--ignition", path, hint, &mut |text| Ok(Manifest::of_ignition(text)?))?;
     }
     match variables.unused() {
         None => Ok(wanted),
@@ -94,8 +104,8 @@ impl Reader<'_> {
         self.source.directory.join(path)
     }
 
-    /// What a manifest asks for; else all that is wrong.
-    fn wanted(&self, manifest: Manifest) -> Result<Wanted, Failure> {
+    /// What a manifest asks for; else all that is wrong. `wrong` is what is wrong in the document itself, of which this is the rest.
+    fn wanted(&self, manifest: Manifest, wrong: &[DocumentError]) -> Result<Wanted, Failure> {
         let mut faults = Faults::default();
         let hostname = manifest.hostname.map(|name| host_name(&self.at("hostname"), &name)).transpose();
         let zone = manifest.timezone.map(|name| zone(&self.at("timezone"), &name)).transpose();
@@ -154,7 +164,7 @@ impl Reader<'_> {
             let place = format!("firstboot[{index}]");
             wanted.scripts.extend(faults.keep(&place, self.script(&place, &script)));
         }
-        faults.together(|place, failure| self.source.placed(place, failure)).map_or(Ok(wanted), Err)
+        faults.beside(wrong).together(|place, failure| self.source.placed(place, failure)).map_or(Ok(wanted), Err)
     }
 
     fn group(&self, place: &str, group: &manifest::Group) -> Result<NewGroup, Failure> {

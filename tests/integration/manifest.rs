@@ -510,6 +510,19 @@ fn all_that_is_wrong_is_told_at_once() {
     let mut told = faults("plan.yaml", document);
     told.sort_by_key(|told| told.rsplit_once(' ').and_then(|(_, line)| line.parse::<u32>().ok()));
     assert_eq!(told, expected);
+    // Both at once, but for what may follow from the other: not in the same member.
+    let document = "hostname: web_1\nusers:\n- name: a:b\n- {name: ann, ud: 1}\n- name: c:d\nfiles:\n- touch: b\n- write:\n    path: /a\n    \
+                    content: x\n    mode: '0644'\n- write:\n    content: x\n    path: b\n- upload:\n    to: /a\n    from: none\nunknown: 1\nlocale: a b\n";
+    let expected = [
+        "users[1].ud 4",
+        "unknown 18",
+        "hostname 1",
+        "locale 19",
+        "files[0].touch 7",
+        "files[2].write 14",
+        "files[3].upload 17",
+    ];
+    assert_eq!(faults("plan.yaml", document), expected);
     // JSON has places too, and what is more than is told is told to be.
     assert_eq!(faults("plan.json", "{\"hostname\": \"web\",\n\"uuid\": 1,\n\"locale\": 2}"), ["uuid 2", "locale 3"]);
     let many = |count: usize, fault: &str| (0..count).map(|_| format!("- {fault}\n")).collect::<String>();
