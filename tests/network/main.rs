@@ -3,6 +3,7 @@
 mod cases;
 mod cloud_init;
 mod goldens;
+mod ifupdown;
 mod ifupdown_ng;
 mod merged;
 mod netplan;

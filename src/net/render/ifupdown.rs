@@ -68,16 +68,18 @@ fn stanzas(config: &Config, link: &Link, ifup: Ifup) -> Result<String, Inexpress
     };
     let mut dns = dns(link);
     let (has_v4, has_v6) = (link.addresses(4).next().is_some(), link.addresses(6).next().is_some());
+    // Each stanza is done before the next one is begun: a router may be in the network of any address.
+    let is_last = |number: usize, version: u8| link.addresses(version).nth(number.saturating_add(1)).is_none();
     if link.dhcp4 {
         let routes = if has_v4 { String::new() } else { routes(link, 4, Default::Command) };
         stanza("inet dhcp".to_owned(), routes + &std::mem::take(&mut dns));
     }
     for (number, address) in link.addresses(4).enumerate() {
         let mut body = format!("    address {}\n    netmask {}\n", address.ip(), address.netmask());
-        if number == 0 {
+        if is_last(number, 4) {
             body += &routes(link, 4, Default::Option);
-            body += &std::mem::take(&mut dns);
         }
+        body += &std::mem::take(&mut dns);
         stanza("inet static".to_owned(), body);
     }
     if !link.dhcp4 && !has_v4 {
@@ -108,10 +110,10 @@ fn stanzas(config: &Config, link: &Link, ifup: Ifup) -> Result<String, Inexpress
             }
             _ => {}
         }
-        if number == 0 {
+        if is_last(number, 6) {
             body += &routes(link, 6, Default::Option);
-            body += &std::mem::take(&mut dns);
         }
+        body += &std::mem::take(&mut dns);
         stanza("inet6 static".to_owned(), body);
     }
     if !v6.is_empty() {
@@ -220,7 +222,7 @@ enum Default {
     Command,
 }
 
-/// The routes of a version, for the first of its stanzas.
+/// The routes of a version, for the last of its stanzas.
 fn routes(link: &Link, version: u8, default: Default) -> String {
     let mut text = String::new();
     let mut gateway = default == Default::Command;

@@ -1,0 +1,64 @@
+//! What Debian's ifup does with what it gets.
+
+use crate::cases::{Case, cases};
+use crate::oracle::{command, put, skip, unpacked};
+use imgraft::net::config::{Auto6, Config, Kind, Link};
+use imgraft::net::read;
+use imgraft::net::render::{Ifup, Renderer};
+use std::path::Path;
+
+/// Routers in the network of an address that is not the first.
+const ROUTERS: &str = "{version: 2, ethernets: {eth0: {addresses: [192.0.2.10/24, 198.51.100.7/25, '2001:db8::10/64', '2001:db8:1::10/64'], \
+    routes: [{to: default, via: 192.0.2.1, metric: 100}, {to: default, via: 198.51.100.1, metric: 200}, {to: 10.0.0.0/8, via: 198.51.100.1}, \
+    {to: '::/0', via: '2001:db8:1::1'}, {to: '2001:db8:9::/48', via: '2001:db8:1::2'}]}, eth1: {addresses: [203.0.113.9/24, 203.0.114.9/24], \
+    routes: [{to: 10.9.0.0/16, via: 203.0.114.1}]}}}";
+
+/// Whether it is brought up without scripts of other packages, without an answer of DHCP's and on the devices that the script makes.
+fn is_tried(config: &Config) -> bool {
+    let is_plain = |link: &Link| {
+        matches!(link.kind, Kind::Hardware(_))
+            && link.device().is_some_and(|device| ["eth0", "eth1", "eth2"].contains(&device))
+            && !link.dhcp4
+            && matches!(link.auto6, Auto6::Unsaid | Auto6::Off)
+    };
+    config.links.iter().all(is_plain)
+}
+
+/// ifup itself, in namespaces of its own: every device has its addresses and routes.
+#[test]
+fn ifup_does_it() {
+    let Some(ifup) = unpacked("network/sbin/ifup") else { return };
+    if !nix::unistd::geteuid().is_root() {
+        return skip("ifup needs root");
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network/ifupdown.sh");
+    let more = Case { name: "routers".to_owned(), config: read::document(ROUTERS).unwrap() };
+    let mut tried = Vec::new();
+    for case in cases().into_iter().chain([more]).filter(|case| is_tried(&case.config)) {
+        let Some(files) = case.files(Renderer::Ifupdown(Ifup::Debian)) else { continue };
+        let scratch = tempfile::tempdir().unwrap();
+        put(scratch.path(), &files);
+        let mut run = command(Path::new("unshare"));
+        run.args(["--net", "--mount", "--fork", "--kill-child", "bash"]).arg(&script).arg(&ifup);
+        let output = run.arg(scratch.path().join("etc/network/interfaces")).output().unwrap();
+        let state = String::from_utf8_lossy(&output.stdout);
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {state}\n{log}", case.name);
+        for link in &case.config.links {
+            let device = link.device().unwrap();
+            for address in &link.addresses {
+                let line = state.lines().find(|line| line.contains(&format!(" {address} ")));
+                assert!(line.is_some(), "{}: {device}: no {address} in\n{state}\n{log}", case.name);
+            }
+            for route in &link.routes {
+                let to = if route.is_default() { "default".to_owned() } else { route.to.to_string() };
+                let start = format!("{to} via {} dev {device} ", route.via.unwrap());
+                let metric = route.metric.map(|metric| format!("metric {metric} ")).unwrap_or_default();
+                let has = |line: &str| format!("{line} ").starts_with(&start) && format!("{line} ").contains(&metric);
+                assert!(state.lines().any(has), "{}: no {start}{metric}in\n{state}\n{log}", case.name);
+            }
+        }
+        tried.push(case.name);
+    }
+    assert!(tried.len() > 4, "{tried:?}");
+}
