@@ -59,36 +59,30 @@ impl HostName {
     }
 
     /// The name of this machine where it was called `old` before, and `name` is one of its names in a line of its own.
-    fn instead_of(&self, name: &str, old: &Self) -> Option<String> {
-        let (short, domain) = name.split_once('.').map_or((name, None), |(short, domain)| (short, Some(domain)));
-        if !short.eq_ignore_ascii_case(old.short()) {
+    fn instead_of(&self, name: &[u8], old: &Self) -> Option<Vec<u8>> {
+        let dot = name.iter().position(|byte| *byte == b'.').unwrap_or(name.len());
+        let (short, domain) = name.split_at(dot);
+        if !short.eq_ignore_ascii_case(old.short().as_bytes()) {
             return None;
         }
-        Some(match (domain, self.domain()) {
-            (None, _) => self.short().to_owned(),
-            (Some(_), Some(_)) => self.0.clone(),
+        let own = match self.domain() {
+            _ if domain.is_empty() => self.short().as_bytes().to_vec(),
+            Some(_) => self.0.as_bytes().to_vec(),
             // A name without a domain leaves the machine in the one that it was in.
-            (Some(domain), None) => format!("{}.{domain}", self.0),
-        })
+            None => [self.0.as_bytes(), domain].concat(),
+        };
+        Some(if own.eq_ignore_ascii_case(name) { name.to_vec() } else { own })
     }
 
     /// Whether a line of hosts(5) is about the machine of this name: it is at a loopback address, or has the name as it stands. A
     /// machine of another domain may begin with the same word.
-    fn is_of(&self, line: &[&str]) -> bool {
-        let Some((address, names)) = line.split_first() else { return false };
-        is_loopback(address) || names.iter().any(|name| name.eq_ignore_ascii_case(&self.0))
+    fn is_of(&self, line: &[&[u8]]) -> bool {
+        line.first().is_some_and(|address| is_loopback(address)) || has(line, &self.0)
     }
 
     /// Its spellings in a line of hosts(5), the canonical one first.
-    fn spellings(&self) -> Vec<String> {
-        match self.domain() {
-            Some(_) => vec![self.0.clone(), self.short().to_owned()],
-            None => vec![self.0.clone()],
-        }
-    }
-
-    fn is_one_of(&self, names: &[&str]) -> bool {
-        self.spellings().iter().any(|own| names.iter().any(|name| own.eq_ignore_ascii_case(name)))
+    fn spellings(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(&*self.0).chain(self.domain().map(|_| self.short()))
     }
 
     /// Whether it is nobody's own: what a guest is called that has not been given a name.
@@ -118,7 +112,7 @@ impl Injector for Hostname {
         for (path, key) in ASSIGNED {
             self.assign(path, key, stage)?;
         }
-        self.hosts(old.as_ref(), stage, &mut outcome)?;
+        self.hosts(old.as_ref(), stage)?;
         self.have_cloud_init_stand_aside(stage, &mut outcome)?;
         outcome.host_name = Some(self.name.clone());
         label::label_new(guest, stage, &before, &mut outcome)?;
@@ -132,53 +126,41 @@ const ASSIGNED: [(&str, &str); 2] = [("/etc/sysconfig/network", "HOSTNAME"), ("/
 impl Hostname {
     /// Gives a variable of a shell script that is there the name.
     fn assign(&self, path: &str, key: &str, stage: &mut Stage<'_>) -> Result<(), InjectError> {
-        let Some(text) = text(stage, path)?.filter(|text| text.lines().any(|line| assigned(line, key).is_some()))
-        else {
+        let Some(text) = text(stage, path)?.filter(|text| lines(text).any(|line| assigned(line, key).is_some())) else {
             return Ok(());
         };
-        let changed: String = text
-            .split_inclusive('\n')
-            .map(|line| match assigned(line, key) {
-                Some(_) => format!("{key}=\"{}\"\n", self.name.0),
-                None => line.to_owned(),
-            })
-            .collect();
-        Ok(stage.write(&GuestPath::parse(path)?, Content::bytes(changed.into_bytes()), ROOT_FILE)?)
+        let ours = format!("{key}=\"{}\"\n", self.name.0).into_bytes();
+        let changed: Vec<&[u8]> =
+            lines(&text).map(|line| if assigned(line, key).is_some() { &*ours } else { line }).collect();
+        Ok(stage.write(&GuestPath::parse(path)?, Content::bytes(changed.concat()), ROOT_FILE)?)
     }
 
     /// Has the name in hosts(5) wherever the old one was; else in a line of its own, where nothing else finds it.
-    fn hosts(&self, old: Option<&HostName>, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+    fn hosts(&self, old: Option<&HostName>, stage: &mut Stage<'_>) -> Result<(), InjectError> {
         let path = GuestPath::parse(HOSTS)?;
-        let before = match stage.read(&path, READ_LIMIT)? {
-            Some(bytes) => match String::from_utf8(bytes) {
-                Ok(text) => text,
-                Err(_) => {
-                    outcome.notes.push(format!("{path} is no text in UTF-8, and is left as it is"));
-                    return Ok(());
-                }
-            },
-            None => "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_owned(),
-        };
-        let mut after: String = before
-            .split_inclusive('\n')
-            .map(|line| old.and_then(|old| self.renamed(line, old)).unwrap_or_else(|| line.to_owned()))
-            .collect();
-        let is_found = after.lines().any(|line| {
-            let words = words(line);
-            words.split_first().is_some_and(|(_, names)| self.name.is_one_of(names))
-        });
+        let before = stage.read(&path, READ_LIMIT)?;
+        let before =
+            before.unwrap_or_else(|| b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_vec());
+        let renamed = |line: &[u8]| old.and_then(|old| self.renamed(line, old)).unwrap_or_else(|| line.to_vec());
+        let mut after: Vec<u8> = lines(&before).flat_map(renamed).collect();
+        let is_there = |name: &str| lines(&after).any(|line| has(&words(line), name));
+        // Its short name alone may be the one of another machine, in another domain.
+        let is_found = is_there(&self.name.0);
         if !is_found && !finds_itself(stage)? {
-            let line = format!("127.0.1.1\t{}\n", self.name.spellings().join(" "));
-            let local =
-                |line: &&str| words(line).first().is_some_and(|address| is_loopback(address) && address.contains('.'));
-            let lines: Vec<&str> = after.split_inclusive('\n').collect();
+            // What leads to another machine already goes on to.
+            let own: Vec<&str> = self.name.spellings().filter(|name| !is_there(name)).collect();
+            let line = format!("127.0.1.1\t{}\n", own.join(" "));
+            let local = |line: &&[u8]| {
+                words(line).first().is_some_and(|address| is_loopback(address) && address.contains(&b'.'))
+            };
+            let lines: Vec<&[u8]> = lines(&after).collect();
             let at = lines.iter().rposition(local).map_or(0, |last| last.saturating_add(1));
             let (head, tail) = lines.split_at(at);
-            let end = if head.last().is_some_and(|last| !last.ends_with('\n')) { "\n" } else { "" };
-            after = format!("{}{end}{line}{}", head.concat(), tail.concat());
+            let end: &[u8] = if head.last().is_some_and(|last| !last.ends_with(b"\n")) { b"\n" } else { b"" };
+            after = [&head.concat(), end, line.as_bytes(), &tail.concat()].concat();
         }
         if after != before {
-            stage.write(&path, Content::bytes(after.into_bytes()), ROOT_FILE)?;
+            stage.write(&path, Content::bytes(after), ROOT_FILE)?;
         } else if is_found {
             stage.confirm(&path)?;
         }
@@ -198,7 +180,7 @@ impl Hostname {
             return Ok(false);
         }
         let before = stage.savepoint();
-        self.hosts(None, stage, outcome)?;
+        self.hosts(None, stage)?;
         if !stage.changes_since(&before)?.is_empty() {
             outcome.notes.push(format!("{path}: it has no '{}', for which a line is added", self.name.0));
         }
@@ -206,41 +188,42 @@ impl Hostname {
     }
 
     /// A line of hosts(5) with the new name for the old one; `None` where that is not in it.
-    fn renamed(&self, line: &str, old: &HostName) -> Option<String> {
-        let (entry, comment) = line.split_at(line.find('#').unwrap_or(line.len()));
+    fn renamed(&self, line: &[u8], old: &HostName) -> Option<Vec<u8>> {
+        let (entry, comment) = line.split_at(line.iter().position(|byte| *byte == b'#').unwrap_or(line.len()));
         let line_words = words(entry);
-        let names = line_words.iter().skip(1);
-        if !old.is_of(&line_words) || !names.clone().any(|name| self.name.instead_of(name, old).is_some()) {
-            return None;
-        }
-        let mut own: Vec<String> = Vec::new();
-        for name in names.filter_map(|name| self.name.instead_of(name, old)) {
+        let mut own: Vec<Vec<u8>> = Vec::new();
+        for name in line_words.iter().skip(1).filter_map(|name| self.name.instead_of(name, old)) {
             if !own.contains(&name) {
                 own.push(name);
             }
         }
-        if self.name.domain().is_some() && !own.contains(&self.name.0) {
-            own.insert(0, self.name.0.clone());
+        if own.is_empty() || !old.is_of(&line_words) {
+            return None;
         }
-        let mut own = Some(own.join(" "));
-        let mut out = String::with_capacity(line.len());
+        let whole = self.name.0.as_bytes();
+        if self.name.domain().is_some() && !own.iter().any(|name| name.eq_ignore_ascii_case(whole)) {
+            own.insert(0, whole.to_vec());
+        }
+        let mut own = Some(own.join(&b' '));
+        let mut out = Vec::with_capacity(line.len());
         let mut rest = entry;
         let mut is_name = false;
         while !rest.is_empty() {
-            let start = rest.find(|letter: char| !letter.is_whitespace()).unwrap_or(rest.len());
+            let start = rest.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(rest.len());
             let (gap, from) = rest.split_at(start);
-            let (word, after) = from.split_at(from.find(char::is_whitespace).unwrap_or(from.len()));
+            let end = from.iter().position(u8::is_ascii_whitespace).unwrap_or(from.len());
+            let (word, after) = from.split_at(end);
             rest = after;
             if !is_name || word.is_empty() || self.name.instead_of(word, old).is_none() {
-                out.push_str(gap);
-                out.push_str(word);
+                out.extend_from_slice(gap);
+                out.extend_from_slice(word);
             } else if let Some(own) = own.take() {
-                out.push_str(gap);
-                out.push_str(&own);
+                out.extend_from_slice(gap);
+                out.extend_from_slice(&own);
             }
             is_name |= !word.is_empty();
         }
-        out.push_str(comment);
+        out.extend_from_slice(comment);
         Some(out)
     }
 
@@ -258,55 +241,71 @@ impl Hostname {
 pub(super) fn of(stage: &Stage<'_>) -> Result<Option<HostName>, InjectError> {
     let mut names = Vec::new();
     if let Some(text) = text(stage, HOSTNAME)? {
-        names.extend(
-            text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned),
-        );
+        let mut lines = lines(&text).map(<[u8]>::trim_ascii);
+        names.extend(lines.find(|line| !line.is_empty() && !line.starts_with(b"#")).map(<[u8]>::to_vec));
     }
     for (path, key) in ASSIGNED {
         if let Some(text) = text(stage, path)? {
-            names.extend(text.lines().rev().find_map(|line| assigned(line, key)).map(str::to_owned));
+            names.extend(lines(&text).filter_map(|line| assigned(line, key)).last().map(<[u8]>::to_vec));
         }
     }
-    let mut names = names.iter().filter_map(|name| HostName::parse(name).ok());
+    let mut names = names.iter().filter_map(|name| HostName::parse(std::str::from_utf8(name).ok()?).ok());
     Ok(names.find(|name| !name.is_generic()))
 }
 
-/// A file of the guest's as text; `None` where it is missing or none. Where Red Hat has a file, SUSE has a directory.
-fn text(stage: &Stage<'_>, path: &str) -> Result<Option<String>, InjectError> {
+/// What is in a file of the guest's; `None` where it is missing or none. Where Red Hat has a file, SUSE has a directory.
+fn text(stage: &Stage<'_>, path: &str) -> Result<Option<Vec<u8>>, InjectError> {
     let path = GuestPath::parse(path)?;
     if stage.metadata(&path)?.is_some_and(|metadata| metadata.file_type == FileType::Directory) {
         return Ok(None);
     }
-    let bytes = stage.read(&path, READ_LIMIT)?;
-    Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
+    Ok(stage.read(&path, READ_LIMIT)?)
+}
+
+/// The lines of a text, each with its end.
+fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split_inclusive(|byte| *byte == b'\n')
 }
 
 /// What a line of a shell script gives a variable, without quotes.
-fn assigned<'a>(line: &'a str, key: &str) -> Option<&'a str> {
-    let value = line.trim().strip_prefix(key)?.strip_prefix('=')?;
-    Some(value.trim_matches(['"', '\'']))
+fn assigned<'a>(line: &'a [u8], key: &str) -> Option<&'a [u8]> {
+    let is_quote = |byte: &u8| matches!(byte, b'"' | b'\'');
+    let mut value = line.trim_ascii().strip_prefix(key.as_bytes())?.strip_prefix(b"=")?;
+    while let Some(inner) = value.split_first().filter(|(first, _)| is_quote(first)).map(|(_, inner)| inner) {
+        value = inner;
+    }
+    while let Some(inner) = value.split_last().filter(|(last, _)| is_quote(last)).map(|(_, inner)| inner) {
+        value = inner;
+    }
+    Some(value)
 }
 
 /// The words of a line of hosts(5): an address, and names.
-fn words(line: &str) -> Vec<&str> {
-    line.split('#').next().unwrap_or_default().split_whitespace().collect()
+fn words(line: &[u8]) -> Vec<&[u8]> {
+    let entry = line.split(|byte| *byte == b'#').next().unwrap_or_default();
+    entry.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).collect()
 }
 
-fn is_loopback(address: &str) -> bool {
-    address.starts_with("127.") || address == "::1"
+/// Whether a line of hosts(5) has a name.
+fn has(line: &[&[u8]], name: &str) -> bool {
+    line.iter().skip(1).any(|other| other.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+fn is_loopback(address: &[u8]) -> bool {
+    address.starts_with(b"127.") || address == b"::1"
 }
 
 /// Whether the guest finds its own name without a line in hosts(5): nss-myhostname(8).
 fn finds_itself(stage: &Stage<'_>) -> Result<bool, InjectError> {
     let Some(text) = text(stage, NSSWITCH)? else { return Ok(false) };
-    let mut hosts = text.lines().filter_map(|line| line.trim_start().strip_prefix("hosts:"));
-    Ok(hosts.any(|sources| words(sources).contains(&"myhostname")))
+    let mut hosts = lines(&text).filter_map(|line| line.trim_ascii_start().strip_prefix(b"hosts:"));
+    Ok(hosts.any(|sources| words(sources).contains(&&b"myhostname"[..])))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inject::testing::{assert_unchanged, exists, fedora, inject, notes, phony, text};
+    use crate::inject::testing::{assert_unchanged, bytes, exists, fedora, inject, notes, phony, text};
 
     fn hostname(name: &str) -> Hostname {
         Hostname { name: HostName::parse(name).unwrap() }
@@ -367,6 +366,37 @@ mod tests {
             hosts("old", "old 127.0.1.1\n#127.0.1.1 old\n", "a"),
             "127.0.1.1\ta\nold 127.0.1.1\n#127.0.1.1 old\n"
         );
+    }
+
+    /// A short name that is another machine's does not make the whole one known, and stays that machine's.
+    #[test]
+    fn a_machine_of_another_domain_with_the_same_short_name() {
+        let other = "127.0.0.1 localhost\n10.0.0.9 web.other.org web\n";
+        let own = "127.0.0.1 localhost\n127.0.1.1\tweb.example.org\n10.0.0.9 web.other.org web\n";
+        assert_eq!(hosts("", other, "web.example.org"), own);
+        assert_eq!(hosts("old", other, "web.example.org"), own);
+        let other = "10.0.0.9 web.other.org\n";
+        assert_eq!(hosts("", other, "web.example.org"), format!("127.0.1.1\tweb.example.org web\n{other}"));
+        for found in ["10.0.0.9 WEB.example.org\n", "127.0.1.1 a web.example.org # me\n"] {
+            assert_eq!(hosts("", found, "web.example.org"), found);
+        }
+    }
+
+    /// What is no text in UTF-8 stays, byte for byte, and what is beside it is read all the same.
+    #[test]
+    fn bytes_that_are_no_text() {
+        let guest = || {
+            phony()
+                .file("/etc/hostname", b"# B\xfcro\nold\n")
+                .file("/etc/hosts", b"127.0.0.1 localhost # B\xfcro\n127.0.1.1\told b\xe4r\xa0\x85 # \xff\n")
+                .file("/etc/sysconfig/network", b"# B\xfcro\nHOSTNAME=old\n")
+        };
+        let fs = inject(&hostname("web"), guest().build().unwrap());
+        let hosts = b"127.0.0.1 localhost # B\xfcro\n127.0.1.1\tweb b\xe4r\xa0\x85 # \xff\n";
+        assert_eq!(bytes(&fs, "/etc/hosts"), hosts);
+        assert_eq!(bytes(&fs, "/etc/sysconfig/network"), b"# B\xfcro\nHOSTNAME=\"web\"\n");
+        assert!(notes(&hostname("web"), &guest().build().unwrap()).is_empty());
+        assert_unchanged(&hostname("web"), &fs);
     }
 
     #[test]
