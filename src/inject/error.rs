@@ -145,6 +145,11 @@ pub enum InjectError {
         /// Whether it has any.
         has_zones: bool,
     },
+    /// The guest's time zone leads to /etc/localtime, and not to a zone.
+    ZoneIsLocaltime {
+        /// Which.
+        zone: String,
+    },
     /// A locale or a keymap that cannot be set.
     Locale(LocaleError),
     /// Host keys that cannot be made.
@@ -283,12 +288,13 @@ impl InjectError {
                 Some("no network stack was found in the guest; to put the file there all the same, use --upload".into())
             }
             Self::NoNetworkStack { found, .. } => Some(format!("the guest has {}", found.join(", "))),
-            Self::NoSuchZone { has_zones: true, .. } => {
-                Some("imgraft ls IMAGE /usr/share/zoneinfo lists what it has".to_owned())
+            Self::ZoneIsLocaltime { .. } => {
+                Some("name the zone itself, like Europe/Berlin: imgraft ls IMAGE /usr/share/zoneinfo lists them".to_owned())
             }
-            Self::NoSuchZone { has_zones: false, .. } => {
-                Some("it has no time zones at all: its package tzdata is not installed".to_owned())
-            }
+            Self::NoSuchZone { has_zones, .. } => Some(match has_zones {
+                true => "imgraft ls IMAGE /usr/share/zoneinfo lists what it has".to_owned(),
+                false => "it has no time zones at all: its package tzdata is not installed".to_owned(),
+            }),
             Self::Locale(error) => error.hint(),
             Self::HostKeys(error) => error.hint(),
             Self::Unit(error) => error.hint(),
@@ -373,6 +379,9 @@ impl fmt::Display for InjectError {
                 write!(f, "nothing in the guest reads a network configuration of {}", spelling.name())
             }
             Self::NoSuchZone { zone, .. } => write!(f, "the guest has no time zone {zone}"),
+            Self::ZoneIsLocaltime { zone } => {
+                write!(f, "the guest's time zone {zone} is a link to /etc/localtime, which cannot lead to itself")
+            }
             Self::Locale(error) => error.fmt(f),
             Self::HostKeys(error) => error.fmt(f),
             Self::Unit(error) => error.fmt(f),

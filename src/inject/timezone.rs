@@ -1,9 +1,10 @@
 //! A guest's time zone: localtime(5).
 
+use super::files::below::there;
 use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_FILE, label};
 use crate::guest::Guest;
 use imgraft_vfs::fs::{Content, FileType};
-use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::stage::Stage;
 
 /// Where the zones are.
@@ -55,19 +56,32 @@ impl Injector for Timezone {
             return Err(InjectError::NoSuchZone { zone: zone.clone(), has_zones });
         }
         let localtime = GuestPath::parse(LOCALTIME)?;
+        let at = stage.resolve(&GuestPath::parse(ZONES)?)?;
         if stage.symlink_metadata(&localtime)?.is_some_and(|metadata| metadata.file_type == FileType::Regular) {
             // A copy of a zone, as older installers made it.
             stage.remove(&localtime)?;
         }
         stage.symlink(&localtime, format!("..{ZONES}/{zone}").as_bytes(), ROOT_FILE)?;
+        if there(stage.metadata(&localtime))? != Some(FileType::Regular) {
+            // Debian has such a one, of the same name.
+            return Err(InjectError::ZoneIsLocaltime { zone: zone.clone() });
+        }
         let name = GuestPath::parse(NAME)?;
         if stage.metadata(&name)?.is_some() {
+            if is_below(&stage.resolve(&name)?, &at) {
+                // A link to localtime or to a zone: a name there would be written over the zone.
+                stage.remove(&name)?;
+            }
             stage.write(&name, Content::bytes(format!("{zone}\n").into_bytes()), ROOT_FILE)?;
         }
         self.clock(stage)?;
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
     }
+}
+
+fn is_below(path: &Resolved, directory: &Resolved) -> bool {
+    path.as_bytes().strip_prefix(directory.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 /// Whether a file is one of the time zone database: there are texts beside those (tzfile(5)).
@@ -156,6 +170,34 @@ mod tests {
             target(&inject(&timezone("Europe/Berlin"), linked.build().unwrap())),
             "../usr/share/zoneinfo/Europe/Berlin"
         );
+    }
+
+    /// Debian's zone of this name is a link to what would be a link to it.
+    #[test]
+    fn a_zone_that_is_localtime_itself() {
+        for link in ["/etc/localtime", "../../../etc/localtime"] {
+            let guest = guest().symlink("/usr/share/zoneinfo/localtime", link);
+            let guest = guest.symlink("/etc/localtime", "/usr/share/zoneinfo/UTC").build().unwrap();
+            let refused = refusal(&timezone("localtime"), guest);
+            assert!(refused.starts_with("the guest's time zone localtime is a link to /etc/localtime"), "{refused}");
+            assert!(refused.contains("Europe/Berlin"), "{refused}");
+        }
+    }
+
+    /// A name that is written goes into no zone, whatever leads there.
+    #[test]
+    fn a_link_in_the_place_of_the_name() {
+        for link in ["localtime", "/usr/share/zoneinfo/UTC", "../usr/share/zoneinfo/Europe/Berlin"] {
+            let guest = guest().symlink("/etc/localtime", "../usr/share/zoneinfo/UTC").symlink("/etc/timezone", link);
+            let fs = inject(&timezone("Europe/Berlin"), guest.build().unwrap());
+            assert_eq!(text(&fs, "/etc/timezone"), "Europe/Berlin\n", "{link}");
+            assert_eq!(bytes(&fs, "/usr/share/zoneinfo/Europe/Berlin"), b"TZif berlin", "{link}");
+            assert_eq!(bytes(&fs, "/usr/share/zoneinfo/UTC"), b"TZif utc", "{link}");
+            assert_unchanged(&timezone("Europe/Berlin"), &fs);
+        }
+        let elsewhere = guest().file("/etc/TZ", "UTC\n").symlink("/etc/timezone", "TZ").build().unwrap();
+        let fs = inject(&timezone("Europe/Berlin"), elsewhere);
+        assert_eq!(text(&fs, "/etc/TZ"), "Europe/Berlin\n");
     }
 
     #[test]
