@@ -1,5 +1,6 @@
 //! A guest's language and the keys of its console: locale.conf(5), vconsole.conf(5), locale(5), keyboard(5).
 
+mod console;
 mod installed;
 
 use super::files::below::{Walk, below, there};
@@ -20,6 +21,8 @@ const DEBIAN_LINKS: [&str; 2] = ["/etc/tmpfiles.d/debian.conf", "/usr/lib/tmpfil
 const OLD_LOCALE: &str = "/etc/sysconfig/i18n";
 const CONSOLE: &str = "/etc/vconsole.conf";
 const DEBIAN_KEYBOARD: &str = "/etc/default/keyboard";
+const DEBIAN_LAYOUT: &str = "XKBLAYOUT";
+const DEBIAN_VARIANT: &str = "XKBVARIANT";
 const OLD_KEYBOARD: &str = "/etc/sysconfig/keyboard";
 /// SUSE's, from which the shells of users have it: where it is set there, that outweighs locale.conf. YaST leaves it empty today.
 const SUSE_LANGUAGE: (&str, &str) = ("/etc/sysconfig/language", "RC_LANG");
@@ -133,12 +136,39 @@ impl Injector for Locale {
         }
         if let Some(SettingName(keymap)) = &self.keymap {
             let (path, key) = keymap_file(guest, keymap, stage)?;
-            assign(&GuestPath::parse(path)?, key, keymap, stage)?;
+            let path = GuestPath::parse(path)?;
+            assign(&path, key, keymap, stage)?;
+            if key == DEBIAN_LAYOUT {
+                plain_variant(&path, keymap, stage, &mut outcome)?;
+            }
             keep_up(guest, SUSE_KEYMAP, keymap, stage)?;
+            if let Some(missing) = console::missing(guest, stage)? {
+                outcome
+                    .notes
+                    .push(format!("{path}: nothing gives the console this keymap: the guest has no {missing}"));
+            }
         }
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
     }
+}
+
+/// Has a layout without a variant, which is of the layout that was there before: as Debian's own keyboard-configuration has it when
+/// another layout is chosen, and systemd-localed(8) with a keymap. Options are not of a layout, and stay.
+fn plain_variant(
+    path: &GuestPath,
+    layout: &str,
+    stage: &mut Stage<'_>,
+    outcome: &mut Outcome,
+) -> Result<(), InjectError> {
+    if let Some(variant) = value(path, DEBIAN_VARIANT, stage)?.filter(|variant| !variant.is_empty()) {
+        assign(path, DEBIAN_VARIANT, "", stage)?;
+        let variant = variant.escape_ascii();
+        outcome.notes.push(format!(
+            "{path}: {DEBIAN_VARIANT} was {variant}, and is empty now: the layout is {layout} as it stands"
+        ));
+    }
+    Ok(())
 }
 
 /// Gives a variable of SUSE's the same value, where it has one.
@@ -185,7 +215,7 @@ fn keymap_file(guest: &Guest, keymap: &str, stage: &Stage<'_>) -> Result<(&'stat
     };
     if is_debians(guest) {
         if is_there(&format!("{LAYOUTS}/{keymap}"), stage)? {
-            return Ok((DEBIAN_KEYBOARD, "XKBLAYOUT"));
+            return Ok((DEBIAN_KEYBOARD, DEBIAN_LAYOUT));
         }
         return Err(missing(LAYOUTS, is_there(LAYOUTS, stage)?));
     }

@@ -95,6 +95,46 @@ fn what_the_guest_does_not_have() {
     assert!(notes(&locale("C", ""), &outweighed).contains("LC_ALL is set there"));
 }
 
+/// A variant is of a layout: `us` has no `nodeadkeys`, and its `dvorak` is not what was asked for.
+#[test]
+fn a_variant_of_the_layout_before() {
+    let debian = |keyboard: &str| {
+        phony()
+            .file("/usr/share/X11/xkb/symbols/us", "")
+            .file("/usr/bin/setupcon", "")
+            .file("/bin/loadkeys", "")
+            .file("/etc/default/keyboard", keyboard)
+    };
+    for (before, told) in [("us\"\nXKBVARIANT=\"dvorak", "dvorak"), ("de\"\nXKBVARIANT=\"nodeadkeys", "nodeadkeys")] {
+        let keyboard = format!("XKBMODEL=\"pc105\"\nXKBLAYOUT=\"{before}\"\nXKBOPTIONS=\"caps:escape\"\n");
+        let told = format!("XKBVARIANT was {told}, and is empty now");
+        assert!(notes(&locale("", "us"), &debian(&keyboard).build().unwrap()).contains(&told));
+        let fs = after(&locale("", "us"), debian(&keyboard));
+        let after = text(&fs, "/etc/default/keyboard").replace('"', "");
+        assert_eq!(after, "XKBMODEL=pc105\nXKBLAYOUT=us\nXKBVARIANT=\nXKBOPTIONS=caps:escape\n");
+    }
+    for plain in ["XKBLAYOUT=\"us\"\nXKBVARIANT=\"\"\n", "XKBLAYOUT=us\n"] {
+        let fs = debian(plain).build().unwrap();
+        assert_eq!(notes(&locale("", "us"), &fs), "");
+        assert_unchanged(&locale("", "us"), &fs);
+    }
+}
+
+/// A keymap that nothing brings to the console is there for when something does.
+#[test]
+fn what_brings_a_keymap_to_the_console() {
+    let told = |keymap, guest: Builder| notes(&locale("", keymap), &guest.build().unwrap());
+    let debian = || phony().file("/usr/share/X11/xkb/symbols/de", "").dir("/etc/default");
+    assert!(told("de", debian()).contains("no setupcon (its package is console-setup)"));
+    assert!(told("de", debian().file("/bin/setupcon", "")).contains("no loadkeys (its package is kbd)"));
+    assert_eq!(told("de", debian().symlink("/bin/setupcon", "x").file("/usr/bin/loadkeys", "")), "");
+    let keymap = "de-nodeadkeys";
+    assert!(told(keymap, red_hat()).contains("no systemd-vconsole-setup"));
+    let red_hat = || red_hat().file("/usr/lib/systemd/systemd-vconsole-setup", "");
+    assert!(told(keymap, red_hat()).contains("no loadkeys"));
+    assert_eq!(told(keymap, red_hat().file("/usr/bin/loadkeys", "")), "");
+}
+
 /// YaST's files of before systemd's, which some of SUSE's programs still read.
 #[test]
 fn what_suse_reads_beside_it() {
