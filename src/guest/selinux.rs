@@ -1,9 +1,15 @@
 //! Whether a guest runs SELinux, and by which policy: selinux_config(5).
 
 use super::Reader;
-use imgraft_vfs::Result;
+use imgraft_vfs::fs::GuestFs;
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::resolve::{Follow, resolve};
+use imgraft_vfs::{ErrorKind, Result};
 
 const LIMIT: u64 = 256 * 1024;
+
+/// The attribute that holds a file's label.
+pub const LABEL: &[u8] = b"security.selinux";
 
 /// What `/etc/selinux/config` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +39,20 @@ impl Enforcement {
             Self::Disabled => "disabled",
         }
     }
+}
+
+/// Whether a guest's `/` or `/etc` has a label, whatever it is configured to do with that.
+pub fn is_labelled(fs: &dyn GuestFs) -> Result<bool> {
+    for path in ["/", "/etc"] {
+        let at = match resolve(fs, &GuestPath::parse(path)?, Follow::All) {
+            Err(error) if !matches!(error.kind(), ErrorKind::Io | ErrorKind::Corrupt) => continue,
+            at => at?,
+        };
+        if fs.lookup(&at)?.is_some() && fs.xattrs(&at)?.iter().any(|xattr| xattr.name == LABEL) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl Selinux {

@@ -1,26 +1,34 @@
 //! The SELinux labels of what an injector made.
 
-use super::{InjectError, Outcome, READ_LIMIT, rc_local};
+use super::{InjectError, Outcome, READ_LIMIT, ROOT_FILE, rc_local};
 use crate::guest::file_contexts::{FileContexts, Label};
+use crate::guest::selinux::{self, LABEL as XATTR};
 use crate::guest::{Guest, Selinux};
-use imgraft_vfs::fs::{FileType, Ownership, Xattr};
+use imgraft_vfs::fs::{Content, FileType, Ownership, Xattr};
 use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::stage::{Savepoint, Stage};
 
-/// The attribute that holds a label.
-const XATTR: &[u8] = b"security.selinux";
+/// What has a guest label all of its files at a boot with SELinux (selinux-autorelabel(8), fixfiles(8)).
+const AUTORELABEL: &str = "/.autorelabel";
 
 /// Gives everything that is new since `before`, and everything changed since that has no label, the label that the
 /// guest's policy has for it. A label that is there stays.
 ///
-/// Where the policy cannot be read, restorecon is put into the guest's rc.local instead.
+/// Where the policy cannot be read, restorecon is put into the guest's rc.local instead. Where that cannot be, or where the guest has
+/// labels and no word of SELinux in its configuration, it is to label all of its files at its next boot with SELinux.
 pub(super) fn label_new(
     guest: &Guest,
     stage: &mut Stage<'_>,
     before: &Savepoint,
     outcome: &mut Outcome,
 ) -> Result<(), InjectError> {
-    let Some(selinux) = guest.selinux.as_ref().filter(|selinux| selinux.is_active()) else { return Ok(()) };
+    let needs_labels = match &guest.selinux {
+        Some(selinux) => selinux.is_active(),
+        None => selinux::is_labelled(stage.base())?,
+    };
+    if !needs_labels {
+        return Ok(());
+    }
     let mut unlabelled = Vec::new();
     for change in stage.changes_since(before)? {
         let Some(after) = change.after else { continue };
@@ -35,6 +43,9 @@ pub(super) fn label_new(
     if unlabelled.is_empty() {
         return Ok(());
     }
+    let Some(selinux) = &guest.selinux else {
+        return relabel_at_boot("the guest has SELinux labels and no /etc/selinux/config", stage, outcome);
+    };
     match read_policy(selinux, stage)? {
         Some((mut contexts, name)) => set_labels(&mut contexts, &name, &unlabelled, stage, outcome),
         None => restore_at_boot(&unlabelled, stage, outcome),
@@ -125,13 +136,11 @@ fn restore_at_boot(
         directories.iter().any(|(dir, _)| below(dir))
     };
     let comment = "Added by imgraft to give injected files the right SELinux context";
-    let mut script = None;
+    let (mut script, mut is_left) = (None, false);
     for (path, _) in unlabelled.iter().filter(|(path, _)| !is_inside(path)) {
         let command = shell_word(path.as_bytes()).map(|word| format!("restorecon -RF {word} 2>/dev/null || :"));
         let added = command.map(|command| rc_local::add(stage, comment, &command)).transpose()?.flatten();
-        if added.is_none() {
-            outcome.notes.push(format!("{path} stays without an SELinux label: restorecon has to be run on it"));
-        }
+        is_left |= added.is_none();
         script = added.or(script);
     }
     if let Some(script) = script {
@@ -139,6 +148,21 @@ fn restore_at_boot(
             .notes
             .push(format!("the guest's SELinux policy cannot be read: restorecon runs from {script} at the next boot"));
     }
+    if is_left {
+        let why =
+            "the guest's SELinux policy cannot be read, and not everything can be given to restorecon in its rc.local";
+        relabel_at_boot(why, stage, outcome)?;
+    }
+    Ok(())
+}
+
+/// Has the guest label all of its files at its next boot with SELinux.
+fn relabel_at_boot(why: &str, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+    let path = GuestPath::parse(AUTORELABEL)?;
+    if stage.symlink_metadata(&path)?.is_none() {
+        stage.write(&path, Content::bytes(Vec::new()), ROOT_FILE)?;
+    }
+    outcome.notes.push(format!("{why}: {path} has it label all of its files at its next boot with SELinux"));
     Ok(())
 }
 

@@ -247,8 +247,34 @@ fn without_a_policy_restorecon_runs_at_boot() {
     assert_eq!(describe(&fs, "/etc/rc.d/rc.local"), "0700 0:0");
     assert!(text(&fs, "/etc/rc.d/rc.local").starts_with("#!/bin/sh\n# Added"));
     let tree = tree().file("/etc/rc.local", "#!/usr/bin/perl\n").build().unwrap();
-    assert!(notes(&keys(&[("root", ED25519)]), &tree).contains("restorecon has to be run"));
-    assert_eq!(describe(&inject(&injector, tree), "/etc/rc.local"), "0644 0:0");
+    let told = notes(&keys(&[("root", ED25519)]), &tree);
+    assert!(told.contains("/.autorelabel has it label all of its files at its next boot with SELinux"), "{told}");
+    let fs = inject(&injector, tree);
+    assert_eq!(describe(&fs, "/etc/rc.local"), "0644 0:0");
+    assert_eq!((describe(&fs, "/.autorelabel"), text(&fs, "/.autorelabel")), ("0644 0:0".to_owned(), String::new()));
+    assert_unchanged(&injector, &fs);
+}
+
+/// What has labels was made by SELinux, be its configuration there or not.
+#[test]
+fn labels_without_a_configuration() {
+    let injector = keys(&[("root", ED25519)]);
+    for labelled in ["/", "/etc"] {
+        let tree = || phony().dir(labelled).xattr("security.selinux", b"system_u:object_r:etc_t:s0\0");
+        let told = notes(&injector, &tree().build().unwrap());
+        let expected =
+            "the guest has SELinux labels and no /etc/selinux/config: /.autorelabel has it label all of its files";
+        assert!(told.contains(expected), "{told}");
+        let fs = inject(&injector, tree().build().unwrap());
+        assert!(exists(&fs, "/.autorelabel") && !exists(&fs, "/etc/rc.local"));
+        assert_unchanged(&injector, &fs);
+        let disabled = tree().file("/etc/selinux/config", "SELINUX=disabled\n").build().unwrap();
+        assert_eq!(notes(&injector, &disabled), "");
+        let nova = inject(&nova("k"), tree().build().unwrap());
+        assert!(!exists(&nova, "/.autorelabel"));
+    }
+    let other = phony().dir("/etc").xattr("user.x", b"y").build().unwrap();
+    assert!(!exists(&inject(&injector, other), "/.autorelabel"));
 }
 
 #[test]
