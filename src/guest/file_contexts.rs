@@ -4,6 +4,7 @@
 //! the policy's own file and local after that. Of the thousands of lines those are looked at whose literal beginning is one of the
 //! path's, and an expression is compiled when it is needed.
 
+use super::Version;
 use imgraft_vfs::fs::FileType;
 use regex::bytes::{Regex, RegexBuilder};
 use std::collections::HashMap;
@@ -31,6 +32,8 @@ pub struct FileContexts {
     substitutions: Vec<u8>,
     /// file_contexts.subs_dist.
     distribution_substitutions: Vec<u8>,
+    /// Which of their rules is taken; `None` where the guest's libselinux may be any.
+    taken: Option<Taken>,
     compiled: u32,
     /// Those that are held, by the numbers of their lines; none that is no expression to us.
     regexes: HashMap<usize, Option<Regex>>,
@@ -47,6 +50,22 @@ pub enum Label {
     Unknown,
 }
 
+/// Which of the rules that fit a path, of those in file_contexts.subs or in file_contexts.subs_dist, libselinux takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The last line: all versions but the other's.
+    Last,
+    /// The first line: 3.8 and 3.8.1.
+    First,
+}
+
+impl Taken {
+    /// What a version of libselinux does.
+    pub fn by(version: Version) -> Self {
+        if version == (3, 8) { Self::First } else { Self::Last }
+    }
+}
+
 /// A label, and the expressions that might have given another but could not be tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
@@ -54,6 +73,8 @@ pub struct Match {
     pub label: Label,
     /// Expressions that are no regular expression to us and whose literal beginning fits.
     pub untried: Vec<String>,
+    /// Whether a libselinux that takes other substitutions gives another label, and the guest may have that.
+    pub is_disputed: bool,
 }
 
 #[derive(Debug)]
@@ -80,39 +101,56 @@ impl FileContexts {
         Some(contexts)
     }
 
-    /// Adds the texts of file_contexts.subs and file_contexts.subs_dist.
+    /// Adds the texts of file_contexts.subs and file_contexts.subs_dist, and which of their rules is taken where the guest's libselinux
+    /// is known.
     #[must_use]
-    pub fn with_substitutions(mut self, local: Vec<u8>, distribution: Vec<u8>) -> Self {
+    pub fn with_substitutions(mut self, local: Vec<u8>, distribution: Vec<u8>, taken: Option<Taken>) -> Self {
         self.substitutions = local;
         self.distribution_substitutions = distribution;
+        self.taken = taken;
         self
     }
 
     /// The label of `path`, an absolute path with every link followed.
     pub fn label(&mut self, path: &[u8], file_type: FileType) -> Match {
-        let path = substitute(&self.substitutions, path);
-        let path = substitute(&self.distribution_substitutions, &path);
+        let substituted = self.substituted(path, self.taken.unwrap_or(Taken::Last));
+        let mut found = self.label_of(&substituted, file_type);
+        if self.taken.is_none() {
+            let other = self.substituted(path, Taken::First);
+            found.is_disputed = other != substituted && self.label_of(&other, file_type).label != found.label;
+        }
+        found
+    }
+
+    fn substituted(&self, path: &[u8], taken: Taken) -> Vec<u8> {
+        let path = substitute(&self.substitutions, path, taken);
+        substitute(&self.distribution_substitutions, &path, taken)
+    }
+
+    /// The label of a path that was substituted.
+    fn label_of(&mut self, path: &[u8], file_type: FileType) -> Match {
+        let of = |label, untried| Match { label, untried, is_disputed: false };
         let beginnings = (0..=path.len()).filter_map(|len| self.by_prefix.get(path.get(..len)?));
         let mut numbers: Vec<usize> = beginnings.flatten().copied().collect();
         numbers.sort_unstable_by(|one, other| other.cmp(one));
         let fits = |line: &Line| line.file_type.is_none_or(|wanted| wanted == file_type);
         let mut literal =
-            self.by_prefix.get(&path).into_iter().flatten().rev().filter_map(|number| self.lines.get(*number));
+            self.by_prefix.get(path).into_iter().flatten().rev().filter_map(|number| self.lines.get(*number));
         if let Some(line) = literal.find(|line| line.is_whole && fits(line)) {
-            return Match { label: line.label(), untried: Vec::new() };
+            return of(line.label(), Vec::new());
         }
         let mut untried = Vec::new();
         for number in numbers {
             let Some(line) = self.lines.get(number).filter(|line| !line.is_whole && fits(line)) else { continue };
             match compiled(&mut self.regexes, &mut self.compiled, number, &line.regex) {
-                Some(regex) if regex.is_match(&path) => return Match { label: line.label(), untried },
+                Some(regex) if regex.is_match(path) => return of(line.label(), untried),
                 Some(_) => {}
                 None if untried.len() < 4 => untried.push(line.regex.escape_ascii().to_string()),
                 None if self.compiled < REGEX_COUNT => {}
                 None => break,
             }
         }
-        Match { label: Label::Unknown, untried }
+        of(Label::Unknown, untried)
     }
 }
 
@@ -230,28 +268,22 @@ fn compile(regex: &[u8]) -> Option<Regex> {
         .ok()
 }
 
-/// Replaces the beginning of a path by the rule (`from to`) with the longest `from` that ends at a component.
-fn substitute(rules: &[u8], path: &[u8]) -> Vec<u8> {
-    let mut best: Option<(&[u8], &[u8])> = None;
-    for line in rules.split(|byte| *byte == b'\n') {
+/// Replaces the beginning of a path that ends at a component by a rule (`from to`): the first or the last one that fits.
+fn substitute(rules: &[u8], path: &[u8], taken: Taken) -> Vec<u8> {
+    let mut fitting = rules.split(|byte| *byte == b'\n').filter(|line| line.len() <= LINE_MAX).filter_map(|line| {
         let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        let (Some(from), Some(to)) = (words.next(), words.next()) else { continue };
-        if from[0] != b'/' || to[0] != b'/' || to.len() > LINE_MAX {
-            continue;
-        }
-        let fits = path.strip_prefix(from).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
-        if fits && best.is_none_or(|(longest, _)| from.len() >= longest.len()) {
-            best = Some((from, to));
-        }
-    }
-    match best {
+        let (from, to) = (words.next()?, words.next()?);
+        let rest = path.strip_prefix(from).filter(|rest| rest.is_empty() || rest[0] == b'/')?;
+        Some((to, rest))
+    });
+    let rule = match taken {
+        Taken::First => fitting.next(),
+        Taken::Last => fitting.next_back(),
+    };
+    match rule {
         None => path.to_vec(),
-        Some((from, to)) => {
-            let rest = &path[from.len()..];
-            let to = to.strip_suffix(b"/").unwrap_or(to);
-            let whole = [to, rest].concat();
-            if whole.is_empty() { b"/".to_vec() } else { whole }
-        }
+        Some((b"/", [b'/', rest @ ..])) => [b"/", rest].concat(),
+        Some((to, rest)) => [to, rest].concat(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 mod asleep;
+mod dpkg;
 pub mod facts;
 pub mod file_contexts;
 mod fstab;
@@ -17,10 +18,11 @@ pub mod selinux;
 
 pub use accounts::{Accounts, Group, User};
 pub use asleep::check_awake;
+pub use dpkg::Version;
 pub use facts::Facts;
 pub(crate) use fstab::{by_id, logical};
 pub use init::Init;
-pub use network::{CloudInitNetwork, CloudInitSays, Network, NetworkStack, NoListener, StackState, Version};
+pub use network::{CloudInitNetwork, CloudInitSays, Network, NetworkStack, NoListener, StackState};
 pub use new_accounts::NewAccounts;
 pub use os_release::OsRelease;
 pub use selinux::{Enforcement, Selinux};

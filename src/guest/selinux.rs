@@ -1,6 +1,6 @@
 //! Whether a guest runs SELinux, and by which policy: selinux_config(5).
 
-use super::Reader;
+use super::{Reader, Version, dpkg};
 use imgraft_vfs::fs::GuestFs;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::resolve::{Follow, resolve};
@@ -11,7 +11,10 @@ const LIMIT: u64 = 256 * 1024;
 /// The attribute that holds a file's label.
 pub const LABEL: &[u8] = b"security.selinux";
 
-/// What `/etc/selinux/config` says.
+/// The packages of Debian's and Ubuntu's that have libselinux.
+const LIBRARY: [&[u8]; 2] = [b"libselinux1", b"libselinux1t64"];
+
+/// What `/etc/selinux/config` says, and what reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selinux {
     /// `SELINUX`.
@@ -19,6 +22,8 @@ pub struct Selinux {
     /// `SELINUXTYPE`: the directory of the policy below `/etc/selinux`, `targeted` where it is missing as in libselinux;
     /// `None` where it is no name of a directory.
     pub policy: Option<String>,
+    /// The version of libselinux, where dpkg has installed it; `None` where it may be any.
+    pub library: Option<Version>,
 }
 
 /// The states of SELinux.
@@ -57,7 +62,8 @@ pub fn is_labelled(fs: &dyn GuestFs) -> Result<bool> {
 
 impl Selinux {
     pub(super) fn inspect(reader: &Reader<'_>) -> Result<Option<Self>> {
-        Ok(reader.file_lenient("/etc/selinux/config", LIMIT)?.map(|text| Self::parse(&text)))
+        let Some(text) = reader.file_lenient("/etc/selinux/config", LIMIT)? else { return Ok(None) };
+        Ok(Some(Self { library: dpkg::version(reader, &LIBRARY)?, ..Self::parse(&text) }))
     }
 
     /// Whether files need labels.
@@ -68,7 +74,8 @@ impl Selinux {
     fn parse(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
         // As in libselinux: a file that does not say `SELINUX=` leaves it to the kernel, which begins permissive.
-        let mut selinux = Self { enforcement: Enforcement::Permissive, policy: Some("targeted".to_owned()) };
+        let mut selinux =
+            Self { enforcement: Enforcement::Permissive, policy: Some("targeted".to_owned()), library: None };
         for line in text.lines().map(str::trim) {
             if let Some(value) = line.strip_prefix("SELINUXTYPE=") {
                 let value = value.trim();
@@ -91,14 +98,27 @@ impl Selinux {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use imgraft_vfs::fs::mem::MemFs;
 
     #[test]
     fn parse_reads_what_distributions_write() {
         let selinux = Selinux::parse(b"# SELINUX= can take\nSELINUX=enforcing\n# x\nSELINUXTYPE=targeted\n");
-        assert_eq!(selinux, Selinux { enforcement: Enforcement::Enforcing, policy: Some("targeted".into()) });
+        let policy = Some("targeted".into());
+        assert_eq!(selinux, Selinux { enforcement: Enforcement::Enforcing, policy, library: None });
         assert!(!Selinux::parse(b"SELINUX=disabled").is_active());
         assert!(Selinux::parse(b"").is_active());
         assert_eq!(Selinux::parse(b"SELINUX=permissive").policy.as_deref(), Some("targeted"));
+    }
+
+    #[test]
+    fn the_library_is_what_dpkg_has() {
+        let library = |status: &str| {
+            let guest = MemFs::builder().file("/etc/selinux/config", "").file("/var/lib/dpkg/status", status);
+            Selinux::inspect(&Reader::new(&guest.build().unwrap())).unwrap().unwrap().library
+        };
+        let package = |name: &str| format!("Package: {name}\nStatus: install ok installed\nVersion: 3.8.1-1\n\n");
+        assert_eq!(library(&package("libselinux1")), Some((3, 8)));
+        assert_eq!(library(&package("libselinux1-dev")), None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The SELinux labels of what an injector made.
 
 use super::{InjectError, Outcome, READ_LIMIT, ROOT_FILE, rc_local};
-use crate::guest::file_contexts::{FileContexts, Label};
+use crate::guest::file_contexts::{FileContexts, Label, Taken};
 use crate::guest::selinux::{self, LABEL as XATTR};
 use crate::guest::{Guest, Selinux};
 use imgraft_vfs::fs::{Content, FileType, Ownership, Xattr};
@@ -83,6 +83,7 @@ fn set_labels(
     outcome: &mut Outcome,
 ) -> Result<(), InjectError> {
     let (mut untried, mut labelled, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+    let mut disputed = Vec::new();
     for (path, file_type) in unlabelled {
         if is_labelled(path, stage)? {
             // Under another one of its names, just now.
@@ -90,6 +91,9 @@ fn set_labels(
         }
         let found = contexts.label(path.as_bytes(), *file_type);
         untried.extend(found.untried);
+        if found.is_disputed {
+            disputed.push(path.to_string());
+        }
         match found.label {
             Label::Context(mut value) => {
                 labelled.push(format!("{path} {}", value.escape_ascii()));
@@ -106,6 +110,13 @@ fn set_labels(
     }
     if !unknown.is_empty() {
         outcome.notes.push(format!("the guest's SELinux policy '{policy}' has no label for {}", list(&unknown)));
+    }
+    if !disputed.is_empty() {
+        outcome.notes.push(format!(
+            "nothing says which libselinux the guest has; 3.8 takes the first rule of file_contexts.subs that fits, all others the \
+             last one, as it was done here, and that makes another label for {}",
+            list(&disputed)
+        ));
     }
     untried.sort();
     untried.dedup();
@@ -192,7 +203,7 @@ fn read_policy(selinux: &Selinux, stage: &Stage<'_>) -> Result<Option<(FileConte
     let Some(base) = read("")? else { return Ok(None) };
     let [homedirs, local] = [read(".homedirs")?, read(".local")?].map(Option::unwrap_or_default);
     let Some(contexts) = FileContexts::new([&base, &homedirs, &local]) else { return Ok(None) };
-    let contexts =
-        contexts.with_substitutions(read(".subs")?.unwrap_or_default(), read(".subs_dist")?.unwrap_or_default());
+    let [local, distribution] = [read(".subs")?, read(".subs_dist")?].map(Option::unwrap_or_default);
+    let contexts = contexts.with_substitutions(local, distribution, selinux.library.map(Taken::by));
     Ok(Some((contexts, policy.clone())))
 }

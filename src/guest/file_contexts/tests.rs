@@ -32,7 +32,8 @@ const HOMEDIRS: &str = "\
 ";
 const LOCAL: &str =
     "# local\n/etc/mine\\.conf\t--\tsystem_u:object_r:mine_t:s0\n/srv(/.*)?\tsystem_u:object_r:srv_t:s0\n";
-const SUBS: &str = "/data/home /home\n";
+/// Where two rules fit a path, neither is always the longer one; what a rule leads to is taken as it stands.
+const SUBS: &str = "/data/home /home\n/x/home /home\n/x /srv\n/y /srv\n/y/home /home\n/z /\n/w /etc/\n#/v /srv\n";
 const SUBS_DIST: &str = "# x\n/lib /usr/lib\n/etc/systemd/system /usr/lib/systemd/system\n/run/x /etc\n";
 
 const PATHS: &[(&str, FileType)] = &[
@@ -70,12 +71,30 @@ const PATHS: &[(&str, FileType)] = &[
     ("/tmp/x", FileType::Regular),
     ("/srv", FileType::Directory),
     ("/srv/a\nb", FileType::Regular),
+    ("/x/home/ann", FileType::Directory),
+    ("/x/homes/ann", FileType::Directory),
+    ("/y/home/ann", FileType::Directory),
+    ("/y", FileType::Directory),
+    ("/z/etc/shadow", FileType::Regular),
+    ("/z", FileType::Directory),
+    ("/w/shadow", FileType::Regular),
+    ("/v/a", FileType::Regular),
 ];
 
 fn contexts() -> FileContexts {
-    FileContexts::new([BASE.as_bytes(), HOMEDIRS.as_bytes(), LOCAL.as_bytes()])
-        .unwrap()
-        .with_substitutions(SUBS.into(), SUBS_DIST.into())
+    FileContexts::new([BASE.as_bytes(), HOMEDIRS.as_bytes(), LOCAL.as_bytes()]).unwrap().with_substitutions(
+        SUBS.into(),
+        SUBS_DIST.into(),
+        Some(taken()),
+    )
+}
+
+/// What the libselinux of this machine does, which is what the tests compare with.
+fn taken() -> Taken {
+    let mut query = std::process::Command::new("dpkg-query");
+    let output = query.args(["-W", "-f", "${Version}", "libselinux1"]).output();
+    let is_3_8 = output.is_ok_and(|output| output.stdout.starts_with(b"3.8"));
+    if is_3_8 { Taken::First } else { Taken::Last }
 }
 
 fn label(path: &str, file_type: FileType) -> String {
@@ -100,6 +119,33 @@ fn the_last_line_wins_and_an_exact_one_before_all() {
     let mut exact_first = FileContexts::new([b"/a a:b:exact\n/.* a:b:regex", b"", b""]).unwrap();
     assert_eq!(exact_first.label(b"/a", FileType::Regular).label, Label::Context(b"a:b:exact".to_vec()));
     assert_eq!(FileContexts::default().label(b"/a", FileType::Regular).label, Label::Unknown);
+}
+
+/// libselinux 3.8 keeps the rules in the order of the file, all others in the opposite one.
+#[test]
+fn of_two_rules_that_fit() {
+    assert_eq!(Taken::by((3, 8)), Taken::First);
+    for version in [(2, 5), (3, 4), (3, 7), (3, 9), (3, 11), (4, 8)] {
+        assert_eq!(Taken::by(version), Taken::Last, "{version:?}");
+    }
+    let label = |path: &str, taken| {
+        let texts = [BASE.as_bytes(), HOMEDIRS.as_bytes(), LOCAL.as_bytes()];
+        let contexts = FileContexts::new(texts).unwrap();
+        let found =
+            contexts.with_substitutions(SUBS.into(), Vec::new(), taken).label(path.as_bytes(), FileType::Directory);
+        let Label::Context(context) = found.label else { panic!("{path}") };
+        (String::from_utf8(context).unwrap().split(':').nth(2).unwrap().to_owned(), found.is_disputed)
+    };
+    let is = |label: &str, is_disputed| (label.to_owned(), is_disputed);
+    assert_eq!(label("/x/home/ann", Some(Taken::Last)), is("srv_t", false));
+    assert_eq!(label("/x/home/ann", Some(Taken::First)), is("user_home_dir_t", false));
+    assert_eq!(label("/x/home/ann", None), is("srv_t", true));
+    assert_eq!(label("/y/home/ann", Some(Taken::Last)), is("user_home_dir_t", false));
+    assert_eq!(label("/y/home/ann", Some(Taken::First)), is("srv_t", false));
+    assert_eq!(label("/y/home/ann", None), is("user_home_dir_t", true));
+    // One rule, or two that lead to the same label.
+    assert_eq!(label("/data/home/ann", None), is("user_home_dir_t", false));
+    assert_eq!(label("/x/a", None), is("srv_t", false));
 }
 
 #[test]
@@ -168,9 +214,11 @@ fn libselinux_agrees_on_the_reference_policy() {
     let Some(tool) = oracle::find("matchpathcon") else { return };
     let Some(base) = oracle::file("/etc/selinux/default/contexts/files/file_contexts") else { return };
     let read = |suffix: &str| std::fs::read(format!("{}{suffix}", base.display())).unwrap_or_default();
-    let mut contexts = FileContexts::new([&read(""), &read(".homedirs"), &read(".local")])
-        .unwrap()
-        .with_substitutions(read(".subs"), read(".subs_dist"));
+    let mut contexts = FileContexts::new([&read(""), &read(".homedirs"), &read(".local")]).unwrap().with_substitutions(
+        read(".subs"),
+        read(".subs_dist"),
+        Some(taken()),
+    );
     compare(&tool, &base, &mut contexts);
 }
 
@@ -225,9 +273,11 @@ fn libselinux_agrees_on_ten_thousand_paths() {
     let samples: Vec<String> = samples.filter(|path| path.is_ascii() && !path.contains("//")).collect();
     let mut labelled = std::collections::BTreeSet::new();
     let mut looked_up = 0;
-    let mut contexts = FileContexts::new([&read(""), &read(".homedirs"), &read(".local")])
-        .unwrap()
-        .with_substitutions(read(".subs"), read(".subs_dist"));
+    let mut contexts = FileContexts::new([&read(""), &read(".homedirs"), &read(".local")]).unwrap().with_substitutions(
+        read(".subs"),
+        read(".subs_dist"),
+        Some(taken()),
+    );
     for (number, paths) in samples.chunks(AT_ONCE).enumerate() {
         let (file_type, word) = TYPES[number % TYPES.len()];
         let output =

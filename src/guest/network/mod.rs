@@ -5,9 +5,8 @@ mod units;
 mod versions;
 
 pub use others::Other;
-pub use versions::Version;
 
-use super::Reader;
+use super::{Reader, Version};
 use crate::config_drive::{Spelling, value};
 use imgraft_vfs::Result;
 use imgraft_vfs::fs::{FileType, Lookup as _};

@@ -1,10 +1,8 @@
 //! The versions of programs: of cloud-init by its own files, of netplan, which has none that say it, by dpkg's.
 
 use super::{LIMIT, Reader};
+use crate::guest::dpkg::{self, Version, parse};
 use imgraft_vfs::Result;
-
-/// The first two numbers of a version.
-pub type Version = (u32, u32);
 
 /// Where distributions have cloud-init's modules; `python3` may have a number of its own behind it.
 const LIBRARIES: [&str; 2] = ["/usr/lib", "/usr/local/lib"];
@@ -29,42 +27,12 @@ pub(super) fn cloud_init(reader: &Reader<'_>) -> Result<Option<Version>> {
     Ok(found)
 }
 
-/// What dpkg knows of the packages that are installed (dpkg(1), FILES), and the most of it that is read, in bytes.
-const DPKG: &str = "/var/lib/dpkg/status";
-const DPKG_LIMIT: u64 = 16 * 1024 * 1024;
 /// The packages that have what reads the configuration, since 1.1 the second one.
 const NETPLAN: [&[u8]; 2] = [b"netplan.io", b"netplan-generator"];
 
 /// The version of a guest's netplan; `None` where dpkg does not say which, or two packages are of different ones.
 pub(super) fn netplan(reader: &Reader<'_>) -> Result<Option<Version>> {
-    let text = reader.file_lenient(DPKG, DPKG_LIMIT)?;
-    Ok(text.as_deref().and_then(|text| installed(text, &NETPLAN)))
-}
-
-/// The one version that these packages are installed in (deb-control(5): paragraphs of fields).
-fn installed(text: &[u8], names: &[&[u8]]) -> Option<Version> {
-    let mut found = None;
-    let (mut is_named, mut is_installed, mut version) = (false, false, None);
-    // An empty line behind the last one, which ends its paragraph.
-    for line in text.split(|byte| *byte == b'\n').chain([&b""[..]]) {
-        let line = line.trim_ascii_end();
-        if line.is_empty() {
-            if is_named && is_installed {
-                if version.is_none() || found.is_some_and(|other| Some(other) != version) {
-                    return None;
-                }
-                found = version;
-            }
-            (is_named, is_installed, version) = (false, false, None);
-        } else if let Some(name) = line.strip_prefix(b"Package: ") {
-            is_named = names.contains(&name);
-        } else if let Some(status) = line.strip_prefix(b"Status: ") {
-            is_installed = status.ends_with(b" installed");
-        } else if let Some(text) = line.strip_prefix(b"Version: ") {
-            version = std::str::from_utf8(text).ok().and_then(parse);
-        }
-    }
-    found
+    dpkg::version(reader, &NETPLAN)
 }
 
 /// What `__VERSION__ = "24.1.3"` says.
@@ -72,13 +40,6 @@ fn said(text: &[u8]) -> Option<Version> {
     let text = std::str::from_utf8(text).ok()?;
     let value = text.lines().find_map(|line| line.strip_prefix("__VERSION__")?.trim_start().strip_prefix('='))?;
     parse(value.trim().trim_matches(['"', '\'']))
-}
-
-/// The first two numbers of a version: of `1:24.1.3-0ubuntu1` 24 and 1.
-fn parse(text: &str) -> Option<Version> {
-    let text = text.split_once(':').map_or(text, |(_, rest)| rest);
-    let mut numbers = text.split(|char: char| !char.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 #[cfg(test)]

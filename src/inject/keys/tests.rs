@@ -255,6 +255,24 @@ fn without_a_policy_restorecon_runs_at_boot() {
     assert_unchanged(&injector, &fs);
 }
 
+/// Which substitution is taken is up to the guest's libselinux; where that may be any, the labels that are up to it are told.
+#[test]
+fn substitutions_by_the_guests_libselinux() {
+    let subs = "/etc/selinux/targeted/contexts/files/file_contexts.subs";
+    let guest = || fedora().file(subs, "/home/ann /srv\n/home/ann/.ssh /root/.ssh\n");
+    let status = |version: &str| format!("Package: libselinux1\nStatus: install ok installed\nVersion: {version}-1\n");
+    let injector = keys(&[("ann", ED25519)]);
+    for (version, expected) in [("3.4", "ssh_home_t"), ("3.8.1", "default_t"), ("3.9", "ssh_home_t")] {
+        let guest = || guest().file("/var/lib/dpkg/status", status(version)).build().unwrap();
+        let label = label(&inject(&injector, guest()), "/home/ann/.ssh/authorized_keys").unwrap();
+        assert_eq!(label, format!("system_u:object_r:{expected}:s0"), "{version}");
+        assert!(!notes(&injector, &guest()).contains("libselinux"));
+    }
+    let told = notes(&injector, &guest().build().unwrap());
+    assert!(told.contains("another label for /home/ann/.ssh, /home/ann/.ssh/authorized_keys"), "{told}");
+    assert!(!notes(&injector, &fedora().build().unwrap()).contains("libselinux"));
+}
+
 /// What has labels was made by SELinux, be its configuration there or not.
 #[test]
 fn labels_without_a_configuration() {
