@@ -137,10 +137,16 @@ fn waits_for_first_boot(text: &[u8]) -> bool {
     last.is_some_and(|value| ["yes", "true", "on", "1", "y", "t"].contains(&value.to_ascii_lowercase().as_str()))
 }
 
-/// Whether a unit or a script, its comments apart, names one of the programs that make host keys, or the unit that runs one.
+/// Whether a unit or a script, its comments apart, names one of the programs that make host keys, or the unit that runs one: where that
+/// is to be started, and not what it is to be started before.
 fn tells_of_keys(text: &[u8]) -> bool {
     let text = String::from_utf8_lossy(text);
-    let mut lines = text.lines().filter(|line| !line.trim_start().starts_with(['#', ';']));
+    let starts_nothing = |line: &str| {
+        let (key, value) = line.split_once('=').unwrap_or_default();
+        let of_units = ["Before", "After", "Conflicts", "PartOf", "Description", "Documentation"];
+        !value.is_empty() && of_units.contains(&key.trim())
+    };
+    let mut lines = text.lines().filter(|line| !line.trim_start().starts_with(['#', ';']) && !starts_nothing(line));
     lines.any(|line| {
         ["ssh-keygen", "sshd-keygen", "sshdgenkeys", "sshd-gen-keys", "dpkg-reconfigure openssh-server"]
             .iter()
@@ -202,6 +208,12 @@ mod tests {
         assert_eq!(found(debian_13("ConditionFirstBoot=yes").file(script, "ssh-keygen -A\n")).unwrap(), script);
         assert_eq!(found(debian_13("#ConditionFirstBoot=yes")).unwrap(), wanted);
         assert_eq!(found(debian_13("ConditionFirstBoot = no")).unwrap(), wanted);
+        // cloud-init's, which starts nothing of that.
+        for line in ["Before=sshd-keygen.service", "After = sshd-keygen.target", "Description=before ssh-keygen"] {
+            let fs = debian_13("ConditionFirstBoot=yes").file(own, format!("[Unit]\n{line}\n"));
+            assert_eq!(maker(&fs.build().unwrap()).unwrap(), Some(Maker::FirstBoot(wanted.to_owned())), "{line}");
+        }
+        assert_eq!(found(debian().file(own, "[Unit]\nRequires=sshd-keygen.service\n")).unwrap(), own);
         assert_eq!(sshd(&debian().build().unwrap()).unwrap(), Some("ssh"));
         assert_eq!(sshd(&red_hat().build().unwrap()).unwrap(), Some("sshd"));
         assert_eq!(sshd(&MemFs::builder().build().unwrap()).unwrap(), None);
