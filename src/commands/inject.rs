@@ -7,14 +7,16 @@ use super::{print, reveal};
 use crate::failure::{Exit, Failure};
 use crate::guest::mounts::{By, Disks};
 use crate::guest::{self, Guest};
+use crate::inject::Item;
 use crate::inject::fitting::{LeftOut, Unfit, fit};
 use crate::inject::staging::{Show, Staged, stage_all};
 use crate::plan::{self, Output, Run};
-use crate::report::{self, Io, Kernel, Replayed, Report, Status, Undo, recovery_name};
+use crate::report::{self, Io, ItemReport, Kernel, Replayed, Report, Status, Undo, recovery_name};
 use imgraft_vfs::block::BlockDevice;
 use imgraft_vfs::fs::{Features, GuestFs, Mode};
 use imgraft_vfs::image::{self, Destination, Edit, ImageFormat};
 use imgraft_vfs::kernel::{Borrowed, Opened};
+use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 use imgraft_vfs::transaction::{self, Kept, Recovery};
 use imgraft_vfs::volume::{self, Base, Chosen, VolumeInfo};
@@ -119,19 +121,28 @@ fn make(plan: &plan::Edit, left_out: &LeftOut, recovered: &mut Option<Recovery>)
     let staged = stage_all(&plan.requests, left_out, &guest, &grown.tree, show, &check_fstab)?;
 
     // A dry run goes all the way but for the commit: a full filesystem shows now, not later.
-    let refused = |error| match access.writes_in_place() {
+    let items = &staged.items;
+    let refused = |error: Error| match access.writes_in_place() {
         true => Unfit::from(half_done(explained(error))),
-        false => Unfit::Refused(explained(error)),
+        false => Unfit::Refused(error.guest_path().and_then(|path| of_item(items, path)), explained(error)),
     };
     for change in staged.changes.changes() {
         // Nothing is changed yet, wherever it would be.
-        grown.mounts.check_seen(change.path.as_bytes()).map_err(|error| Unfit::Refused(explained(error)))?;
+        let path = change.path.as_bytes();
+        let unseen = |error| Unfit::Refused(of_item(items, path), explained(error));
+        grown.mounts.check_seen(path).map_err(unseen)?;
     }
     staged.changes.apply(&mut grown.tree).map_err(refused)?;
     let parts = grown.parts(&staged.changes)?.into_iter().map(Part::into_owned).collect();
     let notes = [plan.notes.clone(), grown.notes(&staged.changes)].concat();
     Box::new(grown.tree).close().map_err(refused)?;
     Ok(Made { guest: guest.name(), edit, disk, info, kernel, features, staged, parts, notes })
+}
+
+/// The first item that changes a path.
+fn of_item(items: &[ItemReport], path: &[u8]) -> Option<Item> {
+    let path = GuestPath::parse(path).ok()?.to_string();
+    items.iter().find(|item| item.files.iter().any(|file| file.path == path)).map(|item| item.item)
 }
 
 /// What an error in the middle of a change means where there is no transaction.

@@ -12,6 +12,7 @@ use crate::guest::{Guest, NoListener};
 use crate::net::netplan::Newest;
 use crate::net::render::Inexpressible;
 use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::{ErrorKind, Layer, shell};
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -239,7 +240,7 @@ impl InjectError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Vfs(error) => error.hint().map(str::to_owned),
+            Self::Vfs(error) => error.hint().map(str::to_owned).or_else(|| room_for(error)),
             Self::File(error) => error.hint(),
             Self::Account(error) => error.hint(),
             Self::NoSuchUser { known, .. } if known.is_empty() => Some("the guest has no passwd file".to_owned()),
@@ -421,6 +422,15 @@ impl fmt::Display for InjectError {
             Self::NotInNova { what } => write!(f, "Nova cannot do this: {what}"),
         }
     }
+}
+
+/// The way out where something else lies in the place of a file.
+fn room_for(error: &imgraft_vfs::Error) -> Option<String> {
+    let path = error.guest_path().filter(|_| error.kind() == ErrorKind::WrongType && error.layer() == Layer::Stage)?;
+    let path = shell::word(String::from_utf8_lossy(path).as_ref().as_ref());
+    Some(format!(
+        "`imgraft ls IMAGE {path}` shows what is there; a run of its own with --move or --delete takes it out of the way"
+    ))
 }
 
 /// The way around the compiler of networks.

@@ -21,8 +21,9 @@ impl LeftOut {
 /// Why an attempt came to nothing.
 #[derive(Debug)]
 pub enum Unfit {
-    /// The filesystem has refused the changes, none of which is in the image: fewer items may do.
-    Refused(Error),
+    /// The filesystem has refused the changes, none of which is in the image: fewer items may do. With the item whose change it was,
+    /// where that is known.
+    Refused(Option<Item>, Error),
     /// Anything else, which ends the run.
     Failed(Failure),
 }
@@ -30,7 +31,8 @@ pub enum Unfit {
 impl From<Unfit> for Failure {
     fn from(unfit: Unfit) -> Self {
         match unfit {
-            Unfit::Refused(error) => error.into(),
+            Unfit::Refused(Some(item), error) => Failure::item(item, &InjectError::Vfs(error)),
+            Unfit::Refused(None, error) => error.into(),
             Unfit::Failed(failure) => failure,
         }
     }
@@ -57,7 +59,7 @@ impl From<Error> for Unfit {
 pub fn fit<T>(requests: &[Request], mut attempt: impl FnMut(&LeftOut) -> Result<T, Unfit>) -> Result<T, Failure> {
     let optional = || requests.iter().filter(|request| !request.required).map(|request| request.injector.item());
     match attempt(&LeftOut::default()) {
-        Err(Unfit::Refused(error)) if optional().next().is_some() && !is_fatal(error.kind()) => {
+        Err(Unfit::Refused(_, error)) if optional().next().is_some() && !is_fatal(error.kind()) => {
             tracing::debug!(%error, "not all items can be made together: which of the optional ones can?");
         }
         made => return Ok(made?),
@@ -66,7 +68,7 @@ pub fn fit<T>(requests: &[Request], mut attempt: impl FnMut(&LeftOut) -> Result<
     for item in optional() {
         left_out.0.remove(&item);
         match attempt(&left_out) {
-            Err(Unfit::Refused(error)) if !is_fatal(error.kind()) => {
+            Err(Unfit::Refused(_, error)) if !is_fatal(error.kind()) => {
                 left_out.0.insert(item, Failure::item(item, &InjectError::Vfs(error)).message);
             }
             made => drop(made?),
@@ -107,7 +109,7 @@ mod tests {
             let chosen: Vec<_> = items.iter().filter(|(item, ..)| left_out.reason(*item).is_none()).collect();
             match chosen.iter().map(|(_, size, _)| size).sum::<u32>() <= room {
                 true => Ok(chosen.into_iter().map(|(item, ..)| *item).collect()),
-                false => Err(Unfit::Refused(Error::new(kind, Layer::Filesystem, "full"))),
+                false => Err(Unfit::Refused(None, Error::new(kind, Layer::Filesystem, "full"))),
             }
         });
         (fitted, attempts)

@@ -108,6 +108,14 @@ impl Injector for Hostname {
         let mut outcome = Outcome::default();
         let old = of(stage)?;
         let plain = GuestPath::parse(HOSTNAME)?;
+        let target = stage.resolve(&plain)?;
+        if target.as_bytes().starts_with(b"/run/") {
+            // Empty at every boot (file-hierarchy(7)); hostnamectl puts a file in the place of the link, too.
+            stage.remove(&plain)?;
+            outcome.notes.push(format!(
+                "{plain} was a link to {target}, where the guest would not see the name, and is a file now"
+            ));
+        }
         stage.write(&plain, Content::bytes(format!("{}\n", self.name.0).into_bytes()), ROOT_FILE)?;
         for (path, key) in ASSIGNED {
             self.assign(path, key, stage)?;
@@ -305,7 +313,7 @@ fn finds_itself(stage: &Stage<'_>) -> Result<bool, InjectError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inject::testing::{assert_unchanged, bytes, exists, fedora, inject, notes, phony, text};
+    use crate::inject::testing::{assert_unchanged, bytes, exists, fedora, inject, notes, phony, refusal, text};
 
     fn hostname(name: &str) -> Hostname {
         Hostname { name: HostName::parse(name).unwrap() }
@@ -439,6 +447,26 @@ mod tests {
         assert!(text(&fs, "/etc/cloud/cloud.cfg.d/99-imgraft-hostname.cfg").contains("preserve_hostname: true\n"));
         assert_eq!(crate::inject::testing::label(&fs, "/etc/hostname").unwrap(), "system_u:object_r:etc_t:s0");
         assert_unchanged(&hostname("web"), &fs);
+    }
+
+    #[test]
+    fn what_is_in_the_place_of_the_file() {
+        for link in ["../run/hostname", "/run/systemd/hostname", "/var/run/hostname"] {
+            let guest = || {
+                let guest = phony().dir("/run").symlink("/var/run", "../run").symlink("/etc/hostname", link);
+                guest.build().unwrap()
+            };
+            assert!(notes(&hostname("web"), &guest()).contains("/etc/hostname was a link to /run/"), "{link}");
+            let fs = inject(&hostname("web"), guest());
+            assert_eq!(text(&fs, "/etc/hostname"), "web\n", "{link}");
+            assert!(!exists(&fs, "/run/hostname") && !exists(&fs, "/run/systemd"), "{link}");
+            assert_unchanged(&hostname("web"), &fs);
+        }
+        // Anywhere else it is the guest's own way of keeping the file.
+        let fs = inject(&hostname("web"), phony().symlink("/etc/hostname", "name").build().unwrap());
+        assert_eq!(text(&fs, "/etc/name"), "web\n");
+        let no = refusal(&hostname("web"), phony().dir("/etc/hostname").build().unwrap());
+        assert!(no.contains("/etc/hostname: not a regular file (`imgraft ls IMAGE /etc/hostname`"), "{no}");
     }
 
     #[test]
