@@ -4,6 +4,7 @@ use crate::borrowed::checked;
 use crate::support::rooted::{Rooted, assert_refused, assert_same};
 use crate::support::tree;
 use crate::support::{Scratch, expect, image, oracle, run, text};
+use std::time::{Duration, UNIX_EPOCH};
 
 /// What is copied, and what is in its way: files with an access list, further names, links.
 const GUEST: &str = r"
@@ -124,14 +125,21 @@ fn a_copy_that_is_changed_is_of_now() {
     let scratch = Scratch::new();
     let Some(guest) = Rooted::new(&scratch, &["e2fsck", "cp"]) else { return };
     guest.run("mkdir srv/d; printf 'one\\n' >srv/d/a; touch -d @1000000000 srv/d/a");
+    let host = scratch.file("in", "one\n");
+    std::fs::File::open(&host).unwrap().set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
     let twin = guest.twin(&scratch, "twin.raw");
     twin.run("cp -a srv/d srv/e; cp -a srv/d/a srv/plain; echo two >>srv/e/a");
+    twin.run(&format!("cp -a {} srv; echo two >>srv/in", text(&host)));
     let listing =
         "cd $1; find srv -type f -printf '%p %s ' -newermt @1000000001 -printf new -o -type f -printf 'old\\n'";
     let words = ["--copy", "/srv/d:/srv/e", "--copy", "/srv/d/a:/srv/plain", "--append-line", "/srv/e/a:two"];
     guest.inject(&words);
+    guest.inject(&["--copy-in", &format!("{}:/srv", text(&host)), "--append-line", "/srv/in:two"]);
     let found = guest.list(listing);
-    assert!(found.contains("srv/e/a 8 new") && found.contains("srv/plain 4 old"), "{found}");
+    assert!(
+        found.contains("srv/in 8 new") && found.contains("srv/e/a 8 new") && found.contains("srv/plain 4 old"),
+        "{found}"
+    );
     assert_same(&found, &twin.list(listing));
 }
 

@@ -119,7 +119,7 @@ impl Stage<'_> {
                 let mtime = source.mtime.or_else(|| old.map(|_| mtime));
                 let mut metadata = self.new_metadata(file_type, Attrs { mode, uid, gid }, size);
                 metadata.mtime = mtime.unwrap_or_default();
-                Staged { content, target, special, mtime, is_time_copied: true, xattrs, ..Staged::fresh(metadata) }
+                Staged { content, target, special, mtime, xattrs, ..Staged::fresh(metadata) }
             }
             Ownership::Fixed { file, directory } => {
                 let attrs = if file_type == FileType::Directory { directory } else { file };
@@ -127,7 +127,7 @@ impl Stage<'_> {
                 let mtime = source.mtime.or_else(|| old.map(|_| mtime));
                 let mtime = mtime.filter(|_| self.base.ownership(from) != Ownership::Kept);
                 let metadata = self.new_metadata(file_type, attrs, size);
-                Staged { content, target, mtime, is_time_copied: true, ..Staged::fresh(metadata) }
+                Staged { content, target, mtime, ..Staged::fresh(metadata) }
             }
         };
         self.spend_attributes(from, &copy)?;
@@ -159,7 +159,7 @@ impl Stage<'_> {
         let mut staged = there.clone();
         (staged.metadata.mode, staged.metadata.uid, staged.metadata.gid) = (new.mode, new.uid, new.gid);
         if copy.mtime.is_some() {
-            (staged.mtime, staged.is_time_copied) = (copy.mtime, true);
+            staged.mtime = copy.mtime;
             staged.metadata.mtime = new.mtime;
         }
         if let Some(body) = &copy.content {

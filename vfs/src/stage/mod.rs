@@ -188,9 +188,9 @@ impl<'a> Stage<'a> {
             (Some(before), Some(after)) => before.is_same(after)?,
             _ => false,
         };
-        if !is_same && staged.is_time_copied {
-            // Its time was that of the content.
-            (staged.mtime, staged.is_time_copied) = (None, false);
+        if !is_same && staged.mtime.is_some() {
+            // It was that of the content before.
+            staged.mtime = None;
             staged.metadata.mtime = Timestamp::default();
         }
         if staged.content.is_some() && self.view().xattrs(&at)?.contains_key(CAPABILITY) {
@@ -341,7 +341,7 @@ impl<'a> Stage<'a> {
         metadata.gid = attrs.gid.unwrap_or(metadata.gid);
         metadata.mtime = attrs.mtime.unwrap_or(metadata.mtime);
         if attrs.mtime.is_some() {
-            (staged.mtime, staged.is_time_copied) = (attrs.mtime, false);
+            staged.mtime = attrs.mtime;
         }
         self.put(at, staged);
         Ok(())

@@ -31,10 +31,8 @@ pub(super) struct Staged {
     pub(super) target: Option<Vec<u8>>,
     /// What a device, a pipe or a socket is that is new.
     pub(super) special: Option<SpecialFile>,
-    /// A time that was asked for, or came with a copy.
+    /// A time that was asked for, or came with a copy; another content after it has the time of the run, as by a kernel.
     pub(super) mtime: Option<Timestamp>,
-    /// Whether the time came with the content, and goes with that.
-    pub(super) is_time_copied: bool,
     /// By name, the extended attributes that are set (or removed, `None`) over those of the base.
     pub(super) xattrs: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
@@ -64,8 +62,7 @@ impl Origin {
 impl Staged {
     pub(super) fn of_base(metadata: Metadata) -> Self {
         let (content, target, special, mtime) = (None, None, None, None);
-        let (is_time_copied, xattrs) = (false, BTreeMap::new());
-        Self { origin: Origin::Base, metadata, content, target, special, mtime, is_time_copied, xattrs }
+        Self { origin: Origin::Base, metadata, content, target, special, mtime, xattrs: BTreeMap::new() }
     }
 
     pub(super) fn fresh(metadata: Metadata) -> Self {

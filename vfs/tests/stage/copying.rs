@@ -157,7 +157,7 @@ fn what_is_changed_after_it_was_copied_has_another_time() {
         stage.write(&path("/b"), Content::bytes(*b"more"), FILE).unwrap();
     });
     assert!(time(&fs, "/new") != TIME);
-    assert_eq!(time(&fs, "/b"), TIME, "it was asked for");
+    assert!(time(&fs, "/b") != TIME, "asked for with a content that is no more");
     apply(&mut fs, |stage| {
         copy(stage, "/a", "/same");
         stage.write(&path("/same"), Content::bytes(*b"else"), FILE).unwrap();

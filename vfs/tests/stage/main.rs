@@ -211,8 +211,8 @@ fn each_action_is_named() {
     let changes = settle(&mut fs, |stage| {
         stage.set_attrs(&path("/etc/passwd"), SetAttrs { uid: Some(3), ..SetAttrs::default() }).unwrap();
         stage.set_xattr(&path("/etc/passwd"), xattr("security.selinux", "new_t")).unwrap();
-        stage.set_attrs(&path("/etc/shadow"), SetAttrs { mode: Some(0o600), mtime, ..SetAttrs::default() }).unwrap();
         stage.write(&path("/etc/shadow"), text("x"), FILE).unwrap();
+        stage.set_attrs(&path("/etc/shadow"), SetAttrs { mode: Some(0o600), mtime, ..SetAttrs::default() }).unwrap();
         stage.symlink(&path("/link"), b"etc/shadow", FILE).unwrap();
         stage.set_attrs(&path("/srv/empty"), SetAttrs { mode: Some(0o1777), ..SetAttrs::default() }).unwrap();
     });
