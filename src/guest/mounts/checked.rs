@@ -11,6 +11,7 @@ use imgraft_vfs::volume::{Selector, Survey, VolumeInfo};
 use imgraft_vfs::{Error, ErrorKind, Layer, Result};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::iter::successors;
 
 const FSTAB: &str = "/etc/fstab";
 /// How many lines are looked at.
@@ -161,7 +162,7 @@ impl Changed<'_> {
             Fault::Doubt(why) => Some(Fault::Doubt(format!("{origin} {why}"))),
             Fault::Unseen(why) => Some(Fault::Unseen(why)),
         };
-        let faults = [self.device(&entry), self.place(&entry)?, twice(&entry, &self.entries)];
+        let faults = [self.device(&entry), self.place(&entry)?, twice(&entry, &self.entries), self.covered(&entry)];
         Ok(faults.into_iter().flatten().filter_map(told).collect())
     }
 
@@ -220,6 +221,17 @@ impl Changed<'_> {
                 Some(fatal("its place is missing, and nothing in the guest makes it".to_owned()))
             }
         })
+    }
+
+    /// A line before this one whose place lies below, where the guest mounts in the order of the lines, as all but systemd do.
+    fn covered(&self, entry: &Entry) -> Option<Fault> {
+        let is_below = |place: &GuestPath| {
+            entry.path != GuestPath::root()
+                && successors(place.parent(), GuestPath::parent).any(|above| above == entry.path)
+        };
+        let is_covered = |other: &&Entry| other.line < entry.line && !other.has("noauto") && is_below(&other.path);
+        let other = self.entries.iter().find(is_covered).filter(|_| self.init == Init::Other)?;
+        Some(Fault::Doubt(format!("is mounted over {}, which line {} has mounted before it", other.path, other.line)))
     }
 
     fn inside(&self, volume: &VolumeInfo) -> VolumeInfo {

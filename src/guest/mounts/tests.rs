@@ -281,6 +281,18 @@ fn new_lines_are_checked() {
     }
     assert!(refused(busybox(), "tmpfs /missing tmpfs\n").contains("missing, and nothing in the guest makes it"));
     assert_eq!(notes(busybox(), "tmpfs /missing tmpfs x-mount.mkdir\n"), "");
+    let order = "tmpfs /there/x tmpfs x-mount.mkdir\ntmpfs /there tmpfs\n";
+    let (found, none) = (notes(busybox(), order), notes(busybox(), &order.replace("/there/", "/there")));
+    assert!(
+        found.contains("line 2 of /etc/fstab (tmpfs) is mounted over /there/x, which line 1 has mounted"),
+        "{found}"
+    );
+    assert_eq!(none, "");
+    assert_eq!(notes(busybox(), &order.replace("mkdir", "mkdir,noauto")), "");
+    assert_eq!(
+        notes(plain().symlink("/sbin/init", "/lib/systemd/systemd").file("/lib/systemd/systemd", ""), order),
+        ""
+    );
     for (fstab, says) in [
         ("/dev/sda / swapfs\n", ""),
         ("/dev/sda none swap\n/dev/sdb none swap nofail\n/dev/zram0 none swap\n", ""),
