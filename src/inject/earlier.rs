@@ -1,7 +1,7 @@
 //! What the items of a run have put in so far, which a later item of it must not undo.
 
 use super::files::below::there;
-use super::{HostName, InjectError, Item, READ_LIMIT, Reader};
+use super::{HostName, InjectError, Item, Premise, READ_LIMIT, Reader};
 use imgraft_vfs::ErrorKind;
 use imgraft_vfs::fs::{FileType, Lookup, Metadata};
 use imgraft_vfs::path::{GuestPath, Resolved};
@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 pub struct Earlier {
     files: BTreeMap<Resolved, Item>,
     readers: Vec<(GuestPath, Reader, Item)>,
+    premises: Vec<(Premise, Item)>,
     host_name: Option<HostName>,
 }
 
@@ -33,6 +34,17 @@ impl Earlier {
     /// Adds who reads what an item needs.
     pub(super) fn add_readers(&mut self, item: Item, readers: Vec<(GuestPath, Reader)>) {
         self.readers.extend(readers.into_iter().map(|(path, reader)| (path, reader, item)));
+    }
+
+    /// Adds what an item has gone by.
+    pub(super) fn add_premises(&mut self, item: Item, premises: Vec<Premise>) {
+        self.premises.extend(premises.into_iter().map(|premise| (premise, item)));
+    }
+
+    /// Fails where the guest does not use any more what an item has put in; otherwise what to know of it, a sentence each.
+    pub(super) fn check_premises(&self, stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
+        let checked = self.premises.iter().map(|(premise, item)| premise.check(*item, stage));
+        checked.filter_map(Result::transpose).collect()
     }
 
     /// Adds what the guest is called from now on, where an item says that.

@@ -1,6 +1,8 @@
 //! A guest's ssh host keys: what its sshd reads and is not there is made, as by `ssh-keygen -A` (sshd(8), ssh-keygen(1)).
 
-use super::{InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, Reader, cloud_config, hostname, label, sshd};
+use super::{
+    InjectError, Injector, Item, Outcome, Premise, ROOT_DIR, ROOT_FILE, Reader, cloud_config, hostname, label, sshd,
+};
 use crate::guest::{Guest, host_keys as of_guest};
 use imgraft_vfs::fs::{Attrs, Content, FileType, SetAttrs};
 use imgraft_vfs::path::GuestPath;
@@ -126,7 +128,7 @@ impl Injector for HostKeys {
         let before = stage.savepoint();
         let mut outcome = Outcome::default();
         let named = sshd::host_keys(stage);
-        let usual = USUAL.iter().map(|path| GuestPath::parse(*path)).collect::<Result<Vec<_>, _>>()?;
+        let usual = usual()?;
         let group = of_guest::group(stage.base())?.and_then(|name| guest.accounts.group(name)).map(|group| group.gid);
         let place = Place { group, comment: hostname::of(stage)?.map(|name| format!("root@{}", name.name())) };
         let (mut has_keys, mut has_agent) = (false, false);
@@ -161,6 +163,7 @@ impl Injector for HostKeys {
         if !has_keys && !has_agent {
             return Err(HostKeyError::NoneNamed.into());
         }
+        outcome.premises.push(Premise::HostKeys(named.unwrap_or(usual)));
         if has_keys {
             let text = "# The host keys are those that the machine is known by.\nssh_deletekeys: false\n";
             if let Some(path) = cloud_config::tell("host-keys", text, stage)? {
@@ -170,6 +173,28 @@ impl Injector for HostKeys {
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
     }
+}
+
+fn usual() -> Result<Vec<GuestPath>, InjectError> {
+    Ok(USUAL.iter().map(|path| GuestPath::parse(*path)).collect::<Result<_, _>>()?)
+}
+
+/// Why sshd has not the keys that were made, a clause: it looks for one that was not `known` as they were, and that
+/// could have been made, or none that is there.
+pub(super) fn missing(known: &[GuestPath], stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
+    let named = match sshd::host_keys(stage) {
+        Some(named) => named,
+        None => usual()?,
+    };
+    let mut has_keys = named.iter().any(|path| path.as_bytes().ends_with(b".pub"));
+    for path in &named {
+        let is_there = stage.metadata(path)?.is_some();
+        has_keys |= is_there;
+        if !is_there && !known.contains(path) && Kind::of(path).is_some() {
+            return Ok(Some(format!("sshd looks for the host key {path}, which is not there")));
+        }
+    }
+    Ok((!has_keys).then(|| HostKeyError::NoneNamed.to_string()))
 }
 
 /// What new keys are given beside themselves.

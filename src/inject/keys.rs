@@ -4,7 +4,8 @@ use super::authorized_keys::{Line, check};
 use super::reader::is_safe;
 use super::sshd::Modes;
 use super::{
-    Compat, InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_DIR, ROOT_FILE, Reader, label, rc_local, sshd,
+    Compat, InjectError, Injector, Item, Outcome, Premise, READ_LIMIT, ROOT_DIR, ROOT_FILE, Reader, label, rc_local,
+    sshd,
 };
 use crate::guest::Guest;
 use imgraft_vfs::fs::{Attrs, Content, FileType, Ownership, SetAttrs};
@@ -114,7 +115,8 @@ impl<'a> Place<'a> {
             self.remark_modes(&checked, stage, outcome)?;
         }
         outcome.readers.extend(checked.into_iter().chain([file.clone()]).map(|path| (path, sshd)));
-        self.remark(&file, stage, outcome)
+        self.remark(&file, stage, outcome);
+        Ok(())
     }
 
     /// The directories that sshd checks for the file: those that it really lies in, up to the user's home, or to the root where it
@@ -246,19 +248,18 @@ impl<'a> Place<'a> {
     }
 
     /// Says what else will keep the keys from working.
-    fn remark(&self, file: &GuestPath, stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+    fn remark(&self, file: &GuestPath, stage: &Stage<'_>, outcome: &mut Outcome) {
         if self.has_no_login {
             outcome.notes.push(format!("'{}' has a shell that lets nobody log in", self.user));
         }
-        if let Some((config, patterns)) = sshd::authorized_keys_file(stage)
-            && !sshd::names(&patterns, file, self.user, &self.home)
-        {
-            outcome.notes.push(format!(
-                "the guest's sshd does not read {file}: {config} says AuthorizedKeysFile {}",
-                patterns.join(" ").escape_debug()
-            ));
+        match sshd::not_read(file, self.user, &self.home, stage) {
+            Some(note) => outcome.notes.push(note),
+            None => outcome.premises.push(Premise::UserKeys {
+                user: self.user.to_owned(),
+                home: self.home.clone(),
+                file: file.clone(),
+            }),
         }
-        Ok(())
     }
 }
 

@@ -19,6 +19,7 @@ mod machine_id;
 mod metadata;
 mod net;
 mod passwords;
+mod premise;
 mod presets;
 mod rc_local;
 mod reader;
@@ -51,6 +52,7 @@ pub use machine_id::MachineId;
 pub use metadata::Metadata;
 pub use net::{Choice, Described, Net, Spelling};
 pub use passwords::{Passwords, Selector};
+pub use premise::Premise;
 pub use reader::Reader;
 pub use seed::{ExistingSeed, PasswordExpiry, Seed};
 pub use sysprep::{ChosenAccounts, Operation, Sysprep, Usage};
@@ -170,6 +172,8 @@ pub struct Outcome {
     pub revealed: Vec<Revealed>,
     /// Who reads what the item needs, and takes it by owner and mode.
     pub readers: Vec<(GuestPath, Reader)>,
+    /// What has to stay so for the guest to use what the item has put in.
+    pub premises: Vec<Premise>,
     /// The users and groups as they are from now on, where they have changed.
     pub accounts: Option<crate::guest::Accounts>,
     /// What the guest is called from now on, where that was asked for.

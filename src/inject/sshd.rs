@@ -14,7 +14,7 @@ const VALUES_MAX: usize = 256;
 
 /// What `AuthorizedKeysFile` says for every user, and in which file; `None` where nothing does, or where the
 /// configuration cannot be read.
-pub(super) fn authorized_keys_file(stage: &Stage<'_>) -> Option<(GuestPath, Vec<String>)> {
+fn authorized_keys_file(stage: &Stage<'_>) -> Option<(GuestPath, Vec<String>)> {
     // The first value counts, so that an included file counts where it is included.
     values("authorizedkeysfile", stage).into_iter().next()
 }
@@ -53,8 +53,15 @@ pub(super) fn host_keys(stage: &Stage<'_>) -> Option<Vec<GuestPath>> {
     (!lines.is_empty()).then_some(paths)
 }
 
+/// A sentence on a user's file of keys that sshd does not read; `None` where it does.
+pub(super) fn not_read(file: &GuestPath, user: &str, home: &GuestPath, stage: &Stage<'_>) -> Option<String> {
+    let (config, patterns) = authorized_keys_file(stage).filter(|(_, patterns)| !names(patterns, file, user, home))?;
+    let patterns = patterns.join(" ");
+    Some(format!("the guest's sshd does not read {file}: {config} says AuthorizedKeysFile {}", patterns.escape_debug()))
+}
+
 /// Whether one of the patterns means `file`, for the user and the home given.
-pub(super) fn names(patterns: &[String], file: &GuestPath, user: &str, home: &GuestPath) -> bool {
+fn names(patterns: &[String], file: &GuestPath, user: &str, home: &GuestPath) -> bool {
     let home = String::from_utf8_lossy(home.as_bytes()).into_owned();
     patterns.iter().any(|pattern| {
         let path = pattern.replace("%%", "%").replace("%h", &home).replace("%u", user);

@@ -67,6 +67,7 @@ pub fn stage_all(
             Ok((outcome, changes)) => {
                 earlier.add(injector.item(), &changes, stage.spoken_of_since(&before));
                 earlier.add_readers(injector.item(), outcome.readers);
+                earlier.add_premises(injector.item(), outcome.premises);
                 earlier.add_host_name(outcome.host_name);
                 items.push(ItemReport::staged(injector.item(), required, &changes, outcome.notes));
                 revealed.extend(outcome.revealed);

@@ -1,7 +1,7 @@
 //! What a user may do as another: a file of its own in `/etc/sudoers.d` (sudoers(5)).
 
 use super::super::files::below::there;
-use super::super::{InjectError, Outcome, READ_LIMIT, Reader};
+use super::super::{InjectError, Outcome, Premise, READ_LIMIT, Reader};
 use super::database::Database;
 use super::error::AccountError;
 use super::name::AccountName;
@@ -56,6 +56,7 @@ impl Sudoer {
         let Attrs { mode, uid, gid } = FILE;
         stage.set_attrs(&path, SetAttrs { mode: Some(mode), uid: Some(uid), gid: Some(gid), mtime: None })?;
         outcome.readers.extend([GuestPath::parse(DIRECTORY)?, path].map(|path| (path, Reader::Sudo)));
+        outcome.premises.push(Premise::SudoRules);
         Ok(())
     }
 
@@ -90,7 +91,7 @@ fn file_name(name: &AccountName) -> String {
 }
 
 /// Fails where there is nothing that would read the file.
-fn check_listens(stage: &Stage<'_>) -> Result<(), InjectError> {
+pub(in crate::inject) fn check_listens(stage: &Stage<'_>) -> Result<(), InjectError> {
     let mut has_sudo = false;
     for program in PROGRAMS {
         has_sudo |= stage.metadata(&GuestPath::parse(program)?)?.is_some();

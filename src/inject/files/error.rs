@@ -61,6 +61,13 @@ pub enum FileError {
         /// Whose it is.
         item: Item,
     },
+    /// The files would have the guest not use what an earlier item has put in.
+    Unread {
+        /// Whose it is.
+        item: Item,
+        /// Why, a clause.
+        reason: String,
+    },
     /// An operation on files would leave one to an owner or a mode with which nobody reads what an earlier item has put in.
     NotTaken {
         /// The option.
@@ -86,6 +93,11 @@ impl FileError {
                  before, or leave it out"
                     .to_owned(),
             ),
+            Self::Unread { item, .. } => Some(format!(
+                "files come after the {} {}, whatever the order of the options: put that file there in a run of its own before this one",
+                item.noun(),
+                item.name()
+            )),
             Self::NotTaken { reader, .. } => Some(format!("{}; files come after what the other items put in", reader.wants())),
             Self::IsDirectory { path } => {
                 let path = path.to_string();
@@ -124,6 +136,12 @@ impl fmt::Display for FileError {
             Self::Undone { option, path, item } => {
                 write!(f, "{path}: {option} undoes what the {} {} has put there", item.noun(), item.name())
             }
+            Self::Unread { item, reason } => write!(
+                f,
+                "with these files {reason}: the {} {} is done before them, and would be for nothing",
+                item.noun(),
+                item.name()
+            ),
             Self::NotTaken { option, path, reader, item, mode, uid } => write!(
                 f,
                 "{path}: with mode {mode:04o} and owner {uid}, which {option} gives it, {} ignores what the {} {} has put in",
