@@ -317,7 +317,7 @@ pub enum PasswordCrypto {
 }
 
 /// The items by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum ItemName {
     Accounts,

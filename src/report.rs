@@ -256,6 +256,18 @@ impl ItemReport {
         Self { item, required, status, error: None, notes, files }
     }
 
+    /// Adds what another part of the same item has done after this one.
+    pub fn join(&mut self, other: Self) {
+        if other.status == Status::Applied {
+            self.status = Status::Applied;
+        }
+        self.notes.extend(other.notes);
+        // Of what both change, the second one's state is that after the run.
+        self.files
+            .retain(|file| !other.files.iter().any(|later| (&later.path, later.action) == (&file.path, file.action)));
+        self.files.extend(other.files);
+    }
+
     /// An optional item that failed and was rolled back.
     pub fn failed(item: Item, error: String) -> Self {
         Self { item, required: false, status: Status::Failed, error: Some(error), notes: Vec::new(), files: Vec::new() }

@@ -1,6 +1,8 @@
 //! Where on the command line options stand.
 
+use super::ItemName;
 use clap::ArgMatches;
+use clap::parser::ValueSource;
 use std::collections::BTreeMap;
 
 /// One of the options that apply in the order given.
@@ -26,6 +28,8 @@ pub enum Ordered {
     Firstboot,
     FirstbootCommand,
     FirstbootInstall,
+    /// One that is about an item, of those before which files may be put in.
+    Item(ItemName),
 }
 
 /// Where the options of `inject` stand.
@@ -83,11 +87,28 @@ fn values(matches: &ArgMatches) -> Vec<(Ordered, usize)> {
         ("firstboot_command", Ordered::FirstbootCommand),
         ("firstboot_install", Ordered::FirstbootInstall),
     ];
+    let of_items = [
+        ("ssh_inject", ItemName::Key),
+        ("network", ItemName::Net),
+        ("ip", ItemName::Net),
+        ("dns", ItemName::Net),
+        ("dhcp", ItemName::Net),
+        ("hostname", ItemName::Hostname),
+        ("ssh_host_keys", ItemName::HostKeys),
+        ("timezone", ItemName::Timezone),
+        ("locale", ItemName::Locale),
+        ("keymap", ItemName::Locale),
+        ("machine_id", ItemName::MachineId),
+        ("metadata", ItemName::Metadata),
+        ("metadata_file", ItemName::Metadata),
+    ];
     let places_of = |(id, option)| {
         let places = matches.indices_of(id).into_iter().flatten().enumerate();
         places.map(move |(number, place)| (place, (option, number)))
     };
-    let mut places: Vec<(usize, (Ordered, usize))> = options.into_iter().flat_map(places_of).collect();
+    let all = options.into_iter().chain(of_items.map(|(id, item)| (id, Ordered::Item(item))));
+    let typed = all.filter(|(id, _)| matches.value_source(id) == Some(ValueSource::CommandLine));
+    let mut places: Vec<(usize, (Ordered, usize))> = typed.flat_map(places_of).collect();
     places.sort_by_key(|(place, _)| *place);
     places.into_iter().map(|(_, value)| value).collect()
 }
@@ -102,9 +123,18 @@ mod tests {
     fn order_is_that_of_the_command_line() {
         let words =
             ["imgraft", "inject", "x", "--chmod", "0600:/b", "--write", "/a:b", "--upload", "c:/d", "--write", "/e:f"];
+        let words = [&words[..], &["--ssh-host-keys", "--touch", "/g", "--hostname", "h"]].concat();
         let matches = Cli::command().get_matches_from(words);
         let inject = matches.subcommand_matches("inject").expect("inject was typed");
-        let expected = [(Ordered::Chmod, 0), (Ordered::Write, 0), (Ordered::Upload, 0), (Ordered::Write, 1)];
+        let expected = [
+            (Ordered::Chmod, 0),
+            (Ordered::Write, 0),
+            (Ordered::Upload, 0),
+            (Ordered::Write, 1),
+            (Ordered::Item(ItemName::HostKeys), 0),
+            (Ordered::Touch, 0),
+            (Ordered::Item(ItemName::Hostname), 0),
+        ];
         let order = order(inject);
         assert_eq!(order.values, expected);
         assert!(order.lines.is_empty(), "{order:?}");

@@ -2,6 +2,8 @@
 
 use super::Reader;
 use imgraft_vfs::Result;
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
 
 /// The largest passwd, group or shadow that is read.
 pub const LIMIT: u64 = 8 * 1024 * 1024;
@@ -55,6 +57,15 @@ impl Accounts {
         Ok(Self {
             users: reader.file("/etc/passwd", LIMIT)?.map(|text| parse_passwd(&text)),
             groups: reader.file("/etc/group", LIMIT)?.map(|text| parse_group(&text)).unwrap_or_default(),
+        })
+    }
+
+    /// Those of a guest with the changes on a stage.
+    pub fn staged(stage: &Stage<'_>) -> Result<Self> {
+        let read = |path: &str| stage.read(&GuestPath::parse(path)?, LIMIT);
+        Ok(Self {
+            users: read("/etc/passwd")?.map(|text| parse_passwd(&text)),
+            groups: read("/etc/group")?.map(|text| parse_group(&text)).unwrap_or_default(),
         })
     }
 

@@ -16,6 +16,13 @@ impl LeftOut {
     pub fn reason(&self, item: Item) -> Option<&str> {
         self.0.get(&item).map(String::as_str)
     }
+
+    /// The same and one more.
+    pub fn with(&self, item: Item, reason: String) -> Self {
+        let mut all = self.clone();
+        all.0.insert(item, reason);
+        all
+    }
 }
 
 /// Why an attempt came to nothing.
@@ -57,15 +64,20 @@ impl From<Error> for Unfit {
 /// refused then is left out. So an item that needs too much takes nothing from the others. Errors: that of the required
 /// items, where these are refused already, and any other failure.
 pub fn fit<T>(requests: &[Request], mut attempt: impl FnMut(&LeftOut) -> Result<T, Unfit>) -> Result<T, Failure> {
-    let optional = || requests.iter().filter(|request| !request.required).map(|request| request.injector.item());
+    let mut optional: Vec<Item> = Vec::new();
+    for item in requests.iter().filter(|request| !request.required).map(|request| request.injector.item()) {
+        if !optional.contains(&item) {
+            optional.push(item);
+        }
+    }
     match attempt(&LeftOut::default()) {
-        Err(Unfit::Refused(_, error)) if optional().next().is_some() && !is_fatal(error.kind()) => {
+        Err(Unfit::Refused(_, error)) if !optional.is_empty() && !is_fatal(error.kind()) => {
             tracing::debug!(%error, "not all items can be made together: which of the optional ones can?");
         }
         made => return Ok(made?),
     }
-    let mut left_out = LeftOut(optional().map(|item| (item, String::new())).collect());
-    for item in optional() {
+    let mut left_out = LeftOut(optional.iter().map(|item| (*item, String::new())).collect());
+    for item in optional {
         left_out.0.remove(&item);
         match attempt(&left_out) {
             Err(Unfit::Refused(_, error)) if !is_fatal(error.kind()) => {

@@ -68,7 +68,7 @@ use std::fmt;
 
 /// The items in the order of injection: accounts before what is about them, Nova's five in Nova's order, and what a guest is called,
 /// what it is known by and where it stands before its metadata.
-/// A seed comes last, so that it sees what else is put in its place.
+/// Files that options ask for have their places among these as they were typed. A seed comes last, so that it sees what else is put in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Item {

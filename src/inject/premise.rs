@@ -76,7 +76,8 @@ mod tests {
             Box::new(Keys { keys: vec![("root".to_owned(), ED25519.to_owned())], compat }),
             Box::new(Accounts { sudo, ..Accounts::none(Timestamp::default()) }),
         ];
-        let requests = injectors.map(|injector| Request { required: true, injector });
+        let mut requests = injectors.map(|injector| Request { required: true, injector });
+        requests.sort_by_key(|request| request.injector.item());
         let guest = Guest::inspect(&fs).unwrap();
         let staged = stage_all(&requests, &LeftOut::default(), &guest, &fs, Show::Nothing, &|_| Ok(Vec::new()))
             .map_err(|failure| failure.message)?;

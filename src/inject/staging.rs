@@ -36,7 +36,7 @@ pub enum Show {
 /// Checks the lines that an fstab gets: what to know of them, a clause each.
 pub type CheckFstab<'a> = &'a dyn Fn(&Stage<'_>) -> Result<Vec<String>>;
 
-/// Stages all requests in the order of their items.
+/// Stages all requests in their order. Files may be of several requests, which are one item.
 ///
 /// A required item that fails is the run's failure; an optional one is rolled back and reported, as one is that is left out.
 pub fn stage_all(
@@ -47,16 +47,18 @@ pub fn stage_all(
     show: Show,
     check_fstab: CheckFstab<'_>,
 ) -> Result<Staged, Failure> {
-    let mut requests: Vec<&Request> = requests.iter().collect();
-    requests.sort_by_key(|request| request.injector.item());
     let mut stage = Stage::new(fs);
-    let mut items = Vec::with_capacity(requests.len());
+    let mut items: Vec<ItemReport> = Vec::with_capacity(requests.len());
     let mut revealed = Vec::new();
-    let mut guest = Cow::Borrowed(guest);
+    let first = guest;
+    let mut guest = Cow::Borrowed(first);
     let mut earlier = Earlier::default();
-    for &&Request { ref injector, required } in &requests {
+    for &Request { ref injector, required } in requests {
+        let known = items.iter().position(|report| report.item == injector.item());
         if let Some(reason) = left_out.reason(injector.item()) {
-            items.push(ItemReport::failed(injector.item(), reason.to_owned()));
+            if known.is_none() {
+                items.push(ItemReport::failed(injector.item(), reason.to_owned()));
+            }
             continue;
         }
         let before = stage.savepoint();
@@ -69,7 +71,11 @@ pub fn stage_all(
                 earlier.add_readers(injector.item(), outcome.readers);
                 earlier.add_premises(injector.item(), outcome.premises);
                 earlier.add_host_name(outcome.host_name);
-                items.push(ItemReport::staged(injector.item(), required, &changes, outcome.notes));
+                let report = ItemReport::staged(injector.item(), required, &changes, outcome.notes);
+                match known.and_then(|at| items.get_mut(at)) {
+                    Some(before) => before.join(report),
+                    None => items.push(report),
+                }
                 revealed.extend(outcome.revealed);
                 if let Some(accounts) = outcome.accounts {
                     guest.to_mut().accounts = accounts;
@@ -77,8 +83,14 @@ pub fn stage_all(
             }
             Err(error) if required || is_fatal_to_all(&error) => return Err(Failure::item(injector.item(), &error)),
             Err(error) => {
+                let message = Failure::item(injector.item(), &error).message;
+                if known.is_some() {
+                    // All of it goes, and what came after its beginning went by that.
+                    let left_out = left_out.with(injector.item(), message);
+                    return stage_all(requests, &left_out, first, fs, show, check_fstab);
+                }
                 stage.rollback(before);
-                items.push(ItemReport::failed(injector.item(), Failure::item(injector.item(), &error).message));
+                items.push(ItemReport::failed(injector.item(), message));
             }
         }
     }

@@ -2,29 +2,34 @@
 
 use super::copy_in::copy_in;
 use super::faults::Faults;
+use super::item_of;
 use super::tar_in::tar_in;
 use crate::cli::{self, Order, Ordered};
 use crate::failure::Failure;
-use crate::inject::{FileMode, FileOperation, PathPattern, Substitution};
+use crate::inject::{FileMode, FileOperation, Item, PathPattern, Substitution};
 use imgraft_vfs::fs::{Content, Timestamp};
 use imgraft_vfs::path::GuestPath;
+use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 /// What makes operations of a text that was typed.
 type Reader<'a> = &'a dyn Fn(&str) -> Result<Vec<FileOperation>, Failure>;
 
-/// The operations in the order of the command line. `now` is the time of this run's changes.
+/// How many of the operations come before an item, where that has options.
+pub(super) type Places = BTreeMap<Item, usize>;
+
+/// The operations in the order of the command line, and the places of the items among them. `now` is the time of this run's changes.
 pub(super) fn operations(
     typed: &cli::Inject,
     order: &Order,
     now: Timestamp,
     faults: &mut Faults,
-) -> Vec<FileOperation> {
+) -> (Vec<FileOperation>, Places) {
     let result = typed.writing.output.as_deref().or(typed.writing.overlay.as_deref());
     let written: Vec<&Path> = typed.target.file.image.as_deref().into_iter().chain(result).collect();
     let files = &typed.files;
-    let mut operations = Vec::new();
+    let (mut operations, mut places) = (Vec::new(), Places::new());
     for &(ordered, number) in &order.values {
         let (option, texts, read): (&str, &[String], Reader<'_>) = match ordered {
             Ordered::Upload => ("--upload", &files.upload, &|typed| one(upload(typed, result))),
@@ -51,13 +56,17 @@ pub(super) fn operations(
             }),
             Ordered::Chown => ("--chown", &files.chown, &|typed| one(chown(typed))),
             Ordered::Chmod => ("--chmod", &files.chmod, &|typed| one(chmod(typed))),
+            Ordered::Item(item) => {
+                places.entry(item_of(item)).or_insert(operations.len());
+                continue;
+            }
             Ordered::Firstboot | Ordered::FirstbootCommand | Ordered::FirstbootInstall => continue,
         };
         if let Some(typed) = texts.get(number) {
             operations.extend(faults.keep(&format!("{option}[{number}]"), read(typed)).into_iter().flatten());
         }
     }
-    operations
+    (operations, places)
 }
 
 fn one(operation: Result<FileOperation, Failure>) -> Result<Vec<FileOperation>, Failure> {
@@ -252,13 +261,14 @@ mod tests {
     #[test]
     fn in_the_order_typed() {
         use clap::{CommandFactory, FromArgMatches};
-        let words = "imgraft inject x --mkdir /b --touch /c --mkdir /a --link t:/l:/m --delete /d* --append-line /e:f:g \
-                     --edit /h:s/a:b/c/ --truncate /i --truncate-recursive /j --write /k:";
+        let words = "imgraft inject x --mkdir /b --touch /c --hostname h --mkdir /a --ssh-inject a --root-password random --link t:/l:/m --delete /d* --append-line /e:f:g \
+                     --edit /h:s/a:b/c/ --truncate /i --truncate-recursive /j --ssh-inject b --write /k:";
         let matches = cli::Cli::command().get_matches_from(words.split_whitespace());
         let order = cli::order(matches.subcommand_matches("inject").unwrap());
         let cli::Command::Inject(typed) = cli::Cli::from_arg_matches(&matches).unwrap().command else { panic!() };
         let now = Timestamp { seconds: 7, nanoseconds: 0 };
-        let operations = operations(&typed, &order, now, &mut Faults::default());
+        let (operations, places) = operations(&typed, &order, now, &mut Faults::default());
+        assert_eq!(places, [(Item::Hostname, 2), (Item::Key, 3)].into());
         let path = |path: &str| GuestPath::parse(path).unwrap();
         assert!(matches!(&operations[..], [
             FileOperation::MakeDirectory { path: b },

@@ -1,6 +1,7 @@
 //! From the options typed to the injectors.
 
 use super::faults::Faults;
+use super::files::Places;
 use super::injected::Injected;
 use super::network::network;
 use super::setting::Settings;
@@ -10,11 +11,11 @@ use crate::crypt::Method;
 use crate::failure::Failure;
 use crate::inject::authorized_keys;
 use crate::inject::{
-    Accounts, Compat, FileOperation, Files, Firstboot, HostName, Hostname, Injector, Keys, MadeKeys, Metadata, Net,
-    Passwords, Script, Selector, Timezone, Zone,
+    Accounts, Compat, FileOperation, Files, Firstboot, HostName, Hostname, Injector, Item, Keys, MadeKeys, Metadata,
+    Net, Passwords, Script, Selector, Timezone, Zone,
 };
 use imgraft_vfs::fs::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -67,6 +68,8 @@ pub(super) struct Wanted {
     pub expired: Vec<String>,
     /// What is done to files.
     pub operations: Vec<FileOperation>,
+    /// Where the items stand among that; before it where nothing is said.
+    pub places: Places,
     /// Scripts for the first boot.
     pub scripts: Vec<Script>,
     /// The UUID of the instance document, where there is one.
@@ -96,7 +99,11 @@ impl Wanted {
         });
         let method = faults.keep("--password-crypto[0]", selector::method(typed.password_crypto, compat)).flatten();
         let mut operations = instance.files;
-        operations.extend(files::operations(typed, order, now, &mut faults));
+        let (typed_operations, mut places) = files::operations(typed, order, now, &mut faults);
+        if !operations.is_empty() || compat == Compat::Nova {
+            places.clear();
+        }
+        operations.extend(typed_operations);
         let scripts = firstboot::scripts(typed, order, &mut faults);
         let accounts = accounts::accounts(&typed.accounts, now, &mut faults);
         let expired = accounts::expired(&typed.accounts, &mut faults);
@@ -138,6 +145,7 @@ impl Wanted {
             method,
             expired,
             operations,
+            places,
             scripts,
             uuid,
             has_user_data,
@@ -157,6 +165,8 @@ impl Wanted {
             passwords: [self.passwords, other.passwords].concat(),
             method: self.method.or(other.method),
             expired: [self.expired, other.expired].concat(),
+            // What a manifest says of files is no order among items, and comes first.
+            places: if self.operations.is_empty() { other.places } else { Places::new() },
             operations: [self.operations, other.operations].concat(),
             scripts: [self.scripts, other.scripts].concat(),
             uuid: self.uuid.or(other.uuid),
@@ -200,6 +210,7 @@ impl Wanted {
             method,
             expired,
             operations,
+            places,
             scripts,
             ..
         } = self;
@@ -226,15 +237,36 @@ impl Wanted {
         if !passwords.is_empty() || !expired.is_empty() {
             injectors.push(Box::new(Passwords { users: passwords, method, expired, now, compat }));
         }
-        if !operations.is_empty() {
-            injectors.push(Box::new(Files { operations, compat }));
-        }
         if !scripts.is_empty() {
             injectors.push(Box::new(Firstboot { scripts }));
         }
-        injectors.sort_by_key(|injector| injector.item());
-        injectors
+        in_order(injectors, operations, &places, compat)
     }
+}
+
+/// The injectors in the order of their items, with the operations on files where they stand among them.
+fn in_order(
+    injectors: Vec<Box<dyn Injector>>,
+    mut operations: Vec<FileOperation>,
+    places: &Places,
+    compat: Compat,
+) -> Vec<Box<dyn Injector>> {
+    let place = |item: Item| match item {
+        // As for virt-customize, and not for Nova.
+        Item::Password if compat == Compat::Imgraft => operations.len(),
+        item if item > Item::Files => usize::MAX,
+        item => places.get(&item).copied().unwrap_or_default(),
+    };
+    let mut placed: Vec<_> = injectors.into_iter().map(|injector| (place(injector.item()), injector)).collect();
+    let starts: BTreeSet<usize> = places.values().copied().chain([0]).collect();
+    for start in starts.into_iter().rev() {
+        let operations = operations.split_off(start);
+        if !operations.is_empty() {
+            placed.push((start, Box::new(Files { operations, compat })));
+        }
+    }
+    placed.sort_by_key(|(place, injector)| (*place, injector.item()));
+    placed.into_iter().map(|(_, injector)| injector).collect()
 }
 
 /// What one of two sources says.

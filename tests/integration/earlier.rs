@@ -1,4 +1,4 @@
-//! Files come after the other items of a run, and undo none of them.
+//! Files undo none of the items that come before them.
 
 use crate::refusals::refused;
 use crate::support::{HASH, INTERFACES, KEY, Scratch, expect, image, oracle, run, text};
@@ -76,18 +76,17 @@ fn what_undoes_another_item_is_refused() {
         scratch.file("m.yaml", "users: [{name: ann, sudo: nopasswd}]\nfiles: [{delete: '/etc/sudoers.d/*'}]\n");
     let keys = "/root/.ssh/authorized_keys";
     for (words, at, option, item) in [
-        (&["--delete", "/root/.ssh", "--ssh-inject", &key][..], keys, "--delete", "key"),
-        (&["--upload", &shadow, "--root-password", &password], "/etc/shadow", "--upload or --write", "password"),
-        (&["--truncate-recursive", "/root", "--ssh-inject", &key], keys, "--truncate-recursive", "key"),
+        (&["--ssh-inject", &key, "--delete", "/root/.ssh"][..], keys, "--delete", "key"),
+        (&["--ssh-inject", &key, "--truncate-recursive", "/root"], keys, "--truncate-recursive", "key"),
         (
-            &["--delete", "/etc/network/interfaces*", "--network", text(&interfaces)],
+            &["--network", text(&interfaces), "--delete", "/etc/network/interfaces*"],
             "/etc/network/interfaces",
             "--delete",
             "net",
         ),
-        (&["--delete", "/etc/localtime", "--timezone", "Europe/London"], "/etc/localtime", "--delete", "timezone"),
+        (&["--timezone", "Europe/London", "--delete", "/etc/localtime"], "/etc/localtime", "--delete", "timezone"),
         (
-            &["--write", "/etc/hostname:foo", "--hostname", "bar.example.com"],
+            &["--hostname", "bar.example.com", "--write", "/etc/hostname:foo"],
             "/etc/hostname",
             "--upload or --write",
             "hostname",
@@ -96,9 +95,17 @@ fn what_undoes_another_item_is_refused() {
     ] {
         let words = [&["inject", "-a", disk_name], words].concat();
         let told = format!("{option} undoes what the item {item} has put there");
-        refused(&disk, 3, &words, &["item files: ", at, &told, "hint: files come after", "in a run of its own before"]);
+        refused(
+            &disk,
+            3,
+            &words,
+            &["item files: ", at, &told, "hint: ", "put it before that of the item", "in a run of its own before"],
+        );
     }
 
+    // The password comes last.
+    expect(0, &["inject", disk_name, "--root-password", &password, "--upload", &shadow]);
+    assert!(expect(0, &["cat", disk_name, "/etc/shadow"]).contains(HASH));
     // In two runs it is done, and an item that may fail is left out alone.
     expect(0, &["inject", disk_name, "--delete", "/root/.ssh"]);
     let optional = ["inject", disk_name, "--ssh-inject", &key, "--delete", "/root/.ssh", "--best-effort"];

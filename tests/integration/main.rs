@@ -36,6 +36,7 @@ mod moving;
 mod nbd;
 mod network;
 mod order;
+mod places;
 mod powered_off;
 mod refusals;
 mod report;

@@ -17,7 +17,7 @@ fn json_has_every_field_that_the_manual_names() {
     assert_eq!(report["changed"], true);
     assert_eq!(report["dry_run"], false);
     let names: Vec<_> = report["items"].as_array().expect("items").iter().map(|item| item["item"].clone()).collect();
-    assert_eq!(names, ["key", "net", "metadata", "password", "files"]);
+    assert_eq!(names, ["key", "net", "metadata", "files", "password"]);
     let key = &report["items"][0];
     assert_eq!(key["required"], true);
     let files = key["files"].as_array().expect("files");
@@ -122,7 +122,7 @@ fn optional_items_that_the_guest_has_no_room_for_leave_the_others() {
     std::fs::File::create(&big).expect("a file").set_len(8 << 30).expect("a sparse file");
     let upload = format!("{}:/big", text(&big));
     let key = format!("root:string:{KEY}");
-    let items = ["--ssh-inject", &key, "--upload", &upload, "--metadata", "role=db", "--json"];
+    let items = ["--ssh-inject", &key, "--metadata", "role=db", "--upload", &upload, "--json"];
     let on = |image: &std::path::Path, more: &[&str]| -> Vec<String> {
         ["inject", text(image)].iter().chain(&items).chain(more).map(|word| (*word).to_owned()).collect()
     };

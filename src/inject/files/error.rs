@@ -89,16 +89,17 @@ impl FileError {
     pub(in crate::inject) fn hint(&self) -> Option<String> {
         match self {
             Self::Undone { .. } => Some(
-                "files come after what the other items put in, whatever the order of the options: do this in a run of its own \
-                 before, or leave it out"
+                "an option for files is done in its place, so put it before that of the item; users come before all files, and \
+                 those of a manifest after all items: do this in a run of its own before, or leave it out"
                     .to_owned(),
             ),
             Self::Unread { item, .. } => Some(format!(
-                "files come after the {} {}, whatever the order of the options: put that file there in a run of its own before this one",
+                "put the option for that file before that of the {} {}; for what is in a manifest, and for users, a run of its own \
+                 before this one does it",
                 item.noun(),
                 item.name()
             )),
-            Self::NotTaken { reader, .. } => Some(format!("{}; files come after what the other items put in", reader.wants())),
+            Self::NotTaken { reader, .. } => Some(format!("{}; an option for files is done in its place among the others", reader.wants())),
             Self::IsDirectory { path } => {
                 let path = path.to_string();
                 let path = path.trim_end_matches('/');

@@ -211,8 +211,9 @@ mod tests {
             Box::new(Hostname { name: HostName::parse("web").unwrap() }),
             Box::new(Timezone { zone: Zone::parse("Europe/London").unwrap() }),
         ];
-        let requests =
+        let mut requests =
             injectors.map(|injector| Request { required: required || injector.item() != Item::Files, injector });
+        requests.sort_by_key(|request| request.injector.item());
         let staged = stage_all(&requests, &LeftOut::default(), &guest, fs, Show::Nothing, &|_| Ok(Vec::new()))
             .map_err(|failure| format!("{} {:?}", failure.message, failure.exit))?;
         assert_eq!(staged.items.len(), 5);
