@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What is known of each device.
-type State = BTreeMap<String, BTreeSet<String>>;
+pub type State = BTreeMap<String, BTreeSet<String>>;
 
 /// The same of what it was made of.
-fn state(config: &Config) -> State {
+pub fn state(config: &Config) -> State {
     let name = |link: &Link| link.device().unwrap_or(&link.id).to_owned();
     let name_of = |id: &String| name(config.link(id).unwrap());
     let facts = |link: &Link| {
@@ -54,7 +54,7 @@ fn state(config: &Config) -> State {
 }
 
 /// Where a cloud-init is that understands this.
-fn library(gateways: Gateways) -> Option<PathBuf> {
+pub fn library(gateways: Gateways) -> Option<PathBuf> {
     let directory = match gateways {
         Gateways::Keys => "cloud-init",
         Gateways::Routes => "cloud-init-new",

@@ -10,6 +10,7 @@ mod netplan;
 mod network_manager;
 mod oracle;
 mod oracles;
+mod random;
 mod refusals;
 mod routers;
 mod wicked;

@@ -84,39 +84,41 @@ fn networkd(files: impl Iterator<Item = (String, String)>) -> Networkd {
 #[test]
 fn netplan_and_networkd_are_told_the_same() {
     let Some(generate) = unpacked("network/usr/libexec/netplan/generate") else { return };
-    let mut compared = 0;
-    for case in cases() {
-        let scratch = tempfile::tempdir().unwrap();
-        put(scratch.path(), &case.files(Renderer::Netplan).unwrap());
-        let (_, warnings) = succeed(command(&generate).arg("--root-dir").arg(scratch.path()), &case.name);
-        // Not of the file, but of the machine that it is tried on.
-        let warnings: Vec<_> =
-            warnings.lines().filter(|line| !line.trim().is_empty() && !line.contains("systemctl")).collect();
-        assert!(warnings.is_empty(), "{}: {warnings:?}", case.name);
-        let directory = scratch.path().join("run/systemd/network");
-        let theirs = networkd(std::fs::read_dir(directory).unwrap().map(|entry| {
-            let path = entry.unwrap().path();
-            (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(path).unwrap())
-        }));
-        let ours = case.files(Renderer::Networkd).unwrap();
-        let ours = networkd(ours.into_iter().map(|file| (file.path.rsplit('/').next().unwrap().to_owned(), file.text)));
-        for (name, facts) in &ours {
-            let theirs = theirs.get(name).unwrap_or_else(|| panic!("{}: netplan makes no {name}", case.name));
-            let mut theirs = theirs.clone();
-            let mut ours = facts.clone();
-            // The kernel's default, which they do not say.
-            ours.remove("Bridge.STP=no");
-            theirs.remove("Bridge.STP=no");
-            // A link whose name is set is known by it already.
-            let link = name.strip_suffix(".network").and_then(|id| case.config.link(id));
-            let is_renamed =
-                link.is_some_and(|link| matches!(&link.kind, Kind::Hardware(hardware) if hardware.rename.is_some()));
-            theirs.retain(|fact| !(is_renamed && fact.starts_with("Match.mac=")));
-            assert_eq!(ours, theirs, "{}: {name}", case.name);
-            compared += 1;
-        }
-    }
+    let compared: usize = cases().iter().map(|case| told_the_same(case, &generate)).sum();
     assert!(compared > 30, "{compared}");
+}
+
+/// Of how many of networkd's files netplan has the same to say.
+pub fn told_the_same(case: &Case, generate: &Path) -> usize {
+    let scratch = tempfile::tempdir().unwrap();
+    put(scratch.path(), &case.files(Renderer::Netplan).unwrap());
+    let (_, warnings) = succeed(command(generate).arg("--root-dir").arg(scratch.path()), &case.name);
+    // Not of the file, but of the machine that it is tried on.
+    let warnings: Vec<_> =
+        warnings.lines().filter(|line| !line.trim().is_empty() && !line.contains("systemctl")).collect();
+    assert!(warnings.is_empty(), "{}: {warnings:?}", case.name);
+    let directory = scratch.path().join("run/systemd/network");
+    let theirs = networkd(std::fs::read_dir(directory).unwrap().map(|entry| {
+        let path = entry.unwrap().path();
+        (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(path).unwrap())
+    }));
+    let ours = case.files(Renderer::Networkd).unwrap();
+    let ours = networkd(ours.into_iter().map(|file| (file.path.rsplit('/').next().unwrap().to_owned(), file.text)));
+    for (name, facts) in &ours {
+        let theirs = theirs.get(name).unwrap_or_else(|| panic!("{}: netplan makes no {name}", case.name));
+        let mut theirs = theirs.clone();
+        let mut ours = facts.clone();
+        // The kernel's default, which they do not say.
+        ours.remove("Bridge.STP=no");
+        theirs.remove("Bridge.STP=no");
+        // A link whose name is set is known by it already.
+        let link = name.strip_suffix(".network").and_then(|id| case.config.link(id));
+        let is_renamed =
+            link.is_some_and(|link| matches!(&link.kind, Kind::Hardware(hardware) if hardware.rename.is_some()));
+        theirs.retain(|fact| !(is_renamed && fact.starts_with("Match.mac=")));
+        assert_eq!(ours, theirs, "{}: {name}", case.name);
+    }
+    ours.len()
 }
 
 /// ifup says what it would do: each address and router is among it, and nothing fails.
