@@ -13,6 +13,9 @@ use imgraft_vfs::stage::Stage;
 use service::Starter;
 use std::collections::BTreeSet;
 
+/// What the scripts are called that are no files.
+const COMMAND: &str = "command";
+const INSTALL: &str = "install";
 /// Where the scripts wait.
 const PLACE: &str = "/usr/lib/imgraft/firstboot.d";
 /// What runs them.
@@ -78,7 +81,7 @@ impl Script {
     /// A command as a script.
     pub fn of_command(command: &str) -> Self {
         let text = format!("#!/bin/sh\n{command}\n").into_bytes();
-        Self { name: "command".to_owned(), text, needs: Needs::Unknown }
+        Self { name: COMMAND.to_owned(), text, needs: Needs::Unknown }
     }
 
     /// A script that has these packages, or groups of them behind an `@`, installed by the package manager that it finds in the guest.
@@ -96,7 +99,7 @@ impl Script {
             text += &format!("if command -v {manager} >/dev/null 2>&1; then {install} \"$@\"; fi\n");
         }
         text += "echo 'no package manager is there that is known' >&2\nexit 127\n";
-        Self { name: "install".to_owned(), text: text.into_bytes(), needs }
+        Self { name: INSTALL.to_owned(), text: text.into_bytes(), needs }
     }
 
     /// A script of this file name, of which the bytes that may be in names here are taken.
@@ -130,19 +133,32 @@ impl Injector for Firstboot {
         self.check_manager(stage)?;
         let place = GuestPath::parse(PLACE)?;
         let mut waiting = Waiting::inspect(stage, &place)?;
-        let mut last = waiting.last();
+        let (mut last, mut done) = (waiting.last(), 0);
         stage.create_dirs(&place, ROOT_DIR)?;
         for script in &self.scripts {
-            // One that an earlier run has put in, and no boot has run, is not put in again.
-            if waiting.take(script, stage)? {
-                continue;
+            // One that an earlier run has put in, and no boot has run, is not put in again, unless it is to come later now.
+            if let Some(name) = waiting.take(script, stage)? {
+                match parts(&name) {
+                    Some((number, _)) if number > done => {
+                        done = number;
+                        continue;
+                    }
+                    _ => stage.remove(&place.join(name)?)?,
+                }
             }
             last = last.saturating_add(1);
             if last > NUMBER_MAX {
                 return Err(InjectError::TooManyScripts { place });
             }
-            let path = GuestPath::parse(format!("{PLACE}/{last:04}-{}", script.name))?;
-            stage.write(&path, Content::bytes(script.text.as_slice()), PROGRAM)?;
+            done = last;
+            stage.write(
+                &place.join(format!("{last:04}-{}", script.name))?,
+                Content::bytes(script.text.as_slice()),
+                PROGRAM,
+            )?;
+        }
+        for script in &self.scripts {
+            outcome.notes.extend(waiting.namesake(script));
         }
         stage.write(&GuestPath::parse(RUNNER)?, Content::bytes(RUN.as_bytes()), PROGRAM)?;
         starter.put(stage)?;
@@ -197,8 +213,17 @@ impl Waiting {
         self.0.iter().filter_map(|name| Some(parts(name)?.0)).max().unwrap_or(0)
     }
 
-    /// Takes one that is the same to the byte; whether there is one.
-    fn take(&mut self, script: &Script, stage: &Stage<'_>) -> Result<bool, InjectError> {
+    /// A sentence on one of the name of a file, which is another one.
+    fn namesake(&self, script: &Script) -> Option<String> {
+        let is_file = !matches!(&*script.name, COMMAND | INSTALL);
+        let other = self.0.iter().find(|name| is_file && parts(name).is_some_and(|(_, rest)| rest == script.name))?;
+        Some(format!(
+            "{PLACE}/{other} of an earlier run is another one of this name, and runs too: --delete takes it away"
+        ))
+    }
+
+    /// Takes one that is the same to the byte: its name.
+    fn take(&mut self, script: &Script, stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
         let size = u64::try_from(script.text.len()).unwrap_or(u64::MAX);
         let of_name = self.0.iter().filter(|name| parts(name).is_some_and(|(_, rest)| rest == script.name));
         let mut same = None;
@@ -210,7 +235,7 @@ impl Waiting {
                 break;
             }
         }
-        Ok(same.is_some_and(|name| self.0.remove(&name)))
+        Ok(same.and_then(|name| self.0.take(&name)))
     }
 }
 
@@ -253,6 +278,23 @@ mod tests {
         let fs = inject(&scripts(&["a", "c"]), fs);
         assert_eq!(commands(&fs, &["0002-command", "0003-command"]), ["#!/bin/sh\na\n", "#!/bin/sh\nc\n"]);
         assert!(!exists(&fs, &format!("{PLACE}/0004-command")));
+        // One that waits comes later where it is to, and keeps its place where nothing new comes before it.
+        let fs = inject(&scripts(&["d", "a", "c"]), fs);
+        assert_eq!(
+            commands(&fs, &["0001-command", "0004-command", "0005-command", "0006-command"]),
+            ["#!/bin/sh\nb\n", "#!/bin/sh\nd\n", "#!/bin/sh\na\n", "#!/bin/sh\nc\n"]
+        );
+        assert!(!exists(&fs, &format!("{PLACE}/0002-command")) && !exists(&fs, &format!("{PLACE}/0003-command")));
+        assert_unchanged(&scripts(&["d", "a", "c"]), &fs);
+        let fs = inject(&scripts(&["c", "b"]), fs);
+        assert_eq!(commands(&fs, &["0006-command", "0007-command"]), ["#!/bin/sh\nc\n", "#!/bin/sh\nb\n"]);
+        assert!(!exists(&fs, &format!("{PLACE}/0001-command")));
+        let file = |text: &str| Firstboot { scripts: vec![Script::of_file("grow.sh", text.as_bytes().to_vec())] };
+        let fs = inject(&file("#!/bin/sh\n"), fs);
+        assert!(
+            notes(&file("#!/bin/dash\n"), &fs).contains("/0008-grow.sh of an earlier run is another one of this name")
+        );
+        assert!(!notes(&file("#!/bin/sh\n"), &fs).contains("earlier run"));
         // The same twice is meant.
         let fs = inject(&scripts(&["a", "a"]), systemd().build().unwrap());
         assert_eq!(commands(&fs, &["0001-command", "0002-command"]), ["#!/bin/sh\na\n", "#!/bin/sh\na\n"]);
