@@ -33,7 +33,7 @@ pub use serve::Serve;
 
 use crate::cli;
 use crate::failure::Failure;
-use crate::guest::mounts::Wanted;
+use crate::guest::mounts::{Beneath, Wanted};
 use crate::inject::{Compat, Item, Request};
 use imgraft_vfs::fs::Timestamp;
 use imgraft_vfs::image::{Backing, Destination, Format, Source};
@@ -191,7 +191,12 @@ impl Edit {
         };
         let requests =
             injectors.into_iter().map(|injector| Request { required: !optional(injector.item()), injector }).collect();
-        Ok(Self { notes, ..Self::of(typed.target, typed.writing, requests, now)? })
+        let mut edit = Self { notes, ..Self::of(typed.target, typed.writing, requests, now)? };
+        if edit.requests.iter().any(|request| matches!(request.injector.item(), Item::Operation(_))) {
+            // What lies on the disk is in every clone, be it seen by the guest or not.
+            edit.target.mounts.beneath = Beneath::Reached;
+        }
+        Ok(edit)
     }
 
     /// What is done by these requests, where and how it was typed.

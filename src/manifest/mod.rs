@@ -36,6 +36,10 @@ pub const MANIFEST_MAX: u64 = 1 << 20;
 #[serde(deny_unknown_fields, remote = "Self", default)]
 #[schemars(rename = "Manifest", title = "imgraft manifest")]
 pub struct Manifest {
+    /// What is taken out of the guest before all else: operations of `imgraft sysprep` by their names, `defaults` or `all`, and
+    /// with `-` before it what is left out of those.
+    #[schemars(inner(length(min = 1)))]
+    pub sysprep: Vec<String>,
     /// Groups to be made; one that is there and has what is said here stays as it is.
     pub groups: Vec<Group>,
     /// Users to be made, and what they get; root, and those who are said to exist, are not made.
@@ -59,6 +63,8 @@ pub struct Manifest {
     /// The machine ID: `empty`, `uninitialized`, or 32 hexadecimal digits.
     #[schemars(length(min = 1))]
     pub machine_id: Option<String>,
+    /// How the passwords are hashed, whatever the guest uses.
+    pub password_crypto: Option<PasswordCrypto>,
     /// Instance metadata, for /meta.js; no key is empty.
     #[schemars(extend("propertyNames" = { "minLength": 1 }))]
     pub metadata: BTreeMap<String, String>,
@@ -71,6 +77,16 @@ pub struct Manifest {
     /// Groups that are made where they are missing; no key of a manifest, but what cloud-init does.
     #[serde(skip)]
     pub missing_groups: Vec<String>,
+}
+
+/// A method of hashing passwords (crypt(5)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum PasswordCrypto {
+    Yescrypt,
+    Sha512,
+    Sha256,
 }
 
 /// A group.

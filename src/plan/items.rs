@@ -11,8 +11,8 @@ use crate::crypt::Method;
 use crate::failure::Failure;
 use crate::inject::authorized_keys;
 use crate::inject::{
-    Accounts, Compat, FileOperation, Files, Firstboot, HostName, Hostname, Injector, Item, Keys, MadeKeys, Metadata,
-    Net, Passwords, Script, Selector, Timezone, Zone,
+    Accounts, ChosenAccounts, Compat, FileOperation, Files, Firstboot, HostName, Hostname, Injector, Item, Keys,
+    MadeKeys, Metadata, Net, Operation, Passwords, Script, Selector, Sysprep, Timezone, Zone,
 };
 use imgraft_vfs::fs::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +46,8 @@ pub(super) fn injectors(
 /// What the options, the instance document, or a manifest ask for.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
+    /// What is taken out before all else.
+    pub sysprep: BTreeSet<Operation>,
     /// Users and groups.
     pub accounts: Option<Accounts>,
     /// Keys, each with its user.
@@ -134,6 +136,7 @@ impl Wanted {
         }
         let (uuid, has_user_data) = (instance.uuid, instance.has_user_data);
         Ok(Self {
+            sysprep: BTreeSet::new(),
             accounts,
             keys,
             network,
@@ -155,6 +158,7 @@ impl Wanted {
     /// All that two sources ask for, the second one's after the first one's.
     fn join(self, other: Self) -> Result<Self, Failure> {
         Ok(Self {
+            sysprep: self.sysprep.union(&other.sysprep).copied().collect(),
             accounts: accounts::join(self.accounts, other.accounts)?,
             keys: [self.keys, other.keys].concat(),
             network: single("the network", self.network, other.network)?,
@@ -199,6 +203,7 @@ impl Wanted {
     /// An injector for each item.
     fn apart(self, compat: Compat, now: Timestamp, made: MadeKeys) -> Vec<Box<dyn Injector>> {
         let Self {
+            sysprep,
             accounts,
             keys,
             network,
@@ -240,7 +245,9 @@ impl Wanted {
         if !scripts.is_empty() {
             injectors.push(Box::new(Firstboot { scripts }));
         }
-        in_order(injectors, operations, &places, compat)
+        let taken =
+            |operation| Box::new(Sysprep { operation, accounts: ChosenAccounts::default() }) as Box<dyn Injector>;
+        sysprep.into_iter().map(taken).chain(in_order(injectors, operations, &places, compat)).collect()
     }
 }
 

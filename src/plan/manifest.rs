@@ -9,9 +9,10 @@ use super::accounts::Typed;
 use super::faults::Faults;
 use super::items::{Wanted, host_name, zone};
 use super::setting::Settings;
-use super::{copy_in, files, firstboot, network, tar_in};
+use super::{copy_in, files, firstboot, network, sysprep, tar_in};
 use crate::cli::{self, NetworkRenderer};
 use crate::config_drive::{DocumentError, Spelling};
+use crate::crypt::Method;
 use crate::failure::Failure;
 use crate::inject::{Accounts, Compat, Described, FileMode, FileOperation, Kind, Net, NewGroup, PathPattern, Script};
 use crate::manifest::{self, Manifest, Operation, Renderer, Unused, Variables, Wrong};
@@ -122,6 +123,13 @@ impl Reader<'_> {
             let pair = if key.is_empty() { Err(empty()) } else { Ok((key, value)) };
             wanted.metadata.extend(faults.keep(&place, pair));
         }
+        wanted.sysprep =
+            faults.keep("sysprep", sysprep::operations(&self.at("sysprep"), &manifest.sysprep)).unwrap_or_default();
+        wanted.method = manifest.password_crypto.map(|method| match method {
+            manifest::PasswordCrypto::Yescrypt => Method::Yescrypt,
+            manifest::PasswordCrypto::Sha512 => Method::Sha512,
+            manifest::PasswordCrypto::Sha256 => Method::Sha256,
+        });
         let setting = cli::Setting {
             ssh_host_keys: manifest.ssh_host_keys,
             locale: manifest.locale,

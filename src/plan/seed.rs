@@ -32,6 +32,10 @@ impl Wanted {
             return Err(Failure::usage(message).with_hint("leave user_data out of the document"));
         }
         self.settings.check_none()?;
+        if !self.sysprep.is_empty() {
+            return Err(Failure::usage("--seed: what sysprep takes out of a guest has no place in a seed")
+                .with_hint("a run of its own, imgraft sysprep, does it"));
+        }
         if let Some(accounts) = &self.accounts {
             let rest = Accounts { locked: Vec::new(), ..accounts.clone() };
             if let (Some(user), true) = (accounts.locked.first(), rest.is_empty()) {

@@ -52,6 +52,13 @@ impl Chosen {
         Operation::all().filter(|operation| operation.usage() == Usage::Default)
     }
 
+    fn list(&mut self, option: &str, names: &[String]) -> Result<(), Failure> {
+        names.iter().try_for_each(|name| match name.strip_prefix('-') {
+            Some(name) => self.leave_out(option, name),
+            None => self.add(option, name),
+        })
+    }
+
     fn add(&mut self, option: &str, name: &str) -> Result<(), Failure> {
         match name {
             "defaults" => self.operations.extend(Self::defaults()),
@@ -89,24 +96,33 @@ impl Chosen {
     }
 }
 
+/// What a manifest names at `place`.
+pub(super) fn operations(place: &str, names: &[String]) -> Result<BTreeSet<Operation>, Failure> {
+    let mut chosen = Chosen::default();
+    chosen.list(place, names)?;
+    if chosen.operations.is_empty() && !names.is_empty() {
+        return Err(none_left(place));
+    }
+    Ok(chosen.operations)
+}
+
+fn none_left(option: &str) -> Failure {
+    Failure::usage(format!("{option}: none is left to be done"))
+        .with_hint("begin with those that are done unasked: defaults, and then -NAME")
+}
+
 fn choose(typed: &cli::Sysprep) -> Result<Chosen, Failure> {
     let mut chosen = Chosen::default();
     for name in &typed.enable {
         let operation = named("--enable", name)?;
         chosen.add("--enable", operation.name())?;
     }
-    for name in &typed.operations {
-        match name.strip_prefix('-') {
-            Some(name) => chosen.leave_out("--operations", name)?,
-            None => chosen.add("--operations", name)?,
-        }
-    }
+    chosen.list("--operations", &typed.operations)?;
     if typed.enable.is_empty() && typed.operations.is_empty() {
         chosen.add("", "defaults")?;
     }
     if chosen.operations.is_empty() {
-        return Err(Failure::usage("--operations: none is left to be done")
-            .with_hint("begin with those that are done unasked: --operations defaults,-NAME"));
+        return Err(none_left("--operations"));
     }
     Ok(chosen)
 }

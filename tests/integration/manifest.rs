@@ -3,7 +3,8 @@
 use crate::config_drive_readers::pointers;
 use crate::support::drive::python;
 use crate::support::image::Image;
-use crate::support::{HASH, KEY, Scratch, expect, image, imgraft, inject, oracle, root, text};
+use crate::support::rooted::{Rooted, assert_same};
+use crate::support::{HASH, KEY, Scratch, expect, image, imgraft, inject, oracle, root, run, text};
 use imgraft::config_drive::Spelling;
 use imgraft::manifest::{Manifest, Variables, schema};
 use serde_json::{Value, json};
@@ -733,5 +734,43 @@ fn typed(value: Value) -> Value {
             .collect(),
         Value::Array(values) => values.into_iter().map(typed).collect(),
         other => other,
+    }
+}
+
+/// Beside a run of sysprep and one of inject on a twin.
+#[test]
+fn a_template_is_cleaned_before_all_else() {
+    let scratch = Scratch::new();
+    let Some(guest) = Rooted::new(&scratch, &["e2fsck", "find"]) else { return };
+    let twin = guest.twin(&scratch, "twin.raw");
+    let plan = scratch.file(
+        "plan.yaml",
+        "sysprep: [defaults, -ssh-hostkeys]\npassword_crypto: sha256\nhostname: clone\nmachine_id: uninitialized\n\
+         users: [{name: root, password: 'password:secret'}]\nfiles: [{write: {path: /var/log/new, content: new}}]\n",
+    );
+    let report = guest.inject(&["-f", text(&plan)]);
+    let names: Vec<_> = report["items"].as_array().expect("a list").iter().map(|item| item["item"].clone()).collect();
+    assert_eq!(names.first().expect("one"), "abrt-data");
+    assert_eq!(names[names.len() - 4..], ["hostname", "machine-id", "files", "password"]);
+    assert!(!names.contains(&"ssh-hostkeys".into()), "{names:?}");
+    expect(0, &["sysprep", text(&twin.disk), "--operations", "defaults,-ssh-hostkeys"]);
+    let words = ["--hostname", "clone", "--machine-id", "uninitialized", "--root-password", "password:secret"];
+    twin.inject(&[&words[..], &["--password-crypto", "sha256", "--write", "/var/log/new:new"]].concat());
+    let listing = "cd $1; find . -type d -printf '%p %m %U %G\\n' -o -printf '%p %m %U %G %s %l\\n' | sort";
+    assert_same(&guest.list(listing), &twin.list(listing));
+    let shadow = guest.list("cat $1/etc/shadow");
+    assert!(shadow.contains("\nroot:$5$"), "{shadow}");
+    assert_eq!(guest.list("cat $1/etc/machine-id $1/etc/hostname"), "uninitialized\nclone\n");
+    for (value, told) in [
+        ("sysprep: [defaults, none-such]", "no operation is called 'none-such'"),
+        ("sysprep: [defaults, -defaults]", "none is left"),
+        ("sysprep: [customize]", "customize: this operation cannot be done"),
+        ("password_crypto: md5", "md5"),
+    ] {
+        let plan = scratch.file("wrong.yaml", format!("hostname: x\n{value}\n"));
+        let output = run(&["inject", text(&guest.disk), "-f", text(&plan)]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(told) && said.contains("line 2"), "{said}");
     }
 }
