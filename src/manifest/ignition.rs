@@ -415,17 +415,22 @@ impl Unit {
                 group: Some("0".to_owned()),
             })
         };
+        // What is empty is not written: as a file it would mask the unit.
+        let is_said = |contents: &Hidden| !contents.0.expose().is_empty();
         let place = format!("/etc/systemd/system/{}", self.name);
-        if let Some(contents) = self.contents {
+        if let Some(contents) = self.contents.filter(is_said) {
             manifest.files.extend(file(place.clone(), contents));
         }
         for (index, dropin) in self.dropins.into_iter().enumerate() {
             if !is_name(&dropin.name) || !dropin.name.ends_with(".conf") {
                 return Err(DocumentError::new(format!("dropins[{index}].name"), "no name of a drop-in, NAME.conf"));
             }
-            if let Some(contents) = dropin.contents {
+            if let Some(contents) = dropin.contents.filter(is_said) {
                 manifest.files.extend(file(format!("{place}.d/{}", dropin.name), contents));
             }
+        }
+        if self.mask == Some(false) {
+            manifest.units.unmask.push(self.name.clone());
         }
         match (self.mask, self.enabled) {
             (Some(true), _) => manifest.units.mask.push(self.name),

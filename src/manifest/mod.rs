@@ -232,6 +232,9 @@ pub struct Units {
     /// Units that cannot be started by whatever.
     #[schemars(extend("uniqueItems" = true))]
     pub mask: Vec<String>,
+    /// Units that are not masked any more; no key of a manifest, but what Ignition does.
+    #[serde(skip)]
+    pub unmask: Vec<String>,
 }
 
 /// What is run at the first boot.

@@ -146,7 +146,9 @@ impl Reader<'_> {
             "mask-unit" => "units.mask".to_owned(),
             other => other.to_owned(),
         };
-        wanted.settings = Settings::new(&setting, member, &mut faults);
+        let mut settings = Settings::new(&setting, member, &mut faults);
+        faults.keep("units", settings.unmask(&self.at("units"), &manifest.units.unmask));
+        wanted.settings = settings;
         let mut accounts = Accounts::none(self.now);
         for (index, group) in manifest.groups.into_iter().enumerate() {
             let place = format!("groups[{index}]");

@@ -48,6 +48,16 @@ impl Settings {
         Self { host_keys, locale, machine_id, units: units(typed, called, faults) }
     }
 
+    /// Has these units not masked any more; `place` is where they stand, for errors.
+    pub(super) fn unmask(&mut self, place: &str, typed: &[String]) -> Result<(), Failure> {
+        for typed in typed {
+            let wrong = || Failure::usage(format!("{place} {}: no name of a unit", shorten(typed)));
+            let name = UnitName::of_typed(typed).ok_or_else(wrong)?;
+            self.units.get_or_insert_default().unmask.push(name);
+        }
+        Ok(())
+    }
+
     /// All that two sources ask for.
     pub(super) fn join(self, other: Self) -> Result<Self, Failure> {
         let locale = match (self.locale, other.locale) {
@@ -99,7 +109,11 @@ fn joined(mut one: Units, other: Units) -> Result<Units, Failure> {
     one.enable.extend(other.enable);
     one.disable.extend(other.disable);
     one.mask.extend(other.mask);
-    Ok(one)
+    one.unmask.extend(other.unmask);
+    match one.unmask.iter().find(|name| one.mask.contains(name)) {
+        Some(name) => Err(Failure::usage(format!("the unit {name} is to be masked, and not to be")).with_hint(ONCE)),
+        None => Ok(one),
+    }
 }
 
 /// What is done to units, each of which is named once.
@@ -121,5 +135,5 @@ fn units(typed: &cli::Setting, called: impl Fn(&str) -> String, faults: &mut Fau
     let disable = names("disable-unit", &typed.disable_unit);
     let mask = names("mask-unit", &typed.mask_unit);
     let is_empty = enable.is_empty() && disable.is_empty() && mask.is_empty();
-    (!is_empty).then_some(Units { enable, disable, mask })
+    (!is_empty).then_some(Units { enable, disable, mask, unmask: Vec::new() })
 }

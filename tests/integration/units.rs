@@ -102,6 +102,50 @@ fn as_systemctl_does() {
     }
 }
 
+/// By a configuration of Ignition, which says it so, and in which a unit without contents is none.
+#[test]
+fn a_mask_is_taken_away_as_by_systemctl() {
+    if !["mke2fs", "debugfs", "e2fsck", "systemctl"].iter().all(|tool| oracle::have(tool)) {
+        return;
+    }
+    let scratch = Scratch::new();
+    let twin = scratch.path().join("twin");
+    plant(&twin);
+    oracle::succeed("systemctl", &["--root", text(&twin), "mask", "a.service", "m.service"]);
+    oracle::succeed("systemctl", &["--root", text(&twin), "enable", "n.service"]);
+    let disk = scratch.path().join("disk.raw");
+    std::fs::File::create(&disk).and_then(|file| file.set_len(16 << 20)).expect("there is room");
+    oracle::succeed("mke2fs", &["-q", "-F", "-t", "ext4", "-d", text(&twin), text(&disk)]);
+    let config = scratch.file(
+        "config.ign",
+        r#"{"ignition": {"version": "3.4.0"}, "systemd": {"units": [
+            {"name": "a.service", "mask": false, "enabled": true},
+            {"name": "m.service", "mask": false},
+            {"name": "later.service", "mask": false},
+            {"name": "n.service", "contents": "", "dropins": [{"name": "10-none.conf", "contents": ""}]}
+        ]}}"#,
+    );
+    oracle::succeed("systemctl", &["--root", text(&twin), "unmask", "a.service", "m.service", "later.service"]);
+    oracle::succeed("systemctl", &["--root", text(&twin), "enable", "a.service"]);
+    let words = ["inject", text(&disk), "--ignition", text(&config)];
+    expect(0, &words);
+    assert!(expect(0, &words).contains("unchanged: everything is in place already"));
+    oracle::e2fsck(&disk, 0);
+    let out = scratch.path().join("out");
+    std::fs::create_dir(&out).expect("it is made");
+    oracle::debugfs(&disk, 0, &format!("rdump / {}", text(&out)));
+    assert_eq!(links(&out), links(&twin));
+    let state = oracle::succeed("systemctl", &["--root", text(&out), "is-enabled", "a.service", "n.service"]);
+    assert_eq!(state, "enabled\nenabled\n");
+    // In one run a unit is masked, or not.
+    crate::refusals::refused(
+        &disk,
+        2,
+        &["inject", text(&disk), "--ignition", text(&config), "--mask-unit", "m"],
+        &["the unit m.service is to be masked, and not to be"],
+    );
+}
+
 #[test]
 fn a_unit_that_comes_with_the_run() {
     let scratch = Scratch::new();

@@ -26,7 +26,7 @@ const UNITS: [&str; 4] = [CONFIG, "/usr/local/lib/systemd/system", "/usr/lib/sys
 /// How many units one `Also=` leads to.
 const ALSO_MAX: usize = 64;
 
-/// What is done to units; no unit is named twice.
+/// What is done to units; none is named twice in `enable`, `disable` and `mask`.
 #[derive(Clone, Debug, Default)]
 pub struct Units {
     /// Those that are enabled.
@@ -35,6 +35,8 @@ pub struct Units {
     pub disable: Vec<UnitName>,
     /// Those that are masked.
     pub mask: Vec<UnitName>,
+    /// Those that lose an administrator's mask, where they have one, before anything else is done to them.
+    pub unmask: Vec<UnitName>,
 }
 
 impl Injector for Units {
@@ -49,6 +51,9 @@ impl Injector for Units {
         let before = stage.savepoint();
         let mut outcome = Outcome::default();
         let mut presets = Vec::new();
+        for unit in &self.unmask {
+            unmask(unit, stage, &mut outcome)?;
+        }
         for unit in &self.disable {
             presets.extend(disable(unit, stage)?.into_iter().map(|unit| (unit, Preset::Disable)));
         }
@@ -236,6 +241,19 @@ fn mask(unit: &UnitName, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result
         Some(FileType::Symlink) if stage.symlink_target(&path)?.as_deref() == Some(b"/dev/null") => Ok(()),
         Some(_) => Err(UnitError::InTheWay { path }.into()),
     }
+}
+
+/// Takes away an administrator's link to /dev/null. What else masks the unit stays.
+fn unmask(unit: &UnitName, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+    let path = GuestPath::parse(CONFIG)?.join(unit.as_str())?;
+    let is_link = there(stage.symlink_metadata(&path))? == Some(FileType::Symlink);
+    if is_link && stage.symlink_target(&path)?.as_deref() == Some(b"/dev/null") {
+        stage.remove(&path)?;
+    }
+    if let Found::Masked(path) = find(unit, stage)? {
+        outcome.notes.push(format!("{unit} is masked all the same, by {path}"));
+    }
+    Ok(())
 }
 
 fn missing(unit: &UnitName, stage: &Stage<'_>) -> Result<UnitError, InjectError> {

@@ -136,3 +136,22 @@ fn what_cannot_be_done_is_refused_by_name() {
         assert_eq!(UnitName::of_typed(bad), None, "{bad}");
     }
 }
+
+#[test]
+fn a_mask_is_taken_away() {
+    let units = |list: &[&str]| Units { unmask: names(list), ..Units::default() };
+    let fs = after(&units(&["masked", "ssh", "none"]), guest());
+    assert_eq!((target(&fs, "masked.service"), target(&fs, "ssh.service")), (None, None));
+    // Before it is enabled, or disabled with its preset.
+    let fs = after(&Units { enable: names(&["masked"]), ..units(&["masked"]) }, guest());
+    assert!(target(&fs, "multi-user.target.wants/masked.service").is_some());
+    // Only an administrator's, and no other link.
+    let other = guest().symlink(format!("{VENDOR}/theirs.service"), "/dev/null").build().unwrap();
+    assert_unchanged(&units(&["theirs"]), &other);
+    assert_eq!(
+        notes(&units(&["theirs"]), &other),
+        format!("theirs.service is masked all the same, by {VENDOR}/theirs.service")
+    );
+    let link = guest().symlink(format!("{CONFIG}/own.service"), "/srv/own.service").build().unwrap();
+    assert_unchanged(&units(&["own"]), &link);
+}
