@@ -24,7 +24,7 @@ const HEADER: &[u8] = b"#cloud-config";
 struct CloudConfig {
     hostname: Option<String>,
     fqdn: Option<String>,
-    prefer_fqdn_over_hostname: bool,
+    prefer_fqdn_over_hostname: Option<bool>,
     preserve_hostname: bool,
     timezone: Option<String>,
     locale: Option<String>,
@@ -247,13 +247,22 @@ impl CloudConfig {
             return Err(DocumentError::new("preserve_hostname", "the host name is to stay, and there is one")
                 .with_hint("leave out one of them"));
         }
-        match (&self.fqdn, &self.hostname) {
-            (Some(fqdn), _) if self.prefer_fqdn_over_hostname => Ok(Some(fqdn.clone())),
-            (Some(_), _) => {
-                Err(DocumentError::new("fqdn", "which of the names the guest gets depends on its distribution")
-                    .with_hint("hostname alone, or prefer_fqdn_over_hostname: true, says which"))
-            }
-            (None, hostname) => Ok(hostname.clone()),
+        let is_dotted = |name: &String| name.find('.').is_some_and(|dot| dot > 0);
+        let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
+        // A name with a dot in it is the fqdn, and what is before the dot the hostname (get_hostname_fqdn of cloud-init's util.py).
+        let (key, whole, first) = match (&self.fqdn, &self.hostname) {
+            (Some(fqdn), hostname) => ("fqdn", fqdn, hostname.clone().unwrap_or_else(|| short(fqdn))),
+            (None, Some(hostname)) if is_dotted(hostname) => ("hostname", hostname, short(hostname)),
+            (None, hostname) => return Ok(hostname.clone()),
+        };
+        match self.prefer_fqdn_over_hostname {
+            Some(true) => Ok(Some(whole.clone())),
+            Some(false) => Ok(Some(first)),
+            None => Err(DocumentError::new(key, "which of the names the guest gets depends on its distribution")
+                .with_hint(
+                    "hostname alone and without a dot says which; so does prefer_fqdn_over_hostname, true for the whole name, false \
+                     for that before the dot",
+                )),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::support::drive::{cloud_init, python};
 use crate::support::tree::{self, Mounted};
-use crate::support::{Scratch, filled, image, imgraft, inject, oracle, text};
+use crate::support::{Scratch, expect, filled, image, imgraft, inject, oracle, text};
 use base64ct::{Base64, Encoding};
 use serde_json::Value;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -274,6 +274,32 @@ fn users_who_are_there_and_groups_that_are_not() {
     assert!(said.contains("lock of the password that 'root' has") && said.contains("lock_passwd: false"), "{said}");
 }
 
+/// cloud-init's own answer, in a guest's distribution that prefers short names and in one that does not.
+#[test]
+fn host_names_with_dots() {
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image::phony(), "disk.qcow2");
+    for (document, name) in [
+        ("hostname: a.example.org\nprefer_fqdn_over_hostname: true", "a.example.org"),
+        ("hostname: b.example.org\nprefer_fqdn_over_hostname: false", "b"),
+        ("hostname: c\nfqdn: d.example.org\nprefer_fqdn_over_hostname: true", "d.example.org"),
+        ("hostname: e\nfqdn: f.example.org\nprefer_fqdn_over_hostname: off", "e"),
+        ("fqdn: g.example.org\nprefer_fqdn_over_hostname: false", "g"),
+    ] {
+        let document = format!("#cloud-config\n{document}\n");
+        if let Some(theirs) = by_cloud_init(std::slice::from_ref(&document)) {
+            assert_eq!(theirs[0]["hostname"], name, "{document}");
+        }
+        let config = scratch.file("user-data", &document);
+        inject(&disk, &["--cloud-config", text(&config)]);
+        assert_eq!(expect(0, &["cat", text(&disk), "/etc/hostname"]), format!("{name}\n"), "{document}");
+    }
+    // Without a word on it the two do not agree.
+    if let Some(theirs) = by_cloud_init(&["#cloud-config\nhostname: a.example.org\n".to_owned()]) {
+        assert_eq!(theirs[0]["hostname"], Value::Null);
+    }
+}
+
 #[test]
 fn what_is_not_honoured_is_named() {
     let Some(guest) = image::named("real", "bookworm-gpt") else { return };
@@ -287,6 +313,8 @@ fn what_is_not_honoured_is_named() {
         ("ssh_pwauth: true", "ssh_pwauth: "),
         ("power_state: {mode: reboot}", "power_state: "),
         ("fqdn: web.example.org", "fqdn: which of the names"),
+        ("hostname: web.example.org", "hostname: which of the names"),
+        ("hostname: web.example.org\nfqdn: web.example.net", "fqdn: which of the names"),
         ("users: [default]", "users[0]: which user a name alone means"),
         ("ssh_authorized_keys: [hunter2]", "ssh_authorized_keys: whose they are"),
         ("users: [{name: ann, ssh_import_id: [gh:x]}]", "users[0].ssh_import_id: the key is a right one"),

@@ -1,7 +1,8 @@
 """What cloud-init makes of cloud-configs: a JSON list of texts on standard input, a JSON list of results on standard output.
 
 A result: {"problem": what its schema does not allow, or null, "files": [path, content in base64, permission bits, user, group, whether it
-is appended] of each of write_files, "users": as it makes them}. Nothing is written.
+is appended] of each of write_files, "users": as it makes them, "hostname": what Debian and Red Hat are both called, null where they differ}.
+Nothing is written.
 """
 import base64
 import copy
@@ -11,13 +12,28 @@ import sys
 import jsonschema  # noqa: F401; without it cloud-init's check says nothing
 from cloudinit import util
 from cloudinit.config import cc_write_files, schema
-from cloudinit.distros import ug_util
+from cloudinit.distros import debian, rhel, ug_util
 
 
 class Guest:
     @staticmethod
     def get_default_user():
         return {"name": "debian", "lock_passwd": True}
+
+
+def hostname(config):
+    if not ("hostname" in config or "fqdn" in config):
+        return None
+    found = util.get_hostname_fqdn(config, None)
+    names = set()
+    for distro in (debian.Distro, rhel.Distro):
+        guest = distro("guest", {}, None)
+        # As cc_set_hostname.py.
+        prefers = util.get_cfg_option_bool(config, "prefer_fqdn_over_hostname", None)
+        if prefers is not None:
+            guest.set_option("prefer_fqdn_over_hostname", prefers)
+        names.add(guest._select_hostname(found[0], found[1]))
+    return names.pop() if len(names) == 1 else None
 
 
 def result(text):
@@ -39,7 +55,12 @@ def result(text):
     users = {}
     if problem is None:
         users, _ = ug_util.normalize_users_groups(copy.deepcopy(config), Guest)
-    return {"problem": problem, "files": files, "users": users}
+    try:
+        name = hostname(config)
+    except AttributeError:
+        # That is asked of the machine.
+        name = None
+    return {"problem": problem, "files": files, "users": users, "hostname": name}
 
 
 json.dump([result(text) for text in json.load(sys.stdin)], sys.stdout)
