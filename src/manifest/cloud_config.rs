@@ -6,6 +6,7 @@ mod keys;
 mod users;
 
 use super::faults::{Elements, Known, read_all};
+use super::plain;
 use super::untaken::Untaken;
 use super::{Append, FirstBoot, Manifest, Mode, Operation, Owner, User, Write, operation};
 use crate::config_drive::{Base64, DocumentError, Hidden, Spelling, from_value, value};
@@ -61,9 +62,6 @@ const UNTAKEN: &[Untaken] = &[
     ("chpasswd.list", "chpasswd.users, with name, password and type for each user"),
     ("write_files.source", "content, with what is there: nothing is fetched"),
 ];
-
-/// Of two keys the first means something by what the second says.
-const FOLLOWS: &[(&str, &str)] = &[("ssh_authorized_keys", "users")];
 
 /// A package by its name alone, as every package manager takes it.
 #[derive(Debug, Deserialize)]
@@ -175,8 +173,8 @@ impl Manifest {
             _ => return Err(vec![DocumentError::new("", "expected an object")]),
         };
         let text = std::str::from_utf8(text).unwrap_or_default();
-        let known = Known { untaken: UNTAKEN, follows: FOLLOWS, elements: Elements::One };
-        read_all(text, value, Vec::new(), known, |value| {
+        let known = Known { untaken: UNTAKEN, elements: Elements::One };
+        read_all(text, value, plain::other_to_cloud_init(text), known, |value| {
             keys::check(&value)?;
             from_value::<CloudConfig>(value)?.manifest()
         })
@@ -197,7 +195,7 @@ impl CloudConfig {
             return Err(DocumentError::new("disable_root", "root's keys cannot be given cloud-init's message")
                 .with_hint("leave it out; give root no keys"));
         }
-        let (mut first, mut missing) = (None, Vec::new());
+        let mut missing = Vec::new();
         for (index, listed) in self.users.into_iter().enumerate() {
             let at = format!("users[{index}]");
             if let Value::String(_) = listed {
@@ -207,7 +205,6 @@ impl CloudConfig {
             let user = from_value::<CloudUser>(listed).map_err(|error| error.within(&at))?;
             let creates_groups = user.create_groups != Some(false);
             let user = user.user().map_err(|error| error.within(&at))?;
-            first.get_or_insert(index);
             if creates_groups {
                 let is_name = |group: &&String| !group.bytes().all(|byte| byte.is_ascii_digit());
                 missing.extend(user.groups.iter().chain(&user.group).filter(is_name).cloned());
@@ -215,11 +212,9 @@ impl CloudConfig {
             manifest.users.push(user);
         }
         if !self.ssh_authorized_keys.is_empty() {
-            let user = first.and_then(|index| manifest.users.get_mut(index)).ok_or_else(|| {
-                DocumentError::new("ssh_authorized_keys", "whose they are says the guest's own cloud-init")
-                    .with_hint("give them to a user in users")
-            })?;
-            user.ssh_keys.extend(self.ssh_authorized_keys);
+            // By its code its default user's; where users leave that out, nobody's (cc_ssh.py).
+            return Err(DocumentError::new("ssh_authorized_keys", "whose they are says the guest's own cloud-init")
+                .with_hint("give them to a user in users, by ssh_authorized_keys beside the name"));
         }
         groups(self.groups, &mut manifest)?;
         manifest.missing_groups.extend(missing);

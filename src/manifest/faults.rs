@@ -30,8 +30,6 @@ impl From<Vec<DocumentError>> for Wrong {
 pub(super) struct Known {
     /// Keys that are right elsewhere.
     pub untaken: &'static [Untaken],
-    /// Pairs of keys, of which the first is wrong by itself only where nothing is wrong in the second.
-    pub follows: &'static [(&'static str, &'static str)],
     /// What one fault of a list's element says of the others.
     pub elements: Elements,
 }
@@ -102,7 +100,7 @@ pub(super) fn read_all(
 fn follows_from(at: &str, wrong: &[String], known: Known) -> bool {
     wrong.iter().any(|other| {
         let is_same = known.elements == Elements::One && element(at).is_some_and(|at| element(other) == Some(at));
-        is_same || is_below(other, at) || known.follows.iter().any(|(one, first)| at == *one && is_below(other, first))
+        is_same || is_below(other, at)
     })
 }
 
@@ -232,11 +230,11 @@ mod tests {
     #[test]
     fn what_follows() {
         let wrong = ["users[1].uid".to_owned(), "chpasswd.users[0]".into(), "keyboard.layout".into()];
-        let known = |elements| Known { untaken: &[], follows: &[("keys", "users")], elements };
+        let known = |elements| Known { untaken: &[], elements };
         let follows = |at| follows_from(at, &wrong, known(Elements::One));
         assert!(!follows_from("users[1].passwd", &wrong, known(Elements::Each)));
         assert!(follows_from("users[1]", &wrong, known(Elements::Each)));
-        for at in ["users[1].passwd", "users[1]", "chpasswd.users[0].name", "keyboard", "keys", ""] {
+        for at in ["users[1].passwd", "users[1]", "chpasswd.users[0].name", "keyboard", ""] {
             assert!(follows(at), "{at}");
         }
         for at in ["users[0]", "users[11]", "users[0].uid", "chpasswd.users[1]", "chpasswd.expire", "keyboards", "key"]

@@ -182,7 +182,7 @@ impl Manifest {
     pub fn of_ignition(text: &[u8]) -> Result<Self, Vec<DocumentError>> {
         let value = value(text, Spelling::Json).map_err(|error| vec![error])?;
         let text = std::str::from_utf8(text).unwrap_or_default();
-        let known = Known { untaken: UNTAKEN, follows: &[], elements: Elements::One };
+        let known = Known { untaken: UNTAKEN, elements: Elements::One };
         read_all(text, value, Vec::new(), known, |value| from_value::<Ignition>(value)?.manifest())
             .map_err(|wrong| wrong.errors)
     }

@@ -267,7 +267,7 @@ impl Manifest {
                 return Err(errors.into());
             }
         };
-        let known = Known { untaken: &[], follows: &[], elements: Elements::Each };
+        let known = Known { untaken: &[], elements: Elements::Each };
         read_all(plain, value, found, known, |value| variables.replaced(value).and_then(from_value))
     }
 }

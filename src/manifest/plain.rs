@@ -8,6 +8,25 @@ use serde_saphyr::granit_parser::{Event, ScalarStyle};
 /// Merge keys, and scalars without quotes that YAML 1.1 (yaml.org/type) and 1.2 take for different things, in the order of the
 /// document; at most one more than is told. What is no YAML is left to its reader, which bounds what aliases make of it.
 pub(super) fn faults(text: &str) -> Vec<(Position, DocumentError)> {
+    all(text, refused)
+}
+
+/// Scalars without quotes of a cloud-config that are a number, a time or a text to cloud-init, whose YAML is 1.1 (PyYAML's), and something
+/// else here, as by [`faults`].
+pub(super) fn other_to_cloud_init(text: &str) -> Vec<(Position, DocumentError)> {
+    all(text, |node| match node.event {
+        Event::Scalar(text, ScalarStyle::Plain, ..) if !node.is_name => {
+            not_as_cloud_init(text).map(|why| (why, QUOTES))
+        }
+        _ => None,
+    })
+}
+
+/// The places where something is refused, with the reason and the way out.
+fn all(
+    text: &str,
+    refused: impl Fn(&Node<'_>) -> Option<(&'static str, &'static str)>,
+) -> Vec<(Position, DocumentError)> {
     let mut faults = Vec::new();
     walk(text, |node| {
         if let Some((reason, hint)) = refused(node) {
@@ -20,9 +39,10 @@ pub(super) fn faults(text: &str) -> Vec<(Position, DocumentError)> {
     faults
 }
 
+const QUOTES: &str = "put it in quotes where it is a text; numbers are decimal, truth values are true and false";
+
 fn refused(node: &Node<'_>) -> Option<(&'static str, &'static str)> {
     const MERGE: (&str, &str) = ("a merge key (<<) is not followed", "write the members out");
-    const QUOTES: &str = "put it in quotes where it is a text; numbers are decimal, truth values are true and false";
     match node.event {
         Event::Scalar(text, ScalarStyle::Plain, ..) if node.is_name && text == "<<" => Some(MERGE),
         Event::Scalar(text, ScalarStyle::Plain, ..) => ambiguous(text).map(|reason| (reason, QUOTES)),
@@ -58,6 +78,43 @@ fn ambiguous(text: &str) -> Option<&'static str> {
         return Some("a number in base 60 to some readers of YAML, and a text to others");
     }
     None
+}
+
+/// Why PyYAML and this reader take a text without quotes for different things, where they may.
+fn not_as_cloud_init(text: &str) -> Option<&'static str> {
+    const NUMBER: &str = "a number to some readers of YAML, and a text to others";
+    let lower = text.to_ascii_lowercase();
+    if ["y", "n", "yes", "no", "on", "off", "true", "false"].contains(&lower.as_str()) {
+        // In lower case, in upper case and with a capital it is a truth value to both, of more than a letter.
+        let is_known = text.get(1..) == lower.get(1..) || text == lower.to_ascii_uppercase();
+        let is_truth = is_known && lower.len() > 1;
+        return (!is_truth).then_some("a truth value to some readers of YAML, and a text to others");
+    }
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let is_of =
+        |text: &str, set: fn(&u8) -> bool| text.contains('_') && text.bytes().all(|byte| byte == b'_' || set(&byte));
+    if digits.strip_prefix("0x").is_some_and(|rest| is_of(rest, u8::is_ascii_hexdigit))
+        || digits.strip_prefix('.').is_some_and(|rest| is_of(rest, u8::is_ascii_digit) && !rest.starts_with('_'))
+    {
+        return Some(NUMBER);
+    }
+    if is_time(text) {
+        return Some("a time to some readers of YAML, and a text to others");
+    }
+    ambiguous(text)
+}
+
+/// Whether a text is a day and an hour of YAML 1.1 (yaml.org/type/timestamp).
+fn is_time(text: &str) -> bool {
+    let Some((day, hour)) = text.split_once(['T', 't', ' ', '\t']) else { return false };
+    let parts: Vec<&str> = day.split('-').collect();
+    let is_day = matches!(parts[..], [year, month, day] if year.len() == 4 && [month.len(), day.len()].iter().all(|length| (1..=2).contains(length)))
+        && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_digit()));
+    let hour = hour.trim_start();
+    is_day
+        && hour.starts_with(|char: char| char.is_ascii_digit())
+        && hour.matches(':').count() >= 2
+        && hour.chars().all(|char| char.is_ascii_digit() || ":.+- \tZ".contains(char))
 }
 
 #[cfg(test)]
@@ -109,6 +166,59 @@ mod tests {
             "",
         ] {
             assert_eq!(ambiguous(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cloud_init_reads_otherwise() {
+        for text in [
+            "y",
+            "N",
+            "yEs",
+            "oFF",
+            "tRUE",
+            "22:22",
+            "1:20.5",
+            "0_7",
+            "1_0_",
+            "1_0.5",
+            "0x_1",
+            "+0x1_",
+            ".5_0",
+            "0o17",
+            "08",
+            "0644",
+            "2001-12-14t21:59:43",
+            "2001-1-4 1:59:43.10 -5:00",
+        ] {
+            assert!(not_as_cloud_init(text).is_some(), "{text}");
+        }
+        for text in [
+            "yes",
+            "No",
+            "ON",
+            "off",
+            "True",
+            "FALSE",
+            "nope",
+            "",
+            "0",
+            "7",
+            "0x1F",
+            "1.5",
+            ".5",
+            "._5",
+            "2031-02-03",
+            "10:00:00 x",
+            "1e3",
+            "2001-12-14 21:59",
+            "192.0.2.1",
+            "a:b",
+            "0x1_g",
+            "2001-12-14 at 1:2:3",
+            "é",
+        ] {
+            assert_eq!(not_as_cloud_init(text), None, "{text}");
         }
     }
 

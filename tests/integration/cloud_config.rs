@@ -175,6 +175,7 @@ apt: {}
     let places: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("imgraft: user-data: ")).collect();
     let expected = [
         ("packages[1]: expected the name of a package", "(line 2, column 19)"),
+        ("ssh_authorized_keys: whose they are", "(line 3, column 1)"),
         ("package_update: the key is one of cloud-config", "(line 4, column 1)"),
         ("hostnam: no key of cloud-config", "(line 5, column 1)"),
         ("users[0]: which user a name alone means", "(line 7, column 3)"),
@@ -315,6 +316,8 @@ fn what_is_not_honoured_is_named() {
         ("fqdn: web.example.org", "fqdn: which of the names"),
         ("hostname: web.example.org", "hostname: which of the names"),
         ("hostname: web.example.org\nfqdn: web.example.net", "fqdn: which of the names"),
+        // It is its default user's, whoever else is named.
+        ("users: [{name: ann}]\nssh_authorized_keys: [hunter2]", "ssh_authorized_keys: whose they are"),
         ("users: [default]", "users[0]: which user a name alone means"),
         ("ssh_authorized_keys: [hunter2]", "ssh_authorized_keys: whose they are"),
         ("users: [{name: ann, ssh_import_id: [gh:x]}]", "users[0].ssh_import_id: the key is a right one"),
@@ -339,6 +342,10 @@ fn what_is_not_honoured_is_named() {
     ];
     // And some that are not.
     let wrong = [
+        ("users: [{name: ann, lock_passwd: n}]", "users[0].lock_passwd: a truth value to some"),
+        ("users: [{name: ann, uid: 0o17}]", "users[0].uid: a number in base 8"),
+        ("users: [{name: ann, gecos: 22:22}]", "users[0].gecos: a number in base 60"),
+        ("runcmd: [[hunter2, 0_7]]", "runcmd[0][1]: a number to some"),
         ("write_files: [{path: /a, content: 'x', encoding: rot13}]", "write_files[0].encoding: unknown variant"),
         // Right to older and newer ones.
         ("chpasswd: {list: ['root:hunter2']}", "chpasswd.list: the key is a right one"),
@@ -349,7 +356,7 @@ fn what_is_not_honoured_is_named() {
         ("users: [{name: ann, uid: x}]", "users[0].uid: not a number"),
         ("write_files: [{path: a, content: hunter2}]", "write_files[0].path: not the absolute path"),
         ("write_files: [{path: /a, content: '=', encoding: b64}]", "write_files[0].content: not base64"),
-        ("write_files: [{path: /a, permissions: 0644}]", "write_files[0].permissions: invalid type"),
+        ("write_files: [{path: /a, permissions: 0644}]", "write_files[0].permissions: a number in base 8"),
         ("hostname: a\nhostname: b", "duplicate"),
         ("users: [{name: ann, sudo: true}]", "users[0].sudo: true says nothing"),
         ("hostname: a\n---\nhostname: b", "a second one begins (---) (line 4, column 1)"),
