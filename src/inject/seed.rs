@@ -51,6 +51,8 @@ pub struct Seed {
     pub metadata: Vec<(String, String)>,
     /// Per user name what the password is to be.
     pub passwords: Vec<(String, Selector)>,
+    /// Users of whose passwords, if they have any, a lock is taken off.
+    pub opened: Vec<String>,
     /// How they are hashed; `None` for what every guest takes.
     pub method: Option<Method>,
     /// When they have to be replaced.
@@ -123,6 +125,7 @@ impl Seed {
             zone,
             metadata,
             passwords,
+            opened,
             method: _,
             expiry: _,
             scripts,
@@ -132,6 +135,7 @@ impl Seed {
         keys.is_empty()
             && metadata.is_empty()
             && passwords.is_empty()
+            && opened.is_empty()
             && scripts.is_empty()
             && (network.is_none() && hostname.is_none() && zone.is_none())
     }
@@ -145,6 +149,7 @@ impl Seed {
         let config = CloudConfig {
             keys: &self.keys,
             hashes: hashes::hashes(&self.passwords, self.method, before.unwrap_or_default(), outcome)?,
+            opened: &self.opened,
             expiry: self.expiry,
             keeps_hosts: self.hostname.is_some(),
             zone: self.zone.as_ref().map(Zone::name),

@@ -280,7 +280,7 @@ impl Chpasswd {
             match manifest.users.iter_mut().find(|user| user.name == name) {
                 // That is done after users are made.
                 Some(user) => {
-                    (user.password, user.first_hash, user.lock) = (Some(password), None, false);
+                    (user.password, user.first_hash, user.lock) = (Some(password), None, None);
                     user.expire_password = self.expire;
                 }
                 None => manifest.users.push(User {

@@ -167,9 +167,9 @@ pub struct User {
     /// The hash of the password of one who is made; no key of a manifest, but what cloud-init knows.
     #[serde(skip)]
     pub first_hash: Option<Hidden>,
-    /// Whether the password is locked before one is set; no key of a manifest.
+    /// Whether the password is locked before one is set, or a lock is taken off where there is a password; no key of a manifest.
     #[serde(skip)]
-    pub lock: bool,
+    pub lock: Option<bool>,
 }
 
 impl User {
@@ -202,7 +202,7 @@ impl User {
             sudo: None,
             expire: None,
             first_hash: None,
-            lock: false,
+            lock: None,
         }
     }
 }

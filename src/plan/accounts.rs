@@ -47,6 +47,7 @@ pub(super) fn join(one: Option<Accounts>, other: Option<Accounts>) -> Result<Opt
             one.expiries.extend(other.expiries);
             one.unlocked.extend(other.unlocked);
             one.locked.extend(other.locked);
+            one.opened.extend(other.opened);
             one.present.extend(other.present);
             Some(one)
         }

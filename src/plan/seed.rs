@@ -36,13 +36,17 @@ impl Wanted {
             return Err(Failure::usage("--seed: what sysprep takes out of a guest has no place in a seed")
                 .with_hint("a run of its own, imgraft sysprep, does it"));
         }
-        if let Some(accounts) = &self.accounts {
+        let (opened, accounts) = match self.accounts {
+            Some(mut accounts) => (std::mem::take(&mut accounts.opened), Some(accounts)),
+            None => (Vec::new(), None),
+        };
+        if let Some(accounts) = accounts.filter(|accounts| !accounts.is_empty()) {
             let rest = Accounts { locked: Vec::new(), ..accounts.clone() };
             if let (Some(user), true) = (accounts.locked.first(), rest.is_empty()) {
                 return Err(Failure::usage(format!(
                     "--seed: a seed has no place for the lock of the password that '{user}' has"
                 ))
-                .with_hint("lock_passwd: false leaves the password as it is"));
+                .with_hint("lock_passwd: false has it unlocked"));
             }
             return Err(Failure::usage("--seed: users and groups have no place in a seed").with_hint(
                 "--firstboot-command 'useradd …' makes them at the first boot; without --seed they go into the guest's own files",
@@ -71,6 +75,7 @@ impl Wanted {
             zone,
             metadata,
             passwords,
+            opened,
             method,
             scripts,
             existing,

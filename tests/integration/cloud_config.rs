@@ -209,10 +209,11 @@ fn users_who_are_there_and_groups_that_are_not() {
         let line = shadow.lines().find(|line| line.starts_with(&format!("{user}:"))).expect("the user is there");
         line.split(':').nth(1).expect("a field").to_owned()
     };
-    inject(&disk, &["--add-user=old", "--add-user=kept", "--add-user=shut"]);
-    for user in ["old", "kept", "shut"] {
+    inject(&disk, &["--add-user=old", "--add-user=kept", "--add-user=shut", "--add-user=barred"]);
+    for user in ["old", "kept", "shut", "barred"] {
         inject(&disk, &[&format!("--password={user}:hash:{hash}")]);
     }
+    inject(&disk, &["--password=barred:locked"]);
     let other = hash.replace(&hash[hash.len() - 4..], "abcd");
     let document = format!(
         "#cloud-config\ngroups: [adm, crew]\nusers:\n\
@@ -220,7 +221,8 @@ fn users_who_are_there_and_groups_that_are_not() {
          - {{name: kept, lock_passwd: false}}\n\
          - {{name: old, lock_passwd: false, passwd: '{other}'}}\n\
          - {{name: eve, lock_passwd: false, passwd: '{hash}', groups: 'adm, wheels', primary_group: team}}\n\
-         - {{name: fay, lock_passwd: true}}\n"
+         - {{name: fay, lock_passwd: true}}\n\
+         - {{name: barred, lock_passwd: false}}\n"
     );
     let config = scratch.file("user-data", &document);
     if let Some(theirs) = by_cloud_init(&[document]) {
@@ -232,8 +234,9 @@ fn users_who_are_there_and_groups_that_are_not() {
     assert!(said.contains("'old' is there already and keeps the password"), "{said}");
     assert!(said.contains("locked the password that 'shut' had"), "{said}");
     assert!(!said.contains(&hash) && !said.contains(&other));
-    let fields = ["shut", "kept", "old", "eve", "fay"].map(field);
-    assert_eq!(fields, [format!("!{hash}"), hash.clone(), hash.clone(), hash.clone(), "!".to_owned()]);
+    assert!(said.contains("took the lock off the password that 'barred' had"), "{said}");
+    let fields = ["shut", "kept", "old", "eve", "fay", "barred"].map(field);
+    assert_eq!(fields, [format!("!{hash}"), hash.clone(), hash.clone(), hash.clone(), "!".to_owned(), hash.clone()]);
     let group = oracle::debugfs(&disk, offset, "cat /etc/group");
     for name in ["crew", "team", "wheels"] {
         assert!(group.lines().any(|line| line.starts_with(&format!("{name}:"))), "{name}: {group}");

@@ -44,6 +44,8 @@ pub struct Accounts {
     pub unlocked: Vec<String>,
     /// Users whose passwords are locked before others are set.
     pub locked: Vec<String>,
+    /// Users whose passwords are unlocked where there is one behind the lock.
+    pub opened: Vec<String>,
     /// Users who have to be there.
     pub present: Vec<String>,
     /// The time of this run's changes.
@@ -62,6 +64,7 @@ impl Accounts {
             expiries: Vec::new(),
             unlocked: Vec::new(),
             locked: Vec::new(),
+            opened: Vec::new(),
             present: Vec::new(),
             now,
         }
@@ -69,7 +72,8 @@ impl Accounts {
 
     /// Whether nothing is asked for.
     pub fn is_empty(&self) -> bool {
-        let Self { groups, missing_groups, users, members, sudo, expiries, unlocked, locked, present, now: _ } = self;
+        let Self { groups, missing_groups, users, members, sudo, expiries, unlocked, locked, opened, present, now: _ } =
+            self;
         groups.is_empty()
             && missing_groups.is_empty()
             && users.is_empty()
@@ -78,6 +82,7 @@ impl Accounts {
             && expiries.is_empty()
             && unlocked.is_empty()
             && locked.is_empty()
+            && opened.is_empty()
             && present.is_empty()
     }
 }
@@ -133,6 +138,9 @@ impl Injector for Accounts {
         }
         for user in &self.locked {
             shadow::lock(user, &mut database, &mut outcome)?;
+        }
+        for user in &self.opened {
+            shadow::open(user, &mut database, &mut outcome)?;
         }
         database.write(stage)?;
         label::label_new(guest, stage, &before, &mut outcome)?;

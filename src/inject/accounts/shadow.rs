@@ -122,6 +122,29 @@ pub(super) fn lock(user: &str, database: &mut Database, outcome: &mut Outcome) -
     Ok(())
 }
 
+/// Takes the lock off a user's password where there is one behind it, and says it where there is none.
+pub(super) fn open(user: &str, database: &mut Database, outcome: &mut Outcome) -> Result<(), InjectError> {
+    if database.user(user)?.password == PasswordPlace::Passwd || database.shadow_field(user, PASSWORD).is_none() {
+        return Ok(());
+    }
+    let (mut is_new, mut has_none) = (false, false);
+    database.replace_shadow(user, PASSWORD, |old| {
+        let bare = &old[old.iter().take_while(|byte| **byte == b'!').count()..];
+        has_none |= bare.is_empty();
+        let is_locked = bare != old && !bare.is_empty();
+        is_new |= is_locked;
+        Ok(is_locked.then(|| bare.to_vec().into()))
+    })?;
+    if is_new {
+        outcome.notes.push(format!("took the lock off the password that '{user}' had"));
+    } else if has_none {
+        outcome
+            .notes
+            .push(format!("'{user}' has no password that could be unlocked; --password {user}:SELECTOR sets one"));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{guest, nothing};
@@ -218,6 +241,34 @@ mod tests {
         // Without a shadow, one who cannot log in by a password is locked already.
         let bare = MemFs::builder().file("/etc/passwd", "ann:!:1:1::/:\n").file("/etc/group", "").build().unwrap();
         assert_unchanged(&lock("ann"), &bare);
+    }
+
+    #[test]
+    fn a_lock_with_a_password_behind_it_is_taken_off() {
+        let open = |user: &str| Accounts { opened: vec![user.into()], ..nothing() };
+        let (took, none) = ("took the lock off the password that 'ann' had", "'ann' has no password that could be");
+        for (before, after, said) in [
+            ("!$6$a$b", "$6$a$b", took),
+            ("!!$6$a$b", "$6$a$b", took),
+            ("!*", "*", took),
+            ("$6$a$b", "$6$a$b", ""),
+            ("*", "*", ""),
+            ("!", "!", none),
+            ("!!", "!!", none),
+            ("", "", none),
+        ] {
+            let tree = with(&format!("ann:{before}:1::::::\nroot:!x:\n")).build().unwrap();
+            let noted = notes(&open("ann"), &tree);
+            assert!(noted.starts_with(said) && noted.is_empty() == said.is_empty(), "{before}: {noted}");
+            let fs = inject(&open("ann"), tree);
+            assert_eq!(text(&fs, "/etc/shadow"), format!("ann:{after}:1::::::\nroot:!x:\n"));
+            assert_unchanged(&open("ann"), &fs);
+        }
+        for fs in [with("root:!x:\n"), with("ann\n")] {
+            assert_unchanged(&open("ann"), &fs.build().unwrap());
+        }
+        assert_unchanged(&open("old"), &with("old:!x:\n").build().unwrap());
+        assert!(refusal(&open("bob"), guest().build().unwrap()).contains("no user 'bob'"));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub(super) struct CloudConfig<'a> {
     pub keys: &'a [(String, String)],
     /// Per user name the second field of shadow(5).
     pub hashes: Vec<(&'a str, Zeroizing<String>)>,
+    /// Users whose passwords are not locked, as those of others that are named are.
+    pub opened: &'a [String],
     /// When passwords have to be replaced.
     pub expiry: PasswordExpiry,
     /// Whether the guest is to find the host name that it is given: a line for 127.0.1.1 in hosts(5).
@@ -75,11 +77,12 @@ impl CloudConfig<'_> {
         expiring.chain(commands).collect()
     }
 
-    /// Whoever gets a key, or a password and may not be there. root always is.
+    /// Whoever gets a key, or a password and may not be there, or is not to lose one. root always is there.
     fn users(&self) -> Vec<Value> {
         let with_password = self.hashes.iter().map(|(user, _)| *user).filter(|user| *user != "root");
         let mut names: Vec<&str> = Vec::new();
-        for name in self.keys.iter().map(|(user, _)| user.as_str()).chain(with_password) {
+        let opened = self.opened.iter().map(String::as_str);
+        for name in self.keys.iter().map(|(user, _)| user.as_str()).chain(with_password).chain(opened) {
             if !names.contains(&name) {
                 names.push(name);
             }
@@ -91,10 +94,14 @@ impl CloudConfig<'_> {
                     lines.push(line);
                 }
             }
-            match lines.as_slice() {
-                [] => json!({ "name": name }),
-                lines => json!({ "name": name, "ssh_authorized_keys": lines }),
+            let mut entry = Map::from_iter([("name".to_owned(), Value::from(name))]);
+            if !lines.is_empty() {
+                entry.insert("ssh_authorized_keys".into(), lines.into());
             }
+            if self.opened.iter().any(|opened| opened == name) {
+                entry.insert("lock_passwd".into(), false.into());
+            }
+            Value::Object(entry)
         };
         names.into_iter().map(entry).collect()
     }

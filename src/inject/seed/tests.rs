@@ -35,6 +35,13 @@ fn keys_beside_the_default_user() {
         json!({ "disable_root": false, "users": ["default",
             { "name": "pi", "ssh_authorized_keys": [ED25519, RSA] }, { "name": "root", "ssh_authorized_keys": [RSA] }] })
     );
+    let opened = vec!["pi".to_owned(), "root".to_owned()];
+    let seed = Seed { keys: keys(&[("pi", ED25519)]), opened, ..Seed::default() };
+    assert_eq!(
+        parsed(&user_data(&seed, "")),
+        json!({ "users": ["default", { "name": "pi", "ssh_authorized_keys": [ED25519], "lock_passwd": false },
+            { "name": "root", "lock_passwd": false }] })
+    );
     let seed = Seed { keys: keys(&[("pi", ED25519)]), ..Seed::default() };
     assert_eq!(parsed(&user_data(&seed, "")).get("disable_root"), None, "root is left as the guest has it");
 }

@@ -107,6 +107,7 @@ impl CloudUser {
             Some((_, password)) => (Some(password), None),
             None => (None, None),
         };
+        let is_set = password.is_some();
         let uid = match self.uid {
             None => None,
             Some(Number::Number(uid)) => Some(uid),
@@ -129,7 +130,8 @@ impl CloudUser {
             sudo: self.sudo.map_or(Ok(None), sudo)?,
             expire: self.expiredate,
             first_hash,
-            lock,
+            // One who gets a password here has it without a lock.
+            lock: if is_set { None } else { Some(lock) },
             name: self.name,
         })
     }

@@ -43,8 +43,10 @@ impl Reader<'_> {
             let expiry = faults.keep(&place, Typed { option: &self.at(&place), typed: &when }.expiry(&when));
             accounts.expiries.extend(expiry.map(|expiry| (user.name.clone(), expiry)));
         }
-        if user.lock {
-            accounts.locked.push(user.name.clone());
+        match user.lock {
+            Some(true) => accounts.locked.push(user.name.clone()),
+            Some(false) => accounts.opened.push(user.name.clone()),
+            None => {}
         }
         if user.expire_password {
             wanted.expired.push(user.name.clone());
@@ -88,7 +90,7 @@ impl Reader<'_> {
                 && user.expire.is_none()
                 && !user.unlock
                 && !user.expire_password
-                && !user.lock;
+                && user.lock.is_none();
             // Whoever is asked something of is looked for by what does it.
             if user.existing && is_alone {
                 accounts.present.push(user.name.clone());
