@@ -1,12 +1,20 @@
 //! What the guest's cloud-init is told to leave as it is.
 
-use super::{InjectError, ROOT_FILE};
+use super::{InjectError, Outcome, ROOT_FILE};
+use crate::config_drive::{Spelling, value};
+use crate::guest::Guest;
 use imgraft_vfs::fs::{Content, FileType};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
+use serde_json::Value;
+use std::collections::BTreeMap;
 
-/// Where cloud-init reads what adds to its configuration, in the order of the names.
+/// cloud-init's configuration, and where it reads what adds to that, in the order of the names.
+const MAIN: &str = "/etc/cloud/cloud.cfg";
 const DIRECTORY: &str = "/etc/cloud/cloud.cfg.d";
+/// The largest file that is read, and how many.
+const LIMIT: u64 = 1024 * 1024;
+const FILES_MAX: usize = 256;
 
 /// Puts a text for cloud-init past what distributions and installers put there, and says where; `None` where the guest has no
 /// place for it. `subject` is a part of the file's name.
@@ -18,4 +26,136 @@ pub(super) fn tell(subject: &str, text: &str, stage: &mut Stage<'_>) -> Result<O
     let path = GuestPath::parse(format!("{DIRECTORY}/99-imgraft-{subject}.cfg"))?;
     stage.write(&path, Content::bytes(text.as_bytes()), ROOT_FILE)?;
     Ok(Some(path))
+}
+
+/// Has the password of a user valid after the guest's first boot, at which cloud-init locks that of its default user, unless it is
+/// told not to; says what it cannot be kept from.
+pub(super) fn keep_password(
+    user: &str,
+    guest: &Guest,
+    stage: &mut Stage<'_>,
+    outcome: &mut Outcome,
+) -> Result<(), InjectError> {
+    if guest.network.cloud_init.is_none() {
+        return Ok(());
+    }
+    let default = default_user(stage)?;
+    let said = |key: &str| default.get(key);
+    if said("name").and_then(|(_, name)| name.as_str()) != Some(user) {
+        return Ok(());
+    }
+    for key in ["hashed_passwd", "plain_text_passwd"] {
+        if let Some((path, _)) =
+            said(key).filter(|(_, password)| password.as_str().is_some_and(|text| !text.is_empty()))
+        {
+            outcome
+                .notes
+                .push(format!("cloud-init gives '{user}' another password at the first boot, as {path} has {key}"));
+        }
+    }
+    let is_left = |default: &BTreeMap<String, (GuestPath, Value)>| {
+        default.get("lock_passwd").is_some_and(|(_, locks)| *locks == Value::Bool(false))
+    };
+    if is_left(&default) {
+        return Ok(());
+    }
+    let text = "# The password that the default user has in /etc/shadow is to be valid.\nsystem_info: {default_user: {lock_passwd: false}}\n";
+    let told = tell("password", text, stage)?;
+    match told {
+        Some(path) if is_left(&default_user(stage)?) => {
+            outcome.notes.push(format!("{path}: cloud-init is told not to lock the password of its default user, '{user}'"));
+        }
+        _ => outcome.notes.push(format!(
+            "cloud-init locks the password of its default user, '{user}', at the first boot: lock_passwd: false below default_user \
+             in {MAIN} keeps it from that"
+        )),
+    }
+    Ok(())
+}
+
+/// What cloud-init's configuration says of its default user, each key with the file that has the last word on it.
+fn default_user(stage: &Stage<'_>) -> Result<BTreeMap<String, (GuestPath, Value)>, InjectError> {
+    let directory = GuestPath::parse(DIRECTORY)?;
+    let mut names: Vec<Vec<u8>> =
+        stage.read_dir(&directory).ok().flatten().into_iter().flatten().map(|entry| entry.name).collect();
+    names.retain(|name| name.ends_with(b".cfg"));
+    names.sort();
+    // The last ones, as these have the last word.
+    let skipped = names.len().saturating_sub(FILES_MAX);
+    let mut paths = vec![GuestPath::parse(MAIN)?];
+    for name in names.into_iter().skip(skipped) {
+        paths.push(directory.join(name)?);
+    }
+    let mut said = BTreeMap::new();
+    for path in paths {
+        let Some(text) = stage.read(&path, LIMIT).ok().flatten() else { continue };
+        let Ok(document) = value(&text, Spelling::Yaml) else { continue };
+        if let Some(Value::Object(keys)) = document.pointer("/system_info/default_user") {
+            said.extend(keys.iter().map(|(key, value)| (key.clone(), (path.clone(), value.clone()))));
+        }
+    }
+    Ok(said)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::testing::{phony, text};
+    use imgraft_vfs::fs::mem::Builder;
+
+    const OURS: &str = "/etc/cloud/cloud.cfg.d/99-imgraft-password.cfg";
+
+    fn cloud() -> Builder {
+        phony()
+            .file("/usr/bin/cloud-init", "")
+            .file(
+                "/etc/cloud/cloud.cfg",
+                "users: [default]\nsystem_info:\n  distro: debian\n  default_user: {name: debian, lock_passwd: True}\n",
+            )
+            .dir(DIRECTORY)
+    }
+
+    /// What is noted, and what is told to cloud-init.
+    fn kept(user: &str, guest: Builder) -> (String, Option<String>) {
+        let mut fs = guest.build().unwrap();
+        let guest = Guest::inspect(&fs).unwrap();
+        let mut outcome = Outcome::default();
+        let changes = {
+            let mut stage = Stage::new(&fs);
+            keep_password(user, &guest, &mut stage, &mut outcome).unwrap();
+            stage.finish().unwrap()
+        };
+        let is_told = !changes.is_empty();
+        changes.apply(&mut fs).unwrap();
+        (outcome.notes.join("\n"), is_told.then(|| text(&fs, OURS)))
+    }
+
+    #[test]
+    fn the_default_users_password() {
+        let (note, told) = kept("debian", cloud());
+        assert_eq!(note, format!("{OURS}: cloud-init is told not to lock the password of its default user, 'debian'"));
+        assert!(told.unwrap().ends_with("system_info: {default_user: {lock_passwd: false}}\n"));
+        let nothing = (String::new(), None);
+        assert_eq!(kept("ann", cloud()), nothing);
+        assert_eq!(kept("debian", phony()), nothing);
+        assert_eq!(kept("debian", cloud().file("/etc/cloud/cloud-init.disabled", "")), nothing);
+        // The last file that says it counts.
+        let with = |name: &str, said: &str| {
+            cloud().file(format!("{DIRECTORY}/{name}"), format!("system_info: {{default_user: {{{said}}}}}\n"))
+        };
+        assert_eq!(kept("debian", with("50-a.cfg", "lock_passwd: no")), nothing);
+        assert_eq!(kept("debian", with("50-a.cfg", "name: pi")), nothing);
+        assert!(kept("pi", with("50-a.cfg", "name: pi")).1.is_some());
+        assert!(kept("debian", with("50-a.txt", "lock_passwd: no")).1.is_some());
+        let (note, _) = kept("debian", with("99-z.cfg", "lock_passwd: true"));
+        assert!(note.starts_with("cloud-init locks the password of its default user, 'debian', at the first boot: "));
+        let (note, _) = kept("debian", with("50-a.cfg", "hashed_passwd: x, lock_passwd: false"));
+        assert_eq!(
+            note,
+            format!(
+                "cloud-init gives 'debian' another password at the first boot, as {DIRECTORY}/50-a.cfg has hashed_passwd"
+            )
+        );
+        assert!(!note.contains('$'));
+    }
 }

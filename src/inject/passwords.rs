@@ -2,7 +2,7 @@
 
 use super::accounts::{lock, today};
 use super::table::{self, Text as Field};
-use super::{Compat, InjectError, Injector, Item, Outcome, Revealed, label};
+use super::{Compat, InjectError, Injector, Item, Outcome, Revealed, cloud_config, label};
 use crate::crypt::{self, CryptError, Method, Strength};
 use crate::guest::accounts::{LIMIT, PasswordPlace, User};
 use crate::guest::{Guest, OsRelease};
@@ -49,6 +49,17 @@ pub enum Selector {
     Locked,
 }
 
+impl Selector {
+    /// Whether somebody can log in by the password afterwards.
+    pub(crate) fn is_valid(&self) -> bool {
+        match self {
+            Self::Password(_) | Self::Random => true,
+            Self::Hash(hash) => !hash.expose().starts_with(b"!") && !hash.expose().starts_with(b"*"),
+            Self::LockedPassword(_) | Self::LockedRandom | Self::Disabled | Self::Locked => false,
+        }
+    }
+}
+
 impl Injector for Passwords {
     fn item(&self) -> Item {
         Item::Password
@@ -79,6 +90,11 @@ impl Injector for Passwords {
                 Compat::Imgraft => entry.dated(entry.change(guest, &mut outcome)?, &self.expired),
                 Compat::Nova => entry.change_as_nova()?,
             };
+        }
+        if self.compat == Compat::Imgraft {
+            for (user, _) in self.users.iter().filter(|(_, selector)| selector.is_valid()) {
+                cloud_config::keep_password(user, guest, stage, &mut outcome)?;
+            }
         }
         for (user, account) in self.expired.iter().zip(expired) {
             if account.password == PasswordPlace::Passwd {

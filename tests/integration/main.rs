@@ -29,6 +29,7 @@ mod ignition;
 mod inspect;
 mod interrupted;
 mod locks;
+mod logins;
 mod main_job;
 mod manifest;
 mod mounts;

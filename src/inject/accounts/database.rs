@@ -4,6 +4,7 @@ use super::super::InjectError;
 use super::super::table::{self, Text};
 use super::error::AccountError;
 use super::lock;
+use super::shadow::PASSWORD;
 use crate::guest::accounts::{LIMIT, parse_group, parse_passwd};
 use crate::guest::{Accounts, Group, User};
 use imgraft_vfs::fs::{Attrs, Content};
@@ -180,6 +181,11 @@ impl Database {
     /// A field of a user's first line of shadow.
     pub(super) fn shadow_field(&self, user: &str, field: usize) -> Option<&[u8]> {
         table::fields(self.text(Which::Shadow)?, user.as_bytes())?.get(field).copied()
+    }
+
+    /// Whether somebody can log in by a user's password, as far as shadow says.
+    pub(super) fn has_password(&self, user: &str) -> bool {
+        self.shadow_field(user, PASSWORD).is_some_and(|hash| !hash.is_empty() && !matches!(hash[0], b'!' | b'*'))
     }
 
     /// Whether a user is a member of a group, by the group's list.

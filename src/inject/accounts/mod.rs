@@ -19,7 +19,7 @@ pub use sudoers::{SudoAsks, Sudoer};
 pub(in crate::inject) use sudoers::{check_listens as check_sudo, remove as remove_sudoer};
 pub use user::{HomeDirectory, Kind, NewUser};
 
-use super::{InjectError, Injector, Item, Outcome, label};
+use super::{InjectError, Injector, Item, Outcome, cloud_config, label};
 use crate::guest::Guest;
 use database::Database;
 use imgraft_vfs::fs::Timestamp;
@@ -141,6 +141,12 @@ impl Injector for Accounts {
         }
         for user in &self.opened {
             shadow::open(user, &mut database, &mut outcome)?;
+        }
+        let made = self.users.iter().filter(|user| user.hash.is_some()).map(|user| user.name.as_str());
+        for user in made.chain(self.unlocked.iter().chain(&self.opened).map(String::as_str)) {
+            if database.has_password(user) {
+                cloud_config::keep_password(user, guest, stage, &mut outcome)?;
+            }
         }
         database.write(stage)?;
         label::label_new(guest, stage, &before, &mut outcome)?;
