@@ -3,6 +3,7 @@
 use super::authorized_keys::{Line, check};
 use super::reader::is_safe;
 use super::sshd::Modes;
+use super::sshd::logins::{self, Login, Server};
 use super::{
     Compat, InjectError, Injector, Item, Outcome, Premise, READ_LIMIT, ROOT_DIR, ROOT_FILE, Reader, label, rc_local,
     sshd,
@@ -17,6 +18,8 @@ use imgraft_vfs::stage::Stage;
 pub struct Keys {
     /// Per user name: the lines for authorized_keys, validated, without a line end.
     pub keys: Vec<(String, String)>,
+    /// Users whose passwords the same run leaves without a lock.
+    pub opened: Vec<String>,
     /// Whose behaviour.
     pub compat: Compat,
 }
@@ -42,7 +45,12 @@ impl Injector for Keys {
         }
         for user in users {
             let lines = self.keys.iter().filter(|(name, _)| name == user).map(|(_, line)| line.as_str());
-            Place::of(guest, user)?.stage(lines, stage, &mut outcome)?;
+            let place = Place::of(guest, user)?;
+            place.stage(lines, stage, &mut outcome)?;
+            place.remark_login(&self.opened, stage, &mut outcome)?;
+        }
+        if !self.keys.is_empty() && logins::server(stage)? == Server::Missing {
+            outcome.notes.push("the guest has no sshd: nobody reads the keys until it gets one".to_owned());
         }
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
@@ -260,6 +268,31 @@ impl<'a> Place<'a> {
                 file: file.clone(),
             }),
         }
+    }
+
+    /// Says what of sshd's configuration keeps the user out, and that a lock of the password does, unless the run takes it off.
+    fn remark_login(&self, opened: &[String], stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+        let groups = logins::groups(self.user, self.gid, stage)?;
+        for refusal in logins::refusals(Login { user: self.user, uid: self.uid, groups: &groups }, stage) {
+            if !outcome.notes.contains(&refusal) {
+                outcome.notes.push(refusal);
+            }
+        }
+        let Some(config) = logins::minds_locks(stage).filter(|_| !opened.iter().any(|user| user == self.user)) else {
+            return Ok(());
+        };
+        let user = self.user;
+        let Some(rest) =
+            logins::password(user, stage)?.and_then(|field| field.strip_prefix(b"!").map(<[u8]>::is_empty))
+        else {
+            return Ok(());
+        };
+        let way = if rest { format!("--password {user}:disabled") } else { format!("--unlock {user}") };
+        outcome.notes.push(format!(
+            "the guest's sshd takes '{user}' for locked, and no keys: '!' begins the password in /etc/shadow, and {config} does not \
+             say UsePAM yes; {way} takes it away"
+        ));
+        Ok(())
     }
 }
 

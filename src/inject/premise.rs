@@ -73,7 +73,7 @@ mod tests {
         let injectors: [Box<dyn Injector>; 4] = [
             Box::new(Files { operations: operations.collect(), compat }),
             Box::new(HostKeys { made: MadeKeys::Stay }),
-            Box::new(Keys { keys: vec![("root".to_owned(), ED25519.to_owned())], compat }),
+            Box::new(Keys { keys: vec![("root".to_owned(), ED25519.to_owned())], opened: Vec::new(), compat }),
             Box::new(Accounts { sudo, ..Accounts::none(Timestamp::default()) }),
         ];
         let mut requests = injectors.map(|injector| Request { required: true, injector });

@@ -1,10 +1,14 @@
 //! Where a guest's sshd looks for keys, and what it minds there: `AuthorizedKeysFile`, `StrictModes` and `HostKey` of sshd_config(5).
 
+pub(super) mod logins;
+
 use super::files::PathPattern;
 use super::files::below::Walk;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
+/// The configuration, and the one that SUSE's sshd has where that is not there.
+const MAIN: [&str; 2] = ["/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config"];
 const LIMIT: u64 = 256 * 1024;
 /// How many files include each other; as many as sshd follows (SERVCONF_MAX_DEPTH of OpenSSH's servconf.c).
 const DEPTH_MAX: usize = 16;
@@ -73,10 +77,16 @@ fn names(patterns: &[String], file: &GuestPath, user: &str, home: &GuestPath) ->
 /// What a keyword is given for every connection, each with the file that says it; nothing where the configuration cannot be read.
 fn values(keyword: &str, stage: &Stage<'_>) -> Vec<(GuestPath, Vec<String>)> {
     let mut search = Search { stage, keyword, files: 0, walk: Walk::default(), found: Vec::new() };
-    if let Ok(main) = GuestPath::parse("/etc/ssh/sshd_config") {
+    if let Some(main) = main(stage) {
         search.file(&main, 0);
     }
     search.found
+}
+
+/// The file that sshd reads first, where it is there.
+fn main(stage: &Stage<'_>) -> Option<GuestPath> {
+    let mut paths = MAIN.into_iter().filter_map(|path| GuestPath::parse(path).ok());
+    paths.find(|path| stage.metadata(path).is_ok_and(|found| found.is_some()))
 }
 
 /// Looks for a keyword in a file and in those that it includes.

@@ -224,7 +224,8 @@ impl Wanted {
             injectors.push(Box::new(accounts));
         }
         if !keys.is_empty() {
-            injectors.push(Box::new(Keys { keys, compat }));
+            let opened = passwords.iter().filter(|(_, selector)| selector.opens()).map(|(user, _)| user.clone());
+            injectors.push(Box::new(Keys { keys, opened: opened.collect(), compat }));
         }
         if let Some(network) = network {
             injectors.push(Box::new(network));

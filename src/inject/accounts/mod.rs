@@ -19,11 +19,13 @@ pub use sudoers::{SudoAsks, Sudoer};
 pub(in crate::inject) use sudoers::{check_listens as check_sudo, remove as remove_sudoer};
 pub use user::{HomeDirectory, Kind, NewUser};
 
+use super::sshd::logins as sshd;
 use super::{InjectError, Injector, Item, Outcome, cloud_config, label};
 use crate::guest::Guest;
 use database::Database;
 use imgraft_vfs::fs::Timestamp;
 use imgraft_vfs::stage::Stage;
+use shadow::PASSWORD;
 
 /// Users and groups: groups are made before users, and all of them before they become members.
 #[derive(Clone, Debug)]
@@ -137,7 +139,10 @@ impl Injector for Accounts {
             shadow::unlock(user, self.now.seconds / 86_400, &mut database, &mut outcome)?;
         }
         for user in &self.locked {
-            shadow::lock(user, &mut database, &mut outcome)?;
+            // One without a password has none to be locked, and keys that an sshd without PAM is to take.
+            if sshd::minds_locks(stage).is_none() || database.shadow_field(user, PASSWORD) != Some(&b"*"[..]) {
+                shadow::lock(user, &mut database, &mut outcome)?;
+            }
         }
         for user in &self.opened {
             shadow::open(user, &mut database, &mut outcome)?;

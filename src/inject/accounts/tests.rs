@@ -278,3 +278,23 @@ fn groups_that_are_missing_are_made() {
     assert!(text(&fs, "/etc/group").starts_with("root:x:0:\nstaff:x:50:ann\nann:x:1001:\ncrew:x:"));
     assert_unchanged(&asked, &fs);
 }
+
+#[test]
+fn no_lock_keeps_an_sshd_without_pam_from_taking_keys() {
+    let shadow = |config: &str, accounts: &Accounts| {
+        let fs = inject(accounts, guest().file("/etc/ssh/sshd_config", config).build().unwrap());
+        assert_unchanged(accounts, &fs);
+        text(&fs, "/etc/shadow")
+            .lines()
+            .find_map(|line| line.strip_prefix("bob:")?.split(':').next().map(str::to_owned))
+            .unwrap()
+    };
+    assert_eq!(shadow("UsePAM yes\n", &user("bob")), "!");
+    assert_eq!(shadow("#UsePAM yes\n", &user("bob")), "*");
+    let said = notes(&user("bob"), &guest().file("/etc/ssh/sshd_config", "").build().unwrap());
+    assert!(said.contains("'*' and not '!' says that 'bob' has no password: "), "{said}");
+    // As cloud-init would have it locked, which without a password is nothing.
+    let locked = Accounts { locked: vec!["bob".into()], ..user("bob") };
+    assert_eq!((shadow("", &locked), shadow("UsePAM yes\n", &locked)), ("*".into(), "!".into()));
+    assert_eq!(shadow("", &with(NewUser { kind: Kind::System, ..new_user("bob") })), "!");
+}

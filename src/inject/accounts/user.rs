@@ -1,6 +1,7 @@
 //! A user or group that is made.
 
 use super::super::files::below::there;
+use super::super::sshd::logins as sshd;
 use super::super::{InjectError, Outcome, passwords};
 use super::database::{Database, Which};
 use super::error::AccountError;
@@ -172,7 +173,11 @@ impl NewUser {
         let comment = self.comment.as_deref().unwrap_or_default();
         let line = format!("{name}:{password}:{uid}:{gid}:{comment}:{home}:{shell}");
         database.put(Which::Passwd, name.as_bytes(), line.as_bytes());
-        database.put(Which::Shadow, name.as_bytes(), &self.shadow(new, now));
+        // Both let nobody in by a password; but one of them keeps an sshd without PAM from taking keys.
+        let is_open = self.kind == Kind::Person && self.hash.is_none();
+        let minds_locks = sshd::minds_locks(stage).filter(|_| is_open);
+        let closed = if minds_locks.is_some() { "*" } else { "!" };
+        database.put(Which::Shadow, name.as_bytes(), &self.shadow(closed, new, now));
         for group in &self.groups {
             database.group(group)?;
             database.add_member(group, name.as_str())?;
@@ -182,6 +187,12 @@ impl NewUser {
         outcome
             .notes
             .push(format!("made the user '{name}' with the number {uid}, group {gid}, home {home}, shell {shell}"));
+        if let Some(config) = minds_locks {
+            outcome.notes.push(format!(
+                "'*' and not '!' says that '{name}' has no password: the guest's sshd, as {config} does not say UsePAM yes, would take no \
+                 keys of one who is locked"
+            ));
+        }
         if stage.metadata(&GuestPath::parse(&shell)?)?.is_none() {
             outcome.notes.push(format!("{shell}: the guest does not have the shell of '{name}'"));
         }
@@ -234,12 +245,12 @@ impl NewUser {
     }
 
     /// The line of shadow(5): no password is valid, or the one that was given is.
-    fn shadow(&self, new: &NewAccounts, now: Timestamp) -> Zeroizing<Vec<u8>> {
+    fn shadow(&self, closed: &str, new: &NewAccounts, now: Timestamp) -> Zeroizing<Vec<u8>> {
         let ages = if self.kind == Kind::Person { new.ages } else { [None; 5] };
         let today = shadow::today(now);
         let [least, most, warning, inactive, expiry] =
             ages.map(|days| days.map(|days| days.to_string()).unwrap_or_default());
-        let hash = self.hash.as_ref().map_or(&b"!"[..], Secret::expose);
+        let hash = self.hash.as_ref().map_or(closed.as_bytes(), Secret::expose);
         let rest = format!(":{today}:{least}:{most}:{warning}:{inactive}:{expiry}:");
         Zeroizing::new([self.name.as_bytes(), b":", hash, rest.as_bytes()].concat())
     }

@@ -1,14 +1,20 @@
 use super::*;
 use crate::inject::testing::*;
 use crate::oracle;
+use imgraft_vfs::fs::mem::{Builder, MemFs};
 
 const HEADER: &str = "\n# The following ssh key was injected by Nova\n";
 const RESTORE: &str =
     "\n# Added by Nova to ensure injected ssh keys have the right context\nrestorecon -RF root/.ssh 2>/dev/null || :\n";
 
+/// With an sshd.
+fn phony() -> Builder {
+    crate::inject::testing::phony().file("/usr/sbin/sshd", "")
+}
+
 fn keys(keys: &[(&str, &str)]) -> Keys {
     let keys = keys.iter().map(|(user, line)| ((*user).to_owned(), (*line).to_owned())).collect();
-    Keys { keys, compat: Compat::Imgraft }
+    Keys { keys, opened: Vec::new(), compat: Compat::Imgraft }
 }
 
 fn nova(line: &str) -> Keys {
@@ -100,8 +106,11 @@ fn what_sshd_refuses_is_repaired_and_said() {
     assert_unchanged(&keys, &fs);
     let open = phony().dir("/root").mode(0o770).build();
     assert!(
-        notes(&super::Keys { keys: vec![("root".into(), RSA.into())], compat: Compat::Imgraft }, &open.unwrap())
-            .contains("StrictModes")
+        notes(
+            &super::Keys { keys: vec![("root".into(), RSA.into())], opened: Vec::new(), compat: Compat::Imgraft },
+            &open.unwrap()
+        )
+        .contains("StrictModes")
     );
 }
 
@@ -192,7 +201,7 @@ fn a_guest_without_passwd_has_its_superuser() {
 fn another_place_of_sshd_is_noted() {
     let said = |config: &str| {
         let tree = phony()
-            .file("/etc/ssh/sshd_config", config)
+            .file("/etc/ssh/sshd_config", format!("UsePAM yes\n{config}"))
             .file("/etc/ssh/sshd_config.d/10-a.conf", "Match User x\nAuthorizedKeysFile /no\n")
             .file("/etc/ssh/sshd_config.d/20-b.conf", "authorizedkeysfile=/etc/ssh/keys/%u\n");
         notes(&keys(&[("ann", ED25519)]), &tree.build().unwrap())
@@ -341,4 +350,34 @@ fn links_of_a_user_lead_to_what_is_the_users() {
     let tree = phony().dir("/home/ann/dots").owner(1000, 1001).symlink("/home/ann/.ssh", "dots").build().unwrap();
     let fs = inject(&keys(&[("ann", ED25519)]), tree);
     assert_eq!(describe(&fs, "/home/ann/dots/authorized_keys"), "0600 1000:1001");
+}
+
+#[test]
+fn what_keeps_sshd_from_taking_them_is_said() {
+    let said = |keys: &Keys, config: &str| {
+        notes(keys, &crate::inject::testing::phony().file("/etc/ssh/sshd_config", config).build().unwrap())
+    };
+    let (ann, both) = (keys(&[("ann", ED25519)]), keys(&[("ann", ED25519), ("root", ED25519)]));
+    assert_eq!(said(&ann, "UsePAM yes\n"), "");
+    let locked = said(&ann, "UsePAM no\n");
+    assert!(locked.starts_with("the guest's sshd takes 'ann' for locked, and no keys: "), "{locked}");
+    assert!(locked.ends_with("/etc/ssh/sshd_config does not say UsePAM yes; --password ann:disabled takes it away"));
+    assert_eq!(said(&both, ""), said(&ann, ""), "of root '*' says it");
+    assert_eq!(said(&Keys { opened: vec!["ann".into()], ..keys(&[("ann", ED25519)]) }, ""), "");
+    let shut = MemFs::builder()
+        .file("/etc/passwd", "ann:x:1000:1001::/home/ann:/bin/sh\n")
+        .file("/etc/group", "ann:x:1001:\n")
+        .file("/etc/shadow", "ann:!$6$a$b:1::::::\n")
+        .file("/etc/ssh/sshd_config", "");
+    assert!(notes(&ann, &shut.build().unwrap()).contains("; --unlock ann takes it away"));
+    // What holds for all is said once.
+    let told = "the guest's sshd takes no keys: /etc/ssh/sshd_config says PubkeyAuthentication no";
+    assert_eq!(said(&both, "UsePAM yes\nPubkeyAuthentication no\n"), told);
+    assert_eq!(
+        said(&both, "UsePAM yes\nPermitRootLogin no\nAllowGroups root\n"),
+        "the guest's sshd does not let 'ann' log in: /etc/ssh/sshd_config says AllowGroups root\nthe guest's sshd does not let root log in: \
+         /etc/ssh/sshd_config says PermitRootLogin no"
+    );
+    let none = notes(&both, &crate::inject::testing::phony().build().unwrap());
+    assert_eq!(none, "the guest has no sshd: nobody reads the keys until it gets one");
 }
