@@ -127,7 +127,7 @@ impl Injector for HostKeys {
         }
         let before = stage.savepoint();
         let mut outcome = Outcome::default();
-        let named = sshd::host_keys(stage);
+        let named = sshd::host_keys(stage)?;
         let usual = usual()?;
         let group = of_guest::group(stage.base())?.and_then(|name| guest.accounts.group(name)).map(|group| group.gid);
         let place = Place { group, comment: hostname::of(stage)?.map(|name| format!("root@{}", name.name())) };
@@ -182,7 +182,7 @@ fn usual() -> Result<Vec<GuestPath>, InjectError> {
 /// Why sshd has not the keys that were made, a clause: it looks for one that was not `known` as they were, and that
 /// could have been made, or none that is there.
 pub(super) fn missing(known: &[GuestPath], stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
-    let named = match sshd::host_keys(stage) {
+    let named = match sshd::host_keys(stage)? {
         Some(named) => named,
         None => usual()?,
     };

@@ -2,14 +2,17 @@
 
 pub(super) mod logins;
 
+use super::READ_LIMIT;
 use super::files::PathPattern;
 use super::files::below::Walk;
+use crate::guest::User;
+use crate::guest::accounts::parse_passwd;
+use imgraft_vfs::Error;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
 /// The configuration, and the one that SUSE's sshd has where that is not there.
 const MAIN: [&str; 2] = ["/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config"];
-const LIMIT: u64 = 256 * 1024;
 /// How many files include each other; as many as sshd follows (SERVCONF_MAX_DEPTH of OpenSSH's servconf.c).
 const DEPTH_MAX: usize = 16;
 /// How many files are read, and how many values are taken.
@@ -40,13 +43,18 @@ pub(super) fn modes(stage: &Stage<'_>) -> Modes {
     if says_no { Modes::Lenient } else { Modes::Strict }
 }
 
-/// The files that `HostKey` names, in order; `None` where nothing does, and sshd has its own.
-pub(super) fn host_keys(stage: &Stage<'_>) -> Option<Vec<GuestPath>> {
-    let lines = values("hostkey", stage);
+/// The files that `HostKey` names, in order; `None` where nothing does, and sshd has its own. An error where not all of the configuration
+/// can be read.
+pub(super) fn host_keys(stage: &Stage<'_>) -> Result<Option<Vec<GuestPath>>, Error> {
+    let Search { found: lines, unread, .. } = search("hostkey", stage);
+    if let Some(error) = unread {
+        return Err(error);
+    }
     let mut paths: Vec<GuestPath> = Vec::new();
     for name in lines.iter().filter_map(|(_, arguments)| arguments.first()) {
         // From where a service is started, which is the root; and none is no file (derelativise_path of servconf.c).
-        let path = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
+        let Some(name) = with_home(name, stage)? else { continue };
+        let path = if name.starts_with('/') { name.clone() } else { format!("/{name}") };
         if let Ok(path) = GuestPath::parse(path)
             && !name.eq_ignore_ascii_case("none")
             && !paths.contains(&path)
@@ -54,7 +62,17 @@ pub(super) fn host_keys(stage: &Stage<'_>) -> Option<Vec<GuestPath>> {
             paths.push(path);
         }
     }
-    (!lines.is_empty()).then_some(paths)
+    Ok((!lines.is_empty()).then_some(paths))
+}
+
+/// A path with the home of root, or of who is named, for a tilde (tilde_expand_filename of OpenSSH's misc.c); `None` for one of nobody.
+fn with_home(path: &str, stage: &Stage<'_>) -> Result<Option<String>, Error> {
+    let Some(rest) = path.strip_prefix('~') else { return Ok(Some(path.to_owned())) };
+    let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    let users = parse_passwd(&stage.read(&GuestPath::parse("/etc/passwd")?, READ_LIMIT)?.unwrap_or_default());
+    let is_meant = |user: &&User| if name.is_empty() { user.uid == 0 } else { user.name == name.as_bytes() };
+    let user = users.iter().find(is_meant);
+    Ok(user.map(|user| format!("{}/{rest}", String::from_utf8_lossy(&user.home))))
 }
 
 /// A sentence on a user's file of keys that sshd does not read; `None` where it does.
@@ -76,17 +94,22 @@ fn names(patterns: &[String], file: &GuestPath, user: &str, home: &GuestPath) ->
 
 /// What a keyword is given for every connection, each with the file that says it; nothing where the configuration cannot be read.
 fn values(keyword: &str, stage: &Stage<'_>) -> Vec<(GuestPath, Vec<String>)> {
-    let mut search = Search { stage, keyword, files: 0, walk: Walk::default(), found: Vec::new() };
+    search(keyword, stage).found
+}
+
+fn search<'s, 'a>(keyword: &'s str, stage: &'s Stage<'a>) -> Search<'s, 'a> {
+    let mut search =
+        Search { stage, keyword, files: 0, bytes: READ_LIMIT, walk: Walk::default(), found: Vec::new(), unread: None };
     if let Some(main) = main(stage) {
         search.file(&main, 0);
     }
-    search.found
+    search
 }
 
 /// The file that sshd reads first, where it is there.
 fn main(stage: &Stage<'_>) -> Option<GuestPath> {
     let mut paths = MAIN.into_iter().filter_map(|path| GuestPath::parse(path).ok());
-    paths.find(|path| stage.metadata(path).is_ok_and(|found| found.is_some()))
+    paths.find(|path| !matches!(stage.metadata(path), Ok(None)))
 }
 
 /// Looks for a keyword in a file and in those that it includes.
@@ -94,8 +117,12 @@ struct Search<'s, 'a> {
     stage: &'s Stage<'a>,
     keyword: &'s str,
     files: usize,
+    /// How much may still be read.
+    bytes: u64,
     walk: Walk,
     found: Vec<(GuestPath, Vec<String>)>,
+    /// Why a file was not read, the first one.
+    unread: Option<Error>,
 }
 
 impl Search<'_, '_> {
@@ -104,7 +131,14 @@ impl Search<'_, '_> {
             return;
         }
         self.files += 1;
-        let text = self.stage.read(path, LIMIT).ok().flatten().unwrap_or_default();
+        let text = match self.stage.read(path, self.bytes) {
+            Ok(text) => text.unwrap_or_default(),
+            Err(error) => {
+                self.unread.get_or_insert(error);
+                return;
+            }
+        };
+        self.bytes = self.bytes.saturating_sub(u64::try_from(text.len()).unwrap_or(u64::MAX));
         // A block ends with its file.
         let mut is_for_all = true;
         for (keyword, arguments) in directives(&text) {
@@ -178,6 +212,7 @@ mod tests {
         let tree = files.iter().fold(phony(), |tree, (name, text)| tree.file(format!("/etc/ssh/{name}"), *text));
         let fs = tree.build().unwrap();
         host_keys(&Stage::new(&fs))
+            .unwrap()
             .map(|paths| paths.iter().map(|path| String::from_utf8_lossy(path.as_bytes()).into_owned()).collect())
     }
 
@@ -193,6 +228,8 @@ mod tests {
             (r"HostKey /a\ b", "/a b"),
             (r"HostKey /a\b", r"/a\b"),
             ("HostKey a", "/a"),
+            ("HostKey ~/a", "/root/a"),
+            ("HostKey ~ann/a/b", "/home/ann/a/b"),
             ("HostKey /a /b\r", "/a"),
         ] {
             assert_eq!(keys(&[("sshd_config", line)]), Some(vec![expected.to_owned()]), "{line}");
@@ -200,7 +237,24 @@ mod tests {
         for line in ["", "#HostKey /a", "HostKey", "HostKeys /a", "HostKeyAgent /a", "Port 22"] {
             assert_eq!(keys(&[("sshd_config", line)]), None, "{line}");
         }
-        assert_eq!(keys(&[("sshd_config", "HostKey None\n")]), Some(vec![]));
+        assert_eq!(keys(&[("sshd_config", "HostKey None\nHostKey ~nobody-of-it/a\n")]), Some(vec![]));
+    }
+
+    /// A large file is read like any other; what cannot be read is not taken for one that says nothing.
+    #[test]
+    fn all_of_it_or_an_error() {
+        let remarks = "# a remark\n".repeat(40_000);
+        assert_eq!(keys(&[("sshd_config", &format!("HostKey /a\n{remarks}"))]), Some(vec!["/a".to_owned()]));
+        let unread = |tree: imgraft_vfs::fs::mem::Builder| {
+            let fs = tree.build().unwrap();
+            let error = host_keys(&Stage::new(&fs)).unwrap_err();
+            String::from_utf8_lossy(error.guest_path().unwrap()).into_owned()
+        };
+        let huge = vec![b'\n'; usize::try_from(READ_LIMIT).unwrap() + 1];
+        assert_eq!(unread(phony().file("/etc/ssh/sshd_config", &huge)), "/etc/ssh/sshd_config");
+        assert_eq!(unread(phony().symlink("/etc/ssh/sshd_config", "sshd_config")), "/etc/ssh/sshd_config");
+        let including = phony().file("/etc/ssh/sshd_config", "Include a b\n").file("/etc/ssh/a", "HostKey /a\n");
+        assert_eq!(unread(including.dir("/etc/ssh/b")), "/etc/ssh/b");
     }
 
     #[test]
