@@ -1,23 +1,40 @@
 //! What is to be known where keys and certificates are gone.
 
-use super::super::InjectError;
+use super::super::files::below::there;
 use super::super::machine_id::is_first_boot;
+use super::super::{InjectError, sshd};
 use super::Site;
 use super::rule::entries;
 use crate::guest::host_keys::{self, Maker};
+use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 
 /// Says who makes the host keys again, or that nobody does: sshd does not start without.
 pub(super) fn who_makes_them(site: &mut Site<'_, '_>) -> Result<(), InjectError> {
     let ssh = entries(&GuestPath::parse("/etc/ssh")?, site.stage)?;
     let is_key = |name: &[u8]| name.starts_with(b"ssh_host_") && name.ends_with(b"_key");
-    let Some(sshd) = host_keys::sshd(site.stage.base())? else { return Ok(()) };
+    let Some(service) = host_keys::sshd(site.stage.base())? else { return Ok(()) };
     if ssh.iter().any(|entry| is_key(&entry.name)) {
+        return Ok(());
+    }
+    let mut stay = Vec::new();
+    for path in sshd::host_keys(site.stage)?.unwrap_or_default() {
+        let is_there = there(site.stage.metadata(&path))? == Some(FileType::Regular);
+        if is_there && !path.as_bytes().ends_with(b".pub") {
+            stay.push(path.to_string());
+        }
+    }
+    if !stay.is_empty() {
+        site.outcome.notes.push(format!(
+            "host keys that sshd_config names elsewhere stay, and every clone has them: {}; imgraft inject --delete PATH takes one out of \
+             the template, and --ssh-host-keys makes a new one in each clone",
+            stay.join(", ")
+        ));
         return Ok(());
     }
     // An sshd that has failed for want of keys, again and again, is not started any more until that is forgotten.
     let ways_out = format!(
-        "have them made with imgraft inject --ssh-host-keys, one run for each clone, or by the guest with imgraft inject --firstboot-command 'ssh-keygen -A && systemctl reset-failed {sshd} && systemctl restart {sshd}', or whatever starts sshd there"
+        "have them made with imgraft inject --ssh-host-keys, one run for each clone, or by the guest with imgraft inject --firstboot-command 'ssh-keygen -A && systemctl reset-failed {service} && systemctl restart {service}', or whatever starts sshd there"
     );
     let is_first_boot = is_first_boot(site.stage)?;
     let note = match (host_keys::maker(site.stage.base())?, site.guest.network.cloud_init) {

@@ -188,6 +188,14 @@ fn who_makes_host_keys_again() {
     };
     assert!(first("0123456789abcdef0123456789abcdef\n").contains("at a first boot only"));
     assert!(first("uninitialized\n").contains("at its next boot, which is its first one"));
+    let named = "HostKey /etc/keys/own_ed25519\nHostKey /etc/ssh/ssh_host_rsa_key\nHostKey /etc/keys/gone_ecdsa\n";
+    let elsewhere = || keys().file("/etc/ssh/sshd_config", named).file("/etc/keys/own_ed25519", "x");
+    assert_eq!(
+        told(elsewhere()),
+        "host keys that sshd_config names elsewhere stay, and every clone has them: /etc/keys/own_ed25519; imgraft inject --delete \
+         PATH takes one out of the template, and --ssh-host-keys makes a new one in each clone"
+    );
+    assert!(exists(&after("ssh-hostkeys", elsewhere()), "/etc/keys/own_ed25519"));
     assert_eq!(told(phony().file("/etc/ssh/ssh_host_rsa_key", "x")), "", "without an sshd nobody needs them");
     // What is true after the first run is so after the second.
     let fs = after("ssh-hostkeys", keys());
