@@ -1,6 +1,6 @@
 //! The machine ID: machine-id(5).
 
-use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_FILE, label};
+use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_FILE, firstboot, label};
 use crate::guest::{Guest, Init};
 use imgraft_vfs::fs::{Attrs, Content, FileType};
 use imgraft_vfs::path::GuestPath;
@@ -10,6 +10,8 @@ const MACHINE_ID: &str = "/etc/machine-id";
 /// D-Bus's, where systemd looks before it makes one up.
 const DBUS: &str = "/var/lib/dbus/machine-id";
 const FIRST_BOOT: &[u8] = b"uninitialized\n";
+const BY_PRESETS: &str = "the guest's presets have the word on its units at the next boot: what an earlier run has enabled or disabled \
+                          stays so only where this one, or another after it, says it again";
 
 /// What a guest's machine ID is to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +53,12 @@ impl Injector for MachineId {
                 return Err(InjectError::OnlySystemd { what: "--machine-id uninitialized" });
             }
             Self::FirstBoot => {
+                if !is_first_boot(stage)? {
+                    outcome.notes.push(BY_PRESETS.to_owned());
+                }
                 put(FIRST_BOOT, stage)?;
                 lead_dbus(stage)?;
+                firstboot::outlast_first_boot(stage)?;
             }
             Self::Given(id) => {
                 put(format!("{id}\n").as_bytes(), stage)?;
@@ -124,7 +130,7 @@ fn is_regular(path: &GuestPath, stage: &Stage<'_>) -> Result<bool, InjectError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inject::testing::{assert_unchanged, describe, exists, inject, phony, refusal, text};
+    use crate::inject::testing::{assert_unchanged, describe, exists, inject, notes, phony, refusal, text};
     use imgraft_vfs::fs::mem::Builder;
 
     const ID: &str = "0123456789abcdef0123456789abcdef";
@@ -164,9 +170,27 @@ mod tests {
                 assert_unchanged(&id, &fs);
             }
         }
+        let told = |guest: Builder| notes(&MachineId::FirstBoot, &guest.build().unwrap());
+        assert!(told(systemd().file("/etc/machine-id", ID)).contains("presets have the word on its units"));
+        assert_eq!(told(systemd()), "");
         let other = || phony().file("/sbin/init", "").file("/etc/machine-id", "x\n");
         assert!(!exists(&inject(&MachineId::Empty, other().build().unwrap()), "/etc/machine-id"));
         assert!(refusal(&MachineId::FirstBoot, other().build().unwrap()).contains("for systemd"));
         assert_eq!(text(&inject(&MachineId::Given(ID.into()), other().build().unwrap()), "/etc/machine-id").len(), 33);
+    }
+
+    /// Scripts that wait for the next boot are not lost where that becomes a first one.
+    #[test]
+    fn scripts_of_an_earlier_run_outlast_the_presets() {
+        let wanted = "/etc/systemd/system/multi-user.target.wants/imgraft-firstboot.service";
+        let preset = "/etc/systemd/system-preset/00-imgraft.preset";
+        let guest = || systemd().file("/etc/machine-id", ID).symlink(wanted, "../imgraft-firstboot.service");
+        let fs = inject(&MachineId::FirstBoot, guest().build().unwrap());
+        assert_eq!(text(&fs, preset), "enable imgraft-firstboot.service\n");
+        assert_unchanged(&MachineId::FirstBoot, &fs);
+        for id in [MachineId::Empty, MachineId::Given(ID.into())] {
+            assert!(!exists(&inject(&id, guest().build().unwrap()), preset));
+        }
+        assert!(!exists(&inject(&MachineId::FirstBoot, systemd().build().unwrap()), preset));
     }
 }

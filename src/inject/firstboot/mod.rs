@@ -4,6 +4,8 @@
 
 mod service;
 
+pub(super) use service::outlast_first_boot;
+
 use super::files::below::there;
 use super::{InjectError, Injector, Item, Outcome, ROOT_DIR, label};
 use crate::guest::Guest;

@@ -1,6 +1,7 @@
 //! How a guest's init comes to start a program once.
 
 use crate::guest::{Guest, Init};
+use crate::inject::files::below::there;
 use crate::inject::presets::{self, Preset};
 use crate::inject::{InjectError, ROOT_FILE, UnitName};
 use imgraft_vfs::fs::{Attrs, Content};
@@ -61,8 +62,7 @@ impl Starter {
                 let unit = Content::bytes(include_bytes!("imgraft-firstboot.service").as_slice());
                 stage.write(&GuestPath::parse(UNIT)?, unit, ROOT_FILE)?;
                 link(stage, &format!("{WANTS}/{UNIT_NAME}"), UNIT)?;
-                let name = UnitName::parse(UNIT_NAME).map(|name| (name, Preset::Enable));
-                presets::keep(name.as_slice(), stage)?;
+                keep_enabled(stage)?;
             }
             Self::OpenRc => {
                 let script = Content::bytes(include_bytes!("openrc.sh").as_slice());
@@ -83,6 +83,19 @@ impl Starter {
         }
         Ok(())
     }
+}
+
+/// Has a first boot of systemd's, which is still to come, leave the service enabled that an earlier run has put in.
+pub(in crate::inject) fn outlast_first_boot(stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    if there(stage.symlink_metadata(&GuestPath::parse(format!("{WANTS}/{UNIT_NAME}"))?))?.is_some() {
+        keep_enabled(stage)?;
+    }
+    Ok(())
+}
+
+fn keep_enabled(stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    let name = UnitName::parse(UNIT_NAME).map(|name| (name, Preset::Enable));
+    presets::keep(name.as_slice(), stage)
 }
 
 fn link(stage: &mut Stage<'_>, path: &str, target: &str) -> Result<(), InjectError> {
