@@ -139,6 +139,20 @@ pub enum InjectError {
         /// What the guest has, by name.
         found: Vec<&'static str>,
     },
+    /// The guest has what reads this spelling, and starts something else.
+    NotStarted {
+        /// The spelling.
+        spelling: Spelling,
+        /// What shows that it is there, a path.
+        evidence: &'static str,
+        /// What it starts, each with what shows it.
+        listening: Vec<String>,
+    },
+    /// A device is to ask for an address by DHCP, and the guest's ifupdown has no program for that.
+    NoDhcpClient {
+        /// The id of the link.
+        link: String,
+    },
     /// The guest does not have a time zone.
     NoSuchZone {
         /// Which.
@@ -289,6 +303,16 @@ impl InjectError {
                 Some("no network stack was found in the guest; to put the file there all the same, use --upload".into())
             }
             Self::NoNetworkStack { found, .. } => Some(format!("the guest has {}", found.join(", "))),
+            Self::NotStarted { spelling, listening, .. } => Some(format!(
+                "the guest starts {}; a description of the network, in netplan's words say, is compiled for what it starts; \
+                 --network-renderer {} puts this text there all the same",
+                listening.join("; "),
+                spelling.0.choice()
+            )),
+            Self::NoDhcpClient { .. } => Some(
+                "put one into the guest (isc-dhcp-client or dhcpcd-base of Debian, busybox's udhcpc); or give the device its address, by --ip"
+                    .to_owned(),
+            ),
             Self::ZoneIsLocaltime { .. } => {
                 Some("name the zone itself, like Europe/Berlin: imgraft ls IMAGE /usr/share/zoneinfo lists them".to_owned())
             }
@@ -318,7 +342,8 @@ impl InjectError {
             Self::SeveralListeners { .. } => Some("choose with --network-renderer NAME".to_owned()),
             Self::BadDescription(error) => error.hint().map(str::to_owned),
             Self::Inexpressible(_) => {
-                let ways = "name the device where that is what is missing (--nic NAME); or leave it out, or have it done by another \
+                let ways = "name the device where that is what is missing (--nic NAME, or --nic MAC where the program knows devices by \
+                            that: without --nic it is whichever has a name with e at its beginning); or leave it out, or have it done by another \
                             program of the guest's (--network-renderer NAME)";
                 Some(ways.to_owned())
             }
@@ -379,6 +404,16 @@ impl fmt::Display for InjectError {
             Self::NoNetworkStack { spelling, .. } => {
                 write!(f, "nothing in the guest reads a network configuration of {}", spelling.name())
             }
+            Self::NotStarted { spelling, evidence, .. } => write!(
+                f,
+                "nothing that the guest starts reads a network configuration of {}: {evidence} is there, but nothing starts it",
+                spelling.name()
+            ),
+            Self::NoDhcpClient { link } => write!(
+                f,
+                "the link {link:?} asks for its address by DHCP, and the guest's ifupdown has no program for that: none of dhclient, \
+                 dhcpcd, udhcpc and pump is there"
+            ),
             Self::NoSuchZone { zone, .. } => write!(f, "the guest has no time zone {zone}"),
             Self::ZoneIsLocaltime { zone } => {
                 write!(f, "the guest's time zone {zone} is a link to /etc/localtime, which cannot lead to itself")

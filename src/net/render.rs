@@ -11,6 +11,8 @@ mod v1;
 mod v2;
 mod wicked;
 
+pub(crate) use keyfile::PRIORITY;
+
 use super::config::{Bond, Config, Kind, Link};
 use serde_json::Value;
 use std::collections::HashSet;

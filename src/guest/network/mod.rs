@@ -12,6 +12,7 @@ use imgraft_vfs::Result;
 use imgraft_vfs::fs::{FileType, Lookup as _};
 use imgraft_vfs::resolve::Follow;
 use units::Units;
+pub(crate) use units::glob;
 
 /// A program that configures the network, with its own spelling of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +45,14 @@ impl NetworkStack {
             Self::NetworkManager => "NetworkManager",
             Self::Ifcfg => "ifcfg",
             Self::Wicked => "wicked",
+        }
+    }
+
+    /// What `--network-renderer` calls it.
+    pub fn choice(self) -> &'static str {
+        match self {
+            Self::Networkd => "networkd",
+            other => other.name(),
         }
     }
 
@@ -110,6 +119,8 @@ pub struct Ifup {
     pub bridges: bool,
     /// Whether something takes the name servers from it.
     pub dns: bool,
+    /// Whether one of the programs is there that it asks for an address by DHCP.
+    pub dhcp: bool,
 }
 
 /// What configures a guest's network.
@@ -133,6 +144,10 @@ pub struct Network {
     pub names: bool,
     /// What its ifupdown can do.
     pub ifup: Ifup,
+    /// Whether systemd-resolved is started, which alone takes name servers from systemd-networkd.
+    pub resolved: bool,
+    /// The plugin by which NetworkManager reads ifcfg files, where it is there.
+    pub ifcfg_plugin: Option<String>,
 }
 
 /// What a file of cloud-init's own configuration says of the network.
@@ -166,6 +181,26 @@ pub enum NoListener {
 
 /// What resolves names for systemd.
 const RESOLVED: Service = Service { unit: "systemd-resolved.service", openrc: "", script: "" };
+/// The programs that ifupdown has ask for an address (`inet.defn` of its sources): it takes the first that is there.
+const DHCP_CLIENTS: [&str; 15] = [
+    "/usr/sbin/dhclient",
+    "/sbin/dhclient",
+    "/usr/bin/dhclient",
+    "/usr/sbin/dhcpcd",
+    "/sbin/dhcpcd",
+    "/usr/bin/dhcpcd",
+    "/usr/sbin/dhcpcd3",
+    "/sbin/dhcpcd3",
+    "/usr/sbin/udhcpc",
+    "/sbin/udhcpc",
+    "/usr/bin/udhcpc",
+    "/bin/udhcpc",
+    "/usr/sbin/pump",
+    "/sbin/pump",
+    "/usr/local/sbin/dhcpcd",
+];
+/// Where NetworkManager's plugins are, below directories that have the names of versions.
+const PLUGINS: [&str; 2] = ["/usr/lib64/NetworkManager", "/usr/lib/NetworkManager"];
 /// Where netplan's generator is, which writes the backend's configuration at every boot.
 const GENERATORS: [&str; 2] = ["/usr/lib/systemd/system-generators/netplan", "/lib/systemd/system-generators/netplan"];
 /// The largest file of a network's configuration that is looked at, in bytes.
@@ -212,7 +247,10 @@ impl Network {
                 dns: exists(&["/usr/sbin/resolvconf", "/sbin/resolvconf", "/usr/bin/resolvconf"])?
                     // ifupdown's own, which does nothing where systemd-resolved is not enabled.
                     || exists(&["/etc/network/if-up.d/resolved"])? && units.is_enabled(RESOLVED)?,
+                dhcp: exists(&DHCP_CLIENTS)?,
             },
+            resolved: units.is_enabled(RESOLVED)?,
+            ifcfg_plugin: ifcfg_plugin(reader)?,
         })
     }
 
@@ -294,6 +332,20 @@ fn alias(reader: &Reader<'_>) -> Result<Option<NetworkStack>> {
     Ok(NetworkStack::ALL.into_iter().find(has_unit).filter(|_| !unit.is_empty()))
 }
 
+/// NetworkManager's plugin for ifcfg files: a part of it in RHEL 9, in older ones and in Fedora a package of its own, gone since RHEL 10.
+fn ifcfg_plugin(reader: &Reader<'_>) -> Result<Option<String>> {
+    const NAME: &str = "libnm-settings-plugin-ifcfg-rh.so";
+    for directory in PLUGINS {
+        let versions = reader.names(directory)?.into_iter().take(FILES_MAX).map(|name| format!("{directory}/{name}"));
+        for path in std::iter::once(directory.to_owned()).chain(versions).map(|place| format!("{place}/{NAME}")) {
+            if reader.exists(&path)? {
+                return Ok(Some(path));
+            }
+        }
+    }
+    Ok(None)
+}
+
 /// The file by which a stack has more to configure than the loopback device.
 fn configured(reader: &Reader<'_>, stack: NetworkStack) -> Result<Option<String>> {
     let ending_in = |directory: &str, suffix: &str| -> Result<Option<String>> {
@@ -335,7 +387,7 @@ fn configured(reader: &Reader<'_>, stack: NetworkStack) -> Result<Option<String>
 }
 
 /// Whether an interfaces(5) text is about more than the loopback device.
-fn has_interfaces(text: &str) -> bool {
+pub(crate) fn has_interfaces(text: &str) -> bool {
     let mut lines = text.lines().map(str::split_whitespace);
     lines.any(|mut words| words.next() == Some("iface") && words.next().is_some_and(|name| name != "lo"))
 }

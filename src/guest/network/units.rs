@@ -183,7 +183,7 @@ fn presets(reader: &Reader<'_>) -> Result<Vec<(Rule, String)>> {
 
 /// Whether a pattern of glob(7), of which only `*` and `?` are known, matches a name. Its steps are bounded by the product of
 /// both lengths.
-fn glob(pattern: &[u8], name: &[u8]) -> bool {
+pub(crate) fn glob(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     // The last star, and how far the name was eaten by it.
     let mut star: Option<(usize, usize)> = None;

@@ -3,7 +3,7 @@
 use super::{Choice, Net, cloud_init, netconfig, not_there, put, rivals};
 use crate::guest::{Guest, NetworkStack};
 use crate::inject::{InjectError, Outcome};
-use crate::net::config::{Config, Kind, Link};
+use crate::net::config::{Auto6, Config, Kind, Link};
 use crate::net::render::{self, Gateways, Ifup, Renderer};
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
@@ -26,9 +26,13 @@ impl Net {
         let renderer = renderer(choice, guest);
         check_parts(config, renderer, guest)?;
         let files = render::render(config, renderer).map_err(InjectError::Inexpressible)?;
+        check_dhcp(config, renderer, guest)?;
         let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
         outcome.notes.push(why(choice, guest, &paths.join(", ")));
-        rivals::clear(renderer, &paths, stage, outcome)?;
+        rivals::clear(renderer, &paths, Some(config), stage, outcome)?;
+        if let (Renderer::Ifupdown(_), [file, ..]) = (renderer, &files[..]) {
+            rivals::sourced::clear(&file.text, stage, outcome)?;
+        }
         for file in &files {
             put(&GuestPath::parse(file.path.as_str())?, file.mode, file.text.as_bytes(), stage, outcome)?;
         }
@@ -46,8 +50,18 @@ impl Net {
             }
             netconfig::stage(&servers, &search, stage, outcome)?;
         }
-        let is_resolver_ours = matches!(renderer, Renderer::Ifupdown(_)) && !guest.network.ifup.dns;
-        if !is_resolver_ours || !resolver(&servers, &search, stage, outcome)? {
+        let is_ours = match without_resolver(renderer, guest) {
+            Some(program) if servers.is_empty() && search.is_empty() => {
+                no_servers(program, config, stage, outcome)?;
+                false
+            }
+            Some(program) => {
+                resolver(program, &servers, &search, stage, outcome)?;
+                true
+            }
+            None => false,
+        };
+        if !is_ours {
             rivals::resolver(stage, outcome)?;
         }
         cloud_init::stand_aside(guest, stage, outcome)
@@ -108,6 +122,19 @@ fn check_parts(config: &Config, renderer: Renderer, guest: &Guest) -> Result<(),
     Ok(())
 }
 
+/// Fails where ifupdown has no program to ask for an address with: it would not bring the device up at all.
+fn check_dhcp(config: &Config, renderer: Renderer, guest: &Guest) -> Result<(), InjectError> {
+    let asks = |link: &&Link| link.dhcp4 || matches!(link.auto6, Auto6::Stateless | Auto6::Dhcp);
+    // Of an ifupdown that is not there nothing is known.
+    let is_there = guest.network.state(NetworkStack::Ifupdown).is_some();
+    match config.links.iter().find(asks) {
+        Some(link) if matches!(renderer, Renderer::Ifupdown(_)) && is_there && !guest.network.ifup.dhcp => {
+            Err(InjectError::NoDhcpClient { link: link.id.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Where a resolver looks for its servers.
 pub(super) const RESOLVER: &str = "/etc/resolv.conf";
 /// The most name servers that a resolver asks (resolv.conf(5), `MAXNS`).
@@ -132,22 +159,53 @@ fn name_servers(config: &Config) -> (Vec<String>, Vec<&str>) {
     (servers, search)
 }
 
-/// Puts the name servers into resolv.conf(5), where no other program takes them from the configuration; gives whether there are any.
+/// The program from which nothing in the guest takes name servers; `None` where something does.
+fn without_resolver(renderer: Renderer, guest: &Guest) -> Option<&'static str> {
+    let network = &guest.network;
+    let is_started = |stack| network.state(stack).is_some_and(|state| state.enabled_by.is_some());
+    let is_taken = match renderer {
+        Renderer::Ifupdown(_) => network.ifup.dns,
+        Renderer::Networkd => network.resolved,
+        // It hands them to one of these, and NetworkManager writes resolv.conf(5) itself.
+        Renderer::Netplan => network.resolved || is_started(NetworkStack::NetworkManager),
+        Renderer::NetworkManager | Renderer::Ifcfg | Renderer::Wicked | Renderer::CloudInit(_) => true,
+    };
+    let program = if renderer == Renderer::Netplan { NetworkStack::Networkd.name() } else { renderer.name() };
+    (!is_taken).then_some(program)
+}
+
+/// Says so where systemd-networkd would keep the name servers of DHCP to itself, and the guest has no others.
+fn no_servers(program: &str, config: &Config, stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+    let has_dhcp =
+        config.links.iter().any(|link| link.dhcp4 || link.auto6 != Auto6::Unsaid && link.auto6 != Auto6::Off);
+    // A DHCP client of ifupdown's writes the file itself.
+    if program == NetworkStack::Networkd.name()
+        && has_dhcp
+        && rivals::file_type(&GuestPath::parse(RESOLVER)?, stage)?.is_none()
+    {
+        outcome.notes.push(format!(
+            "{RESOLVER}: there is none, and nothing in the guest takes the name servers that {program} learns by DHCP: \
+             systemd-resolved is not started (--dns has them written into it)"
+        ));
+    }
+    Ok(())
+}
+
+/// Puts the name servers into resolv.conf(5), as no other program takes them from the configuration.
 fn resolver(
+    program: &str,
     servers: &[String],
     search: &[&str],
     stage: &mut Stage<'_>,
     outcome: &mut Outcome,
-) -> Result<bool, InjectError> {
-    if servers.is_empty() && search.is_empty() {
-        return Ok(false);
-    }
+) -> Result<(), InjectError> {
     let path = GuestPath::parse(RESOLVER)?;
     if stage.symlink_metadata(&path)?.is_some_and(|metadata| metadata.file_type != FileType::Regular) {
-        outcome
-            .notes
-            .push(format!("{path}: a link, left alone; nothing in the guest takes the name servers from ifupdown"));
-        return Ok(true);
+        outcome.notes.push(format!(
+            "{path}: a link, left alone; nothing in the guest takes the name servers from {program} (once the link is removed, by \
+             imgraft inject --delete {path}, a run writes the file)"
+        ));
+        return Ok(());
     }
     if servers.len() > SERVERS_MAX {
         outcome
@@ -160,6 +218,6 @@ fn resolver(
     }
     servers.iter().take(SERVERS_MAX).for_each(|server| text += &format!("nameserver {server}\n"));
     put(&path, 0o644, text.as_bytes(), stage, outcome)?;
-    outcome.notes.push(format!("{path}: the name servers, as nothing in the guest takes them from ifupdown"));
-    Ok(true)
+    outcome.notes.push(format!("{path}: the name servers, as nothing in the guest takes them from {program}"));
+    Ok(())
 }

@@ -128,21 +128,49 @@ impl Net {
             return Err(InjectError::OtherRenderer { spelling, chosen: choice.name() });
         }
         let (path, mode) = spelling.destination(text)?;
-        match guest.network.state(spelling.0) {
-            Some(state) => outcome.notes.push(format!("{path}: for {}, {}", state.stack.name(), state.shown_by())),
-            None if self.renderer.is_some() => outcome.notes.push(not_there(&path.to_string(), spelling.0)),
-            None => {
+        match (guest.network.state(spelling.0), self.plugin_for(spelling, guest)) {
+            (_, Some(plugin)) => {
+                outcome.notes.push(format!("{path}: for NetworkManager, whose plugin {plugin} reads it"));
+            }
+            (Some(state), None) if self.renderer.is_none() && state.enabled_by.is_none() => {
+                let listening = listening(spelling, guest);
+                if !listening.is_empty() {
+                    return Err(InjectError::NotStarted { spelling, evidence: state.evidence, listening });
+                }
+                outcome.notes.push(format!("{path}: for {}, {}", state.stack.name(), state.shown_by()));
+            }
+            (Some(state), None) => {
+                outcome.notes.push(format!("{path}: for {}, {}", state.stack.name(), state.shown_by()));
+            }
+            (None, None) if self.renderer.is_some() => outcome.notes.push(not_there(&path.to_string(), spelling.0)),
+            (None, None) => {
                 let found = guest.network.stacks.iter().map(|state| state.stack.name()).collect();
                 return Err(InjectError::NoNetworkStack { spelling, found });
             }
         }
-        if spelling == Spelling(NetworkStack::Netplan) && rivals::has_devices(bytes) {
-            rivals::clear(Renderer::Netplan, &[&path.to_string()], stage, outcome)?;
-        } else {
-            rivals::forget(&[&path.to_string()], stage, outcome)?;
+        match spelling.0 {
+            NetworkStack::Netplan if rivals::has_devices(bytes) => {
+                rivals::clear(Renderer::Netplan, &[&path.to_string()], None, stage, outcome)?;
+            }
+            NetworkStack::Networkd => {
+                rivals::clear(Renderer::Networkd, &[&path.to_string()], None, stage, outcome)?;
+            }
+            stack => {
+                rivals::forget(&[&path.to_string()], stage, outcome)?;
+                if stack == NetworkStack::Ifupdown {
+                    rivals::sourced::clear(text, stage, outcome)?;
+                }
+            }
         }
         put(&path, mode, bytes, stage, outcome)?;
         cloud_init::stand_aside(guest, stage, outcome)
+    }
+
+    /// The plugin by which a NetworkManager that is started reads a text of this spelling, where no other program does.
+    fn plugin_for<'a>(&self, spelling: Spelling, guest: &'a Guest) -> Option<&'a str> {
+        let is_started = |stack| guest.network.state(stack).is_some_and(|state| state.enabled_by.is_some());
+        let is_its = spelling.0 == NetworkStack::Ifcfg && !is_started(NetworkStack::Ifcfg);
+        guest.network.ifcfg_plugin.as_deref().filter(|_| is_its && is_started(NetworkStack::NetworkManager))
     }
 
     /// As `_inject_net_into_fs` of Nova, with the mode that keeps everybody but root out of the directory.
@@ -155,6 +183,18 @@ impl Net {
         stage.set_attrs(&directory, SetAttrs { mode: Some(0o744), uid: Some(0), gid: Some(0), mtime: None })?;
         Ok(stage.write(&directory.join("interfaces")?, Content::bytes(&text[..]), ROOT_FILE)?)
     }
+}
+
+/// What the guest starts that configures the network, each with what shows it; nothing where that may start the reader of a spelling.
+fn listening(spelling: Spelling, guest: &Guest) -> Vec<String> {
+    let started = guest.network.stacks.iter().filter_map(|state| Some((state.stack, state.enabled_by.as_ref()?)));
+    let started: Vec<_> = started.collect();
+    // netplan's generator starts networkd where it has work for it.
+    let is_behind = spelling.0 == NetworkStack::Networkd;
+    if is_behind && started.iter().any(|(stack, _)| *stack == NetworkStack::Netplan) {
+        return Vec::new();
+    }
+    started.into_iter().map(|(stack, shown_by)| format!("{} ({shown_by})", stack.name())).collect()
 }
 
 /// What NetworkManager and systemd-networkd read by its owner and mode.

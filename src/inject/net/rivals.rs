@@ -1,10 +1,14 @@
 //! What else a guest has for the same program, and what becomes of it.
 
+mod devices;
+pub(super) mod sourced;
+
 use super::compiled::RESOLVER;
 use super::put;
 use crate::config_drive::{Spelling, value};
 use crate::inject::staging::is_fatal;
 use crate::inject::{InjectError, Outcome};
+use crate::net::config::Config;
 use crate::net::render::Renderer;
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
@@ -26,6 +30,9 @@ const DIRECTORIES: [&str; 7] = [
 /// The most files of such a directory, and the largest of them that is read, in bytes.
 const FILES_MAX: usize = 4096;
 const READ_LIMIT: u64 = 1024 * 1024;
+/// Where files are that go by their place among others.
+const NETWORKD: &str = "/etc/systemd/network";
+const KEYFILES: &str = "/etc/NetworkManager/system-connections";
 /// The one file of ifupdown, and what it is where ifupdown has nothing to see to.
 const INTERFACES: &str = "/etc/network/interfaces";
 const LOOPBACK: &[u8] = b"# Made by imgraft.\nauto lo\niface lo inet loopback\n";
@@ -33,21 +40,23 @@ const LOOPBACK: &[u8] = b"# Made by imgraft.\nauto lo\niface lo inet loopback\n"
 /// Removes what earlier runs made and this one does not, and what would be mixed with the configuration; says what stays beside it.
 ///
 /// netplan merges all of its files, so that those which speak of devices go; wicked merges those of a device, so that routes of ours
-/// go. For the others ours come first: by the name of the
-/// file, or by the priority of the connection.
+/// go. For networkd and NetworkManager ours come first, by the name of the file or by the priority of the connection, and what would
+/// come before them for one of their devices goes. Without a `config` there is a text, whose devices are not known.
 pub(super) fn clear(
     renderer: Renderer,
     new: &[&str],
+    config: Option<&Config>,
     stage: &mut Stage<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), InjectError> {
     forget(new, stage, outcome)?;
     let directories: &[&str] = match renderer {
         Renderer::Netplan => &["/etc/netplan", "/usr/lib/netplan", "/lib/netplan"],
-        Renderer::Networkd => &["/etc/systemd/network", "/usr/lib/systemd/network"],
+        Renderer::Networkd => &[NETWORKD, "/usr/local/lib/systemd/network", "/usr/lib/systemd/network"],
         Renderer::Ifcfg => &["/etc/sysconfig/network-scripts"],
         Renderer::Wicked => &["/etc/sysconfig/network"],
-        Renderer::Ifupdown(_) | Renderer::NetworkManager | Renderer::CloudInit(_) => &[],
+        Renderer::NetworkManager => &[KEYFILES, "/usr/lib/NetworkManager/system-connections"],
+        Renderer::Ifupdown(_) | Renderer::CloudInit(_) => &[],
     };
     let mut beside = Vec::new();
     for path in paths(directories, stage)? {
@@ -70,7 +79,28 @@ pub(super) fn clear(
                 }
             }
             // The first file that matches a device is the one that counts.
-            Renderer::Networkd if name.ends_with(".network") && name < "05-imgraft" => beside.push(path),
+            Renderer::Networkd if name.ends_with(".network") && is_before(name, new) => match config {
+                Some(config) if !is_rival(&path, |text| devices::is_for_networkd(text, config), stage)? => {}
+                Some(_) if directory == NETWORKD => {
+                    stage.remove(&GuestPath::parse(path.as_str())?)?;
+                    let why = "by its name it comes first, and systemd-networkd would take it for a device of these";
+                    outcome.notes.push(format!("{path}: removed, as {why}"));
+                }
+                _ => beside.push(path),
+            },
+            Renderer::NetworkManager => {
+                let is_first = |text: &str| config.is_none_or(|config| devices::is_for_network_manager(text, config));
+                if !is_rival(&path, is_first, stage)? {
+                    continue;
+                }
+                if directory == KEYFILES {
+                    stage.remove(&GuestPath::parse(path.as_str())?)?;
+                    let why = "by its priority NetworkManager would take it for a device of these";
+                    outcome.notes.push(format!("{path}: removed, as {why}"));
+                } else {
+                    beside.push(path);
+                }
+            }
             Renderer::Ifcfg if name.starts_with("ifcfg-") && name != "ifcfg-lo" => beside.push(path),
             Renderer::Wicked => match name.split_once('-') {
                 Some(("ifroute", device)) if new.contains(&format!("{directory}/ifcfg-{device}").as_str()) => {
@@ -88,6 +118,18 @@ pub(super) fn clear(
         outcome.notes.push(format!("read beside it, and not changed: {}", beside.join(", ")));
     }
     Ok(())
+}
+
+/// Whether a name comes before that of one of these files.
+fn is_before(name: &str, new: &[&str]) -> bool {
+    let names = new.iter().filter_map(|path| path.rsplit('/').next()).filter(|path| path.ends_with(".network"));
+    names.into_iter().any(|own| name < own)
+}
+
+/// Whether a file's text is one of a kind; one that is too large to be read may be.
+fn is_rival(path: &str, is_kind: impl Fn(&str) -> bool, stage: &Stage<'_>) -> Result<bool, InjectError> {
+    let text = read(&GuestPath::parse(path)?, stage)?;
+    Ok(text.is_none_or(|text| is_kind(&String::from_utf8_lossy(&text))))
 }
 
 /// Removes what earlier runs made and this one does not, for whichever program: the guest may start more than one, and a file of
@@ -174,7 +216,7 @@ fn paths(directories: &[&str], stage: &Stage<'_>) -> Result<Vec<String>, InjectE
 }
 
 /// What a path leads to; `None` where that is nothing, or nowhere in the guest.
-fn file_type(path: &GuestPath, stage: &Stage<'_>) -> Result<Option<FileType>, InjectError> {
+pub(super) fn file_type(path: &GuestPath, stage: &Stage<'_>) -> Result<Option<FileType>, InjectError> {
     match stage.metadata(path) {
         Err(error) if is_fatal(error.kind()) => Err(error.into()),
         found => Ok(found.ok().flatten().map(|metadata| metadata.file_type)),

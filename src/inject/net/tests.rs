@@ -35,11 +35,24 @@ fn each_spelling_has_its_place() {
         (IFCFG, "/etc/sysconfig/network-scripts/ifcfg-eth0", "0644 0:0"),
         (WICKED, "/etc/sysconfig/network/ifcfg-eth0", "0644 0:0"),
     ] {
-        let fs = inject(&net(text), everything().build().unwrap());
+        let stack = Spelling::detect(text).unwrap().0;
+        let chosen = Net { renderer: Some(Choice::Stack(stack)), ..net(text) };
+        let fs = inject(&chosen, everything().build().unwrap());
         assert_eq!(self::text(&fs, path), text);
         assert_eq!(describe(&fs, path), mode);
         assert_eq!(label(&fs, path).unwrap(), "system_u:object_r:etc_t:s0");
-        assert_unchanged(&net(text), &fs);
+        assert_unchanged(&chosen, &fs);
+        // Unasked it is put where it is read only.
+        if stack == NetworkStack::NetworkManager {
+            assert_eq!(self::text(&inject(&net(text), everything().build().unwrap()), path), text);
+            continue;
+        }
+        let Described::Text(_) = chosen.network else { panic!("{text}") };
+        let why = refusal(&net(text), everything().build().unwrap());
+        let started =
+            "the guest starts NetworkManager (/etc/systemd/system/multi-user.target.wants/NetworkManager.service)";
+        assert!(why.starts_with("nothing that the guest starts reads") && why.contains(started), "{text}: {why}");
+        assert!(why.contains(&format!("--network-renderer {} puts", stack.choice())), "{text}: {why}");
     }
 }
 
@@ -90,6 +103,79 @@ fn a_stack_that_the_guest_does_not_have_is_refused() {
     assert!(refusal(&net(NETPLAN), phony().build().unwrap()).contains("--upload"));
     assert!(notes(&net(KEYFILE), &guest).contains("nothing that the guest starts it"));
     assert!(!notes(&net(KEYFILE), &everything().build().unwrap()).contains("nothing that the guest"));
+}
+
+/// RHEL 9 has the plugin by which NetworkManager reads ifcfg files; a netplan may start networkd.
+#[test]
+fn some_texts_are_read_by_a_program_of_another_name() {
+    let plugin = "/usr/lib64/NetworkManager/1.46.0-1.el9/libnm-settings-plugin-ifcfg-rh.so";
+    for guest in [
+        everything(),
+        phony()
+            .file("/usr/sbin/NetworkManager", "")
+            .symlink("/etc/systemd/system/multi-user.target.wants/NetworkManager.service", "/gone"),
+    ] {
+        let fs = guest.file(plugin, "").build().unwrap();
+        let notes = notes(&net(IFCFG), &fs);
+        let path = "/etc/sysconfig/network-scripts/ifcfg-eth0";
+        assert!(notes.contains(&format!("{path}: for NetworkManager, whose plugin {plugin} reads it")), "{notes}");
+        assert_eq!(text(&inject(&net(IFCFG), fs), path), IFCFG);
+    }
+    let stopped = phony().file("/usr/sbin/NetworkManager", "").file(plugin, "").build().unwrap();
+    assert!(refusal(&net(IFCFG), stopped).contains("nothing in the guest reads"));
+    let generator = "/usr/lib/systemd/system-generators/netplan";
+    let behind =
+        phony().file("/usr/lib/systemd/systemd-networkd", "").file("/usr/sbin/netplan", "").file(generator, "");
+    let own = behind.file("/etc/systemd/network/05-own.network", "[Match]\nName=*\n").build().unwrap();
+    let notes = notes(&net(NETWORKD), &own);
+    assert!(notes.contains("not changed: /etc/systemd/network/05-own.network"), "{notes}");
+    assert!(exists(&inject(&net(NETWORKD), own), "/etc/systemd/network/10-imgraft.network"));
+}
+
+/// What the guest's interfaces(5) includes would not be read any more.
+#[test]
+fn what_was_included_is_not_left_behind() {
+    let eth1 = "auto eth1\niface eth1 inet static\n    address 192.0.2.9/24\n";
+    let tree = |line: &str| {
+        let interfaces = format!("auto lo\niface lo inet loopback\n{line}\n");
+        phony()
+            .file("/etc/network/interfaces", interfaces)
+            .file("/etc/network/interfaces.d/eth1", eth1)
+            .file("/etc/network/interfaces.d/lo.cfg", "iface lo inet6 loopback\n")
+            .file("/etc/network/more/eth.2", eth1)
+            .file("/srv/net/eth3", eth1)
+            .build()
+            .unwrap()
+    };
+    let paths = ["/etc/network/interfaces.d/eth1", "/etc/network/interfaces.d/lo.cfg", "/etc/network/more/eth.2"];
+    for (line, gone) in [
+        ("source /etc/network/interfaces.d/*", Some(paths[0])),
+        ("source interfaces.d/eth?", Some(paths[0])),
+        ("source /etc/network/interfaces.d", Some(paths[0])),
+        ("source-directory /etc/network/interfaces.d/", Some(paths[0])),
+        ("source /etc/network/more/*.2 /gone/*", Some(paths[2])),
+        // A name with a dot is none of such a directory.
+        ("source-directory more", None),
+        ("#source /etc/network/interfaces.d/*", None),
+        ("source /etc/network/interfaces.d/eth2*", None),
+        ("source ../../..", None),
+    ] {
+        let fs = inject(&net(INTERFACES), tree(line));
+        for path in paths {
+            assert_eq!(!exists(&fs, path), gone == Some(path), "{line}: {path}");
+        }
+        assert_unchanged(&net(INTERFACES), &fs);
+        let notes = notes(&net(INTERFACES), &tree(line));
+        let told =
+            gone.is_none_or(|gone| notes.contains(&format!("{gone}: removed, as /etc/network/interfaces included")));
+        assert!(told && notes.contains("included it") == gone.is_some(), "{line}: {notes}");
+    }
+    let elsewhere = tree("source /srv/net/*");
+    assert!(notes(&net(INTERFACES), &elsewhere).contains("/srv/net/eth3: not read any more, and not changed"));
+    assert!(exists(&inject(&net(INTERFACES), elsewhere), "/srv/net/eth3"));
+    // A text that includes it itself.
+    let own = format!("{INTERFACES}source /etc/network/interfaces.d/*\n");
+    assert!(exists(&inject(&net(&own), tree("source /etc/network/interfaces.d/*")), paths[0]));
 }
 
 #[test]

@@ -13,7 +13,7 @@ const NAME: &str = "NetworkManager";
 const DIRECTORY: &str = "/etc/NetworkManager/system-connections";
 
 /// Of several connections for a device the one with the greatest priority is taken; cloud-init's have 120.
-const PRIORITY: u32 = 200;
+pub(crate) const PRIORITY: u32 = 200;
 
 /// A connection of each link.
 pub(super) fn render(config: &Config) -> Result<Vec<NetFile>, Inexpressible> {

@@ -41,7 +41,8 @@ fn network_manager(builder: Builder) -> Builder {
 }
 
 fn ifupdown(builder: Builder) -> Builder {
-    wants(builder.file("/usr/sbin/ifup", "").dir("/usr/lib/ifupdown"), "networking.service")
+    let builder = builder.file("/usr/sbin/ifup", "").dir("/usr/lib/ifupdown").file("/usr/sbin/dhclient", "");
+    wants(builder, "networking.service")
 }
 
 pub(super) fn scripts(builder: Builder) -> Builder {
@@ -227,8 +228,106 @@ fn nothing_is_mixed_with_it() {
         }
         assert_unchanged(&described(STATIC), &fs);
     }
-    let early = networkd(phony()).file("/etc/systemd/network/00-mine.network", "[Match]\nName=*\n").build().unwrap();
-    assert!(notes(&described(STATIC), &early).contains("not changed: /etc/systemd/network/00-mine.network"));
+}
+
+/// What comes before ours and may be for the same device would be taken in its place.
+#[test]
+fn nothing_comes_before_it() {
+    let early = networkd(phony())
+        .file("/etc/systemd/network/00-mine.network", "[Match]\nName=*\n")
+        .file("/etc/systemd/network/05-a.network", "[Match]\nName=eth1\n")
+        .file("/etc/systemd/network/00-mine.netdev", "[NetDev]\n")
+        .file("/etc/systemd/network/50-mine.network", "[Match]\nName=*\n")
+        .file("/usr/lib/systemd/network/01-a.network", "[Match]\nName=eth0\n")
+        .file("/usr/lib/systemd/network/02-b.network", "[Match]\nName=eth1\n")
+        .build()
+        .unwrap();
+    let said = notes(&described(STATIC), &early);
+    assert!(said.contains("/etc/systemd/network/00-mine.network: removed, as by its name it comes first"), "{said}");
+    assert!(said.contains("not changed: /usr/lib/systemd/network/01-a.network"), "{said}");
+    assert!(!said.contains("05-a") && !said.contains("50-mine") && !said.contains("02-b"), "{said}");
+    let fs = inject(&described(STATIC), early);
+    assert!(!exists(&fs, "/etc/systemd/network/00-mine.network"));
+    for kept in ["05-a.network", "00-mine.netdev", "50-mine.network"] {
+        assert!(exists(&fs, &format!("/etc/systemd/network/{kept}")), "{kept}");
+    }
+    assert_unchanged(&described(STATIC), &fs);
+
+    let keyfile = |priority: &str| format!("[connection]\nid=own\ntype=ethernet\ninterface-name=eth0\n{priority}");
+    let directory = "/etc/NetworkManager/system-connections";
+    let first = "/usr/lib/NetworkManager/system-connections/first.nmconnection";
+    let fs = network_manager(phony())
+        .file(format!("{directory}/first.nmconnection"), keyfile("autoconnect-priority=999\n"))
+        .file(format!("{directory}/last.nmconnection"), keyfile(""))
+        .file(first, keyfile("autoconnect-priority=200\n"))
+        .build()
+        .unwrap();
+    let said = notes(&described(STATIC), &fs);
+    assert!(said.contains("first.nmconnection: removed, as by its priority NetworkManager would take it"), "{said}");
+    assert!(said.contains(&format!("not changed: {first}")) && !said.contains("last"), "{said}");
+    let fs = inject(&described(STATIC), fs);
+    assert!(!exists(&fs, &format!("{directory}/first.nmconnection")) && exists(&fs, first));
+    assert!(exists(&fs, &format!("{directory}/last.nmconnection")));
+    assert_unchanged(&described(STATIC), &fs);
+}
+
+/// Nothing but systemd-resolved takes name servers from systemd-networkd.
+#[test]
+fn name_servers_of_networkd() {
+    let resolv = "# Made by imgraft.\nsearch example.net\nnameserver 192.0.2.53\n";
+    let resolved = |builder: Builder| {
+        let unit = "/usr/lib/systemd/system/systemd-resolved.service";
+        let link = "/etc/systemd/system/sysinit.target.wants/systemd-resolved.service";
+        builder.file(unit, "[Service]\n").symlink(link, unit)
+    };
+    for guest in
+        [networkd(phony()), networkd(phony()).file("/etc/resolv.conf", "nameserver 10.0.0.1\n"), netplan(phony())]
+    {
+        let fs = inject(&described(STATIC), guest.build().unwrap());
+        assert_eq!(text(&fs, "/etc/resolv.conf"), resolv);
+        assert_unchanged(&described(STATIC), &fs);
+    }
+    let said = notes(&described(STATIC), &networkd(phony()).build().unwrap());
+    assert!(
+        said.contains("/etc/resolv.conf: the name servers, as nothing in the guest takes them from systemd-networkd")
+    );
+    for guest in [resolved(networkd(phony())), resolved(netplan(phony())), netplan(network_manager(phony()))] {
+        let fs = guest.build().unwrap();
+        assert!(!notes(&described(STATIC), &fs).contains("resolv.conf"));
+        assert!(!exists(&inject(&described(STATIC), fs), "/etc/resolv.conf"));
+    }
+    let link =
+        networkd(phony()).symlink("/etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf").build().unwrap();
+    let said = notes(&described(STATIC), &link);
+    assert!(
+        said.contains("/etc/resolv.conf: a link, left alone; nothing in the guest takes the name servers from systemd")
+    );
+    // Those of DHCP.
+    let dhcp = described("{version: 2, ethernets: {eth0: {dhcp4: true}}}");
+    let alone = "nothing in the guest takes the name servers that systemd-networkd learns by DHCP";
+    assert!(notes(&dhcp, &networkd(phony()).build().unwrap()).contains(alone));
+    for guest in [resolved(networkd(phony())), networkd(phony()).file("/etc/resolv.conf", ""), ifupdown(phony())] {
+        assert!(!notes(&dhcp, &guest.build().unwrap()).contains(alone));
+    }
+}
+
+#[test]
+fn ifupdown_needs_a_program_for_dhcp() {
+    let without = || wants(phony().file("/usr/sbin/ifup", "").dir("/usr/lib/ifupdown"), "networking.service");
+    for document in ["{dhcp4: true}", "{dhcp6: true}"] {
+        let net = described(&format!("{{version: 2, ethernets: {{eth0: {document}}}}}"));
+        let why = refusal(&net, without().build().unwrap());
+        assert!(
+            why.starts_with("the link \"eth0\" asks for its address by DHCP, and the guest's ifupdown has no"),
+            "{why}"
+        );
+        assert!(why.contains("none of dhclient, dhcpcd, udhcpc and pump") && why.contains("--ip"), "{why}");
+        for client in ["/usr/sbin/dhclient", "/sbin/udhcpc", "/usr/bin/dhcpcd"] {
+            let fs = inject(&net, without().file(client, "").build().unwrap());
+            assert!(text(&fs, "/etc/network/interfaces").contains(" dhcp\n"), "{client}");
+        }
+    }
+    inject(&described(STATIC), without().build().unwrap());
 }
 
 #[test]
@@ -331,7 +430,7 @@ fn name_servers_of_ifupdown() {
     // They stay, and that is said.
     let later = "{version: 2, ethernets: {eth0: {dhcp4: true}}}";
     let stale = "/etc/resolv.conf: not changed, an earlier run had made it";
-    let other = chosen(STATIC, Choice::Stack(NetworkStack::Networkd));
+    let other = chosen(STATIC, Choice::Stack(NetworkStack::NetworkManager));
     assert!(notes(&described(later), &fs).contains(stale) && notes(&other, &fs).contains(stale));
     assert!(!notes(&described(STATIC), &fs).contains(stale));
     let taken = ifupdown(phony()).file("/usr/sbin/resolvconf", "").build().unwrap();
