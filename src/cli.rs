@@ -30,7 +30,7 @@ pub use seed::{Seed, SeedKind};
 pub use serve::Serve;
 pub use setting::Setting;
 pub use sysprep::Sysprep;
-pub use virt_tools::{Add, VirtCustomize};
+pub use virt_tools::{Add, VirtCustomize, VirtSysprep, VirtTools};
 pub use writing::Writing;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
@@ -39,7 +39,7 @@ use std::path::PathBuf;
 
 /// Put ssh keys, network configuration, metadata, passwords and files into disk images, without booting or mounting.
 #[derive(Debug, Parser)]
-#[command(name = "imgraft", version, about, max_term_width = 80, after_help = EXIT_CODES)]
+#[command(name = "imgraft", version, propagate_version = true, about, max_term_width = 80, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -48,6 +48,18 @@ pub struct Cli {
     /// Say on standard error how far an injection is (twice: more detail)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+}
+
+impl Cli {
+    /// How much is said on standard error: `-x` of the virt tools is one step of it.
+    pub fn verbosity(&self) -> u8 {
+        let trace = match &self.command {
+            Command::Inject(typed) => typed.virt_tools.trace,
+            Command::Sysprep(typed) => typed.virt_tools.trace,
+            _ => false,
+        };
+        self.verbose.max(u8::from(trace))
+    }
 }
 
 const EXIT_CODES: &str = "Exit status: 0 done, or nothing to do; 1 failed, the image is untouched; 2 usage;
@@ -80,10 +92,10 @@ pub enum Command {
     Cat(Look),
     /// Finish or discard what an interrupted run left of a commit to a raw image
     Recover(Recover),
-    /// Take a run of inject back by the file that its --keep-undo has written
+    /// Take a run of inject or sysprep back by the file that its --keep-undo has written
     ///
     /// The image is then as it was before that run, to the byte. It is refused, and nothing is written, where somebody has
-    /// written to the image since: a guest, another run of inject that was not undone first.
+    /// written to the image since: a guest, another run that was not undone first.
     Undo(Undo),
     /// Serve an image to other programs over NBD: qemu-img, nbdcopy, a kernel
     ///
@@ -301,6 +313,10 @@ pub struct Inject {
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]
+    pub virt_tools: VirtTools,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
     pub virt_customize: VirtCustomize,
 }
 
@@ -402,7 +418,9 @@ fn command() -> clap::Command {
         }
     };
     // With --domain there is no image, and a better error than clap's.
-    Cli::command().mut_subcommand("inject", image(&["add", "domain"])).mut_subcommand("sysprep", image(&["add"]))
+    Cli::command()
+        .mut_subcommand("inject", image(&["add", "domain"]))
+        .mut_subcommand("sysprep", image(&["add", "domain"]))
 }
 
 /// Parses the words of a command line, of which the first is the program. To clap `--help` is an error too.
@@ -444,7 +462,7 @@ mod tests {
                 assert_eq!(image(words), Some("x".into()), "{words:?}");
             }
             let domain = command().try_get_matches_from(["imgraft", verb, "-d", "x"]);
-            assert_eq!(domain.is_ok(), verb == "inject");
+            assert!(domain.is_ok(), "{verb}");
             for words in [&[][..], &["x", "-a", "y"], &["-a", "x", "-a", "y"]] {
                 assert_eq!(image(words), None, "{words:?}");
             }

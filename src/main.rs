@@ -34,7 +34,7 @@ fn run() -> Result<Exit, Failure> {
     // What clap says itself it prints, and exits as it does: with status 2, or 0 after --help.
     let told = |error: clap::Error| plan::refusal(&error, &words).unwrap_or_else(|| error.exit());
     let (cli, order) = cli::parse(words.clone()).map_err(told)?;
-    log_to_stderr(cli.verbose);
+    log_to_stderr(cli.verbosity());
     commands::run(cli, &order)
 }
 

@@ -167,7 +167,7 @@ impl Target {
 impl Edit {
     /// A run of `inject`: validates what was typed, and reads the host files that it names.
     pub fn inject(mut typed: cli::Inject, order: &cli::Order) -> Result<Self, Failure> {
-        let mut notes = virt_tools::notes(&typed.virt_customize)?;
+        let mut notes = virt_tools::of_inject(&typed)?;
         notes.extend(virt_tools::network(&typed)?);
         typed.target.file.image = typed.target.file.image.or(typed.add.add.take());
         let compat = match typed.compat {
@@ -178,9 +178,7 @@ impl Edit {
         check_stdin(&typed)?;
         let injectors = items::injectors(&typed, order, compat, now)?;
         if injectors.is_empty() {
-            return Err(Failure::usage("nothing to inject").with_hint(
-                "name at least one item, --ssh-inject root:file:key.pub say, or an --instance; imgraft inject --help lists them",
-            ));
+            return Err(virt_tools::nothing_to_inject(&typed.virt_tools));
         }
         seed::check_optional(&typed)?;
         let optional = |item: Item| {

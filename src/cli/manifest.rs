@@ -15,8 +15,8 @@ pub struct Manifests {
 
     /// Put in what a cloud-config asks for, the user data of cloud-init, while the guest does not run (repeatable)
     ///
-    /// Taken are hostname, fqdn, timezone, locale, keyboard, groups, users, ssh_authorized_keys, chpasswd, write_files and runcmd (at the first
-    /// boot). A key that cannot be honoured so is an error, with the way out. Its texts have no variables.
+    /// Taken are hostname, fqdn, timezone, locale, keyboard, groups, users, ssh_authorized_keys, chpasswd, write_files, and packages and
+    /// runcmd (at the first boot). A key that cannot be honoured so is an error, with the way out. Its texts have no variables.
     #[arg(long, value_name = "FILE", conflicts_with = "compat")]
     pub cloud_config: Vec<PathBuf>,
 

@@ -1,6 +1,6 @@
 //! The options of `sysprep`, as they are typed.
 
-use super::{Add, Target, Writing};
+use super::{Add, Target, VirtSysprep, VirtTools, Writing};
 use clap::{ArgMatches, Args};
 
 /// Arguments of `sysprep`.
@@ -55,6 +55,14 @@ pub struct Sysprep {
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]
     pub add: Add,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub virt_tools: VirtTools,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub virt_sysprep: VirtSysprep,
 }
 
 /// Whether the list was asked for, which needs no image.

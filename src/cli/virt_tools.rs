@@ -11,55 +11,84 @@ pub struct Add {
     pub add: Option<PathBuf>,
 }
 
-/// Options of virt-customize that there is nothing to do for, and those that are refused.
+/// Options of the virt tools that there is nothing to do for, and those of both that are refused.
 ///
 /// The refused ones are in no help: that they are known makes an error with a way out of them.
 #[derive(Debug, Args)]
-pub struct VirtCustomize {
-    /// As for virt-customize, and nothing to do: what is put into a guest with SELinux gets its label as it is written, and
+pub struct VirtTools {
+    /// As for the virt tools, and nothing to do: what is put into a guest with SELinux gets its label as it is written, and
     /// no other file is relabelled
     ///
-    /// `--touch /.autorelabel` has the guest relabel all of its files when it is booted.
+    /// `imgraft inject IMAGE --touch /.autorelabel` has the guest relabel all of its files when it is booted.
     #[arg(long, hide_short_help = true)]
     pub selinux_relabel: bool,
 
-    /// As for virt-customize, and nothing to do: the guest's files are never relabelled, and new files get their labels
+    /// As for the virt tools, and nothing to do: the guest's files are never relabelled, and new files get their labels
     /// all the same
     #[arg(long, hide_short_help = true, conflicts_with = "selinux_relabel")]
     pub no_selinux_relabel: bool,
 
-    /// As for virt-customize, and nothing to do: nothing runs that has a network
+    /// As for the virt tools, and nothing to do: nothing runs that has a network
     #[arg(long, hide_short_help = true)]
     pub no_network: bool,
 
-    /// As for virt-customize, and nothing to do: no log is left in the guest
+    /// As for the virt tools, and nothing to do: no log is left in the guest
     #[arg(long, hide_short_help = true)]
     pub no_logfile: bool,
 
-    /// As for virt-customize, and nothing to do: nothing runs that needs the memory
+    /// As for the virt tools, and nothing to do: nothing runs that needs the memory
     #[arg(short = 'm', long, value_name = "MB", hide_short_help = true)]
     pub memsize: Option<u64>,
 
-    /// As for virt-customize, and nothing to do: nothing runs that needs the processors
+    /// As for the virt tools, and nothing to do: nothing runs that needs the processors
     #[arg(long, value_name = "N", hide_short_help = true)]
     pub smp: Option<u64>,
 
-    /// As for virt-customize, and nothing to do: no message needs its colours
-    #[arg(long, alias = "colours", hide_short_help = true)]
+    /// As for the virt tools, and nothing to do: no message needs its colours
+    #[arg(long, aliases = ["colour", "colours", "color"], hide_short_help = true)]
     pub colors: bool,
 
-    /// As for virt-customize, and nothing to do: each message is one line
+    /// As for the virt tools, and nothing to do: each message is one line
     #[arg(long, hide_short_help = true)]
     pub wrap: bool,
 
-    /// As for virt-customize, and nothing to do: nobody is asked for a passphrase
+    /// As for the virt tools, and nothing to do: nobody is asked for a passphrase
     #[arg(long, hide_short_help = true)]
     pub echo_keys: bool,
 
-    /// As for virt-customize, and nothing to do: no library is called whose calls could be shown
+    /// As --verbose: no library is called whose calls could be shown
     #[arg(short = 'x', hide_short_help = true)]
     pub trace: bool,
 
+    #[arg(short = 'd', long, hide = true)]
+    #[allow(missing_docs, reason = "the names say it")]
+    pub domain: Option<String>,
+    #[arg(short = 'c', long, hide = true)]
+    #[allow(missing_docs, reason = "the names say it")]
+    pub connect: Option<String>,
+}
+
+/// Options of virt-sysprep alone, for which there is nothing to do or which are refused.
+#[derive(Debug, Args)]
+pub struct VirtSysprep {
+    /// As for virt-sysprep, and nothing to do: nothing runs that has a network
+    #[arg(long, hide_short_help = true, conflicts_with = "no_network")]
+    pub network: bool,
+
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    #[allow(missing_docs, reason = "the names say it")]
+    pub mount_options: Option<String>,
+    #[arg(long, hide = true)]
+    #[allow(missing_docs, reason = "the names say it")]
+    pub script: Option<String>,
+    #[arg(long, hide = true)]
+    #[allow(missing_docs, reason = "the names say it")]
+    pub scriptdir: Option<String>,
+}
+
+/// Options of virt-customize alone that are refused.
+#[derive(Debug, Args)]
+pub struct VirtCustomize {
     #[arg(long, hide = true)]
     #[allow(missing_docs, reason = "the names say it")]
     pub run: Vec<String>,
@@ -87,16 +116,25 @@ pub struct VirtCustomize {
     #[arg(long, hide = true)]
     #[allow(missing_docs, reason = "the names say it")]
     pub scrub: Vec<String>,
-    #[arg(short = 'd', long, hide = true)]
-    #[allow(missing_docs, reason = "the names say it")]
-    pub domain: Option<String>,
-    #[arg(short = 'c', long, hide = true)]
-    #[allow(missing_docs, reason = "the names say it")]
-    pub connect: Option<String>,
     #[arg(long, hide = true)]
     #[allow(missing_docs, reason = "the names say it")]
     pub attach_format: Option<String>,
     #[arg(long, hide = true)]
     #[allow(missing_docs, reason = "the names say it")]
     pub attach_method: Option<String>,
+    #[arg(long, hide = true)]
+    #[allow(missing_docs, reason = "the names say it")]
+    pub sm_attach: Option<String>,
+    #[arg(long, hide = true)]
+    #[allow(missing_docs, reason = "the names say it")]
+    pub sm_credentials: Option<String>,
+    #[arg(long, hide = true)]
+    #[allow(missing_docs, reason = "the names say it")]
+    pub sm_register: bool,
+    #[arg(long, hide = true)]
+    #[allow(missing_docs, reason = "the names say it")]
+    pub sm_remove: bool,
+    #[arg(long, hide = true)]
+    #[allow(missing_docs, reason = "the names say it")]
+    pub sm_unregister: bool,
 }

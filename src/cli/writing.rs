@@ -45,7 +45,7 @@ pub struct Writing {
     pub in_place_unsafe: bool,
 
     /// Show what would change, as a diff with modes and owners, and write nothing
-    #[arg(short = 'n', long)]
+    #[arg(short = 'n', long, alias = "dryrun")]
     pub dry_run: bool,
 
     /// Report in JSON on standard output

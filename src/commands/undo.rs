@@ -1,4 +1,4 @@
-//! `imgraft undo`: a run of inject is taken back.
+//! `imgraft undo`: a run of inject or sysprep is taken back.
 
 use super::print;
 use crate::failure::{Exit, Failure, printable};

@@ -285,10 +285,11 @@ impl InjectError {
             ),
             Self::SeedInTheWay { path } => Some(format!(
                 "--replace-seed puts the new one in its place, and so does --delete {path} of that one file; `imgraft cat IMAGE \
-                 {path}` shows what there is"
+                 --partition N {path}` shows what there is, with the N of this run"
             )),
             Self::SeedNetworkInTheWay { path } => Some(format!(
-                "--replace-seed removes it, and so does --delete {path}; `imgraft cat IMAGE {path}` shows what there is"
+                "--replace-seed removes it, and so does --delete {path}; `imgraft cat IMAGE --partition N {path}` shows what \
+                 there is, with the N of this run"
             )),
             Self::NotInSeed { way, .. } => Some((*way).to_owned()),
             Self::BadSeedNetwork(_) => Some(AS_IT_STANDS.to_owned()),

@@ -1,7 +1,7 @@
 //! What clap refuses, and the virt tools take: the reason and the way out.
 
 use super::commands_file;
-use super::virt_tools::NO_DISK_BESIDE;
+use super::virt_tools::{NO_DISK_BESIDE, refused_option};
 use crate::cli;
 use crate::failure::Failure;
 use clap::CommandFactory;
@@ -34,10 +34,17 @@ pub fn refusal(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
             let said = said.lines().map(str::trim).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
             Some(Failure::usage(format!("{line}: {}", said.trim_start_matches("error: "))))
         }
-        ErrorKind::UnknownArgument if verb(words) == Some(b"sysprep") && is_of_inject(option) => Some(
-            Failure::usage(format!("{option}: sysprep takes things out of a guest, and this puts something in"))
-                .with_hint(format!("`imgraft inject IMAGE {option} …` after it; what that puts in stays")),
-        ),
+        ErrorKind::UnknownArgument if verb(words) == Some(b"sysprep") && is_of_inject(option) => {
+            // What inject refuses is no way out.
+            Some(match refused_option(option) {
+                Some((reason, way)) => Failure::usage(format!("{option}: {reason}"))
+                    .with_hint(format!("with `imgraft inject IMAGE …` after it: {way}")),
+                None => {
+                    Failure::usage(format!("{option}: sysprep takes things out of a guest, and this puts something in"))
+                        .with_hint(format!("`imgraft inject IMAGE {option} …` after it; what that puts in stays"))
+                }
+            })
+        }
         _ => None,
     }
 }
@@ -90,7 +97,9 @@ mod tests {
             ("imgraft inject x --attach secret.iso", "--attach: not auto, fuse", "--copy-in or --upload"),
             ("imgraft sysprep x --hostname secret", "--hostname: sysprep takes", "imgraft inject IMAGE --hostname"),
             ("imgraft -v sysprep -a x --ssh-inject=secret", "--ssh-inject: sysprep", "IMAGE --ssh-inject …"),
-            ("imgraft sysprep x --run secret", "--run: sysprep", "IMAGE --run …"),
+            // inject refuses it too, so that this names inject's way out.
+            ("imgraft sysprep x --run secret", "--run: no program of the guest is run", "after it: --firstboot SCRIPT"),
+            ("imgraft sysprep x --scrub secret", "--scrub: it cannot be promised", "--delete PATH"),
         ] {
             let said = told(words).expect(words);
             assert!(said.starts_with(&format!("imgraft: {reason}")) && said.contains(way), "{words}: {said}");

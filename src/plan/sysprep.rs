@@ -12,6 +12,7 @@ const ACCOUNTS: &str = "user-account";
 impl Edit {
     /// A run of `sysprep`: validates what was typed.
     pub fn sysprep(mut typed: cli::Sysprep) -> Result<Self, Failure> {
+        let notes = super::virt_tools::of_sysprep(&typed)?;
         typed.target.file.image = typed.target.file.image.or(typed.add.add.take());
         let Chosen { operations, refused } = choose(&typed)?;
         let accounts = accounts(&typed, &operations)?;
@@ -30,6 +31,7 @@ impl Edit {
         let mut edit = Self::of(typed.target, typed.writing, requests, now()?)?;
         // What lies on the disk is in every clone, be it seen by the guest or not.
         edit.target.mounts.beneath = Beneath::Reached;
+        edit.notes = notes;
         if !refused.is_empty() {
             let names: Vec<&str> = refused.into_iter().map(Operation::name).collect();
             let note =

@@ -64,7 +64,10 @@ pub enum AccountError {
         path: String,
     },
     /// The guest has no sudo, or no sudoers.
-    NoSudo,
+    NoSudo {
+        /// A group of the guest's whose members are usually let be root, where it has one.
+        group: Option<&'static str>,
+    },
     /// The guest's sudo does not read `/etc/sudoers.d`.
     NoSudoersDirectory {
         /// What it reads.
@@ -104,7 +107,16 @@ impl AccountError {
                 format!("no program of the guest runs: --delete {path} in a run before this one, and pwck and grpck in the guest")
             }
             Self::HomeInTheWay { .. } => "choose another place with home=PATH, or no-home".to_owned(),
-            Self::NoSudo => "install the guest's sudo first; --add-to-group USER:wheel may be what its doas or su go by".to_owned(),
+            Self::NoSudo { group } => {
+                let install = "--firstboot-install sudo has the guest install it when it is first booted";
+                match group {
+                    Some(group) => format!(
+                        "{install}, and --add-to-group USER:{group} puts the user into the guest's group for that, by which its sudo, doas \
+                         or su may go"
+                    ),
+                    None => format!("{install}, and --firstboot-command what is to be done with it then"),
+                }
+            }
             Self::NoSudoersDirectory { path } => {
                 format!("--append-line '{path}:@includedir /etc/sudoers.d' in a run before this one has it read")
             }
@@ -138,7 +150,7 @@ impl fmt::Display for AccountError {
             Self::HomeInTheWay { path } => {
                 write!(f, "{path}: the home directory is to be there, and it is no directory")
             }
-            Self::NoSudo => f.write_str("the guest has no sudo, or no /etc/sudoers"),
+            Self::NoSudo { .. } => f.write_str("the guest has no sudo, or no /etc/sudoers"),
             Self::NoSudoersDirectory { path } => {
                 write!(f, "the guest's {path} does not include the files of /etc/sudoers.d")
             }

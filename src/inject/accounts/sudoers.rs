@@ -13,6 +13,8 @@ const DIRECTORY: &str = "/etc/sudoers.d";
 const PROGRAMS: [&str; 3] = ["/usr/bin/sudo", "/bin/sudo", "/usr/local/bin/sudo"];
 /// The first that is there is the one that sudo reads.
 const SUDOERS: [&str; 2] = ["/etc/sudoers", "/usr/etc/sudoers"];
+/// Groups whose members distributions let be root, of which a guest has one.
+const GROUPS: [&str; 3] = ["sudo", "wheel", "admin"];
 /// What a file of ours begins with; a rule, one line, is the rest of it.
 const HEAD: &str = "# Added by imgraft\n";
 /// As sudo wants it: nobody writes to it.
@@ -97,7 +99,7 @@ pub(in crate::inject) fn check_listens(stage: &Stage<'_>) -> Result<(), InjectEr
         has_sudo |= stage.metadata(&GuestPath::parse(program)?)?.is_some();
     }
     if !has_sudo {
-        return Err(AccountError::NoSudo.into());
+        return Err(AccountError::NoSudo { group: group(stage)? }.into());
     }
     for path in SUDOERS {
         if let Some(text) = stage.read(&GuestPath::parse(path)?, READ_LIMIT)? {
@@ -107,7 +109,15 @@ pub(in crate::inject) fn check_listens(stage: &Stage<'_>) -> Result<(), InjectEr
             };
         }
     }
-    Err(AccountError::NoSudo.into())
+    Err(AccountError::NoSudo { group: group(stage)? }.into())
+}
+
+/// The group of the guest's whose members are usually let be root.
+fn group(stage: &Stage<'_>) -> Result<Option<&'static str>, InjectError> {
+    let text = stage.read(&GuestPath::parse("/etc/group")?, READ_LIMIT)?.unwrap_or_default();
+    let is_named =
+        |line: &[u8], name: &str| line.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b":"));
+    Ok(GROUPS.into_iter().find(|name| text.split(|byte| *byte == b'\n').any(|line| is_named(line, name))))
 }
 
 /// Whether a line of sudoers includes the directory, by its name or beside sudoers in `/etc`.
@@ -186,6 +196,17 @@ mod tests {
         }
         assert!(why(guest().file("/etc/sudoers", "#includedir /etc/sudoers.d")).starts_with("the guest has no sudo"));
         assert!(why(guest().file("/usr/bin/sudo", "")).starts_with("the guest has no sudo"));
+        // The way out names a group that the guest has.
+        assert!(!why(guest()).contains("--add-to-group"), "{}", why(guest()));
+        for group in ["sudo", "wheel", "admin"] {
+            let tree = imgraft_vfs::fs::mem::MemFs::builder()
+                .file("/etc/passwd", "ann:x:1000:1001::/home/ann:\n")
+                .file("/etc/group", format!("{group}:x:10:\n"));
+            let said = why(tree);
+            assert!(
+                said.contains(&format!("--add-to-group USER:{group} ")) && said.contains("--firstboot-install sudo")
+            );
+        }
         let suse = guest().file("/usr/bin/sudo", "").file("/usr/etc/sudoers", "@includedir /etc/sudoers.d\n");
         inject(&sudo("ann", SudoAsks::Password), suse.build().unwrap());
         assert!(refusal(&sudo("bob", SudoAsks::Password), with_sudo("").build().unwrap()).contains("no user 'bob'"));
