@@ -112,3 +112,18 @@ fn optional_files_go_together() {
     let again = guest.inject(&[&words[5..], &["--chmod", "0600:/etc/one", "--timezone", "UTC"]].concat());
     assert_eq!(items(&again), ["files unchanged", "hostname unchanged", "timezone unchanged"]);
 }
+
+/// The kernel keeps 16 MiB back, which are there for the first run.
+#[test]
+fn what_is_emptied_makes_room() {
+    let scratch = Scratch::new();
+    let Some(guest) = Rooted::new(&scratch, &["e2fsck", "fallocate"]) else { return };
+    let fill = "head -c 48M /dev/zero >var/log/zz.log; fallocate -l $(($(stat -f -c '%f * %S' .))) srv/fill || :; cat /dev/zero >>srv/rest || :";
+    guest.run(fill);
+    let big = scratch.file("big", vec![7; 32 << 20]);
+    let upload = format!("{}:/opt/big", text(&big));
+    let refused = run(&["inject", text(&guest.disk), "--upload", &upload]);
+    assert_eq!(refused.status.code(), Some(3), "it is full");
+    guest.inject(&["--upload", &upload, "--truncate", "/var/log/zz.log"]);
+    assert_eq!(guest.list("stat -c %s $1/opt/big $1/var/log/zz.log"), "33554432\n0\n");
+}

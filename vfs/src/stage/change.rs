@@ -107,6 +107,16 @@ pub(super) enum Means {
 }
 
 impl Change {
+    /// Whether a file that stays gets a shorter content.
+    pub(super) fn shortens(&self) -> bool {
+        match (self.means, &self.before, &self.after) {
+            (Means::Change, Some(before), Some(after)) => {
+                after.content.is_some() && after.metadata.size < before.metadata.size
+            }
+            _ => false,
+        }
+    }
+
     /// What the change does; never empty. `Remove` and `Create` stand for all else that such a change brings.
     pub fn actions(&self) -> &[Action] {
         &self.actions

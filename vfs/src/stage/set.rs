@@ -85,7 +85,7 @@ impl ChangeSet {
     /// Makes the changes. The only code that writes to a guest filesystem.
     ///
     /// `fs` is the filesystem that the stage lay over. Contents that are copied are set aside where their files change; what gets another path is renamed first, to where it does not hinder
-    /// the rest; what is to go is removed, the innermost first; then the rest is made, the outermost first. After an error
+    /// the rest; what is to go is removed, the innermost first; then the rest is made, files that get shorter before all, the outermost first. After an error
     /// the filesystem is in between: its transaction is to be dropped.
     pub fn apply(&self, fs: &mut dyn GuestFs) -> Result<()> {
         let aside = Aside::keep(&self.changes, fs)?;
@@ -93,7 +93,10 @@ impl ChangeSet {
         for change in self.changes.iter().rev().filter(|change| change.removes()) {
             fs.remove(&change.path)?;
         }
-        for change in &self.changes {
+        // What gets shorter makes room for the rest. Below a directory that gets another path it is not yet where it is to be.
+        let is_moved = self.changes.iter().any(|change| change.moved.is_some());
+        let (first, rest): (Vec<_>, Vec<_>) = self.changes.iter().partition(|change| !is_moved && change.shortens());
+        for change in first.into_iter().chain(rest) {
             match (change.means, &change.before, &change.after) {
                 (Means::Create | Means::Replace, _, Some(after)) => create(fs, change, after, &aside)?,
                 (Means::Change, Some(before), Some(after)) => modify(fs, change, [before, after], &aside)?,
