@@ -65,10 +65,16 @@ impl FileOperation {
         stage: &mut Stage<'_>,
         outcome: &mut Outcome,
     ) -> Result<(), InjectError> {
-        let Self::Put { destination, .. } = self else { return Ok(()) };
+        let hosts = GuestPath::parse("/etc/hosts")?;
+        let written = match self {
+            Self::Put { destination, .. } => destination,
+            // It may be among what comes.
+            Self::CopyIn { .. } | Self::Copy { .. } | Self::Move { .. } if stage.metadata(&hosts)?.is_some() => &hosts,
+            _ => return Ok(()),
+        };
         let hostname = Hostname { name: name.clone() };
-        if hostname.in_written(destination, stage, outcome)? {
-            kept.renew(&stage.resolve(destination)?, stage)?;
+        if hostname.in_written(written, stage, outcome)? {
+            kept.renew(&stage.resolve(written)?, stage)?;
         }
         Ok(())
     }
@@ -232,6 +238,7 @@ mod tests {
             (vec![put("/etc/hosts", with), put("/etc/hosts", without)], mine("192.0.2.9 old\n"), true),
             (vec![put("/etc/hosts", without), append("/etc/hosts")], mine("192.0.2.9 old\nmore\n"), true),
             (vec![link("/etc/hosts", "/srv/h"), put("/srv/h", without)], mine("192.0.2.9 old\n"), true),
+            (vec![put("/srv/new", without), copy("/srv/new", "/etc/hosts")], mine("192.0.2.9 old\n"), true),
         ] {
             for mut fs in [guest(), guest_again()] {
                 let staged = staged(&fs, operations.clone(), Compat::Imgraft, true).unwrap();
