@@ -62,6 +62,7 @@ fn as_findmnt_has_it() {
         ("LABEL=nowhere /srv xfs defaults 0 2".into(), false),
         ("UUID=0dea0dea-0000-4000-8000-00000000dead none swap sw 0 0".into(), false),
         ("/dev/vdz9 /srv ext4 defaults 0 2".into(), false),
+        ("/no-such-swapfile none swap sw 0 0".into(), false),
     ] {
         let table = scratch.file("fstab", format!("{line}\n"));
         let judged = oracle::tool("findmnt", &["--verify", "--tab-file", text(&table)]);

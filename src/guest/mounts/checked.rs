@@ -137,6 +137,10 @@ impl Changed<'_> {
         if let Some((spec, options)) = line.swap() {
             let skips = options.iter().any(|option| ["nofail", "noauto"].contains(&&**option));
             let is_missing = !skips && matches!(self.find(&spec), Named::Missing);
+            if !skips && spec.starts_with('/') && !spec.starts_with("/dev/") && self.is_nowhere(&spec)? {
+                let why = format!("line {number} of /etc/fstab ({spec}) is a swap file that the guest does not have");
+                return Ok(vec![Fault::Doubt(why)]);
+            }
             let why = format!(
                 "line {number} of /etc/fstab ({spec}) has swap space that is on no volume of the image: where no other disk has \
                  it, the guest waits for it at each start (systemd: 90 s), unless nofail is among its options"
@@ -164,6 +168,15 @@ impl Changed<'_> {
         };
         let faults = [self.device(&entry), self.place(&entry)?, twice(&entry, &self.entries), self.covered(&entry)];
         Ok(faults.into_iter().flatten().filter_map(told).collect())
+    }
+
+    /// Whether nothing is at a path of the guest.
+    fn is_nowhere(&self, path: &str) -> Result<bool> {
+        match GuestPath::parse(path).and_then(|path| self.stage.metadata(&path)) {
+            Ok(found) => Ok(found.is_none()),
+            Err(error) if error.kind() == ErrorKind::Io => Err(error),
+            Err(_) => Ok(false),
+        }
     }
 
     /// What is wrong with the device of a line.

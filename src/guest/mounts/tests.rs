@@ -303,6 +303,8 @@ fn new_lines_are_checked() {
         ("/dev/sda /there ext4 noauto\n", "the whole disk is swap, not ext4"),
         ("/dev/sdb /there ext4\n", "line 1 of /etc/fstab (/dev/sdb) is on no volume of the image"),
         ("ID=nvme-disk /there ext4\n", "line 1 of /etc/fstab (ID=nvme-disk) is on no volume of the image"),
+        ("/file none swap\n/none none swap nofail\n", ""),
+        ("/none none swap\n", "line 1 of /etc/fstab (/none) is a swap file that the guest does not have"),
         ("/dev/sdb none swap sw 0 0\n", "(/dev/sdb) has swap space that is on no volume of the image"),
         (
             "tmpfs /there tmpfs\ntmpfs /there tmpfs size=1m\n",
