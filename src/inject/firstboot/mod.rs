@@ -139,7 +139,7 @@ impl Injector for Firstboot {
         stage.create_dirs(&place, ROOT_DIR)?;
         for script in &self.scripts {
             // One that an earlier run has put in, and no boot has run, is not put in again, unless it is to come later now.
-            if let Some(name) = waiting.take(script, stage)? {
+            if let Some(name) = waiting.take(script, done, stage)? {
                 match parts(&name) {
                     Some((number, _)) if number > done => {
                         done = number;
@@ -224,8 +224,8 @@ impl Waiting {
         ))
     }
 
-    /// Takes one that is the same to the byte: its name.
-    fn take(&mut self, script: &Script, stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
+    /// Takes one that is the same to the byte, one with a number past `done` before others: its name.
+    fn take(&mut self, script: &Script, done: u16, stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
         let size = u64::try_from(script.text.len()).unwrap_or(u64::MAX);
         let of_name = self.0.iter().filter(|name| parts(name).is_some_and(|(_, rest)| rest == script.name));
         let mut same = None;
@@ -233,8 +233,13 @@ impl Waiting {
             let path = GuestPath::parse(format!("{PLACE}/{name}"))?;
             let is_as_long = stage.metadata(&path)?.is_some_and(|metadata| metadata.size == size);
             if is_as_long && stage.read(&path, size)?.is_some_and(|text| text == script.text) {
-                same = Some(name.clone());
-                break;
+                let is_later = parts(name).is_some_and(|(number, _)| number > done);
+                if is_later || same.is_none() {
+                    same = Some(name.clone());
+                }
+                if is_later {
+                    break;
+                }
             }
         }
         Ok(same.and_then(|name| self.0.take(&name)))
@@ -297,6 +302,8 @@ mod tests {
             notes(&file("#!/bin/dash\n"), &fs).contains("/0008-grow.sh of an earlier run is another one of this name")
         );
         assert!(!notes(&file("#!/bin/sh\n"), &fs).contains("earlier run"));
+        let twice = inject(&scripts(&["a", "b", "a"]), systemd().build().unwrap());
+        assert_unchanged(&scripts(&["b", "a"]), &twice);
         // The same twice is meant.
         let fs = inject(&scripts(&["a", "a"]), systemd().build().unwrap());
         assert_eq!(commands(&fs, &["0001-command", "0002-command"]), ["#!/bin/sh\na\n", "#!/bin/sh\na\n"]);
