@@ -261,7 +261,11 @@ impl ItemReport {
         if other.status == Status::Applied {
             self.status = Status::Applied;
         }
-        self.notes.extend(other.notes);
+        for note in other.notes {
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
         // Of what both change, the second one's state is that after the run.
         self.files
             .retain(|file| !other.files.iter().any(|later| (&later.path, later.action) == (&file.path, file.action)));

@@ -20,11 +20,11 @@ pub use substitution::Substitution;
 
 use super::earlier::Kept;
 use super::{Compat, Earlier, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, label};
-use crate::guest::{Accounts, Guest, accounts};
+use crate::guest::{Guest, accounts};
 use below::{Walk, below};
 use imgraft_vfs::fs::{Attrs, Content, FileType, Metadata, Ownership, SetAttrs, Timestamp};
 use imgraft_vfs::path::GuestPath;
-use imgraft_vfs::stage::{Savepoint, Stage};
+use imgraft_vfs::stage::Stage;
 
 /// Permission bits (inode(7)).
 const SET_USER_ID: u16 = 0o4000;
@@ -205,23 +205,9 @@ impl Injector for Files {
         if self.compat == Compat::Imgraft {
             outcome.notes.extend(earlier.check_premises(stage)?);
             label::label_new(guest, stage, &before, &mut outcome)?;
-            outcome.accounts = accounts_of(stage, &before)?;
         }
         Ok(outcome)
     }
-}
-
-/// The users and groups, where files have changed since `before` that say who they are.
-fn accounts_of(stage: &Stage<'_>, before: &Savepoint) -> Result<Option<Accounts>, InjectError> {
-    let databases = ["/etc/passwd", "/etc/group"].map(GuestPath::parse);
-    let changes = stage.changes_since(before)?;
-    for path in databases {
-        let at = stage.resolve(&path?)?;
-        if changes.iter().any(|change| change.path == at) {
-            return Ok(Some(Accounts::staged(stage)?));
-        }
-    }
-    Ok(None)
 }
 
 impl FileOperation {

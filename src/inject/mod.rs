@@ -174,8 +174,6 @@ pub struct Outcome {
     pub readers: Vec<(GuestPath, Reader)>,
     /// What has to stay so for the guest to use what the item has put in.
     pub premises: Vec<Premise>,
-    /// The users and groups as they are from now on, where they have changed.
-    pub accounts: Option<crate::guest::Accounts>,
     /// What the guest is called from now on, where that was asked for.
     pub host_name: Option<HostName>,
 }

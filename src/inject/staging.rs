@@ -4,8 +4,8 @@ use super::fitting::LeftOut;
 use super::{Earlier, InjectError, Item, Outcome, Request, Revealed};
 use crate::diff::{self, Sensitivity};
 use crate::failure::Failure;
-use crate::guest::Guest;
-use crate::report::ItemReport;
+use crate::guest::{Accounts, Guest};
+use crate::report::{ItemReport, Status};
 use imgraft_vfs::fs::{GuestFs, Ownership};
 use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::stage::{Change, ChangeSet, Savepoint, Stage};
@@ -55,10 +55,12 @@ pub fn stage_all(
     let mut earlier = Earlier::default();
     for &Request { ref injector, required } in requests {
         let known = items.iter().position(|report| report.item == injector.item());
+        // What is left of an item goes with the part that failed.
+        if known.and_then(|at| items.get(at)).is_some_and(|report| report.status == Status::Failed) {
+            continue;
+        }
         if let Some(reason) = left_out.reason(injector.item()) {
-            if known.is_none() {
-                items.push(ItemReport::failed(injector.item(), reason.to_owned()));
-            }
+            items.push(ItemReport::failed(injector.item(), reason.to_owned()));
             continue;
         }
         let before = stage.savepoint();
@@ -67,19 +69,22 @@ pub fn stage_all(
             .and_then(|outcome| with_fstab(outcome, &before, &stage, check_fstab));
         match outcome {
             Ok((outcome, changes)) => {
-                earlier.add(injector.item(), &changes, stage.spoken_of_since(&before));
+                // Files may change what files have put in, and what is cleaned is there to be put in again.
+                if !matches!(injector.item(), Item::Files | Item::Operation(_)) {
+                    earlier.add(injector.item(), &changes, stage.spoken_of_since(&before));
+                }
                 earlier.add_readers(injector.item(), outcome.readers);
                 earlier.add_premises(injector.item(), outcome.premises);
                 earlier.add_host_name(outcome.host_name);
+                if let Some(accounts) = accounts_of(&changes, &stage)? {
+                    guest.to_mut().accounts = accounts;
+                }
                 let report = ItemReport::staged(injector.item(), required, &changes, outcome.notes);
                 match known.and_then(|at| items.get_mut(at)) {
                     Some(before) => before.join(report),
                     None => items.push(report),
                 }
                 revealed.extend(outcome.revealed);
-                if let Some(accounts) = outcome.accounts {
-                    guest.to_mut().accounts = accounts;
-                }
             }
             Err(error) if required || is_fatal_to_all(&error) => return Err(Failure::item(injector.item(), &error)),
             Err(error) => {
@@ -133,6 +138,18 @@ fn with_fstab(
         outcome.notes.extend(check(stage)?);
     }
     Ok((outcome, changes))
+}
+
+/// The users and groups, where one of the changes is of a file that says who they are.
+fn accounts_of(changes: &[Change], stage: &Stage<'_>) -> Result<Option<Accounts>> {
+    for path in ["/etc/passwd", "/etc/group"] {
+        // Where its path leads nowhere, no change is there.
+        let at = stage.resolve(&GuestPath::parse(path)?).ok();
+        if changes.iter().any(|change| Some(&change.path) == at.as_ref()) {
+            return Accounts::staged(stage).map(Some);
+        }
+    }
+    Ok(None)
 }
 
 /// Fails where an item is about users or services of a guest, and the filesystem cannot be the root of one.

@@ -746,7 +746,7 @@ fn a_template_is_cleaned_before_all_else() {
     let plan = scratch.file(
         "plan.yaml",
         "sysprep: [defaults, -ssh-hostkeys]\npassword_crypto: sha256\nhostname: clone\nmachine_id: uninitialized\n\
-         users: [{name: root, password: 'password:secret'}]\nfiles: [{write: {path: /var/log/new, content: new}}]\n",
+         users: [{name: root, password: 'password:secret'}]\nfiles: [{write: {path: /var/log/new, content: new}}, {write: {path: /etc/resolv.conf, content: mine}}]\n",
     );
     let report = guest.inject(&["-f", text(&plan)]);
     let names: Vec<_> = report["items"].as_array().expect("a list").iter().map(|item| item["item"].clone()).collect();
@@ -755,7 +755,13 @@ fn a_template_is_cleaned_before_all_else() {
     assert!(!names.contains(&"ssh-hostkeys".into()), "{names:?}");
     expect(0, &["sysprep", text(&twin.disk), "--operations", "defaults,-ssh-hostkeys"]);
     let words = ["--hostname", "clone", "--machine-id", "uninitialized", "--root-password", "password:secret"];
-    twin.inject(&[&words[..], &["--password-crypto", "sha256", "--write", "/var/log/new:new"]].concat());
+    twin.inject(
+        &[
+            &words[..],
+            &["--password-crypto", "sha256", "--write", "/var/log/new:new", "--write", "/etc/resolv.conf:mine"],
+        ]
+        .concat(),
+    );
     let listing = "cd $1; find . -type d -printf '%p %m %U %G\\n' -o -printf '%p %m %U %G %s %l\\n' | sort";
     assert_same(&guest.list(listing), &twin.list(listing));
     let shadow = guest.list("cat $1/etc/shadow");

@@ -105,12 +105,31 @@ fn optional_files_go_together() {
     assert_eq!(output.status.code(), Some(5), "{report}");
     assert_eq!(items(&report), ["files failed", "hostname applied", "timezone applied"]);
     assert!(report["items"][0]["error"].as_str().expect("a text").contains("/etc/none"), "{report}");
+    // The same where it is the first part that cannot be.
+    let first = ["inject", text(&guest.disk), "--json", "-n", "--optional", "files", "--chmod", "0600:/etc/none"];
+    let output = run(&[&first[..], &["--hostname", "other", "--write", "/etc/two:2"]].concat());
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(output.status.code(), Some(5), "{report}");
+    assert_eq!(items(&report), ["files failed", "hostname applied"]);
     let found = guest.list("cd $1; cat etc/hostname; ls etc | grep -e '^one$' -e '^two$' || true");
     assert_eq!(found, "web\n");
     expect(0, &[&words[..], &["--chmod", "0600:/etc/one", "--timezone", "UTC"]].concat());
     assert_eq!(guest.list("stat -c %a $1/etc/one"), "600\n");
     let again = guest.inject(&[&words[5..], &["--chmod", "0600:/etc/one", "--timezone", "UTC"]].concat());
     assert_eq!(items(&again), ["files unchanged", "hostname unchanged", "timezone unchanged"]);
+}
+
+/// What files put in files may change, be there an item between the two.
+#[test]
+fn files_may_change_what_files_have_put_in() {
+    let scratch = Scratch::new();
+    let Some(guest) = Rooted::new(&scratch, &["e2fsck"]) else { return };
+    let words = ["--write", "/etc/x:1", "--write", "/tmp/s:1", "--link", "../etc/x:/srv/l", "--hostname", "web"];
+    guest.inject(
+        &[&words[..], &["--write", "/srv/l:2", "--delete", "/tmp/s", "--timezone", "UTC", "--truncate", "/etc/x"]]
+            .concat(),
+    );
+    assert_eq!(guest.list("cd $1; stat -c %s etc/x; ls tmp; cat etc/hostname"), "0\nweb\n");
 }
 
 /// The kernel keeps 16 MiB back, which are there for the first run.

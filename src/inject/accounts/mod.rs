@@ -155,7 +155,6 @@ impl Injector for Accounts {
         }
         database.write(stage)?;
         label::label_new(guest, stage, &before, &mut outcome)?;
-        outcome.accounts = Some(database.accounts());
         Ok(outcome)
     }
 }
