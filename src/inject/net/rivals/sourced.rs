@@ -1,14 +1,19 @@
 //! What an interfaces(5) includes and another does not.
 
-use super::{INTERFACES, file_type, paths, read};
+use super::{FILES_MAX, INTERFACES, file_type, paths, read};
 use crate::guest::network::{glob, has_interfaces};
+use crate::inject::staging::is_fatal;
 use crate::inject::{InjectError, Outcome};
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
+use imgraft_vfs::{Error, Layer};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where ifupdown's own files are.
 const DIRECTORY: &str = "/etc/network/";
+/// The most different words that say what is included.
+const SOURCES_MAX: usize = 256;
 
 /// Removes the files with devices that the guest's own interfaces(5) includes and `new` does not: nothing would read them any more,
 /// and a later line that does would mix them with it. What lies elsewhere may be another program's, and stays.
@@ -41,9 +46,10 @@ pub(in crate::inject::net) fn clear(
     Ok(())
 }
 
-/// The files that a text includes by `source` and `source-directory`, each once; of patterns only those in the last part of a path.
-fn included(text: &str, stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
-    let mut found = Vec::new();
+/// The files that a text includes by `source` and `source-directory`; of patterns only those in the last part of a path. Refuses a
+/// text that includes more than a guest needs.
+fn included(text: &str, stage: &Stage<'_>) -> Result<BTreeSet<String>, InjectError> {
+    let mut sources = BTreeSet::new();
     for line in text.lines() {
         let mut words = line.split_whitespace();
         let is_directory = match words.next() {
@@ -52,23 +58,85 @@ fn included(text: &str, stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
             _ => continue,
         };
         for word in words {
-            let path = if word.starts_with('/') { word.to_owned() } else { format!("{DIRECTORY}{word}") };
-            let Ok(at) = GuestPath::parse(path.as_str()) else { continue };
-            let is_directory = is_directory || file_type(&at, stage)? == Some(FileType::Directory);
-            let path = path.trim_end_matches('/');
-            let (directory, pattern) =
-                if is_directory { (path, "*") } else { path.rsplit_once('/').unwrap_or_default() };
-            for path in paths(&[directory], stage).unwrap_or_default() {
-                let name = path.rsplit('/').next().unwrap_or_default();
-                let is_named = match is_directory {
-                    true => name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
-                    false => glob(pattern.as_bytes(), name.as_bytes()) && !name.starts_with('.'),
-                };
-                if is_named && !found.contains(&path) {
-                    found.push(path);
-                }
+            sources.insert((word, is_directory));
+            if sources.len() > SOURCES_MAX {
+                return Err(too_many(SOURCES_MAX, "files and patterns"));
+            }
+        }
+    }
+    // Each directory is read once: what is taken of it by these patterns, and by `None` as run-parts(8) does.
+    let mut directories: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
+    for (word, is_directory) in sources {
+        let path = if word.starts_with('/') { word.to_owned() } else { format!("{DIRECTORY}{word}") };
+        let Ok(at) = GuestPath::parse(path.as_str()) else { continue };
+        let path = path.trim_end_matches('/');
+        if is_directory || file_type(&at, stage)? == Some(FileType::Directory) {
+            directories.entry(path.to_owned()).or_default().push(None);
+        } else if let Some((directory, pattern)) = path.rsplit_once('/') {
+            directories.entry(directory.to_owned()).or_default().push(Some(pattern.to_owned()));
+        }
+    }
+    let mut found = BTreeSet::new();
+    for (directory, patterns) in directories {
+        let paths = match paths(&[directory.as_str()], stage) {
+            Err(InjectError::Vfs(error)) if is_fatal(error.kind()) => return Err(error.into()),
+            paths => paths.unwrap_or_default(),
+        };
+        for path in paths {
+            let name = path.rsplit('/').next().unwrap_or_default();
+            let is_named = patterns.iter().any(|pattern| match pattern {
+                None => name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
+                Some(pattern) => !name.starts_with('.') && glob(pattern.as_bytes(), name.as_bytes()),
+            });
+            if is_named {
+                found.insert(path);
+            }
+            if found.len() > FILES_MAX {
+                return Err(too_many(FILES_MAX, "files"));
             }
         }
     }
     Ok(found)
+}
+
+fn too_many(limit: usize, what: &str) -> InjectError {
+    let error = Error::unsupported(Layer::Filesystem, format!("it includes more than {limit} {what}"));
+    error.with_guest_path(INTERFACES).with_hint("remove those that nothing needs first").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::testing::phony;
+
+    /// What a text includes, or why that is refused, of a guest with a directory of so many files.
+    fn of(text: &str, files: usize) -> Result<BTreeSet<String>, String> {
+        let guest = (0..files).fold(phony(), |guest, n| guest.file(format!("{DIRECTORY}d/{n}"), ""));
+        let fs = guest.dir("/etc/network/d").build().unwrap();
+        included(text, &Stage::new(&fs)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn many_sources_are_bounded() {
+        // The same one however often is one.
+        let many = "source d/*\nsource /etc/network/d/1* d\nsource-directory d\n".repeat(20_000);
+        assert_eq!(of(&many, 12).unwrap().len(), 12);
+        let several = |count| (0..count).map(|n| format!("source d/{n}\n")).collect::<String>();
+        assert_eq!(of(&several(SOURCES_MAX), 3).unwrap().len(), 3);
+        let refused = of(&several(SOURCES_MAX + 1), 3).unwrap_err();
+        assert!(refused.contains(&format!("it includes more than {SOURCES_MAX} files and patterns")), "{refused}");
+        let words = format!("source{}\n", (0..100_000).map(|n| format!(" d/{n}*")).collect::<String>());
+        assert!(of(&words, 3).is_err());
+    }
+
+    #[test]
+    fn many_files_are_bounded() {
+        // A directory by several names, each within its own limit.
+        let several =
+            |count| (0..count).map(|n| format!("source-directory /etc/network/{}d\n", "./".repeat(n))).collect();
+        let of = |text: String| of(&text, FILES_MAX / 2);
+        assert_eq!(of(several(2)).unwrap().len(), FILES_MAX / 2 * 2);
+        let refused = of(several(3)).unwrap_err();
+        assert!(refused.contains(&format!("it includes more than {FILES_MAX} files")), "{refused}");
+    }
 }
