@@ -1,11 +1,13 @@
 //! What the guest's cloud-init is told to leave as it is.
 
+use super::staging::is_fatal;
 use super::{InjectError, Outcome, ROOT_FILE};
 use crate::config_drive::{Spelling, value};
 use crate::guest::Guest;
 use imgraft_vfs::fs::{Content, FileType};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
+use imgraft_vfs::{Error, Layer};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -15,6 +17,10 @@ const DIRECTORY: &str = "/etc/cloud/cloud.cfg.d";
 /// The largest file that is read, and how many.
 const LIMIT: u64 = 1024 * 1024;
 const FILES_MAX: usize = 256;
+/// The most bytes of all of them.
+const TOTAL: u64 = 8 * 1024 * 1024;
+/// What counts of what is said of the default user.
+const KEYS: [&str; 4] = ["name", "lock_passwd", "hashed_passwd", "plain_text_passwd"];
 
 /// Puts a text for cloud-init past what distributions and installers put there, and says where; `None` where the guest has no
 /// place for it. `subject` is a part of the file's name.
@@ -73,11 +79,19 @@ pub(super) fn keep_password(
     Ok(())
 }
 
+/// What is there and can be read; what is wrong with the image or its host is wrong here too.
+fn found<T>(read: Result<Option<T>, Error>) -> Result<Option<T>, InjectError> {
+    match read {
+        Err(error) if is_fatal(error.kind()) => Err(error.into()),
+        found => Ok(found.ok().flatten()),
+    }
+}
+
 /// What cloud-init's configuration says of its default user, each key with the file that has the last word on it.
 fn default_user(stage: &Stage<'_>) -> Result<BTreeMap<String, (GuestPath, Value)>, InjectError> {
     let directory = GuestPath::parse(DIRECTORY)?;
-    let mut names: Vec<Vec<u8>> =
-        stage.read_dir(&directory).ok().flatten().into_iter().flatten().map(|entry| entry.name).collect();
+    let entries = found(stage.read_dir(&directory))?.unwrap_or_default();
+    let mut names: Vec<Vec<u8>> = entries.into_iter().map(|entry| entry.name).collect();
     names.retain(|name| name.ends_with(b".cfg"));
     names.sort();
     // The last ones, as these have the last word.
@@ -87,11 +101,17 @@ fn default_user(stage: &Stage<'_>) -> Result<BTreeMap<String, (GuestPath, Value)
         paths.push(directory.join(name)?);
     }
     let mut said = BTreeMap::new();
+    let mut left = TOTAL;
     for path in paths {
-        let Some(text) = stage.read(&path, LIMIT).ok().flatten() else { continue };
+        let Some(text) = found(stage.read(&path, LIMIT))? else { continue };
+        left = left.checked_sub(text.len() as u64).ok_or_else(|| {
+            let error = Error::unsupported(Layer::Filesystem, "more than 8 MiB of cloud-init's configuration");
+            error.with_guest_path(DIRECTORY).with_hint("remove what nothing needs first")
+        })?;
         let Ok(document) = value(&text, Spelling::Yaml) else { continue };
         if let Some(Value::Object(keys)) = document.pointer("/system_info/default_user") {
-            said.extend(keys.iter().map(|(key, value)| (key.clone(), (path.clone(), value.clone()))));
+            let keys = keys.iter().filter(|(key, _)| KEYS.contains(&key.as_str()));
+            said.extend(keys.map(|(key, value)| (key.clone(), (path.clone(), value.clone()))));
         }
     }
     Ok(said)
@@ -157,5 +177,23 @@ mod tests {
             )
         );
         assert!(!note.contains('$'));
+    }
+    #[test]
+    fn much_configuration_is_bounded() {
+        // Each file within its limit, with keys of its own.
+        let with = |files: usize, lines: usize| {
+            let text = |file: usize| {
+                let keys = (0..lines).map(|n| format!("    k{file}x{n}: {}\n", "a".repeat(1000))).collect::<String>();
+                format!("system_info:\n  default_user:\n    name: u{file:02}\n{keys}")
+            };
+            (0..files).fold(cloud(), |guest, n| guest.file(format!("{DIRECTORY}/{n:02}.cfg"), text(n)))
+        };
+        let fs = with(3, 100).build().unwrap();
+        let said = default_user(&Stage::new(&fs)).unwrap();
+        assert_eq!(said.keys().collect::<Vec<_>>(), ["lock_passwd", "name"]);
+        assert_eq!(said["name"].1, "u02");
+        let fs = with(9, 1000).build().unwrap();
+        let refused = default_user(&Stage::new(&fs)).unwrap_err().to_string();
+        assert!(refused.contains("more than 8 MiB of cloud-init's configuration"), "{refused}");
     }
 }
