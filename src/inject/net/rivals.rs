@@ -14,6 +14,7 @@ use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 use imgraft_vfs::{Error, ErrorKind, Layer};
+use std::collections::BTreeSet;
 
 /// How a file begins that an earlier run made.
 const OURS: &[u8] = b"# Made by imgraft.\n";
@@ -59,7 +60,12 @@ pub(super) fn clear(
         Renderer::Ifupdown(_) | Renderer::CloudInit(_) => &[],
     };
     let mut beside = Vec::new();
-    for path in paths(directories, stage)? {
+    let paths = paths(directories, stage)?;
+    let netdevs = match renderer {
+        Renderer::Networkd => netdevs(&paths, stage)?,
+        _ => BTreeSet::new(),
+    };
+    for path in paths {
         let (directory, name) = path.rsplit_once('/').unwrap_or_default();
         if new.contains(&path.as_str()) {
             continue;
@@ -80,7 +86,7 @@ pub(super) fn clear(
             }
             // The first file that matches a device is the one that counts.
             Renderer::Networkd if name.ends_with(".network") && is_before(name, new) => match config {
-                Some(config) if !is_rival(&path, |text| devices::is_for_networkd(text, config), stage)? => {}
+                Some(config) if !is_rival(&path, |text| devices::is_for_networkd(text, config, &netdevs), stage)? => {}
                 Some(_) if directory == NETWORKD => {
                     stage.remove(&GuestPath::parse(path.as_str())?)?;
                     let why = "by its name it comes first, and systemd-networkd would take it for a device of these";
@@ -118,6 +124,16 @@ pub(super) fn clear(
         outcome.notes.push(format!("read beside it, and not changed: {}", beside.join(", ")));
     }
     Ok(())
+}
+
+/// The names of the devices that networkd makes by these files.
+fn netdevs(paths: &[String], stage: &Stage<'_>) -> Result<BTreeSet<String>, InjectError> {
+    let mut names = BTreeSet::new();
+    for path in paths.iter().filter(|path| path.ends_with(".netdev")) {
+        let text = read(&GuestPath::parse(path.as_str())?, stage)?.unwrap_or_default();
+        names.extend(devices::netdev(&String::from_utf8_lossy(&text)).map(str::to_owned));
+    }
+    Ok(names)
 }
 
 /// Whether a name comes before that of one of these files.
@@ -236,4 +252,35 @@ pub(super) fn has_devices(text: &[u8]) -> bool {
     let Ok(document) = value(text, Spelling::Yaml) else { return !text.is_empty() };
     let network = document.get("network").and_then(|network| network.as_object());
     network.is_some_and(|network| network.keys().any(|key| key != "version" && key != "renderer"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::testing::phony;
+    use crate::net::read::document;
+
+    #[test]
+    fn what_networkd_makes_is_no_rival_of_a_link_by_mac_or_pattern() {
+        let fs = phony()
+            .file("/etc/systemd/network/00-lo.network", "[Match]\nName=lo\n")
+            .file("/etc/systemd/network/00-wg.network", "[Match]\nName=wg0\n")
+            .file("/etc/systemd/network/00-wg.netdev", "[NetDev]\nName=wg0\nKind=wireguard\n")
+            .file("/etc/systemd/network/01-br.network", "[Match]\nName=br0\n")
+            .file("/usr/lib/systemd/network/99-br.netdev", "[NetDev]\nName=br0\nKind=bridge\n")
+            .file("/etc/systemd/network/02-kind.network", "[Match]\nKind=bond\n")
+            .file("/etc/systemd/network/03-own.network", "[Match]\nName=br1\n")
+            .build()
+            .unwrap();
+        for matched in ["macaddress: '52:54:00:12:34:56'", "name: 'e*'"] {
+            let config =
+                document(&format!("{{version: 2, ethernets: {{a: {{match: {{{matched}}}, dhcp4: true}}}}}}")).unwrap();
+            let mut outcome = Outcome::default();
+            let mut stage = Stage::new(&fs);
+            let new = ["/etc/systemd/network/05-imgraft-a.network"];
+            clear(Renderer::Networkd, &new, Some(&config), &mut stage, &mut outcome).unwrap();
+            let removed: Vec<_> = outcome.notes.iter().filter_map(|note| note.split_once(": removed")).collect();
+            assert!(matches!(removed[..], [("/etc/systemd/network/03-own.network", _)]), "{removed:?}");
+        }
+    }
 }

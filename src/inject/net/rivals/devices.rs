@@ -2,9 +2,20 @@
 
 use crate::net::config::{Config, Kind, Mac};
 use crate::net::render::PRIORITY;
+use std::collections::BTreeSet;
 
-/// Whether a systemd.network(5) text may be for a device of these: it may, where nothing in its `[Match]` says otherwise.
-pub(super) fn is_for_networkd(text: &str, config: &Config) -> bool {
+/// The longest name of a device, in bytes (IFNAMSIZ of Linux, less its NUL).
+const NAME_MAX: usize = 15;
+
+/// The name of the device that a systemd.netdev(5) text makes.
+pub(super) fn netdev(text: &str) -> Option<&str> {
+    let name = entries(text, "NetDev").filter(|(key, _)| *key == "Name").last().map(|(_, name)| name);
+    name.filter(|name| !name.is_empty() && name.len() <= NAME_MAX)
+}
+
+/// Whether a systemd.network(5) text may be for a device of these: it may, where nothing in its `[Match]` says otherwise. Names of
+/// `netdevs` are of devices that networkd makes.
+pub(super) fn is_for_networkd(text: &str, config: &Config, netdevs: &BTreeSet<String>) -> bool {
     let words = |keys: &[&str]| {
         let mut words: Vec<&str> = Vec::new();
         for (_, value) in entries(text, "Match").filter(|(key, _)| keys.contains(key)) {
@@ -17,19 +28,25 @@ pub(super) fn is_for_networkd(text: &str, config: &Config) -> bool {
         words
     };
     let (names, macs) = (words(&["Name"]), words(&["MACAddress", "PermanentMACAddress"]));
-    let types = words(&["Type"]);
+    let (types, kinds) = (words(&["Type"]), words(&["Kind"]));
+    // What is there has neither the name of the loopback device nor of one that networkd makes.
+    let may_be_there = |pattern: &str| pattern != "lo" && !netdevs.contains(pattern);
     // networkd ignores a file without any.
     if entries(text, "Match").next().is_none() {
         return false;
     }
     config.links.iter().any(|link| {
-        let (is_there, mac) = match &link.kind {
-            Kind::Hardware(hardware) => (true, hardware.mac),
-            Kind::Bond(..) | Kind::Bridge(..) | Kind::Vlan(..) => (false, None),
+        // Only what is made has a kind (rtnetlink's).
+        let (made, mac) = match &link.kind {
+            Kind::Hardware(hardware) => (None, hardware.mac),
+            Kind::Bond(..) => (Some("bond"), None),
+            Kind::Bridge(..) => (Some("bridge"), None),
+            Kind::Vlan(..) => (Some("vlan"), None),
         };
-        may_have(&names, |pattern| link.device().is_none_or(|device| may_match(pattern, device)))
+        may_have(&names, |pattern| link.device().map_or_else(|| may_be_there(pattern), |name| may_match(pattern, name)))
             && may_have(&macs, |word| is_mac(word, mac))
-            && (!is_there || may_have(&types, |pattern| may_match(pattern, "ether")))
+            && may_have(&kinds, |pattern| made.is_some_and(|kind| may_match(pattern, kind)))
+            && (made.is_some() || may_have(&types, |pattern| may_match(pattern, "ether")))
     })
 }
 
@@ -110,6 +127,17 @@ mod tests {
             ("Name=e*", true, true),
             ("Name=v7", true, true),
             ("Name=eth1 lo", false, true),
+            ("Name=lo", false, false),
+            ("Name=wg0", false, false),
+            ("Name=lo br0", false, false),
+            ("Name=wg0 eth1", false, true),
+            ("Name=wg1", false, true),
+            ("Name=!wg0", true, true),
+            ("Kind=wireguard", false, false),
+            ("Kind=vlan", true, false),
+            ("Kind=*", true, false),
+            ("Kind=vlan\nName=eth0", false, false),
+            ("Kind=!bridge", true, true),
             ("Name=eth0\nName=\nName=eth1", false, true),
             ("Name=eth1\nName=eth0", true, true),
             ("Name=!eth1", true, true),
@@ -125,9 +153,18 @@ mod tests {
         ] {
             let text = format!("[Match]\n{section}\n\n[Network]\nName=eth9\n");
             let config = |document| read::document(document).unwrap();
-            assert_eq!(is_for_networkd(&text, &config(NAMED)), by_name, "{section}");
-            assert_eq!(is_for_networkd(&text, &config(BY_MAC)), by_mac, "{section}");
+            let netdevs = ["wg0", "br0"].map(str::to_owned).into();
+            assert_eq!(is_for_networkd(&text, &config(NAMED), &netdevs), by_name, "{section}");
+            assert_eq!(is_for_networkd(&text, &config(BY_MAC), &netdevs), by_mac, "{section}");
         }
+    }
+
+    #[test]
+    fn names_of_netdevs() {
+        assert_eq!(netdev("[NetDev]\nName=wg0\nKind=wireguard\n[WireGuard]\nName=x\n"), Some("wg0"));
+        assert_eq!(netdev("[NetDev]\nName=a\nName=b\n"), Some("b"));
+        assert_eq!(netdev("[NetDev]\n#Name=wg0\n"), None);
+        assert_eq!(netdev(&format!("[NetDev]\nName={}\n", "a".repeat(16))), None);
     }
 
     #[test]
