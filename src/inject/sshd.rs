@@ -2,14 +2,14 @@
 
 pub(super) mod logins;
 
-use super::READ_LIMIT;
 use super::files::PathPattern;
 use super::files::below::Walk;
+use super::{InjectError, READ_LIMIT};
 use crate::guest::User;
 use crate::guest::accounts::parse_passwd;
-use imgraft_vfs::Error;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
+use imgraft_vfs::{Error, ErrorKind, Layer};
 
 /// The configuration, and the one that SUSE's sshd has where that is not there.
 const MAIN: [&str; 2] = ["/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config"];
@@ -44,8 +44,8 @@ pub(super) fn modes(stage: &Stage<'_>) -> Modes {
 }
 
 /// The files that `HostKey` names, in order; `None` where nothing does, and sshd has its own. An error where not all of the configuration
-/// can be read.
-pub(super) fn host_keys(stage: &Stage<'_>) -> Result<Option<Vec<GuestPath>>, Error> {
+/// can be read, or where it is more than is read.
+pub(super) fn host_keys(stage: &Stage<'_>) -> Result<Option<Vec<GuestPath>>, InjectError> {
     let Search { found: lines, unread, .. } = search("hostkey", stage);
     if let Some(error) = unread {
         return Err(error);
@@ -121,20 +121,25 @@ struct Search<'s, 'a> {
     bytes: u64,
     walk: Walk,
     found: Vec<(GuestPath, Vec<String>)>,
-    /// Why a file was not read, the first one.
-    unread: Option<Error>,
+    /// Why not all was read, the first reason.
+    unread: Option<InjectError>,
 }
 
 impl Search<'_, '_> {
     fn file(&mut self, path: &GuestPath, depth: usize) {
-        if depth > DEPTH_MAX || self.files == FILES_MAX {
-            return;
+        if depth > DEPTH_MAX {
+            let message = format!("more than {DEPTH_MAX} files include each other, and sshd does not start so");
+            return self.leave(path, ErrorKind::Invalid, message);
+        }
+        if self.files == FILES_MAX {
+            let message = format!("sshd's configuration is in more than {FILES_MAX} files");
+            return self.leave(path, ErrorKind::Unsupported, message);
         }
         self.files += 1;
         let text = match self.stage.read(path, self.bytes) {
             Ok(text) => text.unwrap_or_default(),
             Err(error) => {
-                self.unread.get_or_insert(error);
+                self.unread.get_or_insert(error.into());
                 return;
             }
         };
@@ -144,22 +149,45 @@ impl Search<'_, '_> {
         for (keyword, arguments) in directives(&text) {
             if keyword == "match" {
                 is_for_all = matches!(&arguments[..], [all] if all.eq_ignore_ascii_case("all"));
-            } else if !is_for_all || self.found.len() == VALUES_MAX {
+            } else if !is_for_all {
             } else if keyword == self.keyword {
+                if self.found.len() == VALUES_MAX {
+                    let message = format!("sshd's configuration says {keyword} more than {VALUES_MAX} times");
+                    return self.leave(path, ErrorKind::Unsupported, message);
+                }
                 self.found.push((path.clone(), arguments));
             } else if keyword == "include" {
-                for path in arguments.iter().flat_map(|pattern| self.included(pattern)).collect::<Vec<_>>() {
+                let mut included = Vec::new();
+                for pattern in &arguments {
+                    match self.included(pattern, path) {
+                        Ok(paths) => included.extend(paths),
+                        Err(error) => {
+                            self.unread.get_or_insert(error);
+                        }
+                    }
+                }
+                for path in included {
                     self.file(&path, depth + 1);
                 }
             }
         }
     }
 
-    /// The files of an `Include` pattern, in glob(7)'s order.
-    fn included(&mut self, pattern: &str) -> Vec<GuestPath> {
-        let pattern = if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/ssh/{pattern}") };
-        let pattern = GuestPath::parse(pattern).ok().and_then(|path| PathPattern::new(path).ok());
-        pattern.and_then(|pattern| pattern.matches(self.stage, &mut self.walk).ok()).unwrap_or_default()
+    /// Leaves the rest of a file unread, for this reason.
+    fn leave(&mut self, path: &GuestPath, kind: ErrorKind, message: String) {
+        let error = || Error::new(kind, Layer::Stage, message).with_guest_path(path.as_bytes()).into();
+        self.unread.get_or_insert_with(error);
+    }
+
+    /// The files of an `Include` pattern that stands in `file`, in glob(7)'s order.
+    fn included(&mut self, pattern: &str, file: &GuestPath) -> Result<Vec<GuestPath>, InjectError> {
+        let path = if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/ssh/{pattern}") };
+        let odd = |reason: String| {
+            let message = format!("the pattern {pattern:?} of an Include cannot be read: {reason}");
+            Error::new(ErrorKind::Unsupported, Layer::Stage, message).with_guest_path(file.as_bytes())
+        };
+        let path = GuestPath::parse(path).map_err(|error| odd(error.to_string()))?;
+        PathPattern::new(path).map_err(odd)?.matches(self.stage, &mut self.walk)
     }
 }
 
@@ -248,6 +276,7 @@ mod tests {
         let unread = |tree: imgraft_vfs::fs::mem::Builder| {
             let fs = tree.build().unwrap();
             let error = host_keys(&Stage::new(&fs)).unwrap_err();
+            let InjectError::Vfs(error) = error else { panic!("{error}") };
             String::from_utf8_lossy(error.guest_path().unwrap()).into_owned()
         };
         let huge = vec![b'\n'; usize::try_from(READ_LIMIT).unwrap() + 1];
@@ -257,12 +286,35 @@ mod tests {
         assert_eq!(unread(including.dir("/etc/ssh/b")), "/etc/ssh/b");
     }
 
+    /// What is more than is read, or is included by a pattern that cannot be, is not left out in silence.
+    #[test]
+    fn no_limit_is_silent() {
+        let said = |tree: imgraft_vfs::fs::mem::Builder| {
+            host_keys(&Stage::new(&tree.build().unwrap())).map(|paths| paths.unwrap().len()).map_err(|e| e.to_string())
+        };
+        let main = |text: &str| phony().file("/etc/ssh/sshd_config", text);
+        let circle = said(main("HostKey /a\nInclude sshd_config\n")).unwrap_err();
+        assert!(circle.contains("more than 16 files include each other"), "{circle}");
+        let files = |number: usize| {
+            let name = |number: usize| format!("/etc/ssh/d/{number}");
+            (0..number).fold(main("HostKey /a\nInclude d/*\n"), |tree, number| tree.file(name(number), ""))
+        };
+        assert_eq!(said(files(255)), Ok(1));
+        assert!(said(files(256)).unwrap_err().contains("in more than 256 files"));
+        let keys = |number: usize| main(&(0..number).map(|number| format!("HostKey /{number}\n")).collect::<String>());
+        assert_eq!(said(keys(256)), Ok(256));
+        assert!(said(keys(257)).unwrap_err().contains("says hostkey more than 256 times"));
+        let odd = said(main("HostKey /a\nInclude d/[a\n")).unwrap_err();
+        assert!(odd.contains("the pattern \"d/[a\" of an Include cannot be read"), "{odd}");
+        assert_eq!(said(main("HostKey /a\nInclude gone/*.conf gone\n")), Ok(1));
+    }
+
     #[test]
     fn files_are_included_as_by_sshd() {
         let all = [
             ("sshd_config", "Include d/*.conf\nMatch User a\nInclude never\nHostKey /n\nMatch all\nHostKey /z\n"),
             ("d/1.conf", "HostKey /1\nInclude \"/etc/ssh/a b/?.x[a-c]\"\nMatch User b\nHostKey /n\n"),
-            ("d/2.conf", "HostKey /2\nInclude sshd_config\n"),
+            ("d/2.conf", "HostKey /2\n"),
             ("d/.3.conf", "HostKey /n\n"),
             ("a b/1.xb", "HostKey /b\n"),
             ("a b/1.xd", "HostKey /n\n"),
