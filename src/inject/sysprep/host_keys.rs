@@ -6,6 +6,7 @@ use super::super::{InjectError, sshd};
 use super::Site;
 use super::rule::entries;
 use crate::guest::host_keys::{self, Maker};
+use imgraft_vfs::ErrorKind;
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 
@@ -18,7 +19,21 @@ pub(super) fn who_makes_them(site: &mut Site<'_, '_>) -> Result<(), InjectError>
         return Ok(());
     }
     let mut stay = Vec::new();
-    for path in sshd::host_keys(site.stage)?.unwrap_or_default() {
+    let named = match sshd::host_keys(site.stage) {
+        Ok(named) => named.unwrap_or_default(),
+        Err(InjectError::Vfs(error)) if matches!(error.kind(), ErrorKind::Io | ErrorKind::Corrupt) => {
+            return Err(error.into());
+        }
+        // The keys are gone all the same, and this is no more than what is to be known then.
+        Err(error) => {
+            site.outcome.notes.push(format!(
+                "sshd's configuration cannot be read ({error}): host keys that it names elsewhere than in /etc/ssh stay, and every \
+                 clone has them"
+            ));
+            Vec::new()
+        }
+    };
+    for path in named {
         let is_there = there(site.stage.metadata(&path))? == Some(FileType::Regular);
         if is_there && !path.as_bytes().ends_with(b".pub") {
             stay.push(path.to_string());

@@ -197,6 +197,15 @@ fn who_makes_host_keys_again() {
     );
     assert!(exists(&after("ssh-hostkeys", elsewhere()), "/etc/keys/own_ed25519"));
     assert_eq!(told(phony().file("/etc/ssh/ssh_host_rsa_key", "x")), "", "without an sshd nobody needs them");
+    // What is only told of is no reason to leave the keys there.
+    let unread = || keys().symlink("/etc/ssh/sshd_config", "sshd_config");
+    assert!(
+        told(unread()).starts_with("sshd's configuration cannot be read (/etc/ssh/sshd_config"),
+        "{}",
+        told(unread())
+    );
+    assert!(told(unread()).contains("nothing in the guest makes host keys again"));
+    assert!(!exists(&after("ssh-hostkeys", unread()), "/etc/ssh/ssh_host_rsa_key"));
     // What is true after the first run is so after the second.
     let fs = after("ssh-hostkeys", keys());
     assert!(notes(&sysprep("ssh-hostkeys"), &fs).starts_with("nothing in the guest"));
