@@ -46,8 +46,45 @@ impl Enforcement {
     }
 }
 
+/// What minds labels, or gives them: of policycoreutils. No libselinux, which every Debian has, and no `/etc/selinux`, where libsemanage
+/// has its own configuration there.
+const PROGRAMS: [&str; 4] = ["restorecon", "setfiles", "fixfiles", "load_policy"];
+/// Where the kernel's command line comes from.
+const COMMAND_LINES: [&str; 2] = ["/etc/default/grub", "/etc/kernel/cmdline"];
+
+/// Whether a guest without a configuration of SELinux's minds labels all the same: it has some, and a program for them, or a kernel that is
+/// told `selinux=1`. Labels alone may be those of the host that its tree was made on.
+pub fn is_used(fs: &dyn GuestFs) -> Result<bool> {
+    if !is_labelled(fs)? {
+        return Ok(false);
+    }
+    let reader = Reader::new(fs);
+    for program in PROGRAMS {
+        for directory in ["/usr/sbin", "/sbin", "/usr/bin"] {
+            if reader.exists(&format!("{directory}/{program}"))? {
+                return Ok(true);
+            }
+        }
+    }
+    for path in COMMAND_LINES {
+        if reader.file_lenient(path, LIMIT)?.is_some_and(|text| says_selinux(&text)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether a command line of the kernel's says `selinux=1`, be it in a shell's variable.
+fn says_selinux(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    lines.any(|line| {
+        line.split(|char: char| char.is_whitespace() || matches!(char, '"' | '\'')).any(|word| word == "selinux=1")
+    })
+}
+
 /// Whether a guest's `/` or `/etc` has a label, whatever it is configured to do with that.
-pub fn is_labelled(fs: &dyn GuestFs) -> Result<bool> {
+fn is_labelled(fs: &dyn GuestFs) -> Result<bool> {
     for path in ["/", "/etc"] {
         let at = match resolve(fs, &GuestPath::parse(path)?, Follow::All) {
             Err(error) if !matches!(error.kind(), ErrorKind::Io | ErrorKind::Corrupt) => continue,

@@ -15,7 +15,7 @@ const AUTORELABEL: &str = "/.autorelabel";
 /// guest's policy has for it. A label that is there stays.
 ///
 /// Where the policy cannot be read, restorecon is put into the guest's rc.local instead. Where that cannot be, or where the guest has
-/// labels and no word of SELinux in its configuration, it is to label all of its files at its next boot with SELinux.
+/// labels and what minds them, and no configuration of SELinux's, it is to label all of its files at its next boot with SELinux.
 pub(super) fn label_new(
     guest: &Guest,
     stage: &mut Stage<'_>,
@@ -24,7 +24,7 @@ pub(super) fn label_new(
 ) -> Result<(), InjectError> {
     let needs_labels = match &guest.selinux {
         Some(selinux) => selinux.is_active(),
-        None => selinux::is_labelled(stage.base())?,
+        None => selinux::is_used(stage.base())?,
     };
     if !needs_labels {
         return Ok(());

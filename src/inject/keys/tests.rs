@@ -282,12 +282,13 @@ fn substitutions_by_the_guests_libselinux() {
     assert!(!notes(&injector, &fedora().build().unwrap()).contains("libselinux"));
 }
 
-/// What has labels was made by SELinux, be its configuration there or not.
+/// A guest with labels and SELinux's programs has use for them, be its configuration there or not.
 #[test]
 fn labels_without_a_configuration() {
     let injector = keys(&[("root", ED25519)]);
     for labelled in ["/", "/etc"] {
-        let tree = || phony().dir(labelled).xattr("security.selinux", b"system_u:object_r:etc_t:s0\0");
+        let bare = || phony().dir(labelled).xattr("security.selinux", b"system_u:object_r:etc_t:s0\0");
+        let tree = || bare().file("/usr/sbin/restorecon", "");
         let told = notes(&injector, &tree().build().unwrap());
         let expected =
             "the guest has SELinux labels and no /etc/selinux/config: /.autorelabel has it label all of its files";
@@ -299,6 +300,18 @@ fn labels_without_a_configuration() {
         assert_eq!(notes(&injector, &disabled), "");
         let nova = inject(&nova("k"), tree().build().unwrap());
         assert!(!exists(&nova, "/.autorelabel"));
+        let activated = "GRUB_CMDLINE_LINUX=\" selinux=1 security=selinux\"\n";
+        let told = bare().file("/etc/default/grub", activated).build().unwrap();
+        assert!(exists(&inject(&injector, told), "/.autorelabel"));
+        // Labels of the host that a tree was made on, in a guest that has no use for them.
+        let debian = || {
+            bare()
+                .file("/usr/lib/x86_64-linux-gnu/libselinux.so.1", "")
+                .file("/etc/selinux/semanage.conf", "")
+                .file("/etc/default/grub", "# selinux=1\nGRUB_CMDLINE_LINUX=\"selinux=0 noselinux=1\"\n")
+        };
+        assert_eq!(notes(&injector, &debian().build().unwrap()), "");
+        assert!(!exists(&inject(&injector, debian().build().unwrap()), "/.autorelabel"));
     }
     let other = phony().dir("/etc").xattr("user.x", b"y").build().unwrap();
     assert!(!exists(&inject(&injector, other), "/.autorelabel"));
