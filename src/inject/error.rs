@@ -1,5 +1,7 @@
 //! Why an item cannot be injected, in the words of the domain.
 
+mod hint;
+
 use super::accounts::AccountError;
 use super::files::FileError;
 use super::host_keys::HostKeyError;
@@ -12,7 +14,6 @@ use crate::guest::{Guest, NoListener};
 use crate::net::netplan::Newest;
 use crate::net::render::Inexpressible;
 use imgraft_vfs::path::GuestPath;
-use imgraft_vfs::{ErrorKind, Layer, shell};
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -250,112 +251,6 @@ pub enum InjectError {
     },
 }
 
-impl InjectError {
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Vfs(error) => error.hint().map(str::to_owned).or_else(|| room_for(error)),
-            Self::File(error) => error.hint(),
-            Self::Account(error) => error.hint(),
-            Self::NoSuchUser { known, .. } if known.is_empty() => Some("the guest has no passwd file".to_owned()),
-            Self::NoSuchUser { known, .. } => Some(format!("users of the guest: {}", known.join(", "))),
-            Self::NoSuchGroup { .. } => Some("give the group's number, or a name that the guest has".to_owned()),
-            Self::BadHome { .. } => Some("write the key to where the guest's sshd looks, with --write".to_owned()),
-            Self::ForeignPlace { path, .. } => Some(format!("find out who made the link, and remove it: {path}")),
-            Self::OwnerlessPlace { path, .. } => Some(format!(
-                "whether sshd takes keys there is up to the options of the mount: --write {path}:KEY puts the file there all the same"
-            )),
-            Self::BadKey { .. } => {
-                Some("give the public key, as it stands in a .pub file: [options] type base64 [comment]".to_owned())
-            }
-            Self::DuplicatePassword { user } => Some(format!("give one password for '{user}'")),
-            Self::NoShadow { .. } => Some("make /etc/shadow in the guest first (pwconv)".to_owned()),
-            Self::NoShadowEntry { .. } => Some("add the user's line to /etc/shadow first (pwconv)".to_owned()),
-            Self::PasswordInPasswd { .. } => Some("put 'x' into the second field of its passwd line".to_owned()),
-            Self::BadHash { .. } => Some("make one with: mkpasswd -m yescrypt, or openssl passwd -6".to_owned()),
-            Self::NoRoot => Some(
-                "choose the root filesystem with --partition; or add --seed nocloud, and the guest's cloud-init reads it from this \
-                 volume and does it"
-                    .to_owned(),
-            ),
-            Self::NoSeedPlace => Some(
-                "choose the guest's FAT boot partition with --partition, or leave --seed out to have the items in the guest's \
-                 own files"
-                    .to_owned(),
-            ),
-            Self::SeedInTheWay { path } => Some(format!(
-                "--replace-seed puts the new one in its place, and so does --delete {path} of that one file; `imgraft cat IMAGE \
-                 --partition N {path}` shows what there is, with the N of this run"
-            )),
-            Self::SeedNetworkInTheWay { path } => Some(format!(
-                "--replace-seed removes it, and so does --delete {path}; `imgraft cat IMAGE --partition N {path}` shows what \
-                 there is, with the N of this run"
-            )),
-            Self::NotInSeed { way, .. } => Some((*way).to_owned()),
-            Self::BadSeedNetwork(_) => Some(AS_IT_STANDS.to_owned()),
-            Self::InexpressibleInSeed(_) => {
-                Some(format!("name the device with --nic where that is what is missing; {AS_IT_STANDS}"))
-            }
-            Self::UnknownNetwork => {
-                let known: Vec<_> = Spelling::ALL.iter().map(|spelling| spelling.name()).collect();
-                Some(format!("known spellings: {}", known.join("; ")))
-            }
-            Self::NoNetworkStack { found, .. } if found.is_empty() => {
-                Some("no network stack was found in the guest; to put the file there all the same, use --upload".into())
-            }
-            Self::NoNetworkStack { found, .. } => Some(format!("the guest has {}", found.join(", "))),
-            Self::NotStarted { spelling, listening, .. } => Some(format!(
-                "the guest starts {}; a description of the network, in netplan's words say, is compiled for what it starts; \
-                 --network-renderer {} puts this text there all the same",
-                listening.join("; "),
-                spelling.0.choice()
-            )),
-            Self::NoDhcpClient { .. } => Some(
-                "put one into the guest (isc-dhcp-client or dhcpcd-base of Debian, busybox's udhcpc); or give the device its address, by --ip"
-                    .to_owned(),
-            ),
-            Self::ZoneIsLocaltime { .. } => {
-                Some("name the zone itself, like Europe/Berlin: imgraft ls IMAGE /usr/share/zoneinfo lists them".to_owned())
-            }
-            Self::NoSuchZone { has_zones, .. } => Some(match has_zones {
-                true => "imgraft ls IMAGE /usr/share/zoneinfo lists what it has".to_owned(),
-                false => "it has no time zones at all: its package tzdata is not installed".to_owned(),
-            }),
-            Self::Locale(error) => error.hint(),
-            Self::HostKeys(error) => error.hint(),
-            Self::Unit(error) => error.hint(),
-            Self::OnlySystemd { .. } => Some("leave it out".to_owned()),
-            Self::NoStarter => Some("--upload puts the script into the guest; what starts it there is up to the guest".to_owned()),
-            Self::NoPackageManager { .. } => {
-                Some("--firstboot-command COMMAND has the guest run what installs them there".to_owned())
-            }
-            Self::NoPackageGroups { .. } => Some("name the packages themselves".to_owned()),
-            Self::TooManyScripts { .. } => Some("boot the guest once, or remove what is there".to_owned()),
-            Self::OtherRenderer { .. } => {
-                Some("leave --network-renderer out, or describe the network in netplan's words, which are compiled".to_owned())
-            }
-            Self::NetplanTooOld { .. } => Some(
-                "leave it out, or upgrade netplan in the guest; one that knows it all the same, by a patch, gets it with --upload \
-                 FILE:/etc/netplan/50-imgraft.yaml"
-                    .to_owned(),
-            ),
-            Self::NoListener { installed, others, cloud_init } => Some(nobody(installed, others, *cloud_init)),
-            Self::SeveralListeners { .. } => Some("choose with --network-renderer NAME".to_owned()),
-            Self::BadDescription(error) => error.hint().map(str::to_owned),
-            Self::Inexpressible(_) => {
-                let ways = "name the device where that is what is missing (--nic NAME, or --nic MAC where the program knows devices by \
-                            that: without --nic it is whichever has a name with e at its beginning); or leave it out, or have it done by another \
-                            program of the guest's (--network-renderer NAME)";
-                Some(ways.to_owned())
-            }
-            Self::MissingPart { package, .. } => Some(format!("the guest needs {package} for it")),
-            Self::CloudInitInsists { path } => Some(format!("take network: out of {path} first")),
-            Self::NotInNova { .. } => Some("leave --compat nova out".to_owned()),
-            Self::BadPassword { .. } | Self::BadNetwork { .. } => None,
-        }
-    }
-}
-
 impl fmt::Display for InjectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -458,36 +353,6 @@ impl fmt::Display for InjectError {
             Self::NotInNova { what } => write!(f, "Nova cannot do this: {what}"),
         }
     }
-}
-
-/// The way out where something else lies in the place of a file.
-fn room_for(error: &imgraft_vfs::Error) -> Option<String> {
-    let path = error.guest_path().filter(|_| error.kind() == ErrorKind::WrongType && error.layer() == Layer::Stage)?;
-    let path = shell::word(String::from_utf8_lossy(path).as_ref().as_ref());
-    Some(format!(
-        "`imgraft ls IMAGE {path}` shows what is there; a run of its own with --move or --delete takes it out of the way"
-    ))
-}
-
-/// The way around the compiler of networks.
-const AS_IT_STANDS: &str = "a network-config that is written already goes as it stands: leave --network out, and --upload FILE:/network-config";
-
-/// What was looked for and what the choice is.
-fn nobody(installed: &[&str], others: &[String], cloud_init: bool) -> String {
-    let mut text = "looked for what starts networking, systemd-networkd, NetworkManager, wicked or network (links in \
-                    /etc/systemd/system/*.wants, systemd's presets, /etc/runlevels, /etc/rc*.d) and for netplan's generator"
-        .to_owned();
-    if !installed.is_empty() {
-        text += &format!("; there, but not started: {}", installed.join(", "));
-    }
-    if !others.is_empty() {
-        text += &format!("; started, but imgraft does not have its spelling: {}", others.join(", "));
-    }
-    text += "; choose with --network-renderer NAME";
-    if cloud_init {
-        text += ", for example cloud-init, which runs in the guest";
-    }
-    text
 }
 
 impl InjectError {
