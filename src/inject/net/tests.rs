@@ -203,4 +203,5 @@ fn nova_golden() {
 }
 
 mod compiled;
+mod name_servers;
 mod wicked;
