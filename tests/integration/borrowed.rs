@@ -174,7 +174,9 @@ fn in_place_only_where_it_is_asked_for() {
     oracle::succeed("mount", &["-o", &offset, text(&disk), text(at.path())]);
     oracle::succeed("chattr", &["+i", text(&at.path().join("etc/motd"))]);
     oracle::succeed("umount", &[text(at.path())]);
-    let half = [&write[..], &["--in-place-unsafe", "--write", "/etc/before:x", "--write", "/etc/motd:longer than before"]].concat();
+    let half =
+        [&write[..], &["--in-place-unsafe", "--write", "/etc/before:x", "--write", "/etc/motd:longer than before"]]
+            .concat();
     let output = run(&half);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(6), "{said}");

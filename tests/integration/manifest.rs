@@ -240,6 +240,8 @@ fn readmes_example_works() {
     {
         scratch.file(name, content);
     }
+    // Its network asks for an address, which ifupdown leaves to a program that this guest lacks.
+    inject(&disk, &["--write", "/sbin/dhclient:#!/bin/sh\n", "--chmod", "0755:/sbin/dhclient"]);
     let plan = scratch.file("plan.yaml", example());
     let report = inject(&disk, &["--manifest", text(&plan), "--set", "site=web1"]);
     assert_eq!(report["changed"], true, "{report}");
