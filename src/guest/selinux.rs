@@ -23,7 +23,7 @@ pub struct Selinux {
     /// `None` where it is no name of a directory.
     pub policy: Option<String>,
     /// The version of libselinux, where dpkg has installed it; `None` where it may be any.
-    pub library: Option<Version>,
+    pub libselinux: Option<Version>,
 }
 
 /// The states of SELinux.
@@ -100,7 +100,7 @@ fn is_labelled(fs: &dyn GuestFs) -> Result<bool> {
 impl Selinux {
     pub(super) fn inspect(reader: &Reader<'_>) -> Result<Option<Self>> {
         let Some(text) = reader.file_lenient("/etc/selinux/config", LIMIT)? else { return Ok(None) };
-        Ok(Some(Self { library: dpkg::version(reader, &LIBRARY)?, ..Self::parse(&text) }))
+        Ok(Some(Self { libselinux: dpkg::version(reader, &LIBRARY)?, ..Self::parse(&text) }))
     }
 
     /// Whether files need labels.
@@ -112,7 +112,7 @@ impl Selinux {
         let text = String::from_utf8_lossy(text);
         // As in libselinux: a file that does not say `SELINUX=` leaves it to the kernel, which begins permissive.
         let mut selinux =
-            Self { enforcement: Enforcement::Permissive, policy: Some("targeted".to_owned()), library: None };
+            Self { enforcement: Enforcement::Permissive, policy: Some("targeted".to_owned()), libselinux: None };
         for line in text.lines().map(str::trim) {
             if let Some(value) = line.strip_prefix("SELINUXTYPE=") {
                 let value = value.trim();
@@ -141,7 +141,7 @@ mod tests {
     fn parse_reads_what_distributions_write() {
         let selinux = Selinux::parse(b"# SELINUX= can take\nSELINUX=enforcing\n# x\nSELINUXTYPE=targeted\n");
         let policy = Some("targeted".into());
-        assert_eq!(selinux, Selinux { enforcement: Enforcement::Enforcing, policy, library: None });
+        assert_eq!(selinux, Selinux { enforcement: Enforcement::Enforcing, policy, libselinux: None });
         assert!(!Selinux::parse(b"SELINUX=disabled").is_active());
         assert!(Selinux::parse(b"").is_active());
         assert_eq!(Selinux::parse(b"SELINUX=permissive").policy.as_deref(), Some("targeted"));
@@ -149,13 +149,13 @@ mod tests {
 
     #[test]
     fn the_library_is_what_dpkg_has() {
-        let library = |status: &str| {
+        let libselinux = |status: &str| {
             let guest = MemFs::builder().file("/etc/selinux/config", "").file("/var/lib/dpkg/status", status);
-            Selinux::inspect(&Reader::new(&guest.build().unwrap())).unwrap().unwrap().library
+            Selinux::inspect(&Reader::new(&guest.build().unwrap())).unwrap().unwrap().libselinux
         };
         let package = |name: &str| format!("Package: {name}\nStatus: install ok installed\nVersion: 3.8.1-1\n\n");
-        assert_eq!(library(&package("libselinux1")), Some((3, 8)));
-        assert_eq!(library(&package("libselinux1-dev")), None);
+        assert_eq!(libselinux(&package("libselinux1")), Some((3, 8)));
+        assert_eq!(libselinux(&package("libselinux1-dev")), None);
     }
 
     #[test]

@@ -204,6 +204,6 @@ fn read_policy(selinux: &Selinux, stage: &Stage<'_>) -> Result<Option<(FileConte
     let [homedirs, local] = [read(".homedirs")?, read(".local")?].map(Option::unwrap_or_default);
     let Some(contexts) = FileContexts::new([&base, &homedirs, &local]) else { return Ok(None) };
     let [local, distribution] = [read(".subs")?, read(".subs_dist")?].map(Option::unwrap_or_default);
-    let contexts = contexts.with_substitutions(local, distribution, selinux.library.map(Taken::by));
+    let contexts = contexts.with_substitutions(local, distribution, selinux.libselinux.map(Taken::by));
     Ok(Some((contexts, policy.clone())))
 }
