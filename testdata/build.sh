@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the images that are not committed, into testdata/built, and lists them all in testdata/built/manifest.tsv.
-#   build.sh [phony|profiles|hostile|e2fsprogs|debian|cloud|borrowed|stacked|tree|bench]...    without a name: all but bench
+#   build.sh [phony|profiles|hostile|e2fsprogs|debian|booted|borrowed|stacked|tree|bench]...    without a name: all but bench
 # What is there and newer than its script is left alone. What cannot be built here (no root, a tool is missing) is
 # skipped with a line that says so; under REQUIRE_ORACLES=1 that is a failure.
 set -euo pipefail
@@ -13,7 +13,7 @@ exec 9>"$built/.lock"
 if ! flock -n 9; then echo "testdata: waiting for another build" >&2; flock 9; fi
 
 timed() { local start=$SECONDS; "${@:2}" 9>&-; echo "testdata: $1 ready after $((SECONDS - start)) s"; }
-if (($# == 0)); then set -- phony profiles hostile e2fsprogs debian cloud borrowed stacked tree; fi
+if (($# == 0)); then set -- phony profiles hostile e2fsprogs debian booted borrowed stacked tree; fi
 for group; do
   case $group in
     phony)    timed "$group" "$here/images/phony-debian.gen.sh"; timed "$group" "$here/images/phony-el.gen.sh" ;;
@@ -21,7 +21,7 @@ for group; do
     hostile)  timed "$group" "$here/hostile/hostile.gen.py" ;;
     e2fsprogs) timed "$group" "$here/images/e2fsprogs.gen.sh" ;;
     debian)   timed "$group" "$here/images/debian.gen.sh" ;;
-    cloud)    timed "$group" "$here/images/debian.gen.sh" cloud ;;
+    booted)   timed "$group" "$here/images/debian.gen.sh" booted ;;
     borrowed) timed "$group" "$here/images/borrowed.gen.sh" ;;
     stacked)  timed "$group" "$here/images/stacked.gen.sh" ;;
     tree)     timed "$group" "$here/images/tree.gen.sh" ;;

@@ -2,7 +2,7 @@
 # Real guests: Debian from its own packages, in every layout and format that the tests ask for.
 #   debian.gen.sh          the set described in testdata/INDEX.md
 #   debian.gen.sh bench    the 20 GiB pair that `make bench` measures on
-#   debian.gen.sh cloud    the guest of cloud-init and NetworkManager, which is booted and nothing else
+#   debian.gen.sh booted   guests that are booted and nothing else: of cloud-init and NetworkManager, of sysvinit, of OpenRC
 # The packages come from the mirror that this machine's apt uses. Root is needed, for the owners in the tree.
 . "$(dirname "$0")/lib.sh"
 need mmdebstrap mke2fs debugfs e2fsck dumpe2fs sfdisk fdisk mkfs.vfat mcopy qemu-img tar
@@ -78,14 +78,22 @@ v3='-o compat=1.1'
 
 old='extent 64bit metadata_csum ^orphan_file ^metadata_csum_seed ^needs_recovery'
 new='extent 64bit metadata_csum orphan_file metadata_csum_seed ^needs_recovery'
-common=systemd,systemd-sysv,udev,openssh-server,iproute2,login,passwd,netbase,e2fsprogs,libpam-modules
+base=udev,openssh-server,iproute2,login,passwd,netbase,e2fsprogs,libpam-modules
+common=systemd,systemd-sysv,$base
 slim=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*')
 
-# Nothing lies on the partition that can hold a seed; who has the network is for the tests to choose.
-if [[ ${1:-} = cloud ]]; then
+if [[ ${1:-} = booted ]]; then
+  # Nothing lies on the partition that can hold a seed; who has the network is for the tests to choose.
   rootfs cloud trixie "$common,cloud-init,network-manager,sudo,kmod" "${slim[@]}"
   group=booted
   disk trixie-cloud cloud gpt 512 debian13 2G "$new" -L root
+  other=$base,sysvinit-core,initscripts,ifupdown,kmod
+  rootfs sysv bookworm "$other,sysv-rc" "${slim[@]}"
+  # shellcheck disable=SC2086
+  disk bookworm-sysv sysv gpt 512 debian12 1G "$old" -L root
+  rootfs openrc bookworm "$other,openrc" "${slim[@]}"
+  # shellcheck disable=SC2086
+  disk bookworm-openrc openrc gpt 512 debian12 1G "$old" -L root
   exit 0
 fi
 

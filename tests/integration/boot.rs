@@ -1,6 +1,7 @@
 //! Guests that are booted with what was put into them: what they say of themselves at their consoles.
 
 mod cloud;
+mod other_inits;
 
 use crate::support::machine::{Machine, inject, key_pair, modules};
 use crate::support::{expect, image, oracle, text};

@@ -3,6 +3,7 @@
 //! They lie in a directory; one script runs what is there and takes it away; and a service of the guest's init starts that one.
 
 mod service;
+mod startpar;
 
 pub(super) use service::outlast_first_boot;
 

@@ -23,7 +23,7 @@ for script in "$place"/*; do
     echo "=== $name: exit status $status" | tee -a "$log"
     [ "$status" -eq 0 ] || failed=1
 done
-# The next boot has no need of this.
+# The next boot has no need of this, whatever number insserv has given it since.
 rm -f /etc/systemd/system/multi-user.target.wants/imgraft-firstboot.service \
-    /etc/rc[2-5].d/S99imgraft-firstboot /etc/rc.d/rc[2-5].d/S99imgraft-firstboot /etc/runlevels/default/imgraft-firstboot
+    /etc/rc[2-5].d/S??imgraft-firstboot /etc/rc.d/rc[2-5].d/S??imgraft-firstboot /etc/runlevels/default/imgraft-firstboot
 exit "$failed"

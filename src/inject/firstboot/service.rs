@@ -1,5 +1,6 @@
 //! How a guest's init comes to start a program once.
 
+use super::startpar;
 use crate::guest::{Guest, Init};
 use crate::inject::files::below::there;
 use crate::inject::presets::{self, Preset};
@@ -8,6 +9,8 @@ use imgraft_vfs::fs::{Attrs, Content};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
+/// What the script of an init is called that has scripts.
+const NAME: &str = "imgraft-firstboot";
 const UNIT_NAME: &str = "imgraft-firstboot.service";
 const UNIT: &str = "/etc/systemd/system/imgraft-firstboot.service";
 const WANTS: &str = "/etc/systemd/system/multi-user.target.wants";
@@ -71,7 +74,9 @@ impl Starter {
             }
             Self::SysV(directory) => {
                 let script = Content::bytes(include_bytes!("sysv.sh").as_slice());
-                stage.write(&GuestPath::parse(format!("{directory}/init.d/imgraft-firstboot"))?, script, EXECUTABLE)?;
+                let place = GuestPath::parse(format!("{directory}/init.d"))?;
+                stage.write(&place.join(NAME)?, script, EXECUTABLE)?;
+                startpar::add(&place, NAME, stage)?;
                 for level in 2..=5 {
                     link(
                         stage,

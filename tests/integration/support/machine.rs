@@ -41,12 +41,17 @@ impl Machine {
 
     /// The guest with cloud-init and NetworkManager, whose FAT partition is one that cloud-init looks for a seed on.
     pub fn with_cloud_init() -> Option<Self> {
-        let machine = Self::of_group("booted", "trixie-cloud")?;
+        let machine = Self::of_booted("trixie-cloud")?;
         if !tree::have(&["mlabel"]) {
             return None;
         }
         tree::run(Command::new("mlabel").arg("-i").arg(format!("{}@@4M", text(&machine.disk))).arg("::CIDATA"));
         Some(machine)
+    }
+
+    /// A copy of a guest that is there to be booted alone.
+    pub fn of_booted(name: &str) -> Option<Self> {
+        Self::of_group("booted", name)
     }
 
     fn of_group(group: &str, name: &str) -> Option<Self> {
