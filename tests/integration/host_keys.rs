@@ -1,7 +1,8 @@
 //! ssh host keys, by the programs that make and read them.
 
 use crate::refusals::refused;
-use crate::support::tree::{self, Mounted};
+use crate::support::rooted::Rooted;
+use crate::support::tree::Mounted;
 use crate::support::{KEY, Scratch, expect, image, oracle, run, text};
 use serde_json::Value;
 use std::path::Path;
@@ -25,13 +26,10 @@ fn told(file: &Path) -> String {
 
 #[test]
 fn a_debian_starts_its_sshd_with_them() {
-    if !tree::have(&["e2fsck", "chroot", "unshare", "ssh-keygen"]) || !tree::can_mount() {
-        return;
-    }
-    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
     let scratch = Scratch::new();
-    let disk = scratch.copy(&guest.path, "disk.raw");
-    let offset = image::open(&disk, guest.partition).offset;
+    let Some(Rooted { disk, offset }) = Rooted::new(&scratch, &["e2fsck", "chroot", "unshare", "ssh-keygen"]) else {
+        return;
+    };
     let hint = expect(0, &["sysprep", text(&disk), "--operations", "ssh-hostkeys"]);
     assert!(hint.contains("have them made with imgraft inject --ssh-host-keys"), "{hint}");
     // sshd as it tests itself, in the guest as it is but for what no disk has.
@@ -89,13 +87,8 @@ fn a_debian_starts_its_sshd_with_them() {
 /// Where the guest's own sshd finds them, whatever its configuration's spelling.
 #[test]
 fn they_are_made_where_sshd_reads_them() {
-    if !tree::have(&["e2fsck", "chroot", "unshare"]) || !tree::can_mount() {
-        return;
-    }
-    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
     let scratch = Scratch::new();
-    let disk = scratch.copy(&guest.path, "disk.raw");
-    let offset = image::open(&disk, guest.partition).offset;
+    let Some(Rooted { disk, offset }) = Rooted::new(&scratch, &["e2fsck", "chroot", "unshare"]) else { return };
     let include = "/etc/ssh/sshd_config.d/a.conf:Include \"/etc/ssh/a b/?.x[a-c]\" b/*\n";
     expect(0, &["inject", text(&disk), "--write", include, "--mkdir", "/etc/ssh/a b", "--mkdir", "/etc/ssh/b"]);
     expect(0, &["sysprep", text(&disk), "--operations", "ssh-hostkeys"]);

@@ -2,7 +2,7 @@
 
 use crate::support::{Scratch, expect, oracle, text};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const UNITS: &[(&str, &str)] = &[
     ("a.service", "[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\nAlias=b.service c.service\n"),
@@ -49,6 +49,14 @@ fn plant(root: &Path) {
     }
 }
 
+/// A disk with a tree in it.
+fn disk_of(tree: &Path, scratch: &Scratch) -> PathBuf {
+    let disk = scratch.path().join("disk.raw");
+    std::fs::File::create(&disk).and_then(|file| file.set_len(16 << 20)).expect("there is room");
+    oracle::succeed("mke2fs", &["-q", "-F", "-t", "ext4", "-d", text(tree), text(&disk)]);
+    disk
+}
+
 /// The links below /etc/systemd/system, and the units that they lead to.
 fn links(root: &Path) -> BTreeMap<String, String> {
     let find = "cd $1/etc/systemd/system && find . -printf '%P %y %l\\n' | LC_ALL=C sort";
@@ -69,9 +77,7 @@ fn as_systemctl_does() {
     let scratch = Scratch::new();
     let twin = scratch.path().join("twin");
     plant(&twin);
-    let disk = scratch.path().join("disk.raw");
-    std::fs::File::create(&disk).and_then(|file| file.set_len(16 << 20)).expect("there is room");
-    oracle::succeed("mke2fs", &["-q", "-F", "-t", "ext4", "-d", text(&twin), text(&disk)]);
+    let disk = disk_of(&twin, &scratch);
     // Each step goes on from the one before.
     for (verb, units) in [
         ("enable", &["a.service"][..]),
@@ -113,9 +119,7 @@ fn a_mask_is_taken_away_as_by_systemctl() {
     plant(&twin);
     oracle::succeed("systemctl", &["--root", text(&twin), "mask", "a.service", "m.service"]);
     oracle::succeed("systemctl", &["--root", text(&twin), "enable", "n.service"]);
-    let disk = scratch.path().join("disk.raw");
-    std::fs::File::create(&disk).and_then(|file| file.set_len(16 << 20)).expect("there is room");
-    oracle::succeed("mke2fs", &["-q", "-F", "-t", "ext4", "-d", text(&twin), text(&disk)]);
+    let disk = disk_of(&twin, &scratch);
     let config = scratch.file(
         "config.ign",
         r#"{"ignition": {"version": "3.4.0"}, "systemd": {"units": [

@@ -34,10 +34,7 @@ devices
 # What udev would rename.
 ! grep -q "iface lan0" "$directory/etc/network/interfaces" || ip link set eth1 name lan0
 mount --bind "$scratch/wrapper" "$program"
-# Scripts of this machine's stay out of it.
-[[ ! -d /etc/network ]] || mount -t tmpfs none /etc/network
-# Nothing is loaded into the machine's kernel.
-! command -v modprobe >/dev/null || mount --bind "$(readlink -f "$(type -P true)")" "$(readlink -f "$(command -v modprobe)")"
+alone
 libraries=("$unpacked"/usr/lib/*-linux-gnu)
 LD_LIBRARY_PATH=${libraries[0]} "$unpacked/sbin/ifup" --no-lock --auto --interfaces "$directory/etc/network/interfaces" \
   --executor-path "$scratch/executors" --state-file "$scratch/state" >&2

@@ -11,9 +11,7 @@ mount -t sysfs none /sys
 mount -t tmpfs none /run
 mkdir /run/network
 devices
-# Scripts of this machine's stay out of it, and nothing is loaded into its kernel.
-[[ ! -d /etc/network ]] || mount -t tmpfs none /etc/network
-! command -v modprobe >/dev/null || mount --bind "$(readlink -f "$(type -P true)")" "$(readlink -f "$(command -v modprobe)")"
+alone
 "$ifup" --all --verbose --no-scripts --interfaces "$interfaces" --state-dir "$state" >&2
 ip address show
 ip route show
