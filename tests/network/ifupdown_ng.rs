@@ -31,6 +31,8 @@ fn ifupdown_ng_does_it() {
         let state = String::from_utf8_lossy(&output.stdout);
         let log = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}: {state}\n{log}", case.name);
+        // Every word of a command has a space behind it.
+        let commands = log.replace('\n', " \n");
         let name = |id: &String| case.config.link(id).and_then(Link::device).unwrap();
         for link in &case.config.links {
             let device = link.device().unwrap();
@@ -75,10 +77,10 @@ fn ifupdown_ng_does_it() {
                 Kind::Hardware(_) => {}
                 Kind::Bond(members, bond) => {
                     has(&log, &format!("ip link add {device} type bond "));
-                    has(&log, &format!(" mode {} ", bond.mode.unwrap()));
+                    has(&commands, &format!(" mode {} ", bond.mode.unwrap()));
                     members.iter().for_each(|id| has(&log, &format!("ip link set master {device} {}\n", name(id))));
                     if let Some(primary) = &bond.primary {
-                        has(&log, &format!(" primary {} ", name(primary)));
+                        has(&commands, &format!(" primary {} ", name(primary)));
                     }
                 }
                 Kind::Bridge(ports, bridge) => {
