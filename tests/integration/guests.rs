@@ -1,6 +1,6 @@
 //! Phony guests of eleven distributions: what is found in each, and what each is given for the same items.
 
-use crate::network::golden;
+use crate::network::{golden, goldens};
 use crate::support::{HASH, KEY, Scratch, imgraft, oracle, root, text};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -180,6 +180,69 @@ fn a_description_becomes_files_of_wicked() {
         assert!(config.starts_with("## Type:") && config.ends_with("NETCONFIG_DNS_RANKING=\"auto\"\n"), "{config}");
         let rules = done(&["ls", text(&disk), "/etc/udev/rules.d"]);
         assert_eq!(rules.contains("71-imgraft-net.rules"), case == "static.v2.yaml", "{rules}");
+    }
+}
+
+/// Descriptions, in the ifcfg files of guests that have the `network` script started, and in cloud-init's own configuration: each file is
+/// there as the oracles of the network compiler know it, and nothing of the description before.
+#[test]
+fn descriptions_become_files_of_ifcfg_and_of_cloud_init() {
+    if !(oracle::have("mke2fs") && oracle::have("debugfs")) {
+        return;
+    }
+    let trees = trees();
+    let manager = "l /etc/systemd/system/multi-user.target.wants/NetworkManager.service";
+    let rocky = trees["rocky-9"].lines().filter(|line| !line.starts_with(manager));
+    let rocky: String = rocky.flat_map(|line| [line, "\n"]).collect();
+    let script = format!("{rocky}x /etc/rc.d/init.d/network\nl /etc/rc.d/rc3.d/S10network ../init.d/network\n");
+    let version = |version: &str| {
+        let path = "/usr/lib/python3/dist-packages/cloudinit/version.py";
+        format!("{}f 0644 {path}\n| __VERSION__ = \"{version}\"\n", trees["ubuntu-24.04"])
+    };
+    let chosen = ["--network-renderer", "cloud-init"];
+    let shown = "for ifcfg, /etc/rc.d/rc3.d/S10network";
+    for (tree, renderer, options, cases, shown) in [
+        (&script, "ifcfg", &[][..], ["all_links.v1.yaml", "host.v2.yaml", "named.network_data.json"], shown),
+        (
+            &version("24.1.3"),
+            "cloud-init",
+            &chosen,
+            ["plain.v1.yaml", "static.flags", "nova.network_info.json"],
+            "cloud-init, /usr/bin/cloud-init shows it",
+        ),
+        (
+            &version("22.4.2"),
+            "cloud-init-22",
+            &chosen,
+            ["plain.v1.yaml", "known.v2.yaml", "nova.network_info.json"],
+            "cloud-init, /usr/bin/cloud-init shows it",
+        ),
+    ] {
+        let scratch = Scratch::new();
+        let disk = image(&scratch, tree);
+        let mut before: Vec<String> = Vec::new();
+        for case in cases {
+            let file = root().join("testdata/network").join(case);
+            let flags = std::fs::read_to_string(&file).expect("it is there");
+            let described = match case.ends_with(".flags") {
+                true => flags.split_whitespace().collect(),
+                false => vec!["--network", text(&file)],
+            };
+            let words = [&["inject", text(&disk), "--json"], options, &described].concat();
+            let report = json(&words);
+            assert!(report["items"][0]["notes"].to_string().contains(shown), "{case}: {report}");
+            oracle::e2fsck(&disk, 0);
+            assert_eq!(json(&words)["changed"], false, "{case}: a second time");
+            let files = goldens(case, renderer);
+            for file in &files {
+                assert_eq!(done(&["cat", text(&disk), &file.path]), file.text, "{case} by {renderer}: {}", file.path);
+                assert_eq!(oracle::owner(&disk, 0, &file.path), (file.mode.clone(), 0, 0), "{case}: {}", file.path);
+            }
+            for gone in before.iter().filter(|path| !files.iter().any(|file| file.path == **path)) {
+                assert!(oracle::debugfs(&disk, 0, &format!("stat {gone}")).is_empty(), "{case}: {gone}");
+            }
+            before = files.into_iter().map(|file| file.path).collect();
+        }
     }
 }
 

@@ -3,13 +3,30 @@
 use crate::support::{Scratch, expect, image, oracle, root, run, text};
 use serde_json::Value;
 
-/// The file of a golden of the network compiler.
-pub fn golden(case: &str, renderer: &str, path: &str) -> String {
+/// A file of a golden of the network compiler: its path, its permission bits and its text.
+pub struct Golden {
+    pub path: String,
+    pub mode: String,
+    pub text: String,
+}
+
+/// The files of a golden of the network compiler.
+pub fn goldens(case: &str, renderer: &str) -> Vec<Golden> {
     let goldens = root().join("testdata/network/goldens").join(case).join(renderer);
     let goldens = std::fs::read_to_string(goldens).expect("the golden is there");
-    let (_, rest) = goldens.split_once(&format!("==> {path} ")).expect("the file is in it");
-    let (_, file) = rest.split_once('\n').expect("its mode is a line");
-    file.split("==> /").next().expect("there is a first one").to_owned()
+    let (first, files) = goldens.split_once("==> ").expect("it has files");
+    assert_eq!(first, "", "{case} by {renderer}");
+    let file = |file: &str| {
+        let (head, text) = file.split_once('\n').expect("its head is a line");
+        let (path, mode) = head.split_once(' ').expect("a path and a mode");
+        Golden { path: path.to_owned(), mode: mode.to_owned(), text: text.to_owned() }
+    };
+    files.split("==> ").map(file).collect()
+}
+
+/// The text of a file of a golden.
+pub fn golden(case: &str, renderer: &str, path: &str) -> String {
+    goldens(case, renderer).into_iter().find(|file| file.path == path).expect("the file is in it").text
 }
 
 #[test]
