@@ -41,10 +41,14 @@ impl Earlier {
         self.premises.extend(premises.into_iter().map(|premise| (premise, item)));
     }
 
-    /// Fails where the guest does not use any more what an item has put in; otherwise what to know of it, a sentence each.
-    pub(super) fn check_premises(&self, stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
-        let checked = self.premises.iter().map(|(premise, item)| premise.check(*item, stage));
-        checked.filter_map(Result::transpose).collect()
+    /// Fails where the guest does not use any more what an item has put in.
+    pub(super) fn check_premises(&self, stage: &Stage<'_>) -> Result<(), InjectError> {
+        self.premises.iter().try_for_each(|(premise, item)| premise.check(*item, stage))
+    }
+
+    /// What items have gone by, each with its item.
+    pub(super) fn premises(&self) -> &[(Premise, Item)] {
+        &self.premises
     }
 
     /// Adds what the guest is called from now on, where an item says that.

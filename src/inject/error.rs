@@ -60,6 +60,13 @@ pub enum InjectError {
         /// The place for the keys.
         path: GuestPath,
     },
+    /// sshd reads no file of keys that is the user's alone.
+    NoPlaceForKeys {
+        /// Whose.
+        user: String,
+        /// What of the configuration says so, a clause.
+        reason: String,
+    },
     /// A text that is no line of authorized_keys.
     BadKey {
         /// Why, a clause.
@@ -270,6 +277,9 @@ impl fmt::Display for InjectError {
                 "{path}: a FAT filesystem keeps no owners and modes, which sshd wants of the keys of '{}'",
                 user.escape_debug()
             ),
+            Self::NoPlaceForKeys { user, reason } => {
+                write!(f, "the guest's sshd reads no file of keys for '{}' alone: {reason}", user.escape_debug())
+            }
             Self::BadKey { reason } => write!(f, "not an ssh public key: {reason}"),
             Self::DuplicatePassword { user } => write!(f, "more than one password for '{}'", user.escape_debug()),
             Self::NoShadow { user } => {

@@ -203,7 +203,7 @@ impl Injector for Files {
             }
         }
         if self.compat == Compat::Imgraft {
-            outcome.notes.extend(earlier.check_premises(stage)?);
+            earlier.check_premises(stage)?;
             label::label_new(guest, stage, &before, &mut outcome)?;
         }
         Ok(outcome)

@@ -1,9 +1,11 @@
 //! ssh public keys for users of the guest.
 
 use super::authorized_keys::{Line, check};
+use super::premise::KeyReader;
 use super::reader::is_safe;
 use super::sshd::Modes;
-use super::sshd::logins::{self, Login, Server};
+use super::sshd::key_files;
+use super::sshd::logins::{self, Server};
 use super::{
     Compat, InjectError, Injector, Item, Outcome, Premise, READ_LIMIT, ROOT_DIR, ROOT_FILE, Reader, label, rc_local,
     sshd,
@@ -18,8 +20,6 @@ use imgraft_vfs::stage::Stage;
 pub struct Keys {
     /// Per user name: the lines for authorized_keys, validated, without a line end.
     pub keys: Vec<(String, String)>,
-    /// Users whose passwords the same run leaves without a lock.
-    pub opened: Vec<String>,
     /// Whose behaviour.
     pub compat: Compat,
 }
@@ -47,7 +47,6 @@ impl Injector for Keys {
             let lines = self.keys.iter().filter(|(name, _)| name == user).map(|(_, line)| line.as_str());
             let place = Place::of(guest, user)?;
             place.stage(lines, stage, &mut outcome)?;
-            place.remark_login(&self.opened, stage, &mut outcome)?;
         }
         if !self.keys.is_empty() && logins::server(stage)? == Server::Missing {
             outcome.notes.push("the guest has no sshd: nobody reads the keys until it gets one".to_owned());
@@ -90,28 +89,43 @@ impl<'a> Place<'a> {
         stage: &mut Stage<'_>,
         outcome: &mut Outcome,
     ) -> Result<(), InjectError> {
-        let own = |mode| Attrs { mode, uid: self.uid, gid: self.gid };
-        let ssh = self.home.join(".ssh")?;
-        let file = ssh.join("authorized_keys")?;
-
-        if let Some(parent) = self.home.parent() {
-            stage.create_dirs(&parent, ROOT_DIR)?;
-        }
+        let reader = KeyReader { user: self.user.to_owned(), uid: self.uid, gid: self.gid, home: self.home.clone() };
+        let file = match key_files::place(reader.login(&reader.groups(stage)?), stage)? {
+            key_files::Place::Usual(file) => file,
+            key_files::Place::Other(file, said) => {
+                outcome
+                    .notes
+                    .push(format!("{file} is where the guest's sshd looks for the keys of '{}': {said}", self.user));
+                file
+            }
+            key_files::Place::Missing(reason) => {
+                return Err(InjectError::NoPlaceForKeys { user: self.user.to_owned(), reason });
+            }
+        };
         self.refuse_ownerless(&file, stage)?;
-        if stage.create_dirs(&self.home, own(0o700))? {
-            outcome.notes.push(format!("{}: the home directory of '{}' was missing and is made", self.home, self.user));
+        // In the home they are the user's, and elsewhere root's, for the user to read.
+        let (own, mode) = match self.is_in_home(&file) {
+            true => {
+                self.make_home(stage, outcome)?;
+                (Attrs { mode: 0o700, uid: self.uid, gid: self.gid }, 0o600)
+            }
+            false => (ROOT_DIR, 0o644),
+        };
+        for directory in self.own_directories(&file) {
+            self.refuse_foreign(&directory, stage)?;
+            stage.create_dirs(&directory, own)?;
         }
-        self.refuse_foreign(&ssh, stage)?;
-        stage.create_dirs(&ssh, own(0o700))?;
         self.refuse_foreign(&file, stage)?;
         let before = stage.read(&file, READ_LIMIT)?;
         if let Some(after) = self.add(before.as_deref().unwrap_or_default(), lines, &file, outcome) {
-            stage.write(&file, Content::bytes(after), own(0o600))?;
+            stage.write(&file, Content::bytes(after), Attrs { mode, ..own })?;
         } else {
             stage.confirm(&file)?;
         }
         let modes = sshd::modes(stage);
-        self.repair(&ssh, 0o1, modes, stage, outcome)?;
+        if let Some(directory) = file.parent().filter(|_| self.is_in_home(&file)) {
+            self.repair(&directory, 0o1, modes, stage, outcome)?;
+        }
         self.repair(&file, 0o4, modes, stage, outcome)?;
         let (uid, gid) = (self.uid, self.gid);
         let sshd = match modes {
@@ -123,8 +137,38 @@ impl<'a> Place<'a> {
             self.remark_modes(&checked, stage, outcome)?;
         }
         outcome.readers.extend(checked.into_iter().chain([file.clone()]).map(|path| (path, sshd)));
-        self.remark(&file, stage, outcome);
+        if self.has_no_login {
+            outcome.notes.push(format!("'{}' has a shell that lets nobody log in", self.user));
+        }
+        outcome.premises.push(Premise::UserKeys { reader, file });
         Ok(())
+    }
+
+    fn make_home(&self, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+        if let Some(parent) = self.home.parent() {
+            stage.create_dirs(&parent, ROOT_DIR)?;
+        }
+        if stage.create_dirs(&self.home, Attrs { mode: 0o700, uid: self.uid, gid: self.gid })? {
+            outcome.notes.push(format!("{}: the home directory of '{}' was missing and is made", self.home, self.user));
+        }
+        Ok(())
+    }
+
+    fn is_in_home(&self, path: &GuestPath) -> bool {
+        let mut rest = path.components();
+        self.home.components().all(|name| rest.next() == Some(name))
+    }
+
+    /// The directories around a file, the outermost first: below the home, or below the root where it is not in that.
+    fn own_directories(&self, file: &GuestPath) -> Vec<GuestPath> {
+        let is_in_home = self.is_in_home(file);
+        let around = std::iter::successors(file.parent(), GuestPath::parent);
+        let mut own: Vec<_> = around
+            .take_while(|directory| *directory != self.home || !is_in_home)
+            .filter(|directory| directory.parent().is_some())
+            .collect();
+        own.reverse();
+        own
     }
 
     /// The directories that sshd checks for the file: those that it really lies in, up to the user's home, or to the root where it
@@ -161,7 +205,10 @@ impl<'a> Place<'a> {
         let at = stage.resolve(path)?;
         let target = GuestPath::parse(at.as_bytes())?;
         let found = stage.metadata(path)?;
-        let is_linked = stage.symlink_metadata(path)?.is_some_and(|own| own.file_type == FileType::Symlink)
+        // Outside the home a link may be root's, as a user can make none that is.
+        let is_linked = stage
+            .symlink_metadata(path)?
+            .is_some_and(|own| own.file_type == FileType::Symlink && (own.uid != 0 || self.is_in_home(path)))
             || found.is_some_and(|metadata| metadata.file_type == FileType::Regular && metadata.links > 1);
         let owner = match (found, target.parent()) {
             (Some(metadata), _) => Some(metadata.uid),
@@ -227,7 +274,17 @@ impl<'a> Place<'a> {
             attrs.mode = Some(metadata.mode & !0o022);
             outcome.notes.push(format!("{path}: was writable for others than its owner, which sshd refuses"));
         }
-        if (modes == Modes::Strict && is_stranger) || !can_read {
+        if !self.is_in_home(path) {
+            if modes == Modes::Strict && is_stranger {
+                (attrs.uid, attrs.gid) = (Some(0), Some(0));
+                outcome
+                    .notes
+                    .push(format!("{path}: was owned by neither root nor '{}', which sshd refuses", self.user));
+            }
+            if !can_read || attrs.uid.is_some() {
+                attrs.mode = Some(attrs.mode.unwrap_or(metadata.mode) | 0o444);
+            }
+        } else if (modes == Modes::Strict && is_stranger) || !can_read {
             (attrs.uid, attrs.gid) = (Some(self.uid), Some(self.gid));
             outcome.notes.push(format!("{path}: was not owned by '{}', which sshd refuses", self.user));
         }
@@ -252,46 +309,6 @@ impl<'a> Place<'a> {
                 ));
             }
         }
-        Ok(())
-    }
-
-    /// Says what else will keep the keys from working.
-    fn remark(&self, file: &GuestPath, stage: &Stage<'_>, outcome: &mut Outcome) {
-        if self.has_no_login {
-            outcome.notes.push(format!("'{}' has a shell that lets nobody log in", self.user));
-        }
-        match sshd::not_read(file, self.user, &self.home, stage) {
-            Some(note) => outcome.notes.push(note),
-            None => outcome.premises.push(Premise::UserKeys {
-                user: self.user.to_owned(),
-                home: self.home.clone(),
-                file: file.clone(),
-            }),
-        }
-    }
-
-    /// Says what of sshd's configuration keeps the user out, and that a lock of the password does, unless the run takes it off.
-    fn remark_login(&self, opened: &[String], stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
-        let groups = logins::groups(self.user, self.gid, stage)?;
-        for refusal in logins::refusals(Login { user: self.user, uid: self.uid, groups: &groups }, stage) {
-            if !outcome.notes.contains(&refusal) {
-                outcome.notes.push(refusal);
-            }
-        }
-        let Some(config) = logins::minds_locks(stage).filter(|_| !opened.iter().any(|user| user == self.user)) else {
-            return Ok(());
-        };
-        let user = self.user;
-        let Some(rest) =
-            logins::password(user, stage)?.and_then(|field| field.strip_prefix(b"!").map(<[u8]>::is_empty))
-        else {
-            return Ok(());
-        };
-        let way = if rest { format!("--password {user}:disabled") } else { format!("--unlock {user}") };
-        outcome.notes.push(format!(
-            "the guest's sshd takes '{user}' for locked, and no keys: '!' begins the password in /etc/shadow, and {config} does not \
-             say UsePAM yes; {way} takes it away"
-        ));
         Ok(())
     }
 }

@@ -50,15 +50,6 @@ pub enum Selector {
 }
 
 impl Selector {
-    /// Whether the entry has no lock afterwards.
-    pub(crate) fn opens(&self) -> bool {
-        match self {
-            Self::Password(_) | Self::Random | Self::Disabled => true,
-            Self::Hash(hash) => !hash.expose().starts_with(b"!"),
-            Self::LockedPassword(_) | Self::LockedRandom | Self::Locked => false,
-        }
-    }
-
     /// Whether somebody can log in by the password afterwards.
     pub(crate) fn is_valid(&self) -> bool {
         match self {

@@ -1,7 +1,8 @@
 //! What an item goes by as it puts something in, and has to hold afterwards for the guest to use that.
 
 use super::files::FileError;
-use super::{InjectError, Item, accounts, host_keys, sshd};
+use super::sshd::logins::{self, Login};
+use super::{InjectError, Item, accounts, host_keys};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -11,9 +12,7 @@ pub enum Premise {
     /// sshd reads the keys of a user from a file.
     UserKeys {
         /// Whose.
-        user: String,
-        /// The user's home.
-        home: GuestPath,
+        reader: KeyReader,
         /// Where they are.
         file: GuestPath,
     },
@@ -23,11 +22,36 @@ pub enum Premise {
     SudoRules,
 }
 
+/// A user whose keys are put in.
+#[derive(Clone, Debug)]
+pub struct KeyReader {
+    /// The name.
+    pub user: String,
+    /// The number.
+    pub uid: u32,
+    /// The number of the first group.
+    pub gid: u32,
+    /// The home.
+    pub home: GuestPath,
+}
+
+impl KeyReader {
+    /// The names of the user's groups.
+    pub(super) fn groups(&self, stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
+        logins::groups(&self.user, self.gid, stage)
+    }
+
+    /// As sshd is asked about the user.
+    pub(super) fn login<'l>(&'l self, groups: &'l [String]) -> Login<'l> {
+        Login { user: &self.user, uid: self.uid, groups, home: &self.home }
+    }
+}
+
 impl Premise {
-    /// Fails where it holds no more, so that what `item` has put in is nothing to the guest; otherwise what to know of it.
-    pub(super) fn check(&self, item: Item, stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
+    /// Fails where it holds no more, so that what `item` has put in is nothing to the guest.
+    pub(super) fn check(&self, item: Item, stage: &Stage<'_>) -> Result<(), InjectError> {
         let reason = match self {
-            Self::UserKeys { user, home, file } => return Ok(sshd::not_read(file, user, home, stage)),
+            Self::UserKeys { reader, file } => logins::unread(reader.login(&reader.groups(stage)?), file, stage)?,
             Self::HostKeys(known) => host_keys::missing(known, stage)?,
             Self::SudoRules => match accounts::check_sudo(stage) {
                 Err(InjectError::Account(error)) => Some(error.to_string()),
@@ -36,8 +60,16 @@ impl Premise {
         };
         match reason {
             Some(reason) => Err(InjectError::File(FileError::Unread { item, reason })),
-            None => Ok(None),
+            None => Ok(()),
         }
+    }
+
+    /// What keeps the guest from using what is put in, with all that the run does, a sentence each.
+    pub(super) fn remarks(&self, stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
+        let Self::UserKeys { reader, file } = self else { return Ok(Vec::new()) };
+        let mut remarks = logins::refusals(reader.login(&reader.groups(stage)?), file, stage)?;
+        remarks.extend(logins::lock(&reader.user, stage)?);
+        Ok(remarks)
     }
 }
 
@@ -54,8 +86,8 @@ mod tests {
     use imgraft_vfs::fs::{Content, Timestamp};
     use imgraft_vfs::path::GuestPath;
 
-    /// What comes of a run with keys for root, host keys and a rule of sudo, and with these files after them: the notes of the
-    /// files, or the failure.
+    /// What comes of a run with keys for root, host keys and a rule of sudo, and with these files after them: the notes on the
+    /// keys, or the failure.
     fn run(files: &[(&str, &str)], compat: Compat) -> Result<Vec<String>, String> {
         let fs = phony()
             .file("/usr/sbin/sshd", "")
@@ -73,7 +105,7 @@ mod tests {
         let injectors: [Box<dyn Injector>; 4] = [
             Box::new(Files { operations: operations.collect(), compat }),
             Box::new(HostKeys { made: MadeKeys::Stay }),
-            Box::new(Keys { keys: vec![("root".to_owned(), ED25519.to_owned())], opened: Vec::new(), compat }),
+            Box::new(Keys { keys: vec![("root".to_owned(), ED25519.to_owned())], compat }),
             Box::new(Accounts { sudo, ..Accounts::none(Timestamp::default()) }),
         ];
         let mut requests = injectors.map(|injector| Request { required: true, injector });
@@ -81,7 +113,7 @@ mod tests {
         let guest = Guest::inspect(&fs).unwrap();
         let staged = stage_all(&requests, &LeftOut::default(), &guest, &fs, Show::Nothing, &|_| Ok(Vec::new()))
             .map_err(|failure| failure.message)?;
-        Ok(staged.items.into_iter().find(|item| item.item == Item::Files).unwrap().notes)
+        Ok(staged.items.into_iter().find(|item| item.item == Item::Key).unwrap().notes)
     }
 
     #[test]
@@ -120,9 +152,20 @@ mod tests {
         ] {
             assert_eq!(run(&files, Compat::Imgraft), Ok(Vec::new()), "{files:?}");
         }
-        let elsewhere = "HostKey /etc/ssh/a_ed25519\nAuthorizedKeysFile /srv/%u\n";
-        let note = "the guest's sshd does not read /root/.ssh/authorized_keys: /etc/ssh/sshd_config says AuthorizedKeysFile /srv/%u";
-        assert_eq!(run(&[(sshd, elsewhere)], Compat::Imgraft), Ok(vec![note.to_owned()]));
         assert_eq!(run(&[(sshd, "HostKey none\n")], Compat::Nova), Ok(Vec::new()));
+    }
+
+    /// What is said of keys goes by the configuration that the run leaves.
+    #[test]
+    fn files_say_whether_keys_are_taken() {
+        let sshd = "/etc/ssh/sshd_config";
+        let with = |lines: &str| run(&[(sshd, &format!("HostKey /etc/ssh/a_ed25519\n{lines}"))], Compat::Imgraft);
+        let note = "the guest's sshd does not let root log in: /etc/ssh/sshd_config says PermitRootLogin no";
+        assert_eq!(with("PermitRootLogin no\n"), Ok(vec![note.to_owned()]));
+        assert_eq!(with("PermitRootLogin yes\n"), Ok(Vec::new()));
+        assert_eq!(with("AuthorizedKeysFile /srv/%u .ssh/authorized_keys\n"), Ok(Vec::new()));
+        let refused = "item files: with these files the guest's sshd does not read /root/.ssh/authorized_keys: /etc/ssh/sshd_config says \
+                       AuthorizedKeysFile /srv/%u: the item key is done before them, and would be for nothing";
+        assert_eq!(with("AuthorizedKeysFile /srv/%u\n"), Err(refused.to_owned()));
     }
 }

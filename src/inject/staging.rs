@@ -99,6 +99,17 @@ pub fn stage_all(
             }
         }
     }
+    // What later items do counts, too.
+    for (premise, item) in earlier.premises() {
+        let remarks = premise.remarks(&stage).map_err(|error| Failure::item(*item, &error))?;
+        if let Some(report) = items.iter_mut().find(|report| report.item == *item) {
+            for remark in remarks {
+                if !report.notes.contains(&remark) {
+                    report.notes.push(remark);
+                }
+            }
+        }
+    }
     let shadows = sensitive(&stage)?;
     // What operations remove is private keys and histories, and much of it.
     let of_operations = requests.iter().any(|request| matches!(request.injector.item(), Item::Operation(_)));

@@ -70,9 +70,16 @@ pub fn inject(injector: &dyn Injector, mut fs: MemFs) -> MemFs {
     fs
 }
 
-/// What the injector notes.
+/// What the injector notes, and what there is to say of what it has put in.
 pub fn notes(injector: &dyn Injector, fs: &MemFs) -> String {
-    stage(injector, fs).unwrap().0.notes.join("\n")
+    let mut stage = Stage::new(fs);
+    let Outcome { mut notes, premises, .. } = injector.stage(&Guest::inspect(fs).unwrap(), &mut stage).unwrap();
+    for remark in premises.iter().flat_map(|premise| premise.remarks(&stage).unwrap()) {
+        if !notes.contains(&remark) {
+            notes.push(remark);
+        }
+    }
+    notes.join("\n")
 }
 
 /// Why the injector refuses, with its hint.

@@ -224,8 +224,7 @@ impl Wanted {
             injectors.push(Box::new(accounts));
         }
         if !keys.is_empty() {
-            let opened = passwords.iter().filter(|(_, selector)| selector.opens()).map(|(user, _)| user.clone());
-            injectors.push(Box::new(Keys { keys, opened: opened.collect(), compat }));
+            injectors.push(Box::new(Keys { keys, compat }));
         }
         if let Some(network) = network {
             injectors.push(Box::new(network));

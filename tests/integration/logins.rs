@@ -1,9 +1,9 @@
 //! Whether users can log in by what they were given, as the guest's own sshd and cloud-init see it.
 
 use crate::support::tree::{self, Mounted};
-use crate::support::{HASH, Scratch, image, inject, oracle, text};
+use crate::support::{HASH, Scratch, image, inject, oracle, run, text};
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The notes of an item.
 fn notes(report: &Value, item: &str) -> String {
@@ -28,39 +28,79 @@ fn is_let_in(disk: &Path, offset: u64, key: &Path, user: &str) -> bool {
     is_in
 }
 
+/// A guest with an sshd that has host keys, and a user `old` of the group `crew`.
+struct Guest {
+    scratch: Scratch,
+    disk: PathBuf,
+    offset: u64,
+    key: PathBuf,
+}
+
+impl Guest {
+    fn new() -> Option<Self> {
+        if !tree::have(&["e2fsck", "chroot", "unshare", "ssh-keygen"]) || !tree::can_mount() {
+            return None;
+        }
+        let guest = image::named("real", "bookworm-gpt")?;
+        let scratch = Scratch::new();
+        let disk = scratch.copy(&guest.path, "disk.raw");
+        let offset = image::open(&disk, guest.partition).offset;
+        let key = scratch.path().join("key");
+        oracle::succeed("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", text(&key)]);
+        inject(&disk, &["--ssh-host-keys", "--add-user=old", "--add-group=crew", "--add-to-group=old:crew"]);
+        Some(Self { scratch, disk, offset, key })
+    }
+
+    /// The option that gives a user the key.
+    fn keys_of(&self, user: &str) -> String {
+        format!("--ssh-inject={user}:file:{}.pub", text(&self.key))
+    }
+
+    fn is_let_in(&self, user: &str) -> bool {
+        is_let_in(&self.disk, self.offset, &self.key, user)
+    }
+
+    /// What the guest's sshd says that it goes by for a user who connects from an address.
+    fn goes_by(&self, keyword: &str, user: &str, address: &str) -> String {
+        let mounted = Mounted::new(&self.disk, &format!("ro,noload,offset={}", self.offset));
+        let script = "mount -t tmpfs none $1/run && mkdir -m 755 $1/run/sshd && mount --bind /dev $1/dev && exec chroot $1 \
+                      /usr/sbin/sshd -T -C $2";
+        let connection = format!("user={user},host=there,addr={address},laddr=192.0.2.99,lport=22");
+        let said = oracle::succeed("unshare", &["-m", "sh", "-c", script, "sh", text(mounted.path()), &connection]);
+        let values: Vec<_> = said.lines().filter_map(|line| line.strip_prefix(keyword)?.strip_prefix(' ')).collect();
+        values.join(" ")
+    }
+}
+
+/// The option that has sshd say this before all else.
+fn says(lines: &str) -> String {
+    format!("--write=/etc/ssh/sshd_config.d/50-test.conf:{lines}\n")
+}
+
 #[test]
 fn what_sshd_says_of_a_key_is_said_before() {
-    if !tree::have(&["e2fsck", "chroot", "unshare", "ssh-keygen"]) || !tree::can_mount() {
-        return;
-    }
-    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
-    let scratch = Scratch::new();
-    let disk = scratch.copy(&guest.path, "disk.raw");
-    let offset = image::open(&disk, guest.partition).offset;
-    let key = scratch.path().join("key");
-    oracle::succeed("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", text(&key)]);
-    let of = |user: &str| format!("--ssh-inject={user}:file:{}.pub", text(&key));
+    let Some(guest) = Guest::new() else { return };
+    let Guest { disk, offset, key, .. } = &guest;
+    let (offset, of) = (*offset, |user: &str| guest.keys_of(user));
     let old = of("old");
-    inject(&disk, &["--ssh-host-keys", "--add-user=old", "--add-group=crew", "--add-to-group=old:crew"]);
-    assert_eq!(notes(&inject(&disk, &[&old]), "key"), "");
-    assert!(is_let_in(&disk, offset, &key, "old"), "with PAM its lock is none");
-    let says = |lines: &str| format!("--write=/etc/ssh/sshd_config.d/50-test.conf:{lines}\n");
+    assert_eq!(notes(&inject(disk, &[&old]), "key"), "");
+    assert!(is_let_in(disk, offset, key, "old"), "with PAM its lock is none");
 
-    inject(&disk, &[&says("UsePAM no")]);
-    let locked = notes(&inject(&disk, &[&old]), "key");
+    inject(disk, &[&says("UsePAM no")]);
+    let locked = notes(&inject(disk, &[&old]), "key");
     assert!(
         locked.contains("takes 'old' for locked") && locked.contains("50-test.conf does not say UsePAM yes"),
         "{locked}"
     );
-    assert!(!is_let_in(&disk, offset, &key, "old"));
+    assert!(!is_let_in(disk, offset, key, "old"));
     // One who is made has no lock then; and the way out is one.
-    let made = inject(&disk, &["--add-user=ann", &of("ann"), &of("root")]);
+    let made = inject(disk, &["--add-user=ann", &of("ann"), &of("root")]);
     assert!(notes(&made, "accounts").contains("'*' and not '!'"), "{made}");
     assert_eq!(notes(&made, "key"), "");
-    assert!(is_let_in(&disk, offset, &key, "ann"));
-    assert_eq!(inject(&disk, &["--add-user=ann", &of("ann")])["changed"], false);
-    assert_eq!(notes(&inject(&disk, &[&old, "--password=old:disabled"]), "key"), "", "the same run takes the lock off");
-    assert!(is_let_in(&disk, offset, &key, "old"));
+    assert!(is_let_in(disk, offset, key, "ann"));
+    assert_eq!(inject(disk, &["--add-user=ann", &of("ann")])["changed"], false);
+    assert_eq!(notes(&inject(disk, &[&old, "--password=old:disabled"]), "key"), "", "the same run takes the lock off");
+    assert!(is_let_in(disk, offset, key, "old"));
 
     for (lines, user, is_in) in [
         ("AllowUsers bob ann", "old", false),
@@ -74,16 +114,132 @@ fn what_sshd_says_of_a_key_is_said_before() {
         ("AllowGroups crew", "old", true),
         ("DenyUsers ann@192.0.2.1\nDenyGroups adm", "old", true),
         ("PermitRootLogin prohibit-password", "root", true),
+        ("AuthenticationMethods publickey,password", "old", false),
+        ("AuthenticationMethods publickey,password publickey", "old", true),
     ] {
-        inject(&disk, &[&says(lines)]);
-        let report = inject(&disk, &[&of(user)]);
+        inject(disk, &[&says(lines)]);
+        let report = inject(disk, &[&of(user)]);
         let noted = notes(&report, "key");
         assert_eq!(report["changed"], false);
         assert_eq!(noted.contains(&format!("50-test.conf says {lines}")), !is_in, "{lines}: {noted}");
         assert_eq!(noted.is_empty(), is_in, "{lines}: {noted}");
-        assert_eq!(is_let_in(&disk, offset, &key, user), is_in, "{lines}");
+        assert_eq!(is_let_in(disk, offset, key, user), is_in, "{lines}");
     }
-    oracle::e2fsck(&disk, offset);
+    oracle::e2fsck(disk, offset);
+}
+
+/// What the blocks of `Match` come to for a user.
+#[test]
+fn blocks_of_match_are_taken_as_by_sshd() {
+    let Some(guest) = Guest::new() else { return };
+    let disk = &guest.disk;
+    inject(disk, &[&guest.keys_of("old"), &guest.keys_of("root")]);
+    for (lines, user, refusal) in [
+        ("PubkeyAuthentication yes\nMatch User old\nPubkeyAuthentication no", "old", "PubkeyAuthentication no"),
+        ("PubkeyAuthentication yes\nMatch User bob,ol?\nPubkeyAuthentication no", "old", "PubkeyAuthentication no"),
+        ("PubkeyAuthentication no\nMatch User *,!bob\nPubkeyAuthentication yes", "old", ""),
+        ("PubkeyAuthentication no\nMatch User *,!old\nPubkeyAuthentication yes", "old", "PubkeyAuthentication no"),
+        ("Match Group crew\nPubkeyAuthentication no", "old", "PubkeyAuthentication no"),
+        ("Match Group *,!crew\nPubkeyAuthentication no", "old", ""),
+        ("Match User old Group adm\nPubkeyAuthentication no", "old", ""),
+        ("PermitRootLogin yes\nMatch all\nPermitRootLogin no", "root", "PermitRootLogin no"),
+        ("PermitRootLogin no\nMatch User root\nPermitRootLogin yes\nMatch all\nPermitRootLogin no", "root", ""),
+        ("AllowUsers old\nMatch User *\nAllowUsers bob\nAllowUsers ann", "old", "AllowUsers bob"),
+        ("AllowUsers bob\nMatch Group crew\nAllowUsers ann\nMatch User old\nAllowUsers old", "old", ""),
+        ("DenyGroups crew\nMatch User old\nDenyGroups adm", "old", ""),
+        (
+            "Match User old\nAuthenticationMethods publickey,publickey",
+            "old",
+            "AuthenticationMethods publickey,publickey",
+        ),
+        ("Match User bob\nInclude /etc/ssh/never\nMatch Group crew\nDenyUsers old", "old", "DenyUsers old"),
+    ] {
+        inject(disk, &["--write=/etc/ssh/never:DenyUsers old\n", &says(lines)]);
+        let noted = notes(&inject(disk, &[&guest.keys_of(user)]), "key");
+        match refusal {
+            "" => assert_eq!(noted, "", "{lines}"),
+            _ => assert!(noted.ends_with(&format!("50-test.conf says {refusal}")), "{lines}: {noted}"),
+        }
+        assert_eq!(guest.is_let_in(user), refusal.is_empty(), "{lines}");
+    }
+    // What is up to the connection is said to be.
+    let (office, elsewhere) = ("192.0.2.1", "198.51.100.1");
+    for (lines, noted, of_office, of_others) in [
+        (
+            "PermitRootLogin no\nMatch Address 192.0.2.0/24\nPermitRootLogin yes",
+            "PermitRootLogin no, but not where it has Match Address 192.0.2.0/24",
+            "yes",
+            "no",
+        ),
+        (
+            "Match Address 192.0.2.0/24 User root\nPermitRootLogin no",
+            "where it has Match Address 192.0.2.0/24 User root, the guest's sshd does not let root log in",
+            "no",
+            "without-password",
+        ),
+        ("Match User root\nPermitRootLogin yes\nMatch Address 192.0.2.0/24\nPermitRootLogin no", "", "yes", "yes"),
+        ("Match Address 192.0.2.0/24 User bob\nPermitRootLogin no", "", "without-password", "without-password"),
+    ] {
+        inject(disk, &[&says(lines)]);
+        let said = notes(&inject(disk, &[&guest.keys_of("root")]), "key");
+        assert!(said.contains(noted) && said.is_empty() == noted.is_empty(), "{lines}: {said}");
+        let goes_by = |address: &str| guest.goes_by("permitrootlogin", "root", address);
+        assert_eq!((goes_by(office).as_str(), goes_by(elsewhere).as_str()), (of_office, of_others), "{lines}");
+    }
+    oracle::e2fsck(disk, guest.offset);
+}
+
+/// Keys go into the file where sshd looks, and nowhere else; and what a run leaves of the configuration is what counts.
+#[test]
+fn keys_are_where_sshd_looks() {
+    let Some(guest) = Guest::new() else { return };
+    let disk = &guest.disk;
+    for (number, lines) in [
+        "AuthorizedKeysFile /etc/ssh/keys/%u",
+        "AuthorizedKeysFile none .keys/ours",
+        "AuthorizedKeysFile /srv/%U/%%/%u",
+        "AuthorizedKeysFile none\nMatch Group crew\nAuthorizedKeysFile %h/ours /etc/%u",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        inject(disk, &[&says(lines)]);
+        assert!(!guest.is_let_in("old"), "{lines}");
+        let report = inject(disk, &[&guest.keys_of("old")]);
+        let noted = notes(&report, "key");
+        assert!(noted.contains("is where the guest's sshd looks for the keys of 'old'"), "{lines}: {noted}");
+        assert!(guest.is_let_in("old"), "{number}: {lines}");
+        assert_eq!(inject(disk, &[&guest.keys_of("old")])["changed"], false);
+    }
+    for lines in [
+        "AuthorizedKeysFile none\nAuthorizedKeysCommand /bin/true\nAuthorizedKeysCommandUser nobody",
+        "AuthorizedKeysFile /etc/ssh/of-all",
+    ] {
+        inject(disk, &[&says(lines)]);
+        let key = guest.keys_of("old");
+        let output = run(&["inject", text(disk), &key]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{told}");
+        assert!(told.contains("reads no file of keys for 'old' alone") && told.contains("hint: have the"), "{told}");
+        assert!(!guest.is_let_in("old"), "{lines}");
+        // The way out.
+        let usual = says("AuthorizedKeysFile .ssh/authorized_keys");
+        assert_eq!(notes(&inject(disk, &[&usual, &key]), "key"), "");
+        assert!(guest.is_let_in("old"));
+    }
+    // A configuration that comes after the keys.
+    let twin = guest.scratch.copy(disk, "twin.raw");
+    let root = guest.keys_of("root");
+    let said = notes(&inject(disk, &[&root, &says("PermitRootLogin no")]), "key");
+    assert!(said.ends_with("50-test.conf says PermitRootLogin no"), "{said}");
+    assert!(!guest.is_let_in("root"));
+    assert_eq!(notes(&inject(disk, &[&root, &says("PermitRootLogin yes")]), "key"), "", "the new one counts");
+    assert!(guest.is_let_in("root"));
+    let output = run(&["inject", text(&twin), &root, &says("AuthorizedKeysFile /k/%u")]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("with these files the guest's sshd does not read /root/.ssh/authorized_keys"), "{told}");
+    assert_eq!(output.status.code(), Some(3));
+    oracle::e2fsck(disk, guest.offset);
 }
 
 /// cloud-init's own part for users, in the guest, as at its first boot.

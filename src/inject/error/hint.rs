@@ -19,6 +19,11 @@ impl InjectError {
             Self::OwnerlessPlace { path, .. } => Some(format!(
                 "whether sshd takes keys there is up to the options of the mount: --write {path}:KEY puts the file there all the same"
             )),
+            Self::NoPlaceForKeys { .. } => Some(
+                "have the configuration say AuthorizedKeysFile .ssh/authorized_keys first, with an --edit or --upload of it that stands before \
+                 the key; or put the key with --append-line where sshd looks, for all users that it is read for"
+                    .to_owned(),
+            ),
             Self::BadKey { .. } => {
                 Some("give the public key, as it stands in a .pub file: [options] type base64 [comment]".to_owned())
             }

@@ -14,7 +14,7 @@ fn phony() -> Builder {
 
 fn keys(keys: &[(&str, &str)]) -> Keys {
     let keys = keys.iter().map(|(user, line)| ((*user).to_owned(), (*line).to_owned())).collect();
-    Keys { keys, opened: Vec::new(), compat: Compat::Imgraft }
+    Keys { keys, compat: Compat::Imgraft }
 }
 
 fn nova(line: &str) -> Keys {
@@ -106,11 +106,8 @@ fn what_sshd_refuses_is_repaired_and_said() {
     assert_unchanged(&keys, &fs);
     let open = phony().dir("/root").mode(0o770).build();
     assert!(
-        notes(
-            &super::Keys { keys: vec![("root".into(), RSA.into())], opened: Vec::new(), compat: Compat::Imgraft },
-            &open.unwrap()
-        )
-        .contains("StrictModes")
+        notes(&super::Keys { keys: vec![("root".into(), RSA.into())], compat: Compat::Imgraft }, &open.unwrap())
+            .contains("StrictModes")
     );
 }
 
@@ -198,29 +195,85 @@ fn a_guest_without_passwd_has_its_superuser() {
 }
 
 #[test]
-fn another_place_of_sshd_is_noted() {
-    let said = |config: &str| {
-        let tree = phony()
+fn keys_go_where_sshd_looks() {
+    let tree = |config: &str| {
+        phony()
             .file("/etc/ssh/sshd_config", format!("UsePAM yes\n{config}"))
             .file("/etc/ssh/sshd_config.d/10-a.conf", "Match User x\nAuthorizedKeysFile /no\n")
-            .file("/etc/ssh/sshd_config.d/20-b.conf", "authorizedkeysfile=/etc/ssh/keys/%u\n");
-        notes(&keys(&[("ann", ED25519)]), &tree.build().unwrap())
+            .file("/etc/ssh/sshd_config.d/20-b.conf", "authorizedkeysfile=/etc/ssh/keys/%u\n")
     };
+    let keys = keys(&[("ann", ED25519)]);
+    let usual = "/home/ann/.ssh/authorized_keys";
     for fine in [
         "",
         "AuthorizedKeysFile .ssh/authorized_keys .ssh/x",
-        "AuthorizedKeysFile %h/.ssh/authorized_keys",
+        "AuthorizedKeysFile /etc/x/%u %h/.ssh/authorized_keys",
         "Match User x\nAuthorizedKeysFile x",
+        "AuthorizedKeysFile .ssh/authorized_keys\nInclude sshd_config.d/*.conf\n",
+        "AuthorizedKeysFile none\nMatch Group a*\nAuthorizedKeysFile .ssh/authorized_keys\n",
     ] {
-        assert_eq!(said(fine), "", "{fine}");
+        let guest = tree(fine).build().unwrap();
+        assert_eq!(notes(&keys, &guest), "", "{fine}");
+        assert!(exists(&inject(&keys, guest), usual), "{fine}");
     }
-    // Which is for all users.
-    assert!(said("Match all\nAuthorizedKeysFile x").contains("says AuthorizedKeysFile x"));
-    assert!(said("AuthorizedKeysFile /etc/keys/%u\nAuthorizedKeysFile .ssh/authorized_keys").contains("/etc/keys/%u"));
-    assert!(
-        said("Include /etc/ssh/sshd_config.d/*.conf\n").contains("20-b.conf says AuthorizedKeysFile /etc/ssh/keys/%u")
-    );
-    assert_eq!(said("AuthorizedKeysFile .ssh/authorized_keys\nInclude sshd_config.d/*.conf\n"), "");
+    for (config, file, attrs, said) in [
+        ("Match all\nAuthorizedKeysFile x/y", "/home/ann/x/y", "0600 1000:1001", "says AuthorizedKeysFile x/y"),
+        ("AuthorizedKeysFile /k/%u\nAuthorizedKeysFile x", "/k/ann", "0644 0:0", "says AuthorizedKeysFile /k/%u"),
+        (
+            "Include /etc/ssh/sshd_config.d/*.conf\n",
+            "/etc/ssh/keys/ann",
+            "0644 0:0",
+            "20-b.conf says AuthorizedKeysFile",
+        ),
+    ] {
+        let guest = tree(config).build().unwrap();
+        let told = notes(&keys, &guest);
+        assert!(told.starts_with(&format!("{file} is where the guest's sshd looks")), "{told}");
+        assert!(told.contains(said) && !told.contains('\n'), "{told}");
+        let fs = inject(&keys, guest);
+        assert_eq!((text(&fs, file), describe(&fs, file)), (format!("{ED25519}\n"), attrs.to_owned()));
+        assert!(!exists(&fs, "/home/ann/.ssh"), "{config}");
+        assert_unchanged(&keys, &fs);
+    }
+    let fs = inject(&keys, tree("AuthorizedKeysFile x/y").build().unwrap());
+    assert_eq!(describe(&fs, "/home/ann/x"), "0700 1000:1001");
+    let there = |mode, owner, group| {
+        let guest = tree("AuthorizedKeysFile /k/%u").file("/k/ann", "").mode(mode).owner(owner, group);
+        describe(&inject(&keys, guest.build().unwrap()), "/k/ann")
+    };
+    assert_eq!(there(0o600, 0, 0), "0644 0:0");
+    assert_eq!(there(0o600, 1000, 1001), "0600 1000:1001");
+    assert_eq!(there(0o666, 7, 7), "0644 0:0");
+    assert_eq!(there(0o640, 0, 1001), "0640 0:1001");
+    for (config, reason) in [
+        (
+            "AuthorizedKeysFile none\nAuthorizedKeysCommand /k",
+            "AuthorizedKeysFile none, and /etc/ssh/sshd_config says AuthorizedKeysCommand /k",
+        ),
+        (
+            "AuthorizedKeysFile /etc/keys",
+            "for 'ann' alone: /etc/ssh/sshd_config says AuthorizedKeysFile /etc/keys (have the",
+        ),
+    ] {
+        let told = refusal(&keys, tree(config).build().unwrap());
+        assert!(told.contains(reason), "{told}");
+    }
+}
+
+#[test]
+fn no_link_of_a_users_leads_elsewhere() {
+    let tree =
+        || phony().file("/etc/ssh/sshd_config", "AuthorizedKeysFile /k/%u/keys\n").dir("/k/ann").owner(1000, 1001);
+    let of_ann = keys(&[("ann", ED25519)]);
+    let users = tree().symlink("/k/ann/keys", "/etc/shadow").owner(1000, 1001).build().unwrap();
+    assert!(refusal(&of_ann, users).contains("a link to /etc/shadow, which does not belong to 'ann'"));
+    let hard = tree().hard_link("/k/ann/keys", "/etc/shadow").build().unwrap();
+    assert!(refusal(&of_ann, hard).contains("a link to another file"));
+    let roots = tree().dir("/real").symlink("/k/ann/keys", "/real/ann").build().unwrap();
+    assert_eq!(describe(&inject(&of_ann, roots), "/real/ann"), "0644 0:0");
+    // Nor one further up.
+    let deep = phony().file("/etc/ssh/sshd_config", "AuthorizedKeysFile .a/b/keys\n").symlink("/home/ann/.a", "/etc");
+    assert!(refusal(&of_ann, deep.build().unwrap()).contains("/home/ann/.a: a link to /etc"));
 }
 
 #[test]
@@ -376,7 +429,6 @@ fn what_keeps_sshd_from_taking_them_is_said() {
     assert!(locked.starts_with("the guest's sshd takes 'ann' for locked, and no keys: "), "{locked}");
     assert!(locked.ends_with("/etc/ssh/sshd_config does not say UsePAM yes; --password ann:disabled takes it away"));
     assert_eq!(said(&both, ""), said(&ann, ""), "of root '*' says it");
-    assert_eq!(said(&Keys { opened: vec!["ann".into()], ..keys(&[("ann", ED25519)]) }, ""), "");
     let shut = MemFs::builder()
         .file("/etc/passwd", "ann:x:1000:1001::/home/ann:/bin/sh\n")
         .file("/etc/group", "ann:x:1001:\n")

@@ -1,6 +1,8 @@
 //! Whether a guest's sshd lets a user log in by a key: what sshd_config(5) says for every connection, and the lock of shadow(5).
 
-use super::{main, values};
+use super::blocks::{Block, matches};
+use super::config::{Config, main};
+use super::key_files;
 use crate::guest::host_keys;
 use crate::inject::{InjectError, table};
 use imgraft_vfs::path::GuestPath;
@@ -21,6 +23,8 @@ pub(in crate::inject) struct Login<'a> {
     pub uid: u32,
     /// The names of the user's groups, the first one and the others.
     pub groups: &'a [String],
+    /// The user's home.
+    pub home: &'a GuestPath,
 }
 
 /// What reads users' keys in a guest.
@@ -51,15 +55,16 @@ pub(in crate::inject) fn server(stage: &Stage<'_>) -> Result<Server, InjectError
 /// OpenSSH); `None` where it does not, or the guest has no configuration for it.
 pub(in crate::inject) fn minds_locks(stage: &Stage<'_>) -> Option<GuestPath> {
     let main = main(stage)?;
-    match values("usepam", stage).into_iter().next() {
-        Some((_, arguments)) if arguments.first().is_some_and(|said| said.eq_ignore_ascii_case("yes")) => None,
-        Some((path, _)) => Some(path),
+    let config = Config::read(&["usepam"], stage);
+    match config.at_start("usepam").next() {
+        Some(said) if said.is("yes") => None,
+        Some(said) => Some(said.path.clone()),
         None => Some(main),
     }
 }
 
 /// The field of a user's password in shadow; `None` where there is none.
-pub(in crate::inject) fn password(user: &str, stage: &Stage<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, InjectError> {
+fn password(user: &str, stage: &Stage<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, InjectError> {
     let shadow = stage.read(&GuestPath::parse("/etc/shadow")?, LIMIT)?.map(Zeroizing::new).unwrap_or_default();
     let field = table::fields(&shadow, user.as_bytes()).and_then(|fields| fields.get(1).map(|field| field.to_vec()));
     Ok(field.map(Zeroizing::new))
@@ -76,29 +81,104 @@ pub(in crate::inject) fn groups(user: &str, gid: u32, stage: &Stage<'_>) -> Resu
     Ok(lines.filter(|fields| is_users(fields)).map(|fields| String::from_utf8_lossy(fields[0]).into_owned()).collect())
 }
 
-/// What the configuration says that keeps the user out, a directive each with its file, in the order in which sshd looks at them.
-pub(in crate::inject) fn refusals(login: Login<'_>, stage: &Stage<'_>) -> Vec<String> {
-    let first = |keyword: &str| values(keyword, stage).into_iter().next();
-    let said = |(path, arguments): &(GuestPath, Vec<String>), keyword: &str| {
-        format!("{path} says {keyword} {}", arguments.join(" ").escape_debug())
-    };
-    let is = |found: &(GuestPath, Vec<String>), word: &str| {
-        found.1.first().is_some_and(|argument| argument.eq_ignore_ascii_case(word))
-    };
-    let mut refusals = Vec::new();
-    if let Some(found) = first("pubkeyauthentication").filter(|found| is(found, "no")) {
-        refusals.push(format!("the guest's sshd takes no keys: {}", said(&found, "PubkeyAuthentication")));
+/// The keywords that can keep a user out.
+const KEYWORDS: [&str; 8] = [
+    "pubkeyauthentication",
+    "permitrootlogin",
+    "denyusers",
+    "allowusers",
+    "denygroups",
+    "allowgroups",
+    "authenticationmethods",
+    key_files::KEYWORD,
+];
+/// How many blocks are looked at that are up to the connection.
+const BLOCKS_MAX: usize = 32;
+
+/// What the configuration says that keeps the user out who has a key in `file`, a directive each with where it stands.
+pub(in crate::inject) fn refusals(
+    login: Login<'_>,
+    file: &GuestPath,
+    stage: &Stage<'_>,
+) -> Result<Vec<String>, InjectError> {
+    let config = Config::read(&KEYWORDS, stage);
+    let usual = of_connection(&config, login, file, None, stage)?;
+    let mut blocks: Vec<&Block> = Vec::new();
+    for setting in config.settings.iter().filter(|setting| setting.block.is_open(login)) {
+        if !blocks.contains(&&setting.block) {
+            blocks.push(&setting.block);
+        }
     }
-    if let Some(found) = first("permitrootlogin").filter(|_| login.uid == 0) {
-        let said = said(&found, "PermitRootLogin");
-        if is(&found, "no") {
+    let mut notes = usual.clone();
+    for block in blocks.iter().take(BLOCKS_MAX) {
+        let then = of_connection(&config, login, file, Some(block), stage)?;
+        for (note, refusal) in notes.iter_mut().zip(&usual).filter(|(_, refusal)| !then.contains(refusal)) {
+            debug_assert!(note.starts_with(refusal));
+            note.push_str(&format!(", but not where it has {}", block.said()));
+        }
+        let others = then.into_iter().filter(|refusal| !usual.contains(refusal));
+        notes.extend(others.map(|refusal| format!("where it has {}, {refusal}", block.said())));
+    }
+    if blocks.len() > BLOCKS_MAX {
+        notes.push(format!(
+            "sshd_config has more than {BLOCKS_MAX} blocks that are up to the connection, and of these the first ones are looked at"
+        ));
+    }
+    Ok(notes)
+}
+
+/// Whether sshd reads a file of keys for the user, from wherever that is; otherwise what of the configuration says so, a clause.
+pub(in crate::inject) fn unread(
+    login: Login<'_>,
+    file: &GuestPath,
+    stage: &Stage<'_>,
+) -> Result<Option<String>, InjectError> {
+    not_read(&Config::read(&[key_files::KEYWORD], stage), login, file, None, stage)
+}
+
+fn not_read(
+    config: &Config,
+    login: Login<'_>,
+    file: &GuestPath,
+    known: Option<&Block>,
+    stage: &Stage<'_>,
+) -> Result<Option<String>, InjectError> {
+    let reason = match config.in_force(key_files::KEYWORD, login, known).first() {
+        Some(line) if key_files::names(line, file, login, stage)? => return Ok(None),
+        Some(line) => line.said("AuthorizedKeysFile"),
+        None if main(stage).is_none() || key_files::is_default(file, login) => return Ok(None),
+        None => "no AuthorizedKeysFile names it".to_owned(),
+    };
+    Ok(Some(format!("the guest's sshd does not read {file}: {reason}")))
+}
+
+/// What keeps the user out of a connection, in the order in which sshd looks at it.
+fn of_connection(
+    config: &Config,
+    login: Login<'_>,
+    file: &GuestPath,
+    known: Option<&Block>,
+    stage: &Stage<'_>,
+) -> Result<Vec<String>, InjectError> {
+    let first = |keyword: &str| config.in_force(keyword, login, known).into_iter().next();
+    let mut refusals = Vec::new();
+    if let Some(line) = first("pubkeyauthentication").filter(|line| line.is("no")) {
+        refusals.push(format!("the guest's sshd takes no keys: {}", line.said("PubkeyAuthentication")));
+    }
+    refusals.extend(not_read(config, login, file, known, stage)?);
+    if let Some(line) = first("authenticationmethods").filter(|line| !is_enough(&line.arguments)) {
+        refusals.push(format!("the guest's sshd asks for more than one key: {}", line.said("AuthenticationMethods")));
+    }
+    if let Some(line) = first("permitrootlogin").filter(|_| login.uid == 0) {
+        let said = line.said("PermitRootLogin");
+        if line.is("no") {
             refusals.push(format!("the guest's sshd does not let root log in: {said}"));
-        } else if is(&found, "forced-commands-only") {
+        } else if line.is("forced-commands-only") {
             refusals.push(format!("the guest's sshd lets root in only by keys with a command of theirs: {said}"));
         }
     }
     // Denied is who one pattern means, and where some are allowed, whom none does (allowed_user of auth.c). All lines of a keyword count.
-    let of_user = |pattern: &str, anywhere: bool| match pattern.split_once('@') {
+    let of_user = |pattern: &str, anywhere: bool| match pattern.rsplit_once('@') {
         None => matches(pattern.as_bytes(), login.user.as_bytes()),
         Some((user, host)) => matches(user.as_bytes(), login.user.as_bytes()) && (anywhere || host == "*"),
     };
@@ -109,46 +189,40 @@ pub(in crate::inject) fn refusals(login: Login<'_>, stage: &Stage<'_>) -> Vec<St
         ("denygroups", "DenyGroups"),
         ("allowgroups", "AllowGroups"),
     ] {
-        let lines = values(keyword, stage);
+        let lines = config.in_force(keyword, login, known);
         let means = |pattern: &String| match keyword {
             "denyusers" => of_user(pattern, false),
             "allowusers" => of_user(pattern, true),
             _ => of_group(pattern),
         };
         let line = match keyword {
-            "denyusers" | "denygroups" => lines.iter().find(|(_, patterns)| patterns.iter().any(means)),
-            _ if lines.iter().any(|(_, patterns)| patterns.iter().any(means)) => None,
+            "denyusers" | "denygroups" => lines.iter().find(|line| line.arguments.iter().any(means)),
+            _ if lines.iter().any(|line| line.arguments.iter().any(means)) => None,
             _ => lines.first(),
         };
         if let Some(line) = line {
-            refusals.push(format!("the guest's sshd does not let '{}' log in: {}", login.user, said(line, name)));
+            refusals.push(format!("the guest's sshd does not let '{}' log in: {}", login.user, line.said(name)));
         }
     }
-    refusals
+    Ok(refusals)
 }
 
-/// Whether a pattern of sshd_config(5), with `*` and `?`, means all of a text.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut at, mut rest) = (0, 0);
-    // Where to go on when what comes after the last star does not fit: one byte later.
-    let mut star: Option<(usize, usize)> = None;
-    while let Some(byte) = text.get(rest) {
-        match pattern.get(at) {
-            Some(b'*') => {
-                star = Some((at, rest));
-                at += 1;
-            }
-            Some(wanted) if *wanted == b'?' || wanted == byte => (at, rest) = (at + 1, rest + 1),
-            _ => match star {
-                Some((place, from)) => {
-                    star = Some((place, from + 1));
-                    (at, rest) = (place + 1, from + 1);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern.get(at..).is_some_and(|left| left.iter().all(|byte| *byte == b'*'))
+/// Whether a key is all that one of the lists of `AuthenticationMethods` asks for.
+fn is_enough(lists: &[String]) -> bool {
+    lists.iter().any(|list| list.eq_ignore_ascii_case("any") || list.eq_ignore_ascii_case("publickey"))
+}
+
+/// A sentence on the lock of a user's password, where sshd takes no keys of such a user.
+pub(in crate::inject) fn lock(user: &str, stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
+    let Some(config) = minds_locks(stage) else { return Ok(None) };
+    let Some(is_bare) = password(user, stage)?.and_then(|field| field.strip_prefix(b"!").map(<[u8]>::is_empty)) else {
+        return Ok(None);
+    };
+    let way = if is_bare { format!("--password {user}:disabled") } else { format!("--unlock {user}") };
+    Ok(Some(format!(
+        "the guest's sshd takes '{user}' for locked, and no keys: '!' begins the password in /etc/shadow, and {config} does not \
+         say UsePAM yes; {way} takes it away"
+    )))
 }
 
 #[cfg(test)]
@@ -156,34 +230,15 @@ mod tests {
     use super::*;
     use crate::inject::testing::phony;
 
-    #[test]
-    fn patterns() {
-        for (pattern, text, expected) in [
-            ("ann", "ann", true),
-            ("ann", "anna", false),
-            ("a*", "ann", true),
-            ("*", "", true),
-            ("a?n", "ann", true),
-            ("a?", "a", false),
-            ("*n*a", "banana", true),
-            ("*n*b", "banana", false),
-            ("a**", "a", true),
-            ("", "", true),
-            ("", "a", false),
-            ("Ann", "ann", false),
-        ] {
-            assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
-        }
-        assert!(!matches(&b"*a".repeat(500), &[b'a'; 499]));
-    }
-
     /// What is said of ann, who is in the groups ann and staff, and of root.
     fn said(config: &str) -> (String, String) {
         let fs = phony().file("/etc/ssh/sshd_config", config).build().unwrap();
         let stage = Stage::new(&fs);
         let of = |user: &str, uid, gid| {
             let groups = groups(user, gid, &stage).unwrap();
-            refusals(Login { user, uid, groups: &groups }, &stage).join("\n")
+            let home = GuestPath::parse(if uid == 0 { "/root" } else { "/home/ann" }).unwrap();
+            let file = home.join(".ssh/authorized_keys").unwrap();
+            refusals(Login { user, uid, groups: &groups, home: &home }, &file, &stage).unwrap().join("\n")
         };
         (of("ann", 1000, 1001), of("root", 0, 0))
     }
@@ -200,7 +255,7 @@ mod tests {
             "DenyGroups wheel",
             "PubkeyAuthentication yes\nPubkeyAuthentication no",
             "PermitRootLogin prohibit-password\nPermitRootLogin no",
-            "Match User ann\nPubkeyAuthentication no\nDenyUsers ann root",
+            "Match User bob\nPubkeyAuthentication no\nDenyUsers ann root",
         ] {
             assert_eq!(said(config), (String::new(), String::new()), "{config}");
         }
@@ -222,6 +277,69 @@ mod tests {
         assert_eq!(ann, format!("the guest's sshd takes no keys: {config} PubkeyAuthentication no"));
         assert_eq!(root, format!("{ann}\nthe guest's sshd does not let root log in: {config} PermitRootLogin no"));
         assert!(said("PermitRootLogin forced-commands-only").1.contains("only by keys with a command"));
+    }
+
+    /// What a block says takes the place of what stands before all of them, of several the first one counts.
+    #[test]
+    fn blocks() {
+        let config = "/etc/ssh/sshd_config says";
+        for (lines, ann, root) in [
+            ("PubkeyAuthentication yes\nMatch User ann\nPubkeyAuthentication no\n", "PubkeyAuthentication no", ""),
+            ("PubkeyAuthentication no\nMatch User ann\nPubkeyAuthentication yes\n", "", "PubkeyAuthentication no"),
+            ("PermitRootLogin yes\nMatch all\nPermitRootLogin no\n", "", "PermitRootLogin no"),
+            ("PermitRootLogin no\nMatch User root\nPermitRootLogin yes\nMatch all\nPermitRootLogin no\n", "", ""),
+            (
+                "AllowUsers ann\nMatch Group staff\nAllowUsers bob\nMatch User root\nAllowUsers root\n",
+                "AllowUsers bob",
+                "",
+            ),
+            ("Match Group wheel\nDenyUsers *\nMatch User !ann,*\nDenyUsers *\n", "", "DenyUsers *"),
+            (
+                "AuthenticationMethods publickey,password\n",
+                "AuthenticationMethods publickey,password",
+                "AuthenticationMethods publickey,password",
+            ),
+            ("AuthenticationMethods publickey,password publickey\n", "", ""),
+            (
+                "AuthenticationMethods any\nMatch User root\nAuthenticationMethods publickey,publickey\n",
+                "",
+                "AuthenticationMethods publickey,publickey",
+            ),
+            ("Match User root\nAuthorizedKeysFile none\n", "", "AuthorizedKeysFile none"),
+        ] {
+            let (of_ann, of_root) = said(lines);
+            for (told, expected) in [(of_ann, ann), (of_root, root)] {
+                match expected {
+                    "" => assert_eq!(told, "", "{lines}"),
+                    _ => assert!(
+                        told.ends_with(&format!("{config} {expected}")) && !told.contains('\n'),
+                        "{lines}: {told}"
+                    ),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_that_are_up_to_the_connection() {
+        let root = |lines: &str| said(lines).1;
+        let refused = "the guest's sshd does not let root log in: /etc/ssh/sshd_config says PermitRootLogin no";
+        let office = "Match Address 192.0.2.0/24";
+        assert_eq!(
+            root(&format!("PermitRootLogin no\n{office}\nPermitRootLogin yes\n")),
+            format!("{refused}, but not where it has {office}")
+        );
+        assert_eq!(root(&format!("{office}\nPermitRootLogin no\n")), format!("where it has {office}, {refused}"));
+        assert_eq!(root(&format!("{office} User ann\nPermitRootLogin no\n")), "");
+        assert_eq!(root(&format!("PermitRootLogin no\n{office}\nPermitRootLogin no\nX11Forwarding no\n")), refused);
+        // What comes first counts.
+        assert_eq!(root(&format!("Match User root\nPermitRootLogin yes\n{office}\nPermitRootLogin no\n")), "");
+        let many: String = (0..40).map(|port| format!("Match LocalPort {port}\nPermitRootLogin no\n")).collect();
+        assert!(
+            root(&many).ends_with(
+                "more than 32 blocks that are up to the connection, and of these the first ones are looked at"
+            )
+        );
     }
 
     #[test]

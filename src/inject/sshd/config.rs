@@ -1,0 +1,216 @@
+//! What sshd_config(5) says, each line with the conditions under which it counts.
+
+use super::super::files::PathPattern;
+use super::super::files::below::Walk;
+use super::super::{InjectError, READ_LIMIT};
+use super::blocks::Block;
+use super::logins::Login;
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
+use imgraft_vfs::{Error, ErrorKind, Layer};
+
+/// The configuration, and the one that SUSE's sshd has where that is not there.
+const MAIN: [&str; 2] = ["/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config"];
+/// How many files include each other; as many as sshd follows (SERVCONF_MAX_DEPTH of OpenSSH's servconf.c).
+const DEPTH_MAX: usize = 16;
+/// How many files are read, and how many lines are taken of a keyword.
+const FILES_MAX: usize = 256;
+const LINES_MAX: usize = 256;
+
+/// The file that sshd reads first, where it is there.
+pub(super) fn main(stage: &Stage<'_>) -> Option<GuestPath> {
+    let mut paths = MAIN.into_iter().filter_map(|path| GuestPath::parse(path).ok());
+    paths.find(|path| !matches!(stage.metadata(path), Ok(None)))
+}
+
+/// A line of the configuration.
+#[derive(Debug)]
+pub(super) struct Setting {
+    /// Its file.
+    pub path: GuestPath,
+    /// Its first word, in lower case.
+    pub keyword: &'static str,
+    /// The others.
+    pub arguments: Vec<String>,
+    /// When it counts.
+    pub block: Block,
+}
+
+impl Setting {
+    /// The first argument.
+    pub(super) fn first(&self) -> &str {
+        self.arguments.first().map_or("", String::as_str)
+    }
+
+    /// Whether the first argument is this word.
+    pub(super) fn is(&self, word: &str) -> bool {
+        self.first().eq_ignore_ascii_case(word)
+    }
+
+    /// Where it stands and what it says, a clause.
+    pub(super) fn said(&self, keyword: &str) -> String {
+        format!("{} says {keyword} {}", self.path, self.arguments.join(" ").escape_debug())
+    }
+}
+
+/// The lines of some keywords.
+#[derive(Debug)]
+pub(super) struct Config {
+    /// In the order in which sshd reads them.
+    pub settings: Vec<Setting>,
+    /// Why not all was read, the first reason.
+    pub unread: Option<InjectError>,
+}
+
+impl Config {
+    /// What the guest's configuration has of these keywords, which are in lower case.
+    pub(super) fn read(keywords: &[&'static str], stage: &Stage<'_>) -> Self {
+        let found = Self { settings: Vec::new(), unread: None };
+        let mut search = Search { stage, keywords, files: 0, bytes: READ_LIMIT, walk: Walk::default(), found };
+        if let Some(main) = main(stage) {
+            search.file(&main, 0, &Block::default());
+        }
+        search.found
+    }
+
+    /// The lines of a keyword that sshd goes by as it starts: of those that hold for every connection.
+    pub(super) fn at_start(&self, keyword: &str) -> impl Iterator<Item = &Setting> {
+        self.settings.iter().filter(move |setting| setting.keyword == keyword && setting.block.is_for_all())
+    }
+}
+
+impl Config {
+    /// The lines of a keyword that count for the user, where what is known of the connection is that it is for a block: what the blocks of
+    /// `Match` say takes the place of what stands before them (copy_set_server_options of OpenSSH's servconf.c).
+    pub(super) fn in_force(&self, keyword: &str, login: Login<'_>, known: Option<&Block>) -> Vec<&Setting> {
+        let lines = || self.settings.iter().filter(|setting| setting.keyword == keyword);
+        let of_blocks: Vec<_> =
+            lines().filter(|line| !line.block.is_none() && line.block.counts(login, known)).collect();
+        if of_blocks.is_empty() { self.at_start(keyword).collect() } else { of_blocks }
+    }
+}
+
+/// What sshd takes from no block of `Match` but those for all: such blocks need not be read for these.
+const AT_START: [&str; 3] = ["hostkey", "strictmodes", "usepam"];
+
+/// Looks for keywords in a file and in those that it includes.
+struct Search<'s, 'a> {
+    stage: &'s Stage<'a>,
+    keywords: &'s [&'static str],
+    files: usize,
+    /// How much may still be read.
+    bytes: u64,
+    walk: Walk,
+    found: Config,
+}
+
+impl Search<'_, '_> {
+    /// Reads a file that is included in a block.
+    fn file(&mut self, path: &GuestPath, depth: usize, around: &Block) {
+        if depth > DEPTH_MAX {
+            let message = format!("more than {DEPTH_MAX} files include each other, and sshd does not start so");
+            return self.leave(path, ErrorKind::Invalid, message);
+        }
+        if self.files == FILES_MAX {
+            let message = format!("sshd's configuration is in more than {FILES_MAX} files");
+            return self.leave(path, ErrorKind::Unsupported, message);
+        }
+        self.files += 1;
+        let text = match self.stage.read(path, self.bytes) {
+            Ok(text) => text.unwrap_or_default(),
+            Err(error) => {
+                self.found.unread.get_or_insert(error.into());
+                return;
+            }
+        };
+        self.bytes = self.bytes.saturating_sub(u64::try_from(text.len()).unwrap_or(u64::MAX));
+        // A block ends with its file.
+        let mut block = around.clone();
+        for (keyword, arguments) in directives(&text) {
+            if keyword == "match" {
+                block = around.with(arguments);
+            } else if let Some(keyword) = self.keywords.iter().find(|wanted| **wanted == keyword) {
+                if self.found.settings.iter().filter(|setting| setting.keyword == *keyword).count() == LINES_MAX {
+                    let message = format!("sshd's configuration says {keyword} more than {LINES_MAX} times");
+                    return self.leave(path, ErrorKind::Unsupported, message);
+                }
+                let (path, block) = (path.clone(), block.clone());
+                self.found.settings.push(Setting { path, keyword, arguments, block });
+            } else if keyword == "include" && self.reads(&block) {
+                let mut included = Vec::new();
+                for pattern in &arguments {
+                    match self.included(pattern, path) {
+                        Ok(paths) => included.extend(paths),
+                        Err(error) => {
+                            self.found.unread.get_or_insert(error);
+                        }
+                    }
+                }
+                for path in included {
+                    self.file(&path, depth + 1, &block);
+                }
+            }
+        }
+    }
+
+    /// Whether what is included in a block is to be read.
+    fn reads(&self, block: &Block) -> bool {
+        block.is_for_all() || self.keywords.iter().any(|keyword| !AT_START.contains(keyword))
+    }
+
+    /// Leaves the rest of a file unread, for this reason.
+    fn leave(&mut self, path: &GuestPath, kind: ErrorKind, message: String) {
+        let error = || Error::new(kind, Layer::Stage, message).with_guest_path(path.as_bytes()).into();
+        self.found.unread.get_or_insert_with(error);
+    }
+
+    /// The files of an `Include` pattern that stands in `file`, in glob(7)'s order.
+    fn included(&mut self, pattern: &str, file: &GuestPath) -> Result<Vec<GuestPath>, InjectError> {
+        let path = if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/ssh/{pattern}") };
+        let odd = |reason: String| {
+            let message = format!("the pattern {pattern:?} of an Include cannot be read: {reason}");
+            Error::new(ErrorKind::Unsupported, Layer::Stage, message).with_guest_path(file.as_bytes())
+        };
+        let path = GuestPath::parse(path).map_err(|error| odd(error.to_string()))?;
+        PathPattern::new(path).map_err(odd)?.matches(self.stage, &mut self.walk)
+    }
+}
+
+/// The directives of a text, keywords in lower case.
+fn directives(text: &[u8]) -> Vec<(String, Vec<String>)> {
+    let text = String::from_utf8_lossy(text);
+    let directive = |line: &str| {
+        let line = line.trim();
+        let (keyword, rest) = match line.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"')?,
+            None => line.split_at(line.find(|char: char| char.is_whitespace() || "=\"".contains(char))?),
+        };
+        let rest = rest.trim_start();
+        let arguments = arguments(rest.strip_prefix('=').unwrap_or(rest));
+        (!keyword.starts_with('#')).then(|| (keyword.to_ascii_lowercase(), arguments))
+    };
+    text.lines().filter_map(directive).collect()
+}
+
+/// The words of a directive behind its keyword, as sshd takes quotes, backslashes and comments (argv_split of OpenSSH's misc.c).
+fn arguments(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut chars = text.chars().peekable();
+    loop {
+        while chars.next_if(|char| char.is_whitespace()).is_some() {}
+        if matches!(chars.peek(), None | Some('#')) {
+            return words;
+        }
+        let (mut word, mut quote) = (String::new(), None);
+        while let Some(char) = chars.next_if(|char| quote.is_some() || !char.is_whitespace()) {
+            let is_escape = |next: &char| matches!(next, '\'' | '"' | '\\') || (quote.is_none() && *next == ' ');
+            match char {
+                '\\' => word.push(chars.next_if(is_escape).unwrap_or('\\')),
+                '\'' | '"' if quote.is_none() => quote = Some(char),
+                _ if quote == Some(char) => quote = None,
+                _ => word.push(char),
+            }
+        }
+        words.push(word);
+    }
+}

@@ -1,0 +1,150 @@
+//! Where a guest's sshd looks for the keys of a user: `AuthorizedKeysFile` of sshd_config(5).
+
+use super::config::{Config, Setting};
+use super::logins::Login;
+use super::with_home;
+use imgraft_vfs::Result;
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
+
+/// The keyword.
+pub(super) const KEYWORD: &str = "authorizedkeysfile";
+/// What it is where nothing says it, and the place that is taken where sshd looks there.
+const DEFAULTS: [&str; 2] = [USUAL, ".ssh/authorized_keys2"];
+const USUAL: &str = ".ssh/authorized_keys";
+
+/// Where a user's keys are to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::inject) enum Place {
+    /// In the usual place below the user's home.
+    Usual(GuestPath),
+    /// In another one, with what of the configuration says it, a clause.
+    Other(GuestPath, String),
+    /// There is none that is the user's alone, for this reason, a clause.
+    Missing(String),
+}
+
+/// Where a user's keys are to be, whoever connects from where.
+pub(in crate::inject) fn place(login: Login<'_>, stage: &Stage<'_>) -> Result<Place> {
+    let usual = GuestPath::parse([login.home.as_bytes(), b"/", USUAL.as_bytes()].concat())?;
+    let config = Config::read(&[KEYWORD, "authorizedkeyscommand"], stage);
+    let Some(line) = config.in_force(KEYWORD, login, None).into_iter().next() else { return Ok(Place::Usual(usual)) };
+    let said = line.said("AuthorizedKeysFile");
+    let mut other = None;
+    for pattern in &line.arguments {
+        let Some(path) = file(pattern, login, stage)? else { continue };
+        if path == usual {
+            return Ok(Place::Usual(usual));
+        }
+        // One that all users share would let its keys in as any of them.
+        if other.is_none() && is_of_one(pattern) {
+            other = Some(path);
+        }
+    }
+    let command = config.in_force("authorizedkeyscommand", login, None).into_iter().find(|command| !command.is("none"));
+    Ok(match (other, command) {
+        (Some(path), _) => Place::Other(path, said),
+        (None, Some(command)) => Place::Missing(format!("{said}, and {}", command.said("AuthorizedKeysCommand"))),
+        (None, None) => Place::Missing(said),
+    })
+}
+
+/// Whether a line has sshd look into a file.
+pub(super) fn names(line: &Setting, wanted: &GuestPath, login: Login<'_>, stage: &Stage<'_>) -> Result<bool> {
+    for pattern in &line.arguments {
+        if file(pattern, login, stage)?.as_ref() == Some(wanted) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Whether sshd looks into a file where nothing is said.
+pub(super) fn is_default(file: &GuestPath, login: Login<'_>) -> bool {
+    let of_home = |name: &str| GuestPath::parse([login.home.as_bytes(), b"/", name.as_bytes()].concat());
+    DEFAULTS.into_iter().any(|name| of_home(name).is_ok_and(|path| path == *file))
+}
+
+/// The file that a pattern means for a user (expand_authorized_keys of OpenSSH's auth.c); `None` where it means none.
+fn file(pattern: &str, login: Login<'_>, stage: &Stage<'_>) -> Result<Option<GuestPath>> {
+    if pattern.eq_ignore_ascii_case("none") {
+        return Ok(None);
+    }
+    let Some(pattern) = with_home(pattern, stage)? else { return Ok(None) };
+    let mut path = Vec::new();
+    let mut chars = pattern.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '%' => match chars.next() {
+                Some('%') => path.push(b'%'),
+                Some('h') => path.extend_from_slice(login.home.as_bytes()),
+                Some('u') => path.extend_from_slice(login.user.as_bytes()),
+                Some('U') => path.extend_from_slice(login.uid.to_string().as_bytes()),
+                _ => return Ok(None),
+            },
+            other => path.extend_from_slice(other.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    if !path.starts_with(b"/") {
+        path = [login.home.as_bytes(), b"/", &path].concat();
+    }
+    Ok(GuestPath::parse(path).ok())
+}
+
+/// Whether a pattern means another file for each user.
+fn is_of_one(pattern: &str) -> bool {
+    let without = pattern.replace("%%", "");
+    !pattern.starts_with(['/', '~']) || ["%h", "%u", "%U"].iter().any(|token| without.contains(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::testing::phony;
+
+    /// Where ann's keys go.
+    fn of_ann(config: &str) -> Place {
+        let fs = phony().file("/etc/ssh/sshd_config", config).build().unwrap();
+        let home = GuestPath::parse("/home/ann").unwrap();
+        let groups = ["ann".to_owned()];
+        place(Login { user: "ann", uid: 1000, groups: &groups, home: &home }, &Stage::new(&fs)).unwrap()
+    }
+
+    #[test]
+    fn places() {
+        for usual in [
+            "",
+            "AuthorizedKeysFile .ssh/authorized_keys .ssh/x",
+            "AuthorizedKeysFile /etc/keys/%u %h/.ssh/authorized_keys",
+            "AuthorizedKeysFile ~ann/.ssh/authorized_keys",
+            "Match User bob\nAuthorizedKeysFile none",
+            "AuthorizedKeysFile none\nMatch User ann\nAuthorizedKeysFile .ssh/authorized_keys",
+            "Match Address 192.0.2.1\nAuthorizedKeysFile none",
+        ] {
+            let Place::Usual(path) = of_ann(usual) else { panic!("{usual}") };
+            assert_eq!(path.as_bytes(), b"/home/ann/.ssh/authorized_keys");
+        }
+        for (pattern, expected) in [
+            ("/etc/ssh/keys/%u", "/etc/ssh/keys/ann"),
+            ("none /etc/all /k/%U/%%h", "/k/1000/%h"),
+            (".keys/ours", "/home/ann/.keys/ours"),
+            ("x%h", "/home/ann/x/home/ann"),
+            ("%h/.k /etc/%u", "/home/ann/.k"),
+        ] {
+            let Place::Other(path, said) = of_ann(&format!("AuthorizedKeysFile {pattern}")) else {
+                panic!("{pattern}")
+            };
+            assert_eq!(path.as_bytes(), expected.as_bytes());
+            assert_eq!(said, format!("/etc/ssh/sshd_config says AuthorizedKeysFile {pattern}"));
+        }
+        for pattern in ["none", "/etc/keys", "/etc/%%u", "~/.ssh/authorized_keys", "%x/%u"] {
+            assert!(matches!(of_ann(&format!("AuthorizedKeysFile {pattern}")), Place::Missing(_)), "{pattern}");
+        }
+        let Place::Missing(said) = of_ann("AuthorizedKeysFile none\nAuthorizedKeysCommand /bin/k %u\n") else {
+            panic!()
+        };
+        assert!(
+            said.ends_with("AuthorizedKeysFile none, and /etc/ssh/sshd_config says AuthorizedKeysCommand /bin/k %u")
+        );
+    }
+}
