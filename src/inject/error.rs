@@ -6,7 +6,7 @@ use super::accounts::AccountError;
 use super::files::FileError;
 use super::host_keys::HostKeyError;
 use super::locale::LocaleError;
-use super::net::Spelling;
+use super::net::{Spelling, Unused};
 use super::units::UnitError;
 use crate::config_drive::DocumentError;
 use crate::crypt::CryptError;
@@ -244,6 +244,8 @@ pub enum InjectError {
         /// The first two numbers of the version that the guest has.
         version: (u32, u32),
     },
+    /// What would be written, and nothing that the guest starts would use.
+    Unused(Unused),
     /// cloud-init is told by somebody else what to do with the network, and that counts for more.
     CloudInitInsists {
         /// The file that says it.
@@ -360,6 +362,7 @@ impl fmt::Display for InjectError {
             Self::NetplanTooOld { newest, version: (major, minor) } => {
                 write!(f, "{newest}, and the guest has {major}.{minor}")
             }
+            Self::Unused(unused) => unused.fmt(f),
             Self::NotInNova { what } => write!(f, "Nova cannot do this: {what}"),
         }
     }

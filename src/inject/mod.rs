@@ -50,7 +50,7 @@ pub use keys::Keys;
 pub use locale::{Locale, LocaleError, SettingName};
 pub use machine_id::MachineId;
 pub use metadata::Metadata;
-pub use net::{Choice, Described, Net, Spelling};
+pub use net::{Choice, Described, Net, Spelling, Unused};
 pub use passwords::{Passwords, Selector};
 pub use premise::Premise;
 pub use reader::Reader;

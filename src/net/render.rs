@@ -12,6 +12,7 @@ mod v2;
 mod wicked;
 
 pub(crate) use keyfile::PRIORITY;
+pub(crate) use v2::for_network_manager;
 
 use super::config::{Bond, Config, Kind, Link};
 use serde_json::Value;

@@ -1,5 +1,6 @@
 //! The network compiler: every description by every renderer, as it is known to be right, and as the programs read it that are to.
 
+mod backend;
 mod cases;
 mod cloud_init;
 mod goldens;

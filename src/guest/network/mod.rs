@@ -104,6 +104,8 @@ pub struct StackState {
     pub enabled_by: Option<String>,
     /// Whether it is one of systemd's presets only that starts it, at the first boot.
     pub by_preset: bool,
+    /// What has systemd not start it, whoever asks for it: the path of its masked unit.
+    pub masked_by: Option<String>,
     /// The file that shows that it has something to configure beside the loopback device.
     pub configured_by: Option<String>,
 }
@@ -225,8 +227,12 @@ impl Network {
                 enabled_by = units.preset(service.unit)?;
                 by_preset = enabled_by.is_some();
             }
+            let masked_by = match stack.service() {
+                Some(service) => units.masked(service.unit)?,
+                None => None,
+            };
             let configured_by = configured(reader, stack)?;
-            stacks.push(StackState { stack, evidence, enabled_by, by_preset, configured_by });
+            stacks.push(StackState { stack, evidence, enabled_by, by_preset, masked_by, configured_by });
         }
         let has_netplan = stacks.iter().any(|state| state.stack == NetworkStack::Netplan);
         let (cloud_init, cloud_init_says) = cloud_init(reader)?;

@@ -71,7 +71,7 @@ impl<'a> Units<'a> {
     /// What shows that a service is started at boot: the link that has it started.
     pub(super) fn started(&self, service: Service) -> Result<Option<String>> {
         if !service.unit.is_empty() {
-            if self.is_masked(service.unit)? {
+            if self.masked(service.unit)?.is_some() {
                 return Ok(None);
             }
             for directory in &self.wants {
@@ -114,7 +114,7 @@ impl<'a> Units<'a> {
     /// The file of presets by which systemd enables a unit at the first boot; `None` also where the guest has been booted.
     pub(super) fn preset(&self, unit: &str) -> Result<Option<String>> {
         let Some(presets) = &self.presets else { return Ok(None) };
-        if unit.is_empty() || self.is_masked(unit)? {
+        if unit.is_empty() || self.masked(unit)?.is_some() {
             return Ok(None);
         }
         // What no rule speaks of is enabled, but nobody has said so: it counts for nothing here.
@@ -134,10 +134,14 @@ impl<'a> Units<'a> {
         Ok(None)
     }
 
-    fn is_masked(&self, unit: &str) -> Result<bool> {
+    /// Where a unit is masked; `None` where it is not.
+    pub(super) fn masked(&self, unit: &str) -> Result<Option<String>> {
+        if unit.is_empty() {
+            return Ok(None);
+        }
         match self.unit(unit)? {
-            Some(path) => self.reader.is_masked(&path),
-            None => Ok(false),
+            Some(path) if self.reader.is_masked(&path)? => Ok(Some(path)),
+            _ => Ok(None),
         }
     }
 }

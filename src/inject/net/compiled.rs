@@ -1,6 +1,6 @@
 //! A configuration, compiled for the program that the guest listens to.
 
-use super::{Choice, Net, cloud_init, netconfig, not_there, put, rivals};
+use super::{Choice, Net, backend, cloud_init, netconfig, not_there, put, rivals};
 use crate::guest::{Guest, NetworkStack};
 use crate::inject::{InjectError, Outcome};
 use crate::net::config::{Auto6, Config, Kind, Link};
@@ -25,13 +25,16 @@ impl Net {
         };
         let renderer = renderer(choice, guest);
         check_parts(config, renderer, guest)?;
-        let files = render::render(config, renderer).map_err(InjectError::Inexpressible)?;
+        let mut files = render::render(config, renderer).map_err(InjectError::Inexpressible)?;
         check_dhcp(config, renderer, guest)?;
         let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
         outcome.notes.push(why(choice, guest, &paths.join(", ")));
         rivals::clear(renderer, &paths, Some(config), stage, outcome)?;
         if let (Renderer::Ifupdown(_), [file, ..]) = (renderer, &files[..]) {
             rivals::sourced::clear(&file.text, stage, outcome)?;
+        }
+        if let (Renderer::Netplan, [file, ..]) = (renderer, &mut files[..]) {
+            backend::choose(file, guest, stage, outcome)?;
         }
         for file in &files {
             put(&GuestPath::parse(file.path.as_str())?, file.mode, file.text.as_bytes(), stage, outcome)?;

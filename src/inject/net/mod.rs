@@ -1,12 +1,15 @@
 //! A network configuration: in one of the guests' own spellings, or compiled into that of the program that the guest listens to.
 
+mod backend;
 mod cloud_init;
 mod compiled;
 mod netconfig;
 mod rivals;
 mod spelling;
+mod unused;
 
 pub use spelling::Spelling;
+pub use unused::Unused;
 
 use super::{Compat, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, Reader, label};
 use crate::config_drive::DocumentError;
@@ -161,6 +164,9 @@ impl Net {
                     rivals::sourced::clear(text, stage, outcome)?;
                 }
             }
+        }
+        if spelling.0 == NetworkStack::Netplan {
+            backend::check(&path.to_string(), bytes, guest, stage)?;
         }
         put(&path, mode, bytes, stage, outcome)?;
         cloud_init::stand_aside(guest, stage, outcome)

@@ -31,6 +31,8 @@ const DIRECTORIES: [&str; 7] = [
 /// The most files of such a directory, and the largest of them that is read, in bytes.
 const FILES_MAX: usize = 4096;
 const READ_LIMIT: u64 = 1024 * 1024;
+/// Where netplan's files are, the ones that win first.
+pub(super) const NETPLAN: [&str; 3] = ["/etc/netplan", "/usr/lib/netplan", "/lib/netplan"];
 /// Where files are that go by their place among others.
 const NETWORKD: &str = "/etc/systemd/network";
 const KEYFILES: &str = "/etc/NetworkManager/system-connections";
@@ -52,7 +54,7 @@ pub(super) fn clear(
 ) -> Result<(), InjectError> {
     forget(new, stage, outcome)?;
     let directories: &[&str] = match renderer {
-        Renderer::Netplan => &["/etc/netplan", "/usr/lib/netplan", "/lib/netplan"],
+        Renderer::Netplan => &NETPLAN,
         Renderer::Networkd => &[NETWORKD, "/usr/local/lib/systemd/network", "/usr/lib/systemd/network"],
         Renderer::Ifcfg => &["/etc/sysconfig/network-scripts"],
         Renderer::Wicked => &["/etc/sysconfig/network"],
@@ -202,7 +204,7 @@ fn is_ours(path: &str, at: &GuestPath, stage: &Stage<'_>) -> Result<bool, Inject
 }
 
 /// The files in directories, and the links to files, sorted within each.
-fn paths(directories: &[&str], stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
+pub(super) fn paths(directories: &[&str], stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
     let mut paths = Vec::new();
     for directory in directories {
         let path = GuestPath::parse(*directory)?;
@@ -240,7 +242,7 @@ pub(super) fn file_type(path: &GuestPath, stage: &Stage<'_>) -> Result<Option<Fi
 }
 
 /// A file's text; `None` where it is larger than those of ours.
-fn read(path: &GuestPath, stage: &Stage<'_>) -> Result<Option<Vec<u8>>, InjectError> {
+pub(super) fn read(path: &GuestPath, stage: &Stage<'_>) -> Result<Option<Vec<u8>>, InjectError> {
     match stage.read(path, READ_LIMIT) {
         Err(error) if error.kind() == ErrorKind::Unsupported => Ok(None),
         text => Ok(text?),

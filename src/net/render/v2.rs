@@ -11,6 +11,11 @@ pub(super) fn netplan(config: &Config) -> Result<Vec<NetFile>, Inexpressible> {
     Ok(vec![NetFile { path: "/etc/netplan/50-imgraft.yaml".to_owned(), mode: 0o600, text }])
 }
 
+/// A text of [`netplan`]'s that has netplan hand everything to NetworkManager; unasked it takes networkd.
+pub(crate) fn for_network_manager(text: &str) -> String {
+    text.replacen("\n  version: 2\n", "\n  version: 2\n  renderer: \"NetworkManager\"\n", 1)
+}
+
 /// A part of cloud-init's own configuration.
 pub(super) fn cloud_init(config: &Config, gateways: Gateways) -> Result<Vec<NetFile>, Inexpressible> {
     let text = HEAD.to_owned() + &yaml::block(&json!({ "network": document(config, Flavour::CloudInit(gateways))? }));

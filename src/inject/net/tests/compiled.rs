@@ -197,7 +197,7 @@ fn cloud_init_stands_aside() {
 #[test]
 fn nothing_is_mixed_with_it() {
     let all = "network: {version: 2, ethernets: {all-en: {match: {name: 'en*'}, dhcp4: true}}}\n";
-    let fs = netplan(phony())
+    let fs = netplan(network_manager(phony()))
         .file("/etc/netplan/90-default.yaml", all)
         .file("/etc/netplan/01-nm.yaml", "network: {version: 2, renderer: NetworkManager}\n")
         .file("/etc/netplan/readme", all)
