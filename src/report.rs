@@ -14,6 +14,7 @@ use imgraft_vfs::shell;
 use imgraft_vfs::stage::Change;
 use imgraft_vfs::transaction::{IoCounts, Kept, Recovery};
 use serde::{Serialize, Serializer};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -267,9 +268,17 @@ impl ItemReport {
             }
         }
         // Of what both change, the second one's state is that after the run.
-        self.files
-            .retain(|file| !other.files.iter().any(|later| (&later.path, later.action) == (&file.path, file.action)));
+        let later: BTreeSet<_> = other.files.iter().map(|file| (file.path.as_str(), file.action)).collect();
+        self.files.retain(|file| !later.contains(&(file.path.as_str(), file.action)));
         self.files.extend(other.files);
+    }
+
+    /// Forgets what it has done to paths that the run does not change in the end.
+    pub fn keep_only(&mut self, changed: &BTreeSet<String>) {
+        self.files.retain(|file| changed.contains(&file.path));
+        if self.status == Status::Applied && self.files.is_empty() {
+            self.status = Status::Unchanged;
+        }
     }
 
     /// An optional item that failed and was rolled back.

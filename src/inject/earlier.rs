@@ -1,7 +1,7 @@
 //! What the items of a run have put in so far, which a later item of it must not undo.
 
 use super::files::below::there;
-use super::{HostName, InjectError, Item, Premise, READ_LIMIT, Reader};
+use super::{HostName, InjectError, Item, Premise, READ_LIMIT, Reader, Request};
 use imgraft_vfs::ErrorKind;
 use imgraft_vfs::fs::{FileType, Lookup, Metadata};
 use imgraft_vfs::path::{GuestPath, Resolved};
@@ -17,9 +17,15 @@ pub struct Earlier {
     readers: Vec<(GuestPath, Reader, Item)>,
     premises: Vec<(Premise, Item)>,
     host_name: Option<HostName>,
+    awaits_files: bool,
 }
 
 impl Earlier {
+    /// Notes what comes after the request that is staged next.
+    pub(super) fn expect(&mut self, rest: &[Request]) {
+        self.awaits_files = rest.iter().any(|request| request.injector.item() == Item::Files);
+    }
+
     /// Adds what an item has changed, and what it has spoken of. What it has removed may come back.
     pub(super) fn add(&mut self, item: Item, changes: &[Change], spoken_of: Vec<Resolved>) {
         for change in changes.iter().filter(|change| change.after.is_some() && !is_of_skeleton(item, change)) {
@@ -41,8 +47,12 @@ impl Earlier {
         self.premises.extend(premises.into_iter().map(|premise| (premise, item)));
     }
 
-    /// Fails where the guest does not use any more what an item has put in.
+    /// Fails where the guest does not use any more what an item has put in. Of files in several parts the last one is checked: it may
+    /// mend what another has spoilt.
     pub(super) fn check_premises(&self, stage: &Stage<'_>) -> Result<(), InjectError> {
+        if self.awaits_files {
+            return Ok(());
+        }
         self.premises.iter().try_for_each(|(premise, item)| premise.check(*item, stage))
     }
 

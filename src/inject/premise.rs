@@ -102,8 +102,12 @@ mod tests {
             mode: FileMode::WhereNew(0o644),
         });
         let sudo = vec![Sudoer { user: "ann".to_owned(), asks: SudoAsks::Password }];
-        let injectors: [Box<dyn Injector>; 4] = [
-            Box::new(Files { operations: operations.collect(), compat }),
+        // In two parts, of which the second one is the last file.
+        let mut first: Vec<_> = operations.collect();
+        let second = first.pop().into_iter().collect();
+        let injectors: [Box<dyn Injector>; 5] = [
+            Box::new(Files { operations: first, compat }),
+            Box::new(Files { operations: second, compat }),
             Box::new(HostKeys { made: MadeKeys::Stay }),
             Box::new(Keys { keys: vec![("root".to_owned(), ED25519.to_owned())], compat }),
             Box::new(Accounts { sudo, ..Accounts::none(Timestamp::default()) }),
@@ -147,6 +151,10 @@ mod tests {
             vec![(sshd, "HostKey /etc/ssh/a_ed25519\nPort 222\n")],
             vec![(sshd, "HostKey /etc/ssh/a_ed25519\nHostKey /etc/ssh/c_rsa\n")],
             vec![(sshd, "HostKey /etc/ssh/b_ecdsa\n"), ("/etc/ssh/b_ecdsa", "the user's own")],
+            vec![
+                (sshd, "HostKey /etc/ssh/a_ed25519\nAuthorizedKeysFile /srv/%u\n"),
+                (sshd, "HostKey /etc/ssh/a_ed25519\n"),
+            ],
             vec![(sshd, "HostKey /etc/ssh/x.pub\nHostKeyAgent /run/agent\n")],
             vec![("/etc/sudoers", "#includedir sudoers.d\n")],
         ] {

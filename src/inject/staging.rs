@@ -11,6 +11,7 @@ use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::stage::{Change, ChangeSet, Savepoint, Stage};
 use imgraft_vfs::{ErrorKind, Result};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// What is staged: the changes, and what is to be told of them.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ pub fn stage_all(
     let first = guest;
     let mut guest = Cow::Borrowed(first);
     let mut earlier = Earlier::default();
-    for &Request { ref injector, required } in requests {
+    for (at, &Request { ref injector, required }) in requests.iter().enumerate() {
         let known = items.iter().position(|report| report.item == injector.item());
         // What is left of an item goes with the part that failed.
         if known.and_then(|at| items.get(at)).is_some_and(|report| report.status == Status::Failed) {
@@ -63,12 +64,17 @@ pub fn stage_all(
             items.push(ItemReport::failed(injector.item(), reason.to_owned()));
             continue;
         }
+        earlier.expect(requests.get(at + 1..).unwrap_or_default());
         let before = stage.savepoint();
         let outcome = needs_root(injector.item(), fs)
             .and_then(|()| injector.stage_after(&earlier, &guest, &mut stage))
-            .and_then(|outcome| with_fstab(outcome, &before, &stage, check_fstab));
+            .and_then(|outcome| with_fstab(outcome, &before, &stage, check_fstab))
+            .and_then(|(outcome, changes)| {
+                let accounts = accounts_of(&changes, &stage)?;
+                Ok((outcome, changes, accounts))
+            });
         match outcome {
-            Ok((outcome, changes)) => {
+            Ok((outcome, changes, accounts)) => {
                 // Files may change what files have put in, and what is cleaned is there to be put in again.
                 if !matches!(injector.item(), Item::Files | Item::Operation(_)) {
                     earlier.add(injector.item(), &changes, stage.spoken_of_since(&before));
@@ -76,7 +82,7 @@ pub fn stage_all(
                 earlier.add_readers(injector.item(), outcome.readers);
                 earlier.add_premises(injector.item(), outcome.premises);
                 earlier.add_host_name(outcome.host_name);
-                if let Some(accounts) = accounts_of(&changes, &stage)? {
+                if let Some(accounts) = accounts {
                     guest.to_mut().accounts = accounts;
                 }
                 let report = ItemReport::staged(injector.item(), required, &changes, outcome.notes);
@@ -114,6 +120,8 @@ pub fn stage_all(
     // What operations remove is private keys and histories, and much of it.
     let of_operations = requests.iter().any(|request| matches!(request.injector.item(), Item::Operation(_)));
     let changes = stage.finish()?;
+    let changed: BTreeSet<String> = changes.changes().iter().map(|change| change.path.to_string()).collect();
+    items.iter_mut().for_each(|item| item.keep_only(&changed));
     let diff = match show {
         Show::Nothing => String::new(),
         Show::Diff => {
@@ -151,13 +159,14 @@ fn with_fstab(
     Ok((outcome, changes))
 }
 
-/// The users and groups, where one of the changes is of a file that says who they are.
-fn accounts_of(changes: &[Change], stage: &Stage<'_>) -> Result<Option<Accounts>> {
+/// The users and groups, where one of the changes is of a file that says who they are, or of the way to one; an error where they
+/// cannot be read then.
+fn accounts_of(changes: &[Change], stage: &Stage<'_>) -> Result<Option<Accounts>, InjectError> {
     for path in ["/etc/passwd", "/etc/group"] {
-        // Where its path leads nowhere, no change is there.
-        let at = stage.resolve(&GuestPath::parse(path)?).ok();
+        let path = GuestPath::parse(path)?;
+        let at = if changes.is_empty() { None } else { Some(stage.resolve(&path)?) };
         if changes.iter().any(|change| Some(&change.path) == at.as_ref()) {
-            return Accounts::staged(stage).map(Some);
+            return Ok(Some(Accounts::staged(stage)?));
         }
     }
     Ok(None)
@@ -198,9 +207,35 @@ fn sensitive(stage: &Stage<'_>) -> Result<Vec<Resolved>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inject::{Compat, FileMode, FileOperation, Files};
+    use crate::inject::{Compat, FileMode, FileOperation, Files, Metadata};
     use imgraft_vfs::fs::Content;
     use imgraft_vfs::fs::mem::MemFs;
+
+    /// What becomes of optional files and of a required one after them.
+    fn after_optional(operation: FileOperation) -> Result<Vec<Status>, String> {
+        let fs = MemFs::builder().file("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n").build().unwrap();
+        let files = |operation| Box::new(Files { operations: vec![operation], compat: Compat::Imgraft });
+        let metadata = Metadata { pairs: vec![("role".to_owned(), "web".to_owned())], compat: Compat::Imgraft };
+        let requests = [
+            Request { injector: files(operation), required: false },
+            Request { injector: Box::new(metadata), required: true },
+        ];
+        let guest = Guest::inspect(&fs).unwrap();
+        let staged = stage_all(&requests, &LeftOut::default(), &guest, &fs, Show::Nothing, &|_| Ok(Vec::new()));
+        staged.map(|staged| staged.items.iter().map(|item| item.status).collect()).map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn optional_files_by_which_nobody_is_known_are_left_out() {
+        let path = || GuestPath::parse("/etc/passwd").unwrap();
+        let large = vec![b'\n'; usize::try_from(crate::guest::accounts::LIMIT).unwrap() + 1];
+        for operation in [
+            FileOperation::Put { destination: path(), content: Content::bytes(large), mode: FileMode::WhereNew(0o644) },
+            FileOperation::Link { target: "passwd".to_owned(), path: path() },
+        ] {
+            assert_eq!(after_optional(operation), Ok(vec![Status::Failed, Status::Applied]));
+        }
+    }
 
     #[test]
     fn the_diff_of_an_account_database_has_no_hash() {

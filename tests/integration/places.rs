@@ -125,11 +125,14 @@ fn files_may_change_what_files_have_put_in() {
     let scratch = Scratch::new();
     let Some(guest) = Rooted::new(&scratch, &["e2fsck"]) else { return };
     let words = ["--write", "/etc/x:1", "--write", "/tmp/s:1", "--link", "../etc/x:/srv/l", "--hostname", "web"];
-    guest.inject(
-        &[&words[..], &["--write", "/srv/l:2", "--delete", "/tmp/s", "--timezone", "UTC", "--truncate", "/etc/x"]]
-            .concat(),
-    );
+    let rest = ["--write", "/srv/l:2", "--delete", "/tmp/s", "--timezone", "UTC", "--truncate", "/etc/x"];
+    let report = guest.inject(&[&words[..], &rest].concat());
     assert_eq!(guest.list("cd $1; stat -c %s etc/x; ls tmp; cat etc/hostname"), "0\nweb\n");
+    assert!(!report["items"].to_string().contains("/tmp/s"), "{report}");
+    // What one part does and another takes back is nothing in the end.
+    let again = guest.inject(&[&words[..], &rest].concat());
+    assert_eq!((&again["changed"], &again["items"][0]["files"]), (&false.into(), &Value::Array(Vec::new())), "{again}");
+    assert_eq!(items(&again), ["files unchanged", "hostname unchanged", "timezone unchanged"]);
 }
 
 /// The kernel keeps 16 MiB back, which are there for the first run.
@@ -143,6 +146,6 @@ fn what_is_emptied_makes_room() {
     let upload = format!("{}:/opt/big", text(&big));
     let refused = run(&["inject", text(&guest.disk), "--upload", &upload]);
     assert_eq!(refused.status.code(), Some(3), "it is full");
-    guest.inject(&["--upload", &upload, "--truncate", "/var/log/zz.log"]);
+    guest.inject(&["--upload", &upload, "--truncate", "/var/log/zz.log", "--move", "/etc/motd:/etc/motd.old"]);
     assert_eq!(guest.list("stat -c %s $1/opt/big $1/var/log/zz.log"), "33554432\n0\n");
 }

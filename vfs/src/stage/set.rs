@@ -7,7 +7,7 @@ use super::moving;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{Attrs, FileType, GuestFs, SetAttrs};
 use crate::path::Resolved;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The attribute that has the access list of a file.
 const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
@@ -94,8 +94,11 @@ impl ChangeSet {
             fs.remove(&change.path)?;
         }
         // What gets shorter makes room for the rest. Below a directory that gets another path it is not yet where it is to be.
-        let is_moved = self.changes.iter().any(|change| change.moved.is_some());
-        let (first, rest): (Vec<_>, Vec<_>) = self.changes.iter().partition(|change| !is_moved && change.shortens());
+        let moved = self.changes.iter().filter(|change| change.moved.is_some());
+        let moved: BTreeSet<&[u8]> = moved.map(|change| change.path.as_bytes()).collect();
+        let is_there = |change: &Change| !change.path.ancestors().any(|directory| moved.contains(directory));
+        let (first, rest): (Vec<_>, Vec<_>) =
+            self.changes.iter().partition(|change| change.shortens() && is_there(change));
         for change in first.into_iter().chain(rest) {
             match (change.means, &change.before, &change.after) {
                 (Means::Create | Means::Replace, _, Some(after)) => create(fs, change, after, &aside)?,
