@@ -30,7 +30,7 @@ const PROGRAM: Attrs = Attrs { mode: 0o700, uid: 0, gid: 0 };
 const LOG: &str = "/var/log/imgraft-firstboot.log";
 /// As many scripts as four digits can put in order.
 const NUMBER_MAX: u16 = 9999;
-/// How many scripts of one name that are there are compared with one that is put in.
+/// How many scripts of one name and length that are there are compared with one that is put in.
 const COMPARED_MAX: usize = 64;
 
 /// The package managers that are known, and how each is told to install what are a shell's arguments, the first that is there.
@@ -139,15 +139,11 @@ impl Injector for Firstboot {
         let (mut last, mut done) = (waiting.last(), 0);
         stage.create_dirs(&place, ROOT_DIR)?;
         for script in &self.scripts {
-            // One that an earlier run has put in, and no boot has run, is not put in again, unless it is to come later now.
-            if let Some(name) = waiting.take(script, done, stage)? {
-                match parts(&name) {
-                    Some((number, _)) if number > done => {
-                        done = number;
-                        continue;
-                    }
-                    _ => stage.remove(&place.join(name)?)?,
-                }
+            // One that an earlier run has put in, and no boot has run, is not put in again, unless it would come too early: where it
+            // is, what that run has put after it may need it.
+            if let Some(number) = waiting.take(script, done, stage)? {
+                done = number;
+                continue;
             }
             last = last.saturating_add(1);
             if last > NUMBER_MAX {
@@ -225,25 +221,30 @@ impl Waiting {
         ))
     }
 
-    /// Takes one that is the same to the byte, one with a number past `done` before others: its name.
-    fn take(&mut self, script: &Script, done: u16, stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
+    /// Takes the first one that is the same to the byte and has a number past `done`: its number.
+    fn take(&mut self, script: &Script, done: u16, stage: &Stage<'_>) -> Result<Option<u16>, InjectError> {
         let size = u64::try_from(script.text.len()).unwrap_or(u64::MAX);
-        let of_name = self.0.iter().filter(|name| parts(name).is_some_and(|(_, rest)| rest == script.name));
-        let mut same = None;
-        for name in of_name.take(COMPARED_MAX) {
+        let mut compared = 0;
+        for name in &self.0 {
+            let Some((number, rest)) = parts(name) else { continue };
             let path = GuestPath::parse(format!("{PLACE}/{name}"))?;
-            let is_as_long = stage.metadata(&path)?.is_some_and(|metadata| metadata.size == size);
-            if is_as_long && stage.read(&path, size)?.is_some_and(|text| text == script.text) {
-                let is_later = parts(name).is_some_and(|(number, _)| number > done);
-                if is_later || same.is_none() {
-                    same = Some(name.clone());
-                }
-                if is_later {
-                    break;
-                }
+            if rest != script.name
+                || number <= done
+                || stage.metadata(&path)?.is_none_or(|metadata| metadata.size != size)
+            {
+                continue;
+            }
+            if stage.read(&path, size)?.is_some_and(|text| text == script.text) {
+                let name = name.clone();
+                self.0.remove(&name);
+                return Ok(Some(number));
+            }
+            compared += 1;
+            if compared == COMPARED_MAX {
+                break;
             }
         }
-        Ok(same.and_then(|name| self.0.take(&name)))
+        Ok(None)
     }
 }
 
@@ -286,17 +287,20 @@ mod tests {
         let fs = inject(&scripts(&["a", "c"]), fs);
         assert_eq!(commands(&fs, &["0002-command", "0003-command"]), ["#!/bin/sh\na\n", "#!/bin/sh\nc\n"]);
         assert!(!exists(&fs, &format!("{PLACE}/0004-command")));
-        // One that waits comes later where it is to, and keeps its place where nothing new comes before it.
+        // One that waits stays where it is, for what comes after it there; where that is too early it comes once more.
         let fs = inject(&scripts(&["d", "a", "c"]), fs);
         assert_eq!(
-            commands(&fs, &["0001-command", "0004-command", "0005-command", "0006-command"]),
-            ["#!/bin/sh\nb\n", "#!/bin/sh\nd\n", "#!/bin/sh\na\n", "#!/bin/sh\nc\n"]
+            commands(
+                &fs,
+                &["0001-command", "0002-command", "0003-command", "0004-command", "0005-command", "0006-command"]
+            ),
+            ["b", "a", "c", "d", "a", "c"].map(|command| format!("#!/bin/sh\n{command}\n"))
         );
-        assert!(!exists(&fs, &format!("{PLACE}/0002-command")) && !exists(&fs, &format!("{PLACE}/0003-command")));
-        assert_unchanged(&scripts(&["d", "a", "c"]), &fs);
+        for again in [&["d", "a", "c"][..], &["b", "a"], &["a", "c"]] {
+            assert_unchanged(&scripts(again), &fs);
+        }
         let fs = inject(&scripts(&["c", "b"]), fs);
-        assert_eq!(commands(&fs, &["0006-command", "0007-command"]), ["#!/bin/sh\nc\n", "#!/bin/sh\nb\n"]);
-        assert!(!exists(&fs, &format!("{PLACE}/0001-command")));
+        assert_eq!(commands(&fs, &["0003-command", "0007-command"]), ["#!/bin/sh\nc\n", "#!/bin/sh\nb\n"]);
         let file = |text: &str| Firstboot { scripts: vec![Script::of_file("grow.sh", text.as_bytes().to_vec())] };
         let fs = inject(&file("#!/bin/sh\n"), fs);
         assert!(
@@ -305,6 +309,11 @@ mod tests {
         assert!(!notes(&file("#!/bin/sh\n"), &fs).contains("earlier run"));
         let twice = inject(&scripts(&["a", "b", "a"]), systemd().build().unwrap());
         assert_unchanged(&scripts(&["b", "a"]), &twice);
+        // However many others of the name wait.
+        let many: Vec<String> = (0..2 * COMPARED_MAX).map(|n| format!("a{n}")).collect();
+        let fs = inject(&scripts(&many.iter().map(String::as_str).collect::<Vec<_>>()), systemd().build().unwrap());
+        let fs = inject(&scripts(&["of another length"]), fs);
+        assert_unchanged(&scripts(&["of another length"]), &fs);
         // The same twice is meant.
         let fs = inject(&scripts(&["a", "a"]), systemd().build().unwrap());
         assert_eq!(commands(&fs, &["0001-command", "0002-command"]), ["#!/bin/sh\na\n", "#!/bin/sh\na\n"]);
