@@ -1,6 +1,7 @@
 //! What starts a guest.
 
 use super::Reader;
+use super::dpkg::{self, Version};
 use imgraft_vfs::Result;
 use imgraft_vfs::resolve::Follow;
 
@@ -36,6 +37,11 @@ impl Init {
 /// Whether systemd is installed, be it what starts the guest or not.
 pub(super) fn has_systemd(reader: &Reader<'_>) -> Result<bool> {
     Ok(reader.exists(SYSTEMD[0])? || reader.exists(SYSTEMD[1])?)
+}
+
+/// The version of systemd; `None` where dpkg does not say which.
+pub(crate) fn systemd_version(reader: &Reader<'_>) -> Result<Option<Version>> {
+    dpkg::version(reader, &[b"systemd"])
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub use dpkg::Version;
 pub use facts::Facts;
 pub(crate) use fstab::{by_id, logical};
 pub use init::Init;
+pub(crate) use init::systemd_version;
 pub use network::{CloudInitNetwork, CloudInitSays, Network, NetworkStack, NoListener, StackState};
 pub use new_accounts::NewAccounts;
 pub use os_release::OsRelease;

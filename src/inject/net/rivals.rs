@@ -6,10 +6,12 @@ pub(super) mod sourced;
 use super::compiled::RESOLVER;
 use super::put;
 use crate::config_drive::{Spelling, value};
+use crate::guest::{Reader, systemd_version};
 use crate::inject::staging::is_fatal;
 use crate::inject::{InjectError, Outcome};
 use crate::net::config::Config;
 use crate::net::render::Renderer;
+use devices::Networkd;
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -63,9 +65,9 @@ pub(super) fn clear(
     };
     let mut beside = Vec::new();
     let paths = paths(directories, stage)?;
-    let netdevs = match renderer {
-        Renderer::Networkd => netdevs(&paths, stage)?,
-        _ => BTreeSet::new(),
+    let networkd = match renderer {
+        Renderer::Networkd => networkd(&paths, stage)?,
+        _ => Networkd { netdevs: BTreeSet::new(), version: None },
     };
     for path in paths {
         let (directory, name) = path.rsplit_once('/').unwrap_or_default();
@@ -88,7 +90,7 @@ pub(super) fn clear(
             }
             // The first file that matches a device is the one that counts.
             Renderer::Networkd if name.ends_with(".network") && is_before(name, new) => match config {
-                Some(config) if !is_rival(&path, |text| devices::is_for_networkd(text, config, &netdevs), stage)? => {}
+                Some(config) if !is_rival(&path, |text| devices::is_for_networkd(text, config, &networkd), stage)? => {}
                 Some(_) if directory == NETWORKD => {
                     stage.remove(&GuestPath::parse(path.as_str())?)?;
                     let why = "by its name it comes first, and systemd-networkd would take it for a device of these";
@@ -128,14 +130,14 @@ pub(super) fn clear(
     Ok(())
 }
 
-/// The names of the devices that networkd makes by these files.
-fn netdevs(paths: &[String], stage: &Stage<'_>) -> Result<BTreeSet<String>, InjectError> {
-    let mut names = BTreeSet::new();
+/// What the guest's networkd makes of these files.
+fn networkd(paths: &[String], stage: &Stage<'_>) -> Result<Networkd, InjectError> {
+    let mut netdevs = BTreeSet::new();
     for path in paths.iter().filter(|path| path.ends_with(".netdev")) {
         let text = read(&GuestPath::parse(path.as_str())?, stage)?.unwrap_or_default();
-        names.extend(devices::netdev(&String::from_utf8_lossy(&text)).map(str::to_owned));
+        netdevs.extend(devices::netdev(&String::from_utf8_lossy(&text)).map(str::to_owned));
     }
-    Ok(names)
+    Ok(Networkd { netdevs, version: systemd_version(&Reader::new(stage.base()))? })
 }
 
 /// Whether a name comes before that of one of these files.
@@ -219,7 +221,7 @@ pub(super) fn paths(directories: &[&str], stage: &Stage<'_>) -> Result<Vec<Strin
         names.sort_by(|a, b| a.name.cmp(&b.name));
         for entry in names {
             let Ok(name) = String::from_utf8(entry.name) else { continue };
-            let path = format!("{directory}/{name}");
+            let path = format!("{}/{name}", directory.trim_end_matches('/'));
             let is_file = match entry.file_type {
                 FileType::Regular => true,
                 FileType::Symlink => file_type(&GuestPath::parse(path.as_str())?, stage)? == Some(FileType::Regular),

@@ -1,5 +1,6 @@
 //! Whether a file of the guest's own may be for a device of a configuration, and would be taken in the place of ours.
 
+use crate::guest::Version;
 use crate::net::config::{Config, Kind, Mac};
 use crate::net::render::PRIORITY;
 use std::collections::BTreeSet;
@@ -7,18 +8,32 @@ use std::collections::BTreeSet;
 /// The longest name of a device, in bytes (IFNAMSIZ of Linux, less its NUL).
 const NAME_MAX: usize = 15;
 
+/// Since when systemd.network(5) has `Kind=`.
+const KIND_SINCE: Version = (251, 0);
+
 /// The name of the device that a systemd.netdev(5) text makes.
 pub(super) fn netdev(text: &str) -> Option<&str> {
     let name = entries(text, "NetDev").filter(|(key, _)| *key == "Name").last().map(|(_, name)| name);
     name.filter(|name| !name.is_empty() && name.len() <= NAME_MAX)
 }
 
-/// Whether a systemd.network(5) text may be for a device of these: it may, where nothing in its `[Match]` says otherwise. Names of
-/// `netdevs` are of devices that networkd makes.
-pub(super) fn is_for_networkd(text: &str, config: &Config, netdevs: &BTreeSet<String>) -> bool {
+/// What a guest's networkd makes of its files.
+#[derive(Debug)]
+pub(super) struct Networkd {
+    /// The names of the devices that it makes.
+    pub(super) netdevs: BTreeSet<String>,
+    /// The version of systemd that it is of, where that is known.
+    pub(super) version: Option<Version>,
+}
+
+/// Whether a systemd.network(5) text may be for a device of these: it may, where nothing in its `[Match]` says otherwise.
+pub(super) fn is_for_networkd(text: &str, config: &Config, networkd: &Networkd) -> bool {
+    // A key that an older one does not know it passes over.
+    let knows_kind = networkd.version.is_none_or(|version| version >= KIND_SINCE);
+    let matches = || entries(text, "Match").filter(|(key, _)| knows_kind || *key != "Kind");
     let words = |keys: &[&str]| {
         let mut words: Vec<&str> = Vec::new();
-        for (_, value) in entries(text, "Match").filter(|(key, _)| keys.contains(key)) {
+        for (_, value) in matches().filter(|(key, _)| keys.contains(key)) {
             // An empty one takes back what was said before.
             if value.is_empty() {
                 words.clear();
@@ -30,9 +45,9 @@ pub(super) fn is_for_networkd(text: &str, config: &Config, netdevs: &BTreeSet<St
     let (names, macs) = (words(&["Name"]), words(&["MACAddress", "PermanentMACAddress"]));
     let (types, kinds) = (words(&["Type"]), words(&["Kind"]));
     // What is there has neither the name of the loopback device nor of one that networkd makes.
-    let may_be_there = |pattern: &str| pattern != "lo" && !netdevs.contains(pattern);
+    let may_be_there = |pattern: &str| pattern != "lo" && !networkd.netdevs.contains(pattern);
     // networkd ignores a file without any.
-    if entries(text, "Match").next().is_none() {
+    if matches().next().is_none() {
         return false;
     }
     config.links.iter().any(|link| {
@@ -153,9 +168,21 @@ mod tests {
         ] {
             let text = format!("[Match]\n{section}\n\n[Network]\nName=eth9\n");
             let config = |document| read::document(document).unwrap();
-            let netdevs = ["wg0", "br0"].map(str::to_owned).into();
-            assert_eq!(is_for_networkd(&text, &config(NAMED), &netdevs), by_name, "{section}");
-            assert_eq!(is_for_networkd(&text, &config(BY_MAC), &netdevs), by_mac, "{section}");
+            let networkd = Networkd { netdevs: ["wg0", "br0"].map(str::to_owned).into(), version: None };
+            assert_eq!(is_for_networkd(&text, &config(NAMED), &networkd), by_name, "{section}");
+            assert_eq!(is_for_networkd(&text, &config(BY_MAC), &networkd), by_mac, "{section}");
+        }
+    }
+
+    #[test]
+    fn a_kind_where_it_is_known() {
+        let config = read::document(NAMED).unwrap();
+        let is_rival = |version, section| {
+            let networkd = Networkd { netdevs: BTreeSet::new(), version: Some(version) };
+            is_for_networkd(&format!("[Match]\n{section}\n"), &config, &networkd)
+        };
+        for (section, before, since) in [("Kind=wireguard\nName=e*", true, false), ("Kind=vlan", false, true)] {
+            assert_eq!((is_rival((249, 11), section), is_rival((251, 4), section)), (before, since), "{section}");
         }
     }
 

@@ -28,13 +28,16 @@ pub(in crate::inject::net) fn clear(
     }
     let Some(old) = read(&at, stage)? else { return Ok(()) };
     let kept = included(new, stage)?;
+    let own = stage.resolve_parent(&at)?;
+    let own = String::from_utf8_lossy(own.as_bytes());
+    let directory = own.trim_end_matches(|letter| letter != '/');
     for path in included(&String::from_utf8_lossy(&old), stage)? {
         let at = GuestPath::parse(path.as_str())?;
         let is_about_devices = read(&at, stage)?.is_none_or(|text| has_interfaces(&String::from_utf8_lossy(&text)));
-        if path == INTERFACES || kept.contains(&path) || !is_about_devices {
+        if path == own || kept.contains(&path) || !is_about_devices {
             continue;
         }
-        if path.starts_with(DIRECTORY) {
+        if path.starts_with(directory) {
             stage.remove(&at)?;
             outcome.notes.push(format!(
                 "{path}: removed, as {INTERFACES} included it, and this one says by itself what the network is"
@@ -65,28 +68,33 @@ fn included(text: &str, stage: &Stage<'_>) -> Result<BTreeSet<String>, InjectErr
         }
     }
     // Each directory is read once: what is taken of it by these patterns, and by `None` as run-parts(8) does.
-    let mut directories: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
+    let mut directories: BTreeMap<String, Vec<Option<Vec<u8>>>> = BTreeMap::new();
     for (word, is_directory) in sources {
         let path = if word.starts_with('/') { word.to_owned() } else { format!("{DIRECTORY}{word}") };
         let Ok(at) = GuestPath::parse(path.as_str()) else { continue };
-        let path = path.trim_end_matches('/');
-        if is_directory || file_type(&at, stage)? == Some(FileType::Directory) {
-            directories.entry(path.to_owned()).or_default().push(None);
-        } else if let Some((directory, pattern)) = path.rsplit_once('/') {
-            directories.entry(directory.to_owned()).or_default().push(Some(pattern.to_owned()));
-        }
+        let (directory, pattern) = match (at.parent(), at.file_name()) {
+            (Some(directory), Some(pattern))
+                if !is_directory && file_type(&at, stage)? != Some(FileType::Directory) =>
+            {
+                (directory, Some(pattern.to_vec()))
+            }
+            _ => (at, None),
+        };
+        // It may have two names, by a link.
+        let directory = match stage.resolve(&directory) {
+            Err(error) if is_fatal(error.kind()) => return Err(error.into()),
+            Err(_) => continue,
+            Ok(directory) => String::from_utf8_lossy(directory.as_bytes()).into_owned(),
+        };
+        directories.entry(directory).or_default().push(pattern);
     }
     let mut found = BTreeSet::new();
     for (directory, patterns) in directories {
-        let paths = match paths(&[directory.as_str()], stage) {
-            Err(InjectError::Vfs(error)) if is_fatal(error.kind()) => return Err(error.into()),
-            paths => paths.unwrap_or_default(),
-        };
-        for path in paths {
+        for path in paths(&[directory.as_str()], stage)? {
             let name = path.rsplit('/').next().unwrap_or_default();
             let is_named = patterns.iter().any(|pattern| match pattern {
                 None => name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)),
-                Some(pattern) => !name.starts_with('.') && glob(pattern.as_bytes(), name.as_bytes()),
+                Some(pattern) => !name.starts_with('.') && glob(pattern, name.as_bytes()),
             });
             if is_named {
                 found.insert(path);
@@ -131,12 +139,35 @@ mod tests {
 
     #[test]
     fn many_files_are_bounded() {
-        // A directory by several names, each within its own limit.
-        let several =
-            |count| (0..count).map(|n| format!("source-directory /etc/network/{}d\n", "./".repeat(n))).collect();
-        let of = |text: String| of(&text, FILES_MAX / 2);
-        assert_eq!(of(several(2)).unwrap().len(), FILES_MAX / 2 * 2);
-        let refused = of(several(3)).unwrap_err();
+        let guest = ["a", "b", "c"].into_iter().fold(phony(), |guest, name| {
+            (0..FILES_MAX / 2).fold(guest, |guest, n| guest.file(format!("{DIRECTORY}{name}/{n}"), ""))
+        });
+        let fs = guest.file(format!("{DIRECTORY}c/more"), "").build().unwrap();
+        let of = |text: &str| included(text, &Stage::new(&fs)).map_err(|error| error.to_string());
+        assert_eq!(of("source a/*\nsource b/*\n").unwrap().len(), FILES_MAX);
+        let refused = of("source a/*\nsource-directory b\nsource c/m*\n").unwrap_err();
         assert!(refused.contains(&format!("it includes more than {FILES_MAX} files")), "{refused}");
+        // So are those of one directory.
+        let refused = super::tests::of("source d/*\n", FILES_MAX + 1).unwrap_err();
+        assert!(refused.contains(&format!("more than {FILES_MAX} files")), "{refused}");
+        assert_eq!(super::tests::of("source /x\n", 1).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_directory_has_one_name() {
+        let text = "source interfaces.d/*\nsource-directory /etc/network/./interfaces.d\nsource /etc/network/interfaces.d//*\nsource linked/*\n";
+        let fs = phony()
+            .file(INTERFACES, text)
+            .file("/etc/network/interfaces.d/eth0", "auto eth0\niface eth0 inet dhcp\n")
+            .symlink("/etc/network/linked", "interfaces.d")
+            .build()
+            .unwrap();
+        let mut stage = Stage::new(&fs);
+        let mut outcome = Outcome::default();
+        clear("source /etc/network/linked//*\n", &mut stage, &mut outcome).unwrap();
+        assert!(outcome.notes.is_empty(), "{:?}", outcome.notes);
+        clear("", &mut stage, &mut outcome).unwrap();
+        assert_eq!(outcome.notes.len(), 1, "{:?}", outcome.notes);
+        assert!(outcome.notes[0].starts_with("/etc/network/interfaces.d/eth0: removed"), "{:?}", outcome.notes);
     }
 }
