@@ -16,6 +16,9 @@ const SERVICES: [&str; 4] = ["sshd.service", "ssh.service", "sshd@.service", "ss
 const SCRIPTS: [&str; 3] = ["/etc/init.d/sshd", "/etc/rc.d/init.d/sshd", "/etc/init.d/ssh"];
 /// Red Hat's programs that make host keys: with systemd's target, before it, and before systemd.
 const MAKERS: [&str; 3] = ["/usr/libexec/openssh/sshd-keygen", "/usr/sbin/sshd-keygen", "/etc/rc.d/init.d/sshd"];
+/// What cloud-init makes host keys in, and what that waits for: before and from 24.3 on.
+const CLOUD_INIT: [&str; 4] =
+    ["cloud-init.target", "cloud-init.service", "cloud-init-main.service", "cloud-init-network.service"];
 const GROUP: &str = "ssh_keys";
 /// Scripts that wait for the guest's first boot.
 const FIRST_BOOT: &str = "/usr/lib/imgraft/firstboot.d";
@@ -112,6 +115,18 @@ pub(crate) fn maker(fs: &dyn GuestFs) -> Result<Option<Maker>> {
         }
     }
     Ok(first_boot)
+}
+
+/// The part of cloud-init that makes host keys, where that is masked: a path.
+pub(crate) fn masked_cloud_init(fs: &dyn GuestFs) -> Result<Option<String>> {
+    let reader = Reader::new(fs);
+    for unit in CLOUD_INIT {
+        let path = format!("/etc/systemd/system/{unit}");
+        if reader.is_masked(&path)? {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 /// The group that a guest's own way of making host keys lets read them: Red Hat's before Fedora 38, whose sshd takes them so.

@@ -22,6 +22,9 @@ const TOTAL: u64 = 8 * 1024 * 1024;
 /// What counts of what is said of the default user.
 const KEYS: [&str; 4] = ["name", "lock_passwd", "hashed_passwd", "plain_text_passwd"];
 
+/// What it runs, in the order in which it does.
+const MODULES: [&str; 3] = ["cloud_init_modules", "cloud_config_modules", "cloud_final_modules"];
+
 /// Puts a text for cloud-init past what distributions and installers put there, and says where; `None` where the guest has no
 /// place for it. `subject` is a part of the file's name.
 pub(super) fn tell(subject: &str, text: &str, stage: &mut Stage<'_>) -> Result<Option<GuestPath>, InjectError> {
@@ -87,8 +90,32 @@ fn found<T>(read: Result<Option<T>, Error>) -> Result<Option<T>, InjectError> {
     }
 }
 
+/// Why cloud-init makes no host keys of a new instance's own, a clause (cc_ssh.py): where it is told to make none, or has some.
+pub(super) fn makes_no_host_keys(stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
+    let said = said("", &["ssh_genkeytypes", "ssh_keys", MODULES[0], MODULES[1], MODULES[2]], stage)?;
+    if let Some((path, _)) = said.get("ssh_keys") {
+        return Ok(Some(format!("{path} has ssh_keys, which are those of every clone")));
+    }
+    let makes_none = |types: &Value| types.is_null() || types.as_array().is_some_and(Vec::is_empty);
+    if let Some((path, _)) = said.get("ssh_genkeytypes").filter(|(_, types)| makes_none(types)) {
+        return Ok(Some(format!("{path} has ssh_genkeytypes with nothing in it")));
+    }
+    let lists: Vec<_> = MODULES.iter().filter_map(|name| said.get(*name)).collect();
+    let is_ssh = |module: &Value| {
+        let name = module.get(0).or_else(|| module.get("name")).unwrap_or(module);
+        name.as_str() == Some("ssh")
+    };
+    let has_it = lists.iter().any(|(_, modules)| modules.as_array().is_some_and(|modules| modules.iter().any(is_ssh)));
+    Ok((!lists.is_empty() && !has_it).then(|| format!("{MAIN} has it run no module 'ssh'")))
+}
+
 /// What cloud-init's configuration says of its default user, each key with the file that has the last word on it.
 fn default_user(stage: &Stage<'_>) -> Result<BTreeMap<String, (GuestPath, Value)>, InjectError> {
+    said("/system_info/default_user", &KEYS, stage)
+}
+
+/// What cloud-init's configuration says of some keys at a place (a JSON pointer), each with the file that has the last word on it.
+fn said(place: &str, wanted: &[&str], stage: &Stage<'_>) -> Result<BTreeMap<String, (GuestPath, Value)>, InjectError> {
     let directory = GuestPath::parse(DIRECTORY)?;
     let entries = found(stage.read_dir(&directory))?.unwrap_or_default();
     let mut names: Vec<Vec<u8>> = entries.into_iter().map(|entry| entry.name).collect();
@@ -109,8 +136,8 @@ fn default_user(stage: &Stage<'_>) -> Result<BTreeMap<String, (GuestPath, Value)
             error.with_guest_path(DIRECTORY).with_hint("remove what nothing needs first")
         })?;
         let Ok(document) = value(&text, Spelling::Yaml) else { continue };
-        if let Some(Value::Object(keys)) = document.pointer("/system_info/default_user") {
-            let keys = keys.iter().filter(|(key, _)| KEYS.contains(&key.as_str()));
+        if let Some(Value::Object(keys)) = document.pointer(place) {
+            let keys = keys.iter().filter(|(key, _)| wanted.contains(&key.as_str()));
             said.extend(keys.map(|(key, value)| (key.clone(), (path.clone(), value.clone()))));
         }
     }

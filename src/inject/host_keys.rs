@@ -1,5 +1,7 @@
 //! A guest's ssh host keys: what its sshd reads and is not there is made, as by `ssh-keygen -A` (sshd(8), ssh-keygen(1)).
 
+mod certificate;
+
 use super::{
     InjectError, Injector, Item, Outcome, Premise, ROOT_DIR, ROOT_FILE, Reader, cloud_config, hostname, label, sshd,
 };
@@ -135,6 +137,12 @@ impl Injector for HostKeys {
         for path in named.as_ref().unwrap_or(&usual) {
             let content = stage.read(path, LIMIT)?.map(Zeroizing::new).filter(|content| !content.is_empty());
             match (content, Kind::of(path)) {
+                // Of a public key an agent has the private one (HostKeyAgent).
+                (Some(_), _) if is_public(path) => {
+                    has_agent = true;
+                    stage.confirm(path)?;
+                    continue;
+                }
                 (Some(content), _) => keep(path, &content, stage, &mut outcome)?,
                 (None, Some(kind)) => self.make(path, kind, &place, stage, &mut outcome)?,
                 (None, None) => {
@@ -144,8 +152,7 @@ impl Injector for HostKeys {
                              ecdsa are, told by the name of the file"
                         ));
                     }
-                    // The private half of a public one is an agent's.
-                    has_agent |= path.as_bytes().ends_with(b".pub");
+                    has_agent |= is_public(path);
                     continue;
                 }
             }
@@ -163,7 +170,10 @@ impl Injector for HostKeys {
         if !has_keys && !has_agent {
             return Err(HostKeyError::NoneNamed.into());
         }
-        outcome.premises.push(Premise::HostKeys(named.unwrap_or(usual)));
+        let named = named.unwrap_or(usual);
+        remark_certificates(&named, stage, &mut outcome)?;
+        outcome.notes.extend(sshd::logins::without_configuration(stage)?);
+        outcome.premises.push(Premise::HostKeys(named));
         if has_keys {
             let text = "# The host keys are those that the machine is known by.\nssh_deletekeys: false\n";
             if let Some(path) = cloud_config::tell("host-keys", text, stage)? {
@@ -179,6 +189,31 @@ fn usual() -> Result<Vec<GuestPath>, InjectError> {
     Ok(USUAL.iter().map(|path| GuestPath::parse(*path)).collect::<Result<_, _>>()?)
 }
 
+fn is_public(path: &GuestPath) -> bool {
+    path.as_bytes().ends_with(b".pub")
+}
+
+/// Says which host certificates sshd leaves out, as they are of none of the host keys: those of keys that there were before.
+fn remark_certificates(keys: &[GuestPath], stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+    let text = |path: &GuestPath| -> Result<String, InjectError> {
+        Ok(String::from_utf8(stage.read(path, LIMIT)?.unwrap_or_default()).unwrap_or_default())
+    };
+    let mut publics = Vec::new();
+    for key in keys {
+        let path = if is_public(key) { key.clone() } else { beside(key)? };
+        publics.extend(PublicKey::from_openssh(text(&path)?.trim_end()).ok());
+    }
+    for path in sshd::host_certificates(stage)? {
+        if certificate::is_of_another(&text(&path)?, &publics) {
+            outcome.notes.push(format!(
+                "{path}: the certificate that sshd_config names (HostCertificate) is of none of the host keys, and sshd leaves it out: \
+                 the authority that clients go by has to sign one of them anew"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Why sshd has not the keys that were made, a clause: it looks for one that was not `known` as they were, and that
 /// could have been made, or none that is there.
 pub(super) fn missing(known: &[GuestPath], stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
@@ -186,7 +221,7 @@ pub(super) fn missing(known: &[GuestPath], stage: &Stage<'_>) -> Result<Option<S
         Some(named) => named,
         None => usual()?,
     };
-    let mut has_keys = named.iter().any(|path| path.as_bytes().ends_with(b".pub"));
+    let mut has_keys = named.iter().any(is_public);
     for path in &named {
         let is_there = stage.metadata(path)?.is_some();
         has_keys |= is_there;

@@ -5,11 +5,14 @@ mod config;
 pub(super) mod key_files;
 pub(super) mod logins;
 
+use super::files::below::there;
+use super::staging::is_fatal;
 use super::{InjectError, READ_LIMIT};
 use crate::guest::User;
 use crate::guest::accounts::parse_passwd;
 use config::Config;
 use imgraft_vfs::Error;
+use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -33,11 +36,31 @@ pub(super) fn modes(stage: &Stage<'_>) -> Modes {
 /// The files that `HostKey` names, in order; `None` where nothing does, and sshd has its own. An error where not all of the configuration
 /// can be read, or where it is more than is read.
 pub(super) fn host_keys(stage: &Stage<'_>) -> Result<Option<Vec<GuestPath>>, InjectError> {
-    let mut config = Config::read(&["hostkey"], stage);
+    files("hostkey", stage)
+}
+
+/// The files that `HostCertificate` names and that are there, as far as the configuration can be read.
+pub(super) fn host_certificates(stage: &Stage<'_>) -> Result<Vec<GuestPath>, InjectError> {
+    let named = match files("hostcertificate", stage) {
+        Err(InjectError::Vfs(error)) if !is_fatal(error.kind()) => None,
+        named => named?,
+    };
+    let mut certificates = Vec::new();
+    for path in named.into_iter().flatten() {
+        if there(stage.metadata(&path))? == Some(FileType::Regular) {
+            certificates.push(path);
+        }
+    }
+    Ok(certificates)
+}
+
+/// The files that the lines of a keyword name, in order; `None` where there is no line.
+fn files(keyword: &'static str, stage: &Stage<'_>) -> Result<Option<Vec<GuestPath>>, InjectError> {
+    let mut config = Config::read(&[keyword], stage);
     if let Some(error) = config.unread.take() {
         return Err(error);
     }
-    let lines: Vec<_> = config.at_start("hostkey").collect();
+    let lines: Vec<_> = config.at_start(keyword).collect();
     let mut paths: Vec<GuestPath> = Vec::new();
     for name in lines.iter().filter_map(|said| said.arguments.first()) {
         // From where a service is started, which is the root; and none is no file (derelativise_path of servconf.c).

@@ -2,6 +2,7 @@ use super::*;
 use crate::inject::testing::{
     ECDSA, ED25519, RSA, assert_unchanged, describe, exists, fedora, inject, label, notes, phony, refusal, stage, text,
 };
+use crate::oracle;
 use imgraft_vfs::fs::mem::{Builder, MemFs};
 
 const ED25519_KEY: &str = "/etc/ssh/ssh_host_ed25519_key";
@@ -10,7 +11,11 @@ const RSA_KEY: &str = "/etc/ssh/ssh_host_rsa_key";
 const STAY: HostKeys = HostKeys { made: MadeKeys::Stay };
 
 fn guest() -> Builder {
-    phony().file("/usr/sbin/sshd", "").dir("/etc/ssh").file("/etc/hostname", "web.example.org\n")
+    unconfigured().file("/etc/ssh/sshd_config", "")
+}
+
+fn unconfigured() -> Builder {
+    phony().file("/usr/sbin/sshd", "").file("/etc/hostname", "web.example.org\n")
 }
 
 fn private(fs: &MemFs, path: &str) -> PrivateKey {
@@ -119,7 +124,7 @@ fn what_is_odd_of_a_key_that_is_there_is_told() {
 #[test]
 fn keys_are_where_sshd_reads_them() {
     let config = "Include /etc/ssh/sshd_config.d/*.conf\n#HostKey /x\nhostkey=\"/srv/keys/my_ed25519\"\nHostKey /etc/ssh/ssh_host_rsa_key\nHostKey agent\nMatch user ann\nHostKey /etc/ssh/never_ed25519\n";
-    let fs = guest()
+    let fs = unconfigured()
         .file("/etc/ssh/sshd_config", config)
         .file("/etc/ssh/sshd_config.d/a.conf", "HostKey /srv/keys/my_ecdsa_key\nHostKey /srv/keys/my_ecdsa_key\n")
         .build()
@@ -134,14 +139,14 @@ fn keys_are_where_sshd_reads_them() {
     assert!(!exists(&fs, ED25519_KEY) && !exists(&fs, "/etc/ssh/never_ed25519"));
     assert_unchanged(&STAY, &fs);
     for config in ["HostKey none\n", "HostKey /etc/ssh/ssh_host_rsa_key\nHostKey /etc/ssh/a\n"] {
-        let why = refusal(&STAY, guest().file("/etc/ssh/sshd_config", config).build().unwrap());
+        let why = refusal(&STAY, unconfigured().file("/etc/ssh/sshd_config", config).build().unwrap());
         assert!(why.starts_with("sshd_config names no host key (HostKey) that is there or can be made"), "{why}");
         assert!(why.contains("(only ed25519 and ecdsa keys are made"), "{why}");
     }
-    let rsa = guest().file("/etc/ssh/sshd_config", "HostKey /etc/ssh/ssh_host_rsa_key\n").file(RSA_KEY, "key");
+    let rsa = unconfigured().file("/etc/ssh/sshd_config", "HostKey /etc/ssh/ssh_host_rsa_key\n").file(RSA_KEY, "key");
     assert_unchanged(&STAY, &rsa.build().unwrap());
     // One of which sshd is given the public half has its private one in an agent.
-    let agent = guest().file("/etc/ssh/sshd_config", "HostKey /etc/ssh/agent_ed25519.pub\n");
+    let agent = unconfigured().file("/etc/ssh/sshd_config", "HostKey /etc/ssh/agent_ed25519.pub\n");
     let (outcome, changes) = stage(&STAY, &agent.dir("/etc/cloud/cloud.cfg.d").build().unwrap()).unwrap();
     assert!(changes.is_empty() && outcome.notes.len() == 1, "{outcome:?} {changes:?}");
 }
@@ -195,4 +200,52 @@ fn nothing_is_written_where_links_lead() {
         assert_eq!(describe(&fs, path), "0600 0:0");
     }
     assert_unchanged(&STAY, &fs);
+}
+
+/// A public key is an agent's, and nobody is told to change its mode.
+#[test]
+fn keys_of_an_agent() {
+    let of_agent = unconfigured()
+        .file("/etc/ssh/sshd_config", "HostKey /etc/ssh/agents.pub\nHostKeyAgent /run/agent\n")
+        .file("/etc/ssh/agents.pub", ED25519)
+        .mode(0o644)
+        .build()
+        .unwrap();
+    assert_eq!(notes(&STAY, &of_agent), "");
+    assert_unchanged(&STAY, &of_agent);
+}
+
+#[test]
+fn a_certificate_of_another_key_is_told_of() {
+    let Some(keygen) = oracle::find("ssh-keygen") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let keygen = |words: &[&str]| {
+        let done = std::process::Command::new(&keygen).args(words).current_dir(dir.path()).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    };
+    for name in ["ca", "host"] {
+        keygen(&["-q", "-t", "ed25519", "-N", "", "-C", "", "-f", name]);
+    }
+    keygen(&["-q", "-s", "ca", "-h", "-I", "web", "-n", "web", "host.pub"]);
+    let made = |name: &str| std::fs::read(dir.path().join(name)).unwrap();
+    let certified = || {
+        let config = format!("HostKey {ED25519_KEY}\nHostCertificate /etc/ssh/host-cert.pub\n");
+        unconfigured().file("/etc/ssh/sshd_config", config).file("/etc/ssh/host-cert.pub", made("host-cert.pub"))
+    };
+    let told = notes(&STAY, &certified().build().unwrap());
+    assert!(
+        told.contains("/etc/ssh/host-cert.pub: the certificate that sshd_config names (HostCertificate) is of none"),
+        "{told}"
+    );
+    let with_its_key = certified().file(ED25519_KEY, made("host")).mode(0o600).build().unwrap();
+    let told = notes(&STAY, &with_its_key);
+    assert!(told.starts_with(ED25519_KEY) && !told.contains("HostCertificate"), "{told}");
+}
+
+#[test]
+fn an_sshd_without_configuration_is_told_of() {
+    assert!(
+        notes(&STAY, &unconfigured().build().unwrap())
+            .ends_with("an sshd and no /etc/ssh/sshd_config, without which that does not start")
+    );
 }

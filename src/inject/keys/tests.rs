@@ -9,6 +9,10 @@ const RESTORE: &str =
 
 /// With an sshd.
 fn phony() -> Builder {
+    unconfigured().file("/etc/ssh/sshd_config", "UsePAM yes\n")
+}
+
+fn unconfigured() -> Builder {
     crate::inject::testing::phony().file("/usr/sbin/sshd", "")
 }
 
@@ -115,7 +119,8 @@ fn what_sshd_refuses_is_repaired_and_said() {
 fn what_sshd_does_not_mind_stays() {
     let file = "/home/ann/.ssh/authorized_keys";
     let tree = |config: &str, included: &str| {
-        let ssh = phony().dir("/home/ann/.ssh").mode(0o777).owner(7, 7).file(file, ED25519).mode(0o666).owner(7, 7);
+        let ssh =
+            unconfigured().dir("/home/ann/.ssh").mode(0o777).owner(7, 7).file(file, ED25519).mode(0o666).owner(7, 7);
         ssh.file("/etc/ssh/sshd_config", config).file("/etc/ssh/sshd_config.d/10-a.conf", included).build().unwrap()
     };
     let keys = keys(&[("ann", ED25519)]);
@@ -138,7 +143,8 @@ fn what_sshd_does_not_mind_stays() {
         assert!(notes(&keys, &tree(config, included)).contains("which sshd refuses"), "{config}");
     }
     // What the user could not read is mended all the same.
-    let tree = phony().dir("/home/ann/.ssh").mode(0o700).owner(7, 7).file("/etc/ssh/sshd_config", "StrictModes no\n");
+    let tree =
+        unconfigured().dir("/home/ann/.ssh").mode(0o700).owner(7, 7).file("/etc/ssh/sshd_config", "StrictModes no\n");
     assert_eq!(describe(&inject(&keys, tree.build().unwrap()), "/home/ann/.ssh"), "0700 1000:1001");
 }
 
@@ -197,7 +203,7 @@ fn a_guest_without_passwd_has_its_superuser() {
 #[test]
 fn keys_go_where_sshd_looks() {
     let tree = |config: &str| {
-        phony()
+        unconfigured()
             .file("/etc/ssh/sshd_config", format!("UsePAM yes\n{config}"))
             .file("/etc/ssh/sshd_config.d/10-a.conf", "Match User x\nAuthorizedKeysFile /no\n")
             .file("/etc/ssh/sshd_config.d/20-b.conf", "authorizedkeysfile=/etc/ssh/keys/%u\n")
@@ -262,8 +268,9 @@ fn keys_go_where_sshd_looks() {
 
 #[test]
 fn no_link_of_a_users_leads_elsewhere() {
-    let tree =
-        || phony().file("/etc/ssh/sshd_config", "AuthorizedKeysFile /k/%u/keys\n").dir("/k/ann").owner(1000, 1001);
+    let tree = || {
+        unconfigured().file("/etc/ssh/sshd_config", "AuthorizedKeysFile /k/%u/keys\n").dir("/k/ann").owner(1000, 1001)
+    };
     let of_ann = keys(&[("ann", ED25519)]);
     let users = tree().symlink("/k/ann/keys", "/etc/shadow").owner(1000, 1001).build().unwrap();
     assert!(refusal(&of_ann, users).contains("a link to /etc/shadow, which does not belong to 'ann'"));
@@ -272,7 +279,8 @@ fn no_link_of_a_users_leads_elsewhere() {
     let roots = tree().dir("/real").symlink("/k/ann/keys", "/real/ann").build().unwrap();
     assert_eq!(describe(&inject(&of_ann, roots), "/real/ann"), "0644 0:0");
     // Nor one further up.
-    let deep = phony().file("/etc/ssh/sshd_config", "AuthorizedKeysFile .a/b/keys\n").symlink("/home/ann/.a", "/etc");
+    let deep =
+        unconfigured().file("/etc/ssh/sshd_config", "AuthorizedKeysFile .a/b/keys\n").symlink("/home/ann/.a", "/etc");
     assert!(refusal(&of_ann, deep.build().unwrap()).contains("/home/ann/.a: a link to /etc"));
 }
 
@@ -445,4 +453,9 @@ fn what_keeps_sshd_from_taking_them_is_said() {
     );
     let none = notes(&both, &crate::inject::testing::phony().build().unwrap());
     assert_eq!(none, "the guest has no sshd: nobody reads the keys until it gets one");
+    let bare = crate::inject::testing::phony().file("/usr/sbin/sshd", "").build().unwrap();
+    assert_eq!(
+        notes(&both, &bare),
+        "the guest has an sshd and no /etc/ssh/sshd_config, without which that does not start"
+    );
 }

@@ -91,7 +91,7 @@ impl Config {
 }
 
 /// What sshd takes from no block of `Match` but those for all: such blocks need not be read for these.
-const AT_START: [&str; 3] = ["hostkey", "strictmodes", "usepam"];
+const AT_START: [&str; 4] = ["hostkey", "hostcertificate", "strictmodes", "usepam"];
 
 /// Looks for keywords in a file and in those that it includes.
 struct Search<'s, 'a> {

@@ -95,12 +95,22 @@ const KEYWORDS: [&str; 8] = [
 /// How many blocks are looked at that are up to the connection.
 const BLOCKS_MAX: usize = 32;
 
+/// A sentence on an sshd that is there, and nothing of its configuration.
+pub(in crate::inject) fn without_configuration(stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
+    let is_without = host_keys::sshd(stage.base())?.is_some() && main(stage).is_none();
+    Ok(is_without
+        .then(|| "the guest has an sshd and no /etc/ssh/sshd_config, without which that does not start".to_owned()))
+}
+
 /// What the configuration says that keeps the user out who has a key in `file`, a directive each with where it stands.
 pub(in crate::inject) fn refusals(
     login: Login<'_>,
     file: &GuestPath,
     stage: &Stage<'_>,
 ) -> Result<Vec<String>, InjectError> {
+    if let Some(note) = without_configuration(stage)? {
+        return Ok(vec![note]);
+    }
     let config = Config::read(&KEYWORDS, stage);
     let usual = of_connection(&config, login, file, None, stage)?;
     let mut blocks: Vec<&Block> = Vec::new();

@@ -2,9 +2,10 @@
 
 use super::super::files::below::there;
 use super::super::machine_id::is_first_boot;
-use super::super::{InjectError, sshd};
+use super::super::{InjectError, cloud_config, sshd};
 use super::Site;
 use super::rule::entries;
+use crate::guest::Init;
 use crate::guest::host_keys::{self, Maker};
 use imgraft_vfs::ErrorKind;
 use imgraft_vfs::fs::FileType;
@@ -47,29 +48,58 @@ pub(super) fn who_makes_them(site: &mut Site<'_, '_>) -> Result<(), InjectError>
         ));
         return Ok(());
     }
-    // An sshd that has failed for want of keys, again and again, is not started any more until that is forgotten.
+    let restart = restart(service, site)?;
     let ways_out = format!(
-        "have them made with imgraft inject --ssh-host-keys, one run for each clone, or by the guest with imgraft inject --firstboot-command 'ssh-keygen -A && systemctl reset-failed {service} && systemctl restart {service}', or whatever starts sshd there"
+        "have them made with imgraft inject --ssh-host-keys, one run for each clone, or by the guest with imgraft inject \
+         --firstboot-command 'ssh-keygen -A && {restart}', or whatever starts sshd there"
     );
     let is_first_boot = is_first_boot(site.stage)?;
+    let keeps_cloud_init = match site.guest.network.cloud_init {
+        None => None,
+        Some(_) => match host_keys::masked_cloud_init(site.stage.base())? {
+            Some(unit) => Some(format!("{unit} is masked")),
+            None => cloud_config::makes_no_host_keys(site.stage)?,
+        },
+    };
     let note = match (host_keys::maker(site.stage.base())?, site.guest.network.cloud_init) {
         (Some(Maker::Boot(maker)), _) => format!("the guest makes host keys again at its next boot, as {maker} shows"),
         (Some(Maker::FirstBoot(maker)), _) if is_first_boot => {
             format!("the guest makes host keys again at its next boot, which is its first one, as {maker} shows")
         }
-        (_, Some(evidence)) => {
+        (_, Some(evidence)) if keeps_cloud_init.is_none() => {
             format!("cloud-init ({evidence}) makes host keys again, as soon as it meets a new instance")
         }
-        (Some(Maker::FirstBoot(maker)), None) => format!(
+        (Some(Maker::FirstBoot(maker)), _) => format!(
             "{maker} makes host keys again at a first boot only, which the next one is not without imgraft inject --machine-id \
              uninitialized, and the guest's sshd does not start without: use that, or {ways_out}"
         ),
-        (None, None) => {
-            format!("nothing in the guest makes host keys again, and its sshd does not start without: {ways_out}")
+        (None, _) => {
+            let neither = keeps_cloud_init.map_or(String::new(), |why| format!(", cloud-init neither ({why})"));
+            format!(
+                "nothing in the guest makes host keys again{neither}, and its sshd does not start without: {ways_out}"
+            )
         }
     };
     site.outcome.notes.push(note);
+    for path in sshd::host_certificates(site.stage)? {
+        site.outcome.notes.push(format!(
+            "{path}: the certificate that sshd_config names (HostCertificate) stays, and fits no new host key: the authority that clients go \
+             by has to sign that anew"
+        ));
+    }
+    site.outcome.notes.extend(sshd::logins::without_configuration(site.stage)?);
     Ok(())
+}
+
+/// How the guest starts its sshd again.
+fn restart(service: &str, site: &Site<'_, '_>) -> Result<String, InjectError> {
+    let is_there = |path: &str| Ok::<_, InjectError>(site.stage.metadata(&GuestPath::parse(path)?)?.is_some());
+    Ok(match site.guest.init {
+        Init::Other if is_there("/sbin/openrc-run")? => format!("rc-service {service} restart"),
+        Init::Other if is_there(&format!("/etc/init.d/{service}"))? => format!("/etc/init.d/{service} restart"),
+        // One that has failed for want of keys, again and again, is not started any more until that is forgotten.
+        _ => format!("systemctl reset-failed {service} && systemctl restart {service}"),
+    })
 }
 
 /// Says that what a guest has made of its certificates is as it was: only its own programs make it anew.

@@ -206,9 +206,71 @@ fn who_makes_host_keys_again() {
     );
     assert!(told(unread()).contains("nothing in the guest makes host keys again"));
     assert!(!exists(&after("ssh-hostkeys", unread()), "/etc/ssh/ssh_host_rsa_key"));
+    let no_config = "the guest has an sshd and no /etc/ssh/sshd_config, without which that does not start";
+    assert!(told(keys()).ends_with(no_config));
+    let certified =
+        keys().file("/etc/ssh/sshd_config", "HostCertificate /etc/ca/a-cert.pub\nHostCertificate /etc/gone\n");
+    let said = told(certified.file("/etc/ca/a-cert.pub", "x"));
+    assert!(
+        said.contains("\n/etc/ca/a-cert.pub: the certificate that sshd_config names (HostCertificate) stays, and"),
+        "{said}"
+    );
+    assert!(!said.contains("/etc/gone") && !said.contains(no_config), "{said}");
     // What is true after the first run is so after the second.
     let fs = after("ssh-hostkeys", keys());
     assert!(notes(&sysprep("ssh-hostkeys"), &fs).starts_with("nothing in the guest"));
+}
+
+#[test]
+fn a_cloud_init_that_makes_no_host_keys() {
+    let guest =
+        || phony().file("/usr/sbin/sshd", "").file("/usr/bin/cloud-init", "").file("/etc/ssh/ssh_host_rsa_key", "x");
+    let told = |guest: Builder| notes(&sysprep("ssh-hostkeys"), &guest.build().unwrap());
+    let config = |text: &str| guest().file("/etc/cloud/cloud.cfg", text);
+    for makes in [
+        guest(),
+        config("cloud_init_modules: [migrator, [ssh, always]]\nssh_genkeytypes: [ed25519]\nssh_deletekeys: false\n"),
+        config("ssh_genkeytypes: []\n").file("/etc/cloud/cloud.cfg.d/1.cfg", "ssh_genkeytypes: [rsa]\n"),
+        config("cloud_init_modules: [migrator]\ncloud_config_modules:\n- name: ssh\n"),
+        guest().symlink("/etc/systemd/system/cloud-final.service", "/dev/null"),
+    ] {
+        assert!(told(makes).starts_with("cloud-init (/usr/bin/cloud-init) makes host keys again"));
+    }
+    for (guest, why) in [
+        (config("ssh_genkeytypes: []\n"), "/etc/cloud/cloud.cfg has ssh_genkeytypes with nothing in it"),
+        (config("ssh_genkeytypes: ~\n"), "/etc/cloud/cloud.cfg has ssh_genkeytypes with nothing in it"),
+        (config("ssh_keys: {rsa_private: x}\n"), "/etc/cloud/cloud.cfg has ssh_keys, which are those of every clone"),
+        (config("cloud_init_modules: [migrator]\n"), "/etc/cloud/cloud.cfg has it run no module 'ssh'"),
+        (
+            guest().symlink("/etc/systemd/system/cloud-init.service", "/dev/null"),
+            "/etc/systemd/system/cloud-init.service is masked",
+        ),
+        (
+            guest().symlink("/etc/systemd/system/cloud-init-network.service", "/dev/null"),
+            "/etc/systemd/system/cloud-init-network.service is masked",
+        ),
+    ] {
+        let said = told(guest);
+        let expected = format!(
+            "nothing in the guest makes host keys again, cloud-init neither ({why}), and its sshd does not start without: "
+        );
+        assert!(said.starts_with(&expected), "{said}");
+    }
+    let disabled = told(guest().file("/etc/cloud/cloud-init.disabled", ""));
+    assert!(disabled.starts_with("nothing in the guest makes host keys again, and"), "{disabled}");
+}
+
+/// What starts sshd again is what the guest has.
+#[test]
+fn services_are_started_as_the_guest_does() {
+    let told = |guest: Builder| {
+        let keys = guest.file("/usr/sbin/sshd", "").file("/etc/ssh/ssh_host_rsa_key", "x");
+        notes(&sysprep("ssh-hostkeys"), &keys.build().unwrap())
+    };
+    let other = || phony().symlink("/sbin/init", "/bin/busybox").file("/bin/busybox", "");
+    assert!(told(other().file("/sbin/openrc-run", "")).contains("'ssh-keygen -A && rc-service sshd restart'"));
+    assert!(told(other().file("/etc/init.d/sshd", "")).contains("'ssh-keygen -A && /etc/init.d/sshd restart'"));
+    assert!(told(phony()).contains("'ssh-keygen -A && systemctl reset-failed sshd && systemctl restart sshd'"));
 }
 
 #[test]
