@@ -146,11 +146,10 @@ impl Hostname {
     /// Has the name in hosts(5) wherever the old one was; else in a line of its own, where nothing else finds it.
     fn hosts(&self, old: Option<&HostName>, stage: &mut Stage<'_>) -> Result<(), InjectError> {
         let path = GuestPath::parse(HOSTS)?;
-        let before = stage.read(&path, READ_LIMIT)?;
-        let before =
-            before.unwrap_or_else(|| b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".to_vec());
+        let found = stage.read(&path, READ_LIMIT)?;
+        let before = found.as_deref().unwrap_or(b"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
         let renamed = |line: &[u8]| old.and_then(|old| self.renamed(line, old)).unwrap_or_else(|| line.to_vec());
-        let mut after: Vec<u8> = lines(&before).flat_map(renamed).collect();
+        let mut after: Vec<u8> = lines(before).flat_map(renamed).collect();
         let is_there = |name: &str| lines(&after).any(|line| has(&words(line), name));
         // Its short name alone may be the one of another machine, in another domain.
         let is_found = is_there(&self.name.0);
@@ -167,7 +166,7 @@ impl Hostname {
             let end: &[u8] = if head.last().is_some_and(|last| !last.ends_with(b"\n")) { b"\n" } else { b"" };
             after = [&head.concat(), end, line.as_bytes(), &tail.concat()].concat();
         }
-        if after != before {
+        if after != before || (found.is_none() && is_found) {
             stage.write(&path, Content::bytes(after), ROOT_FILE)?;
         } else if is_found {
             stage.confirm(&path)?;
