@@ -1,5 +1,6 @@
 //! From the options and the instance document to the network that goes into the guest.
 
+use super::faults::Faults;
 use super::items::read;
 use crate::cli::{self, NetworkRenderer};
 use crate::config_drive::DocumentError;
@@ -126,25 +127,26 @@ fn flags(typed: &cli::Network) -> Result<Option<Flags>, Failure> {
     if ip.is_empty() && gateway.is_empty() && dns.is_empty() && !dhcp && nic.is_none() {
         return Ok(None);
     }
-    let addresses = ip.iter().map(|typed| {
-        Cidr::parse(typed).ok_or_else(|| {
-            Failure::usage(format!("--ip {typed}: not ADDRESS/PREFIX")).with_hint("--ip 192.0.2.10/24, say")
-        })
-    });
-    Ok(Some(Flags {
+    let mut faults = Faults::default();
+    let flags = Flags {
         device: nic.clone(),
-        addresses: addresses.collect::<Result<_, _>>()?,
-        gateways: addresses_of("--gateway", gateway)?,
-        servers: addresses_of("--dns", dns)?,
+        addresses: faults.each("--ip", ip, |typed| {
+            Cidr::parse(typed).ok_or_else(|| {
+                Failure::usage(format!("--ip {typed}: not ADDRESS/PREFIX")).with_hint("--ip 192.0.2.10/24, say")
+            })
+        }),
+        gateways: faults.each("--gateway", gateway, |typed| address("--gateway", typed)),
+        servers: faults.each("--dns", dns, |typed| address("--dns", typed)),
         dhcp: *dhcp,
-    }))
+    };
+    faults.together(|_, failure| failure).map_or(Ok(Some(flags)), Err)
 }
 
-fn addresses_of(option: &str, typed: &[String]) -> Result<Vec<IpAddr>, Failure> {
-    let address = |typed: &String| {
-        typed.parse().map_err(|_| Failure::usage(format!("{option} {typed}: not an address of IPv4 or IPv6")))
-    };
-    typed.iter().map(address).collect()
+fn address(option: &str, typed: &str) -> Result<IpAddr, Failure> {
+    typed.parse().map_err(|_| {
+        Failure::usage(format!("{option} {typed}: not an address of IPv4 or IPv6"))
+            .with_hint(format!("{option} 192.0.2.1, say"))
+    })
 }
 
 #[cfg(test)]
