@@ -35,6 +35,7 @@ use crate::cli;
 use crate::failure::Failure;
 use crate::guest::mounts::{Beneath, Wanted};
 use crate::inject::{Compat, Item, Request};
+use imgraft_vfs::Error;
 use imgraft_vfs::fs::Timestamp;
 use imgraft_vfs::image::{Backing, Destination, Format, Source};
 use imgraft_vfs::kernel::Access;
@@ -165,6 +166,19 @@ impl Target {
 }
 
 impl Edit {
+    /// The option of the file to be made that an error is about, or of its directory.
+    pub fn option_of(&self, error: &Error) -> Option<&'static str> {
+        let made = match &self.destination {
+            Destination::Output(path, _) => Some(("--output", path)),
+            Destination::Overlay(path, _) => Some(("--overlay", path)),
+            Destination::InPlace => None,
+        };
+        let kept = self.keep_undo.as_ref().map(|path| ("--keep-undo", path));
+        let about = error.host_path()?;
+        let is_about = |typed: &PathBuf| about == typed || Some(about) == typed.parent();
+        made.into_iter().chain(kept).find(|(_, typed)| is_about(typed)).map(|(option, _)| option)
+    }
+
     /// A run of `inject`: validates what was typed, and reads the host files that it names.
     pub fn inject(mut typed: cli::Inject, order: &cli::Order) -> Result<Self, Failure> {
         let mut notes = virt_tools::of_inject(&typed)?;

@@ -95,9 +95,14 @@ fn make(plan: &plan::Edit, left_out: &LeftOut, recovered: &mut Option<Recovery>)
         Run::Dry => (transaction::Access::Read, Show::Diff),
         Run::Commit => (transaction::Access::Write, Show::Nothing),
     };
-    let mut edit = Edit::begin(&plan.target.source, &plan.destination, access)?;
+    // What is wrong with a file that is to be made names the option that it was typed after.
+    let named = |error: Error| match plan.option_of(&error) {
+        Some(option) => Failure::from(error).within(option),
+        None => error.into(),
+    };
+    let mut edit = Edit::begin(&plan.target.source, &plan.destination, access).map_err(named)?;
     if let Some(path) = &plan.keep_undo {
-        edit.keep_undo(path)?;
+        edit.keep_undo(path).map_err(named)?;
     }
     let disk = edit.disk();
     let found = *recovered.get_or_insert(edit.recovered());
