@@ -183,6 +183,8 @@ pub enum InjectError {
     OnlySystemd {
         /// What, as it was typed.
         what: &'static str,
+        /// The way out.
+        way: &'static str,
     },
     /// Nothing that is known would start a program at the guest's boot.
     NoStarter,
@@ -329,7 +331,7 @@ impl fmt::Display for InjectError {
             Self::Locale(error) => error.fmt(f),
             Self::HostKeys(error) => error.fmt(f),
             Self::Unit(error) => error.fmt(f),
-            Self::OnlySystemd { what } => write!(f, "{what} is for systemd, and another init starts the guest"),
+            Self::OnlySystemd { what, .. } => write!(f, "{what} is for systemd, and another init starts the guest"),
             Self::NoStarter => {
                 f.write_str("the guest has neither systemd nor OpenRC nor the directories of sysvinit, to start scripts at its boot")
             }

@@ -15,6 +15,7 @@ mod tests;
 pub use below::PathPattern;
 pub use copy_in::{HostEntry, HostKind, HostNames, HostTree};
 pub use error::FileError;
+pub(super) use error::mkdir;
 pub use moving::Placed;
 pub use substitution::Substitution;
 
@@ -265,7 +266,7 @@ impl FileOperation {
             Self::Truncate { path } => truncate(path, stage),
             Self::TruncateBelow { path } => {
                 if stage.metadata(path)?.is_none() {
-                    return Err(InjectError::File(FileError::Missing { path: path.clone() }));
+                    return Err(FileError::missing(path, stage));
                 }
                 // A link to a directory stands for that.
                 let top = GuestPath::parse(stage.resolve(path)?.as_bytes())?;
@@ -343,7 +344,7 @@ fn link(target: &str, path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), Inj
 
 fn truncate(path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
     if stage.metadata(path)?.is_none() {
-        return Err(InjectError::File(FileError::Missing { path: path.clone() }));
+        return Err(FileError::missing(path, stage));
     }
     Ok(stage.write(path, Content::bytes([]), ROOT_FILE)?)
 }
@@ -371,7 +372,7 @@ fn refuse_directory(path: &GuestPath, stage: &Stage<'_>) -> Result<(), InjectErr
 
 fn change(stage: &mut Stage<'_>, path: &GuestPath, attrs: SetAttrs) -> Result<(), InjectError> {
     if stage.metadata(path)?.is_none() {
-        return Err(InjectError::File(FileError::Missing { path: path.clone() }));
+        return Err(FileError::missing(path, stage));
     }
     Ok(stage.set_attrs(path, attrs)?)
 }

@@ -50,7 +50,10 @@ impl Injector for MachineId {
         match self {
             Self::Empty => forget(Kept::Nothing, guest, stage)?,
             Self::FirstBoot if guest.init == Init::Other => {
-                return Err(InjectError::OnlySystemd { what: "--machine-id uninitialized" });
+                return Err(InjectError::OnlySystemd {
+                    what: "--machine-id uninitialized",
+                    way: "leave it out; --machine-id empty takes away the ID that dbus may have",
+                });
             }
             Self::FirstBoot => {
                 if !is_first_boot(stage)? {

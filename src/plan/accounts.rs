@@ -222,7 +222,9 @@ impl<'a> Typed<'a> {
         let is_path = value.starts_with('/') && GuestPath::parse(value).is_ok();
         match is_path && !value.chars().any(|char| char == ':' || char.is_control()) {
             true => Ok(value.to_owned()),
-            false => Err(self.wrong(format!("'{}' is no absolute path that passwd can hold", shorten(value)))),
+            false => Err(self
+                .wrong(format!("'{}' is no absolute path that passwd can hold", shorten(value)))
+                .with_hint("give the whole path, as in shell=/bin/bash; no colon can be in it")),
         }
     }
 }

@@ -68,7 +68,7 @@ fn what_cannot_be_copied_leaves_the_image() {
     scratch.file("site/f", "x");
     let at = |path: &str| text(&scratch.path().join(path)).to_owned();
     let cases = [
-        (at("site:/none"), 3, "/none: no such file in the guest"),
+        (at("site:/none"), 3, "/none: no such directory in the guest"),
         (at("site:/etc/passwd"), 3, "/etc/passwd: no directory in the guest"),
         (at("none:/etc"), 2, "none: No such file"),
         (format!("{}:/etc", text(scratch.path())), 2, "this run writes that file"),

@@ -165,7 +165,7 @@ fn what_cannot_be_copied_is_named() {
         ("/:/srv", 3, "it is the whole guest"),
         ("/etc:/etc/new", 3, "into itself"),
         ("/etc:/", 3, "into itself"),
-        ("/etc/passwd:/none/x", 3, "/none: no such file"),
+        ("/etc/passwd:/none/x", 3, "/none: no such directory"),
         ("/etc/passwd:/etc/shadow/x", 3, "not a directory"),
         ("/etc/passwd:/etc", 2, "the same file"),
         ("/etc:/etc/passwd", 3, "a file or a link is where the directory is to be"),

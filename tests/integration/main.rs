@@ -53,3 +53,4 @@ mod uml;
 mod undo;
 mod units;
 mod unread;
+mod ways_out;

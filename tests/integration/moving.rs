@@ -108,7 +108,7 @@ fn what_cannot_be_moved_is_named() {
         ("/etc/none:/srv", 3, "/etc/none cannot be moved to /srv: no such file"),
         ("/:/srv", 3, "the root stays"),
         ("/etc:/etc/new", 3, "into itself"),
-        ("/etc/passwd:/none/x", 3, "/none: no such file"),
+        ("/etc/passwd:/none/x", 3, "/none: no such directory"),
         ("/etc/passwd:/etc/shadow/x", 3, "not a directory"),
         ("/etc/passwd:/etc", 2, "the same file"),
         ("/etc:/etc/passwd", 3, "a file is where the directory is to be"),

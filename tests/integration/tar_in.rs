@@ -156,7 +156,7 @@ fn what_cannot_be_unpacked_leaves_the_image() {
     oracle::succeed("sh", &["-c", script, "sh", &host]);
     let at = |typed: &str| format!("{host}/{typed}");
     let cases = [
-        (at("good.tar:/none"), 3, "/none: no such file in the guest"),
+        (at("good.tar:/none"), 3, "/none: no such directory in the guest"),
         (at("good.tar:/etc/passwd"), 3, "/etc/passwd: no directory in the guest"),
         (at("none.tar:/etc"), 2, "none.tar: No such file"),
         (at("up.tar:/etc"), 2, "up.tar: d/../up: its name leads upwards"),

@@ -1,5 +1,6 @@
 //! What the user can do where an item cannot be injected.
 
+use super::super::files::mkdir;
 use super::super::net::Spelling;
 use super::InjectError;
 use imgraft_vfs::{ErrorKind, Layer, shell};
@@ -83,7 +84,7 @@ impl InjectError {
             Self::Locale(error) => error.hint(),
             Self::HostKeys(error) => error.hint(),
             Self::Unit(error) => error.hint(),
-            Self::OnlySystemd { .. } => Some("leave it out".to_owned()),
+            Self::OnlySystemd { way, .. } => Some((*way).to_owned()),
             Self::NoStarter => Some("--upload puts the script into the guest; what starts it there is up to the guest".to_owned()),
             Self::NoPackageManager { .. } => {
                 Some("--firstboot-command COMMAND has the guest run what installs them there".to_owned())
@@ -116,14 +117,25 @@ impl InjectError {
     }
 }
 
-/// The way out where something else lies in the place of a file.
+/// The way out where the guest's filesystem does not take a file.
 fn room_for(error: &imgraft_vfs::Error) -> Option<String> {
-    let path = error.guest_path().filter(|_| error.kind() == ErrorKind::WrongType && error.layer() == Layer::Stage)?;
-    let path = shell::word(String::from_utf8_lossy(path).as_ref().as_ref());
-    Some(format!(
-        "`imgraft ls IMAGE {path}` shows what is there; a run of its own with --move or --delete takes it out of the way"
-    ))
+    if error.kind() == ErrorKind::NoSpace {
+        return Some(NO_ROOM.to_owned());
+    }
+    let path = String::from_utf8_lossy(error.guest_path()?);
+    match (error.kind(), error.layer()) {
+        (ErrorKind::WrongType, Layer::Stage | Layer::Path) => Some(format!(
+            "`imgraft ls IMAGE {}` shows what is there; a run of its own with --move or --delete takes it out of the way",
+            shell::word(path.as_ref().as_ref())
+        )),
+        (ErrorKind::NotFound, Layer::Stage) => Some(mkdir(path)),
+        _ => None,
+    }
 }
+
+/// What can be done for a filesystem without room.
+const NO_ROOM: &str = "`imgraft inspect IMAGE` shows how much is free; --delete in a run of its own makes room; or `qemu-img resize IMAGE +2G` \
+                       enlarges the disk, and growpart and resize2fs (xfs_growfs) in the guest, or cloud-init as it boots, its filesystem";
 
 /// The way around the compiler of networks.
 const AS_IT_STANDS: &str = "a network-config that is written already goes as it stands: leave --network out, and --upload FILE:/network-config";

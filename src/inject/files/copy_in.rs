@@ -67,7 +67,7 @@ impl HostTree {
         match stage.metadata(directory)?.map(|metadata| metadata.file_type) {
             Some(FileType::Directory) => {}
             Some(_) => return Err(InjectError::File(FileError::NoDirectory { path: directory.clone() })),
-            None => return Err(InjectError::File(FileError::Missing { path: directory.clone() })),
+            None => return Err(InjectError::File(FileError::MissingDirectory { path: directory.clone() })),
         }
         let mut last = directory.clone();
         for entry in &self.entries {

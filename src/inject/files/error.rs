@@ -1,17 +1,26 @@
 //! Why an operation on files cannot be done.
 
 use super::Placed;
-use crate::inject::{Item, Reader};
+use crate::inject::{InjectError, Item, Reader};
 use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::shell;
+use imgraft_vfs::stage::Stage;
 use std::fmt;
 
 /// Why an operation on files cannot be done. `Display` is one clause; [`hint`](Self::hint) is the way out.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum FileError {
-    /// A file whose attributes are to change is not there.
+    /// A file that is to change is not there.
     Missing {
         /// Which file.
+        path: GuestPath,
+        /// The innermost directory around it that is there.
+        around: GuestPath,
+    },
+    /// A directory that something is to go into is not there.
+    MissingDirectory {
+        /// Which.
         path: GuestPath,
     },
     /// Something other than a directory is where one has to be.
@@ -85,7 +94,19 @@ pub enum FileError {
     },
 }
 
+/// How a directory comes to be where none is.
+pub(in crate::inject) fn mkdir(path: impl fmt::Display) -> String {
+    format!("--mkdir {} before it makes the directory", shell::word(path.to_string().as_ref()))
+}
+
 impl FileError {
+    pub(super) fn missing(path: &GuestPath, stage: &Stage<'_>) -> InjectError {
+        let is_there = |ancestor: &GuestPath| matches!(stage.metadata(ancestor), Ok(Some(_)));
+        let around = std::iter::successors(path.parent(), GuestPath::parent).find(is_there);
+        let around = around.unwrap_or_else(GuestPath::root);
+        InjectError::File(Self::Missing { path: path.clone(), around })
+    }
+
     pub(in crate::inject) fn hint(&self) -> Option<String> {
         match self {
             Self::Undone { .. } => Some(
@@ -112,7 +133,11 @@ impl FileError {
             Self::TooManyFiles { .. } => Some("name a part of them at a time".to_owned()),
             Self::NotPlaced { way, .. } => Some((*way).to_owned()),
             Self::NoDirectory { .. } => Some("name a directory".to_owned()),
-            Self::Missing { .. } => None,
+            Self::Missing { around, .. } => Some(format!(
+                "`imgraft ls IMAGE {}` shows what is there; --write, --touch or --mkdir before it makes what is to be new",
+                shell::word(around.to_string().as_ref())
+            )),
+            Self::MissingDirectory { path } => Some(mkdir(path)),
         }
     }
 }
@@ -120,10 +145,11 @@ impl FileError {
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Missing { path } => write!(f, "{path}: no such file in the guest"),
+            Self::Missing { path, .. } => write!(f, "{path}: no such file in the guest"),
             Self::NotPlaced { placed, path, to, reason, .. } => {
                 write!(f, "{path} cannot be {placed} to {to}: {reason}")
             }
+            Self::MissingDirectory { path } => write!(f, "{path}: no such directory in the guest"),
             Self::NoDirectory { path } => write!(f, "{path}: no directory in the guest"),
             Self::IsDirectory { path } => write!(f, "{path}: a directory in the guest"),
             Self::NotAFile { path } => {

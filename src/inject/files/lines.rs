@@ -25,8 +25,7 @@ pub(super) fn append(path: &GuestPath, line: &str, stage: &mut Stage<'_>) -> Res
 /// Replaces in each line; whether anything matched.
 pub(super) fn edit(path: &GuestPath, substitution: &Substitution, stage: &mut Stage<'_>) -> Result<bool, InjectError> {
     refuse_directory(path, stage)?;
-    let text =
-        stage.read(path, READ_LIMIT)?.ok_or_else(|| InjectError::File(FileError::Missing { path: path.clone() }))?;
+    let text = stage.read(path, READ_LIMIT)?.ok_or_else(|| FileError::missing(path, stage))?;
     let Some(changed) = substitution.apply(&text) else { return Ok(false) };
     put(path, &Content::bytes(changed), FileMode::WhereNew(0o644), stage)?;
     Ok(true)

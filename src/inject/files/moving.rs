@@ -75,7 +75,7 @@ pub(super) fn destination(name: &[u8], typed: &GuestPath, stage: &Stage<'_>) -> 
     match stage.metadata(&parent)?.map(|found| found.file_type) {
         Some(FileType::Directory) => Ok(destination),
         Some(_) => Err(InjectError::File(FileError::NoDirectory { path: parent })),
-        None => Err(InjectError::File(FileError::Missing { path: parent })),
+        None => Err(InjectError::File(FileError::MissingDirectory { path: parent })),
     }
 }
 

@@ -4,6 +4,10 @@ use super::*;
 use crate::inject::testing::*;
 use imgraft_vfs::fs::{DeviceNumber, Lookup, SpecialFile};
 
+/// What is said of a file that is not there, in a directory that is the root.
+const ABOUT_ROOT: &str =
+    " (`imgraft ls IMAGE /` shows what is there; --write, --touch or --mkdir before it makes what is to be new)";
+
 fn path(path: &str) -> GuestPath {
     GuestPath::parse(path).unwrap()
 }
@@ -120,7 +124,8 @@ fn what_is_not_there_is_named() {
     );
     assert!(message(chown(Some("4294967295"), None, "/etc")).contains("no user"));
     assert!(message(chown(None, Some("x"), "/etc")).starts_with("no group 'x' in the guest"));
-    assert_eq!(message(chown(None, None, "/nothing")), "/nothing: no such file in the guest");
+    assert_eq!(message(chown(None, None, "/nothing")), format!("/nothing: no such file in the guest{ABOUT_ROOT}"));
+    assert!(message(chown(None, None, "/etc/no thing/x")).contains("`imgraft ls IMAGE /etc` shows"));
     assert_eq!(
         message(put("/etc", "", 0)),
         "/etc: a directory in the guest (name the file in it; --upload FILE:/etc/, with a slash at the end, puts FILE into it)"
@@ -193,7 +198,7 @@ fn an_edit_that_fits_nothing_is_noted() {
     let fs = inject(&operation, tree());
     assert_eq!((text(&fs, "/etc/f"), describe(&fs, "/etc/f")), ("Port 2222\n".to_owned(), "0640 3:4".to_owned()));
     let message = |of| refusal(&files(vec![edit(of, "s/a/b/")]), tree());
-    assert_eq!(message("/none"), "/none: no such file in the guest");
+    assert_eq!(message("/none"), format!("/none: no such file in the guest{ABOUT_ROOT}"));
     assert!(message("/etc").starts_with("/etc: a directory"));
 }
 
@@ -215,8 +220,12 @@ fn directories_and_links_are_made() {
         message(link("x", "/etc")),
         "/etc: a directory is where a file or a link is to be (--delete /etc before it, or name what is to be in it)"
     );
-    assert!(message(link("x", "/no/where")).contains("/no: no such directory"));
-    assert!(message(FileOperation::MakeDirectory { path: path("/etc/passwd/x") }).contains("not a directory"));
+    assert_eq!(message(link("x", "/no/where")), "/no: no such directory (--mkdir /no before it makes the directory)");
+    assert_eq!(
+        message(FileOperation::MakeDirectory { path: path("/etc/passwd/x") }),
+        "/etc/passwd: not a directory (`imgraft ls IMAGE /etc/passwd` shows what is there; a run of its own with --move or --delete takes \
+         it out of the way)"
+    );
 }
 
 #[test]
@@ -297,8 +306,8 @@ fn files_are_emptied_and_touched() {
     let truncate = |at| FileOperation::Truncate { path: path(at) };
     assert_eq!(text(&inject(&files(vec![truncate("/etc/group")]), tree()), "/etc/group"), "");
     let message = |operation| refusal(&files(vec![operation]), tree());
-    assert_eq!(message(truncate("/none")), "/none: no such file in the guest");
-    assert_eq!(message(below("/none")), "/none: no such file in the guest");
+    assert_eq!(message(truncate("/none")), format!("/none: no such file in the guest{ABOUT_ROOT}"));
+    assert_eq!(message(below("/none")), format!("/none: no such file in the guest{ABOUT_ROOT}"));
     assert!(message(truncate("/etc")).contains("not a regular file"));
 }
 
@@ -356,7 +365,10 @@ fn a_tree_does_not_replace_directories_by_files() {
     );
     assert!(told("f", HostKind::Directory).contains("/srv/f"));
     assert!(refusal(&copy_in("/srv/f", &[]), tree()).starts_with("/srv/f: no directory in the guest"));
-    assert_eq!(refusal(&copy_in("/none", &[]), tree()), "/none: no such file in the guest");
+    assert_eq!(
+        refusal(&copy_in("/none", &[]), tree()),
+        "/none: no such directory in the guest (--mkdir /none before it makes the directory)"
+    );
 }
 
 #[test]

@@ -34,7 +34,10 @@ impl UnitError {
                 "it is a script of System V's, which links in /etc/rc2.d and its like start: --link makes them"
                     .to_owned()
             }
-            Self::NoSuchUnit { .. } => "`imgraft ls IMAGE /usr/lib/systemd/system` shows what the guest has".to_owned(),
+            Self::NoSuchUnit { unit, .. } => format!(
+                "`imgraft ls IMAGE /usr/lib/systemd/system` shows what the guest has; one that --firstboot-install brings, \
+                 --firstboot-command 'systemctl enable --now {unit}' after it enables"
+            ),
             Self::Masked { path, .. } => format!("--delete {path} unmasks it"),
             Self::Alias { real, .. } => format!("name {real}"),
             Self::NothingToInstall { .. } => {

@@ -23,6 +23,9 @@ use std::collections::{BTreeSet, VecDeque};
 const CONFIG: &str = "/etc/systemd/system";
 /// Where units are, the ones that win first (systemd.unit(5)).
 const UNITS: [&str; 4] = [CONFIG, "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+/// How another init starts a service.
+const OTHER_INIT: &str = "by OpenRC a service starts with --link /etc/init.d/NAME:/etc/runlevels/default/NAME, and no more with --delete of that \
+                          link; by any other with --firstboot-command and what the guest itself has for that (update-rc.d NAME defaults, say)";
 /// How many units one `Also=` leads to.
 const ALSO_MAX: usize = 64;
 
@@ -46,7 +49,7 @@ impl Injector for Units {
 
     fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
         if guest.init == Init::Other {
-            return Err(InjectError::OnlySystemd { what: "a unit" });
+            return Err(InjectError::OnlySystemd { what: "a unit", way: OTHER_INIT });
         }
         let before = stage.savepoint();
         let mut outcome = Outcome::default();

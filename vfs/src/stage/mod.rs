@@ -305,7 +305,8 @@ impl<'a> Stage<'a> {
         let at = resolve(self, path, Follow::ExcludeLast)?;
         let metadata = self.existing(&at)?.metadata;
         if at == Resolved::root() {
-            return Err(failure(ErrorKind::Invalid, &at, "the root cannot be removed"));
+            let root = failure(ErrorKind::Invalid, &at, "the root cannot be removed");
+            return Err(root.with_hint("name what is in it"));
         }
         if metadata.file_type == FileType::Directory && !self.view().read_dir(&at)?.is_empty() {
             return Err(failure(ErrorKind::Invalid, &at, "the directory is not empty"));

@@ -1,0 +1,131 @@
+//! A refusal names what it is about, the guest's fact that is in the way, and what the user can do.
+
+use crate::support::{Scratch, expect, image, oracle, run, text};
+use std::path::Path;
+
+/// What a run that has to fail with `status` says, with the image's name for `IMAGE`; the image stays as it is.
+#[track_caller]
+fn said(copy: &Path, status: i32, words: &[&str]) -> String {
+    let before = oracle::sha256(copy);
+    let output = run(&[&["inject", text(copy)], words].concat());
+    let said = String::from_utf8_lossy(&output.stderr).replace(text(copy), "IMAGE");
+    assert_eq!(output.status.code(), Some(status), "{words:?}: {said}");
+    assert_eq!(oracle::sha256(copy), before, "{words:?} changed the image");
+    said
+}
+
+#[test]
+fn paths_that_are_not_there() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let tree = scratch.path().join("tree");
+    std::fs::create_dir(&tree).expect("a directory");
+    scratch.file("tree/file", "x");
+    oracle::succeed("tar", &["-C", text(&tree), "-cf", text(&scratch.path().join("t.tar")), "file"]);
+    let (copy_in, tar_in) =
+        (format!("{}:/no/dir", text(&tree)), format!("{}:/no/dir", text(&scratch.path().join("t.tar"))));
+    let missing = "imgraft: IMAGE: item files: /etc/no/such: no such file in the guest\n\
+                   hint: `imgraft ls IMAGE /etc` shows what is there; --write, --touch or --mkdir before it makes what is to be new\n";
+    let directory = "imgraft: IMAGE: item files: /no/dir: no such directory in the guest\n\
+                     hint: --mkdir /no/dir before it makes the directory\n";
+    let in_the_way = "imgraft: IMAGE: item files: /etc/hostname: not a directory\n\
+                      hint: `imgraft ls IMAGE /etc/hostname` shows what is there; a run of its own with --move or --delete takes it out \
+                      of the way\n";
+    for (words, expected) in [
+        (["--edit", "/etc/no/such:s/a/b/"], missing),
+        (["--truncate", "/etc/no/such"], missing),
+        (["--truncate-recursive", "/etc/no/such"], missing),
+        (["--chmod", "0600:/etc/no/such"], missing),
+        (["--chown", "root:root:/etc/no/such"], missing),
+        (["--copy-in", &*copy_in], directory),
+        (["--tar-in", &*tar_in], directory),
+        (["--move", "/etc/hostname:/no/dir/x"], directory),
+        (["--copy", "/etc/hostname:/no/dir/x"], directory),
+        (
+            ["--link", "x:/no/dir/y"],
+            "imgraft: IMAGE: item files: /no/dir: no such directory\nhint: --mkdir /no/dir before it makes the directory\n",
+        ),
+        (["--mkdir", "/etc/hostname/x"], in_the_way),
+        (["--write", "/etc/hostname/x:y"], in_the_way),
+        (["--chmod", "0600:/etc/hostname/x"], in_the_way),
+    ] {
+        assert_eq!(said(&copy, 3, &words), expected, "{words:?}");
+    }
+    assert_eq!(
+        said(&copy, 2, &["--delete", "/"]),
+        "imgraft: IMAGE: item files: /: the root cannot be removed\nhint: name what is in it\n"
+    );
+    // The ways lead out.
+    for words in [["--copy-in", &*copy_in], ["--tar-in", &*tar_in], ["--link", "x:/no/dir/y"]] {
+        expect(0, &[&["inject", text(&copy), "--mkdir", "/no/dir"][..], &words].concat());
+    }
+    expect(0, &["inject", text(&copy), "--touch", "/etc/no/such", "--chmod", "0600:/etc/no/such"]);
+}
+
+#[test]
+fn a_guest_without_room() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let big = scratch.path().join("big");
+    std::fs::File::create(&big).and_then(|file| file.set_len(1 << 30)).expect("a sparse file");
+    assert_eq!(
+        said(&copy, 3, &["--upload", &format!("{}:/srv/big", text(&big))]),
+        "imgraft: IMAGE: item files: /srv/big: the guest filesystem is full\n\
+         hint: `imgraft inspect IMAGE` shows how much is free; --delete in a run of its own makes room; or `qemu-img resize IMAGE +2G` \
+         enlarges the disk, and growpart and resize2fs (xfs_growfs) in the guest, or cloud-init as it boots, its filesystem\n"
+    );
+}
+
+#[test]
+fn a_unit_that_a_package_will_bring() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    assert_eq!(
+        said(&copy, 3, &["--firstboot-install", "nginx", "--enable-unit", "nginx"]),
+        "imgraft: IMAGE: item units: the guest has no unit nginx.service\n\
+         hint: `imgraft ls IMAGE /usr/lib/systemd/system` shows what the guest has; one that --firstboot-install brings, \
+         --firstboot-command 'systemctl enable --now nginx.service' after it enables\n"
+    );
+}
+
+#[test]
+fn what_is_typed() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    assert_eq!(
+        said(&copy, 2, &["--add-user", "a:shell=bash"]),
+        "imgraft: --add-user a:shell=bash: 'bash' is no absolute path that passwd can hold\n\
+         hint: give the whole path, as in shell=/bin/bash; no colon can be in it\n"
+    );
+    let words = ["--ip=x", "--ip=192.0.2.2/24", "--ip=y", "--gateway=z", "--dns=q", "--hostname=a b"];
+    let told = said(&copy, 2, &words);
+    let lines: Vec<&str> = told.lines().filter_map(|line| line.strip_prefix("imgraft: ")).collect();
+    let address = "not an address of IPv4 or IPv6";
+    let expected = [
+        "--ip x: not ADDRESS/PREFIX".to_owned(),
+        "--ip y: not ADDRESS/PREFIX".to_owned(),
+        format!("--gateway z: {address}"),
+        format!("--dns q: {address}"),
+        "--hostname a b: only letters, digits, hyphens and dots can be in it".to_owned(),
+    ];
+    assert_eq!(lines, expected, "{told}");
+    for option in ["--output", "--overlay", "--keep-undo"] {
+        assert_eq!(
+            said(&copy, 2, &["--write=/a:b", option, "/no/such/file"]),
+            format!("imgraft: IMAGE: {option}: /no/such/file: there is no such directory\n")
+        );
+    }
+}
+
+/// A guest without hosts(5) gets one, whatever it is called.
+#[test]
+fn localhost_without_hosts() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    expect(0, &["inject", text(&copy), "--delete", "/etc/hosts"]);
+    expect(0, &["inject", text(&copy), "--hostname", "localhost"]);
+    assert_eq!(expect(0, &["cat", text(&copy), "/etc/hostname"]), "localhost\n");
+    let hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+    assert_eq!(expect(0, &["cat", text(&copy), "/etc/hosts"]), hosts);
+    oracle::e2fsck(&oracle::raw(&scratch, &copy, "qcow2"), image::open(&copy, 1).offset);
+}
