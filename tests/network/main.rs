@@ -14,4 +14,5 @@ mod oracles;
 mod random;
 mod refusals;
 mod routers;
+mod unmanaged;
 mod wicked;

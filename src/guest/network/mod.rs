@@ -2,6 +2,7 @@
 
 mod others;
 mod units;
+pub mod unmanaged;
 mod versions;
 
 pub use others::Other;
@@ -13,6 +14,7 @@ use imgraft_vfs::fs::{FileType, Lookup as _};
 use imgraft_vfs::resolve::Follow;
 use units::Units;
 pub(crate) use units::glob;
+use unmanaged::Unmanaged;
 
 /// A program that configures the network, with its own spelling of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -150,6 +152,8 @@ pub struct Network {
     pub resolved: bool,
     /// The plugin by which NetworkManager reads ifcfg files, where it is there.
     pub ifcfg_plugin: Option<String>,
+    /// What its NetworkManager leaves alone.
+    pub unmanaged: Unmanaged,
 }
 
 /// What a file of cloud-init's own configuration says of the network.
@@ -235,6 +239,7 @@ impl Network {
             stacks.push(StackState { stack, evidence, enabled_by, by_preset, masked_by, configured_by });
         }
         let has_netplan = stacks.iter().any(|state| state.stack == NetworkStack::Netplan);
+        let has_manager = stacks.iter().any(|state| state.stack == NetworkStack::NetworkManager);
         let (cloud_init, cloud_init_says) = cloud_init(reader)?;
         let exists = |paths: &'static [&'static str]| first(reader, paths).map(|found| found.is_some());
         Ok(Self {
@@ -257,6 +262,7 @@ impl Network {
             },
             resolved: units.is_enabled(RESOLVED)?,
             ifcfg_plugin: ifcfg_plugin(reader)?,
+            unmanaged: if has_manager { Unmanaged::inspect(reader)? } else { Unmanaged::default() },
         })
     }
 

@@ -1,6 +1,6 @@
 //! A configuration, compiled for the program that the guest listens to.
 
-use super::{Choice, Net, backend, cloud_init, netconfig, not_there, put, rivals};
+use super::{Choice, Net, backend, cloud_init, netconfig, not_there, put, rivals, unmanaged};
 use crate::guest::{Guest, NetworkStack};
 use crate::inject::{InjectError, Outcome};
 use crate::net::config::{Auto6, Config, Kind, Link};
@@ -27,6 +27,9 @@ impl Net {
         check_parts(config, renderer, guest)?;
         let mut files = render::render(config, renderer).map_err(InjectError::Inexpressible)?;
         check_dhcp(config, renderer, guest)?;
+        if renderer == Renderer::NetworkManager {
+            unmanaged::check(config, guest, outcome)?;
+        }
         let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
         outcome.notes.push(why(choice, guest, &paths.join(", ")));
         rivals::clear(renderer, &paths, Some(config), stage, outcome)?;

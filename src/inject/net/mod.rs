@@ -6,6 +6,7 @@ mod compiled;
 mod netconfig;
 mod rivals;
 mod spelling;
+mod unmanaged;
 mod unused;
 
 pub use spelling::Spelling;
@@ -165,8 +166,10 @@ impl Net {
                 }
             }
         }
-        if spelling.0 == NetworkStack::Netplan {
-            backend::check(&path.to_string(), bytes, guest, stage)?;
+        match spelling.0 {
+            NetworkStack::Netplan => backend::check(&path.to_string(), bytes, guest, stage)?,
+            NetworkStack::NetworkManager => unmanaged::check_text(text, guest, outcome)?,
+            _ => {}
         }
         put(&path, mode, bytes, stage, outcome)?;
         cloud_init::stand_aside(guest, stage, outcome)

@@ -1,6 +1,6 @@
 //! What else a guest has for the same program, and what becomes of it.
 
-mod devices;
+pub(super) mod devices;
 pub(super) mod sourced;
 
 use super::compiled::RESOLVER;

@@ -15,6 +15,13 @@ pub enum Unused {
         /// Where it is masked.
         masked_by: Option<String>,
     },
+    /// NetworkManager leaves a device alone.
+    Unmanaged {
+        /// What the network calls the device.
+        link: String,
+        /// The file of NetworkManager's that says so.
+        path: String,
+    },
 }
 
 impl fmt::Display for Unused {
@@ -30,6 +37,9 @@ impl fmt::Display for Unused {
                     Some(path) => write!(f, "which is masked: {path}"),
                     None => f.write_str("which nothing in the guest starts"),
                 }
+            }
+            Self::Unmanaged { link, path } => {
+                write!(f, "the guest's NetworkManager leaves the link {link:?} alone, as {path} says")
             }
         }
     }
@@ -53,6 +63,19 @@ impl Unused {
                     }
                     None => format!("{start}, in a run of its own before this one"),
                 }
+            }
+            Self::Unmanaged { path, .. } => {
+                let first = match path.rsplit_once('/') {
+                    Some((directory, name))
+                        if directory != "/etc/NetworkManager/conf.d" && directory != "/etc/NetworkManager" =>
+                    {
+                        format!("an empty file takes its place: --touch /etc/NetworkManager/conf.d/{name}")
+                    }
+                    _ => format!("take the device out of {path}"),
+                };
+                format!(
+                    "{first}, in a run of its own before this one; or have another program configure it (--network-renderer NAME)"
+                )
             }
         }
     }

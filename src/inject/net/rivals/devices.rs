@@ -92,7 +92,7 @@ pub(super) fn is_for_network_manager(text: &str, config: &Config) -> bool {
 }
 
 /// The entries of the sections of a name: keys and values.
-fn entries<'a>(text: &'a str, section: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+pub(in crate::inject::net) fn entries<'a>(text: &'a str, section: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
     let mut is_within = false;
     text.lines().map(str::trim).filter_map(move |line| {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
