@@ -1,8 +1,10 @@
 //! What Alpine's ifupdown makes of what it gets.
 
-use crate::cases::cases;
+use crate::cases::{Case, cases};
+use crate::ifupdown::DEFAULTS;
 use crate::oracle::{put, skip, unpacked};
 use imgraft::net::config::{Auto6, Kind, Link};
+use imgraft::net::read;
 use imgraft::net::render::{Ifup, Renderer};
 use std::path::Path;
 use std::process::Command;
@@ -18,7 +20,8 @@ fn ifupdown_ng_does_it() {
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network/ifupdown-ng.sh");
     let mut tried = 0;
-    for case in cases() {
+    let more = Case { name: "defaults".to_owned(), config: read::document(DEFAULTS).unwrap() };
+    for case in cases().into_iter().chain([more]) {
         let Some(files) = case.files(Renderer::Ifupdown(Ifup::ByName)) else { continue };
         let scratch = tempfile::tempdir().unwrap();
         put(scratch.path(), &files);

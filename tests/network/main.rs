@@ -3,6 +3,7 @@
 mod backend;
 mod cases;
 mod cloud_init;
+mod defaults;
 mod goldens;
 mod ifupdown;
 mod ifupdown_ng;

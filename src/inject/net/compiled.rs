@@ -1,6 +1,6 @@
 //! A configuration, compiled for the program that the guest listens to.
 
-use super::{Choice, Net, backend, cloud_init, netconfig, not_there, put, rivals, unmanaged};
+use super::{Choice, Net, backend, cloud_init, defaults, netconfig, not_there, put, rivals, unmanaged};
 use crate::guest::{Guest, NetworkStack};
 use crate::inject::{InjectError, Outcome};
 use crate::net::config::{Auto6, Config, Kind, Link};
@@ -32,6 +32,7 @@ impl Net {
         }
         let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
         outcome.notes.push(why(choice, guest, &paths.join(", ")));
+        defaults::tell(config, outcome);
         rivals::clear(renderer, &paths, Some(config), stage, outcome)?;
         if let (Renderer::Ifupdown(_), [file, ..]) = (renderer, &files[..]) {
             rivals::sourced::clear(&file.text, stage, outcome)?;

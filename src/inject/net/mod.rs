@@ -3,6 +3,7 @@
 mod backend;
 mod cloud_init;
 mod compiled;
+mod defaults;
 mod netconfig;
 mod rivals;
 mod spelling;
@@ -85,7 +86,7 @@ impl Injector for Net {
         match &self.network {
             Described::Text(text) => self.stage_text(text, guest, stage, &mut outcome)?,
             Described::Config(config) => self.compile(config, guest, stage, &mut outcome)?,
-            Described::Either { text, newest, .. } if self.is_for_text(text, guest) => {
+            Described::Either { text, newest, config } if self.is_for_text(text, guest) => {
                 match (newest, guest.network.netplan_version) {
                     (Some(newest), Some(version)) if newest.since > version => {
                         return Err(InjectError::NetplanTooOld { newest: newest.clone(), version });
@@ -94,6 +95,9 @@ impl Injector for Net {
                     _ => {}
                 }
                 self.stage_text(text, guest, stage, &mut outcome)?;
+                if let Ok(config) = config {
+                    defaults::tell(config, &mut outcome);
+                }
             }
             Described::Either { config: Ok(config), .. } => self.compile(config, guest, stage, &mut outcome)?,
             Described::Either { config: Err(error), .. } => {

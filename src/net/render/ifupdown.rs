@@ -10,10 +10,28 @@ const NAME: &str = "ifupdown";
 /// The one file; it takes the place of the guest's, and does not include others.
 pub(super) fn render(config: &Config, ifup: Ifup) -> Result<Vec<NetFile>, Inexpressible> {
     let mut text = format!("{HEAD}auto lo\niface lo inet loopback\n");
+    let config = &in_turn(config);
     for link in in_order(config) {
         text += &stanzas(config, link, ifup)?;
     }
     Ok(vec![NetFile { path: "/etc/network/interfaces".to_owned(), mode: 0o644, text }])
+}
+
+/// The same, with metrics for default routes without any, of the second link that has one and those behind it: beside the first one's,
+/// which is then taken, ifup has the kernel refuse them, and stops.
+fn in_turn(config: &Config) -> Config {
+    let mut config = config.clone();
+    // Of no metric the kernel, or ifupdown-ng, makes 0 or 1, and of IPv6 1024.
+    for (version, first) in [(4, 1), (6, 1024)] {
+        let mut next: u32 = first;
+        let links = config.links.iter_mut().flat_map(|link| &mut link.routes);
+        for route in links.filter(|route| route.is_default() && route.metric.is_none() && route.to.version() == version)
+        {
+            route.metric = (next > first).then_some(next);
+            next = next.saturating_add(1);
+        }
+    }
+    config
 }
 
 /// The links, each behind those that it is made of or lies on: they are brought up as they stand, and at first there are none of the

@@ -1,0 +1,73 @@
+//! Several links with a default route: whether nothing says which one is taken, as netplan has it and as we do.
+
+use crate::ifupdown::DEFAULTS;
+use crate::oracle::{command, put, succeed, unpacked};
+use imgraft::guest::{Guest, NetworkStack};
+use imgraft::inject::{Choice, Compat, Described, Injector, Net};
+use imgraft::net::read;
+use imgraft::net::render::{Renderer, render};
+use imgraft_vfs::fs::mem::MemFs;
+use imgraft_vfs::stage::Stage;
+
+fn two(first: &str, second: &str) -> String {
+    format!(
+        "{{version: 2, ethernets: {{eth0: {{addresses: [192.0.2.10/24, '2001:db8::10/64'], routes: [{first}]}}, eth1: {{addresses: \
+         [198.51.100.10/24, '2001:db8:1::10/64'], routes: [{second}]}}}}}}"
+    )
+}
+
+/// The notes about it of a run for each program, which have to be the same.
+fn told(text: &str) -> Vec<String> {
+    let fs = MemFs::builder().file("/usr/lib/ifupdown/x", "").build().unwrap();
+    let guest = Guest::inspect(&fs).unwrap();
+    let config = read::document(text).unwrap();
+    let outer = text.replacen("{version: 2, ", "network: {version: 2, ", 1);
+    let mut described: Vec<(Described, NetworkStack)> =
+        NetworkStack::ALL.iter().map(|stack| (Described::Config(config.clone()), *stack)).collect();
+    let as_it_is = Described::Either { text: outer.into(), config: Ok(config), newest: None };
+    described.push((as_it_is, NetworkStack::Netplan));
+    let mut told = described.into_iter().map(|(network, stack)| {
+        let net = Net { network, renderer: Some(Choice::Stack(stack)), compat: Compat::Imgraft };
+        let mut notes = net.stage(&guest, &mut Stage::new(&fs)).unwrap().notes;
+        notes.retain(|note| note.contains("nothing says which one is taken"));
+        notes
+    });
+    let first = told.next().unwrap();
+    assert!(told.all(|notes| notes == first), "{text}");
+    first
+}
+
+#[test]
+fn netplan_warns_of_the_same() {
+    let Some(generate) = unpacked("network/usr/libexec/netplan/generate") else { return };
+    let (v4, other) = ("{to: default, via: 192.0.2.1}", "{to: default, via: 198.51.100.1}");
+    let (v6, other6) = ("{to: '::/0', via: '2001:db8::1'}", "{to: '::/0', via: '2001:db8:1::1'}");
+    let metric = |route: &str, metric: u32| route.replace('}', &format!(", metric: {metric}}}"));
+    let eth = "eth0, eth1: each has a default route of ";
+    for (text, expected) in [
+        (two(v4, ""), &[][..]),
+        (two(v4, other6), &[]),
+        (two(v4, &other.replace("default", "10.0.0.0/8")), &[]),
+        (two(v4, other), &["IPv4 without a metric"]),
+        (two(v6, other6), &["IPv6 without a metric"]),
+        (two(v4, &metric(other, 9)), &[]),
+        (two(&metric(v4, 8), &metric(other, 9)), &[]),
+        (two(&metric(v4, 9), &metric(other, 9)), &["IPv4 with the metric 9"]),
+        (two(&format!("{v4}, {v6}"), &format!("{other}, {other6}")), &["IPv4 without", "IPv6 without"]),
+        (two(&format!("{v4}, {v6}"), &format!("{other}, {}", metric(other6, 5))), &["IPv4 without"]),
+    ] {
+        let notes = told(&text);
+        assert_eq!(notes.len(), expected.len(), "{text}: {notes:?}");
+        for (note, start) in notes.iter().zip(expected) {
+            assert!(note.starts_with(&format!("{eth}{start}")), "{text}: {note}");
+        }
+        let scratch = tempfile::tempdir().unwrap();
+        put(scratch.path(), &render(&read::document(&text).unwrap(), Renderer::Netplan).unwrap());
+        let (_, warnings) = succeed(command(&generate).arg("--root-dir").arg(scratch.path()), "netplan");
+        // It stops at the first of them.
+        let is_warned = warnings.contains("Conflicting default route declarations");
+        assert_eq!(is_warned, !expected.is_empty(), "{text}: {warnings}");
+    }
+    let notes = told(DEFAULTS);
+    assert!(notes[0].starts_with("eth0, eth1, eth2: each") && notes.len() == 2, "{notes:?}");
+}
