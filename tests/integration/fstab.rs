@@ -65,15 +65,72 @@ fn as_findmnt_has_it() {
         ("/no-such-swapfile none swap sw 0 0".into(), false),
     ] {
         let table = scratch.file("fstab", format!("{line}\n"));
-        let judged = oracle::tool("findmnt", &["--verify", "--tab-file", text(&table)]);
-        let judged = format!("{}{}", String::from_utf8_lossy(&judged.stdout), String::from_utf8_lossy(&judged.stderr));
-        let is_fine = judged.contains("no errors or warnings detected");
-        let output = run(&["inject", text(&disk), "-n", "--upload", &format!("{}:/etc/fstab", text(&table))]);
-        let said = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said).into_owned()).concat();
-        let (status, is_noted) = (output.status.code(), said.contains("note: line 1 of /etc/fstab"));
-        assert_eq!(status, Some(if is_refused { 3 } else { 0 }), "{line}: {said}");
-        assert_eq!(is_refused || is_noted, !is_fine, "{line}: {said}\nfindmnt: {judged}");
-        assert!(!is_refused || said.contains("item files: /etc/fstab: line 1 of /etc/fstab"), "{line}: {said}");
+        compare(&disk, &table, &["--upload", &format!("{}:/etc/fstab", text(&table))], is_refused);
+    }
+    assert_eq!(oracle::sha256(&disk), before);
+}
+
+/// A run of these words, which puts a table of one line into the guest, beside findmnt's word on that.
+fn compare(disk: &Path, table: &Path, words: &[&str], is_refused: bool) {
+    let judged = oracle::tool("findmnt", &["--verify", "--tab-file", text(table)]);
+    let judged = format!("{}{}", String::from_utf8_lossy(&judged.stdout), String::from_utf8_lossy(&judged.stderr));
+    let is_fine = judged.contains("no errors or warnings detected");
+    let output = run(&[&["inject", text(disk), "-n"], words].concat());
+    let said = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said).into_owned()).concat();
+    let (status, is_noted) = (output.status.code(), said.contains("note: line 1 of /etc/fstab"));
+    assert_eq!(status, Some(if is_refused { 3 } else { 0 }), "{words:?}: {said}");
+    assert_eq!(is_refused || is_noted, !is_fine, "{words:?}: {said}\nfindmnt: {judged}");
+    assert!(!is_refused || said.contains("item files: /etc/fstab: line 1 of /etc/fstab"), "{words:?}: {said}");
+}
+
+/// The same by every way in which a file comes into a guest.
+#[test]
+fn by_every_way() {
+    let scratch = Scratch::new();
+    if !have(&["findmnt", "losetup", "tar"]) || !can_mount() {
+        return;
+    }
+    let Some(disk) = guest(&scratch) else { return };
+    let _attached = Attached::new(&taken(&scratch, &disk, Place::Partition("4"), "home"));
+    let before = oracle::sha256(&disk);
+    let table = scratch.file("fstab", "");
+    let (archive, plan, uploads) =
+        (scratch.file("fstab.tar", ""), scratch.file("plan.yaml", ""), scratch.file("uploads.yaml", ""));
+    let commands = scratch.file("commands", "");
+    std::fs::write(&uploads, "files: [{upload: {from: fstab, to: /etc/fstab}}]\n").expect("there is room");
+    for (line, is_refused) in [
+        ("LABEL=home /srv ext4 defaults 0 2", false),
+        ("LABEL=home /srv auto rw,noatime", false),
+        ("tmpfs /mnt tmpfs size=1g 0 0", false),
+        ("LABEL=nowhere /srv ext4 defaults 0 2", false),
+        ("LABEL=home /srv xfs defaults 0 2", true),
+        ("LABEL=home /etc/hostname ext4 defaults 0 2", true),
+        ("LABEL=home", true),
+        ("LABEL=home /srv ext4 defaults 0 second", true),
+    ] {
+        std::fs::write(&table, format!("{line}\n")).expect("there is room");
+        oracle::succeed("tar", &["-C", text(scratch.path()), "-cf", text(&archive), "fstab"]);
+        let write = format!("/etc/fstab:{line}\n");
+        std::fs::write(&plan, format!("files: [{{write: {{path: /etc/fstab, content: \"{line}\\n\"}}}}]\n"))
+            .expect("there is room");
+        std::fs::write(&commands, format!("upload {}:/etc/fstab\n", text(&table))).expect("there is room");
+        let (copied, unpacked) = (format!("{}:/etc", text(&table)), format!("{}:/etc", text(&archive)));
+        let elsewhere = format!("{}:/srv/fstab", text(&table));
+        for words in [
+            &["--write", &write][..],
+            &["--copy-in", &copied],
+            &["--tar-in", &unpacked],
+            &["-f", text(&plan)],
+            &["-f", text(&uploads)],
+            &["--commands-from-file", text(&commands)],
+            &["--upload", &elsewhere, "--move", "/srv/fstab:/etc/fstab"],
+            &["--upload", &elsewhere, "--copy", "/srv/fstab:/etc/fstab"],
+            &["--upload", &elsewhere, "--delete", "/etc/fstab", "--link", "/srv/fstab:/etc/fstab"],
+            &["--write", "/etc/fstab:", "--append-line", write.trim_end()],
+            &["--write", "/etc/fstab:#\n", "--edit", &format!("/etc/fstab:s|^#$|{line}|")],
+        ] {
+            compare(&disk, &table, words, is_refused);
+        }
     }
     assert_eq!(oracle::sha256(&disk), before);
 }
