@@ -14,6 +14,7 @@ mod oracle;
 mod oracles;
 mod random;
 mod refusals;
+mod rivals;
 mod routers;
 mod unmanaged;
 mod wicked;

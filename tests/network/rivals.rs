@@ -1,0 +1,184 @@
+//! Files of the guest's own that would win over ours: the programs' word on them before and after.
+
+use crate::oracle::{command, put, skip, succeed, unpacked};
+use imgraft::guest::{Guest, NetworkStack};
+use imgraft::inject::{Choice, Compat, Described, Injector, Net};
+use imgraft::net::read;
+use imgraft::net::render::{Ifup, NetFile, Renderer, render};
+use imgraft_vfs::fs::mem::MemFs;
+use imgraft_vfs::fs::{GuestFs, read_file};
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::resolve::{Follow, resolve};
+use imgraft_vfs::stage::Stage;
+use std::path::Path;
+
+const OURS: &str = "{version: 2, ethernets: {eth0: {addresses: [192.0.2.10/24, '2001:db8::10/64'], routes: [{to: default, via: 192.0.2.1}, \
+    {to: '::/0', via: '2001:db8::1'}]}}}";
+const OWN: &str = " 192.0.2.10/24 ";
+const THEIRS: &str = " 203.0.113.77/24 ";
+
+/// The guest's files in a directory.
+fn there(fs: &MemFs, directory: &str) -> Vec<NetFile> {
+    let at = |path: &str| resolve(fs, &GuestPath::parse(path).unwrap(), Follow::All);
+    let names = at(directory).ok().and_then(|place| fs.read_dir(&place).ok()).unwrap_or_default();
+    let paths = names.into_iter().map(|entry| format!("{directory}/{}", String::from_utf8(entry.name).unwrap()));
+    let read = |path: String| {
+        let text = read_file(fs, &at(&path).unwrap(), 1 << 20).ok()?;
+        // networkd is nobody special, and NetworkManager wants it so.
+        let mode = if path.starts_with("/etc/systemd/") { 0o644 } else { 0o600 };
+        Some(NetFile { path, mode, text: String::from_utf8(text).unwrap() })
+    };
+    paths.filter_map(read).collect()
+}
+
+/// The files of a program, in these directories, as they would be together, and as a run leaves them.
+fn before_and_after(
+    (stack, renderer): (NetworkStack, Renderer),
+    theirs: &[(&str, &str)],
+    directories: &[&str],
+) -> [Vec<NetFile>; 2] {
+    let mut fs = theirs.iter().fold(MemFs::builder(), |guest, (path, text)| guest.file(*path, *text)).build().unwrap();
+    let config = read::document(OURS).unwrap();
+    let mut before: Vec<_> = directories.iter().flat_map(|directory| there(&fs, directory)).collect();
+    let ours = render(&config, renderer).unwrap();
+    before.retain(|file| ours.iter().all(|own| own.path != file.path));
+    before.extend(ours);
+    let renderer = Some(Choice::Stack(stack));
+    let net = Net { network: Described::Config(config), renderer, compat: Compat::Imgraft };
+    let changes = {
+        let guest = Guest::inspect(&fs).unwrap();
+        let mut stage = Stage::new(&fs);
+        net.stage(&guest, &mut stage).unwrap();
+        stage.finish().unwrap()
+    };
+    changes.apply(&mut fs).unwrap();
+    [before, directories.iter().flat_map(|directory| there(&fs, directory)).collect()]
+}
+
+fn run(script: &str, words: &[&Path]) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network").join(script);
+    let mut run = command(Path::new("unshare"));
+    run.args(["--net", "--mount", "--fork", "--kill-child", "bash"]).arg(&script).args(words);
+    succeed(&mut run, "unshare").0
+}
+
+/// Whether eth0 has an address.
+fn has(said: &str, address: &str) -> bool {
+    said.lines().any(|line| line.contains(address) && line.ends_with(" eth0"))
+}
+
+#[test]
+fn of_networkd() {
+    let Some(program) = unpacked("network/lib/systemd/systemd-networkd") else { return };
+    if !nix::unistd::geteuid().is_root() {
+        return skip("networkd needs root");
+    }
+    let network = |matched: &str| {
+        format!(
+            "[Match]\n{matched}\n[Network]\nAddress=203.0.113.77/24\nAddress=2001:db8:7::7/64\nGateway=203.0.113.1\nGateway=2001:db8:7::1\n"
+        )
+    };
+    let by_name = network("Name=eth*");
+    let by_type = network("Type=ether");
+    let other = network("Name=eth1");
+    for (path, text, is_rival) in [
+        ("/etc/systemd/network/00-other.network", &by_name, true),
+        ("/etc/systemd/network/04-other.network", &by_type, true),
+        // It comes behind, or is for another one.
+        ("/etc/systemd/network/99-other.network", &by_name, false),
+        ("/etc/systemd/network/00-other.network", &other, false),
+    ] {
+        let programs = (NetworkStack::Networkd, Renderer::Networkd);
+        let both = before_and_after(programs, &[(path, text)], &["/etc/systemd/network"]);
+        assert_eq!(both[1].iter().any(|file| file.path == path), !is_rival, "{path}");
+        for (files, is_theirs) in both.iter().zip([is_rival, false]) {
+            let scratch = tempfile::tempdir().unwrap();
+            put(&scratch.path().join("case"), files);
+            let said = run("networkd.sh", &[&program, scratch.path(), Path::new("case")]);
+            assert_eq!((has(&said, THEIRS), has(&said, OWN)), (is_theirs, !is_theirs), "{path}: {text}: {said}");
+        }
+    }
+}
+
+#[test]
+fn of_network_manager() {
+    let Some(_) = unpacked("network/usr/sbin/NetworkManager") else { return };
+    let unpacked = unpacked("network").unwrap();
+    if !nix::unistd::geteuid().is_root() {
+        return skip("NetworkManager needs root");
+    }
+    let keyfile = |more: &str| {
+        format!(
+            "[connection]\nid=other\nuuid=0dea0dea-0000-4000-8000-00000000dead\ntype=ethernet\n{more}\n[ipv4]\nmethod=manual\n\
+             address1=203.0.113.77/24,203.0.113.1\n"
+        )
+    };
+    for (more, is_rival) in [
+        ("interface-name=eth0\nautoconnect-priority=999", true),
+        ("autoconnect-priority=201\n[ethernet]\nmac-address=52:54:00:12:34:56", true),
+        ("interface-name=eth0\nautoconnect-priority=199", false),
+        ("interface-name=eth0", false),
+        ("interface-name=eth0\nautoconnect-priority=999\nautoconnect=false", false),
+    ] {
+        let path = "/etc/NetworkManager/system-connections/other.nmconnection";
+        let (theirs, programs) = (keyfile(more), (NetworkStack::NetworkManager, Renderer::NetworkManager));
+        let both = before_and_after(programs, &[(path, &theirs)], &["/etc/NetworkManager/system-connections"]);
+        assert_eq!(both[1].iter().any(|file| file.path == path), !is_rival, "{more}");
+        for (files, is_theirs) in both.iter().zip([is_rival, false]) {
+            let scratch = tempfile::tempdir().unwrap();
+            put(scratch.path(), files);
+            let said = run("networkmanager.sh", &[&unpacked, scratch.path()]);
+            assert_eq!((has(&said, THEIRS), has(&said, OWN)), (is_theirs, !is_theirs), "{more}: {said}");
+        }
+    }
+}
+
+#[test]
+fn of_netplan() {
+    let Some(generate) = unpacked("network/usr/libexec/netplan/generate") else { return };
+    let rival = "/etc/netplan/90-other.yaml";
+    for (text, is_rival) in [
+        ("network: {version: 2, ethernets: {eth0: {addresses: [203.0.113.77/24]}}}", true),
+        ("network: {version: 2, ethernets: {all: {match: {name: 'e*'}, addresses: [203.0.113.77/24]}}}", true),
+        ("network: {version: 2, renderer: networkd}", false),
+    ] {
+        let both = before_and_after((NetworkStack::Netplan, Renderer::Netplan), &[(rival, text)], &["/etc/netplan"]);
+        assert_eq!(both[1].iter().any(|file| file.path == rival), !is_rival, "{text}");
+        for (files, has_theirs) in both.iter().zip([is_rival, false]) {
+            let scratch = tempfile::tempdir().unwrap();
+            put(scratch.path(), files);
+            succeed(command(&generate).arg("--root-dir").arg(scratch.path()), text);
+            let made = std::fs::read_dir(scratch.path().join("run/systemd/network")).unwrap();
+            let made: String = made.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+            assert!(made.contains("Address=192.0.2.10/24"), "{text}: {made}");
+            assert_eq!(made.contains("Address=203.0.113.77/24"), has_theirs, "{text}: {made}");
+        }
+    }
+}
+
+/// A line that includes the guest's files once more, after the run, finds none about devices.
+#[test]
+fn of_ifupdown() {
+    let Some(ifquery) = unpacked("network/sbin/ifquery") else { return };
+    let (interfaces, included) = ("/etc/network/interfaces", "/etc/network/interfaces.d/other");
+    let stanza = "auto eth0\niface eth0 inet static\n    address 203.0.113.77/24\n";
+    let kept = "/etc/network/interfaces.d/lo";
+    for line in ["source interfaces.d/*", "source-directory interfaces.d", "source /etc/network/interfaces.d/*"] {
+        let theirs = [(interfaces, line), (included, stanza), (kept, "iface lo inet loopback\n")];
+        let directories = ["/etc/network", "/etc/network/interfaces.d"];
+        let programs = (NetworkStack::Ifupdown, Renderer::Ifupdown(Ifup::ByName));
+        let both = before_and_after(programs, &theirs, &directories);
+        assert!(both[1].iter().any(|file| file.path == kept), "{line}");
+        for (files, has_theirs) in both.iter().zip([true, false]) {
+            let scratch = tempfile::tempdir().unwrap();
+            put(scratch.path(), files);
+            let at = scratch.path().join(&interfaces[1..]);
+            let text = std::fs::read_to_string(&at).unwrap();
+            std::fs::write(&at, format!("{text}\n{}\n", line.replace("/etc/network/", ""))).unwrap();
+            let mut asked = command(&ifquery);
+            let (said, _) = succeed(asked.arg("--interfaces").arg(&at).arg("eth0"), line);
+            assert!(said.contains("address: 192.0.2.10"), "{line}: {said}");
+            assert_eq!(said.contains("203.0.113.77"), has_theirs, "{line}: {said}");
+        }
+    }
+}
