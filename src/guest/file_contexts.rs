@@ -1,6 +1,6 @@
 //! Which SELinux label a path is to have, by the guest's own policy: selabel_file(5).
 //!
-//! Lines without metacharacters win over regular expressions, and among equals the last one wins; homedirs is read after
+//! Lines without metacharacters win over regular expressions, and among these the last one wins; homedirs is read after
 //! the policy's own file and local after that. Of the thousands of lines those are looked at whose literal beginning is one of the
 //! path's, and an expression is compiled when it is needed.
 
@@ -32,8 +32,8 @@ pub struct FileContexts {
     substitutions: Vec<u8>,
     /// file_contexts.subs_dist.
     distribution_substitutions: Vec<u8>,
-    /// Which of their rules is taken; `None` where the guest's libselinux may be any.
-    taken: Option<Taken>,
+    /// What reads all that; `None` where the guest's libselinux may be any.
+    release: Option<Release>,
     compiled: u32,
     /// Those that are held, by the numbers of their lines; none that is no expression to us.
     regexes: HashMap<usize, Option<Regex>>,
@@ -50,19 +50,27 @@ pub enum Label {
     Unknown,
 }
 
-/// Which of the rules that fit a path, of those in file_contexts.subs or in file_contexts.subs_dist, libselinux takes.
+/// The releases of libselinux, as far as they take different ones of several lines that fit a path.
+///
+/// Of the rules in file_contexts.subs or in file_contexts.subs_dist it is the last line; in 3.8 and 3.8.1 the first one. Of the lines of a policy that
+/// are nothing but the path it is the last one before 3.8; in 3.8 one with a file's type, else the first one; then the first one of the last file that
+/// has any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// The last line: all versions but the other's.
-    Last,
-    /// The first line: 3.8 and 3.8.1.
-    First,
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Release {
+    Before38,
+    Of38,
+    Since39,
 }
 
-impl Taken {
-    /// What a version of libselinux does.
-    pub fn by(version: Version) -> Self {
-        if version == (3, 8) { Self::First } else { Self::Last }
+impl Release {
+    /// What a version is one of.
+    pub fn of(version: Version) -> Self {
+        match version {
+            (3, 8) => Self::Of38,
+            version if version < (3, 8) => Self::Before38,
+            _ => Self::Since39,
+        }
     }
 }
 
@@ -73,7 +81,7 @@ pub struct Match {
     pub label: Label,
     /// Expressions that are no regular expression to us and whose literal beginning fits.
     pub untried: Vec<String>,
-    /// Whether a libselinux that takes other substitutions gives another label, and the guest may have that.
+    /// Whether another release of libselinux gives another label, and the guest may have that.
     pub is_disputed: bool,
 }
 
@@ -84,13 +92,17 @@ struct Line {
     context: Vec<u8>,
     /// Whether the expression is nothing but a text.
     is_whole: bool,
+    /// The number of its file, later ones with higher ones.
+    file: usize,
 }
 
 impl FileContexts {
     /// Takes the texts of the policy's files, empty where a file is missing; `None` where they have more than 2^18 lines.
     pub fn new(texts: [&[u8]; 3]) -> Option<Self> {
         let mut contexts = Self::default();
-        let lines = texts.into_iter().flat_map(|text| text.split(|byte| *byte == b'\n')).filter_map(parse);
+        let texts = texts.into_iter().enumerate();
+        let lines = texts.flat_map(|(file, text)| text.split(|byte| *byte == b'\n').map(move |line| (file, line)));
+        let lines = lines.filter_map(|(file, line)| parse(line).map(|(line, prefix)| (Line { file, ..line }, prefix)));
         for (number, (line, prefix)) in lines.enumerate() {
             if number >= LINES_MAX {
                 return None;
@@ -101,42 +113,61 @@ impl FileContexts {
         Some(contexts)
     }
 
-    /// Adds the texts of file_contexts.subs and file_contexts.subs_dist, and which of their rules is taken where the guest's libselinux
-    /// is known.
+    /// Adds the texts of file_contexts.subs and file_contexts.subs_dist, and what reads all that where the guest's libselinux is known.
     #[must_use]
-    pub fn with_substitutions(mut self, local: Vec<u8>, distribution: Vec<u8>, taken: Option<Taken>) -> Self {
+    pub fn with_substitutions(mut self, local: Vec<u8>, distribution: Vec<u8>, release: Option<Release>) -> Self {
         self.substitutions = local;
         self.distribution_substitutions = distribution;
-        self.taken = taken;
+        self.release = release;
         self
     }
 
     /// The label of `path`, an absolute path with every link followed.
     pub fn label(&mut self, path: &[u8], file_type: FileType) -> Match {
-        let substituted = self.substituted(path, self.taken.unwrap_or(Taken::Last));
-        let mut found = self.label_of(&substituted, file_type);
-        if self.taken.is_none() {
-            let other = self.substituted(path, Taken::First);
-            found.is_disputed = other != substituted && self.label_of(&other, file_type).label != found.label;
+        let release = self.release.unwrap_or(Release::Since39);
+        let substituted = self.substituted(path, release);
+        let mut found = self.label_of(&substituted, file_type, release);
+        if self.release.is_none() {
+            found.is_disputed = [Release::Of38, Release::Before38].into_iter().any(|other| {
+                let path = self.substituted(path, other);
+                match self.literal(&path, file_type, other) {
+                    Some(line) => line.label() != found.label,
+                    // Expressions are tried alike by all.
+                    None if path == substituted => false,
+                    None => self.label_of(&path, file_type, other).label != found.label,
+                }
+            });
         }
         found
     }
 
-    fn substituted(&self, path: &[u8], taken: Taken) -> Vec<u8> {
-        let path = substitute(&self.substitutions, path, taken);
-        substitute(&self.distribution_substitutions, &path, taken)
+    fn substituted(&self, path: &[u8], release: Release) -> Vec<u8> {
+        let path = substitute(&self.substitutions, path, release);
+        substitute(&self.distribution_substitutions, &path, release)
+    }
+
+    /// The line that is nothing but a path.
+    fn literal(&self, path: &[u8], file_type: FileType, release: Release) -> Option<&Line> {
+        let numbers = self.by_prefix.get(path)?.iter();
+        let mut lines = numbers
+            .filter_map(|number| self.lines.get(*number))
+            .filter(|line| line.is_whole && line.file_type.is_none_or(|wanted| wanted == file_type));
+        // Of equals the first one.
+        match release {
+            Release::Before38 => lines.next_back(),
+            Release::Of38 => lines.min_by_key(|line| line.file_type.is_none()),
+            Release::Since39 => lines.min_by_key(|line| std::cmp::Reverse(line.file)),
+        }
     }
 
     /// The label of a path that was substituted.
-    fn label_of(&mut self, path: &[u8], file_type: FileType) -> Match {
+    fn label_of(&mut self, path: &[u8], file_type: FileType, release: Release) -> Match {
         let of = |label, untried| Match { label, untried, is_disputed: false };
         let beginnings = (0..=path.len()).filter_map(|len| self.by_prefix.get(path.get(..len)?));
         let mut numbers: Vec<usize> = beginnings.flatten().copied().collect();
         numbers.sort_unstable_by(|one, other| other.cmp(one));
         let fits = |line: &Line| line.file_type.is_none_or(|wanted| wanted == file_type);
-        let mut literal =
-            self.by_prefix.get(path).into_iter().flatten().rev().filter_map(|number| self.lines.get(*number));
-        if let Some(line) = literal.find(|line| line.is_whole && fits(line)) {
+        if let Some(line) = self.literal(path, file_type, release) {
             return of(line.label(), Vec::new());
         }
         let mut untried = Vec::new();
@@ -207,7 +238,8 @@ fn parse(line: &[u8]) -> Option<(Line, Vec<u8>)> {
     let is_context = context == b"<<none>>"
         || (context.iter().filter(|byte| **byte == b':').count() >= 2 && context.iter().all(u8::is_ascii_graphic));
     let Literal { prefix, is_whole } = Literal::of(regex);
-    is_context.then(|| (Line { regex: regex.to_vec(), file_type, context: context.to_vec(), is_whole }, prefix))
+    is_context
+        .then(|| (Line { regex: regex.to_vec(), file_type, context: context.to_vec(), is_whole, file: 0 }, prefix))
 }
 
 /// The text with which every match of an expression begins.
@@ -269,16 +301,16 @@ fn compile(regex: &[u8]) -> Option<Regex> {
 }
 
 /// Replaces the beginning of a path that ends at a component by a rule (`from to`): the first or the last one that fits.
-fn substitute(rules: &[u8], path: &[u8], taken: Taken) -> Vec<u8> {
+fn substitute(rules: &[u8], path: &[u8], release: Release) -> Vec<u8> {
     let mut fitting = rules.split(|byte| *byte == b'\n').filter(|line| line.len() <= LINE_MAX).filter_map(|line| {
         let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let (from, to) = (words.next()?, words.next()?);
         let rest = path.strip_prefix(from).filter(|rest| rest.is_empty() || rest[0] == b'/')?;
         Some((to, rest))
     });
-    let rule = match taken {
-        Taken::First => fitting.next(),
-        Taken::Last => fitting.next_back(),
+    let rule = match release {
+        Release::Of38 => fitting.next(),
+        Release::Before38 | Release::Since39 => fitting.next_back(),
     };
     match rule {
         None => path.to_vec(),

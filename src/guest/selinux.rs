@@ -12,7 +12,35 @@ const LIMIT: u64 = 256 * 1024;
 pub const LABEL: &[u8] = b"security.selinux";
 
 /// The packages of Debian's and Ubuntu's that have libselinux.
-const LIBRARY: [&[u8]; 2] = [b"libselinux1", b"libselinux1t64"];
+const PACKAGES: [&[u8]; 2] = [b"libselinux1", b"libselinux1t64"];
+
+/// The library, and where it is, one level deeper on Debian and its kin; the most of it that is read.
+const LIBRARY: &str = "libselinux.so.1";
+const LIBRARIES: [&str; 4] = ["/usr/lib64", "/lib64", "/usr/lib", "/lib"];
+const LIBRARY_MAX: u64 = 4 * 1024 * 1024;
+const DIRECTORIES_MAX: usize = 16;
+/// The names by which the library tells which of its versions have an interface (libselinux.map), from the newest that matters on: what has the last one
+/// only is older than 3.8.
+const INTERFACES: [(&[u8], Version); 4] = [
+    (b"\0LIBSELINUX_3.10\0", (3, 10)),
+    (b"\0LIBSELINUX_3.9\0", (3, 9)),
+    (b"\0LIBSELINUX_3.8\0", (3, 8)),
+    (b"\0LIBSELINUX_1.0\0", (1, 0)),
+];
+
+/// What the guest's library says of its version.
+fn library(reader: &Reader<'_>) -> Result<Option<Version>> {
+    for directory in LIBRARIES {
+        let deeper = reader.names(directory)?.into_iter().filter(|name| name.contains("-linux-"));
+        let directories = std::iter::once(directory.to_owned()).chain(deeper.map(|name| format!("{directory}/{name}")));
+        for directory in directories.take(DIRECTORIES_MAX) {
+            let Some(library) = reader.file_lenient(&format!("{directory}/{LIBRARY}"), LIBRARY_MAX)? else { continue };
+            let has = |name: &[u8]| library.windows(name.len()).any(|bytes| bytes == name);
+            return Ok(INTERFACES.iter().find(|(name, _)| has(name)).map(|(_, version)| *version));
+        }
+    }
+    Ok(None)
+}
 
 /// What `/etc/selinux/config` says, and what reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +50,8 @@ pub struct Selinux {
     /// `SELINUXTYPE`: the directory of the policy below `/etc/selinux`, `targeted` where it is missing as in libselinux;
     /// `None` where it is no name of a directory.
     pub policy: Option<String>,
-    /// The version of libselinux, where dpkg has installed it; `None` where it may be any.
+    /// The version of libselinux, as dpkg or the library itself says, which names the first one of those with the same interfaces; `None` where
+    /// it may be any.
     pub libselinux: Option<Version>,
 }
 
@@ -100,7 +129,11 @@ fn is_labelled(fs: &dyn GuestFs) -> Result<bool> {
 impl Selinux {
     pub(super) fn inspect(reader: &Reader<'_>) -> Result<Option<Self>> {
         let Some(text) = reader.file_lenient("/etc/selinux/config", LIMIT)? else { return Ok(None) };
-        Ok(Some(Self { libselinux: dpkg::version(reader, &LIBRARY)?, ..Self::parse(&text) }))
+        let libselinux = match dpkg::version(reader, &PACKAGES)? {
+            None => library(reader)?,
+            version => version,
+        };
+        Ok(Some(Self { libselinux, ..Self::parse(&text) }))
     }
 
     /// Whether files need labels.
@@ -135,6 +168,7 @@ impl Selinux {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guest::file_contexts::Release;
     use imgraft_vfs::fs::mem::MemFs;
 
     #[test]
@@ -156,6 +190,38 @@ mod tests {
         let package = |name: &str| format!("Package: {name}\nStatus: install ok installed\nVersion: 3.8.1-1\n\n");
         assert_eq!(libselinux(&package("libselinux1")), Some((3, 8)));
         assert_eq!(libselinux(&package("libselinux1-dev")), None);
+    }
+
+    #[test]
+    fn the_library_says_itself_what_it_is() {
+        let libselinux = |path: &str, names: &[&str]| {
+            let library = names.iter().map(|name| format!("\0LIBSELINUX_{name}\0")).collect::<String>();
+            let guest = MemFs::builder().file("/etc/selinux/config", "").file(path, format!("\x7fELF{library}"));
+            Selinux::inspect(&Reader::new(&guest.build().unwrap())).unwrap().unwrap().libselinux
+        };
+        let of_red_hat = "/usr/lib64/libselinux.so.1";
+        assert_eq!(libselinux(of_red_hat, &["1.0", "3.4", "3.5"]), Some((1, 0)));
+        assert_eq!(libselinux(of_red_hat, &["1.0", "3.4", "3.5", "3.8"]), Some((3, 8)));
+        assert_eq!(libselinux("/usr/lib/libselinux.so.1", &["1.0", "3.5", "3.8", "3.9"]), Some((3, 9)));
+        assert_eq!(
+            libselinux("/usr/lib/aarch64-linux-gnu/libselinux.so.1", &["1.0", "3.8", "3.9", "3.10"]),
+            Some((3, 10))
+        );
+        assert_eq!(libselinux(of_red_hat, &[]), None);
+        assert_eq!(libselinux("/usr/lib64/libselinux.so", &["1.0"]), None);
+    }
+
+    /// Of this machine, by what dpkg has of it.
+    #[test]
+    fn a_library_of_debians_says_what_dpkg_says() {
+        let Some(tool) = crate::oracle::find("dpkg-query") else { return };
+        let output = std::process::Command::new(tool).args(["-W", "-f", "${Version}", "libselinux1"]).output().unwrap();
+        let version = dpkg::parse(std::str::from_utf8(&output.stdout).unwrap()).unwrap();
+        let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+        let bytes = std::fs::read(format!("{multiarch}/{LIBRARY}")).unwrap();
+        let guest = MemFs::builder().file("/etc/selinux/config", "").file(format!("{multiarch}/{LIBRARY}"), bytes);
+        let found = Selinux::inspect(&Reader::new(&guest.build().unwrap())).unwrap().unwrap().libselinux.unwrap();
+        assert_eq!(Release::of(found), Release::of(version));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The SELinux labels of what an injector made.
 
 use super::{InjectError, Outcome, READ_LIMIT, ROOT_FILE, rc_local};
-use crate::guest::file_contexts::{FileContexts, Label, Taken};
+use crate::guest::file_contexts::{FileContexts, Label, Release};
 use crate::guest::selinux::{self, LABEL as XATTR};
 use crate::guest::{Guest, Selinux};
 use imgraft_vfs::fs::{Content, FileType, Ownership, Xattr};
@@ -14,7 +14,7 @@ const AUTORELABEL: &str = "/.autorelabel";
 /// Gives everything that is new since `before`, and everything changed since that has no label, the label that the
 /// guest's policy has for it. A label that is there stays.
 ///
-/// Where the policy cannot be read, restorecon is put into the guest's rc.local instead. Where that cannot be, or where the guest has
+/// Where the policy cannot be read, or a line of it that may be a file's is no expression to us, restorecon is put into the guest's rc.local instead. Where that cannot be, or where the guest has
 /// labels and what minds them, and no configuration of SELinux's, it is to label all of its files at its next boot with SELinux.
 pub(super) fn label_new(
     guest: &Guest,
@@ -48,7 +48,7 @@ pub(super) fn label_new(
     };
     match read_policy(selinux, stage)? {
         Some((mut contexts, name)) => set_labels(&mut contexts, &name, &unlabelled, stage, outcome),
-        None => restore_at_boot(&unlabelled, stage, outcome),
+        None => restore_at_boot("the guest's SELinux policy cannot be read", &unlabelled, stage, outcome),
     }
 }
 
@@ -83,13 +83,16 @@ fn set_labels(
     outcome: &mut Outcome,
 ) -> Result<(), InjectError> {
     let (mut untried, mut labelled, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
-    let mut disputed = Vec::new();
+    let (mut disputed, mut unsure) = (Vec::new(), Vec::new());
     for (path, file_type) in unlabelled {
         if is_labelled(path, stage)? {
             // Under another one of its names, just now.
             continue;
         }
         let found = contexts.label(path.as_bytes(), *file_type);
+        if !found.untried.is_empty() {
+            unsure.push((path.clone(), *file_type));
+        }
         untried.extend(found.untried);
         if found.is_disputed {
             disputed.push(path.to_string());
@@ -113,18 +116,20 @@ fn set_labels(
     }
     if !disputed.is_empty() {
         outcome.notes.push(format!(
-            "nothing says which libselinux the guest has; 3.8 takes the first rule of file_contexts.subs that fits, all others the \
-             last one, as it was done here, and that makes another label for {}",
+            "nothing says which libselinux the guest has; of several rules of file_contexts.subs that fit, and of several lines of the policy for \
+             one path, those before 3.8, 3.8 and those since 3.9 do not all take the same one, and another one than that of 3.9 makes another \
+             label for {}",
             list(&disputed)
         ));
     }
     untried.sort();
     untried.dedup();
-    if !untried.is_empty() {
-        let untried = list(&untried);
-        outcome.notes.push(format!("expressions of the SELinux policy that could not be tried: {untried}"));
+    if untried.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    // What they have now is what the lines say that could be tried.
+    let why = format!("expressions of the guest's SELinux policy could not be tried ({})", list(&untried));
+    restore_at_boot(&why, &unsure, stage, outcome)
 }
 
 /// A few of them, and how many more.
@@ -135,6 +140,7 @@ fn list(items: &[String]) -> String {
 }
 
 fn restore_at_boot(
+    why: &str,
     unlabelled: &[(Resolved, FileType)],
     stage: &mut Stage<'_>,
     outcome: &mut Outcome,
@@ -155,14 +161,11 @@ fn restore_at_boot(
         script = added.or(script);
     }
     if let Some(script) = script {
-        outcome
-            .notes
-            .push(format!("the guest's SELinux policy cannot be read: restorecon runs from {script} at the next boot"));
+        outcome.notes.push(format!("{why}: restorecon runs from {script} at the next boot"));
     }
     if is_left {
-        let why =
-            "the guest's SELinux policy cannot be read, and not everything can be given to restorecon in its rc.local";
-        relabel_at_boot(why, stage, outcome)?;
+        let why = format!("{why}, and not everything can be given to restorecon in its rc.local");
+        relabel_at_boot(&why, stage, outcome)?;
     }
     Ok(())
 }
@@ -204,6 +207,6 @@ fn read_policy(selinux: &Selinux, stage: &Stage<'_>) -> Result<Option<(FileConte
     let [homedirs, local] = [read(".homedirs")?, read(".local")?].map(Option::unwrap_or_default);
     let Some(contexts) = FileContexts::new([&base, &homedirs, &local]) else { return Ok(None) };
     let [local, distribution] = [read(".subs")?, read(".subs_dist")?].map(Option::unwrap_or_default);
-    let contexts = contexts.with_substitutions(local, distribution, selinux.libselinux.map(Taken::by));
+    let contexts = contexts.with_substitutions(local, distribution, selinux.libselinux.map(Release::of));
     Ok(Some((contexts, policy.clone())))
 }

@@ -85,16 +85,16 @@ fn contexts() -> FileContexts {
     FileContexts::new([BASE.as_bytes(), HOMEDIRS.as_bytes(), LOCAL.as_bytes()]).unwrap().with_substitutions(
         SUBS.into(),
         SUBS_DIST.into(),
-        Some(taken()),
+        Some(release()),
     )
 }
 
 /// What the libselinux of this machine does, which is what the tests compare with.
-fn taken() -> Taken {
+fn release() -> Release {
     let mut query = std::process::Command::new("dpkg-query");
     let output = query.args(["-W", "-f", "${Version}", "libselinux1"]).output();
-    let is_3_8 = output.is_ok_and(|output| output.stdout.starts_with(b"3.8"));
-    if is_3_8 { Taken::First } else { Taken::Last }
+    let version = output.ok().and_then(|output| crate::guest::dpkg::parse(&String::from_utf8(output.stdout).ok()?));
+    version.map_or(Release::Before38, Release::of)
 }
 
 fn label(path: &str, file_type: FileType) -> String {
@@ -124,28 +124,93 @@ fn the_last_line_wins_and_an_exact_one_before_all() {
 /// libselinux 3.8 keeps the rules in the order of the file, all others in the opposite one.
 #[test]
 fn of_two_rules_that_fit() {
-    assert_eq!(Taken::by((3, 8)), Taken::First);
-    for version in [(2, 5), (3, 4), (3, 7), (3, 9), (3, 11), (4, 8)] {
-        assert_eq!(Taken::by(version), Taken::Last, "{version:?}");
+    assert_eq!(Release::of((3, 8)), Release::Of38);
+    for (version, release) in [
+        ((2, 5), Release::Before38),
+        ((3, 4), Release::Before38),
+        ((3, 7), Release::Before38),
+        ((3, 9), Release::Since39),
+        ((3, 11), Release::Since39),
+        ((4, 8), Release::Since39),
+    ] {
+        assert_eq!(Release::of(version), release, "{version:?}");
     }
-    let label = |path: &str, taken| {
+    let label = |path: &str, release| {
         let texts = [BASE.as_bytes(), HOMEDIRS.as_bytes(), LOCAL.as_bytes()];
         let contexts = FileContexts::new(texts).unwrap();
         let found =
-            contexts.with_substitutions(SUBS.into(), Vec::new(), taken).label(path.as_bytes(), FileType::Directory);
+            contexts.with_substitutions(SUBS.into(), Vec::new(), release).label(path.as_bytes(), FileType::Directory);
         let Label::Context(context) = found.label else { panic!("{path}") };
         (String::from_utf8(context).unwrap().split(':').nth(2).unwrap().to_owned(), found.is_disputed)
     };
     let is = |label: &str, is_disputed| (label.to_owned(), is_disputed);
-    assert_eq!(label("/x/home/ann", Some(Taken::Last)), is("srv_t", false));
-    assert_eq!(label("/x/home/ann", Some(Taken::First)), is("user_home_dir_t", false));
+    assert_eq!(label("/x/home/ann", Some(Release::Before38)), is("srv_t", false));
+    assert_eq!(label("/x/home/ann", Some(Release::Of38)), is("user_home_dir_t", false));
     assert_eq!(label("/x/home/ann", None), is("srv_t", true));
-    assert_eq!(label("/y/home/ann", Some(Taken::Last)), is("user_home_dir_t", false));
-    assert_eq!(label("/y/home/ann", Some(Taken::First)), is("srv_t", false));
+    assert_eq!(label("/y/home/ann", Some(Release::Before38)), is("user_home_dir_t", false));
+    assert_eq!(label("/y/home/ann", Some(Release::Of38)), is("srv_t", false));
     assert_eq!(label("/y/home/ann", None), is("user_home_dir_t", true));
     // One rule, or two that lead to the same label.
     assert_eq!(label("/data/home/ann", None), is("user_home_dir_t", false));
     assert_eq!(label("/x/a", None), is("srv_t", false));
+}
+
+/// Lines that are nothing but a path, of the policy's three files: what libselinux 3.4, 3.7, 3.8.1 and 3.9 say of them.
+const LITERALS: [&str; 3] = [
+    "/a -d x:y:typed\n/a x:y:any\n/b x:y:any\n/b -d x:y:typed\n/c x:y:one\n/c x:y:two\n/e x:y:base\n/f -d x:y:base\n/h x:y:base\n",
+    "/e x:y:home\n/h -d x:y:home\n",
+    "/e x:y:local\n/f x:y:local\n/h x:y:local\n",
+];
+
+fn literals(release: Option<Release>) -> FileContexts {
+    FileContexts::new(LITERALS.map(str::as_bytes)).unwrap().with_substitutions(Vec::new(), Vec::new(), release)
+}
+
+#[test]
+fn of_several_lines_for_one_path() {
+    for (path, before, of_3_8, since) in [
+        ("/a", "any", "typed", "typed"),
+        ("/b", "typed", "typed", "any"),
+        ("/c", "two", "one", "one"),
+        ("/e", "local", "base", "local"),
+        ("/f", "local", "base", "local"),
+        ("/h", "local", "home", "local"),
+    ] {
+        for (release, expected) in [
+            (Some(Release::Before38), before),
+            (Some(Release::Of38), of_3_8),
+            (Some(Release::Since39), since),
+            (None, since),
+        ] {
+            let found = literals(release).label(path.as_bytes(), FileType::Directory);
+            assert_eq!(found.label, Label::Context(format!("x:y:{expected}").into_bytes()), "{path} {release:?}");
+            assert_eq!(found.is_disputed, release.is_none(), "{path} {release:?}");
+        }
+    }
+    assert!(!literals(None).label(b"/b", FileType::Regular).is_disputed);
+}
+
+/// The libselinux of this machine, whichever that is.
+#[test]
+fn libselinux_agrees_on_several_lines() {
+    let Some(tool) = oracle::find("matchpathcon") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    for (suffix, text) in ["", ".homedirs", ".local"].into_iter().zip(LITERALS) {
+        std::fs::write(dir.path().join(format!("fc{suffix}")), text).unwrap();
+    }
+    for path in ["/a", "/b", "/c", "/e", "/f", "/h"] {
+        for (file_type, word) in [(FileType::Directory, "dir"), (FileType::Regular, "file")] {
+            let mut command = std::process::Command::new(&tool);
+            let output =
+                command.args(["-N", "-n", "-m", word, "-f"]).arg(dir.path().join("fc")).arg(path).output().unwrap();
+            let theirs = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+            let ours = match literals(Some(release())).label(path.as_bytes(), file_type).label {
+                Label::Context(context) => String::from_utf8(context).unwrap(),
+                _ => String::new(),
+            };
+            assert_eq!(ours, theirs, "{path} {word}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
 }
 
 #[test]
@@ -217,7 +282,7 @@ fn libselinux_agrees_on_the_reference_policy() {
     let mut contexts = FileContexts::new([&read(""), &read(".homedirs"), &read(".local")]).unwrap().with_substitutions(
         read(".subs"),
         read(".subs_dist"),
-        Some(taken()),
+        Some(release()),
     );
     compare(&tool, &base, &mut contexts);
 }
@@ -276,7 +341,7 @@ fn libselinux_agrees_on_ten_thousand_paths() {
     let mut contexts = FileContexts::new([&read(""), &read(".homedirs"), &read(".local")]).unwrap().with_substitutions(
         read(".subs"),
         read(".subs_dist"),
-        Some(taken()),
+        Some(release()),
     );
     for (number, paths) in samples.chunks(AT_ONCE).enumerate() {
         let (file_type, word) = TYPES[number % TYPES.len()];

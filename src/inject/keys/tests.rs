@@ -325,6 +325,31 @@ fn without_a_policy_restorecon_runs_at_boot() {
     assert_unchanged(&injector, &fs);
 }
 
+/// What PCRE2 knows and is no expression to us may be the line for a file, and restorecon knows it.
+#[test]
+fn a_line_that_cannot_be_tried_is_left_to_restorecon() {
+    let policy = "/.* u:r:default_t:s0\n/root/(?!x).* u:r:odd_t:s0\n/home/.* u:r:home_t:s0\n";
+    let tree = || {
+        phony()
+            .file("/etc/selinux/config", "SELINUX=enforcing\n")
+            .file("/etc/selinux/targeted/contexts/files/file_contexts", policy)
+            .dir("/etc/rc.d")
+    };
+    let injector = keys(&[("root", ED25519), ("ann", ED25519)]);
+    let told = notes(&injector, &tree().build().unwrap());
+    let expected = "expressions of the guest's SELinux policy could not be tried (/root/(?!x).*): restorecon runs from /etc/rc.d/rc.local";
+    assert!(told.contains(expected), "{told}");
+    let fs = inject(&injector, tree().build().unwrap());
+    let script = text(&fs, "/etc/rc.d/rc.local");
+    assert!(script.contains("restorecon -RF /root/.ssh ") && !script.contains("/home"), "{script}");
+    assert_eq!(label(&fs, "/home/ann/.ssh").unwrap(), "u:r:home_t:s0");
+    assert_unchanged(&injector, &fs);
+    // Nothing of it where the line is none for what is put in.
+    assert!(!exists(&inject(&keys(&[("ann", ED25519)]), tree().build().unwrap()), "/etc/rc.d/rc.local"));
+    let perl = tree().file("/etc/rc.local", "#!/usr/bin/perl\n").build().unwrap();
+    assert!(exists(&inject(&injector, perl), "/.autorelabel"));
+}
+
 /// Which substitution is taken is up to the guest's libselinux; where that may be any, the labels that are up to it are told.
 #[test]
 fn substitutions_by_the_guests_libselinux() {
