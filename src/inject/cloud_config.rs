@@ -51,7 +51,7 @@ pub(super) fn keep_password(
     let default = default_user(stage)?;
     let said = |key: &str| default.get(key);
     if said("name").and_then(|(_, name)| name.as_str()) != Some(user) {
-        return Ok(());
+        return remark_user(user, stage, outcome);
     }
     for key in ["hashed_passwd", "plain_text_passwd"] {
         if let Some((path, _)) =
@@ -79,6 +79,77 @@ pub(super) fn keep_password(
              in {MAIN} keeps it from that"
         )),
     }
+    Ok(())
+}
+
+/// Says that cloud-init locks the password of a user whom its configuration names, as it does of all but those of whom it is told not to
+/// (create_user of its distros/__init__.py).
+fn remark_user(user: &str, stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+    let Some((path, users)) = said("", &["users"], stage)?.remove("users") else { return Ok(()) };
+    let is_locked = |entry: &Value| match entry {
+        Value::Object(keys) => {
+            keys.get("name").and_then(Value::as_str) == Some(user)
+                && keys.get("lock_passwd") != Some(&Value::Bool(false))
+        }
+        Value::String(names) => names.split(',').any(|name| name.trim() == user),
+        _ => false,
+    };
+    let has_it = match &users {
+        Value::Array(entries) => entries.iter().any(is_locked),
+        other => is_locked(other),
+    };
+    if has_it {
+        outcome.notes.push(format!(
+            "cloud-init locks the password of '{user}' at the first boot, as {path} has that user among its users: lock_passwd: false there \
+             keeps it from that"
+        ));
+    }
+    Ok(())
+}
+
+/// What cloud-init does about a setting that its configuration does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unsaid {
+    /// It leaves the guest's.
+    Left,
+    /// It sets one of its own.
+    Set,
+}
+
+/// Has a setting of the guest's outlive its first boot, at which cloud-init makes it what its own configuration says.
+pub(super) fn keep_setting(
+    key: &'static str,
+    wanted: &str,
+    unsaid: Unsaid,
+    guest: &Guest,
+    stage: &mut Stage<'_>,
+    outcome: &mut Outcome,
+) -> Result<(), InjectError> {
+    if guest.network.cloud_init.is_none() {
+        return Ok(());
+    }
+    let before = said("", &[key], stage)?.remove(key);
+    // What is false is not set (cc_locale.py, cc_timezone.py).
+    let is_kept = |value: &Value| value.as_str() == Some(wanted) || *value == Value::Bool(false);
+    match &before {
+        None if unsaid == Unsaid::Left => return Ok(()),
+        Some((_, value)) if is_kept(value) || (value.is_null() && unsaid == Unsaid::Left) => return Ok(()),
+        _ => {}
+    }
+    let text = format!("# What the guest was given.\n{key}: \"{wanted}\"\n");
+    let told = tell(key, &text, stage)?;
+    let now = said("", &[key], stage)?.remove(key);
+    outcome.notes.push(match (told, now, before) {
+        (Some(path), Some((_, value)), _) if is_kept(&value) => {
+            format!("{path}: cloud-init is told of the {key}, which it would set to another one at the first boot")
+        }
+        (_, Some((path, _)), _) | (_, None, Some((path, _))) => {
+            format!("cloud-init sets the {key} to another one at the first boot, as {path} says: {key}: {wanted} there keeps it from that")
+        }
+        (_, None, None) => {
+            format!("cloud-init sets the {key} to another one at the first boot: {key}: {wanted} in {MAIN} keeps it from that")
+        }
+    });
     Ok(())
 }
 
@@ -205,6 +276,63 @@ mod tests {
         );
         assert!(!note.contains('$'));
     }
+
+    #[test]
+    fn users_that_the_configuration_names() {
+        let with = |users: &str| {
+            phony().file("/usr/bin/cloud-init", "").file(MAIN, format!("users: {users}\n")).dir(DIRECTORY)
+        };
+        for users in ["[default, {name: ann}]", "[{name: ann, lock_passwd: true}]", "[ann]", "default, ann"] {
+            let (note, told) = kept("ann", with(users));
+            let expected = "cloud-init locks the password of 'ann' at the first boot, as /etc/cloud/cloud.cfg has that user among its users";
+            assert!(note.starts_with(expected) && told.is_none(), "{users}: {note}");
+        }
+        for users in ["[default]", "[{name: ann, lock_passwd: false}]", "[{name: anna}]", "{}", "~"] {
+            assert_eq!(kept("ann", with(users)), (String::new(), None), "{users}");
+        }
+    }
+
+    /// What is noted of a time zone or a locale, and what cloud-init is told.
+    fn setting(key: &'static str, unsaid: Unsaid, guest: Builder) -> (String, Option<String>) {
+        let mut fs = guest.build().unwrap();
+        let guest = Guest::inspect(&fs).unwrap();
+        let mut outcome = Outcome::default();
+        let changes = {
+            let mut stage = Stage::new(&fs);
+            keep_setting(key, "A/B", unsaid, &guest, &mut stage, &mut outcome).unwrap();
+            stage.finish().unwrap()
+        };
+        let is_told = !changes.is_empty();
+        changes.apply(&mut fs).unwrap();
+        (outcome.notes.join("\n"), is_told.then(|| text(&fs, &format!("{DIRECTORY}/99-imgraft-{key}.cfg"))))
+    }
+
+    #[test]
+    fn settings_of_the_guest() {
+        let nothing = (String::new(), None);
+        let with = |name: &str, text: &str| cloud().file(format!("{DIRECTORY}/{name}"), text);
+        assert_eq!(setting("timezone", Unsaid::Left, cloud()), nothing);
+        assert_eq!(setting("timezone", Unsaid::Left, with("50-a.cfg", "timezone: A/B\n")), nothing);
+        assert_eq!(setting("timezone", Unsaid::Left, with("50-a.cfg", "timezone:\n")), nothing);
+        assert_eq!(setting("timezone", Unsaid::Set, phony()), nothing);
+        assert_eq!(setting("locale", Unsaid::Set, with("50-a.cfg", "locale: false\n")), nothing);
+        let (note, told) = setting("timezone", Unsaid::Left, with("50-a.cfg", "timezone: UTC\n"));
+        assert_eq!(told.unwrap(), "# What the guest was given.\ntimezone: \"A/B\"\n");
+        assert!(
+            note.starts_with(
+                "/etc/cloud/cloud.cfg.d/99-imgraft-timezone.cfg: cloud-init is told of the timezone, which"
+            ),
+            "{note}"
+        );
+        assert!(setting("locale", Unsaid::Set, cloud()).1.is_some());
+        let (note, _) = setting("timezone", Unsaid::Left, with("99-z.cfg", "timezone: UTC\n"));
+        assert!(note.contains("as /etc/cloud/cloud.cfg.d/99-z.cfg says: timezone: A/B there keeps it"), "{note}");
+        let bare = phony().file("/usr/bin/cloud-init", "");
+        assert!(
+            setting("locale", Unsaid::Set, bare).0.ends_with("locale: A/B in /etc/cloud/cloud.cfg keeps it from that")
+        );
+    }
+
     #[test]
     fn much_configuration_is_bounded() {
         // Each file within its limit, with keys of its own.

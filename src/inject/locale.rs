@@ -3,6 +3,7 @@
 mod console;
 mod installed;
 
+use super::cloud_config::{self, Unsaid};
 use super::files::below::{Walk, below, there};
 use super::variables::{assign, value};
 use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, label};
@@ -128,6 +129,9 @@ impl Injector for Locale {
             let path = GuestPath::parse(language_file(guest, stage)?)?;
             assign(&path, "LANG", language, stage)?;
             keep_up(guest, SUSE_LANGUAGE, language, stage)?;
+            // Of Debian's guests cloud-init reads the locale that they have; to others, with old ones Red Hat's too, it gives en_US.UTF-8.
+            let unsaid = if is_debians(guest) { Unsaid::Left } else { Unsaid::Set };
+            cloud_config::keep_setting("locale", language, unsaid, guest, stage, &mut outcome)?;
             for outweighs in ["LC_ALL", "LANGUAGE"] {
                 if value(&path, outweighs, stage)?.is_some_and(|value| !value.is_empty()) {
                     outcome.notes.push(format!("{path}: {outweighs} is set there, too, and counts for more than LANG"));

@@ -1,5 +1,6 @@
 //! A guest's time zone: localtime(5).
 
+use super::cloud_config::{self, Unsaid};
 use super::files::below::there;
 use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_FILE, label};
 use crate::guest::Guest;
@@ -75,6 +76,7 @@ impl Injector for Timezone {
             stage.write(&name, Content::bytes(format!("{zone}\n").into_bytes()), ROOT_FILE)?;
         }
         self.clock(stage)?;
+        cloud_config::keep_setting("timezone", zone, Unsaid::Left, guest, stage, &mut outcome)?;
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
     }
