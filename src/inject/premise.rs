@@ -2,6 +2,7 @@
 
 use super::files::FileError;
 use super::sshd::logins::{self, Login};
+use super::staging::is_fatal;
 use super::{InjectError, Item, accounts, host_keys};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -52,7 +53,10 @@ impl Premise {
     pub(super) fn check(&self, item: Item, stage: &Stage<'_>) -> Result<(), InjectError> {
         let reason = match self {
             Self::UserKeys { reader, file } => logins::unread(reader.login(&reader.groups(stage)?), file, stage)?,
-            Self::HostKeys(known) => host_keys::missing(known, stage)?,
+            Self::HostKeys(known) => match host_keys::missing(known, stage) {
+                Err(InjectError::Vfs(error)) if !is_fatal(error.kind()) => Some(error.to_string()),
+                other => other?,
+            },
             Self::SudoRules => match accounts::check_sudo(stage) {
                 Err(InjectError::Account(error)) => Some(error.to_string()),
                 other => other.map(|()| None)?,

@@ -163,6 +163,9 @@ mod tests {
         let odd = said(main("HostKey /a\nInclude d/[a\n")).unwrap_err();
         assert!(odd.contains("the pattern \"d/[a\" of an Include cannot be read"), "{odd}");
         assert_eq!(said(main("HostKey /a\nInclude gone/*.conf gone\n")), Ok(1));
+        let patterns = |number: usize| main(&format!("HostKey /a\nInclude{}\n", " gone/*".repeat(number)));
+        assert_eq!(said(patterns(256)), Ok(1));
+        assert!(said(patterns(257)).unwrap_err().contains("includes more than 256 files and patterns"));
     }
 
     #[test]

@@ -15,6 +15,11 @@ const MAIN: [&str; 2] = ["/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config"];
 const DEPTH_MAX: usize = 16;
 /// How many files are read, and how many lines are taken of a keyword.
 const FILES_MAX: usize = 256;
+/// How many files and patterns are included, whether they are there or not.
+const PATTERNS_MAX: usize = 256;
+/// What to do about a configuration that is not read.
+const WAY_OUT: &str =
+    "take that out of the guest's sshd_config first, with --edit, or give it another one, with --upload";
 const LINES_MAX: usize = 256;
 
 /// The file that sshd reads first, where it is there.
@@ -66,7 +71,8 @@ impl Config {
     /// What the guest's configuration has of these keywords, which are in lower case.
     pub(super) fn read(keywords: &[&'static str], stage: &Stage<'_>) -> Self {
         let found = Self { settings: Vec::new(), unread: None };
-        let mut search = Search { stage, keywords, files: 0, bytes: READ_LIMIT, walk: Walk::default(), found };
+        let mut search =
+            Search { stage, keywords, files: 0, patterns: 0, bytes: READ_LIMIT, walk: Walk::default(), found };
         if let Some(main) = main(stage) {
             search.file(&main, 0, &Block::default());
         }
@@ -98,6 +104,7 @@ struct Search<'s, 'a> {
     stage: &'s Stage<'a>,
     keywords: &'s [&'static str],
     files: usize,
+    patterns: usize,
     /// How much may still be read.
     bytes: u64,
     walk: Walk,
@@ -139,6 +146,12 @@ impl Search<'_, '_> {
             } else if keyword == "include" && self.reads(&block) {
                 let mut included = Vec::new();
                 for pattern in &arguments {
+                    if self.patterns == PATTERNS_MAX {
+                        let message =
+                            format!("sshd's configuration includes more than {PATTERNS_MAX} files and patterns");
+                        return self.leave(path, ErrorKind::Unsupported, message);
+                    }
+                    self.patterns += 1;
                     match self.included(pattern, path) {
                         Ok(paths) => included.extend(paths),
                         Err(error) => {
@@ -160,7 +173,8 @@ impl Search<'_, '_> {
 
     /// Leaves the rest of a file unread, for this reason.
     fn leave(&mut self, path: &GuestPath, kind: ErrorKind, message: String) {
-        let error = || Error::new(kind, Layer::Stage, message).with_guest_path(path.as_bytes()).into();
+        let error =
+            || Error::new(kind, Layer::Stage, message).with_guest_path(path.as_bytes()).with_hint(WAY_OUT).into();
         self.found.unread.get_or_insert_with(error);
     }
 
@@ -169,10 +183,14 @@ impl Search<'_, '_> {
         let path = if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/ssh/{pattern}") };
         let odd = |reason: String| {
             let message = format!("the pattern {pattern:?} of an Include cannot be read: {reason}");
-            Error::new(ErrorKind::Unsupported, Layer::Stage, message).with_guest_path(file.as_bytes())
+            let error = Error::new(ErrorKind::Unsupported, Layer::Stage, message);
+            error.with_guest_path(file.as_bytes()).with_hint(WAY_OUT)
         };
         let path = GuestPath::parse(path).map_err(|error| odd(error.to_string()))?;
-        PathPattern::new(path).map_err(odd)?.matches(self.stage, &mut self.walk)
+        match PathPattern::new(path).map_err(odd)?.matches(self.stage, &mut self.walk) {
+            Err(InjectError::File(_)) => Err(odd("more files are there than are looked at".to_owned()).into()),
+            matches => matches,
+        }
     }
 }
 
