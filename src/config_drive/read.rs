@@ -6,6 +6,7 @@ use crate::net::Vif;
 use serde::de::DeserializeOwned;
 use serde_json::{Deserializer, Value};
 use serde_saphyr::granit_parser::{Event, Parser};
+use std::collections::BTreeSet;
 
 /// How a document is spelt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +110,10 @@ fn parsed<T: DeserializeOwned>(text: &[u8]) -> Result<T, DocumentError> {
             Some((said, place)) => (said, format!(" (line {place})")),
             None => (line, String::new()),
         };
+        if let Some((key, place)) = said.contains("duplicate mapping key").then(|| repeated_key(text)).flatten() {
+            return DocumentError::new("", format!("not YAML: a duplicate key, {key} ({place})"))
+                .with_hint("leave one of them out");
+        }
         match WORDS.iter().find(|(theirs, ..)| said.contains(theirs)) {
             Some((_, ours, hint)) => DocumentError::new("", format!("{ours}{place}")).with_hint(*hint),
             None => failed(line.split(", set DuplicateKeyPolicy").next().unwrap_or_default()),
@@ -117,7 +122,7 @@ fn parsed<T: DeserializeOwned>(text: &[u8]) -> Result<T, DocumentError> {
 }
 
 /// What the reader says about its programming interface, by a part of it; what is so, and the way out.
-const WORDS: [(&str, &str, &str); 7] = [
+const WORDS: [(&str, &str, &str); 8] = [
     (
         "multiple YAML documents",
         "not YAML of one document: a second one begins (---)",
@@ -129,6 +134,7 @@ const WORDS: [(&str, &str, &str); 7] = [
         "not YAML: an alias (*…) without its anchor (&…) before it",
         "put a text that begins with * into quotes",
     ),
+    ("!!binary scalar is not valid UTF-8", "not YAML: !!binary with bytes that are no text in UTF-8", NO_TAG),
     ("invalid !!binary", "not YAML: !!binary without base64 behind it", NO_TAG),
     ("cannot deserialize tagged", "not YAML: a tag (!…) that its value does not fit", NO_TAG),
     (
@@ -139,7 +145,47 @@ const WORDS: [(&str, &str, &str); 7] = [
     ("expected string scalar", "not YAML: a key that is no text", "put it into quotes"),
 ];
 
-const NO_TAG: &str = "leave the tag out, and put a text into quotes; bytes go where a key takes base64";
+const NO_TAG: &str = "leave the tag out, and put a text into quotes; bytes go where a key takes base64 (content_base64; with encoding: b64 in a cloud-config)";
+
+/// The first key that is in its object already, and where it stands.
+fn repeated_key(text: &str) -> Option<(String, String)> {
+    // What is around: the keys of an object, and whether one waits for its value; of a list nothing.
+    let mut around: Vec<Option<(BTreeSet<String>, bool)>> = Vec::new();
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.ok()?;
+        let is_value = match &event {
+            Event::Scalar(key, ..) => match around.last_mut() {
+                Some(Some((keys, is_waiting @ false))) => {
+                    *is_waiting = true;
+                    if !keys.insert(key.to_string()) {
+                        let (line, column) = (span.start.line(), span.start.col().saturating_add(1));
+                        return Some((key.escape_debug().to_string(), format!("line {line}, column {column}")));
+                    }
+                    false
+                }
+                _ => true,
+            },
+            Event::MappingStart(..) => {
+                around.push(Some((BTreeSet::new(), false)));
+                false
+            }
+            Event::SequenceStart(..) => {
+                around.push(None);
+                false
+            }
+            Event::MappingEnd | Event::SequenceEnd => {
+                around.pop();
+                true
+            }
+            Event::Alias(..) => true,
+            _ => false,
+        };
+        if let (true, Some(Some((_, is_waiting)))) = (is_value, around.last_mut()) {
+            *is_waiting = false;
+        }
+    }
+    None
+}
 
 /// Refuses tags that mean something to another program, `!include` say: here the value would be taken without it.
 fn known_tags(text: &[u8]) -> Result<(), DocumentError> {

@@ -43,6 +43,10 @@ struct CloudConfig {
 
 const KEYBOARD: &str = "layout alone; write_files with /etc/default/keyboard says the rest on Debian";
 
+const NO_USER_GROUP: &str = "primary_group with another group: then none of the user's own is made";
+const SELINUX_USER: &str = "runcmd with semanage login --add --seuser SEUSER USER does it at the first boot";
+const SSH_REDIRECT_USER: &str = "leave it out; without ssh_authorized_keys the user cannot log in by a key";
+
 /// Keys in those that are not taken.
 const UNTAKEN: &[Untaken] = &[
     ("keyboard.model", KEYBOARD),
@@ -52,13 +56,22 @@ const UNTAKEN: &[Untaken] = &[
     ("users.inactive", "runcmd with chage --inactive DAYS USER does it at the first boot"),
     ("users.lock-passwd", "lock_passwd is how it is spelt now"),
     ("users.no_log_init", "leave it out: no log of logins is written to"),
-    ("users.no_user_group", "primary_group with another group: then none of the user's own is made"),
-    ("users.selinux_user", "runcmd with semanage login --add --seuser SEUSER USER does it at the first boot"),
+    ("users.no_user_group", NO_USER_GROUP),
+    ("users.selinux_user", SELINUX_USER),
     ("users.snapuser", "runcmd with snap create-user does it at the first boot"),
+    ("users.create-groups", "create_groups is how it is spelt now"),
+    ("users.hashed-passwd", "hashed_passwd is how it is spelt now"),
+    ("users.no-create-home", "no_create_home is how it is spelt now"),
+    ("users.no-log-init", "leave it out: no log of logins is written to"),
+    ("users.no-user-group", NO_USER_GROUP),
+    ("users.plain-text-passwd", "plain_text_passwd is how it is spelt now"),
+    ("users.primary-group", "primary_group is how it is spelt now"),
+    ("users.selinux-user", SELINUX_USER),
+    ("users.ssh-redirect-user", SSH_REDIRECT_USER),
     ("users.ssh-authorized-keys", "ssh_authorized_keys is how it is spelt now"),
     ("users.ssh_import_id", "ssh_authorized_keys with the keys themselves: nothing is fetched"),
     ("users.ssh-import-id", "ssh_authorized_keys with the keys themselves: nothing is fetched"),
-    ("users.ssh_redirect_user", "leave it out; without ssh_authorized_keys the user cannot log in by a key"),
+    ("users.ssh_redirect_user", SSH_REDIRECT_USER),
     ("chpasswd.list", "chpasswd.users, with name, password and type for each user"),
     ("write_files.source", "content, with what is there: nothing is fetched"),
 ];
@@ -191,9 +204,17 @@ impl CloudConfig {
             keymap: self.keyboard.map(|keyboard| keyboard.layout),
             ..Manifest::default()
         };
-        if self.disable_root == Some(true) {
-            return Err(DocumentError::new("disable_root", "root's keys cannot be given cloud-init's message")
-                .with_hint("leave it out; give root no keys"));
+        for (place, at) in
+            [("keymap", "keyboard.layout"), ("hostname", if self.fqdn.is_some() { "fqdn" } else { "hostname" })]
+        {
+            manifest.origins.set(place, at);
+        }
+        if self.disable_root.is_some() {
+            // Of the keys that are taken none is concerned: cloud-init gives its message to those of the cloud (cc_ssh.py).
+            return Err(DocumentError::new("disable_root", "it is about the keys that the guest's own cloud-init gives root")
+                .with_hint(
+                    "leave it out; write_files with /etc/cloud/cloud.cfg.d/50-disable-root.cfg tells the guest's cloud-init",
+                ));
         }
         let mut missing = Vec::new();
         for (index, listed) in self.users.into_iter().enumerate() {
@@ -204,12 +225,15 @@ impl CloudConfig {
             }
             let user = from_value::<CloudUser>(listed).map_err(|error| error.within(&at))?;
             let creates_groups = user.create_groups != Some(false);
+            let password = ("password", user.password_key());
             let user = user.user().map_err(|error| error.within(&at))?;
             if creates_groups {
-                let is_name = |group: &&String| !group.bytes().all(|byte| byte.is_ascii_digit());
-                missing.extend(user.groups.iter().chain(&user.group).filter(is_name).cloned());
+                let is_name = |(_, group): &(&str, &String)| !group.bytes().all(|byte| byte.is_ascii_digit());
+                let further = user.groups.iter().map(|group| ("groups", group));
+                let groups = further.chain(user.group.iter().map(|group| ("primary_group", group))).filter(is_name);
+                missing.extend(groups.map(|(member, group)| (format!("{at}.{member}"), group.clone())));
             }
-            manifest.users.push(user);
+            manifest.put_user(&at, user, &[users::MEMBERS, &[password]].concat());
         }
         if !self.ssh_authorized_keys.is_empty() {
             // By its code its default user's; where users leave that out, nobody's (cc_ssh.py).
@@ -217,30 +241,45 @@ impl CloudConfig {
                 .with_hint("give them to a user in users, by ssh_authorized_keys beside the name"));
         }
         groups(self.groups, &mut manifest)?;
-        manifest.missing_groups.extend(missing);
+        for (at, group) in missing {
+            manifest.put_missing_group(&at, group);
+        }
         if let Some(chpasswd) = self.chpasswd {
             chpasswd.put(&mut manifest).map_err(|error| error.within("chpasswd"))?;
         }
         for (index, file) in self.write_files.into_iter().enumerate() {
-            let operations = file.operations().map_err(|error| error.within(&format!("write_files[{index}]")))?;
-            manifest.files.extend(operations);
+            let at = format!("write_files[{index}]");
+            manifest.put_files(&at, file.operations().map_err(|error| error.within(&at))?);
         }
         let packages: Vec<String> = self.packages.into_iter().map(|Package::Name(name)| name).collect();
         if !packages.is_empty() {
+            let place = format!("firstboot[{}]", manifest.firstboot.len());
+            manifest.origins.set(format!("{place}.install"), "packages");
+            manifest.origins.set(place, "packages");
             manifest.firstboot.push(FirstBoot::Install(packages));
         }
         // One script, as cloud-init makes it: what a line does to the shell holds for the next ones.
         let lines: Vec<String> = self.runcmd.into_iter().map(Run::line).collect();
         if !lines.is_empty() {
+            let place = format!("firstboot[{}]", manifest.firstboot.len());
+            manifest.origins.set(format!("{place}.command"), "runcmd");
+            manifest.origins.set(place, "runcmd");
             manifest.firstboot.push(FirstBoot::Command(hidden(lines.join("\n"))));
         }
         Ok(manifest)
     }
 
     fn host_name(&self) -> Result<Option<String>, DocumentError> {
-        if self.preserve_hostname && (self.hostname.is_some() || self.fqdn.is_some()) {
-            return Err(DocumentError::new("preserve_hostname", "the host name is to stay, and there is one")
-                .with_hint("leave out one of them"));
+        if self.preserve_hostname {
+            // cloud-init gives the guest no name then, be there one or not (cc_set_hostname.py).
+            return Err(match self.hostname.is_some() || self.fqdn.is_some() {
+                true => DocumentError::new("preserve_hostname", "the host name is to stay, and there is one")
+                    .with_hint("leave out one of them"),
+                false => DocumentError::new("preserve_hostname", "it is said to the guest's own cloud-init").with_hint(
+                    "leave it out, and the name stays as it is here; write_files with /etc/cloud/cloud.cfg.d/50-hostname.cfg tells the \
+                     guest's cloud-init",
+                ),
+            });
         }
         let is_dotted = |name: &String| name.find('.').is_some_and(|dot| dot > 0);
         let short = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
@@ -265,6 +304,7 @@ impl CloudConfig {
 impl Chpasswd {
     fn put(self, manifest: &mut Manifest) -> Result<(), DocumentError> {
         for (index, PasswordOf { name, password, kind }) in self.users.into_iter().enumerate() {
+            let at = format!("chpasswd.users[{index}]");
             let password = match (kind, password) {
                 (PasswordKind::Random, None) => hidden("random".to_owned()),
                 (PasswordKind::Hash, Some(hash)) => selector("hash", &hash),
@@ -277,17 +317,18 @@ impl Chpasswd {
                 }
                 _ => return Err(DocumentError::new(format!("users[{index}]"), "it has no password")),
             };
-            match manifest.users.iter_mut().find(|user| user.name == name) {
+            match manifest.users.iter_mut().enumerate().find(|(_, user)| user.name == name) {
                 // That is done after users are made.
-                Some(user) => {
+                Some((user_index, user)) => {
                     (user.password, user.first_hash, user.lock) = (Some(password), None, None);
                     user.expire_password = self.expire;
+                    manifest.origins.set(format!("users[{user_index}].password"), format!("{at}.password"));
                 }
-                None => manifest.users.push(User {
-                    password: Some(password),
-                    expire_password: self.expire,
-                    ..User::existing(name)
-                }),
+                None => {
+                    let expire_password = self.expire;
+                    let user = User { password: Some(password), expire_password, ..User::existing(name) };
+                    manifest.put_user(&at, user, &[]);
+                }
             }
         }
         Ok(())

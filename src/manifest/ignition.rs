@@ -2,17 +2,24 @@
 //!
 //! Source: Ignition's documentation, "Configuration Specification v3.4.0".
 
+mod passwd;
+
 use super::faults::{Elements, Known, read_all};
 use super::untaken::Untaken;
-use super::{Group, Manifest, Mode, Operation, Owner, User, Write, operation};
+use super::{Manifest, Mode, Operation, Owner, Write, operation};
 use crate::config_drive::{Base64, DocumentError, Hidden, Spelling, from_value, value};
+use crate::inject::UnitName;
 use crate::object::objects;
 use crate::secret::Secret;
 use base64ct::Encoding as _;
+use passwd::Passwd;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 const DISKS: &str = "leave it out: the image has its partitions and filesystems already";
+
+const LINK: &str = "leave it out: a new link is root's, and nobody asks whose a link is";
 
 /// The keys of the specification that are not taken.
 const UNTAKEN: &[Untaken] = &[
@@ -24,6 +31,8 @@ const UNTAKEN: &[Untaken] = &[
     ("storage.files.append", "contents with all of it, or --append-line PATH:LINE"),
     ("storage.files.contents.verification", "leave it out: the content is in the document itself"),
     ("storage.files.contents.httpHeaders", "leave it out: nothing is fetched"),
+    ("storage.links.user", LINK),
+    ("storage.links.group", LINK),
     ("passwd.users.noUserGroup", "primaryGroup with a group that is there: then none of the user's own is made"),
     ("passwd.users.noLogInit", "leave it out: no log of logins is written to"),
     ("passwd.groups.passwordHash", "leave it out, and make whom it is for a member"),
@@ -39,41 +48,6 @@ struct Ignition {
     storage: Storage,
     #[serde(default)]
     systemd: Systemd,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, remote = "Self", default)]
-struct Passwd {
-    users: Vec<PasswdUser>,
-    groups: Vec<PasswdGroup>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, remote = "Self", rename_all = "camelCase")]
-struct PasswdUser {
-    name: String,
-    password_hash: Option<Hidden>,
-    #[serde(default)]
-    ssh_authorized_keys: Vec<String>,
-    uid: Option<u32>,
-    gecos: Option<String>,
-    home_dir: Option<String>,
-    no_create_home: Option<bool>,
-    primary_group: Option<String>,
-    #[serde(default)]
-    groups: Vec<String>,
-    shell: Option<String>,
-    system: Option<bool>,
-    should_exist: Option<bool>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, remote = "Self", rename_all = "camelCase")]
-struct PasswdGroup {
-    name: String,
-    gid: Option<u32>,
-    system: Option<bool>,
-    should_exist: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -158,21 +132,7 @@ struct Dropin {
     contents: Option<Hidden>,
 }
 
-objects!(
-    Ignition,
-    Passwd,
-    PasswdUser,
-    PasswdGroup,
-    Storage,
-    Node,
-    FileNode,
-    LinkNode,
-    Account,
-    Contents,
-    Systemd,
-    Unit,
-    Dropin
-);
+objects!(Ignition, Storage, Node, FileNode, LinkNode, Account, Contents, Systemd, Unit, Dropin);
 
 impl Manifest {
     /// The manifest that does what a configuration of Ignition says.
@@ -204,30 +164,27 @@ impl Ignition {
             return Err(DocumentError::new("ignition", "missing field `version`"));
         }
         let mut manifest = Manifest::default();
-        for (index, group) in self.passwd.groups.into_iter().enumerate() {
-            let at = format!("passwd.groups[{index}]");
-            exists(group.should_exist).map_err(|error| error.within(&at))?;
-            manifest.groups.push(Group { name: group.name, gid: group.gid, system: group.system.unwrap_or(false) });
-        }
-        for (index, user) in self.passwd.users.into_iter().enumerate() {
-            let user = user.user().map_err(|error| error.within(&format!("passwd.users[{index}]")))?;
-            manifest.users.push(user);
-        }
+        self.passwd.put(&mut manifest)?;
         for (index, node) in self.storage.directories.into_iter().enumerate() {
-            let operations =
-                node.directory().map_err(|error| error.within(&format!("storage.directories[{index}]")))?;
-            manifest.files.extend(operations);
+            let at = format!("storage.directories[{index}]");
+            manifest.put_files(&at, node.directory().map_err(|error| error.within(&at))?);
         }
         for (index, file) in self.storage.files.into_iter().enumerate() {
-            let operations = file.file().map_err(|error| error.within(&format!("storage.files[{index}]")))?;
-            manifest.files.extend(operations);
+            let at = format!("storage.files[{index}]");
+            manifest.put_files(&at, file.file().map_err(|error| error.within(&at))?);
         }
         for (index, link) in self.storage.links.into_iter().enumerate() {
-            let operation = link.link().map_err(|error| error.within(&format!("storage.links[{index}]")))?;
-            manifest.files.push(operation);
+            let at = format!("storage.links[{index}]");
+            manifest.put_files(&at, [link.link().map_err(|error| error.within(&at))?]);
         }
+        let mut units = BTreeSet::new();
         for (index, unit) in self.systemd.units.into_iter().enumerate() {
-            unit.put(&mut manifest).map_err(|error| error.within(&format!("systemd.units[{index}]")))?;
+            let at = format!("systemd.units[{index}]");
+            if !units.insert(unit.name.clone()) {
+                let error = DocumentError::new(format!("{at}.name"), "something was said of this unit already");
+                return Err(error.with_hint("name each unit once"));
+            }
+            unit.put(&at, &mut manifest).map_err(|error| error.within(&at))?;
         }
         Ok(manifest)
     }
@@ -245,13 +202,6 @@ fn is_empty(value: &Value) -> bool {
         Value::Object(members) => members.values().all(is_empty),
         Value::Array(values) => values.is_empty(),
         _ => false,
-    }
-}
-
-fn exists(should_exist: Option<bool>) -> Result<(), DocumentError> {
-    match should_exist {
-        Some(false) => Err(DocumentError::new("shouldExist", "nobody is removed").with_hint("leave it out")),
-        _ => Ok(()),
     }
 }
 
@@ -312,27 +262,6 @@ impl Attributes {
         let chown = is_owned.then(|| Operation::Chown(Owner { path: path.to_owned(), owner, group }));
         // After the owner, whose change takes set-user-ID away.
         chown.into_iter().chain(mode.map(|mode| Operation::Chmod(Mode { path: path.to_owned(), mode })))
-    }
-}
-
-impl PasswdUser {
-    fn user(self) -> Result<User, DocumentError> {
-        exists(self.should_exist)?;
-        let password = self.password_hash.map(|hash| Hidden(Secret::new([b"hash:", hash.0.expose()].concat())));
-        let user = User {
-            uid: self.uid,
-            group: self.primary_group,
-            groups: self.groups,
-            shell: self.shell,
-            home: self.home_dir,
-            create_home: self.no_create_home.filter(|is_not| *is_not).map(|_| false),
-            comment: self.gecos,
-            system: self.system.unwrap_or(false),
-            password,
-            ssh_keys: self.ssh_authorized_keys,
-            ..User::existing(self.name)
-        };
-        Ok(User { existing: false, ..user })
     }
 }
 
@@ -400,9 +329,9 @@ impl LinkNode {
 }
 
 impl Unit {
-    fn put(self, manifest: &mut Manifest) -> Result<(), DocumentError> {
+    fn put(self, at: &str, manifest: &mut Manifest) -> Result<(), DocumentError> {
         let is_name = |name: &str| !name.is_empty() && !name.contains('/');
-        if !is_name(&self.name) {
+        if UnitName::parse(&self.name).is_none() {
             return Err(DocumentError::new("name", "no name of a unit"));
         }
         let file = |path: String, contents: Hidden| {
@@ -419,14 +348,14 @@ impl Unit {
         let is_said = |contents: &Hidden| !contents.0.expose().is_empty();
         let place = format!("/etc/systemd/system/{}", self.name);
         if let Some(contents) = self.contents.filter(is_said) {
-            manifest.files.extend(file(place.clone(), contents));
+            manifest.put_files(at, file(place.clone(), contents));
         }
         for (index, dropin) in self.dropins.into_iter().enumerate() {
             if !is_name(&dropin.name) || !dropin.name.ends_with(".conf") {
                 return Err(DocumentError::new(format!("dropins[{index}].name"), "no name of a drop-in, NAME.conf"));
             }
             if let Some(contents) = dropin.contents.filter(is_said) {
-                manifest.files.extend(file(format!("{place}.d/{}", dropin.name), contents));
+                manifest.put_files(at, file(format!("{place}.d/{}", dropin.name), contents));
             }
         }
         if self.mask == Some(false) {

@@ -6,6 +6,7 @@ mod faults;
 mod ignition;
 mod network;
 mod operation;
+mod origin;
 mod place;
 mod plain;
 mod untaken;
@@ -15,6 +16,7 @@ pub(crate) use faults::MOST;
 pub use faults::Wrong;
 pub use network::{Network, Renderer};
 pub use operation::{Append, Between, Bits, Edit, Inside, Link, Mode, Operation, Owner, Unpack, Upload, Write};
+pub use origin::Origins;
 pub(crate) use place::position;
 pub use variables::{Unused, Variables};
 
@@ -77,6 +79,9 @@ pub struct Manifest {
     /// Groups that are made where they are missing; no key of a manifest, but what cloud-init does.
     #[serde(skip)]
     pub missing_groups: Vec<String>,
+    /// Where the document has it, of which the manifest was made; no key of a manifest.
+    #[serde(skip)]
+    pub origins: Origins,
 }
 
 /// A method of hashing passwords (crypt(5)).
@@ -173,13 +178,12 @@ pub struct User {
 }
 
 impl User {
-    /// Which members go together: who is there is not made, and services get no home directory.
+    /// Which members go together: who is there is not made.
     fn combined() -> Value {
         let is_there = any([is("existing", true), is("name", "root")]);
         let made = ["uid", "group", "shell", "home", "create_home", "comment"].map(given);
         let is_made = json!({ "anyOf": [any(made), is("system", true)] });
-        let no_home = json!({ "not": is("create_home", true) });
-        json!([implies(&is_there, &json!({ "not": is_made })), implies(&is("system", true), &no_home)])
+        json!([implies(&is_there, &json!({ "not": is_made }))])
     }
 
     /// One who has to be there.

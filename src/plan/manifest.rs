@@ -21,6 +21,7 @@ use imgraft_vfs::fs::{Content, Timestamp};
 use imgraft_vfs::path::GuestPath;
 use serde_json::Value;
 use source::{Source, other_kind};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What makes a manifest of a text.
@@ -44,7 +45,7 @@ pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Fa
     let mut put = |option: &str, path: &Path, hint: &str, parse: &mut Parser<'_>| -> Result<(), Failure> {
         let mut source = Source::new(path);
         let text = source.read(option)?;
-        let (manifest, wrong) = match parse(&text) {
+        let (mut manifest, wrong) = match parse(&text) {
             Ok(manifest) => (Some(manifest), Vec::new()),
             Err(Wrong { errors, rest }) => (rest.map(|rest| *rest), errors),
         };
@@ -57,9 +58,8 @@ pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Fa
             }
             failures.push(source.wrong(&wrong, hint));
         }
-        if option == "--manifest" {
-            source.text = String::from_utf8(text).unwrap_or_default();
-        }
+        source.text = String::from_utf8(text).unwrap_or_default();
+        source.origins = manifest.as_mut().map(|manifest| std::mem::take(&mut manifest.origins)).unwrap_or_default();
         let reader = Reader { source, now, result, written: &written };
         match manifest.map(|manifest| reader.wanted(manifest, &wrong)) {
             Some(Ok(asked)) => wanted.push(asked),
@@ -98,7 +98,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn at(&self, place: &str) -> String {
-        format!("{}: {place}", self.source.name)
+        format!("{}: {}", self.source.name, self.source.origins.of(place))
     }
 
     fn file(&self, path: &str) -> PathBuf {
@@ -139,12 +139,14 @@ impl Reader<'_> {
             disable_unit: manifest.units.disable,
             mask_unit: manifest.units.mask,
         };
-        let member = |option: &str| match option {
-            "machine-id" => "machine_id".to_owned(),
-            "enable-unit" => "units.enable".to_owned(),
-            "disable-unit" => "units.disable".to_owned(),
-            "mask-unit" => "units.mask".to_owned(),
-            other => other.to_owned(),
+        let member = |option: &str| {
+            self.source.origins.of(match option {
+                "machine-id" => "machine_id",
+                "enable-unit" => "units.enable",
+                "disable-unit" => "units.disable",
+                "mask-unit" => "units.mask",
+                other => other,
+            })
         };
         let mut settings = Settings::new(&setting, member, &mut faults);
         faults.keep("units", settings.unmask(&self.at("units"), &manifest.units.unmask));
@@ -154,20 +156,23 @@ impl Reader<'_> {
             let place = format!("groups[{index}]");
             accounts.groups.extend(faults.keep(&place, self.group(&place, &group)));
         }
-        for group in &manifest.missing_groups {
-            let place = self.at("groups");
-            let name = Typed { option: &place, typed: group }.name(group);
-            accounts.missing_groups.extend(faults.keep("groups", name));
+        for (index, group) in manifest.missing_groups.iter().enumerate() {
+            let place = format!("missing_groups[{index}]");
+            let name = Typed { option: &self.at(&place), typed: group }.name(group);
+            accounts.missing_groups.extend(faults.keep(&place, name));
         }
         for (index, user) in manifest.users.into_iter().enumerate() {
             self.user(&format!("users[{index}]"), user, &mut accounts, &mut wanted, &mut faults);
         }
         wanted.accounts = Some(accounts).filter(|accounts| !accounts.is_empty());
+        let mut told = BTreeSet::new();
         for (index, operation) in manifest.files.into_iter().enumerate() {
             let place = format!("files[{index}]");
             match self.operations(&place, operation) {
                 Ok(operations) => wanted.operations.extend(operations),
-                Err((place, failure)) => faults.tell(&place, failure),
+                // What another document says in one element may be several operations here.
+                Err((place, failure)) if told.insert(self.source.origins.of(&place)) => faults.tell(&place, failure),
+                Err(_) => {}
             }
         }
         for (index, script) in manifest.firstboot.into_iter().enumerate() {

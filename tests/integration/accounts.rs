@@ -131,6 +131,26 @@ fn as_useradd_does() {
     assert_eq!(oracle::sha256(&twins.disk), before);
 }
 
+/// A service's account with a home directory, as a manifest and a configuration of Ignition ask for it.
+#[test]
+fn as_useradd_does_of_services_with_homes() {
+    let Some(twins) = Twins::new(SKELETON) else { return };
+    twins.shell(
+        &twins.twin,
+        "useradd -R $root -r -m svc; useradd -R $root -r -m -d /srv/robot robot; useradd -R $root -r -M bare",
+    );
+    let plan = twins.scratch.file("plan.yaml", "users: [{name: svc, system: true, create_home: true}]\n");
+    let config = twins.scratch.file(
+        "config.ign",
+        r#"{"ignition": {"version": "3.0.0"}, "passwd": {"users": [
+            {"name": "robot", "system": true, "homeDir": "/srv/robot"}, {"name": "bare", "system": true, "noCreateHome": true}]}}"#,
+    );
+    let words = ["-f", text(&plan), "--ignition", text(&config)];
+    twins.inject(&words);
+    twins.assert_same("home srv var/mail");
+    assert_eq!(twins.inject(&words)["changed"], false);
+}
+
 #[test]
 fn as_useradd_does_where_the_guest_has_its_own_ways() {
     let prepare = "

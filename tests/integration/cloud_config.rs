@@ -278,6 +278,106 @@ fn users_who_are_there_and_groups_that_are_not() {
     assert!(said.contains("lock of the password that 'root' has") && said.contains("lock_passwd: false"), "{said}");
 }
 
+/// Every key of cloud-init's schemas, the older one's and the newer one's: it is taken, or it is refused as a right one.
+#[test]
+fn every_key_is_known() {
+    let Some(old) = cloud_init() else { return };
+    let new = image::built().join("cloud-init-new");
+    let scratch = Scratch::new();
+    let mut known = 0;
+    for root in [old, new] {
+        let place = "usr/lib/python3/dist-packages/cloudinit/config/schemas/schema-cloud-config-v1.json";
+        let schema = std::fs::read(root.join(place)).expect("the schema is there");
+        let schema: Value = serde_json::from_slice(&schema).expect("JSON");
+        let user = &schema["$defs"]["users_groups.user"];
+        let member = |name: &str| {
+            let defs = schema["$defs"].as_object().expect("an object");
+            defs.values().find_map(|def| def["properties"].get(name)).expect("a key of a module").clone()
+        };
+        let (files, chpasswd) = (member("write_files"), member("chpasswd"));
+        for (before, node, after) in [
+            ("", &schema, ""),
+            ("users: [{name: a, ", user, "}]"),
+            ("write_files: [{path: /a, ", &files["items"], "}]"),
+            ("chpasswd: {", &chpasswd, "}"),
+            ("chpasswd: {users: [{name: a, ", &chpasswd["properties"]["users"]["items"], "}]}"),
+            ("keyboard: {layout: de, ", &member("keyboard"), "}"),
+        ] {
+            for key in keys(node, &schema["$defs"]) {
+                if before.contains(&format!("{key}: ")) {
+                    continue;
+                }
+                let config = scratch.file("user-data", format!("#cloud-config\n{before}{key}: 7{after}\n"));
+                let words = ["inject", "/none", "--cloud-config", text(&config)];
+                let output = imgraft().args(words).output().expect("it starts");
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                let is_told = ["no key of cloud-config", "unknown field"].iter().all(|unknown| !said.contains(unknown));
+                // What is taken with that value fails later, as there is no image.
+                assert!(is_told && (said.contains(&key) || said.contains("/none")), "{before}{key}: {said}");
+                known += 1;
+            }
+        }
+    }
+    assert!(known > 200, "only {known} keys");
+}
+
+/// The keys of an object of a JSON Schema.
+fn keys(node: &Value, defs: &Value) -> std::collections::BTreeSet<String> {
+    let mut found: std::collections::BTreeSet<String> =
+        node["properties"].as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect();
+    for list in ["allOf", "anyOf", "oneOf"] {
+        found.extend(node[list].as_array().into_iter().flatten().flat_map(|node| keys(node, defs)));
+    }
+    if let Some(name) = node["$ref"].as_str().and_then(|path| path.strip_prefix("#/$defs/")) {
+        found.extend(keys(&defs[name], defs));
+    }
+    found
+}
+
+/// What is wrong only to whom it is given to is found in the document all the same.
+#[test]
+fn places_are_those_of_the_document() {
+    let scratch = Scratch::new();
+    let config = scratch.file(
+        "user-data",
+        "#cloud-config
+keyboard: {layout: 'a b'}
+groups:
+- a/b
+users:
+- {name: root, gecos: x}
+- name: ann
+  groups: [c/d]
+  expiredate: tomorrow
+  ssh_authorized_keys:
+  - hunter2
+- {name: 'e:f'}
+write_files:
+- {path: /a, content: x, append: false}
+- {path: /srv/../b, content: hunter2}
+",
+    );
+    let output = imgraft().args(["inject", "/none", "--cloud-config", text(&config)]).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr).replace(text(&config), "user-data");
+    let mut places: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("imgraft: user-data: ")).collect();
+    for (begins, ends) in [
+        ("keyboard.layout a b: no such name", "(line 2, column 12)"),
+        ("groups[0] a/b: not a name", "(line 4, column 3)"),
+        ("users[0] root: the user is there and is not made", "(line 6, column 3)"),
+        ("users[1].groups c/d: not a name", "(line 8, column 3)"),
+        ("users[1].expiredate tomorrow: no day", "(line 9, column 3)"),
+        ("users[1].ssh_authorized_keys[0]: not an ssh public key", "(line 11, column 5)"),
+        ("users[2] e:f: not a name", "(line 12, column 3)"),
+        ("write_files[1]: /srv/../b: not a guest path", "(line 15, column 4)"),
+    ] {
+        let found = places.iter().position(|told| told.starts_with(begins) && told.ends_with(ends));
+        assert!(found.is_some(), "{begins} {ends}: {said}");
+        places.remove(found.unwrap_or_default());
+    }
+    assert!(places.is_empty() && !said.contains("hunter2"), "{places:?}: {said}");
+}
+
 /// cloud-init's own answer, in a guest's distribution that prefers short names and in one that does not.
 #[test]
 fn host_names_with_dots() {
@@ -331,7 +431,10 @@ fn what_is_not_honoured_is_named() {
         ),
         ("users: [{name: ann, sudo: 'ALL=(ALL) /bin/ls'}]", "users[0].sudo: not one rule"),
         ("write_files: [{path: /a, content: 'hunter2', append: true}]", "write_files[0].append: only a single line"),
-        ("disable_root: true", "disable_root: "),
+        ("disable_root: true", "disable_root: it is about the keys that the guest's own cloud-init gives root"),
+        ("disable_root: false", "disable_root: it is about the keys that the guest's own cloud-init gives root"),
+        ("preserve_hostname: true", "preserve_hostname: it is said to the guest's own cloud-init"),
+        ("hostname: web\npreserve_hostname: true", "preserve_hostname: the host name is to stay, and there is one"),
         (
             "write_files: [{path: /a, content: 'H4sIAAAAAAACA0vkAgAHoerdAgAAAA==', encoding: gz+b64}]",
             "write_files[0].encoding: the value is a right",
@@ -360,12 +463,13 @@ fn what_is_not_honoured_is_named() {
         ("write_files: [{path: a, content: hunter2}]", "write_files[0].path: not the absolute path"),
         ("write_files: [{path: /a, content: '=', encoding: b64}]", "write_files[0].content: not base64"),
         ("write_files: [{path: /a, permissions: 0644}]", "write_files[0].permissions: a number in base 8"),
-        ("hostname: a\nhostname: b", "duplicate"),
+        ("hostname: a\nhostname: b", "not YAML: a duplicate key, hostname (line 3, column 1)"),
         ("users: [{name: ann, sudo: true}]", "users[0].sudo: true says nothing"),
         ("hostname: a\n---\nhostname: b", "a second one begins (---) (line 4, column 1)"),
         ("users: &a [*a]", "an alias (*…) inside of the value that it stands for (line 2, column 12)"),
         ("hostname: *hunter", "an alias (*…) without its anchor (&…) before it (line 2, column 11)"),
         ("hostname: !!binary YWJj", "line 2: it has a tag"),
+        ("hostname: !!binary /w==", "not YAML: !!binary with bytes that are no text in UTF-8 (line 2, column 20)"),
         ("hostname: !!binary '='", "!!binary without base64 behind it (line 2, column 20)"),
         ("hostname: !!int hunter2", "a tag (!…) that its value does not fit (line 2, column 17)"),
         ("hostname: !include hunter2", "line 2: it has a tag"),

@@ -40,7 +40,7 @@ groups: [{name: dev, gid: 4000}]
 users:
   - {name: ann, uid: 4001, comment: Ann A., home: /srv/ann, group: dev, groups: [adm], shell: /bin/sh, password: "hash:$HASH", ssh_keys: ["$KEY"]}
   - {name: bob, create_home: false}
-  - {name: robot, system: true}
+  - {name: robot, system: true, create_home: true}
 files:
   - mkdir: /srv/site
   - chown: {path: /srv/site, owner: ann, group: dev}
@@ -222,6 +222,16 @@ fn what_is_not_honoured_is_named() {
             with(r#""systemd": {"units": [{"name": "../x", "contents": "hunter2"}]}"#),
             "systemd.units[0].name: no name of a unit",
         ),
+        (
+            with(r#""systemd": {"units": [{"name": "a.service"}, {"name": "x y.service", "enabled": true}]}"#),
+            "systemd.units[1].name: no name of a unit (line 1, column 82)",
+        ),
+        (
+            with(
+                r#""systemd": {"units": [{"name": "a.service", "mask": true}, {"name": "a.service", "enabled": true}]}"#,
+            ),
+            "systemd.units[1].name: something was said of this unit already",
+        ),
         (r#"{"ignition": {"version": "2.3.0"}}"#.to_owned(), "ignition.version: it cannot be honoured"),
         (r#"{"ignition": {}}"#.to_owned(), "ignition: missing field `version`"),
         ("{}".to_owned(), "missing field `ignition`"),
@@ -242,6 +252,82 @@ fn what_is_not_honoured_is_named() {
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     oracle::succeed("cmp", &[text(&disk), text(&guest.path)]);
+}
+
+/// The keys of the specification, version 3.5.0; those of the versions before it are among them. Each with a value that is one.
+const KEYS: &[&str] = &[
+    r#"{"ignition": {"version": "3.5.0", "config": {"merge": [{"source": "data:,", "compression": "gzip", "httpHeaders": [{"name": "a", "value": "b"}], "verification": {"hash": "sha512-00"}}]}}}"#,
+    r#"{"ignition": {"version": "3.5.0", "config": {"replace": {"source": "data:,"}}}}"#,
+    r#"{"ignition": {"version": "3.5.0", "timeouts": {"httpResponseHeaders": 1, "httpTotal": 2}}}"#,
+    r#"{"ignition": {"version": "3.5.0", "security": {"tls": {"certificateAuthorities": [{"source": "data:,"}]}}}}"#,
+    r#"{"ignition": {"version": "3.5.0", "proxy": {"httpProxy": "http://a", "httpsProxy": "https://a", "noProxy": ["a"]}}}"#,
+    r#"{"storage": {"disks": [{"device": "/dev/a"}]}}"#,
+    r#"{"storage": {"raid": [{"name": "a", "level": "stripe", "devices": ["/dev/a"]}]}}"#,
+    r#"{"storage": {"filesystems": [{"device": "/dev/a"}]}}"#,
+    r#"{"storage": {"luks": [{"name": "a", "device": "/dev/a"}]}}"#,
+    r#"{"storage": {"files": [{"path": "/a", "overwrite": true, "contents": {"source": "data:,", "compression": "gzip", "httpHeaders": [], "verification": {}}, "append": [], "mode": 420, "user": {"id": 0}, "group": {"name": "a"}}]}}"#,
+    r#"{"storage": {"directories": [{"path": "/a", "overwrite": false, "mode": 420, "user": {"name": "a"}, "group": {"id": 0}}]}}"#,
+    r#"{"storage": {"links": [{"path": "/a", "overwrite": true, "user": {"id": 0}, "group": {"id": 0}, "target": "b", "hard": false}]}}"#,
+    r#"{"systemd": {"units": [{"name": "a.service", "enabled": true, "mask": false, "contents": "a", "dropins": [{"name": "a.conf", "contents": "a"}]}]}}"#,
+    r#"{"passwd": {"users": [{"name": "a", "passwordHash": "a", "sshAuthorizedKeys": ["a"], "uid": 1, "gecos": "a", "homeDir": "/a", "noCreateHome": true, "primaryGroup": "a", "groups": ["a"], "noUserGroup": true, "noLogInit": true, "shell": "/a", "shouldExist": true, "system": true}]}}"#,
+    r#"{"passwd": {"groups": [{"name": "a", "gid": 1, "passwordHash": "a", "shouldExist": true, "system": true}]}}"#,
+    r#"{"kernelArguments": {"shouldExist": ["a"], "shouldNotExist": ["b"]}}"#,
+];
+
+#[test]
+fn every_key_is_known() {
+    let scratch = Scratch::new();
+    for document in KEYS {
+        let mut value: serde_json::Value = serde_json::from_str(document).expect("JSON");
+        if value.get("ignition").is_none() {
+            value["ignition"] = serde_json::json!({ "version": "3.5.0" });
+        }
+        let config = scratch.file("config.ign", value.to_string());
+        let output = imgraft().args(["inject", "/none", "--ignition", text(&config)]).output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!said.contains("unknown field") && said.contains("imgraft: "), "{document}: {said}");
+    }
+}
+
+/// What is wrong only to whom it is given to is found in the document all the same.
+#[test]
+fn places_are_those_of_the_document() {
+    let scratch = Scratch::new();
+    let config = scratch.file(
+        "config.ign",
+        r#"{
+  "ignition": {"version": "3.3.0"},
+  "passwd": {
+    "groups": [{"name": "-x"}],
+    "users": [{"name": "a/b"},
+      {"name": "c", "sshAuthorizedKeys": ["hunter2"]}]
+  },
+  "storage": {
+    "directories": [{"path": "/tmp"}],
+    "files": [{"path": "/a", "contents": {"source": "data:,"}, "mode": 420, "user": {"id": 0}},
+      {"path": "/srv/../b", "contents": {"source": "data:,hunter2"}},
+      {"path": "/srv/../c"}],
+    "links": [{"path": "/l", "target": ""}]
+  }
+}"#,
+    );
+    let output = imgraft().args(["inject", "/none", "--ignition", text(&config)]).output().expect("it starts");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr).replace(text(&config), "config.ign");
+    let mut places: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("imgraft: config.ign: ")).collect();
+    for (begins, ends) in [
+        ("passwd.groups[0] -x: not a name", "(line 4, column 16)"),
+        ("passwd.users[0] a/b: not a name", "(line 5, column 15)"),
+        ("passwd.users[1].sshAuthorizedKeys[0]: not an ssh public key", "(line 6, column 43)"),
+        ("storage.files[1].path: /srv/../b: not a guest path", "(line 11, column 8)"),
+        ("storage.files[2].path: /srv/../c: not a guest path", "(line 12, column 8)"),
+        ("storage.links[0]: the target is empty", "(line 13, column 30)"),
+    ] {
+        let found = places.iter().position(|told| told.starts_with(begins) && told.ends_with(ends));
+        assert!(found.is_some(), "{begins} {ends}: {said}");
+        places.remove(found.unwrap_or_default());
+    }
+    assert!(places.is_empty() && !said.contains("hunter2"), "{places:?}: {said}");
 }
 
 /// Whoever has written a configuration mends it once.

@@ -372,8 +372,7 @@ fn what_is_no_manifest() {
         (b"users: [{name: 'a:b'}]", "users[0] a:b: not a name"),
         (b"users: [{name: ann, shell: 'a'}]", "users[0] ann: 'a' is no absolute path"),
         (b"users: [{name: ann, comment: 'a:b'}]", "users[0] ann: a field of passwd"),
-        (b"users: [{name: root, uid: 7}]", "users[0] root: an existing user is not made"),
-        (b"users: [{name: ann, system: true, create_home: true}]", "users[0] ann: a service's account"),
+        (b"users: [{name: root, uid: 7}]", "users[0] root: the user is there and is not made"),
         (b"users: [{name: ann, sudo: yes}]", "users[0].sudo: "),
         (b"users: [{name: ann, expire: tomorrow}]", "users[0].expire tomorrow: no day"),
         (b"users: [{name: ann, ssh_keys: [hunter2]}]", "users[0].ssh_keys[0]: "),
@@ -615,7 +614,7 @@ fn the_schema_and_we_agree_on_what_goes_together() {
     let mut documents = vec![
         (whole(r#"{"hostname": "web", "metadata": {"": "a"}}"#), false),
         (whole(r#"{"hostname": "web", "metadata": {"a": ""}}"#), true),
-        (user(r#"{"name": "a", "system": true, "create_home": true}"#), false),
+        (user(r#"{"name": "a", "system": true, "create_home": true}"#), true),
         (user(r#"{"name": "a", "system": true, "create_home": false}"#), true),
         (user(r#"{"name": "a", "system": true, "create_home": null}"#), true),
         (user(r#"{"name": "a", "system": false, "create_home": true}"#), true),

@@ -91,7 +91,10 @@ impl AccountError {
         Some(match self {
             Self::NoFile { .. } => "choose the guest's root filesystem with --partition".to_owned(),
             Self::UserDiffers { .. } => {
-                "leave that out to take the user as it is, choose another name, or have the guest change it (--firstboot-command 'usermod …')".to_owned()
+                "to take the user as it is, leave that out, or say system of a service's; existing: true in a manifest takes whoever is there, and so do \
+                 --ssh-inject, --password and --add-to-group; or choose another name, or have the guest change it (--firstboot-command \
+                 'usermod …')"
+                    .to_owned()
             }
             Self::GroupDiffers { .. } => {
                 "leave that out to take the group as it is, choose another name, or have the guest change it (--firstboot-command 'groupmod …')".to_owned()

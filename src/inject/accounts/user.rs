@@ -75,8 +75,11 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum HomeDirectory {
+    /// A person's is.
     #[default]
     Made,
+    /// It is, a service's too.
+    MadeForAny,
     NotMade,
 }
 
@@ -152,7 +155,7 @@ impl NewUser {
                     .push(format!("'{name}' is there already and keeps the password: the one given is for a new user"));
             }
             self.check_same(user, new, database)?;
-            let home = GuestPath::parse(&user.home).ok().filter(|_| self.home_directory == HomeDirectory::Made);
+            let home = GuestPath::parse(&user.home).ok().filter(|_| self.home_directory != HomeDirectory::NotMade);
             database.rely_on(&Which::ALL, name.as_str());
             for group in &self.groups {
                 database.rely_on(&[Which::Group, Which::Gshadow], group);
@@ -197,10 +200,16 @@ impl NewUser {
             outcome.notes.push(format!("{shell}: the guest does not have the shell of '{name}'"));
         }
         let home = Home { user: name.as_str(), uid, gid, path: GuestPath::parse(&home)? };
+        let is_made = match self.home_directory {
+            HomeDirectory::Made => self.kind == Kind::Person,
+            HomeDirectory::MadeForAny => true,
+            HomeDirectory::NotMade => false,
+        };
+        if is_made {
+            home.make(new, stage, outcome)?;
+        }
+        // A service has none (useradd(8)).
         if self.kind == Kind::Person {
-            if self.home_directory == HomeDirectory::Made {
-                home.make(new, stage, outcome)?;
-            }
             home.make_mailbox(new, database.find_group("mail").map(|group| group.gid), stage)?;
         }
         Ok(())

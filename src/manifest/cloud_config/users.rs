@@ -79,7 +79,15 @@ pub(super) enum SudoRule {
 
 objects!(CloudUser);
 
+/// What members of a manifest's user are called here.
+pub(super) const MEMBERS: &[(&str, &str)] = &[("ssh_keys", "ssh_authorized_keys"), ("expire", "expiredate")];
+
 impl CloudUser {
+    /// The key of the password of one who may be there.
+    pub(super) fn password_key(&self) -> &'static str {
+        if self.hashed_passwd.is_some() { "hashed_passwd" } else { "plain_text_passwd" }
+    }
+
     pub(super) fn user(self) -> Result<User, DocumentError> {
         let wrong = |at: &str, reason: &str| DocumentError::new(at, reason);
         let mut passwords = Vec::new();
@@ -177,18 +185,20 @@ fn sudo(rule: SudoRule) -> Result<Option<Sudo>, DocumentError> {
 
 /// The groups, and who is in them.
 pub(super) fn groups(groups: Groups, manifest: &mut Manifest) -> Result<(), DocumentError> {
+    let is_list = matches!(groups, Groups::List(_));
     let entries = match groups {
         Groups::None => return Ok(()),
         Groups::Text(text) => names(Names::Text(text)).into_iter().map(GroupEntry::Name).collect(),
         Groups::List(entries) => entries,
     };
     for (index, entry) in entries.into_iter().enumerate() {
+        let place = if is_list { format!("groups[{index}]") } else { "groups".to_owned() };
         let named = match entry {
             GroupEntry::Name(name) => vec![(name, Names::None)],
             GroupEntry::Members(map) => map
                 .into_iter()
                 .map(|(name, members)| {
-                    let at = format!("groups[{index}].{name}");
+                    let at = format!("{place}.{name}");
                     let members = from_value(members).map_err(|_| DocumentError::new(at, "expected names of users"))?;
                     Ok((name, members))
                 })
@@ -198,10 +208,13 @@ pub(super) fn groups(groups: Groups, manifest: &mut Manifest) -> Result<(), Docu
             for member in names(members) {
                 match manifest.users.iter_mut().find(|user| user.name == member) {
                     Some(user) => user.groups.push(name.clone()),
-                    None => manifest.users.push(User { groups: vec![name.clone()], ..User::existing(member) }),
+                    None => {
+                        let user = User { groups: vec![name.clone()], ..User::existing(member) };
+                        manifest.put_user(&format!("{place}.{name}"), user, &[]);
+                    }
                 }
             }
-            manifest.missing_groups.push(name);
+            manifest.put_missing_group(&place, name);
         }
     }
     Ok(())

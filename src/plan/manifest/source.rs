@@ -3,7 +3,7 @@
 use super::super::items::read;
 use crate::config_drive::DocumentError;
 use crate::failure::Failure;
-use crate::manifest::{MANIFEST_MAX, position};
+use crate::manifest::{MANIFEST_MAX, Origins, position};
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -34,8 +34,10 @@ pub(super) struct Source<'a> {
     pub(super) name: String,
     /// What its paths are relative to.
     pub(super) directory: PathBuf,
-    /// Its text, where its places are those of what is asked for.
+    /// Its text.
     pub(super) text: String,
+    /// Where it has what is asked for.
+    pub(super) origins: Origins,
 }
 
 impl<'a> Source<'a> {
@@ -44,7 +46,7 @@ impl<'a> Source<'a> {
             true => ("standard input".to_owned(), PathBuf::new()),
             false => (path.display().to_string(), path.parent().map(Path::to_path_buf).unwrap_or_default()),
         };
-        Self { path, name, directory, text: String::new() }
+        Self { path, name, directory, text: String::new(), origins: Origins::default() }
     }
 
     pub(super) fn read(&self, option: &str) -> Result<Vec<u8>, Failure> {
@@ -80,7 +82,7 @@ impl<'a> Source<'a> {
 
     /// The same failure, with where in the text its place is.
     pub(super) fn placed(&self, place: &str, mut failure: Failure) -> Failure {
-        if let Some(position) = position(&self.text, place) {
+        if let Some(position) = position(&self.text, &self.origins.of(place)) {
             failure.message.push_str(&position.to_string());
         }
         failure.within(&self.name)

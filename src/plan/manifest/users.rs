@@ -79,9 +79,11 @@ impl Reader<'_> {
                 || user.comment.is_some()
                 || user.system;
             if is_made {
-                let only =
-                    "an existing user is not made, and has no uid, group, shell, home, create_home, comment or system";
-                return Err(typed.wrong(only).with_hint("leave these out, or existing"));
+                return Err(typed
+                    .wrong("the user is there and is not made, and something is said that only one who is made gets")
+                    .with_hint(
+                        "leave out number, first group, shell, home directory, full name and system; or existing, where that is said",
+                    ));
             }
             let is_alone = user.groups.is_empty()
                 && user.password.is_none()
@@ -107,13 +109,9 @@ impl Reader<'_> {
             new.comment = user.comment.as_deref().map(|text| typed.field(text).map(str::to_owned)).transpose()?;
             new.kind = kind(user.system);
             new.home_directory = match user.create_home {
-                Some(true) if user.system => {
-                    return Err(typed
-                        .wrong("a service's account gets no home directory")
-                        .with_hint("leave create_home out; mkdir and chown in files make one"));
-                }
+                Some(true) => HomeDirectory::MadeForAny,
                 Some(false) => HomeDirectory::NotMade,
-                _ => HomeDirectory::Made,
+                None => HomeDirectory::Made,
             };
             new.hash = user.first_hash.take().map(|hash| hash.0);
             accounts.users.push(new);
