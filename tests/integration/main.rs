@@ -32,6 +32,7 @@ mod locks;
 mod logins;
 mod main_job;
 mod manifest;
+mod manifest_schema;
 mod mounts;
 mod moving;
 mod nbd;
