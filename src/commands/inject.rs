@@ -7,13 +7,13 @@ use super::{print, reveal};
 use crate::failure::{Exit, Failure};
 use crate::guest::mounts::{By, Disks};
 use crate::guest::{self, Guest};
-use crate::inject::Item;
 use crate::inject::fitting::{LeftOut, Unfit, fit};
 use crate::inject::staging::{Show, Staged, stage_all};
+use crate::inject::{Item, no_room};
 use crate::plan::{self, Output, Run};
 use crate::report::{self, Io, ItemReport, Kernel, Replayed, Report, Status, Undo, recovery_name};
 use imgraft_vfs::block::BlockDevice;
-use imgraft_vfs::fs::{Features, GuestFs, Mode};
+use imgraft_vfs::fs::{Features, FileType, GuestFs, Mode};
 use imgraft_vfs::image::{self, Destination, Edit, ImageFormat};
 use imgraft_vfs::kernel::{Borrowed, Opened};
 use imgraft_vfs::path::GuestPath;
@@ -125,11 +125,20 @@ fn make(plan: &plan::Edit, left_out: &LeftOut, recovered: &mut Option<Recovery>)
     };
     let staged = stage_all(&plan.requests, left_out, &guest, &grown.tree, show, &check_fstab)?;
 
+    let room = room(&grown.parts(&staged.changes)?);
     // A dry run goes all the way but for the commit: a full filesystem shows now, not later.
     let items = &staged.items;
+    let with_figures = |error: Error| match room {
+        Some((wanted, free)) if error.kind() == ErrorKind::NoSpace && error.hint().is_none() && free < wanted => {
+            error.with_hint(no_room(wanted, free))
+        }
+        _ => error,
+    };
     let refused = |error: Error| match access.writes_in_place() {
         true => Unfit::from(half_done(explained(error))),
-        false => Unfit::Refused(error.guest_path().and_then(|path| of_item(items, path)), explained(error)),
+        false => {
+            Unfit::Refused(error.guest_path().and_then(|path| of_item(items, path)), with_figures(explained(error)))
+        }
     };
     for change in staged.changes.changes() {
         // Nothing is changed yet, wherever it would be.
@@ -142,6 +151,15 @@ fn make(plan: &plan::Edit, left_out: &LeftOut, recovered: &mut Option<Recovery>)
     let notes = [plan.notes.clone(), grown.notes(&staged.changes)].concat();
     Box::new(grown.tree).close().map_err(refused)?;
     Ok(Made { guest: guest.name(), edit, disk, info, kernel, features, staged, parts, notes })
+}
+
+/// How many bytes new files have, and how many are free, where all changes are on one filesystem.
+fn room(parts: &[Part<'_>]) -> Option<(u64, u64)> {
+    let [Part { features, changes, .. }] = parts else { return None };
+    let sizes = changes.changes().iter().filter(|change| change.moved.is_none() && change.linked.is_none());
+    let sizes = sizes.filter_map(|change| change.after.as_ref().filter(|_| change.before.is_none()));
+    let regular = sizes.filter(|state| state.metadata.file_type == FileType::Regular);
+    Some((regular.fold(0, |sum: u64, state| sum.saturating_add(state.metadata.size)), features.free_bytes))
 }
 
 /// The first item that changes a path.

@@ -2,6 +2,8 @@
 
 mod hint;
 
+pub use hint::no_room;
+
 use super::accounts::AccountError;
 use super::files::FileError;
 use super::host_keys::HostKeyError;

@@ -39,7 +39,7 @@ pub use accounts::{
     AccountError, AccountName, Accounts, Day, Expiry, HomeDirectory, Kind, NewGroup, NewUser, SudoAsks, Sudoer,
 };
 pub use earlier::Earlier;
-pub use error::InjectError;
+pub use error::{InjectError, no_room};
 pub use files::{
     FileError, FileMode, FileOperation, Files, HostEntry, HostKind, HostNames, HostTree, PathPattern, Substitution,
 };

@@ -68,12 +68,29 @@ fn a_guest_without_room() {
     let copy = scratch.copy(&image::phony(), "disk.qcow2");
     let big = scratch.path().join("big");
     std::fs::File::create(&big).and_then(|file| file.set_len(1 << 30)).expect("a sparse file");
+    // As inspect has it.
+    let facts = expect(0, &["inspect", text(&copy), "--json"]);
+    let facts: serde_json::Value = serde_json::from_str(&facts).expect("JSON");
+    let free = free_bytes(&facts).expect("the guest's filesystem has a usage");
+    let told = said(&copy, 3, &["--upload", &format!("{}:/srv/big", text(&big))]);
     assert_eq!(
-        said(&copy, 3, &["--upload", &format!("{}:/srv/big", text(&big))]),
+        told.replace(&format!(" {free} are free"), " FREE are free"),
         "imgraft: IMAGE: item files: /srv/big: the guest filesystem is full\n\
-         hint: `imgraft inspect IMAGE` shows how much is free; --delete in a run of its own makes room; or `qemu-img resize IMAGE +2G` \
+         hint: 1073741824 bytes are to be written, and FREE are free; `imgraft inspect IMAGE` shows how much is free; --delete in a run of its own makes room; or `qemu-img resize IMAGE +2G` \
          enlarges the disk, and growpart and resize2fs (xfs_growfs) in the guest, or cloud-init as it boots, its filesystem\n"
     );
+}
+
+/// The first that inspect's report says of it.
+fn free_bytes(facts: &serde_json::Value) -> Option<u64> {
+    match facts {
+        serde_json::Value::Object(members) => match members.get("free_bytes") {
+            Some(free) => free.as_u64(),
+            None => members.values().find_map(free_bytes),
+        },
+        serde_json::Value::Array(list) => list.iter().find_map(free_bytes),
+        _ => None,
+    }
 }
 
 #[test]

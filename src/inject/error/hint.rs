@@ -3,6 +3,7 @@
 use super::super::files::mkdir;
 use super::super::net::Spelling;
 use super::InjectError;
+use crate::crypt::CryptError;
 use imgraft_vfs::{ErrorKind, Layer, shell};
 
 impl InjectError {
@@ -112,6 +113,9 @@ impl InjectError {
             Self::CloudInitInsists { path } => Some(format!("take network: out of {path} first")),
             Self::Unused(unused) => Some(unused.hint()),
             Self::NotInNova { .. } => Some("leave --compat nova out".to_owned()),
+            Self::BadPassword { source: CryptError::Empty | CryptError::TooLong | CryptError::Nul, .. } => {
+                Some("give another one; disabled instead of one keeps everybody from logging in by a password".to_owned())
+            }
             Self::BadPassword { .. } | Self::BadNetwork { .. } => None,
         }
     }
@@ -131,6 +135,11 @@ fn room_for(error: &imgraft_vfs::Error) -> Option<String> {
         (ErrorKind::NotFound, Layer::Stage) => Some(mkdir(path)),
         _ => None,
     }
+}
+
+/// The same of one of which it is known how much of its room is asked for, in bytes.
+pub fn no_room(wanted: u64, free: u64) -> String {
+    format!("{wanted} bytes are to be written, and {free} are free; {NO_ROOM}")
 }
 
 /// What can be done for a filesystem without room.
