@@ -26,8 +26,9 @@ pub struct NewAccounts {
     pub homes: String,
     /// The permission bits of a home directory.
     pub home_mode: u16,
-    /// The directory whose files every home directory begins with.
-    pub skeleton: String,
+    /// The directories whose files every home directory begins with, those of the first one before those of the second (useradd's `SKEL`, and from
+    /// shadow 4.14 on `USRSKEL`).
+    pub skeletons: [String; 2],
     /// The shell, where the guest names one.
     pub shell: Option<String>,
     /// The fields 4 to 8 of a person's line of shadow(5): ages in days, inactivity, expiry.
@@ -110,7 +111,7 @@ impl NewAccounts {
             shared_group,
             homes: path("HOME", "/home"),
             home_mode: mode(number("HOME_MODE", 0o777 & !number("UMASK", 0o22))),
-            skeleton: path("SKEL", "/etc/skel"),
+            skeletons: [path("SKEL", "/etc/skel"), path("USRSKEL", "/usr/etc/skel")],
             shell: useradd("SHELL").filter(|shell| shell.starts_with('/') && !shell.contains(':')),
             ages: [
                 days("PASS_MIN_DAYS"),
@@ -149,7 +150,8 @@ mod tests {
         assert_eq!((new.uids.people.clone(), new.uids.system.clone()), (1000..=60_000, 101..=999));
         assert_eq!(new.gids, new.uids);
         assert_eq!(new.subuids, Subordinate { within: 100_000..=600_100_000, count: 65_536 });
-        assert_eq!((new.home_mode, &*new.homes, &*new.skeleton), (0o755, "/home", "/etc/skel"));
+        assert_eq!((new.home_mode, &*new.homes), (0o755, "/home"));
+        assert_eq!(new.skeletons, ["/etc/skel", "/usr/etc/skel"]);
         assert_eq!((new.shared_group, new.shell, new.mailboxes, new.ages), (None, None, None, [None; 5]));
     }
 
@@ -162,7 +164,7 @@ mod tests {
         assert_eq!((new.uids.people, new.uids.system), (2000..=65_536, 101..=1999));
         assert_eq!((new.gids.people, new.gids.system), (1000..=60_000, 1..=999));
         assert_eq!(
-            (new.home_mode, &*new.homes, &*new.skeleton, new.subuids.count),
+            (new.home_mode, &*new.homes, &*new.skeletons[0], new.subuids.count),
             (0o700, "/home", "/usr/etc/skel", 0)
         );
         assert_eq!(new.shared_group.as_deref(), Some("100"));

@@ -21,11 +21,15 @@ struct Twins {
 impl Twins {
     /// Both as the script leaves them, which runs in the guest's root; `None` where the test is skipped.
     fn new(prepare: &str) -> Option<Self> {
+        Self::of("bookworm-gpt", prepare)
+    }
+
+    fn of(guest: &str, prepare: &str) -> Option<Self> {
         let tools = ["e2fsck", "useradd", "groupadd", "usermod", "pwck", "grpck"];
         if !tree::have(&tools) || !tree::can_mount() {
             return None;
         }
-        let guest = image::named("real", "bookworm-gpt")?;
+        let guest = image::named("real", guest)?;
         let scratch = Scratch::new();
         let disk = scratch.copy(&guest.path, "disk.raw");
         let offset = image::open(&disk, guest.partition).offset;
@@ -149,6 +153,18 @@ fn as_useradd_does_of_services_with_homes() {
     twins.inject(&words);
     twins.assert_same("home srv var/mail");
     assert_eq!(twins.inject(&words)["changed"], false);
+}
+
+/// The guest's own useradd, which is new enough to take a skeleton of the vendor's, too.
+#[test]
+fn as_a_new_useradd_does_with_two_skeletons() {
+    let prepare = "mkdir -p usr/etc/skel/only; echo usr >usr/etc/skel/both; echo etc >etc/skel/both; echo in >usr/etc/skel/only/in";
+    let Some(twins) = Twins::of("trixie-gpt", prepare) else { return };
+    twins.shell(&twins.twin, "chroot $root useradd -m ann");
+    twins.inject(&["--add-user", "ann"]);
+    twins.assert_same("home");
+    let home = twins.shell(&twins.disk, "cat home/ann/both home/ann/only/in");
+    assert_eq!(home, "etc\nin\n");
 }
 
 #[test]

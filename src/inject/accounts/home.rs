@@ -44,13 +44,31 @@ impl Home<'_> {
             return Ok(());
         }
         // What there is before the home is: that may lie in the skeleton.
-        let skeleton = GuestPath::parse(stage.resolve(&GuestPath::parse(&new.skeleton)?)?.as_bytes())?;
-        let found = Skeleton::read(&skeleton, stage)?;
+        let mut skeletons = Vec::new();
+        for skeleton in &new.skeletons {
+            let top = GuestPath::parse(stage.resolve(&GuestPath::parse(skeleton)?)?.as_bytes())?;
+            skeletons.push((Skeleton::read(&top, stage)?, top));
+        }
         if let Some(parent) = path.parent() {
             stage.create_dirs(&parent, ROOT_DIR)?;
         }
         stage.create_dirs(path, self.own(new.home_mode))?;
-        found.paths.iter().try_for_each(|from| self.copy(from, &skeleton, stage, outcome))
+        for (found, top) in &skeletons {
+            found.paths.iter().try_for_each(|from| self.copy(from, top, stage, outcome))?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is room for what is to be at a path: nothing is there, and nothing but directories above it.
+    fn has_room(&self, path: &GuestPath, stage: &Stage<'_>) -> Result<bool, InjectError> {
+        let above =
+            std::iter::successors(path.parent(), GuestPath::parent).take_while(|directory| *directory != self.path);
+        for directory in above.collect::<Vec<_>>().into_iter().rev() {
+            if stage.symlink_metadata(&directory)?.is_none_or(|found| found.file_type != FileType::Directory) {
+                return Ok(false);
+            }
+        }
+        Ok(stage.symlink_metadata(path)?.is_none())
     }
 
     fn copy(
@@ -63,6 +81,9 @@ impl Home<'_> {
         let Some(metadata) = stage.symlink_metadata(from)? else { return Ok(()) };
         let to = moved(from.as_bytes(), skeleton, &self.path).map(GuestPath::parse).transpose()?;
         let Some(to) = to else { return Ok(()) };
+        if !self.has_room(&to, stage)? {
+            return Ok(());
+        }
         let attrs = self.own(metadata.mode);
         match metadata.file_type {
             FileType::Directory => drop(stage.create_dirs(&to, attrs)?),

@@ -48,6 +48,31 @@ fn bare() -> Builder {
         .dir("/home")
 }
 
+/// What the vendor has is added to what the guest has, and takes the place of nothing.
+#[test]
+fn a_home_begins_with_two_skeletons() {
+    let tree = guest()
+        .file("/etc/skel/both", "etc\n")
+        .dir("/etc/skel/.config")
+        .mode(0o700)
+        .file("/etc/skel/.config/e", "e\n")
+        .file("/etc/skel/file", "file\n")
+        .symlink("/etc/skel/link", "/etc")
+        .file("/usr/etc/skel/both", "usr\n")
+        .file("/usr/etc/skel/only", "only\n")
+        .file("/usr/etc/skel/.config/u", "u\n")
+        .file("/usr/etc/skel/file/below", "below\n")
+        .file("/usr/etc/skel/link/ssh/sshd_config", "evil\n");
+    let fs = inject(&with(new_user("bob")), tree.build().unwrap());
+    for (name, expected) in
+        [("both", "etc\n"), ("only", "only\n"), (".config/e", "e\n"), (".config/u", "u\n"), ("file", "file\n")]
+    {
+        assert_eq!(text(&fs, &format!("/home/bob/{name}")), expected, "{name}");
+    }
+    assert!(describe(&fs, "/home/bob/.config").starts_with("0700 "));
+    assert!(!exists(&fs, "/etc/ssh/sshd_config"), "no link of the skeleton leads out of the home");
+}
+
 #[test]
 fn a_user_in_all_files_and_a_home() {
     let tree = guest()
