@@ -167,7 +167,8 @@ fn who_cannot_have_a_password() {
         "no entry for 'daemon' in the guest's shadow (add the user's line to /etc/shadow first (pwconv))"
     );
     assert!(why("old", password("x")).starts_with("the guest does not look into shadow for 'old'"));
-    assert_eq!(why("root", password("")), "the password of 'root' cannot be set");
+    let way = "(give another one; disabled instead of one keeps everybody from logging in by a password)";
+    assert_eq!(why("root", password("")), format!("the password of 'root' cannot be set {way}"));
     assert!(why("root", Selector::Hash(secret("top secret"))).starts_with("not a password hash, for 'root': it holds"));
     assert!(!why("root", Selector::Hash(secret("top secret"))).contains("top"));
     let users = vec![("ann".into(), Selector::Random), ("ann".into(), Selector::Locked)];
