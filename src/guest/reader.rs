@@ -1,8 +1,9 @@
 //! The guest's tree as facts are read from it.
 
-use imgraft_vfs::fs::{FileType, GuestFs, Lookup, Metadata, read_file};
+use imgraft_vfs::fs::{DirEntry, FileType, GuestFs, Lookup, Metadata, read_file};
 use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::resolve::{Follow, resolve};
+use imgraft_vfs::stage::Stage;
 use imgraft_vfs::{Error, ErrorKind, Layer, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,13 +14,52 @@ const KNOWN_MAX: usize = 4096;
 /// How many names of directories are remembered, of all together.
 const NAMES_MAX: usize = 65_536;
 
+/// What facts are read from.
+#[derive(Clone, Copy, Debug)]
+enum Tree<'a> {
+    /// A guest as it is.
+    Image(&'a dyn GuestFs),
+    /// What a run makes of it.
+    Staged(&'a Stage<'a>),
+}
+
+impl Tree<'_> {
+    fn lookup(self, at: &Resolved) -> Result<Option<Metadata>> {
+        match self {
+            Self::Image(fs) => fs.lookup(at),
+            Self::Staged(stage) => stage.lookup(at),
+        }
+    }
+
+    fn read_link(self, at: &Resolved) -> Result<Vec<u8>> {
+        match self {
+            Self::Image(fs) => fs.read_link(at),
+            Self::Staged(stage) => stage.read_link(at),
+        }
+    }
+
+    fn read_dir(self, at: &Resolved) -> Result<Vec<DirEntry>> {
+        match self {
+            Self::Image(fs) => fs.read_dir(at),
+            Self::Staged(stage) => Ok(stage.read_dir(&at.into())?.unwrap_or_default()),
+        }
+    }
+
+    fn read(self, at: &Resolved, limit: u64) -> Result<Vec<u8>> {
+        match self {
+            Self::Image(fs) => read_file(fs, at, limit),
+            Self::Staged(stage) => Ok(stage.read(&at.into(), limit)?.unwrap_or_default()),
+        }
+    }
+}
+
 /// Reads a guest's facts: a path that a guest has bent out of shape counts as missing, a broken filesystem does not.
 ///
 /// What was found is remembered, so nothing may change while there is one. The paths of a guest's services have the same few
 /// directories in them, and behind the filesystem may be a kernel in another process.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
-    fs: &'a dyn GuestFs,
+    tree: Tree<'a>,
     found: RefCell<BTreeMap<Resolved, Option<Metadata>>>,
     links: RefCell<BTreeMap<Resolved, Vec<u8>>>,
     listed: RefCell<BTreeMap<Resolved, Rc<BTreeSet<Vec<u8>>>>>,
@@ -29,8 +69,17 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(fs: &'a dyn GuestFs) -> Self {
+        Self::of(Tree::Image(fs))
+    }
+
+    /// Of the guest as a run makes it.
+    pub(super) fn staged(stage: &'a Stage<'a>) -> Self {
+        Self::of(Tree::Staged(stage))
+    }
+
+    fn of(tree: Tree<'a>) -> Self {
         Self {
-            fs,
+            tree,
             found: RefCell::default(),
             links: RefCell::default(),
             listed: RefCell::default(),
@@ -72,7 +121,7 @@ impl<'a> Reader<'a> {
             return Ok(Rc::clone(listed));
         }
         let listed: Rc<BTreeSet<Vec<u8>>> =
-            Rc::new(self.fs.read_dir(at)?.into_iter().map(|entry| entry.name).collect());
+            Rc::new(self.tree.read_dir(at)?.into_iter().map(|entry| entry.name).collect());
         let names = self.names.get().saturating_add(listed.len());
         if names <= NAMES_MAX {
             self.names.set(names);
@@ -93,7 +142,7 @@ impl<'a> Reader<'a> {
     /// The content of a regular file; `None` where it is missing, `Unsupported` where it is larger than `limit`.
     pub(crate) fn file(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
         match self.find(path, Follow::All)? {
-            Some((at, FileType::Regular)) => read_file(self.fs, &at, limit).map(Some),
+            Some((at, FileType::Regular)) => self.tree.read(&at, limit).map(Some),
             _ => Ok(None),
         }
     }
@@ -121,7 +170,7 @@ impl Lookup for Reader<'_> {
         if self.is_known_missing(at) {
             return Ok(None);
         }
-        let found = self.fs.lookup(at)?;
+        let found = self.tree.lookup(at)?;
         remember(&self.found, at, found);
         Ok(found)
     }
@@ -130,7 +179,7 @@ impl Lookup for Reader<'_> {
         if let Some(target) = self.links.borrow().get(at) {
             return Ok(target.clone());
         }
-        let target = self.fs.read_link(at)?;
+        let target = self.tree.read_link(at)?;
         remember(&self.links, at, target.clone());
         Ok(target)
     }

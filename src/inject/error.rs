@@ -188,6 +188,8 @@ pub enum InjectError {
         /// The way out.
         way: &'static str,
     },
+    /// What is put in is nothing to the guest after the rest of the run.
+    Afterwards(Box<InjectError>),
     /// Nothing that is known would start a program at the guest's boot.
     NoStarter,
     /// Packages are to be installed, and nothing is there that could.
@@ -334,6 +336,7 @@ impl fmt::Display for InjectError {
             Self::HostKeys(error) => error.fmt(f),
             Self::Unit(error) => error.fmt(f),
             Self::OnlySystemd { what, .. } => write!(f, "{what} is for systemd, and another init starts the guest"),
+            Self::Afterwards(error) => write!(f, "with what comes after it in this run, {error}"),
             Self::NoStarter => {
                 f.write_str("the guest has neither systemd nor OpenRC nor the directories of sysvinit, to start scripts at its boot")
             }

@@ -1,10 +1,10 @@
 //! All requests onto one stage, in order, with a savepoint before each.
 
 use super::fitting::LeftOut;
-use super::{Earlier, InjectError, Item, Outcome, Request, Revealed};
+use super::{Earlier, InjectError, Injector, Item, Outcome, Request, Revealed};
 use crate::diff::{self, Sensitivity};
 use crate::failure::Failure;
-use crate::guest::{Accounts, Guest};
+use crate::guest::{Accounts, Guest, Network};
 use crate::report::{ItemReport, Status};
 use imgraft_vfs::fs::{GuestFs, Ownership};
 use imgraft_vfs::path::{GuestPath, Resolved};
@@ -67,6 +67,13 @@ pub fn stage_all(
         earlier.expect(requests.get(at + 1..).unwrap_or_default());
         let before = stage.savepoint();
         let outcome = needs_root(injector.item(), fs)
+            .and_then(|()| {
+                // What was done before it counts.
+                if injector.item() == Item::Net && at > 0 {
+                    guest.to_mut().network = Network::staged(&stage)?;
+                }
+                Ok(())
+            })
             .and_then(|()| injector.stage_after(&earlier, &guest, &mut stage))
             .and_then(|outcome| with_fstab(outcome, &before, &stage, check_fstab))
             .and_then(|(outcome, changes)| {
@@ -102,6 +109,19 @@ pub fn stage_all(
                 }
                 stage.rollback(before);
                 items.push(ItemReport::failed(injector.item(), message));
+            }
+        }
+    }
+    if let Some(Request { injector, required }) = requests.iter().find(|request| request.injector.item() == Item::Net)
+        && let Some(report) = items.iter_mut().find(|report| report.item == Item::Net)
+        && report.status != Status::Failed
+    {
+        match once_more(injector.as_ref(), &guest, &mut stage) {
+            Ok(notes) => report.notes.extend(notes),
+            Err(error) if *required || is_fatal_to_all(&error) => return Err(Failure::item(Item::Net, &error)),
+            Err(error) => {
+                let left_out = left_out.with(Item::Net, Failure::item(Item::Net, &error).message);
+                return stage_all(requests, &left_out, first, fs, show, check_fstab);
             }
         }
     }
@@ -143,6 +163,27 @@ pub fn stage_all(
     Ok(Staged { changes, items, diff, revealed })
 }
 
+/// What is to be known of a network that is put in, once all else of the run is done: it is asked for again, and what comes of that is
+/// taken back. Fails where that fails then, as where a unit of the run keeps what would configure it from being started.
+fn once_more(injector: &dyn Injector, guest: &Guest, stage: &mut Stage<'_>) -> Result<Vec<String>, InjectError> {
+    let before = stage.savepoint();
+    let guest = Guest { network: Network::staged(stage)?, ..guest.clone() };
+    let changes = match injector.stage(&guest, stage) {
+        Ok(_) => stage.changes_since(&before),
+        Err(InjectError::Vfs(error)) => Err(error),
+        Err(error) => return Err(InjectError::Afterwards(Box::new(error))),
+    };
+    stage.rollback(before);
+    let paths: Vec<String> = changes?.iter().map(|change| change.path.to_string()).collect();
+    let note = || {
+        format!(
+            "{}: with what comes after the network in this run, the same run again would change that",
+            paths.join(", ")
+        )
+    };
+    Ok((!paths.is_empty()).then(note).into_iter().collect())
+}
+
 /// What an item has changed, and what it has to say with what there is to say of an fstab among that.
 fn with_fstab(
     mut outcome: Outcome,
@@ -151,9 +192,10 @@ fn with_fstab(
     check: CheckFstab<'_>,
 ) -> Result<(Outcome, Vec<Change>), InjectError> {
     let changes = stage.changes_since(before)?;
-    // Where its path leads nowhere, no change is there.
-    let at = stage.resolve(&GuestPath::parse("/etc/fstab")?).ok();
-    if changes.iter().any(|change| Some(&change.path) == at.as_ref()) {
+    let path = GuestPath::parse("/etc/fstab")?;
+    // Where its path leads nowhere, no change is there; the link to it may be what is new.
+    let places = [stage.resolve(&path).ok(), stage.resolve_parent(&path).ok()];
+    if changes.iter().any(|change| places.iter().flatten().any(|at| *at == change.path)) {
         outcome.notes.extend(check(stage)?);
     }
     Ok((outcome, changes))

@@ -220,3 +220,21 @@ fn encrypted_volumes() {
         assert!(said.contains(says) && (!says.is_empty() || !said.contains("line 5")), "{spec}: {said}");
     }
 }
+
+/// A table that was somewhere else becomes the guest's by a link.
+#[test]
+fn one_that_a_link_leads_to() {
+    let scratch = Scratch::new();
+    let Some(image) = image::named("real", "bookworm-gpt") else { return };
+    let disk = scratch.copy(&image.path, "disk");
+    expect(0, &["inject", text(&disk), "--mkdir", "/srv/d", "--write", "/srv/d/fstab:LABEL=home\n"]);
+    let before = oracle::sha256(&disk);
+    for target in ["/srv/d/fstab", "../srv/d/fstab"] {
+        let link = format!("{target}:/etc/fstab");
+        let output = run(&["inject", text(&disk), "--delete", "/etc/fstab", "--link", &link]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{target}: {said}");
+        assert!(said.contains("/etc/fstab"), "{said}");
+    }
+    assert_eq!(oracle::sha256(&disk), before);
+}

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const NOW: &str = "1700000000";
 
 /// The trees of `testdata/guests`, by name.
-fn trees() -> BTreeMap<String, String> {
+pub fn trees() -> BTreeMap<String, String> {
     let entries = std::fs::read_dir(root().join("testdata/guests")).expect("testdata is there");
     let files = entries.map(|entry| entry.expect("it can be read").path());
     let trees = files.filter(|path| path.extension().is_some_and(|extension| extension == "tree"));
@@ -59,7 +59,7 @@ fn plant(tree: &str, top: &Path) {
 }
 
 /// An image with a guest on an ext4 of the whole disk.
-fn image(scratch: &Scratch, tree: &str) -> PathBuf {
+pub fn image(scratch: &Scratch, tree: &str) -> PathBuf {
     let top = scratch.path().join("tree");
     std::fs::create_dir(&top).expect("it can be made");
     plant(tree, &top);

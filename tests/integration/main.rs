@@ -37,6 +37,7 @@ mod mounts;
 mod moving;
 mod nbd;
 mod network;
+mod network_in_one_run;
 mod order;
 mod places;
 mod powered_off;

@@ -12,6 +12,7 @@ use crate::config_drive::{Spelling, value};
 use imgraft_vfs::Result;
 use imgraft_vfs::fs::{FileType, Lookup as _};
 use imgraft_vfs::resolve::Follow;
+use imgraft_vfs::stage::Stage;
 use units::Units;
 pub(crate) use units::glob;
 use unmanaged::Unmanaged;
@@ -215,6 +216,11 @@ const LIMIT: u64 = 256 * 1024;
 const FILES_MAX: usize = 256;
 
 impl Network {
+    /// What configures the network of a guest as a run makes it.
+    pub(crate) fn staged(stage: &Stage<'_>) -> Result<Self> {
+        Self::inspect(&Reader::staged(stage))
+    }
+
     pub(super) fn inspect(reader: &Reader<'_>) -> Result<Self> {
         let units = Units::new(reader)?;
         let mut stacks = Vec::new();

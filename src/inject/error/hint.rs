@@ -86,6 +86,7 @@ impl InjectError {
             Self::HostKeys(error) => error.hint(),
             Self::Unit(error) => error.hint(),
             Self::OnlySystemd { way, .. } => Some((*way).to_owned()),
+            Self::Afterwards(error) => error.hint(),
             Self::NoStarter => Some("--upload puts the script into the guest; what starts it there is up to the guest".to_owned()),
             Self::NoPackageManager { .. } => {
                 Some("--firstboot-command COMMAND has the guest run what installs them there".to_owned())

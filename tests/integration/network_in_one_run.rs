@@ -1,0 +1,58 @@
+//! A network, and what else a run does to the programs that would configure it.
+
+use crate::guests::{image, trees};
+use crate::support::{Scratch, expect, oracle, run, text};
+
+const DHCP: [&str; 3] = ["--dhcp", "--nic", "eth0"];
+
+/// What keeps the guest from using it is found wherever in the run it stands, and nothing is half-applied.
+#[test]
+fn what_undoes_it_is_refused() {
+    if !oracle::have("mke2fs") {
+        return;
+    }
+    let insists =
+        "/etc/cloud/cloud.cfg.d/99-zz.cfg:network: {config: {version: 2, ethernets: {eth0: {dhcp4: true}}}}\n";
+    for (guest, options, told) in [
+        ("debian-12", &["--mask-unit", "systemd-networkd"][..], "systemd-networkd"),
+        ("debian-12", &["--link", "/dev/null:/etc/systemd/system/systemd-networkd.service"], "systemd-networkd"),
+        ("rocky-9", &["--mask-unit", "NetworkManager"], "nothing shows which program"),
+        ("arch", &["--disable-unit", "systemd-networkd"], "nothing shows which program"),
+        ("ubuntu-24.04", &["--write", insists], "99-zz.cfg"),
+    ] {
+        let scratch = Scratch::new();
+        let disk = image(&scratch, &trees()[guest]);
+        let before = std::fs::read(&disk).expect("it is read");
+        for words in [[&DHCP[..], options].concat(), [options, &DHCP].concat()] {
+            let output = run(&[&["inject", text(&disk)], &words[..]].concat());
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(3), "{guest} {words:?}: {stderr}");
+            assert!(stderr.contains("item net") && stderr.contains(told), "{guest} {words:?}: {stderr}");
+            assert!(std::fs::read(&disk).expect("it is read") == before);
+        }
+    }
+}
+
+/// What was in the way may go in the same run; what is mixed with it is told of.
+#[test]
+fn what_stands_before_it_counts_and_what_comes_after_it_is_told() {
+    if !oracle::have("mke2fs") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let disk = image(&scratch, &trees()["debian-12"]);
+    expect(0, &["inject", text(&disk), "--mask-unit", "systemd-networkd"]);
+    let mask = "/etc/systemd/system/systemd-networkd.service";
+    expect(0, &[&["inject", text(&disk), "--delete", mask][..], &DHCP].concat());
+    oracle::e2fsck(&disk, 0);
+    let other = "/etc/netplan/60-x.yaml:network: {version: 2, ethernets: {eth1: {dhcp4: true}}}\n";
+    let told = expect(0, &[&["inject", text(&disk)][..], &DHCP, &["--write", other]].concat());
+    let note =
+        "/etc/netplan/60-x.yaml: with what comes after the network in this run, the same run again would change that";
+    assert!(told.contains(note), "{told}");
+    let optional =
+        [&["inject", text(&disk), "--optional", "net"][..], &DHCP, &["--mask-unit", "systemd-networkd"]].concat();
+    let output = run(&optional);
+    assert_eq!(output.status.code(), Some(5), "{}", String::from_utf8_lossy(&output.stdout));
+    oracle::e2fsck(&disk, 0);
+}
