@@ -12,6 +12,9 @@ mkdir -p "$own"/{etc,usr/lib}/NetworkManager/conf.d
 for place in etc/NetworkManager/NetworkManager.conf {etc,usr/lib}/NetworkManager/conf.d; do
   [[ ! -e $directory/$place ]] || cp -r "$directory/$place" "$own/${place%/*}"
 done
+mkdir -p "$own"/over/{etc,lib}
+[[ ! -e $directory/etc/network ]] || cp -r "$directory/etc/network" "$own/over/etc"
+cp -r "$unpacked"/usr/lib/*-linux-gnu/NetworkManager "$own/over/lib"
 mount -t tmpfs none /run
 # It writes to /var/lib, below which may be anything.
 mkdir -p /run/unpacked /run/connections
@@ -45,6 +48,10 @@ enabled=false
 CONF
 [[ ! -e /run/own/etc/NetworkManager/NetworkManager.conf ]] || cat /run/own/etc/NetworkManager/NetworkManager.conf >>/run/NetworkManager.conf
 libraries=(/run/unpacked/usr/lib/*-linux-gnu)
+# Its plugins are in one place, and so is the file that one of them reads.
+for place in "etc /etc" "lib ${libraries[0]#/run/unpacked}"; do
+  mount -t overlay none -o "lowerdir=/run/own/over/${place% *}:${place#* }" "${place#* }"
+done
 LD_LIBRARY_PATH=${libraries[0]}:${libraries[0]}/systemd timeout 60 /run/unpacked/usr/sbin/NetworkManager --configure-and-quit=initrd \
   --debug --log-level=INFO --config=/run/NetworkManager.conf --config-dir=/run/own/etc/NetworkManager/conf.d --system-config-dir=/run/own/usr/lib/NetworkManager/conf.d \
   --intern-config=/run/intern.conf --state-file=/run/state >&2

@@ -20,6 +20,10 @@ const KEYFILE: &str =
 const MAIN: &str = "/etc/NetworkManager/NetworkManager.conf";
 const ETC: &str = "/etc/NetworkManager/conf.d/50-own.conf";
 const LATE: &str = "/etc/NetworkManager/conf.d/90-own.conf";
+const INTERFACES: &str = "/etc/network/interfaces";
+const EXTRA: &str = "/etc/network/interfaces.d/own";
+const IFUPDOWN: &str = "[main]\nplugins=ifupdown,keyfile\n\n[ifupdown]\nmanaged=false\n";
+const STANZA: &str = "auto eth0\niface eth0 inet dhcp\n";
 const USR: &str = "/usr/lib/NetworkManager/conf.d/50-own.conf";
 
 /// What is to become of a link.
@@ -60,6 +64,11 @@ const CASES: &[Case] = &[
     (&[(MAIN, "[keyfile]\nunmanaged-devices=except:type:wifi\n")], BRIDGE, Refused("")),
     (&[(MAIN, "[keyfile]\nunmanaged-devices=type:bridge\n")], BRIDGE, Refused("")),
     (&[(MAIN, "[keyfile]\nunmanaged-devices=type:bridge\n")], NAMED, Up),
+    // An exception has to say what it goes by.
+    (&[(MAIN, "[keyfile]\nunmanaged-devices=*,except:eth0\n")], NAMED, Refused("")),
+    (&[(MAIN, "[keyfile]\nunmanaged-devices=*,except:52:54:00:12:34:56\n")], BY_MAC, Refused("")),
+    (&[(MAIN, "[keyfile]\nunmanaged-devices=*,except:mac:52:54:00:12:34:56\n")], BY_MAC, Up),
+    (&[(MAIN, "[keyfile]\nunmanaged-devices=except:eth0\n")], NAMED, Refused("")),
     // Which file counts.
     (&[(USR, "[keyfile]\nunmanaged-devices=eth0\n")], NAMED, Refused("--touch /etc/NetworkManager/conf.d/50-own.conf")),
     (&[(USR, "[keyfile]\nunmanaged-devices=eth0\n"), (ETC, "")], NAMED, Up),
@@ -71,10 +80,65 @@ const CASES: &[Case] = &[
         Refused("as /etc/NetworkManager/conf.d/50-own.conf says"),
     ),
     (&[(MAIN, "[keyfile]\nunmanaged-devices=eth1;eth0\n"), (ETC, "[keyfile]\nunmanaged-devices-=eth0\n")], NAMED, Up),
+    (
+        &[(MAIN, "[keyfile]\nunmanaged-devices=eth0\n"), (ETC, "[keyfile]\nunmanaged-devices+=eth1\n")],
+        NAMED,
+        Refused("as /etc/NetworkManager/NetworkManager.conf says"),
+    ),
+    (&[(ETC, "[keyfile]\nunmanaged-devices+=eth0\nunmanaged-devices+=eth1\n")], NAMED, Up),
     (&[("/etc/NetworkManager/conf.d/50-own.conf.off", "[keyfile]\nunmanaged-devices=eth0\n")], NAMED, Up),
     (&[(ETC, "[.config]\nenable=false\n[keyfile]\nunmanaged-devices=eth0\n")], NAMED, Up),
     (
         &[(ETC, "[.config]\nenable=nm-version-min:1.2\n[keyfile]\nunmanaged-devices=eth0\n")],
+        NAMED,
+        Told { is_up: false },
+    ),
+    (
+        &[
+            (MAIN, "[keyfile]\nunmanaged-devices=eth0\n"),
+            (ETC, "[.config]\nenable=nm-version-min:1.2\n[keyfile]\nunmanaged-devices+=eth1\n"),
+        ],
+        NAMED,
+        Refused("as /etc/NetworkManager/NetworkManager.conf says"),
+    ),
+    (&[(ETC, "[.config]\nenable=nm-version-min:1.2\n[keyfile]\nunmanaged-devices=eth1\n")], NAMED, Up),
+    (
+        &[
+            (MAIN, "[keyfile]\nunmanaged-devices=eth0\n"),
+            (ETC, "[.config]\nenable=nm-version-min:1.2\n[keyfile]\nunmanaged-devices-=eth0\n"),
+        ],
+        NAMED,
+        Told { is_up: true },
+    ),
+    // Devices of ifupdown's.
+    (
+        &[(MAIN, IFUPDOWN), (INTERFACES, STANZA)],
+        NAMED,
+        Refused("\"eth0\" alone, as /etc/network/interfaces says (take the device out of /etc/network/interfaces"),
+    ),
+    (&[(MAIN, IFUPDOWN), (INTERFACES, STANZA)], KEYFILE, Refused("")),
+    (&[(MAIN, IFUPDOWN), (INTERFACES, "auto lo\niface lo inet loopback\nauto eth0\n")], NAMED, Up),
+    (&[(MAIN, IFUPDOWN), (INTERFACES, "iface eth1 inet dhcp\niface eth0 inet\n")], NAMED, Up),
+    (&[(MAIN, IFUPDOWN), (INTERFACES, "iface \\\neth0 inet dhcp\n")], NAMED, Refused("")),
+    (&[(MAIN, IFUPDOWN), (INTERFACES, "mapping eth0\n script /bin/true\n")], NAMED, Refused("")),
+    (&[(MAIN, IFUPDOWN), (INTERFACES, "iface br0 inet dhcp\n bridge_ports eth0\n")], NAMED, Refused("")),
+    (&[(MAIN, IFUPDOWN), (INTERFACES, "iface br0 inet dhcp\n bridge_ports none\n")], BRIDGE, Up),
+    (
+        &[(MAIN, IFUPDOWN), (INTERFACES, "source /etc/network/interfaces.d/*\n"), (EXTRA, STANZA)],
+        NAMED,
+        Refused("as /etc/network/interfaces.d/own says"),
+    ),
+    (&[(MAIN, IFUPDOWN), (INTERFACES, "source-directory interfaces.d\n"), (EXTRA, STANZA)], NAMED, Refused("")),
+    (&[(MAIN, IFUPDOWN), (INTERFACES, "source interfaces.d/o?n\n"), (EXTRA, STANZA)], NAMED, Refused("")),
+    (&[(MAIN, IFUPDOWN), (INTERFACES, ""), (EXTRA, STANZA)], NAMED, Up),
+    (&[(MAIN, IFUPDOWN), (INTERFACES, STANZA), (ETC, "[ifupdown]\nmanaged=true\n")], BRIDGE, Up),
+    (&[(MAIN, IFUPDOWN), (INTERFACES, STANZA), (ETC, "[main]\nplugins=keyfile\n")], NAMED, Up),
+    (&[(MAIN, IFUPDOWN), (INTERFACES, STANZA), (ETC, "[main]\nplugins-=ifupdown\n")], NAMED, Up),
+    (&[(MAIN, "[main]\nplugins+=ifupdown\n"), (INTERFACES, STANZA)], NAMED, Refused("")),
+    (&[(MAIN, "[main]\nplugins=keyfile\n"), (INTERFACES, STANZA)], NAMED, Up),
+    (&[(MAIN, IFUPDOWN), (INTERFACES, "# Made by imgraft.\niface lo inet loopback\n")], NAMED, Up),
+    (
+        &[(MAIN, IFUPDOWN), (INTERFACES, STANZA), (ETC, "[.config]\nenable=x\n[ifupdown]\nmanaged=true\n")],
         NAMED,
         Told { is_up: false },
     ),
@@ -171,7 +235,7 @@ fn network_manager_says_what_it_leaves_alone() {
     // Specs go by the address of a device's maker, and those that can be made here have none.
     let is_asked = |(files, ..): &&Case| files.iter().all(|(_, text)| !text.contains("52:54:00:12:34:56"));
     let asked: Vec<&Case> = CASES.iter().filter(is_asked).collect();
-    assert_eq!(asked.len() + 3, CASES.len());
+    assert_eq!(asked.len() + 5, CASES.len());
     for cases in asked.chunks(8) {
         let running: Vec<_> = cases.iter().map(|(files, text, _)| started(&unpacked, files, text)).collect();
         for ((files, text, fate), (_scratch, child)) in cases.iter().zip(running) {
@@ -206,6 +270,12 @@ fn what_netplan_has_in_its_place_is_told() {
     let generator = "/usr/lib/systemd/system-generators/netplan";
     let notes = said(guest(&[own, ("/usr/sbin/netplan", ""), (generator, "")])).unwrap();
     assert!(notes.contains("eth0: whether NetworkManager leaves it alone") && notes.contains(&path), "{notes}");
+    // What another file adds stays.
+    let more = ("/etc/NetworkManager/conf.d/50-docker.conf", "[keyfile]\nunmanaged-devices+=interface-name:docker0\n");
+    let notes = said(guest(&[own, more, ("/usr/sbin/netplan", ""), (generator, "")])).unwrap();
+    assert!(notes.contains("eth0: whether NetworkManager leaves it alone") && notes.contains(&path), "{notes}");
+    let more = (more.0, "[keyfile]\nunmanaged-devices+=interface-name:eth0\n");
+    assert!(said(guest(&[own, more, ("/usr/sbin/netplan", ""), (generator, "")])).unwrap_err().contains(more.0));
 
     let Some(generate) = unpacked("network/usr/libexec/netplan/generate") else { return };
     let scratch = tempfile::tempdir().unwrap();

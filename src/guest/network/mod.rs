@@ -1,5 +1,6 @@
 //! Which programs configure a guest's network, and which of them a configuration is for.
 
+mod interfaces;
 mod others;
 mod units;
 pub mod unmanaged;

@@ -2,10 +2,10 @@
 //!
 //! What `/run` and udev's rules say is not known before the guest runs.
 
-use super::{FILES_MAX, LIMIT, Reader, glob};
+use super::{FILES_MAX, LIMIT, Reader, glob, interfaces};
 use crate::net::config::Mac;
 use imgraft_vfs::Result;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const MAIN: &str = "/etc/NetworkManager/NetworkManager.conf";
 /// Of two files of a name the one of the first directory counts.
@@ -13,18 +13,37 @@ const ETC: &str = "/etc/NetworkManager/conf.d";
 const USR: &str = "/usr/lib/NetworkManager/conf.d";
 /// The section that holds for all devices, and is asked last.
 const EVERY: &str = "device";
-/// The most specs and sections that are looked at.
+/// The most that is read of all files together, in bytes; a file that is beyond it counts as missing.
+const BYTES_MAX: u64 = 1024 * 1024;
+/// The most sections of devices that are looked at, the most specs in all of them, and the most specs of `[keyfile]`.
 const ENTRIES_MAX: usize = 4096;
 
 /// What is said of devices, as far as that has NetworkManager leave some alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unmanaged {
-    /// `unmanaged-devices` of `[keyfile]`: each spec, and the file that has it.
+    /// By the files that count in any case.
+    sure: Rules,
+    /// By these, and by those that count only if something holds that is known when the guest runs.
+    all: Rules,
+    /// One of the latter.
+    conditional: Option<String>,
+}
+
+/// What files say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Rules {
+    /// `unmanaged-devices` of `[keyfile]`, and what the plugin for interfaces(5) adds to it: each spec, and the file that has it.
     specs: Vec<(String, String)>,
     /// The `[device…]` sections, in the order of their first files, those of a file from below.
     sections: Vec<Section>,
-    /// A file that counts only if something holds that is known when the guest runs.
-    conditional: Option<String>,
+    /// The place of each of them by its name.
+    places: BTreeMap<String, usize>,
+    /// How many specs were read of them.
+    matched: usize,
+    /// Whether there is the plugin for interfaces(5).
+    has_ifupdown: bool,
+    /// Whether it sees to the devices that stand there.
+    manages_ifupdown: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,9 +86,20 @@ impl Unmanaged {
         let etc = names(ETC)?;
         let usr = names(USR)?.into_iter().filter(|(name, _)| !etc.contains_key(name)).map(|(_, path)| path);
         let mut found = Self::default();
+        let mut left = BYTES_MAX;
         for path in usr.chain([MAIN.to_owned()]).chain(etc.values().cloned()) {
-            if let Some(text) = reader.file_lenient(&path, LIMIT)? {
+            if let Some(text) = reader.file_lenient(&path, LIMIT.min(left))? {
+                left = left.saturating_sub(u64::try_from(text.len()).unwrap_or(u64::MAX));
                 found.read(&path, &String::from_utf8_lossy(&text));
+            }
+        }
+        let rules = [&mut found.sure, &mut found.all];
+        let leaving: Vec<_> = rules.into_iter().filter(|rules| rules.has_ifupdown && !rules.manages_ifupdown).collect();
+        if !leaving.is_empty() {
+            let names = interfaces::names(reader)?;
+            for rules in leaving {
+                let named = names.iter().map(|(name, path)| (format!("interface-name:={name}"), path.clone()));
+                rules.specs.extend(named.take(ENTRIES_MAX));
             }
         }
         Ok(found)
@@ -78,43 +108,86 @@ impl Unmanaged {
     /// Adds a file, of which what it says goes before what is there.
     fn read(&mut self, path: &str, text: &str) {
         let sections = sections(text);
-        let mut enable = sections.iter().filter(|(name, _)| *name == ".config").flat_map(|(_, entries)| entries);
-        match enable.rfind(|(key, _)| *key == "enable").map(|(_, value)| boolean(value)) {
-            None | Some(Some(true)) => {}
-            Some(Some(false)) => return,
+        let mut enable = entries(&sections, ".config");
+        match enable.find(|(key, _)| *key == "enable").map(|(_, value)| boolean(value)) {
+            None | Some(Some(true)) => {
+                self.sure.read(path, &sections);
+                self.all.read(path, &sections);
+            }
+            Some(Some(false)) => {}
             Some(None) => {
-                let is_about = |(section, entries): &(&str, Vec<(&str, &str)>)| {
-                    let mut keys = entries.iter().map(|(key, _)| *key);
-                    section.starts_with(EVERY) || *section == "keyfile" && keys.any(|key| key.starts_with("unmanaged"))
-                };
-                if sections.iter().any(is_about) {
+                let before = self.all.clone();
+                self.all.read(path, &sections);
+                if self.all != before {
                     self.conditional = Some(path.to_owned());
                 }
-                return;
             }
         }
-        for (key, value) in sections.iter().filter(|(name, _)| *name == "keyfile").flat_map(|(_, entries)| entries) {
-            let specs = specs(value);
-            match *key {
-                "unmanaged-devices-" => self.specs.retain(|(spec, _)| !specs.contains(spec)),
+    }
+
+    /// Whether NetworkManager sees to a device.
+    pub fn verdict(&self, device: Device<'_>) -> Verdict<'_> {
+        match (self.sure.verdict(device), self.all.verdict(device)) {
+            (Verdict::Managed, Verdict::Managed) => Verdict::Managed,
+            (Verdict::Unmanaged(path), Verdict::Unmanaged(_)) => Verdict::Unmanaged(path),
+            (Verdict::Unknown(path), _) | (_, Verdict::Unknown(path)) => Verdict::Unknown(path),
+            (Verdict::Managed, Verdict::Unmanaged(path)) | (Verdict::Unmanaged(path), Verdict::Managed) => {
+                Verdict::Unknown(self.conditional.as_deref().unwrap_or(path))
+            }
+        }
+    }
+}
+
+impl Rules {
+    /// Adds a file, of which what it says goes before what is there.
+    fn read(&mut self, path: &str, found: &Sections<'_>) {
+        for (key, value) in entries(found, "main") {
+            let is_there = specs(value).any(|plugin| plugin == "ifupdown");
+            match key {
+                "plugins" => self.has_ifupdown = is_there,
+                "plugins+" => self.has_ifupdown |= is_there,
+                "plugins-" => self.has_ifupdown &= !is_there,
+                _ => {}
+            }
+        }
+        for (_, value) in entries(found, "ifupdown").filter(|(key, _)| *key == "managed") {
+            self.manages_ifupdown = boolean(value) == Some(true);
+        }
+        for (key, value) in entries(found, "keyfile") {
+            match key {
+                "unmanaged-devices-" => {
+                    let specs: BTreeSet<&str> = specs(value).collect();
+                    self.specs.retain(|(spec, _)| !specs.contains(spec.as_str()));
+                }
                 "unmanaged-devices" | "unmanaged-devices+" => {
                     if !key.ends_with('+') {
                         self.specs.clear();
                     }
-                    self.specs.extend(specs.into_iter().map(|spec| (spec, path.to_owned())));
-                    self.specs.truncate(ENTRIES_MAX);
+                    let room = ENTRIES_MAX.saturating_sub(self.specs.len());
+                    self.specs.extend(specs(value).take(room).map(|spec| (spec.to_owned(), path.to_owned())));
                 }
                 _ => {}
             }
         }
-        for (name, entries) in sections.into_iter().rev().filter(|(name, _)| name.starts_with(EVERY)) {
-            if !self.sections.iter().any(|section| section.name == name) && self.sections.len() < ENTRIES_MAX {
-                self.sections.push(Section { name: name.to_owned(), ..Section::default() });
-            }
-            let Some(section) = self.sections.iter_mut().find(|section| section.name == name) else { continue };
+        for (name, entries) in found.iter().rev().filter(|(name, _)| name.starts_with(EVERY)) {
+            let place = match self.places.get(*name) {
+                Some(place) => *place,
+                None if self.sections.len() < ENTRIES_MAX => {
+                    self.places.insert((*name).to_owned(), self.sections.len());
+                    self.sections.push(Section { name: (*name).to_owned(), ..Section::default() });
+                    self.sections.len().saturating_sub(1)
+                }
+                None => continue,
+            };
+            let Some(section) = self.sections.get_mut(place) else { continue };
             for (key, value) in entries {
-                match key {
-                    "match-device" => section.specs = Some(specs(value)),
+                match *key {
+                    "match-device" => {
+                        let room = ENTRIES_MAX.saturating_sub(self.matched);
+                        let specs: Vec<String> = specs(value).take(room).map(str::to_owned).collect();
+                        self.matched = self.matched.saturating_add(specs.len());
+                        section.specs = Some(specs);
+                    }
                     "managed" => section.managed = boolean(value).map(|managed| (managed, path.to_owned())),
                     "stop-match" => section.stops = boolean(value) == Some(true),
                     _ => {}
@@ -123,24 +196,13 @@ impl Unmanaged {
         }
     }
 
-    /// Whether NetworkManager sees to a device.
-    pub fn verdict(&self, device: Device<'_>) -> Verdict<'_> {
-        let known = self.known(device);
-        match &self.conditional {
-            Some(path) => Verdict::Unknown(path),
-            None => known,
-        }
-    }
-
-    /// The same without the files that may not count.
-    fn known(&self, device: Device<'_>) -> Verdict<'_> {
-        let words = self.specs.iter().map(|(spec, _)| spec.as_str());
-        // Of several files it is the last one that has added to it.
-        let by = self.specs.last().map_or("", |(_, path)| path.as_str());
-        match matches(words, device) {
-            Some(true) => return Verdict::Unmanaged(by),
-            None => return Verdict::Unknown(by),
-            Some(false) => {}
+    fn verdict(&self, device: Device<'_>) -> Verdict<'_> {
+        let is_match = matches(self.specs.iter().map(|(spec, _)| spec.as_str()), device);
+        if is_match != Some(false) {
+            // Where there are exceptions only, none is about it.
+            let by = self.specs.iter().rfind(|(spec, _)| is_about(spec, device) == is_match).or(self.specs.last());
+            let by = by.map_or("", |(_, path)| path.as_str());
+            return if is_match.is_some() { Verdict::Unmanaged(by) } else { Verdict::Unknown(by) };
         }
         let (every, others): (Vec<&Section>, Vec<&Section>) =
             self.sections.iter().partition(|section| section.name == EVERY);
@@ -175,9 +237,9 @@ fn matches<'a>(specs: impl Iterator<Item = &'a str>, device: Device<'_>) -> Opti
     let mut is_empty = true;
     for spec in specs {
         is_empty = false;
-        let except = spec.split_once(':').filter(|(tag, _)| tag.eq_ignore_ascii_case("except"));
-        match except.map(|(_, spec)| spec) {
-            Some(spec) => excepted = or(excepted, is_about(spec, device)),
+        match exception(spec) {
+            // Without a tag it is none of a device (`match_device_eval` of its sources).
+            Some(spec) => excepted = or(excepted, tagged(spec, device).unwrap_or(Some(false))),
             None => matched = Some(or(matched.unwrap_or(Some(false)), is_about(spec, device))),
         }
     }
@@ -190,34 +252,51 @@ fn matches<'a>(specs: impl Iterator<Item = &'a str>, device: Device<'_>) -> Opti
     }
 }
 
-/// Whether one spec, without an exception, is about a device.
-fn is_about(spec: &str, device: Device<'_>) -> Option<bool> {
-    let by_mac = |mac: Mac| Some(device.mac? == mac);
-    // An escape may be of anything.
-    if spec.contains('\\') {
-        return None;
-    }
-    let mac = |text: &str| Mac::parse(text).map_or(Some(false), by_mac);
-    let Some((tag, value)) = spec.split_once(':') else {
-        return if spec == "*" { Some(true) } else { Some(device.name? == spec) };
-    };
-    match tag.to_ascii_lowercase().as_str() {
-        "interface-name" => match value.strip_prefix('=') {
-            Some(name) => Some(device.name? == name),
-            None => {
-                let pattern = value.strip_prefix('~').unwrap_or(value);
-                if pattern == "*" { Some(true) } else { Some(glob(pattern.as_bytes(), device.name?.as_bytes())) }
-            }
-        },
-        "mac" => mac(value),
-        "type" => Some(device.kind? == value),
-        "driver" | "s390-subchannels" | "dhcp-plugin" => None,
-        _ => mac(spec),
-    }
+/// What a spec excepts, if it does.
+fn exception(spec: &str) -> Option<&str> {
+    spec.split_once(':').filter(|(tag, _)| tag.eq_ignore_ascii_case("except")).map(|(_, spec)| spec)
 }
 
-fn specs(value: &str) -> Vec<String> {
-    value.split([',', ';']).map(str::trim).filter(|spec| !spec.is_empty()).map(str::to_owned).collect()
+/// Whether one spec is about a device, be it one of an exception.
+fn is_about(spec: &str, device: Device<'_>) -> Option<bool> {
+    let spec = exception(spec).unwrap_or(spec);
+    tagged(spec, device).unwrap_or_else(|| match Mac::parse(spec) {
+        Some(mac) => Some(device.mac? == mac),
+        None => Some(device.name? == spec),
+    })
+}
+
+/// The same of one that says what it goes by; `None` of a bare name or MAC address.
+fn tagged(spec: &str, device: Device<'_>) -> Option<Option<bool>> {
+    let is_name = |is_it: &dyn Fn(&str) -> bool| device.name.map(is_it);
+    // An escape may be of anything.
+    if spec.contains('\\') {
+        return Some(None);
+    }
+    if spec == "*" {
+        return Some(Some(true));
+    }
+    let (tag, value) = spec.split_once(':')?;
+    Some(match tag.to_ascii_lowercase().as_str() {
+        "interface-name" => match value.strip_prefix('=') {
+            Some(name) => is_name(&|found| found == name),
+            None => match value.strip_prefix('~').unwrap_or(value) {
+                "*" => Some(true),
+                pattern => is_name(&|found| glob(pattern.as_bytes(), found.as_bytes())),
+            },
+        },
+        "mac" => match Mac::parse(value) {
+            Some(mac) => device.mac.map(|found| found == mac),
+            None => Some(false),
+        },
+        "type" => device.kind.map(|kind| kind == value),
+        "driver" | "s390-subchannels" | "dhcp-plugin" => None,
+        _ => return None,
+    })
+}
+
+fn specs(value: &str) -> impl Iterator<Item = &str> {
+    value.split([',', ';']).map(str::trim).filter(|spec| !spec.is_empty())
 }
 
 /// As NetworkManager reads it (`_nm_utils_ascii_str_to_bool`); `None` for anything else.
@@ -230,22 +309,93 @@ fn boolean(value: &str) -> Option<bool> {
     }
 }
 
-/// The sections in the order in which they begin, each with its entries.
-fn sections(text: &str) -> Vec<(&str, Vec<(&str, &str)>)> {
-    let mut sections: Vec<(&str, Vec<(&str, &str)>)> = Vec::new();
+/// The sections of a file in the order in which they begin, each with its entries.
+type Sections<'a> = Vec<(&'a str, Vec<(&'a str, &'a str)>)>;
+
+/// The entries of one of them.
+fn entries<'a>(sections: &Sections<'a>, name: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    sections.iter().find(|(found, _)| *found == name).into_iter().flat_map(|(_, entries)| entries.iter().copied())
+}
+
+/// The sections of a text: one that is there already goes on, and of an entry that is there twice the last value counts.
+fn sections(text: &str) -> Sections<'_> {
+    let mut sections: Sections<'_> = Vec::new();
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut keys: BTreeMap<(usize, &str), usize> = BTreeMap::new();
     let mut current = None;
     for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            // One that is there already goes on.
-            current = sections.iter().position(|(found, _)| *found == name).or(Some(sections.len()));
-            if current == Some(sections.len()) {
+            let place = *places.entry(name).or_insert(sections.len());
+            if place == sections.len() {
                 sections.push((name, Vec::new()));
             }
+            current = Some(place);
         } else if let Some((key, value)) = line.split_once('=')
-            && let Some((_, entries)) = current.and_then(|current| sections.get_mut(current))
+            && let Some(place) = current
+            && let Some((_, entries)) = sections.get_mut(place)
         {
-            entries.push((key.trim(), value.trim()));
+            let (key, value) = (key.trim(), value.trim());
+            match keys.get(&(place, key)).and_then(|at| entries.get_mut(*at)) {
+                Some(entry) => entry.1 = value,
+                None => {
+                    keys.insert((place, key), entries.len());
+                    entries.push((key, value));
+                }
+            }
         }
     }
     sections
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use imgraft_vfs::fs::mem::MemFs;
+
+    const NAMED: Device<'_> = Device { name: Some("eth0"), mac: None, kind: Some("ethernet") };
+
+    fn of(files: &[(String, String)]) -> Unmanaged {
+        let guest = files.iter().fold(MemFs::builder(), |guest, (path, text)| guest.file(path, text.as_str()));
+        Unmanaged::inspect(&Reader::new(&guest.build().unwrap())).unwrap()
+    }
+
+    /// As many files as are looked at, each as large as one may be.
+    fn many(text: &dyn Fn(usize) -> String) -> Unmanaged {
+        let limit = usize::try_from(LIMIT).unwrap();
+        let file = |number: usize| {
+            let mut text = text(number);
+            text.truncate(limit);
+            let directory = if number.is_multiple_of(2) { ETC } else { USR };
+            (format!("{directory}/{number:04}.conf"), text)
+        };
+        of(&(0..FILES_MAX * 2).map(file).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let list = "a,".repeat(200_000);
+        let sections = |number: usize| (0..20_000).map(|n| format!("[device-{number}-{n}]\n")).collect::<String>();
+        for found in [
+            many(&|number| format!("[device-{number}]\nmanaged=0\nmatch-device={list}")),
+            many(&|_| format!("[keyfile]\nunmanaged-devices+={list}")),
+            many(&|number| {
+                format!("[.config]\nenable=x\n[keyfile]\nunmanaged-devices-={number}\nunmanaged-devices+={list}")
+            }),
+            many(&|_| "[keyfile]\n".to_owned() + &"unmanaged-devices-=a,b\nunmanaged-devices+=a\n".repeat(8000)),
+            many(&sections),
+        ] {
+            for rules in [&found.sure, &found.all] {
+                assert!(rules.specs.len() <= ENTRIES_MAX && rules.sections.len() <= ENTRIES_MAX);
+                assert!(rules.sections.iter().flat_map(|section| &section.specs).flatten().count() <= ENTRIES_MAX);
+            }
+            assert_eq!(found.verdict(NAMED), Verdict::Managed);
+        }
+        // What is beyond the bound counts as missing.
+        let filled = |bytes: usize| {
+            let filler = |number: usize| (format!("{USR}/{number}.conf"), "#".repeat(bytes));
+            let files = (0..4).map(filler).chain([(MAIN.to_owned(), "[keyfile]\nunmanaged-devices=eth0\n".to_owned())]);
+            of(&files.collect::<Vec<_>>()).verdict(NAMED) == Verdict::Unmanaged(MAIN)
+        };
+        assert!(filled(200_000) && !filled(usize::try_from(LIMIT).unwrap()));
+    }
 }

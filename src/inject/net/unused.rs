@@ -66,9 +66,7 @@ impl Unused {
             }
             Self::Unmanaged { path, .. } => {
                 let first = match path.rsplit_once('/') {
-                    Some((directory, name))
-                        if directory != "/etc/NetworkManager/conf.d" && directory != "/etc/NetworkManager" =>
-                    {
+                    Some(("/usr/lib/NetworkManager/conf.d", name)) => {
                         format!("an empty file takes its place: --touch /etc/NetworkManager/conf.d/{name}")
                     }
                     _ => format!("take the device out of {path}"),
