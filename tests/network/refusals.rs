@@ -85,7 +85,7 @@ fn version_2() {
         ("{version: 2, bridges: {b: {parameters: {forward-delay: 31}}}}", "forward delay is 0 to 30"),
         ("{version: 3}", "no network configuration"),
         ("hello", "no network configuration"),
-        ("{version: 2, ethernets: {a: {dhcp4: true, dhcp4: false}}}", "duplicate mapping key"),
+        ("{version: 2, ethernets: {a: {dhcp4: true, dhcp4: false}}}", "a duplicate key, dhcp4"),
     ] {
         refused(text, reason);
     }
