@@ -18,6 +18,12 @@ pub const DEFAULTS: &str = "{version: 2, ethernets: {eth0: {addresses: [192.0.2.
     {to: '::/0', via: '2001:db8::1'}]}, eth1: {addresses: [198.51.100.10/24, '2001:db8:1::10/64'], routes: [{to: default, via: 198.51.100.1}, \
     {to: '::/0', via: '2001:db8:1::1'}]}, eth2: {addresses: [203.0.113.10/24], routes: [{to: default, via: 203.0.113.1, on-link: true}]}}}";
 
+/// The same with metrics beside them, some of them those that are next.
+pub const METRICS: &str = "{version: 2, ethernets: {eth0: {addresses: [192.0.2.10/24, '2001:db8::10/64'], routes: [{to: default, via: 192.0.2.1, \
+    metric: 2}, {to: '::/0', via: '2001:db8::1', metric: 1024}]}, eth1: {addresses: [198.51.100.10/24, '2001:db8:1::10/64'], routes: \
+    [{to: default, via: 198.51.100.1}, {to: '::/0', via: '2001:db8:1::1'}]}, eth2: {addresses: [203.0.113.10/24, '2001:db8:2::10/64'], \
+    routes: [{to: default, via: 203.0.113.1}, {to: '::/0', via: '2001:db8:2::1'}]}}}";
+
 /// Whether it is brought up at boot, without scripts of other packages, without an answer of DHCP's and on the devices that the script
 /// makes.
 fn is_tried(config: &Config) -> bool {
@@ -34,7 +40,7 @@ fn is_tried(config: &Config) -> bool {
 /// ifup itself, in namespaces of its own: every device has its addresses and routes.
 #[test]
 fn ifup_does_it() {
-    let more = [("routers", ROUTERS), ("defaults", DEFAULTS)];
+    let more = [("routers", ROUTERS), ("defaults", DEFAULTS), ("metrics", METRICS)];
     let more = more.map(|(name, text)| Case { name: name.to_owned(), config: read::document(text).unwrap() });
     let Some(tried) = brought_up(cases().into_iter().chain(more)) else { return };
     assert!(tried > 4, "{tried}");

@@ -1,7 +1,7 @@
 //! What Alpine's ifupdown makes of what it gets.
 
 use crate::cases::{Case, cases};
-use crate::ifupdown::DEFAULTS;
+use crate::ifupdown::{DEFAULTS, METRICS};
 use crate::oracle::{put, skip, unpacked};
 use imgraft::net::config::{Auto6, Kind, Link};
 use imgraft::net::read;
@@ -20,8 +20,9 @@ fn ifupdown_ng_does_it() {
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network/ifupdown-ng.sh");
     let mut tried = 0;
-    let more = Case { name: "defaults".to_owned(), config: read::document(DEFAULTS).unwrap() };
-    for case in cases().into_iter().chain([more]) {
+    let more = [("defaults", DEFAULTS), ("metrics", METRICS)];
+    let more = more.map(|(name, text)| Case { name: name.to_owned(), config: read::document(text).unwrap() });
+    for case in cases().into_iter().chain(more) {
         let Some(files) = case.files(Renderer::Ifupdown(Ifup::ByName)) else { continue };
         let scratch = tempfile::tempdir().unwrap();
         put(scratch.path(), &files);

@@ -32,7 +32,7 @@ impl Net {
         }
         let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
         outcome.notes.push(why(choice, guest, &paths.join(", ")));
-        defaults::tell(config, outcome);
+        defaults::tell(config, renderer, outcome);
         rivals::clear(renderer, &paths, Some(config), stage, outcome)?;
         if let (Renderer::Ifupdown(_), [file, ..]) = (renderer, &files[..]) {
             rivals::sourced::clear(&file.text, stage, outcome)?;
@@ -207,9 +207,15 @@ fn resolver(
     outcome: &mut Outcome,
 ) -> Result<(), InjectError> {
     let path = GuestPath::parse(RESOLVER)?;
-    if stage.symlink_metadata(&path)?.is_some_and(|metadata| metadata.file_type != FileType::Regular) {
+    let there = stage.symlink_metadata(&path)?.map(|metadata| metadata.file_type);
+    if let Some(there) = there.filter(|there| *there != FileType::Regular) {
+        let what = match there {
+            FileType::Symlink => "link",
+            FileType::Directory => "directory",
+            _ => "special file",
+        };
         outcome.notes.push(format!(
-            "{path}: a link, left alone; nothing in the guest takes the name servers from {program} (once the link is removed, by \
+            "{path}: a {what}, left alone; nothing in the guest takes the name servers from {program} (once the {what} is removed, by \
              imgraft inject --delete {path}, a run writes the file)"
         ));
         return Ok(());

@@ -96,7 +96,7 @@ impl Injector for Net {
                 }
                 self.stage_text(text, guest, stage, &mut outcome)?;
                 if let Ok(config) = config {
-                    defaults::tell(config, &mut outcome);
+                    defaults::tell(config, Renderer::Netplan, &mut outcome);
                 }
             }
             Described::Either { config: Ok(config), .. } => self.compile(config, guest, stage, &mut outcome)?,

@@ -2,6 +2,7 @@
 
 use super::{HEAD, Ifup, Inexpressible, NetFile, words};
 use crate::net::config::{Auto6, Bond, Bridge, Config, Kind, Link};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 /// The program's name.
@@ -17,18 +18,26 @@ pub(super) fn render(config: &Config, ifup: Ifup) -> Result<Vec<NetFile>, Inexpr
     Ok(vec![NetFile { path: "/etc/network/interfaces".to_owned(), mode: 0o644, text }])
 }
 
-/// The same, with metrics for default routes without any, of the second link that has one and those behind it: beside the first one's,
-/// which is then taken, ifup has the kernel refuse them, and stops.
+/// The same, with metrics that no other has for default routes without any, of the second link that has one and those behind it: beside
+/// the first one's, which then goes before them, ifup has the kernel refuse them, and stops.
 fn in_turn(config: &Config) -> Config {
     let mut config = config.clone();
     // Of no metric the kernel, or ifupdown-ng, makes 0 or 1, and of IPv6 1024.
     for (version, first) in [(4, 1), (6, 1024)] {
-        let mut next: u32 = first;
         let links = config.links.iter_mut().flat_map(|link| &mut link.routes);
-        for route in links.filter(|route| route.is_default() && route.metric.is_none() && route.to.version() == version)
-        {
-            route.metric = (next > first).then_some(next);
-            next = next.saturating_add(1);
+        let mut routes: Vec<_> = links.filter(|route| route.is_default() && route.to.version() == version).collect();
+        let mut taken: BTreeSet<u32> = routes.iter().filter_map(|route| route.metric).collect();
+        let mut has_first = taken.contains(&first) || version == 4 && taken.contains(&0);
+        let mut next: u32 = first;
+        for route in routes.iter_mut().filter(|route| route.metric.is_none()) {
+            if has_first {
+                while taken.contains(&next) {
+                    next = next.saturating_add(1);
+                }
+                route.metric = Some(next);
+            }
+            has_first = true;
+            taken.insert(next);
         }
     }
     config

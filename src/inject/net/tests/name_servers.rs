@@ -69,4 +69,7 @@ fn of_ifupdown() {
     assert!(!exists(&inject(&described(STATIC), resolved), "/etc/resolv.conf"));
     let link = ifupdown(phony()).symlink("/etc/resolv.conf", "/run/x/resolv.conf").build().unwrap();
     assert!(notes(&described(STATIC), &link).contains("/etc/resolv.conf: a link, left alone"));
+    let directory = ifupdown(phony()).dir("/etc/resolv.conf").build().unwrap();
+    let said = notes(&described(STATIC), &directory);
+    assert!(said.contains("/etc/resolv.conf: a directory, left alone; ") && said.contains("once the directory is"));
 }
