@@ -28,28 +28,40 @@ const BY_NETWORKD: &str = "network: {version: 2, renderer: networkd}";
 const BY_MANAGER: &str = "network: {version: 2, renderer: NetworkManager}";
 const WITH_DEVICE: &str = "network: {version: 2, renderer: NetworkManager, ethernets: {old: {dhcp4: true}}}";
 
-/// What a guest starts: whether its networkd is masked, and whether it starts NetworkManager.
+/// What a guest starts: what there is of networkd, and whether it starts NetworkManager.
 #[derive(Clone, Copy, PartialEq)]
 struct Starts {
-    is_masked: bool,
+    networkd: Networkd,
     manager: bool,
 }
 
-const MASKED: Starts = Starts { is_masked: true, manager: false };
-const MASKED_BESIDE: Starts = Starts { is_masked: true, manager: true };
-/// Not enabled either: netplan sees to that.
-const OFF: Starts = Starts { is_masked: false, manager: false };
-const OFF_BESIDE: Starts = Starts { is_masked: false, manager: true };
+#[derive(Clone, Copy, PartialEq)]
+enum Networkd {
+    /// Not enabled either: netplan sees to that.
+    Off,
+    Masked,
+    Gone,
+}
+
+const MASKED: Starts = Starts { networkd: Networkd::Masked, manager: false };
+const MASKED_BESIDE: Starts = Starts { networkd: Networkd::Masked, manager: true };
+const OFF: Starts = Starts { networkd: Networkd::Off, manager: false };
+const OFF_BESIDE: Starts = Starts { networkd: Networkd::Off, manager: true };
+const GONE: Starts = Starts { networkd: Networkd::Gone, manager: false };
+const GONE_BESIDE: Starts = Starts { networkd: Networkd::Gone, manager: true };
 
 fn guest(starts: Starts, files: &[(&str, &str)]) -> MemFs {
     let mut guest = MemFs::builder()
         .file("/usr/lib/systemd/systemd", "")
         .file("/usr/sbin/netplan", "")
         .file("/usr/lib/systemd/system-generators/netplan", "")
-        .file("/usr/lib/systemd/systemd-networkd", "")
-        .file(format!("/usr/lib/systemd/system/{NETWORKD}"), "[Unit]\n")
         .file("/usr/sbin/NetworkManager", "");
-    if starts.is_masked {
+    if starts.networkd != Networkd::Gone {
+        guest = guest
+            .file("/usr/lib/systemd/systemd-networkd", "")
+            .file(format!("/usr/lib/systemd/system/{NETWORKD}"), "[Unit]\n");
+    }
+    if starts.networkd == Networkd::Masked {
         guest = guest.symlink(MASK, "/dev/null");
     }
     if starts.manager {
@@ -106,8 +118,10 @@ fn in_effect(generate: &Path, starts: Starts, files: &[NetFile]) -> Option<&'sta
     ] {
         std::fs::create_dir_all(root.join(directory)).unwrap();
     }
-    std::fs::write(root.join("usr/lib/systemd/system").join(NETWORKD), "[Unit]\n").unwrap();
-    if starts.is_masked {
+    if starts.networkd != Networkd::Gone {
+        std::fs::write(root.join("usr/lib/systemd/system").join(NETWORKD), "[Unit]\n").unwrap();
+    }
+    if starts.networkd == Networkd::Masked {
         std::os::unix::fs::symlink("/dev/null", root.join(&MASK[1..])).unwrap();
     }
     // By its name it knows that it is one.
@@ -124,7 +138,8 @@ fn in_effect(generate: &Path, starts: Starts, files: &[NetFile]) -> Option<&'sta
     assert!(rules.contains("ENV{NM_UNMANAGED}=\"1\""), "{rules}");
     let is_wanted = root.join("gen/normal/multi-user.target.wants").join(NETWORKD).is_symlink();
     let said = Command::new("systemctl").arg("--root").arg(root).args(["is-enabled", NETWORKD]).output().unwrap();
-    (is_wanted && said.stdout != b"masked\n").then_some("systemd-networkd")
+    // One that is there and not masked, of which nothing says how it is enabled.
+    (is_wanted && said.stdout == b"static\n").then_some("systemd-networkd")
 }
 
 /// What a guest starts, netplan's files in it, what is described, and who is to configure it or why nobody can.
@@ -136,7 +151,7 @@ fn who_is_handed_the_network_is_started() {
     if Command::new("systemctl").arg("--version").output().is_err() {
         return skip("there is no systemctl");
     }
-    let cases: [Case; 20] = [
+    let cases: [Case; 24] = [
         (OFF, &[], PLAIN, Ok("systemd-networkd")),
         (OFF_BESIDE, &[], PLAIN, Ok("systemd-networkd")),
         (OFF_BESIDE, &[(EARLY, BY_MANAGER)], PLAIN, Ok("NetworkManager")),
@@ -164,7 +179,23 @@ fn who_is_handed_the_network_is_started() {
             Err("as /etc/netplan/01-all.yaml says, which is masked: /etc/systemd/system/systemd-networkd.service"),
         ),
         (MASKED, &[], PLAIN, Err("--delete /etc/systemd/system/systemd-networkd.service takes the mask away")),
+        (GONE_BESIDE, &[], PLAIN, Ok("NetworkManager")),
+        (
+            GONE,
+            &[],
+            PLAIN,
+            Err("says otherwise, which is not in the guest (put systemd-networkd into the guest first)"),
+        ),
+        (
+            GONE_BESIDE,
+            &[(EARLY, BY_NETWORKD)],
+            PLAIN,
+            Err(
+                "not in the guest (put systemd-networkd into the guest first; or have /etc/netplan/01-all.yaml say renderer: Net",
+            ),
+        ),
         // Texts that stay as they are.
+        (GONE_BESIDE, &[], BY_DEVICE, Err("as the description says, which is not in the guest")),
         (
             MASKED_BESIDE,
             &[],
@@ -173,13 +204,8 @@ fn who_is_handed_the_network_is_started() {
         ),
         (MASKED_BESIDE, &[], CHOSEN, Ok("NetworkManager")),
         (MASKED_BESIDE, &[], BY_SECTION, Ok("NetworkManager")),
-        (MASKED_BESIDE, &[], BY_DEVICE, Err("as /etc/netplan/50-imgraft.yaml says, which is masked")),
-        (
-            OFF,
-            &[],
-            CHOSEN,
-            Err("NetworkManager, as /etc/netplan/50-imgraft.yaml says, which nothing in the guest starts"),
-        ),
+        (MASKED_BESIDE, &[], BY_DEVICE, Err("as the description says, which is masked")),
+        (OFF, &[], CHOSEN, Err("NetworkManager, as the description says, which nothing in the guest starts")),
     ];
     for (starts, there, text, expected) in cases {
         let about = format!("{there:?}: {text}");

@@ -3,7 +3,8 @@
 //! netplan's generator has systemd start networkd where it has work for it, enabled or not (`enable_networkd` of its sources), so that
 //! only a mask is in the way. NetworkManager it does not start.
 
-use super::{Unused, rivals};
+use super::rivals;
+use super::unused::{Obstacle, SaidBy, Unused};
 use crate::config_drive::{Spelling, value};
 use crate::guest::{Guest, NetworkStack};
 use crate::inject::{InjectError, Outcome};
@@ -17,8 +18,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 struct Said {
     renderer: NetworkStack,
-    /// The file that says it; without any it is networkd.
-    by: Option<String>,
+    /// What says it; without any it is networkd.
+    by: Option<SaidBy>,
 }
 
 /// Has a file that was compiled say what it needs, where the guest has nothing else; fails where that cannot be.
@@ -29,7 +30,7 @@ pub(super) fn choose(
     outcome: &mut Outcome,
 ) -> Result<(), InjectError> {
     let said = said(&file.path, file.text.as_bytes(), stage)?;
-    let Some(fault) = said.fault(guest) else { return Ok(()) };
+    let Some(fault) = said.fault(guest, stage)? else { return Ok(()) };
     if said.by.is_some() || !is_started(NetworkStack::NetworkManager, guest) {
         return Err(InjectError::Unused(fault));
     }
@@ -42,8 +43,8 @@ pub(super) fn choose(
 pub(super) fn check(path: &str, text: &[u8], guest: &Guest, stage: &Stage<'_>) -> Result<(), InjectError> {
     let said = said(path, text, stage)?;
     for renderer in of_devices(text) {
-        let own = renderer.map(|renderer| Said { renderer, by: Some(path.to_owned()) });
-        if let Some(fault) = own.as_ref().unwrap_or(&said).fault(guest) {
+        let own = renderer.map(|renderer| Said { renderer, by: Some(SaidBy::Description) });
+        if let Some(fault) = own.as_ref().unwrap_or(&said).fault(guest, stage)? {
             return Err(InjectError::Unused(fault));
         }
     }
@@ -52,15 +53,35 @@ pub(super) fn check(path: &str, text: &[u8], guest: &Guest, stage: &Stage<'_>) -
 
 impl Said {
     /// Why the guest would not configure what is handed on; of a netplan that is not there nothing is known.
-    fn fault(&self, guest: &Guest) -> Option<Unused> {
-        guest.network.state(NetworkStack::Netplan)?;
-        let masked_by = guest.network.state(self.renderer).and_then(|state| state.masked_by.clone());
-        let is_there = match self.renderer {
-            NetworkStack::Networkd => masked_by.is_none(),
-            renderer => is_started(renderer, guest),
+    fn fault(&self, guest: &Guest, stage: &Stage<'_>) -> Result<Option<Unused>, InjectError> {
+        if guest.network.state(NetworkStack::Netplan).is_none() {
+            return Ok(None);
+        }
+        let state = guest.network.state(self.renderer);
+        let masked_by = state.and_then(|state| state.masked_by.clone());
+        let obstacle = match (masked_by, state, self.renderer) {
+            (Some(path), ..) => Obstacle::Masked(path),
+            (None, Some(_), NetworkStack::Networkd) => return Ok(None),
+            (None, Some(state), _) if state.enabled_by.is_some() => return Ok(None),
+            (None, Some(_), _) => Obstacle::Off,
+            (None, None, NetworkStack::Networkd) if has_networkd(stage)? => return Ok(None),
+            (None, None, _) => Obstacle::Missing,
         };
-        (!is_there).then(|| Unused::Backend { backend: self.renderer, said_by: self.by.clone(), masked_by })
+        Ok(Some(Unused::Backend { backend: self.renderer, said_by: self.by.clone(), obstacle }))
     }
+}
+
+/// Whether there is a unit of networkd, wherever its program is.
+fn has_networkd(stage: &Stage<'_>) -> Result<bool, InjectError> {
+    for directory in
+        ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"]
+    {
+        let unit = GuestPath::parse(format!("{directory}/systemd-networkd.service"))?;
+        if rivals::file_type(&unit, stage)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn is_started(stack: NetworkStack, guest: &Guest) -> bool {
@@ -85,7 +106,8 @@ fn said(path: &str, text: &[u8], stage: &Stage<'_>) -> Result<Said, InjectError>
         };
         let document = value(&found.unwrap_or_default(), Spelling::Yaml).unwrap_or_default();
         if let Some(renderer) = document.get("network").and_then(renderer) {
-            said = Said { renderer, by: Some(file) };
+            let by = if file == path { SaidBy::Description } else { SaidBy::File(file) };
+            said = Said { renderer, by: Some(by) };
         }
     }
     Ok(said)

@@ -10,10 +10,10 @@ pub enum Unused {
     Backend {
         /// The program.
         backend: NetworkStack,
-        /// The file that says so; `None` where none says otherwise.
-        said_by: Option<String>,
-        /// Where it is masked.
-        masked_by: Option<String>,
+        /// What says so; `None` where nothing says otherwise.
+        said_by: Option<SaidBy>,
+        /// Why it would not be started.
+        obstacle: Obstacle,
     },
     /// NetworkManager leaves a device alone.
     Unmanaged {
@@ -24,18 +24,48 @@ pub enum Unused {
     },
 }
 
+/// What says which program it is.
+#[derive(Clone, Debug)]
+pub enum SaidBy {
+    /// What is to be put in.
+    Description,
+    /// A file of the guest's.
+    File(String),
+}
+
+/// Why a program would not be started.
+#[derive(Clone, Debug)]
+pub enum Obstacle {
+    /// It is masked, by this path.
+    Masked(String),
+    /// Nothing starts it.
+    Off,
+    /// It is not in the guest.
+    Missing,
+}
+
+impl fmt::Display for SaidBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Description => f.write_str("the description"),
+            Self::File(path) => f.write_str(path),
+        }
+    }
+}
+
 impl fmt::Display for Unused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Backend { backend, said_by, masked_by } => {
+            Self::Backend { backend, said_by, obstacle } => {
                 write!(f, "netplan would hand the network to {}, ", backend.name())?;
                 match said_by {
-                    Some(path) => write!(f, "as {path} says, ")?,
+                    Some(by) => write!(f, "as {by} says, ")?,
                     None => f.write_str("as no file of its own says otherwise, ")?,
                 }
-                match masked_by {
-                    Some(path) => write!(f, "which is masked: {path}"),
-                    None => f.write_str("which nothing in the guest starts"),
+                match obstacle {
+                    Obstacle::Masked(path) => write!(f, "which is masked: {path}"),
+                    Obstacle::Off => f.write_str("which nothing in the guest starts"),
+                    Obstacle::Missing => f.write_str("which is not in the guest"),
                 }
             }
             Self::Unmanaged { link, path } => {
@@ -48,20 +78,26 @@ impl fmt::Display for Unused {
 impl Unused {
     pub(in crate::inject) fn hint(&self) -> String {
         match self {
-            Self::Backend { backend, said_by, masked_by } => {
-                let start = match masked_by {
-                    Some(path) => format!("--delete {path} takes the mask away"),
-                    None => format!("--enable-unit {}.service has it started", backend.name()),
+            Self::Backend { backend, said_by, obstacle } => {
+                let start = match obstacle {
+                    Obstacle::Masked(path) => {
+                        format!("--delete {path} takes the mask away, in a run of its own before this one")
+                    }
+                    Obstacle::Off => {
+                        format!(
+                            "--enable-unit {}.service has it started, in a run of its own before this one",
+                            backend.name()
+                        )
+                    }
+                    Obstacle::Missing => format!("put {} into the guest first", backend.name()),
                 };
                 let other = match backend {
                     NetworkStack::NetworkManager => "networkd",
                     _ => "NetworkManager",
                 };
                 match said_by {
-                    Some(path) => {
-                        format!("{start}, in a run of its own before this one; or have {path} say renderer: {other}")
-                    }
-                    None => format!("{start}, in a run of its own before this one"),
+                    Some(by) => format!("{start}; or have {by} say renderer: {other}"),
+                    None => start,
                 }
             }
             Self::Unmanaged { path, .. } => {

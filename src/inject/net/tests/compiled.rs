@@ -29,6 +29,7 @@ fn wants(builder: Builder, unit: &str) -> Builder {
 }
 
 pub(super) fn netplan(builder: Builder) -> Builder {
+    let builder = builder.file("/usr/lib/systemd/system/systemd-networkd.service", "[Unit]\n");
     builder.file("/usr/sbin/netplan", "").symlink("/usr/lib/systemd/system-generators/netplan", "/gone")
 }
 
@@ -448,7 +449,8 @@ fn a_text_for_some_is_a_description_for_others() {
     let fs = inject(&both(), network_manager(phony()).build().unwrap());
     assert!(exists(&fs, "/etc/NetworkManager/system-connections/imgraft-eth0.nmconnection"));
     // It is there, though nothing starts it: as with any other text.
-    let fs = inject(&both(), phony().file("/usr/sbin/netplan", "").build().unwrap());
+    let unit = "/usr/lib/systemd/system/systemd-networkd.service";
+    let fs = inject(&both(), phony().file("/usr/sbin/netplan", "").file(unit, "").build().unwrap());
     assert!(exists(&fs, "/etc/netplan/50-imgraft.yaml"));
     let chosen = Net { renderer: Some(Choice::Stack(NetworkStack::Networkd)), ..both() };
     let fs = inject(&chosen, netplan(phony()).build().unwrap());
