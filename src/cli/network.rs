@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
 /// The network configuration.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Network {
     /// Install a network configuration (item "net")
     ///

@@ -9,7 +9,7 @@ use crate::guest::NetworkStack;
 use crate::inject::{Choice, Compat, Described, Net, Spelling};
 use crate::net::Cidr;
 use crate::net::netplan::{self, Lines};
-use crate::net::read::{self, Kind, flags::Flags};
+use crate::net::read::{self, Kind, flags::Flags, flags::is_device};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -128,8 +128,9 @@ fn flags(typed: &cli::Network) -> Result<Option<Flags>, Failure> {
         return Ok(None);
     }
     let mut faults = Faults::default();
+    let device = nic.as_deref().and_then(|typed| faults.keep("--nic", device(typed)));
     let flags = Flags {
-        device: nic.clone(),
+        device,
         addresses: faults.each("--ip", ip, |typed| {
             Cidr::parse(typed).ok_or_else(|| {
                 Failure::usage(format!("--ip {typed}: not ADDRESS/PREFIX")).with_hint("--ip 192.0.2.10/24, say")
@@ -139,7 +140,28 @@ fn flags(typed: &cli::Network) -> Result<Option<Flags>, Failure> {
         servers: faults.each("--dns", dns, |typed| address("--dns", typed)),
         dhcp: *dhcp,
     };
+    for (number, gateway) in flags.gateways.iter().enumerate() {
+        let is_other = |other: &&IpAddr| other.is_ipv4() == gateway.is_ipv4();
+        if let Some(first) = flags.gateways.iter().take(number).find(is_other) {
+            let failure =
+                Failure::usage(format!("--gateway {gateway}: beside --gateway {first}, of the same version of IP"));
+            let hint = "give one of each version; a description has several, with metrics (--network FILE)";
+            faults.tell(&format!("--gateway[{number}]"), failure.with_hint(hint));
+        }
+    }
     faults.together(|_, failure| failure).map_or(Ok(Some(flags)), Err)
+}
+
+fn device(typed: &str) -> Result<String, Failure> {
+    match typed {
+        "lo" => Err(Failure::usage("--nic lo: the loopback device is the guest's own")),
+        typed if is_device(typed) => Ok(typed.to_owned()),
+        typed => {
+            let why = "neither a name of a device (1 to 15 letters, digits and any of . _ - + @), a pattern of names nor a MAC address";
+            Err(Failure::usage(format!("--nic {typed:?}: {why}"))
+                .with_hint("--nic eth0, or --nic 52:54:00:12:34:56, say"))
+        }
+    }
 }
 
 fn address(option: &str, typed: &str) -> Result<IpAddr, Failure> {
@@ -232,6 +254,27 @@ mod tests {
             let message = refused(&format!("network:\n  version: 2\n  {inner}\n"));
             let said = said.replace("line 2", "line 3");
             assert!(message.starts_with(&format!("FILE: netplan: network.{said}")), "{message}");
+        }
+    }
+
+    /// What is wrong in each of the options, all at once.
+    #[test]
+    fn what_is_wrong_names_its_option() {
+        let typed = |nic: &str, gateway: &[&str]| cli::Network {
+            ip: vec!["192.0.2.10/24".to_owned()],
+            gateway: gateway.iter().map(|text| (*text).to_owned()).collect(),
+            nic: Some(nic.to_owned()),
+            ..cli::Network::default()
+        };
+        for nic in ["eth0", "e*", "52:54:00:12:34:56", "en?p0"] {
+            assert!(network(&typed(nic, &["192.0.2.1"]), None, Compat::Imgraft).is_ok(), "{nic}");
+        }
+        for nic in ["", "e th", "zz:zz", "abcdefghijklmnopq", "lo", "01:00:5e:00:00:01", ".x"] {
+            let failure = network(&typed(nic, &["192.0.2.1", "x", "192.0.2.2"]), None, Compat::Imgraft).unwrap_err();
+            let said = failure.render();
+            assert!(said.contains("--nic ") && said.contains("--gateway x: not an address"), "{nic}: {said}");
+            assert!(said.contains("--gateway 192.0.2.2: beside --gateway 192.0.2.1"), "{nic}: {said}");
+            assert!(!said.contains("the link"), "{nic}: {said}");
         }
     }
 

@@ -101,7 +101,7 @@ fn by_options_and_by_choice() {
         (&["--ip", "192.0.2.10"], 2, "--ip 192.0.2.10: not ADDRESS/PREFIX"),
         (&["--dns", "x", "--dhcp"], 2, "--dns x: not an address"),
         (&["--dns", "192.0.2.53"], 2, "no address: --ip has one, or --dhcp asks for one"),
-        (&["--dhcp", "--nic", "a b"], 2, "its id is not made of"),
+        (&["--dhcp", "--nic", "a b"], 2, "--nic \"a b\": neither a name of a device"),
         (&["--network-renderer", "netplan"], 2, "there is no network"),
         (&["--dhcp", "--compat", "nova"], 2, "cannot be used with"),
         (&["--dhcp", "--network", "x"], 2, "cannot be used with"),

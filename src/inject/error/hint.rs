@@ -64,7 +64,12 @@ impl InjectError {
             Self::NoNetworkStack { found, .. } if found.is_empty() => {
                 Some("no network stack was found in the guest; to put the file there all the same, use --upload".into())
             }
-            Self::NoNetworkStack { found, .. } => Some(format!("the guest has {}", found.join(", "))),
+            Self::NoNetworkStack { found, spelling } => Some(format!(
+                "the guest has {}; a description of the network, in netplan's words say, is compiled for what it has; \
+                 --network-renderer {} puts this text there all the same",
+                found.join(", "),
+                spelling.0.choice()
+            )),
             Self::NotStarted { spelling, listening, .. } => Some(format!(
                 "the guest starts {}; a description of the network, in netplan's words say, is compiled for what it starts; \
                  --network-renderer {} puts this text there all the same",

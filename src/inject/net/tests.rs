@@ -98,7 +98,8 @@ fn a_stack_that_the_guest_does_not_have_is_refused() {
     let why = refusal(&net(INTERFACES), guest.clone());
     assert_eq!(
         why,
-        "nothing in the guest reads a network configuration of ifupdown (iface …) (the guest has NetworkManager)"
+        "nothing in the guest reads a network configuration of ifupdown (iface …) (the guest has NetworkManager; a description of the \
+         network, in netplan's words say, is compiled for what it has; --network-renderer ifupdown puts this text there all the same)"
     );
     assert!(refusal(&net(NETPLAN), phony().build().unwrap()).contains("--upload"));
     assert!(notes(&net(KEYFILE), &guest).contains("nothing that the guest starts it"));

@@ -23,20 +23,14 @@ pub struct Flags {
     pub dhcp: bool,
 }
 
+/// Whether a text says which device it is.
+pub fn is_device(text: &str) -> bool {
+    Config { links: vec![link(Some(text))] }.check().is_ok()
+}
+
 /// The configuration of these options.
 pub fn config(flags: &Flags) -> Result<Config, DocumentError> {
-    let hardware = match flags.device.as_deref() {
-        None => Hardware::named(ETHERNET),
-        Some(text) => match Mac::parse(text) {
-            Some(mac) => Hardware::with_mac(mac),
-            None => Hardware::named(text),
-        },
-    };
-    let id = match flags.device.as_deref() {
-        Some(name) if hardware.mac.is_none() && hardware.pattern().is_none() => name,
-        _ => "ethernet",
-    };
-    let mut link = Link::new(id, Kind::Hardware(hardware));
+    let mut link = link(flags.device.as_deref());
     link.dhcp4 = flags.dhcp;
     link.addresses.clone_from(&flags.addresses);
     link.routes.extend(flags.gateways.iter().copied().map(Route::default_via));
@@ -46,4 +40,20 @@ pub fn config(flags: &Flags) -> Result<Config, DocumentError> {
         return Err(DocumentError::new("", "no address: --ip has one, or --dhcp asks for one"));
     }
     super::checked(Config { links: vec![link] })
+}
+
+/// The device, which nothing is said of yet.
+fn link(device: Option<&str>) -> Link {
+    let hardware = match device {
+        None => Hardware::named(ETHERNET),
+        Some(text) => match Mac::parse(text) {
+            Some(mac) => Hardware::with_mac(mac),
+            None => Hardware::named(text),
+        },
+    };
+    let id = match device {
+        Some(name) if hardware.mac.is_none() && hardware.pattern().is_none() => name,
+        _ => "ethernet",
+    };
+    Link::new(id, Kind::Hardware(hardware))
 }
