@@ -58,9 +58,9 @@ pub(super) fn parse_beside(option: &str, typed: &str, directory: &Path) -> Resul
             "env" => {
                 let value = std::env::var_os(value)
                     .ok_or_else(|| usage("the environment variable that it names is not set"))?;
-                first_line(option, &Zeroizing::new(value.into_vec())).map(hashed)
+                whole(option, &Zeroizing::new(value.into_vec())).map(hashed)
             }
-            "password" => first_line(option, value.as_bytes()).map(hashed),
+            "password" => whole(option, value.as_bytes()).map(hashed),
             "hash" if !locked => Ok(Selector::Hash(Secret::new(value.as_bytes().to_vec()))),
             _ => Err(usage("not a selector")),
         };
@@ -92,6 +92,15 @@ fn read_file(option: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
     file.take(4096).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
+}
+
+/// What was given to the byte: a part of it would be another password.
+fn whole(option: &str, bytes: &[u8]) -> Result<Secret, Failure> {
+    match bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        true => Err(Failure::usage(format!("{option}: there is a line end in the password"))
+            .with_hint("no password is typed with one; file:PATH and stdin take the first line, without its end")),
+        false => first_line(option, bytes),
+    }
 }
 
 /// The first line without its end, as virt-customize takes it.
@@ -145,6 +154,9 @@ mod tests {
         assert!(matches!(parse("-", "disabled").unwrap(), Selector::Disabled));
         assert!(matches!(parse("-", "locked:disabled").unwrap(), Selector::Disabled));
         assert!(matches!(parse("-", "locked").unwrap(), Selector::Locked));
+        for typed in ["password:a\nb", "password:a\n", "locked:password:a\r"] {
+            assert!(parse("-", typed).unwrap_err().message.contains("line end"), "{typed:?}");
+        }
         let mut file = tempfile::NamedTempFile::new().unwrap();
         std::io::Write::write_all(&mut file, b"first\r\nsecond\n").unwrap();
         let typed = format!("file:{}", file.path().display());
@@ -153,7 +165,16 @@ mod tests {
 
     #[test]
     fn errors_do_not_repeat_what_was_typed() {
-        for typed in ["hunter2", "pasword:hunter2", "password:", "locked:hash:hunter2", "env:HUNTER2_UNSET", ""] {
+        for typed in [
+            "hunter2",
+            "pasword:hunter2",
+            "password:",
+            "locked:hash:hunter2",
+            "env:HUNTER2_UNSET",
+            "",
+            "password:hunter2\n",
+            "locked:password:hunter2\nx",
+        ] {
             let failure = parse("--root-password", typed).unwrap_err();
             assert!(!format!("{failure:?}").to_lowercase().contains("hunter2"), "{failure:?}");
         }
