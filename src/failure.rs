@@ -213,7 +213,7 @@ fn drives_a_terminal(c: char) -> bool {
 }
 
 /// A hint whose commands, which stand between backquotes, name this file where they say IMAGE.
-fn with_image(hint: &str, name: &str) -> String {
+pub fn with_image(hint: &str, name: &str) -> String {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let put = |command: &str| {
         let mut text = String::new();

@@ -8,6 +8,7 @@ pub use tree::MountFacts;
 
 use crate::failure::printable;
 use crate::inject::Item;
+use crate::inject::fitting::Reason;
 use imgraft_vfs::fs::Recovered;
 use imgraft_vfs::kernel::Borrowed;
 use imgraft_vfs::shell;
@@ -198,6 +199,9 @@ pub struct ItemReport {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// What the user can do about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// What the user should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -254,7 +258,7 @@ impl ItemReport {
     pub fn staged(item: Item, required: bool, changes: &[Change], notes: Vec<String>) -> Self {
         let status = if changes.is_empty() { Status::Unchanged } else { Status::Applied };
         let files = changes.iter().flat_map(FileReport::of).collect();
-        Self { item, required, status, error: None, notes, files }
+        Self { item, required, status, error: None, hint: None, notes, files }
     }
 
     /// Adds what another part of the same item has done after this one.
@@ -282,8 +286,10 @@ impl ItemReport {
     }
 
     /// An optional item that failed and was rolled back.
-    pub fn failed(item: Item, error: String) -> Self {
-        Self { item, required: false, status: Status::Failed, error: Some(error), notes: Vec::new(), files: Vec::new() }
+    pub fn failed(item: Item, reason: Reason) -> Self {
+        let Reason { message, hint } = reason;
+        let (notes, files) = (Vec::new(), Vec::new());
+        Self { item, required: false, status: Status::Failed, error: Some(message), hint, notes, files }
     }
 }
 
@@ -481,6 +487,9 @@ impl ItemReport {
         }
         if let Some(error) = &self.error {
             let _ = writeln!(text, "            error: {error}");
+        }
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(text, "            hint: {}", printable(hint));
         }
     }
 }

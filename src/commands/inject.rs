@@ -4,7 +4,7 @@ use super::progress::Copying;
 use super::second_reader::second_reader;
 use super::tree::{self, Part};
 use super::{print, reveal};
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, with_image};
 use crate::guest::mounts::{By, Disks};
 use crate::guest::{self, Guest};
 use crate::inject::fitting::{LeftOut, Unfit, fit};
@@ -17,6 +17,7 @@ use imgraft_vfs::fs::{Features, FileType, GuestFs, Mode};
 use imgraft_vfs::image::{self, Destination, Edit, ImageFormat};
 use imgraft_vfs::kernel::{Borrowed, Opened};
 use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::shell;
 use imgraft_vfs::stage::Stage;
 use imgraft_vfs::transaction::{self, Kept, Recovery};
 use imgraft_vfs::volume::{self, Base, Chosen, VolumeInfo};
@@ -41,7 +42,11 @@ struct Made {
 pub(super) fn run(plan: plan::Edit) -> Result<Exit, Failure> {
     let mut recovered = None;
     let made = fit(&plan.requests, |left_out| make(&plan, left_out, &mut recovered))?;
-    let Made { edit, disk, info, kernel, features, guest, staged, parts, notes } = made;
+    let Made { edit, disk, info, kernel, features, guest, mut staged, parts, notes } = made;
+    let name = shell::word(&plan.target.source.image);
+    for hint in staged.items.iter_mut().filter_map(|item| item.hint.as_mut()) {
+        *hint = with_image(hint, &name);
+    }
     tracing::debug!("applied the changes in memory; the image is untouched so far");
     let format = edit.format();
     let commit = edit.finish()?;
@@ -143,8 +148,12 @@ fn make(plan: &plan::Edit, left_out: &LeftOut, recovered: &mut Option<Recovery>)
     for change in staged.changes.changes() {
         // Nothing is changed yet, wherever it would be.
         let path = change.path.as_bytes();
-        let unseen = |error| Unfit::Refused(of_item(items, path), explained(error));
-        grown.mounts.check_seen(path).map_err(unseen)?;
+        let item = of_item(items, path);
+        let unseen = |error| Unfit::Refused(item, explained(error));
+        let led = staged.led.iter().find(|led| led.at.as_bytes().starts_with(path));
+        // A path that was typed may be another one; that of another item may not.
+        let led = led.filter(|led| led.is_of_file() || item != Some(Item::Files));
+        grown.mounts.check_seen(path, led).map_err(unseen)?;
     }
     staged.changes.apply(&mut grown.tree).map_err(refused)?;
     let parts = grown.parts(&staged.changes)?.into_iter().map(Part::into_owned).collect();

@@ -14,6 +14,8 @@ use imgraft_vfs::fs::mounted::{SUBVOLUMES_MAX, names};
 use imgraft_vfs::fs::tree::{Mount, Places, Refused, Takes, Tree, check_count};
 use imgraft_vfs::fstab::{Entry, parse};
 use imgraft_vfs::path::{GuestPath, Resolved};
+use imgraft_vfs::shell;
+use imgraft_vfs::stage::Led;
 use imgraft_vfs::volume::{Mark, Selector, Survey, VolumeInfo, Volumes};
 use imgraft_vfs::{Error, ErrorKind, Layer, Result};
 
@@ -222,10 +224,21 @@ impl Mounts {
         Ok(mounts)
     }
 
-    /// Fails where a path lies below what the guest's kernel hides, so that nobody would see what is put there. `path` is resolved.
-    pub fn check_seen(&self, path: &[u8]) -> Result<()> {
-        let below = |place: &&&str| path.strip_prefix(place.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"));
-        let Some(place) = self.always.iter().find(below) else { return Ok(()) };
+    /// Fails where a path lies below what the guest's kernel hides, so that nobody would see what is put there. `path` is resolved;
+    /// `led` is the symbolic link that is to be named for the reason.
+    pub fn check_seen(&self, path: &[u8], led: Option<&Led>) -> Result<()> {
+        let Some(place) = self.always.iter().find(|place| is_below(path, place)) else { return Ok(()) };
+        if let Some(led) = led {
+            let Led { link, target, .. } = led;
+            let message = format!(
+                "a symbolic link to {target}, and at {place} the guest's kernel mounts a filesystem without a disk: what is put \
+                 below it is not seen there"
+            );
+            let of_own = if led.is_of_file() { "a file" } else { "a directory" };
+            let hint =
+                format!("--delete {} before it makes it {of_own} of its own", shell::word(link.to_string().as_ref()));
+            return Err(Error::unsupported(Layer::Stage, message).with_guest_path(link.as_bytes()).with_hint(hint));
+        }
         let message = format!(
             "the guest's kernel mounts a filesystem without a disk at {place}: what is put below it is not seen there"
         );
@@ -294,6 +307,15 @@ impl Mounts {
         }
         Ok(tree)
     }
+}
+
+/// Whether every Linux has something of its own over what a disk has at a path, which is resolved.
+pub fn is_never_seen(path: &[u8]) -> bool {
+    ALWAYS.iter().any(|place| is_below(path, place))
+}
+
+fn is_below(path: &[u8], place: &str) -> bool {
+    path.strip_prefix(place.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
 }
 
 /// The first of many notes, and how many more there are.

@@ -9,16 +9,32 @@ use std::collections::BTreeMap;
 
 /// The optional items that are left out, and why each.
 #[derive(Clone, Debug, Default)]
-pub struct LeftOut(BTreeMap<Item, String>);
+pub struct LeftOut(BTreeMap<Item, Reason>);
+
+/// Why an item is not made, and the way out.
+#[derive(Clone, Debug, Default)]
+pub struct Reason {
+    /// Why, as the message of a failure.
+    pub message: String,
+    /// What the user can do about it.
+    pub hint: Option<String>,
+}
+
+impl From<Failure> for Reason {
+    fn from(failure: Failure) -> Self {
+        let Failure { message, hints, .. } = failure;
+        Self { message, hint: Some(hints.join("; ")).filter(|hint| !hint.is_empty()) }
+    }
+}
 
 impl LeftOut {
     /// Why an item is left out; `None` where it is not.
-    pub fn reason(&self, item: Item) -> Option<&str> {
-        self.0.get(&item).map(String::as_str)
+    pub fn reason(&self, item: Item) -> Option<&Reason> {
+        self.0.get(&item)
     }
 
     /// The same and one more.
-    pub fn with(&self, item: Item, reason: String) -> Self {
+    pub fn with(&self, item: Item, reason: Reason) -> Self {
         let mut all = self.clone();
         all.0.insert(item, reason);
         all
@@ -76,12 +92,12 @@ pub fn fit<T>(requests: &[Request], mut attempt: impl FnMut(&LeftOut) -> Result<
         }
         made => return Ok(made?),
     }
-    let mut left_out = LeftOut(optional.iter().map(|item| (*item, String::new())).collect());
+    let mut left_out = LeftOut(optional.iter().map(|item| (*item, Reason::default())).collect());
     for item in optional {
         left_out.0.remove(&item);
         match attempt(&left_out) {
             Err(Unfit::Refused(_, error)) if !is_fatal(error.kind()) => {
-                left_out.0.insert(item, Failure::item(item, &InjectError::Vfs(error)).message);
+                left_out.0.insert(item, Failure::item(item, &InjectError::Vfs(error)).into());
             }
             made => drop(made?),
         }

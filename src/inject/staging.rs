@@ -1,14 +1,14 @@
 //! All requests onto one stage, in order, with a savepoint before each.
 
-use super::fitting::LeftOut;
+use super::fitting::{LeftOut, Reason};
 use super::{Earlier, InjectError, Injector, Item, Outcome, Request, Revealed};
 use crate::diff::{self, Sensitivity};
 use crate::failure::Failure;
-use crate::guest::{Accounts, Guest, Network};
+use crate::guest::{Accounts, Guest, Network, mounts};
 use crate::report::{ItemReport, Status};
 use imgraft_vfs::fs::{GuestFs, Ownership};
 use imgraft_vfs::path::{GuestPath, Resolved};
-use imgraft_vfs::stage::{Change, ChangeSet, Savepoint, Stage};
+use imgraft_vfs::stage::{Change, ChangeSet, Led, Savepoint, Stage};
 use imgraft_vfs::{ErrorKind, Result};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -24,6 +24,8 @@ pub struct Staged {
     pub diff: String,
     /// Passwords that were made up.
     pub revealed: Vec<Revealed>,
+    /// The symbolic links that lead to where no guest sees anything of a disk, by which something was put there.
+    pub led: Vec<Led>,
 }
 
 /// Whether the changes are to be shown as a diff; it costs reading every file that changes.
@@ -61,7 +63,7 @@ pub fn stage_all(
             continue;
         }
         if let Some(reason) = left_out.reason(injector.item()) {
-            items.push(ItemReport::failed(injector.item(), reason.to_owned()));
+            items.push(ItemReport::failed(injector.item(), reason.clone()));
             continue;
         }
         earlier.expect(requests.get(at + 1..).unwrap_or_default());
@@ -101,14 +103,14 @@ pub fn stage_all(
             }
             Err(error) if required || is_fatal_to_all(&error) => return Err(Failure::item(injector.item(), &error)),
             Err(error) => {
-                let message = Failure::item(injector.item(), &error).message;
+                let reason = Reason::from(Failure::item(injector.item(), &error));
                 if known.is_some() {
                     // All of it goes, and what came after its beginning went by that.
-                    let left_out = left_out.with(injector.item(), message);
+                    let left_out = left_out.with(injector.item(), reason);
                     return stage_all(requests, &left_out, first, fs, show, check_fstab);
                 }
                 stage.rollback(before);
-                items.push(ItemReport::failed(injector.item(), message));
+                items.push(ItemReport::failed(injector.item(), reason));
             }
         }
     }
@@ -120,7 +122,7 @@ pub fn stage_all(
             Ok(notes) => report.notes.extend(notes),
             Err(error) if *required || is_fatal_to_all(&error) => return Err(Failure::item(Item::Net, &error)),
             Err(error) => {
-                let left_out = left_out.with(Item::Net, Failure::item(Item::Net, &error).message);
+                let left_out = left_out.with(Item::Net, Reason::from(Failure::item(Item::Net, &error)));
                 return stage_all(requests, &left_out, first, fs, show, check_fstab);
             }
         }
@@ -139,6 +141,7 @@ pub fn stage_all(
     let shadows = sensitive(&stage)?;
     // What operations remove is private keys and histories, and much of it.
     let of_operations = requests.iter().any(|request| matches!(request.injector.item(), Item::Operation(_)));
+    let led = stage.led_to(mounts::is_never_seen)?;
     let changes = stage.finish()?;
     let changed: BTreeSet<String> = changes.changes().iter().map(|change| change.path.to_string()).collect();
     items.iter_mut().for_each(|item| item.keep_only(&changed));
@@ -160,7 +163,7 @@ pub fn stage_all(
             text
         }
     };
-    Ok(Staged { changes, items, diff, revealed })
+    Ok(Staged { changes, items, diff, revealed, led })
 }
 
 /// What is to be known of a network that is put in, once all else of the run is done: it is asked for again, and what comes of that is

@@ -45,12 +45,20 @@ fn an_optional_item_that_fails_is_rolled_back_and_reported() {
     let report: serde_json::Value = serde_json::from_str(&expect(5, &words)).expect("JSON");
     assert_eq!(report["items"][0]["status"], "failed");
     assert!(report["items"][0]["error"].as_str().expect("why").contains("nobody-here"));
+    assert!(report["items"][0]["hint"].as_str().expect("a way out").contains("debian"), "{report}");
     assert_eq!(report["items"][1]["status"], "applied");
     assert_eq!(expect(0, &["cat", text(&copy), "/etc/motd"]), "hello\n");
     expect(3, &words[..6]);
     // What failed is not said to be in place.
     let words = ["inject", text(&copy), "--ssh-inject", &bad, "--best-effort"];
     assert!(expect(5, &words).contains("unchanged: what did not fail is in place already"));
+    // It has the way out that it has where it fails the run, with the image's name in it.
+    let told = expect(5, &["inject", text(&copy), "--edit", "/etc/no/such:s/a/b/", "--best-effort"]);
+    let hint = format!("\n            hint: `imgraft ls {} /etc` shows what is there", text(&copy));
+    assert!(
+        told.contains("error: item files: /etc/no/such: no such file in the guest\n") && told.contains(&hint),
+        "{told}"
+    );
 }
 
 #[test]

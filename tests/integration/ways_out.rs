@@ -1,6 +1,6 @@
 //! A refusal names what it is about, the guest's fact that is in the way, and what the user can do.
 
-use crate::support::{Scratch, expect, image, oracle, run, text};
+use crate::support::{KEY, Scratch, expect, image, oracle, run, text};
 use std::path::Path;
 
 /// What a run that has to fail with `status` says, with the image's name for `IMAGE`; the image stays as it is.
@@ -144,5 +144,48 @@ fn localhost_without_hosts() {
     assert_eq!(expect(0, &["cat", text(&copy), "/etc/hostname"]), "localhost\n");
     let hosts = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
     assert_eq!(expect(0, &["cat", text(&copy), "/etc/hosts"]), hosts);
+    oracle::e2fsck(&oracle::raw(&scratch, &copy, "qcow2"), image::open(&copy, 1).offset);
+}
+
+/// What the guest reads may be a link to where it sees nothing of its disk.
+#[test]
+fn links_to_where_the_guest_sees_nothing() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let image = text(&copy);
+    let key = format!("root:string:{KEY}");
+    let seen = "the guest's kernel mounts a filesystem without a disk: what is put below it is not seen there";
+    for (link, target, item, words) in [
+        ("/etc/hostname", "../dev/name", "hostname", ["--hostname", "q"]),
+        ("/etc/motd", "/run/motd", "files", ["--write", "/etc/motd:x"]),
+        ("/etc/motd", "/run/motd", "files", ["--append-line", "/etc/motd:x"]),
+        ("/root/.ssh/authorized_keys", "/run/keys", "key", ["--ssh-inject", &key]),
+    ] {
+        expect(0, &["inject", image, "--mkdir", "/root/.ssh", "--delete", link, "--link", &format!("{target}:{link}")]);
+        let place = if target.contains("run") { "/run" } else { "/dev" };
+        let file = target.replace("../", "/");
+        let told = said(&copy, 3, &words);
+        let expected = format!(
+            "imgraft: IMAGE: item {item}: {link}: a symbolic link to {file}, and at {place} {seen}\n\
+             hint: --delete {link} before it makes it a file of its own\n"
+        );
+        assert_eq!(told, expected);
+        expect(0, &[&["inject", image, "--delete", link][..], &words].concat());
+        assert!(!expect(0, &["ls", image, link]).contains("->"), "{link}");
+    }
+    // A device of the image's is there.
+    expect(0, &["inject", image, "--delete", "/etc/hosts", "--link", "/srv:/etc/hosts"]);
+    assert_eq!(
+        said(&copy, 3, &["--append-line", "/etc/hosts:x"]),
+        "imgraft: IMAGE: item files: /etc/hosts: a symbolic link to /srv, and that is not a regular file\n\
+         hint: `imgraft ls IMAGE /etc/hosts` shows what is there; a run of its own with --move or --delete takes it out of the way\n"
+    );
+    // A directory of the path: a place that is named itself may be another one.
+    let told = said(&copy, 3, &["--write", "/var/run/x:y"]);
+    assert!(
+        told.contains("item files: /run/x: the guest's kernel")
+            && told.contains("hint: choose another path; --mount none:/run"),
+        "{told}"
+    );
     oracle::e2fsck(&oracle::raw(&scratch, &copy, "qcow2"), image::open(&copy, 1).offset);
 }

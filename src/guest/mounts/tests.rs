@@ -233,7 +233,7 @@ fn what_lies_beneath_is_reached_where_it_is_asked_for() {
     let beneath = Wanted { beneath: Beneath::Reached, ..Wanted::default() };
     let mounts = inspect(systemd(), &beneath).unwrap();
     assert_eq!(told(&mounts.mounted), ["/nfs: nas:/x (nfs) is not in the image"]);
-    mounts.check_seen(b"/run/utmp").unwrap();
+    mounts.check_seen(b"/run/utmp", None).unwrap();
     let without_fstab = systemd().file("/etc/other", "");
     assert_eq!(inspect(without_fstab, &Wanted::default()).unwrap().mounted.len(), 3);
     let unit = MemFs::builder()

@@ -395,6 +395,17 @@ mod tests {
         assert_eq!(label(&fs, "/etc/systemd/system/imgraft-firstboot.service").unwrap(), "system_u:object_r:etc_t:s0");
     }
 
+    /// Nothing would start it, and the link that says so leads out of the disk.
+    #[test]
+    fn a_service_that_is_masked() {
+        let unit = "/etc/systemd/system/imgraft-firstboot.service";
+        let guest = systemd().symlink(unit, "/dev/null").build().unwrap();
+        assert_eq!(
+            refusal(&scripts(&["a"]), guest),
+            format!("imgraft-firstboot.service is masked, by {unit} (--delete {unit} unmasks it)")
+        );
+    }
+
     /// What is there of the name is not held in memory, and a number that is no number is none.
     #[test]
     fn a_place_with_other_things_in_it() {

@@ -4,8 +4,8 @@ use super::startpar;
 use crate::guest::{Guest, Init};
 use crate::inject::files::below::there;
 use crate::inject::presets::{self, Preset};
-use crate::inject::{InjectError, ROOT_FILE, UnitName};
-use imgraft_vfs::fs::{Attrs, Content};
+use crate::inject::{InjectError, ROOT_FILE, UnitError, UnitName};
+use imgraft_vfs::fs::{Attrs, Content, FileType};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -61,6 +61,7 @@ impl Starter {
     pub(super) fn put(self, stage: &mut Stage<'_>) -> Result<(), InjectError> {
         match self {
             Self::Systemd => {
+                check_unmasked(stage)?;
                 stage.create_dirs(&GuestPath::parse(WANTS)?, super::ROOT_DIR)?;
                 let unit = Content::bytes(include_bytes!("imgraft-firstboot.service").as_slice());
                 stage.write(&GuestPath::parse(UNIT)?, unit, ROOT_FILE)?;
@@ -96,6 +97,16 @@ pub(in crate::inject) fn outlast_first_boot(stage: &mut Stage<'_>) -> Result<(),
         keep_enabled(stage)?;
     }
     Ok(())
+}
+
+/// Fails where nothing is to start the service: its file would be written by way of the link.
+fn check_unmasked(stage: &Stage<'_>) -> Result<(), InjectError> {
+    let path = GuestPath::parse(UNIT)?;
+    let is_link = there(stage.symlink_metadata(&path))? == Some(FileType::Symlink);
+    match is_link && stage.symlink_target(&path)?.as_deref() == Some(b"/dev/null") {
+        true => Err(UnitError::Masked { unit: UNIT_NAME.to_owned(), path }.into()),
+        false => Ok(()),
+    }
 }
 
 fn keep_enabled(stage: &mut Stage<'_>) -> Result<(), InjectError> {

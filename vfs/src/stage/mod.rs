@@ -5,6 +5,7 @@ mod attribute;
 mod body;
 mod change;
 mod copying;
+mod led;
 mod linked;
 mod moving;
 mod node;
@@ -14,6 +15,7 @@ mod set;
 
 pub use body::{Body, Copied};
 pub use change::{Action, Change, Moved, State};
+pub use led::Led;
 pub use set::ChangeSet;
 
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -58,6 +60,8 @@ pub struct Stage<'a> {
     spent: Spent,
     /// Files of the base with several names that were changed, by inode number: under which name.
     changed: BTreeMap<u64, Resolved>,
+    /// Files by the path that they were named by, where that is another.
+    named: BTreeMap<Resolved, GuestPath>,
 }
 
 /// A moment of a stage to go back to, or to compare with.
@@ -72,7 +76,8 @@ impl<'a> Stage<'a> {
     /// A stage over `base` with nothing in it.
     pub fn new(base: &'a dyn GuestFs) -> Self {
         let (nodes, links, directories) = (Arc::default(), Links::new(), RefCell::default());
-        Self { base, nodes, inode: u64::MAX, links, directories, spent: Spent::default(), changed: BTreeMap::new() }
+        let (changed, named) = (BTreeMap::new(), BTreeMap::new());
+        Self { base, nodes, inode: u64::MAX, links, directories, spent: Spent::default(), changed, named }
     }
 
     /// The filesystem under the stage, in which nothing is changed.
@@ -130,15 +135,12 @@ impl<'a> Stage<'a> {
             Found::Staged(staged) => staged,
             Found::Missing => return Ok(None),
             Found::Base => {
-                return match self.base.lookup(&at)? {
-                    Some(_) => read_file(self.base, &at, limit).map(Some),
-                    None => Ok(None),
-                };
+                let Some(found) = self.base.lookup(&at)? else { return Ok(None) };
+                self.check_regular(path, &at, found.file_type)?;
+                return read_file(self.base, &at, limit).map(Some);
             }
         };
-        if staged.metadata.file_type != FileType::Regular {
-            return Err(failure(ErrorKind::WrongType, &at, "not a regular file"));
-        }
+        self.check_regular(path, &at, staged.metadata.file_type)?;
         match &staged.content {
             Some(Body::New(content)) => read_content(content, &at, limit).map(Some),
             Some(Body::Copy(copied)) => read_file(self.base, &copied.from, limit).map(Some),
@@ -167,6 +169,7 @@ impl<'a> Stage<'a> {
     /// Errors: `NotFound` naming the directory where that is missing, `WrongType` where something else is in the way.
     pub fn write(&mut self, path: &GuestPath, content: Content, attrs: Attrs) -> Result<()> {
         let at = self.resolve(path)?;
+        self.named(path, &at);
         let size = content.len();
         let Some(mut staged) = self.view().staged(&at)? else {
             self.check_parent(&at)?;
@@ -178,9 +181,7 @@ impl<'a> Stage<'a> {
             self.put(at, Staged { content: Some(Body::New(content)), ..Staged::fresh(metadata) });
             return Ok(());
         };
-        if staged.metadata.file_type != FileType::Regular {
-            return Err(failure(ErrorKind::WrongType, &at, "not a regular file"));
-        }
+        self.check_regular(path, &at, staged.metadata.file_type)?;
         let before = staged.content.clone();
         self.fill(&at, &mut staged, Body::New(content))?;
         let is_same = match (&before, &staged.content) {
@@ -221,6 +222,7 @@ impl<'a> Stage<'a> {
     /// whether the last one was missing. `WrongType` where something else is in the way.
     pub fn create_dirs(&mut self, path: &GuestPath, attrs: Attrs) -> Result<bool> {
         let at = self.resolve(path)?;
+        self.named(path, &at);
         let mut missing = Vec::new();
         let mut next = Some(at);
         while let Some(here) = next {
@@ -319,6 +321,7 @@ impl<'a> Stage<'a> {
     /// Changes attributes of a file that exists; `Unsupported` where the filesystem cannot keep them.
     pub fn set_attrs(&mut self, path: &GuestPath, attrs: SetAttrs) -> Result<()> {
         let at = self.resolve(path)?;
+        self.named(path, &at);
         self.set_attrs_at(at, attrs)
     }
 
