@@ -4,6 +4,7 @@
 
 mod service;
 mod startpar;
+mod waiting;
 
 pub(super) use service::outlast_first_boot;
 
@@ -14,7 +15,7 @@ use imgraft_vfs::fs::{Attrs, Content, FileType};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 use service::Starter;
-use std::collections::BTreeSet;
+use waiting::Waiting;
 
 /// What the scripts are called that are no files.
 const COMMAND: &str = "command";
@@ -30,8 +31,6 @@ const PROGRAM: Attrs = Attrs { mode: 0o700, uid: 0, gid: 0 };
 const LOG: &str = "/var/log/imgraft-firstboot.log";
 /// As many scripts as four digits can put in order.
 const NUMBER_MAX: u16 = 9999;
-/// How many scripts of one name and length that are there are compared with one that is put in.
-const COMPARED_MAX: usize = 64;
 
 /// The package managers that are known, and how each is told to install what are a shell's arguments, the first that is there.
 /// Configuration that is in the guest already stays: it may have been put in by the same run.
@@ -115,6 +114,19 @@ impl Script {
     pub fn is_runnable(&self) -> bool {
         self.text.starts_with(b"#!") || self.text.starts_with(b"\x7fELF")
     }
+
+    /// A sentence on its interpreter, where the guest does not have it.
+    fn lacks(&self, stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
+        let line = self.text.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next());
+        let word = line.and_then(|line| line.trim_ascii().split(u8::is_ascii_whitespace).next());
+        // Another one than a path from the root is found from wherever it runs.
+        let Some(path) = word.and_then(|word| GuestPath::parse(word).ok()) else { return Ok(None) };
+        Ok(match there(stage.metadata(&path))? {
+            _ if matches!(&*self.name, COMMAND | INSTALL) => None,
+            Some(_) => None,
+            None => Some(format!("{path}: the guest does not have the interpreter of {}", self.name)),
+        })
+    }
 }
 
 /// Scripts for the first boot, in their order.
@@ -136,7 +148,7 @@ impl Injector for Firstboot {
         self.check_manager(stage)?;
         let place = GuestPath::parse(PLACE)?;
         let mut waiting = Waiting::inspect(stage, &place)?;
-        let (mut last, mut done) = (waiting.last(), 0);
+        let (mut last, mut done) = (waiting.last, 0);
         stage.create_dirs(&place, ROOT_DIR)?;
         for script in &self.scripts {
             // One that an earlier run has put in, and no boot has run, is not put in again, unless it would come too early: where it
@@ -145,6 +157,7 @@ impl Injector for Firstboot {
                 done = number;
                 continue;
             }
+            outcome.notes.extend(waiting.twin(script, done, stage)?);
             last = last.saturating_add(1);
             if last > NUMBER_MAX {
                 return Err(InjectError::TooManyScripts { place });
@@ -158,6 +171,7 @@ impl Injector for Firstboot {
         }
         for script in &self.scripts {
             outcome.notes.extend(waiting.namesake(script));
+            outcome.notes.extend(script.lacks(stage)?);
         }
         stage.write(&GuestPath::parse(RUNNER)?, Content::bytes(RUN.as_bytes()), PROGRAM)?;
         starter.put(stage)?;
@@ -197,66 +211,9 @@ fn manager(stage: &Stage<'_>) -> Result<Option<&'static str>, InjectError> {
     Ok(None)
 }
 
-/// The names of the scripts that wait for the first boot already, each with its number.
-struct Waiting(BTreeSet<String>);
-
-impl Waiting {
-    fn inspect(stage: &Stage<'_>, place: &GuestPath) -> Result<Self, InjectError> {
-        let entries = stage.read_dir(place)?.unwrap_or_default().into_iter();
-        let files = entries.filter(|entry| entry.file_type == FileType::Regular);
-        let names = files.filter_map(|entry| String::from_utf8(entry.name).ok());
-        Ok(Self(names.filter(|name| parts(name).is_some()).collect()))
-    }
-
-    fn last(&self) -> u16 {
-        self.0.iter().filter_map(|name| Some(parts(name)?.0)).max().unwrap_or(0)
-    }
-
-    /// A sentence on one of the name of a file, which is another one.
-    fn namesake(&self, script: &Script) -> Option<String> {
-        let is_file = !matches!(&*script.name, COMMAND | INSTALL);
-        let other = self.0.iter().find(|name| is_file && parts(name).is_some_and(|(_, rest)| rest == script.name))?;
-        Some(format!(
-            "{PLACE}/{other} of an earlier run is another one of this name, and runs too: --delete takes it away"
-        ))
-    }
-
-    /// Takes the first one that is the same to the byte and has a number past `done`: its number.
-    fn take(&mut self, script: &Script, done: u16, stage: &Stage<'_>) -> Result<Option<u16>, InjectError> {
-        let size = u64::try_from(script.text.len()).unwrap_or(u64::MAX);
-        let mut compared = 0;
-        for name in &self.0 {
-            let Some((number, rest)) = parts(name) else { continue };
-            let path = GuestPath::parse(format!("{PLACE}/{name}"))?;
-            if rest != script.name
-                || number <= done
-                || stage.metadata(&path)?.is_none_or(|metadata| metadata.size != size)
-            {
-                continue;
-            }
-            if stage.read(&path, size)?.is_some_and(|text| text == script.text) {
-                let name = name.clone();
-                self.0.remove(&name);
-                return Ok(Some(number));
-            }
-            compared += 1;
-            if compared == COMPARED_MAX {
-                break;
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// `0001-name` in its parts.
-fn parts(name: &str) -> Option<(u16, &str)> {
-    let (number, rest) = name.split_at_checked(4)?;
-    let number = number.parse().ok().filter(|_| number.bytes().all(|byte| byte.is_ascii_digit()))?;
-    Some((number, rest.strip_prefix('-')?))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::waiting::COMPARED_MAX;
     use super::*;
     use crate::inject::testing::{
         assert_unchanged, describe, exists, fedora, inject, label, notes, phony, refusal, text,
@@ -299,6 +256,8 @@ mod tests {
         for again in [&["d", "a", "c"][..], &["b", "a"], &["a", "c"]] {
             assert_unchanged(&scripts(again), &fs);
         }
+        let twice = notes(&scripts(&["c", "b"]), &fs);
+        assert!(twice.contains("/0001-command of an earlier run is the same, and runs too, before"), "{twice}");
         let fs = inject(&scripts(&["c", "b"]), fs);
         assert_eq!(commands(&fs, &["0003-command", "0007-command"]), ["#!/bin/sh\nc\n", "#!/bin/sh\nb\n"]);
         let file = |text: &str| Firstboot { scripts: vec![Script::of_file("grow.sh", text.as_bytes().to_vec())] };
@@ -414,7 +373,33 @@ mod tests {
             guest = guest.file(format!("{PLACE}/{number:04}-command"), vec![b'x'; 1 << 20]);
         }
         let fs = inject(&scripts(&["a"]), guest.dir(format!("{PLACE}/0044-command")).build().unwrap());
-        assert_eq!(commands(&fs, &["0010-command"]), ["#!/bin/sh\na\n"]);
+        assert_eq!(commands(&fs, &["0045-command"]), ["#!/bin/sh\na\n"]);
+    }
+
+    /// A link is somebody else's, wherever it leads, and a script that would not run is made one that does.
+    #[test]
+    fn a_link_and_a_script_without_its_bit() {
+        let text_of = "#!/bin/sh\na\n";
+        let guest =
+            systemd().file("/opt/setup.sh", "#!/bin/sh\n").symlink(format!("{PLACE}/0001-command"), "/opt/setup.sh");
+        let fs = inject(&scripts(&["a"]), guest.build().unwrap());
+        assert_eq!(text(&fs, "/opt/setup.sh"), "#!/bin/sh\n");
+        assert_eq!(commands(&fs, &["0002-command"]), [text_of]);
+        let guest = systemd().file(format!("{PLACE}/0003-command"), text_of).mode(0o644);
+        let fs = inject(&scripts(&["a"]), guest.build().unwrap());
+        assert_eq!(describe(&fs, &format!("{PLACE}/0003-command")), "0700 0:0");
+        assert_unchanged(&scripts(&["a"]), &fs);
+    }
+
+    #[test]
+    fn an_interpreter_that_the_guest_does_not_have() {
+        let file = |text: &str| Firstboot { scripts: vec![Script::of_file("s.py", text.as_bytes().to_vec())] };
+        let guest = systemd().file("/usr/bin/env", "").build().unwrap();
+        let told = notes(&file("#! /usr/bin/python3 -u\nprint()\n"), &guest);
+        assert!(told.contains("/usr/bin/python3: the guest does not have the interpreter of s.py"), "{told}");
+        for text in ["#!/usr/bin/env python3\n", "#!python3\n", "\x7fELF", "#!"] {
+            assert!(!notes(&file(text), &guest).contains("interpreter"), "{text}");
+        }
     }
 
     #[test]

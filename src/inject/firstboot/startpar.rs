@@ -1,7 +1,8 @@
 //! What startpar(8), which starts the scripts of Debian's runlevels, knows of them.
 
+use crate::inject::files::below::there;
 use crate::inject::{InjectError, READ_LIMIT, ROOT_FILE};
-use imgraft_vfs::fs::Content;
+use imgraft_vfs::fs::{Content, FileType};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 use std::collections::BTreeSet;
@@ -36,6 +37,10 @@ pub(super) fn add(directory: &GuestPath, script: &str, stage: &mut Stage<'_>) ->
     if others.is_empty() {
         line(b"");
     }
+    if there(stage.symlink_metadata(&path))? == Some(FileType::Symlink) {
+        // What it leads to is somebody else's.
+        stage.remove(&path)?;
+    }
     Ok(stage.write(&path, Content::bytes(text), ROOT_FILE)?)
 }
 
@@ -68,6 +73,18 @@ mod tests {
         }
         let path = GuestPath::parse("/etc/init.d/.depend.start").unwrap();
         String::from_utf8(stage.read(&path, READ_LIMIT).unwrap().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_a_link_leads_to_stays() {
+        let theirs = "TARGETS = ssh\n";
+        let tree = MemFs::builder().file("/srv/depend", theirs).symlink("/etc/init.d/.depend.start", "/srv/depend");
+        let fs = tree.build().unwrap();
+        let mut stage = Stage::new(&fs);
+        add(&GuestPath::parse("/etc/init.d").unwrap(), "ours", &mut stage).unwrap();
+        let read = |path: &str| stage.read(&GuestPath::parse(path).unwrap(), READ_LIMIT).unwrap().unwrap();
+        assert_eq!(read("/srv/depend"), theirs.as_bytes());
+        assert_eq!(read("/etc/init.d/.depend.start"), b"TARGETS = ssh\nours: ssh\n");
     }
 
     #[test]
