@@ -65,6 +65,7 @@ impl Failure {
     pub fn item(item: Item, error: &InjectError) -> Self {
         let exit = match error {
             InjectError::Vfs(error) => exit_of(error),
+            InjectError::DuplicatePassword { .. } => Exit::Usage,
             _ => Exit::Refused,
         };
         Self {

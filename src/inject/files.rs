@@ -265,8 +265,11 @@ impl FileOperation {
             Self::Touch { path, .. } => put(path, &Content::bytes([]), FileMode::WhereNew(0o644), stage),
             Self::Truncate { path } => truncate(path, stage),
             Self::TruncateBelow { path } => {
-                if stage.metadata(path)?.is_none() {
-                    return Err(FileError::missing(path, stage));
+                match stage.metadata(path)?.map(|found| found.file_type) {
+                    None => return Err(FileError::missing(path, stage)),
+                    Some(FileType::Directory) => {}
+                    // As find0 of libguestfs, by which virt-customize does it.
+                    Some(_) => return Err(InjectError::File(FileError::NotTruncatedBelow { path: path.clone() })),
                 }
                 // A link to a directory stands for that.
                 let top = GuestPath::parse(stage.resolve(path)?.as_bytes())?;
@@ -343,8 +346,10 @@ fn link(target: &str, path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), Inj
 }
 
 fn truncate(path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
-    if stage.metadata(path)?.is_none() {
-        return Err(FileError::missing(path, stage));
+    match stage.metadata(path)?.map(|found| found.file_type) {
+        None => return Err(FileError::missing(path, stage)),
+        Some(FileType::Directory) => return Err(InjectError::File(FileError::NotTruncated { path: path.clone() })),
+        Some(_) => {}
     }
     Ok(stage.write(path, Content::bytes([]), ROOT_FILE)?)
 }

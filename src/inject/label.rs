@@ -10,6 +10,8 @@ use imgraft_vfs::stage::{Savepoint, Stage};
 
 /// What has a guest label all of its files at a boot with SELinux (selinux-autorelabel(8), fixfiles(8)).
 const AUTORELABEL: &str = "/.autorelabel";
+/// How many files an rc.local is to label, a line each.
+const RESTORED_MAX: usize = 64;
 
 /// Gives everything that is new since `before`, and everything changed since that has no label, the label that the
 /// guest's policy has for it. A label that is there stays.
@@ -152,9 +154,14 @@ fn restore_at_boot(
             |dir: &Resolved| path.as_bytes().strip_prefix(dir.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"));
         directories.iter().any(|(dir, _)| below(dir))
     };
+    let tops: Vec<_> = unlabelled.iter().filter(|(path, _)| !is_inside(path)).take(RESTORED_MAX + 1).collect();
+    if tops.len() > RESTORED_MAX {
+        let why = format!("{why}, for more than {RESTORED_MAX} files and directories");
+        return relabel_at_boot(&why, stage, outcome);
+    }
     let comment = "Added by imgraft to give injected files the right SELinux context";
     let (mut script, mut is_left) = (None, false);
-    for (path, _) in unlabelled.iter().filter(|(path, _)| !is_inside(path)) {
+    for (path, _) in tops {
         let command = shell_word(path.as_bytes()).map(|word| format!("restorecon -RF {word} 2>/dev/null || :"));
         let added = command.map(|command| rc_local::add(stage, comment, &command)).transpose()?.flatten();
         is_left |= added.is_none();

@@ -120,13 +120,14 @@ impl Injector for Locale {
         let before = stage.savepoint();
         let mut outcome = Outcome::default();
         if let Some(SettingName(language)) = &self.language {
+            // Where nothing reads the setting, more locales are no help.
+            let path = GuestPath::parse(language_file(guest, stage)?)?;
             let known = installed::locales(stage)?;
             if !installed::has(&known, language) {
                 let locale = language.clone();
                 let known = known.into_iter().take(20).collect();
                 return Err(InjectError::Locale(LocaleError::NoSuchLocale { locale, known }));
             }
-            let path = GuestPath::parse(language_file(guest, stage)?)?;
             assign(&path, "LANG", language, stage)?;
             keep_up(guest, SUSE_LANGUAGE, language, stage)?;
             // Of Debian's guests cloud-init reads the locale that they have; to others, with old ones Red Hat's too, it gives en_US.UTF-8.

@@ -48,6 +48,19 @@ fn paths_that_are_not_there() {
         (["--mkdir", "/etc/hostname/x"], in_the_way),
         (["--write", "/etc/hostname/x:y"], in_the_way),
         (["--chmod", "0600:/etc/hostname/x"], in_the_way),
+        (
+            ["--truncate", "/etc"],
+            "imgraft: IMAGE: item files: /etc: a directory in the guest\nhint: --truncate-recursive /etc empties the files in it\n",
+        ),
+        (
+            ["--truncate-recursive", "/etc/passwd"],
+            "imgraft: IMAGE: item files: /etc/passwd: no directory in the guest\nhint: --truncate /etc/passwd empties a file\n",
+        ),
+        (
+            ["--add-to-group", "debian:10"],
+            "imgraft: IMAGE: item accounts: no group '10' in the guest\n\
+             hint: give the name of a group that the guest has; --add-group NAME makes one\n",
+        ),
     ] {
         assert_eq!(said(&copy, 3, &words), expected, "{words:?}");
     }
@@ -188,4 +201,45 @@ fn links_to_where_the_guest_sees_nothing() {
         "{told}"
     );
     oracle::e2fsck(&oracle::raw(&scratch, &copy, "qcow2"), image::open(&copy, 1).offset);
+}
+
+/// Links that lead in a circle, where items look, and directories where they have files.
+#[test]
+fn links_in_a_circle_and_directories() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let image = text(&copy);
+    for (path, words) in [
+        ("/etc/hosts", ["--hostname", "q"]),
+        ("/etc/hostname", ["--hostname", "q"]),
+        ("/etc/shadow", ["--password", "debian:disabled"]),
+        ("/etc/motd", ["--write", "/etc/motd:x"]),
+    ] {
+        let copy = scratch.copy(&copy, "circle.qcow2");
+        let image = text(&copy);
+        expect(0, &["inject", image, "--delete", path, "--link", &format!("{path}:{path}")]);
+        let told = said(&copy, 3, &words);
+        let expected = format!(
+            ": {path}: more than 40 symbolic links (a loop)\nhint: --delete {path} before it takes the link away, where"
+        );
+        assert!(told.starts_with("imgraft: IMAGE: item ") && told.contains(&expected), "{told}");
+        if path != "/etc/shadow" {
+            expect(0, &[&["inject", image, "--delete", path][..], &words].concat());
+        }
+    }
+    for (path, words) in [
+        ("/etc/hostname", ["--hostname", "q"]),
+        ("/etc/hosts", ["--hostname", "q"]),
+        ("/etc/shadow", ["--password", "debian:disabled"]),
+    ] {
+        expect(0, &["inject", image, "--delete", path, "--mkdir", path]);
+        let told = said(&copy, 3, &words);
+        assert!(
+            told.contains(&format!(
+                "{path}: not a regular file\nhint: `imgraft ls IMAGE {path}` shows what is there; "
+            )),
+            "{told}"
+        );
+        expect(0, &["inject", image, "--delete", path, "--write", &format!("{path}:debian:*:::::::\n")]);
+    }
 }

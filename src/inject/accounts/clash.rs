@@ -60,9 +60,13 @@ impl NewGroup {
         match self.gid {
             Some(gid) if gid != group.gid => differs(format!("its number is {}, not {gid}", group.gid)),
             Some(_) => Ok(()),
-            None => match other_kind(group.gid, self.kind, &new.gids) {
-                Some(how) => differs(format!("its number is {}, {how}", group.gid)),
-                None => Ok(()),
+            None => match (other_kind(group.gid, self.kind, &new.gids), self.kind) {
+                (Some(how), Kind::Person) => differs(format!(
+                    "its number is {}, {how} (--add-group {}:system takes it as it is)",
+                    group.gid, self.name
+                )),
+                (Some(how), Kind::System) => differs(format!("its number is {}, {how}", group.gid)),
+                (None, _) => Ok(()),
             },
         }
     }

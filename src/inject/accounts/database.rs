@@ -115,7 +115,7 @@ impl Database {
 
     /// A group that is there.
     pub(super) fn group(&self, name: &str) -> Result<&Group, InjectError> {
-        self.find_group(name).ok_or_else(|| InjectError::NoSuchGroup { group: name.to_owned() })
+        self.find_group(name).ok_or_else(|| AccountError::NoSuchGroup { group: name.to_owned() }.into())
     }
 
     pub(super) fn find_user(&self, name: &str) -> Option<&User> {

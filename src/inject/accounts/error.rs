@@ -25,6 +25,11 @@ pub enum AccountError {
         /// What of it, with what it is and what was asked for.
         how: String,
     },
+    /// The guest has no group of this name, and a number is none.
+    NoSuchGroup {
+        /// What was given for one.
+        group: String,
+    },
     /// A number is somebody else's.
     Taken {
         /// `user number` or `group number`.
@@ -63,7 +68,20 @@ pub enum AccountError {
         /// Where.
         path: String,
     },
-    /// The guest has no sudo, or no sudoers.
+    /// The guest has sudo, and no sudoers.
+    NoSudoers,
+    /// The guest's sudo does not read its sudoers, by owner or mode.
+    UnsafeSudoers {
+        /// Which.
+        path: &'static str,
+        /// The permission bits.
+        mode: u16,
+        /// The owner.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    },
+    /// The guest has no sudo.
     NoSudo {
         /// A group of the guest's whose members are usually let be root, where it has one.
         group: Option<&'static str>,
@@ -97,7 +115,10 @@ impl AccountError {
                     .to_owned()
             }
             Self::GroupDiffers { .. } => {
-                "leave that out to take the group as it is, choose another name, or have the guest change it (--firstboot-command 'groupmod …')".to_owned()
+                "leave out what differs to take the group as it is, choose another name, or have the guest change it (--firstboot-command 'groupmod …')".to_owned()
+            }
+            Self::NoSuchGroup { .. } => {
+                "give the name of a group that the guest has; --add-group NAME makes one".to_owned()
             }
             Self::Taken { .. } => "choose another number, or leave it out to get one that is free".to_owned(),
             Self::OwnGroupExists { name } => {
@@ -120,6 +141,12 @@ impl AccountError {
                     None => format!("{install}, and --firstboot-command what is to be done with it then"),
                 }
             }
+            Self::NoSudoers => {
+                "--write '/etc/sudoers:@includedir /etc/sudoers.d' --chmod 0440:/etc/sudoers in a run before this one makes one".to_owned()
+            }
+            Self::UnsafeSudoers { path, .. } => {
+                format!("--chown root:root:{path} --chmod 0440:{path} in a run before this one has it read")
+            }
             Self::NoSudoersDirectory { path } => {
                 format!("--append-line '{path}:@includedir /etc/sudoers.d' in a run before this one has it read")
             }
@@ -140,6 +167,7 @@ impl fmt::Display for AccountError {
             Self::GroupDiffers { group, how } => {
                 write!(f, "the guest has a group '{group}' already, and it is another: {how}")
             }
+            Self::NoSuchGroup { group } => write!(f, "no group '{}' in the guest", group.escape_debug()),
             Self::Taken { what, number, owner } => write!(f, "the {what} {number} is that of '{owner}' in the guest"),
             Self::OwnGroupExists { name } => {
                 write!(f, "the guest has a group '{name}' already, which is what the user's own group would be called")
@@ -153,7 +181,12 @@ impl fmt::Display for AccountError {
             Self::HomeInTheWay { path } => {
                 write!(f, "{path}: the home directory is to be there, and it is no directory")
             }
-            Self::NoSudo { .. } => f.write_str("the guest has no sudo, or no /etc/sudoers"),
+            Self::NoSudo { .. } => f.write_str("the guest has no sudo"),
+            Self::NoSudoers => f.write_str("the guest has sudo, and no /etc/sudoers"),
+            Self::UnsafeSudoers { path, mode, uid, gid } => write!(
+                f,
+                "the guest's sudo does not read {path}, which has mode {mode:04o}, owner {uid} and group {gid}"
+            ),
             Self::NoSudoersDirectory { path } => {
                 write!(f, "the guest's {path} does not include the files of /etc/sudoers.d")
             }

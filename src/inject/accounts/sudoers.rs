@@ -5,7 +5,7 @@ use super::super::{InjectError, Outcome, Premise, READ_LIMIT, Reader};
 use super::database::Database;
 use super::error::AccountError;
 use super::name::AccountName;
-use imgraft_vfs::fs::{Attrs, Content, FileType, SetAttrs};
+use imgraft_vfs::fs::{Attrs, Content, FileType, Metadata, SetAttrs};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -102,14 +102,21 @@ pub(in crate::inject) fn check_listens(stage: &Stage<'_>) -> Result<(), InjectEr
         return Err(AccountError::NoSudo { group: group(stage)? }.into());
     }
     for path in SUDOERS {
-        if let Some(text) = stage.read(&GuestPath::parse(path)?, READ_LIMIT)? {
+        let at = GuestPath::parse(path)?;
+        if let Some(text) = stage.read(&at, READ_LIMIT)? {
+            // sudo minds the same of the file itself (sudo_secure_file of its lib/util/secure_path.c).
+            if let Some(Metadata { mode, uid, gid, .. }) =
+                stage.metadata(&at)?.filter(|found| !Reader::Sudo.takes(found))
+            {
+                return Err(AccountError::UnsafeSudoers { path, mode, uid, gid }.into());
+            }
             return match text.split(|byte| *byte == b'\n').any(includes) {
                 true => Ok(()),
                 false => Err(AccountError::NoSudoersDirectory { path }.into()),
             };
         }
     }
-    Err(AccountError::NoSudo { group: group(stage)? }.into())
+    Err(AccountError::NoSudoers.into())
 }
 
 /// The group of the guest's whose members are usually let be root.
@@ -195,7 +202,25 @@ mod tests {
             );
         }
         assert!(why(guest().file("/etc/sudoers", "#includedir /etc/sudoers.d")).starts_with("the guest has no sudo"));
-        assert!(why(guest().file("/usr/bin/sudo", "")).starts_with("the guest has no sudo"));
+        assert!(why(guest().file("/usr/bin/sudo", "")).starts_with("the guest has sudo, and no /etc/sudoers ("));
+        // What sudo says no to with: is world writable, is owned by uid 1, is owned by gid 1.
+        for (mode, owner, is_read) in [
+            (0o440, (0, 0), true),
+            (0o644, (0, 1), true),
+            (0o660, (0, 0), true),
+            (0o666, (0, 0), false),
+            (0o440, (1, 0), false),
+            (0o660, (0, 1), false),
+        ] {
+            let tree = with_sudo("@includedir /etc/sudoers.d").mode(mode).owner(owner.0, owner.1).build().unwrap();
+            match is_read {
+                true => drop(inject(&sudo("ann", SudoAsks::Password), tree)),
+                false => assert!(
+                    refusal(&sudo("ann", SudoAsks::Password), tree)
+                        .starts_with("the guest's sudo does not read /etc/sudoers, which has mode ")
+                ),
+            }
+        }
         // The way out names a group that the guest has.
         assert!(!why(guest()).contains("--add-to-group"), "{}", why(guest()));
         for group in ["sudo", "wheel", "admin"] {

@@ -14,7 +14,7 @@ impl InjectError {
             Self::File(error) => error.hint(),
             Self::Account(error) => error.hint(),
             Self::NoSuchUser { known, .. } if known.is_empty() => Some("the guest has no passwd file".to_owned()),
-            Self::NoSuchUser { known, .. } => Some(format!("users of the guest: {}", known.join(", "))),
+            Self::NoSuchUser { known, .. } => Some(format!("people in the guest: {}; --add-user NAME makes one", known.join(", "))),
             Self::NoSuchGroup { .. } => Some("give the group's number, or a name that the guest has".to_owned()),
             Self::BadHome { .. } => Some("write the key to where the guest's sshd looks, with --write".to_owned()),
             Self::ForeignPlace { path, .. } => Some(format!("find out who made the link, and remove it: {path}")),
@@ -30,8 +30,15 @@ impl InjectError {
                 Some("give the public key, as it stands in a .pub file: [options] type base64 [comment]".to_owned())
             }
             Self::DuplicatePassword { user } => Some(format!("give one password for '{user}'")),
-            Self::NoShadow { .. } => Some("make /etc/shadow in the guest first (pwconv)".to_owned()),
-            Self::NoShadowEntry { .. } => Some("add the user's line to /etc/shadow first (pwconv)".to_owned()),
+            Self::NoShadow { .. } => Some(
+                "--write '/etc/shadow:root:*:::::::' --chmod 0600:/etc/shadow before it makes one, and --append-line adds a line of each \
+                 other user"
+                    .to_owned(),
+            ),
+            Self::NoShadowEntry { user } => {
+                let line = format!("/etc/shadow:{user}:*:::::::");
+                Some(format!("--append-line {} before it adds the user's line", shell::word(line.as_ref())))
+            }
             Self::PasswordInPasswd { .. } => Some("put 'x' into the second field of its passwd line".to_owned()),
             Self::BadHash { .. } => Some("make one with: mkpasswd -m yescrypt, or openssl passwd -6".to_owned()),
             Self::NoRoot => Some(
@@ -134,11 +141,17 @@ fn room_for(error: &imgraft_vfs::Error) -> Option<String> {
     }
     let path = String::from_utf8_lossy(error.guest_path()?);
     match (error.kind(), error.layer()) {
-        (ErrorKind::WrongType, Layer::Stage | Layer::Path) => Some(format!(
+        (ErrorKind::WrongType, Layer::Stage | Layer::Path | Layer::Filesystem) => Some(format!(
             "`imgraft ls IMAGE {}` shows what is there; a run of its own with --move or --delete takes it out of the way",
             shell::word(path.as_ref().as_ref())
         )),
         (ErrorKind::NotFound, Layer::Stage) => Some(mkdir(path)),
+        (ErrorKind::Denied, Layer::Path) => {
+            let word = shell::word(path.as_ref().as_ref());
+            Some(format!(
+                "--delete {word} before it takes the link away, where that path is one, and else that of the directory that is"
+            ))
+        }
         _ => None,
     }
 }

@@ -46,6 +46,16 @@ pub enum FileError {
         /// Which.
         path: GuestPath,
     },
+    /// A directory that is to be emptied as a file.
+    NotTruncated {
+        /// Which.
+        path: GuestPath,
+    },
+    /// A file that is to be emptied as a directory.
+    NotTruncatedBelow {
+        /// Which.
+        path: GuestPath,
+    },
     /// One option is about more files than are walked.
     TooManyFiles {
         /// How far it came.
@@ -130,6 +140,13 @@ impl FileError {
                 Some("a content for it takes the place of a symbolic link; otherwise name another path".to_owned())
             }
             Self::DirectoryInTheWay { path } => Some(format!("--delete {path} before it, or name what is to be in it")),
+            Self::NotTruncated { path } => {
+                let word = shell::word(path.to_string().as_ref());
+                Some(format!("--truncate-recursive {word} empties the files in it"))
+            }
+            Self::NotTruncatedBelow { path } => {
+                Some(format!("--truncate {} empties a file", shell::word(path.to_string().as_ref())))
+            }
             Self::TooManyFiles { .. } => Some("name a part of them at a time".to_owned()),
             Self::NotPlaced { way, .. } => Some((*way).to_owned()),
             Self::NoDirectory { .. } => Some("name a directory".to_owned()),
@@ -151,7 +168,8 @@ impl fmt::Display for FileError {
             }
             Self::MissingDirectory { path } => write!(f, "{path}: no such directory in the guest"),
             Self::NoDirectory { path } => write!(f, "{path}: no directory in the guest"),
-            Self::IsDirectory { path } => write!(f, "{path}: a directory in the guest"),
+            Self::NotTruncatedBelow { path } => write!(f, "{path}: no directory in the guest"),
+            Self::IsDirectory { path } | Self::NotTruncated { path } => write!(f, "{path}: a directory in the guest"),
             Self::NotAFile { path } => {
                 write!(f, "{path}: no regular file in the guest, and a file without content is to be there")
             }

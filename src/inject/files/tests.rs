@@ -120,7 +120,7 @@ fn what_is_not_there_is_named() {
     let message = |operation| refusal(&files(vec![operation]), phony().build().unwrap());
     assert_eq!(
         message(chown(Some("bob"), None, "/etc")),
-        "no user 'bob' in the guest (users of the guest: root, ann, bl\\xf6d)"
+        "no user 'bob' in the guest (people in the guest: root, ann, bl\\xf6d; --add-user NAME makes one)"
     );
     assert!(message(chown(Some("4294967295"), None, "/etc")).contains("no user"));
     assert!(message(chown(None, Some("x"), "/etc")).starts_with("no group 'x' in the guest"));
@@ -308,7 +308,7 @@ fn files_are_emptied_and_touched() {
     let message = |operation| refusal(&files(vec![operation]), tree());
     assert_eq!(message(truncate("/none")), format!("/none: no such file in the guest{ABOUT_ROOT}"));
     assert_eq!(message(below("/none")), format!("/none: no such file in the guest{ABOUT_ROOT}"));
-    assert!(message(truncate("/etc")).contains("not a regular file"));
+    assert!(message(truncate("/etc")).contains("/etc: a directory in the guest"));
 }
 
 #[test]
@@ -417,4 +417,24 @@ fn an_archive_has_links_devices_and_directories_of_its_own() {
     assert_eq!((found("/srv/tty").file_type, found("/srv/other").links), (FileType::CharDevice, 1));
     assert_eq!(label(&fs, "/srv/a"), label(&fs, "/srv/new/b"));
     assert_unchanged(&files, &fs);
+}
+
+/// An rc.local with a line for each of many files would be larger than what is read.
+#[test]
+fn many_files_whose_labels_are_unknown_have_all_labelled() {
+    let policy = "/.* u:r:default_t:s0\n/root/(?!x).* u:r:odd_t:s0\n";
+    let tree = phony()
+        .file("/etc/selinux/config", "SELINUX=enforcing\n")
+        .file("/etc/selinux/targeted/contexts/files/file_contexts", policy)
+        .dir("/etc/rc.d")
+        .build()
+        .unwrap();
+    for (number, is_all) in [(64, false), (65, true)] {
+        let files = files((0..number).map(|n| put(&format!("/root/f{n}"), "x", 0o644)).collect());
+        let fs = inject(&files, tree.clone());
+        assert_eq!((exists(&fs, "/.autorelabel"), exists(&fs, "/etc/rc.d/rc.local")), (is_all, !is_all), "{number}");
+    }
+    // What is in one directory that is new is one of them.
+    let files = files((0..200).map(|n| put(&format!("/root/d/f{n}"), "x", 0o644)).collect());
+    assert!(!exists(&inject(&files, tree), "/.autorelabel"));
 }

@@ -186,7 +186,10 @@ fn links_are_followed_inside_the_guest() {
 #[test]
 fn who_cannot_have_keys() {
     let why = |user| refusal(&keys(&[(user, ED25519)]), phony().build().unwrap());
-    assert_eq!(why("bob"), "no user 'bob' in the guest (users of the guest: root, ann, bl\\xf6d)");
+    assert_eq!(
+        why("bob"),
+        "no user 'bob' in the guest (people in the guest: root, ann, bl\\xf6d; --add-user NAME makes one)"
+    );
     assert!(why("nobody").contains("'/nonexistent'"));
     assert!(why("lost").contains("'relative'"));
     assert!(refusal(&keys(&[("root", "x")]), phony().build().unwrap()).contains("not an ssh public key"));

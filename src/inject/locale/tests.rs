@@ -89,8 +89,10 @@ fn what_the_guest_does_not_have() {
     assert!(no.starts_with("the guest has no locale fr_FR.UTF-8 (it has C, C.utf8, POSIX, de_DE.utf8;"), "{no}");
     assert!(told("", "fr", red_hat()).contains("no keymap fr (`imgraft ls IMAGE /usr/lib/kbd/keymaps`"));
     assert!(told("", "de", phony()).contains("no keymaps at all"));
-    let alpine = MemFs::builder().file("/etc/os-release", "ID=alpine\n").file("/sbin/init", "");
-    assert!(told("C.UTF-8", "", alpine).contains("nothing in the guest is known to read"));
+    for language in ["C.UTF-8", "de_DE.UTF-8"] {
+        let alpine = MemFs::builder().file("/etc/os-release", "ID=alpine\n").file("/sbin/init", "");
+        assert!(told(language, "", alpine).contains("nothing in the guest is known to read"));
+    }
     let outweighed = red_hat().file("/etc/locale.conf", "LC_ALL=C\n").build().unwrap();
     assert!(notes(&locale("C", ""), &outweighed).contains("LC_ALL is set there"));
 }

@@ -164,7 +164,7 @@ fn who_cannot_have_a_password() {
     assert!(why("bob", password("x")).starts_with("no user 'bob' in the guest (users"));
     assert_eq!(
         why("daemon", password("x")),
-        "no entry for 'daemon' in the guest's shadow (add the user's line to /etc/shadow first (pwconv))"
+        "no entry for 'daemon' in the guest's shadow (--append-line '/etc/shadow:daemon:*:::::::' before it adds the user's line)"
     );
     assert!(why("old", password("x")).starts_with("the guest does not look into shadow for 'old'"));
     let way = "(give another one; disabled instead of one keeps everybody from logging in by a password)";
