@@ -133,7 +133,9 @@ impl<'a> Reader<'a> {
     /// Whether there is a link to /dev/null at `path`, or an empty file: what systemd takes for masked (systemd.unit(5)).
     pub(crate) fn is_masked(&self, path: &str) -> Result<bool> {
         Ok(match self.find(path, Follow::ExcludeLast)? {
-            Some((at, FileType::Symlink)) => self.read_link(&at)? == b"/dev/null",
+            Some((_, FileType::Symlink)) => {
+                self.place(path, Follow::All)?.is_some_and(|at| at.as_bytes() == b"/dev/null")
+            }
             Some((at, FileType::Regular)) => self.lookup(&at)?.is_some_and(|metadata| metadata.size == 0),
             _ => false,
         })
@@ -210,6 +212,7 @@ mod tests {
             .file("/usr/lib/a", "text")
             .symlink("/lib", "usr/lib")
             .symlink("/usr/lib/null", "/dev/null")
+            .symlink("/usr/lib/up", "../../dev/null")
             .symlink("/loop", "loop")
             .build()
             .unwrap();
@@ -221,10 +224,11 @@ mod tests {
                     && !reader.exists("/lib/a/b").unwrap()
                     && !reader.exists("/loop/x").unwrap()
             );
+            assert!(reader.is_masked("/lib/up").unwrap());
             assert!(reader.is_masked("/lib/null").unwrap() && !reader.is_masked("/lib/a").unwrap());
             assert_eq!(reader.file("/lib/a", 10).unwrap().unwrap(), b"text");
             assert!(reader.file("/lib/a", 3).is_err() && reader.file_lenient("/lib/a", 3).unwrap().is_none());
-            assert_eq!(reader.names("/lib").unwrap(), ["a", "null"]);
+            assert_eq!(reader.names("/lib").unwrap(), ["a", "null", "up"]);
             assert!(reader.names("/lib/a").unwrap().is_empty() && reader.names("/none").unwrap().is_empty());
         }
     }

@@ -1,15 +1,20 @@
 //! What the guest's cloud-init is told to leave as it is.
 
+mod users;
+
+pub(super) use users::keep_password;
+
 use super::staging::is_fatal;
-use super::{InjectError, Outcome, ROOT_FILE};
+use super::{InjectError, Outcome, Premise, ROOT_DIR, ROOT_FILE};
 use crate::config_drive::{Spelling, value};
 use crate::guest::Guest;
 use imgraft_vfs::fs::{Content, FileType};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
-use imgraft_vfs::{Error, Layer};
+use imgraft_vfs::{Error, Layer, shell};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// cloud-init's configuration, and where it reads what adds to that, in the order of the names.
 const MAIN: &str = "/etc/cloud/cloud.cfg";
@@ -19,92 +24,35 @@ const LIMIT: u64 = 1024 * 1024;
 const FILES_MAX: usize = 256;
 /// The most bytes of all of them.
 const TOTAL: u64 = 8 * 1024 * 1024;
-/// What counts of what is said of the default user.
-const KEYS: [&str; 4] = ["name", "lock_passwd", "hashed_passwd", "plain_text_passwd"];
 
 /// What it runs, in the order in which it does.
 const MODULES: [&str; 3] = ["cloud_init_modules", "cloud_config_modules", "cloud_final_modules"];
 
-/// Puts a text for cloud-init past what distributions and installers put there, and says where; `None` where the guest has no
-/// place for it. `subject` is a part of the file's name.
-pub(super) fn tell(subject: &str, text: &str, stage: &mut Stage<'_>) -> Result<Option<GuestPath>, InjectError> {
-    let directory = stage.metadata(&GuestPath::parse(DIRECTORY)?)?;
-    if directory.is_none_or(|metadata| metadata.file_type != FileType::Directory) {
-        return Ok(None);
-    }
-    let path = GuestPath::parse(format!("{DIRECTORY}/99-imgraft-{subject}.cfg"))?;
-    stage.write(&path, Content::bytes(text.as_bytes()), ROOT_FILE)?;
-    Ok(Some(path))
+/// A key of cloud-init's configuration, and what it has to say for what was put in to stay.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The key.
+    pub(super) key: &'static str,
+    /// What it has to say.
+    pub(super) wanted: Wanted,
 }
 
-/// Has the password of a user valid after the guest's first boot, at which cloud-init locks that of its default user, unless it is
-/// told not to; says what it cannot be kept from.
-pub(super) fn keep_password(
-    user: &str,
-    guest: &Guest,
-    stage: &mut Stage<'_>,
-    outcome: &mut Outcome,
-) -> Result<(), InjectError> {
-    if guest.network.cloud_init.is_none() {
-        return Ok(());
-    }
-    let default = default_user(stage)?;
-    let said = |key: &str| default.get(key);
-    if said("name").and_then(|(_, name)| name.as_str()) != Some(user) {
-        return remark_user(user, stage, outcome);
-    }
-    for key in ["hashed_passwd", "plain_text_passwd"] {
-        if let Some((path, _)) =
-            said(key).filter(|(_, password)| password.as_str().is_some_and(|text| !text.is_empty()))
-        {
-            outcome
-                .notes
-                .push(format!("cloud-init gives '{user}' another password at the first boot, as {path} has {key}"));
-        }
-    }
-    let is_left = |default: &BTreeMap<String, (GuestPath, Value)>| {
-        default.get("lock_passwd").is_some_and(|(_, locks)| *locks == Value::Bool(false))
-    };
-    if is_left(&default) {
-        return Ok(());
-    }
-    let text = "# The password that the default user has in /etc/shadow is to be valid.\nsystem_info: {default_user: {lock_passwd: false}}\n";
-    let told = tell("password", text, stage)?;
-    match told {
-        Some(path) if is_left(&default_user(stage)?) => {
-            outcome.notes.push(format!("{path}: cloud-init is told not to lock the password of its default user, '{user}'"));
-        }
-        _ => outcome.notes.push(format!(
-            "cloud-init locks the password of its default user, '{user}', at the first boot: lock_passwd: false below default_user \
-             in {MAIN} keeps it from that"
-        )),
-    }
-    Ok(())
-}
-
-/// Says that cloud-init locks the password of a user whom its configuration names, as it does of all but those of whom it is told not to
-/// (create_user of its distros/__init__.py).
-fn remark_user(user: &str, stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
-    let Some((path, users)) = said("", &["users"], stage)?.remove("users") else { return Ok(()) };
-    let is_locked = |entry: &Value| match entry {
-        Value::Object(keys) => {
-            keys.get("name").and_then(Value::as_str) == Some(user)
-                && keys.get("lock_passwd") != Some(&Value::Bool(false))
-        }
-        Value::String(names) => names.split(',').any(|name| name.trim() == user),
-        _ => false,
-    };
-    let has_it = match &users {
-        Value::Array(entries) => entries.iter().any(is_locked),
-        other => is_locked(other),
-    };
-    if has_it {
-        outcome.notes.push(format!(
-            "cloud-init locks the password of '{user}' at the first boot, as {path} has that user among its users: lock_passwd: false there \
-             keeps it from that"
-        ));
-    }
-    Ok(())
+/// What a key of cloud-init's configuration has to say.
+#[derive(Clone, Debug)]
+pub(super) enum Wanted {
+    /// That something is so (util.is_true).
+    True,
+    /// That something is not so; where nothing is said, it is.
+    False,
+    /// That /etc/hosts is not made by cloud-init (cc_update_etc_hosts.py).
+    HostsAreLeft,
+    /// This setting, or none.
+    Setting {
+        /// The value.
+        value: String,
+        /// What comes of it where nothing is said.
+        unsaid: Unsaid,
+    },
 }
 
 /// What cloud-init does about a setting that its configuration does not have.
@@ -114,6 +62,134 @@ pub(super) enum Unsaid {
     Left,
     /// It sets one of its own.
     Set,
+}
+
+impl Rule {
+    /// As a line of cloud-init's configuration.
+    fn line(&self) -> String {
+        let key = self.key;
+        match &self.wanted {
+            Wanted::True => format!("{key}: true\n"),
+            Wanted::False | Wanted::HostsAreLeft => format!("{key}: false\n"),
+            Wanted::Setting { value, .. } => format!("{key}: \"{value}\"\n"),
+        }
+    }
+
+    fn is_kept_by(&self, said: Option<&Value>) -> bool {
+        match (&self.wanted, said) {
+            (Wanted::True, said) => said.is_some_and(|value| is_one_of(value, &TRUE)),
+            // Python's own notion, in cc_ssh.py, for which the text "no" is something.
+            (Wanted::False, said) => said.is_some_and(is_nothing),
+            (Wanted::HostsAreLeft, said) => {
+                !said.is_some_and(|value| is_one_of(value, &TRUE) || is_one_of(value, &["template", "localhost"]))
+            }
+            (Wanted::Setting { unsaid, .. }, None | Some(Value::Null)) => *unsaid == Unsaid::Left,
+            // What is false is not set (cc_locale.py, cc_timezone.py).
+            (Wanted::Setting { value: wanted, .. }, Some(value)) => {
+                value.as_str() == Some(wanted) || *value == Value::Bool(false)
+            }
+        }
+    }
+}
+
+/// What cloud-init takes for true (TRUE_STRINGS of its util.py).
+const TRUE: [&str; 4] = ["true", "1", "on", "yes"];
+
+/// Whether a value is one of some words, in whichever case.
+fn is_one_of(value: &Value, words: &[&str]) -> bool {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    words.contains(&text.trim().to_lowercase().as_str())
+}
+
+/// Whether a value is what Python takes for false.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        Value::Object(keys) => keys.is_empty(),
+    }
+}
+
+/// Why cloud-init does not leave what was put in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undoing {
+    key: &'static str,
+    /// The file that has the last word, where one says anything.
+    path: Option<GuestPath>,
+}
+
+impl fmt::Display for Undoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.path {
+            Some(path) => {
+                write!(
+                    f,
+                    "the guest's cloud-init would undo it: {path} has the last word on {}, and says otherwise",
+                    self.key
+                )
+            }
+            None => {
+                write!(f, "the guest's cloud-init would undo it: no file in {DIRECTORY} that it reads has {}", self.key)
+            }
+        }
+    }
+}
+
+impl Undoing {
+    /// What the user can do about it.
+    pub(super) fn hint(&self) -> Option<String> {
+        let path = shell::word(self.path.as_ref()?.to_string().as_ref());
+        Some(format!(
+            "take {} out of that file first: --delete {path}, or an --edit of it, that stands before this option or is a run of its own; or \
+             leave the option out",
+            self.key
+        ))
+    }
+}
+
+/// What keeps cloud-init from leaving what was put in, with all that its configuration says.
+pub(super) fn undoing(rules: &[Rule], stage: &Stage<'_>) -> Result<Option<Undoing>, InjectError> {
+    let keys: Vec<_> = rules.iter().map(|rule| rule.key).collect();
+    let said = said("", &keys, stage)?;
+    let broken = rules.iter().find(|rule| !rule.is_kept_by(said.get(rule.key).map(|(_, value)| value)));
+    Ok(broken.map(|rule| Undoing { key: rule.key, path: said.get(rule.key).map(|(path, _)| path.clone()) }))
+}
+
+/// Puts a text for cloud-init past what distributions and installers put there, and says where. `subject` is a part of the file's name.
+fn tell(subject: &str, text: &str, stage: &mut Stage<'_>) -> Result<GuestPath, InjectError> {
+    let path = GuestPath::parse(format!("{DIRECTORY}/99-imgraft-{subject}.cfg"))?;
+    stage.create_dirs(&GuestPath::parse(DIRECTORY)?, ROOT_DIR)?;
+    stage.write(&path, Content::bytes(text.as_bytes()), ROOT_FILE)?;
+    Ok(path)
+}
+
+/// Has cloud-init leave what was put in, and says where it is told that; fails where a file that comes later says otherwise. Where it does
+/// not run, it is told where there is a place for that, for the day on which it does.
+pub(super) fn keep(
+    subject: &str,
+    why: &str,
+    rules: Vec<Rule>,
+    guest: &Guest,
+    stage: &mut Stage<'_>,
+    outcome: &mut Outcome,
+) -> Result<Option<GuestPath>, InjectError> {
+    let runs = guest.network.cloud_init.is_some();
+    let directory = stage.metadata(&GuestPath::parse(DIRECTORY)?)?;
+    if !runs && directory.is_none_or(|metadata| metadata.file_type != FileType::Directory) {
+        return Ok(None);
+    }
+    let lines: String = rules.iter().map(Rule::line).collect();
+    let path = tell(subject, &format!("# {why}\n{lines}"), stage)?;
+    if runs {
+        if let Some(undoing) = undoing(&rules, stage)? {
+            return Err(InjectError::CloudInitUndoes(undoing));
+        }
+        outcome.premises.push(Premise::CloudInit(rules));
+    }
+    Ok(Some(path))
 }
 
 /// Has a setting of the guest's outlive its first boot, at which cloud-init makes it what its own configuration says.
@@ -128,28 +204,16 @@ pub(super) fn keep_setting(
     if guest.network.cloud_init.is_none() {
         return Ok(());
     }
-    let before = said("", &[key], stage)?.remove(key);
-    // What is false is not set (cc_locale.py, cc_timezone.py).
-    let is_kept = |value: &Value| value.as_str() == Some(wanted) || *value == Value::Bool(false);
-    match &before {
-        None if unsaid == Unsaid::Left => return Ok(()),
-        Some((_, value)) if is_kept(value) || (value.is_null() && unsaid == Unsaid::Left) => return Ok(()),
-        _ => {}
+    let rules = vec![Rule { key, wanted: Wanted::Setting { value: wanted.to_owned(), unsaid } }];
+    if undoing(&rules, stage)?.is_none() {
+        outcome.premises.push(Premise::CloudInit(rules));
+        return Ok(());
     }
-    let text = format!("# What the guest was given.\n{key}: \"{wanted}\"\n");
-    let told = tell(key, &text, stage)?;
-    let now = said("", &[key], stage)?.remove(key);
-    outcome.notes.push(match (told, now, before) {
-        (Some(path), Some((_, value)), _) if is_kept(&value) => {
-            format!("{path}: cloud-init is told of the {key}, which it would set to another one at the first boot")
-        }
-        (_, Some((path, _)), _) | (_, None, Some((path, _))) => {
-            format!("cloud-init sets the {key} to another one at the first boot, as {path} says: {key}: {wanted} there keeps it from that")
-        }
-        (_, None, None) => {
-            format!("cloud-init sets the {key} to another one at the first boot: {key}: {wanted} in {MAIN} keeps it from that")
-        }
-    });
+    if let Some(path) = keep(key, "What the guest was given.", rules, guest, stage, outcome)? {
+        outcome.notes.push(format!(
+            "{path}: cloud-init is told of the {key}, which it would set to another one at the first boot"
+        ));
+    }
     Ok(())
 }
 
@@ -171,18 +235,18 @@ pub(super) fn makes_no_host_keys(stage: &Stage<'_>) -> Result<Option<String>, In
     if let Some((path, _)) = said.get("ssh_genkeytypes").filter(|(_, types)| makes_none(types)) {
         return Ok(Some(format!("{path} has ssh_genkeytypes with nothing in it")));
     }
+    // In the order in which they are run; distributions have the module in the first one.
     let lists: Vec<_> = MODULES.iter().filter_map(|name| said.get(*name)).collect();
-    let is_ssh = |module: &Value| {
-        let name = module.get(0).or_else(|| module.get("name")).unwrap_or(module);
-        name.as_str() == Some("ssh")
-    };
     let has_it = lists.iter().any(|(_, modules)| modules.as_array().is_some_and(|modules| modules.iter().any(is_ssh)));
-    Ok((!lists.is_empty() && !has_it).then(|| format!("{MAIN} has it run no module 'ssh'")))
+    Ok(lists.first().filter(|_| !has_it).map(|(path, _)| format!("{path} has it run no module 'ssh'")))
 }
 
-/// What cloud-init's configuration says of its default user, each key with the file that has the last word on it.
-fn default_user(stage: &Stage<'_>) -> Result<BTreeMap<String, (GuestPath, Value)>, InjectError> {
-    said("/system_info/default_user", &KEYS, stage)
+/// Whether an entry of a list of modules is that for ssh (form_module_name of config/modules.py).
+fn is_ssh(entry: &Value) -> bool {
+    let name = entry.get(0).or_else(|| entry.get("name")).unwrap_or(entry).as_str().unwrap_or_default();
+    let name = name.trim().to_lowercase().replace('-', "_");
+    let name = name.strip_suffix(".py").unwrap_or(&name);
+    name.strip_prefix("cc_").unwrap_or(name) == "ssh"
 }
 
 /// What cloud-init's configuration says of some keys at a place (a JSON pointer), each with the file that has the last word on it.
@@ -216,139 +280,4 @@ fn said(place: &str, wanted: &[&str], stage: &Stage<'_>) -> Result<BTreeMap<Stri
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::inject::testing::{phony, text};
-    use imgraft_vfs::fs::mem::Builder;
-
-    const OURS: &str = "/etc/cloud/cloud.cfg.d/99-imgraft-password.cfg";
-
-    fn cloud() -> Builder {
-        phony()
-            .file("/usr/bin/cloud-init", "")
-            .file(
-                "/etc/cloud/cloud.cfg",
-                "users: [default]\nsystem_info:\n  distro: debian\n  default_user: {name: debian, lock_passwd: True}\n",
-            )
-            .dir(DIRECTORY)
-    }
-
-    /// What is noted, and what is told to cloud-init.
-    fn kept(user: &str, guest: Builder) -> (String, Option<String>) {
-        let mut fs = guest.build().unwrap();
-        let guest = Guest::inspect(&fs).unwrap();
-        let mut outcome = Outcome::default();
-        let changes = {
-            let mut stage = Stage::new(&fs);
-            keep_password(user, &guest, &mut stage, &mut outcome).unwrap();
-            stage.finish().unwrap()
-        };
-        let is_told = !changes.is_empty();
-        changes.apply(&mut fs).unwrap();
-        (outcome.notes.join("\n"), is_told.then(|| text(&fs, OURS)))
-    }
-
-    #[test]
-    fn the_default_users_password() {
-        let (note, told) = kept("debian", cloud());
-        assert_eq!(note, format!("{OURS}: cloud-init is told not to lock the password of its default user, 'debian'"));
-        assert!(told.unwrap().ends_with("system_info: {default_user: {lock_passwd: false}}\n"));
-        let nothing = (String::new(), None);
-        assert_eq!(kept("ann", cloud()), nothing);
-        assert_eq!(kept("debian", phony()), nothing);
-        assert_eq!(kept("debian", cloud().file("/etc/cloud/cloud-init.disabled", "")), nothing);
-        // The last file that says it counts.
-        let with = |name: &str, said: &str| {
-            cloud().file(format!("{DIRECTORY}/{name}"), format!("system_info: {{default_user: {{{said}}}}}\n"))
-        };
-        assert_eq!(kept("debian", with("50-a.cfg", "lock_passwd: no")), nothing);
-        assert_eq!(kept("debian", with("50-a.cfg", "name: pi")), nothing);
-        assert!(kept("pi", with("50-a.cfg", "name: pi")).1.is_some());
-        assert!(kept("debian", with("50-a.txt", "lock_passwd: no")).1.is_some());
-        let (note, _) = kept("debian", with("99-z.cfg", "lock_passwd: true"));
-        assert!(note.starts_with("cloud-init locks the password of its default user, 'debian', at the first boot: "));
-        let (note, _) = kept("debian", with("50-a.cfg", "hashed_passwd: x, lock_passwd: false"));
-        assert_eq!(
-            note,
-            format!(
-                "cloud-init gives 'debian' another password at the first boot, as {DIRECTORY}/50-a.cfg has hashed_passwd"
-            )
-        );
-        assert!(!note.contains('$'));
-    }
-
-    #[test]
-    fn users_that_the_configuration_names() {
-        let with = |users: &str| {
-            phony().file("/usr/bin/cloud-init", "").file(MAIN, format!("users: {users}\n")).dir(DIRECTORY)
-        };
-        for users in ["[default, {name: ann}]", "[{name: ann, lock_passwd: true}]", "[ann]", "default, ann"] {
-            let (note, told) = kept("ann", with(users));
-            let expected = "cloud-init locks the password of 'ann' at the first boot, as /etc/cloud/cloud.cfg has that user among its users";
-            assert!(note.starts_with(expected) && told.is_none(), "{users}: {note}");
-        }
-        for users in ["[default]", "[{name: ann, lock_passwd: false}]", "[{name: anna}]", "{}", "~"] {
-            assert_eq!(kept("ann", with(users)), (String::new(), None), "{users}");
-        }
-    }
-
-    /// What is noted of a time zone or a locale, and what cloud-init is told.
-    fn setting(key: &'static str, unsaid: Unsaid, guest: Builder) -> (String, Option<String>) {
-        let mut fs = guest.build().unwrap();
-        let guest = Guest::inspect(&fs).unwrap();
-        let mut outcome = Outcome::default();
-        let changes = {
-            let mut stage = Stage::new(&fs);
-            keep_setting(key, "A/B", unsaid, &guest, &mut stage, &mut outcome).unwrap();
-            stage.finish().unwrap()
-        };
-        let is_told = !changes.is_empty();
-        changes.apply(&mut fs).unwrap();
-        (outcome.notes.join("\n"), is_told.then(|| text(&fs, &format!("{DIRECTORY}/99-imgraft-{key}.cfg"))))
-    }
-
-    #[test]
-    fn settings_of_the_guest() {
-        let nothing = (String::new(), None);
-        let with = |name: &str, text: &str| cloud().file(format!("{DIRECTORY}/{name}"), text);
-        assert_eq!(setting("timezone", Unsaid::Left, cloud()), nothing);
-        assert_eq!(setting("timezone", Unsaid::Left, with("50-a.cfg", "timezone: A/B\n")), nothing);
-        assert_eq!(setting("timezone", Unsaid::Left, with("50-a.cfg", "timezone:\n")), nothing);
-        assert_eq!(setting("timezone", Unsaid::Set, phony()), nothing);
-        assert_eq!(setting("locale", Unsaid::Set, with("50-a.cfg", "locale: false\n")), nothing);
-        let (note, told) = setting("timezone", Unsaid::Left, with("50-a.cfg", "timezone: UTC\n"));
-        assert_eq!(told.unwrap(), "# What the guest was given.\ntimezone: \"A/B\"\n");
-        assert!(
-            note.starts_with(
-                "/etc/cloud/cloud.cfg.d/99-imgraft-timezone.cfg: cloud-init is told of the timezone, which"
-            ),
-            "{note}"
-        );
-        assert!(setting("locale", Unsaid::Set, cloud()).1.is_some());
-        let (note, _) = setting("timezone", Unsaid::Left, with("99-z.cfg", "timezone: UTC\n"));
-        assert!(note.contains("as /etc/cloud/cloud.cfg.d/99-z.cfg says: timezone: A/B there keeps it"), "{note}");
-        let bare = phony().file("/usr/bin/cloud-init", "");
-        assert!(
-            setting("locale", Unsaid::Set, bare).0.ends_with("locale: A/B in /etc/cloud/cloud.cfg keeps it from that")
-        );
-    }
-
-    #[test]
-    fn much_configuration_is_bounded() {
-        // Each file within its limit, with keys of its own.
-        let with = |files: usize, lines: usize| {
-            let text = |file: usize| {
-                let keys = (0..lines).map(|n| format!("    k{file}x{n}: {}\n", "a".repeat(1000))).collect::<String>();
-                format!("system_info:\n  default_user:\n    name: u{file:02}\n{keys}")
-            };
-            (0..files).fold(cloud(), |guest, n| guest.file(format!("{DIRECTORY}/{n:02}.cfg"), text(n)))
-        };
-        let fs = with(3, 100).build().unwrap();
-        let said = default_user(&Stage::new(&fs)).unwrap();
-        assert_eq!(said.keys().collect::<Vec<_>>(), ["lock_passwd", "name"]);
-        assert_eq!(said["name"].1, "u02");
-        let fs = with(9, 1000).build().unwrap();
-        let refused = default_user(&Stage::new(&fs)).unwrap_err().to_string();
-        assert!(refused.contains("more than 8 MiB of cloud-init's configuration"), "{refused}");
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ mod hint;
 pub use hint::no_room;
 
 use super::accounts::AccountError;
+use super::cloud_config::Undoing;
 use super::files::FileError;
 use super::host_keys::HostKeyError;
 use super::locale::LocaleError;
@@ -257,6 +258,8 @@ pub enum InjectError {
         /// The file that says it.
         path: String,
     },
+    /// cloud-init would undo it, as its configuration says.
+    CloudInitUndoes(Undoing),
     /// An operation on files.
     File(FileError),
     /// Nova cannot do it, so that its behaviour cannot be shown.
@@ -366,6 +369,7 @@ impl fmt::Display for InjectError {
             Self::CloudInitInsists { path } => {
                 write!(f, "{path} tells the guest's cloud-init what to do with the network, and that holds")
             }
+            Self::CloudInitUndoes(undoing) => undoing.fmt(f),
             Self::NetplanTooOld { newest, version: (major, minor) } => {
                 write!(f, "{newest}, and the guest has {major}.{minor}")
             }

@@ -2,9 +2,8 @@
 
 mod certificate;
 
-use super::{
-    InjectError, Injector, Item, Outcome, Premise, ROOT_DIR, ROOT_FILE, Reader, cloud_config, hostname, label, sshd,
-};
+use super::cloud_config::{self, Rule, Wanted};
+use super::{InjectError, Injector, Item, Outcome, Premise, ROOT_DIR, ROOT_FILE, Reader, hostname, label, sshd};
 use crate::guest::{Guest, host_keys as of_guest};
 use imgraft_vfs::fs::{Attrs, Content, FileType, SetAttrs};
 use imgraft_vfs::path::GuestPath;
@@ -175,8 +174,9 @@ impl Injector for HostKeys {
         outcome.notes.extend(sshd::logins::without_configuration(stage)?);
         outcome.premises.push(Premise::HostKeys(named));
         if has_keys {
-            let text = "# The host keys are those that the machine is known by.\nssh_deletekeys: false\n";
-            if let Some(path) = cloud_config::tell("host-keys", text, stage)? {
+            let why = "The host keys are those that the machine is known by.";
+            let rules = vec![Rule { key: "ssh_deletekeys", wanted: Wanted::False }];
+            if let Some(path) = cloud_config::keep("host-keys", why, rules, guest, stage, &mut outcome)? {
                 outcome.notes.push(format!("{path}: cloud-init is told to keep the host keys"));
             }
         }

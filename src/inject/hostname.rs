@@ -1,6 +1,7 @@
 //! A guest's host name: hostname(5), what older guests read instead, and its lines in hosts(5).
 
-use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_FILE, cloud_config, label};
+use super::cloud_config::{self, Rule, Wanted};
+use super::{InjectError, Injector, Item, Outcome, READ_LIMIT, ROOT_FILE, label};
 use crate::guest::Guest;
 use imgraft_vfs::fs::{Content, FileType};
 use imgraft_vfs::path::GuestPath;
@@ -121,7 +122,7 @@ impl Injector for Hostname {
             self.assign(path, key, stage)?;
         }
         self.hosts(old.as_ref(), stage)?;
-        self.have_cloud_init_stand_aside(stage, &mut outcome)?;
+        have_cloud_init_stand_aside(guest, stage, &mut outcome)?;
         outcome.host_name = Some(self.name.clone());
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
@@ -233,15 +234,19 @@ impl Hostname {
         out.extend_from_slice(comment);
         Some(out)
     }
+}
 
-    /// cloud-init gives the machine the name that its metadata has, at each boot, unless it is told to keep the one that is there.
-    fn have_cloud_init_stand_aside(&self, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
-        let text = "# The name is in /etc/hostname and /etc/hosts already.\npreserve_hostname: true\nmanage_etc_hosts: false\n";
-        if let Some(path) = cloud_config::tell("hostname", text, stage)? {
-            outcome.notes.push(format!("{path}: cloud-init is told to keep the name"));
-        }
-        Ok(())
+/// cloud-init gives the machine the name that its metadata has, at each boot, unless it is told to keep the one that is there.
+fn have_cloud_init_stand_aside(guest: &Guest, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+    let rules = vec![
+        Rule { key: "preserve_hostname", wanted: Wanted::True },
+        Rule { key: "manage_etc_hosts", wanted: Wanted::HostsAreLeft },
+    ];
+    let why = "The name is in /etc/hostname and /etc/hosts already.";
+    if let Some(path) = cloud_config::keep("hostname", why, rules, guest, stage, outcome)? {
+        outcome.notes.push(format!("{path}: cloud-init is told to keep the name"));
     }
+    Ok(())
 }
 
 /// What the guest is called, where it has a name of its own.

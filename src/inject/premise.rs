@@ -1,5 +1,6 @@
 //! What an item goes by as it puts something in, and has to hold afterwards for the guest to use that.
 
+use super::cloud_config::{self, Rule};
 use super::files::FileError;
 use super::sshd::logins::{self, Login};
 use super::staging::is_fatal;
@@ -21,6 +22,8 @@ pub enum Premise {
     HostKeys(Vec<GuestPath>),
     /// sudo reads `/etc/sudoers.d`.
     SudoRules,
+    /// cloud-init leaves what is put in.
+    CloudInit(Vec<Rule>),
 }
 
 /// A user whose keys are put in.
@@ -56,6 +59,10 @@ impl Premise {
             Self::HostKeys(known) => match host_keys::missing(known, stage) {
                 Err(InjectError::Vfs(error)) if !is_fatal(error.kind()) => Some(error.to_string()),
                 other => other?,
+            },
+            Self::CloudInit(rules) => match cloud_config::undoing(rules, stage) {
+                Err(InjectError::Vfs(error)) if !is_fatal(error.kind()) => Some(error.to_string()),
+                other => other?.map(|undoing| undoing.to_string()),
             },
             Self::SudoRules => match accounts::check_sudo(stage) {
                 Err(InjectError::Account(error)) => Some(error.to_string()),
@@ -146,6 +153,33 @@ mod tests {
         }
         let message = run(&[("/etc/sudoers", "root ALL=(ALL) ALL\n")], Compat::Imgraft).unwrap_err();
         assert!(message.contains("/etc/sudoers") && message.contains("the item accounts is done before"), "{message}");
+    }
+
+    /// A run with host keys for a guest in which cloud-init runs, and with a file after them.
+    fn after_cloud_init_is_told(path: &str, text: &str) -> Result<(), String> {
+        let fs = phony().file("/usr/sbin/sshd", "").file("/usr/bin/cloud-init", "").build().unwrap();
+        let put = FileOperation::Put {
+            destination: GuestPath::parse(path).unwrap(),
+            content: Content::bytes(text.as_bytes()),
+            mode: FileMode::WhereNew(0o644),
+        };
+        let requests = [
+            Request { required: true, injector: Box::new(HostKeys { made: MadeKeys::Stay }) as Box<dyn Injector> },
+            Request { required: true, injector: Box::new(Files { operations: vec![put], compat: Compat::Imgraft }) },
+        ];
+        let guest = Guest::inspect(&fs).unwrap();
+        let staged = stage_all(&requests, &LeftOut::default(), &guest, &fs, Show::Nothing, &|_| Ok(Vec::new()));
+        staged.map(|_| ()).map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn files_leave_cloud_init_what_it_is_told() {
+        let later = "/etc/cloud/cloud.cfg.d/99-zz.cfg";
+        let refused = "item files: with these files the guest's cloud-init would undo it: /etc/cloud/cloud.cfg.d/99-zz.cfg has the last \
+                       word on ssh_deletekeys, and says otherwise: the item host-keys is done before them, and would be for nothing";
+        assert_eq!(after_cloud_init_is_told(later, "ssh_deletekeys: true\n"), Err(refused.to_owned()));
+        assert_eq!(after_cloud_init_is_told(later, "ssh_deletekeys: false\n"), Ok(()));
+        assert_eq!(after_cloud_init_is_told("/etc/cloud/cloud.cfg", "ssh_deletekeys: true\n"), Ok(()));
     }
 
     #[test]

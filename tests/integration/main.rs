@@ -5,6 +5,7 @@ mod backing;
 mod boot;
 mod borrowed;
 mod cloud_config;
+mod cloud_stays;
 mod commands_file;
 mod compat;
 mod config_drive_create;

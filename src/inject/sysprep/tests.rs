@@ -232,6 +232,9 @@ fn a_cloud_init_that_makes_no_host_keys() {
         config("cloud_init_modules: [migrator, [ssh, always]]\nssh_genkeytypes: [ed25519]\nssh_deletekeys: false\n"),
         config("ssh_genkeytypes: []\n").file("/etc/cloud/cloud.cfg.d/1.cfg", "ssh_genkeytypes: [rsa]\n"),
         config("cloud_init_modules: [migrator]\ncloud_config_modules:\n- name: ssh\n"),
+        config("cloud_init_modules: [cc_ssh]\n"),
+        config("cloud_init_modules: [ssh.py]\n"),
+        config("cloud_init_modules: [[cc-ssh, always]]\n"),
         guest().symlink("/etc/systemd/system/cloud-final.service", "/dev/null"),
     ] {
         assert!(told(makes).starts_with("cloud-init (/usr/bin/cloud-init) makes host keys again"));
@@ -240,9 +243,17 @@ fn a_cloud_init_that_makes_no_host_keys() {
         (config("ssh_genkeytypes: []\n"), "/etc/cloud/cloud.cfg has ssh_genkeytypes with nothing in it"),
         (config("ssh_genkeytypes: ~\n"), "/etc/cloud/cloud.cfg has ssh_genkeytypes with nothing in it"),
         (config("ssh_keys: {rsa_private: x}\n"), "/etc/cloud/cloud.cfg has ssh_keys, which are those of every clone"),
-        (config("cloud_init_modules: [migrator]\n"), "/etc/cloud/cloud.cfg has it run no module 'ssh'"),
         (
-            guest().symlink("/etc/systemd/system/cloud-init.service", "/dev/null"),
+            config("cloud_init_modules: [migrator, cc_ssh_import_id]\n"),
+            "/etc/cloud/cloud.cfg has it run no module 'ssh'",
+        ),
+        (
+            config("cloud_init_modules: [ssh]\ncloud_final_modules: [x]\n")
+                .file("/etc/cloud/cloud.cfg.d/5.cfg", "cloud_init_modules: [migrator]\n"),
+            "/etc/cloud/cloud.cfg.d/5.cfg has it run no module 'ssh'",
+        ),
+        (
+            guest().symlink("/etc/systemd/system/cloud-init.service", "../../../dev/null"),
             "/etc/systemd/system/cloud-init.service is masked",
         ),
         (

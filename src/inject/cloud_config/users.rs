@@ -1,0 +1,120 @@
+//! The passwords of users of whom the guest's cloud-init is told.
+
+use super::{MAIN, TRUE, is_nothing, is_one_of, said, tell};
+use crate::guest::Guest;
+use crate::inject::{InjectError, Outcome};
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// What counts of what is said of the default user.
+const KEYS: [&str; 4] = ["name", "lock_passwd", "hashed_passwd", "plain_text_passwd"];
+
+/// What is said of a user, each key with the file that says it.
+type Said = BTreeMap<String, (GuestPath, Value)>;
+
+/// Has the password of a user valid after the guest's first boot, at which cloud-init locks that of its default user, unless it is
+/// told not to; says what it cannot be kept from.
+pub(in crate::inject) fn keep_password(
+    user: &str,
+    guest: &Guest,
+    stage: &mut Stage<'_>,
+    outcome: &mut Outcome,
+) -> Result<(), InjectError> {
+    if guest.network.cloud_init.is_none() {
+        return Ok(());
+    }
+    let default = default_user(stage)?;
+    let is_default = default.get("name").and_then(|(_, name)| name.as_str()) == Some(user);
+    let among_users = of_users(user, is_default, stage)?;
+    let is_left = |said: &Said| said.get("lock_passwd").is_some_and(|(_, locks)| is_nothing(locks));
+    // What is said of the default user by itself counts for more.
+    let mut said = if is_default { default } else { Said::new() };
+    if let Some((path, keys)) = &among_users {
+        for (key, value) in keys {
+            said.entry(key.clone()).or_insert_with(|| (path.clone(), value.clone()));
+        }
+    }
+    for key in ["hashed_passwd", "plain_text_passwd"] {
+        if let Some((path, _)) = said.get(key).filter(|(_, password)| !is_nothing(password)) {
+            outcome
+                .notes
+                .push(format!("cloud-init gives '{user}' another password at the first boot, as {path} has {key}"));
+        }
+    }
+    if is_left(&said) {
+        return Ok(());
+    }
+    if is_default {
+        let text = "# The password that the default user has in /etc/shadow is to be valid.\nsystem_info: {default_user: {lock_passwd: false}}\n";
+        let told = tell("password", text, stage)?;
+        let default = default_user(stage)?;
+        outcome.notes.push(if is_left(&default) {
+            format!("{told}: cloud-init is told not to lock the password of its default user, '{user}'")
+        } else {
+            let path = default.get("lock_passwd").map_or_else(|| MAIN.to_owned(), |(path, _)| path.to_string());
+            format!(
+                "cloud-init locks the password of its default user, '{user}', at the first boot: lock_passwd: false below default_user \
+                 in {path} keeps it from that"
+            )
+        });
+    } else if let Some((path, _)) = among_users {
+        // As it does of all but those of whom it is told not to (create_user of its distros/__init__.py).
+        outcome.notes.push(format!(
+            "cloud-init locks the password of '{user}' at the first boot, as {path} has that user among its users: lock_passwd: false there \
+             keeps it from that"
+        ));
+    }
+    Ok(())
+}
+
+/// What cloud-init's configuration says of its default user, each key with the file that has the last word on it.
+pub(super) fn default_user(stage: &Stage<'_>) -> Result<Said, InjectError> {
+    said("/system_info/default_user", &KEYS, stage)
+}
+
+/// What cloud-init's users say of one of them, and in which file (_normalize_users of its distros/ug_util.py); `None` where it is none of
+/// them. The default user is `default` among them, too.
+fn of_users(
+    user: &str,
+    is_default: bool,
+    stage: &Stage<'_>,
+) -> Result<Option<(GuestPath, Map<String, Value>)>, InjectError> {
+    let Some((path, users)) = said("", &["users"], stage)?.remove("users") else { return Ok(None) };
+    let is_meant = |name: &str| name == user || (is_default && name == "default");
+    let has_name = |names: &str| names.split(',').any(|name| is_meant(name.trim()));
+    let mut found: Option<Map<String, Value>> = None;
+    let mut add = |keys: &Map<String, Value>| {
+        let found = found.get_or_insert_default();
+        for (key, value) in keys {
+            found.entry(key.replace('-', "_").trim()).or_insert_with(|| value.clone());
+        }
+    };
+    match &users {
+        Value::Array(entries) => {
+            for entry in entries {
+                match entry {
+                    Value::Object(keys) if is_meant(keys.get("name").and_then(Value::as_str).unwrap_or("default")) => {
+                        add(keys);
+                    }
+                    Value::String(names) if has_name(names) => add(&Map::new()),
+                    Value::Array(names) if names.iter().filter_map(Value::as_str).any(is_meant) => add(&Map::new()),
+                    _ => {}
+                }
+            }
+        }
+        Value::Object(entries) => {
+            for (_, entry) in entries.iter().filter(|(name, _)| is_meant(name)) {
+                match entry {
+                    Value::Object(keys) => add(keys),
+                    other if is_one_of(other, &TRUE) => add(&Map::new()),
+                    _ => {}
+                }
+            }
+        }
+        Value::String(names) if has_name(names) => add(&Map::new()),
+        _ => {}
+    }
+    Ok(found.map(|keys| (path, keys)))
+}

@@ -1,0 +1,96 @@
+//! What is put in outlives the guest's cloud-init, by cloud-init's own reading of its configuration.
+
+use crate::refusals::refused;
+use crate::support::tree::{self, Mounted};
+use crate::support::{Scratch, drive, expect, image, oracle, text};
+use std::path::Path;
+use std::process::Command;
+
+/// What cloud-init goes by: whether it keeps the name, makes /etc/hosts, and removes the host keys.
+const READING: &str = "
+import sys
+from cloudinit import util
+
+config = util.read_conf_with_confd(sys.argv[1] + '/etc/cloud/cloud.cfg')
+# As cc_set_hostname.py, cc_update_etc_hosts.py and cc_ssh.py of their versions.
+hosts = util.get_cfg_option_str(config, 'manage_etc_hosts', False)
+print(
+    'keeps the name' if util.get_cfg_option_bool(config, 'preserve_hostname', False) else 'sets the name',
+    'makes hosts' if util.translate_bool(hosts, addons=['template']) or hosts == 'localhost' else 'leaves hosts',
+    'removes keys' if config.get('ssh_deletekeys', True) else 'keeps keys',
+    sep=', ',
+)
+";
+
+fn reading(package: &Path, disk: &Path, offset: u64) -> String {
+    let mounted = Mounted::new(disk, &format!("ro,noload,offset={offset}"));
+    let output = Command::new("/usr/bin/python3")
+        .args(["-c", READING, text(mounted.path())])
+        .env("PYTHONPATH", package.join("usr/lib/python3/dist-packages"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text").trim_end().to_owned()
+}
+
+#[test]
+fn a_name_and_host_keys() {
+    let Some(package) = drive::cloud_init() else { return };
+    if !tree::have(&["e2fsck"]) || !tree::can_mount() {
+        return;
+    }
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let offset = image::open(&disk, guest.partition).offset;
+    // Without the directory of what adds to the configuration.
+    let config = "--write=/etc/cloud/cloud.cfg:preserve_hostname: false\n";
+    expect(0, &["inject", text(&disk), "--mkdir=/etc/cloud", config, "--write=/usr/bin/cloud-init:"]);
+    assert_eq!(reading(&package, &disk, offset), "sets the name, leaves hosts, removes keys");
+    let words = ["inject", text(&disk), "--hostname=web", "--ssh-host-keys"];
+    let told = expect(0, &words);
+    assert!(told.contains("told to keep the name") && told.contains("told to keep the host keys"), "{told}");
+    let kept = "keeps the name, leaves hosts, keeps keys";
+    assert_eq!(reading(&package, &disk, offset), kept);
+    assert!(expect(0, &words).contains("unchanged: everything is in place already"));
+    oracle::e2fsck(&disk, offset);
+
+    // A file that comes later has the last word.
+    let later = "/etc/cloud/cloud.cfg.d/99-zz.cfg";
+    for (line, key, option, item, reads) in [
+        (
+            "preserve_hostname: false",
+            "preserve_hostname",
+            words[2],
+            "hostname",
+            "sets the name, leaves hosts, keeps keys",
+        ),
+        (
+            "manage_etc_hosts: template",
+            "manage_etc_hosts",
+            words[2],
+            "hostname",
+            "keeps the name, makes hosts, keeps keys",
+        ),
+        ("ssh_deletekeys: 'no'", "ssh_deletekeys", words[3], "host-keys", "keeps the name, leaves hosts, removes keys"),
+    ] {
+        let twin = scratch.copy(&disk, "twin.raw");
+        let write = format!("--write={later}:{line}\n");
+        let undoes = format!("the guest's cloud-init would undo it: {later} has the last word on {key}");
+        let after = format!("the item {item} is done before them");
+        refused(&twin, 3, &["inject", text(&twin), option, &write], &["item files: with these files", &undoes, &after]);
+        expect(0, &["inject", text(&twin), &write]);
+        assert_eq!(reading(&package, &twin, offset), reads);
+        let delete = format!("--delete={later}");
+        let item = format!("item {item}: {undoes}");
+        refused(&twin, 3, &["inject", text(&twin), option], &[&item, &format!("--delete {later}")]);
+        expect(0, &["inject", text(&twin), &delete, option]);
+        assert_eq!(reading(&package, &twin, offset), kept);
+        // What says the same is none of these.
+        let same = format!("--write={later}:preserve_hostname: yes\nmanage_etc_hosts: false\nssh_deletekeys: false\n");
+        expect(0, &["inject", text(&twin), &same]);
+        expect(0, &["inject", text(&twin), option]);
+        assert_eq!(reading(&package, &twin, offset), kept);
+    }
+}
