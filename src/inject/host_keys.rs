@@ -3,6 +3,7 @@
 mod certificate;
 
 use super::cloud_config::{self, Rule, Wanted};
+use super::staging::is_fatal;
 use super::{InjectError, Injector, Item, Outcome, Premise, ROOT_DIR, ROOT_FILE, Reader, hostname, label, sshd};
 use crate::guest::{Guest, host_keys as of_guest};
 use imgraft_vfs::fs::{Attrs, Content, FileType, SetAttrs};
@@ -196,7 +197,12 @@ fn is_public(path: &GuestPath) -> bool {
 /// Says which host certificates sshd leaves out, as they are of none of the host keys: those of keys that there were before.
 fn remark_certificates(keys: &[GuestPath], stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
     let text = |path: &GuestPath| -> Result<String, InjectError> {
-        Ok(String::from_utf8(stage.read(path, LIMIT)?.unwrap_or_default()).unwrap_or_default())
+        // What cannot be read as one is none, and no more than a remark is lost.
+        let read = match stage.read(path, LIMIT) {
+            Err(error) if is_fatal(error.kind()) => return Err(error.into()),
+            read => read.ok().flatten().unwrap_or_default(),
+        };
+        Ok(String::from_utf8(read).unwrap_or_default())
     };
     let mut publics = Vec::new();
     for key in keys {

@@ -232,6 +232,13 @@ fn a_certificate_of_another_key_is_told_of() {
         let config = format!("HostKey {ED25519_KEY}\nHostCertificate /etc/ssh/host-cert.pub\n");
         unconfigured().file("/etc/ssh/sshd_config", config).file("/etc/ssh/host-cert.pub", made("host-cert.pub"))
     };
+    let config = "HostCertificate /etc/ssh/large\n";
+    let large = unconfigured().file("/etc/ssh/sshd_config", config).file("/etc/ssh/large", vec![b'\n'; 65 * 1024]);
+    let told = notes(&STAY, &large.build().unwrap());
+    assert!(
+        told.contains("is new: ") && !told.contains("HostCertificate"),
+        "what is no certificate is of no other key: {told}"
+    );
     let told = notes(&STAY, &certified().build().unwrap());
     assert!(
         told.contains("/etc/ssh/host-cert.pub: the certificate that sshd_config names (HostCertificate) is of none"),
