@@ -129,7 +129,12 @@ pub fn stage_all(
     }
     // What later items do counts, too.
     for (premise, item) in earlier.premises() {
-        let remarks = premise.remarks(&stage).map_err(|error| Failure::item(*item, &error))?;
+        let remarks = match premise.remarks(&stage) {
+            Err(error) if is_fatal_to_all(&error) => return Err(Failure::item(*item, &error)),
+            // What is put in is right all the same.
+            Err(error) => vec![format!("whether the guest uses it is not known: {error}")],
+            Ok(remarks) => remarks,
+        };
         if let Some(report) = items.iter_mut().find(|report| report.item == *item) {
             for remark in remarks {
                 if !report.notes.contains(&remark) {
