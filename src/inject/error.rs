@@ -56,6 +56,15 @@ pub enum InjectError {
         /// Where it leads.
         target: String,
     },
+    /// The place for a user's keys is one where others may have put something, or that the user cannot read.
+    ExposedPlace {
+        /// Whose.
+        user: String,
+        /// What is there, on the way to it.
+        path: GuestPath,
+        /// What is wrong with it, a clause.
+        why: String,
+    },
     /// The place for a user's keys is on a filesystem that keeps no owners and modes.
     OwnerlessPlace {
         /// Whose.
@@ -282,6 +291,9 @@ impl fmt::Display for InjectError {
             }
             Self::ForeignPlace { user, path, target } => {
                 write!(f, "{path}: a link to {target}, which does not belong to '{}'", user.escape_debug())
+            }
+            Self::ExposedPlace { user, path, why } => {
+                write!(f, "{path}: {why}; no key of '{}' is put there", user.escape_debug())
             }
             Self::OwnerlessPlace { user, path } => write!(
                 f,

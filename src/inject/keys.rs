@@ -1,8 +1,9 @@
 //! ssh public keys for users of the guest.
 
+pub(super) mod way;
+
 use super::authorized_keys::{Line, check};
 use super::premise::KeyReader;
-use super::reader::is_safe;
 use super::sshd::Modes;
 use super::sshd::key_files;
 use super::sshd::logins::{self, Server};
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::guest::Guest;
 use imgraft_vfs::fs::{Attrs, Content, FileType, Ownership, SetAttrs};
-use imgraft_vfs::path::{GuestPath, Resolved};
+use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
 /// ssh public keys for users of the guest.
@@ -74,12 +75,10 @@ impl<'a> Place<'a> {
             }
             return Err(InjectError::NoSuchUser { user: user.to_owned(), known: guest.accounts.people() });
         };
-        let bad_home = || InjectError::BadHome { user: user.to_owned(), home: account.home.escape_ascii().to_string() };
-        let home = GuestPath::parse(&account.home).map_err(|_| bad_home())?;
-        // Debian's sign for "no home": it must not come into being.
-        if home.components().next() == Some(b"nonexistent") {
-            return Err(bad_home());
-        }
+        let home = GuestPath::parse(&account.home).map_err(|_| InjectError::BadHome {
+            user: user.to_owned(),
+            home: account.home.escape_ascii().to_string(),
+        })?;
         Ok(Self { user, uid: account.uid, gid: account.gid, home, has_no_login: account.has_no_login() })
     }
 
@@ -104,18 +103,29 @@ impl<'a> Place<'a> {
         };
         self.refuse_ownerless(&file, stage)?;
         // In the home they are the user's, and elsewhere root's, for the user to read.
-        let (own, mode) = match self.is_in_home(&file) {
-            true => {
-                self.make_home(stage, outcome)?;
-                (Attrs { mode: 0o700, uid: self.uid, gid: self.gid }, 0o600)
+        let is_in_home = self.is_in_home(&file, stage)?;
+        let (own, mode) = if is_in_home {
+            // Debian's sign for "no home": it must not come into being.
+            if self.home.components().next() == Some(b"nonexistent") {
+                return Err(InjectError::BadHome { user: self.user.to_owned(), home: self.home.to_string() });
             }
-            false => (ROOT_DIR, 0o644),
+            way::refuse_strange_links(&reader, &file, stage)?;
+            self.make_home(stage, outcome)?;
+            (Attrs { mode: 0o700, uid: self.uid, gid: self.gid }, 0o600)
+        } else {
+            way::refuse_exposed(&reader, &file, stage)?;
+            (ROOT_DIR, 0o644)
         };
-        for directory in self.own_directories(&file) {
-            self.refuse_foreign(&directory, stage)?;
-            stage.create_dirs(&directory, own)?;
+        let directories = if is_in_home { self.own_directories(&file, stage)? } else { Vec::from_iter(file.parent()) };
+        for directory in &directories {
+            if is_in_home {
+                self.refuse_foreign(directory, stage)?;
+            }
+            stage.create_dirs(directory, own)?;
         }
-        self.refuse_foreign(&file, stage)?;
+        if is_in_home {
+            self.refuse_foreign(&file, stage)?;
+        }
         let before = stage.read(&file, READ_LIMIT)?;
         if let Some(after) = self.add(before.as_deref().unwrap_or_default(), lines, &file, outcome) {
             stage.write(&file, Content::bytes(after), Attrs { mode, ..own })?;
@@ -123,19 +133,18 @@ impl<'a> Place<'a> {
             stage.confirm(&file)?;
         }
         let modes = sshd::modes(stage);
-        if let Some(directory) = file.parent().filter(|_| self.is_in_home(&file)) {
-            self.repair(&directory, 0o1, modes, stage, outcome)?;
+        if is_in_home && way::is_below(&file, &self.home, stage)? {
+            for directory in &directories {
+                self.repair(directory, 0o1, modes, stage, outcome)?;
+            }
+            self.repair(&file, 0o4, modes, stage, outcome)?;
         }
-        self.repair(&file, 0o4, modes, stage, outcome)?;
         let (uid, gid) = (self.uid, self.gid);
         let sshd = match modes {
             Modes::Strict => Reader::Sshd { uid, gid },
             Modes::Lenient => Reader::LenientSshd { uid, gid },
         };
-        let checked = self.checked(&file, stage)?;
-        if modes == Modes::Strict {
-            self.remark_modes(&checked, stage, outcome)?;
-        }
+        let checked = way::checked(&file, &self.home, stage)?;
         outcome.readers.extend(checked.into_iter().chain([file.clone()]).map(|path| (path, sshd)));
         if self.has_no_login {
             outcome.notes.push(format!("'{}' has a shell that lets nobody log in", self.user));
@@ -154,36 +163,25 @@ impl<'a> Place<'a> {
         Ok(())
     }
 
-    fn is_in_home(&self, path: &GuestPath) -> bool {
-        let mut rest = path.components();
-        self.home.components().all(|name| rest.next() == Some(name))
+    /// Whether a file is in the home, by its name or by where it really lies: `/home` may be a link, and one in the home may lead out.
+    fn is_in_home(&self, file: &GuestPath, stage: &Stage<'_>) -> Result<bool, InjectError> {
+        let mut rest = file.components();
+        let is_named_so = self.home.parent().is_some() && self.home.components().all(|name| rest.next() == Some(name));
+        Ok(is_named_so || way::is_below(file, &self.home, stage)?)
     }
 
-    /// The directories around a file, the outermost first: below the home, or below the root where it is not in that.
-    fn own_directories(&self, file: &GuestPath) -> Vec<GuestPath> {
-        let is_in_home = self.is_in_home(file);
-        let around = std::iter::successors(file.parent(), GuestPath::parent);
-        let mut own: Vec<_> = around
-            .take_while(|directory| *directory != self.home || !is_in_home)
-            .filter(|directory| directory.parent().is_some())
-            .collect();
-        own.reverse();
-        own
-    }
-
-    /// The directories that sshd checks for the file: those that it really lies in, up to the user's home, or to the root where it
-    /// does not lie in that (safe_path of OpenSSH's misc.c). What the home lies in is not checked.
-    fn checked(&self, file: &GuestPath, stage: &Stage<'_>) -> Result<Vec<GuestPath>, InjectError> {
+    /// The directories around a file in the home and below that, the outermost first.
+    fn own_directories(&self, file: &GuestPath, stage: &Stage<'_>) -> Result<Vec<GuestPath>, InjectError> {
         let home = stage.resolve(&self.home)?;
-        let file = stage.resolve(file)?;
-        let mut directories = Vec::new();
-        for directory in std::iter::successors(file.parent(), Resolved::parent) {
-            directories.push(GuestPath::from(&directory));
-            if directory == home {
+        let mut own = Vec::new();
+        for directory in std::iter::successors(file.parent(), GuestPath::parent) {
+            if stage.resolve(&directory)? == home {
                 break;
             }
+            own.push(directory);
         }
-        Ok(directories)
+        own.reverse();
+        Ok(own)
     }
 
     /// Refuses a place where nobody can own the keys.
@@ -197,25 +195,24 @@ impl<'a> Place<'a> {
     }
 
     /// Refuses a link by which the user would have more than is the user's written, or given to it: everything in the home
-    /// is the user's to replace, and `authorized_keys` may have become `/etc/shadow`. Root may link as it likes.
+    /// is the user's to replace, and `authorized_keys` may have become `/etc/shadow`.
     fn refuse_foreign(&self, path: &GuestPath, stage: &Stage<'_>) -> Result<(), InjectError> {
-        if self.uid == 0 {
-            return Ok(());
-        }
         let at = stage.resolve(path)?;
         let target = GuestPath::parse(at.as_bytes())?;
         let found = stage.metadata(path)?;
-        // Outside the home a link may be root's, as a user can make none that is.
-        let is_linked = stage
-            .symlink_metadata(path)?
-            .is_some_and(|own| own.file_type == FileType::Symlink && (own.uid != 0 || self.is_in_home(path)))
-            || found.is_some_and(|metadata| metadata.file_type == FileType::Regular && metadata.links > 1);
-        let owner = match (found, target.parent()) {
-            (Some(metadata), _) => Some(metadata.uid),
-            (None, Some(parent)) => stage.metadata(&parent)?.map(|metadata| metadata.uid),
-            (None, None) => None,
-        };
-        if is_linked && owner != Some(self.uid) {
+        let is_hard_link = found.as_ref().is_some_and(|found| found.file_type == FileType::Regular && found.links > 1);
+        let is_linked =
+            stage.symlink_metadata(path)?.is_some_and(|own| own.file_type == FileType::Symlink) || is_hard_link;
+        // Of what is missing it is whose it comes to lie in.
+        let mut owner = found.map(|found| found.uid);
+        for directory in std::iter::successors(target.parent(), GuestPath::parent) {
+            if owner.is_none() {
+                owner = stage.metadata(&directory)?.map(|found| found.uid);
+            }
+        }
+        // Where root's own link leads out of the home, others may have made what is there.
+        let leads_out = is_hard_link && !way::is_below(path, &self.home, stage)?;
+        if leads_out || (is_linked && owner != Some(self.uid)) {
             let target = if target == *path { "another file".to_owned() } else { target.to_string() };
             let user = self.user.to_owned();
             return Err(InjectError::ForeignPlace { user, path: path.clone(), target });
@@ -274,40 +271,12 @@ impl<'a> Place<'a> {
             attrs.mode = Some(metadata.mode & !0o022);
             outcome.notes.push(format!("{path}: was writable for others than its owner, which sshd refuses"));
         }
-        if !self.is_in_home(path) {
-            if modes == Modes::Strict && is_stranger {
-                (attrs.uid, attrs.gid) = (Some(0), Some(0));
-                outcome
-                    .notes
-                    .push(format!("{path}: was owned by neither root nor '{}', which sshd refuses", self.user));
-            }
-            if !can_read || attrs.uid.is_some() {
-                attrs.mode = Some(attrs.mode.unwrap_or(metadata.mode) | 0o444);
-            }
-        } else if (modes == Modes::Strict && is_stranger) || !can_read {
+        if (modes == Modes::Strict && is_stranger) || !can_read {
             (attrs.uid, attrs.gid) = (Some(self.uid), Some(self.gid));
             outcome.notes.push(format!("{path}: was not owned by '{}', which sshd refuses", self.user));
         }
         if attrs != SetAttrs::default() {
             stage.set_attrs(path, attrs)?;
-        }
-        Ok(())
-    }
-
-    /// Says which directories, which are nobody's here to repair, make sshd refuse the keys.
-    fn remark_modes(
-        &self,
-        directories: &[GuestPath],
-        stage: &Stage<'_>,
-        outcome: &mut Outcome,
-    ) -> Result<(), InjectError> {
-        for path in directories {
-            if let Some(found) = stage.metadata(path)?.filter(|found| !is_safe(found, self.uid)) {
-                outcome.notes.push(format!(
-                    "{path}: mode {:04o} and owner {} make sshd refuse the keys in it (StrictModes)",
-                    found.mode, found.uid
-                ));
-            }
         }
         Ok(())
     }

@@ -4,7 +4,8 @@ use super::cloud_config::{self, Rule};
 use super::files::FileError;
 use super::sshd::logins::{self, Login};
 use super::staging::is_fatal;
-use super::{InjectError, Item, accounts, host_keys};
+use super::{InjectError, Item, accounts, host_keys, keys};
+use crate::guest::Accounts;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -42,7 +43,29 @@ pub struct KeyReader {
 impl KeyReader {
     /// The names of the user's groups.
     pub(super) fn groups(&self, stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
-        logins::groups(&self.user, self.gid, stage)
+        Ok(logins::groups(&self.user, self.gid, stage)?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// The numbers of the user's groups.
+    pub(super) fn group_numbers(&self, stage: &Stage<'_>) -> Result<Vec<u32>, InjectError> {
+        let numbers = logins::groups(&self.user, self.gid, stage)?.into_iter().filter_map(|(_, number)| number);
+        Ok(numbers.chain([self.gid]).collect())
+    }
+
+    /// As the accounts have the user that are staged; otherwise why there is none that could log in, a clause.
+    fn now(&self, stage: &Stage<'_>) -> Result<Result<Self, String>, InjectError> {
+        let accounts = Accounts::staged(stage)?;
+        let user = &self.user;
+        let account = match accounts.user(user) {
+            Some(account) => account,
+            // A guest without passwd still has its superuser.
+            None if accounts.users.is_none() => return Ok(Ok(self.clone())),
+            None => return Ok(Err(format!("the guest has no user '{user}' any more"))),
+        };
+        Ok(match GuestPath::parse(&account.home) {
+            Ok(home) => Ok(Self { user: user.clone(), uid: account.uid, gid: account.gid, home }),
+            Err(_) => Err(format!("the home of '{user}' is '{}'", account.home.escape_ascii())),
+        })
     }
 
     /// As sshd is asked about the user.
@@ -55,7 +78,18 @@ impl Premise {
     /// Fails where it holds no more, so that what `item` has put in is nothing to the guest.
     pub(super) fn check(&self, item: Item, stage: &Stage<'_>) -> Result<(), InjectError> {
         let reason = match self {
-            Self::UserKeys { reader, file } => logins::unread(reader.login(&reader.groups(stage)?), file, stage)?,
+            Self::UserKeys { reader, file } => match reader.now(stage)? {
+                Ok(now) => {
+                    let reason = logins::unread(now.login(&now.groups(stage)?), file, stage)?;
+                    match now.home == reader.home {
+                        true => reason,
+                        false => {
+                            reason.map(|reason| format!("{reason}, and the home of '{}' is {}", now.user, now.home))
+                        }
+                    }
+                }
+                Err(reason) => Some(reason),
+            },
             Self::HostKeys(known) => match host_keys::missing(known, stage) {
                 Err(InjectError::Vfs(error)) if !is_fatal(error.kind()) => Some(error.to_string()),
                 other => other?,
@@ -78,7 +112,12 @@ impl Premise {
     /// What keeps the guest from using what is put in, with all that the run does, a sentence each.
     pub(super) fn remarks(&self, stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
         let Self::UserKeys { reader, file } = self else { return Ok(Vec::new()) };
-        let mut remarks = logins::refusals(reader.login(&reader.groups(stage)?), file, stage)?;
+        let now = match reader.now(stage)? {
+            Ok(now) => now,
+            Err(reason) => return Ok(vec![reason]),
+        };
+        let mut remarks = keys::way::remarks(&now, file, stage)?;
+        remarks.extend(logins::refusals(now.login(&now.groups(stage)?), file, stage)?);
         remarks.extend(logins::lock(&reader.user, stage)?);
         Ok(remarks)
     }
@@ -213,5 +252,24 @@ mod tests {
         let refused = "item files: with these files the guest's sshd does not read /root/.ssh/authorized_keys: /etc/ssh/sshd_config says \
                        AuthorizedKeysFile /srv/%u: the item key is done before them, and would be for nothing";
         assert_eq!(with("AuthorizedKeysFile /srv/%u\n"), Err(refused.to_owned()));
+    }
+
+    /// Nor by the user that the key was put in for, but by what the run makes of that.
+    #[test]
+    fn files_say_whose_the_keys_are() {
+        let with = |passwd: &str| run(&[("/etc/passwd", passwd)], Compat::Imgraft);
+        assert_eq!(with("root:x:0:0:root:/root:/bin/sh\n"), Ok(Vec::new()));
+        let moved = with("root:x:0:0:root:/srv/root:/bin/sh\n").unwrap_err();
+        assert!(
+            moved.contains(
+                "the guest's sshd does not read /root/.ssh/authorized_keys: no AuthorizedKeysFile names it, and the home of 'root' is \
+                 /srv/root: the item key is done before them"
+            ),
+            "{moved}"
+        );
+        let gone = with("admin:x:0:0:root:/root:/bin/sh\n").unwrap_err();
+        assert!(gone.contains("the guest has no user 'root' any more"), "{gone}");
+        let other = with("root:x:5:5:root:/root:/bin/sh\n").unwrap();
+        assert!(other.iter().any(|note| note.contains("/root: mode 0700 and owner 0 keep 'root' out")), "{other:?}");
     }
 }

@@ -63,16 +63,7 @@ impl Reader {
         let Metadata { mode, uid: owner, gid: group, .. } = *metadata;
         match self {
             Self::Sshd { uid, gid } => is_safe(metadata, uid) && Self::LenientSshd { uid, gid }.takes(metadata),
-            Self::LenientSshd { uid, gid } => {
-                let need = if metadata.file_type == FileType::Directory { 0o1 } else { 0o4 };
-                // Which class of bits counts is the kernel's rule (path_resolution(7)): the owner's, else the group's, else the rest.
-                let bits = match () {
-                    () if owner == uid => mode >> 6,
-                    () if group == gid => mode >> 3,
-                    () => mode,
-                };
-                uid == 0 || bits & need != 0
-            }
+            Self::LenientSshd { uid, gid } => lets_in(metadata, uid, &[gid]),
             // Without such a group no bit but the owner's may be set (authfile.c of OpenSSH).
             Self::HostKeys { group: of_keys } => {
                 owner == 0 && mode & if of_keys == Some(group) { 0o037 } else { 0o077 } == 0
@@ -90,6 +81,18 @@ impl Reader {
 /// Whether sshd trusts what is there to be the user's own (safe_path of OpenSSH's misc.c).
 pub(super) fn is_safe(found: &Metadata, uid: u32) -> bool {
     found.mode & 0o022 == 0 && (found.uid == 0 || found.uid == uid)
+}
+
+/// Whether a user of these groups can read the file, or get through the directory. Which class of bits counts is the kernel's rule
+/// (path_resolution(7)): the owner's, else the group's, else the rest.
+pub(super) fn lets_in(found: &Metadata, uid: u32, groups: &[u32]) -> bool {
+    let need = if found.file_type == FileType::Directory { 0o1 } else { 0o4 };
+    let bits = match () {
+        () if found.uid == uid => found.mode >> 6,
+        () if groups.contains(&found.gid) => found.mode >> 3,
+        () => found.mode,
+    };
+    uid == 0 || bits & need != 0
 }
 
 #[cfg(test)]

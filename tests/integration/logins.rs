@@ -242,6 +242,33 @@ fn keys_are_where_sshd_looks() {
     oracle::e2fsck(disk, guest.offset);
 }
 
+/// A place that the user does not get to, or where others may have put keys, is refused until it is neither.
+#[test]
+fn a_place_for_keys_is_nobody_elses() {
+    let Some(guest) = Guest::new() else { return };
+    let (disk, key) = (&guest.disk, guest.keys_of("old"));
+    inject(disk, &[&says("AuthorizedKeysFile /etc/keys/%u"), "--mkdir=/etc/keys"]);
+    for (spoilt, said, mended) in [
+        ("0700", "/etc/keys: mode 0700 and owner 0 keep 'old' out", "0711"),
+        ("0777", "/etc/keys: mode 0777 and owner 0 let others than root and 'old' write there", "0755"),
+    ] {
+        let [spoilt, mended] = [spoilt, mended].map(|mode| format!("--chmod={mode}:/etc/keys"));
+        // What sshd says to a key that is there all the same.
+        inject(disk, &[&mended, &key]);
+        assert!(guest.is_let_in("old"), "{mended}");
+        inject(disk, &[&spoilt]);
+        assert!(!guest.is_let_in("old"), "{spoilt}");
+        let output = run(&["inject", text(disk), &key]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{told}");
+        assert!(told.contains(said) && told.contains("--chmod"), "{told}");
+        // The way out.
+        inject(disk, &[&mended, &key]);
+        assert!(guest.is_let_in("old"), "{mended}");
+    }
+    oracle::e2fsck(disk, guest.offset);
+}
+
 /// cloud-init's own part for users, in the guest, as at its first boot.
 const FIRST_BOOT: &str = "
 from cloudinit import util

@@ -18,6 +18,10 @@ impl InjectError {
             Self::NoSuchGroup { .. } => Some("give the group's number, or a name that the guest has".to_owned()),
             Self::BadHome { .. } => Some("write the key to where the guest's sshd looks, with --write".to_owned()),
             Self::ForeignPlace { path, .. } => Some(format!("find out who made the link, and remove it: {path}")),
+            Self::ExposedPlace { path, .. } => Some(format!(
+                "see what is there; then, before the key, --chown and --chmod give it to root, for others to read and not to write, or \
+                 --delete {path} takes it away; or have AuthorizedKeysFile of the guest's sshd_config name another place"
+            )),
             Self::OwnerlessPlace { path, .. } => Some(format!(
                 "whether sshd takes keys there is up to the options of the mount: --write {path}:KEY puts the file there all the same"
             )),

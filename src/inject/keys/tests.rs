@@ -250,10 +250,9 @@ fn keys_go_where_sshd_looks() {
         let guest = tree("AuthorizedKeysFile /k/%u").file("/k/ann", "").mode(mode).owner(owner, group);
         describe(&inject(&keys, guest.build().unwrap()), "/k/ann")
     };
-    assert_eq!(there(0o600, 0, 0), "0644 0:0");
     assert_eq!(there(0o600, 1000, 1001), "0600 1000:1001");
-    assert_eq!(there(0o666, 7, 7), "0644 0:0");
     assert_eq!(there(0o640, 0, 1001), "0640 0:1001");
+    assert_eq!(there(0o640, 0, 50), "0640 0:50", "staff lists ann");
     for (config, reason) in [
         (
             "AuthorizedKeysFile none\nAuthorizedKeysCommand /k",
@@ -276,15 +275,134 @@ fn no_link_of_a_users_leads_elsewhere() {
     };
     let of_ann = keys(&[("ann", ED25519)]);
     let users = tree().symlink("/k/ann/keys", "/etc/shadow").owner(1000, 1001).build().unwrap();
-    assert!(refusal(&of_ann, users).contains("a link to /etc/shadow, which does not belong to 'ann'"));
+    assert!(refusal(&of_ann, users).contains("/k/ann/keys: a symbolic link (mode 0777 and owner 1000) is where"));
     let hard = tree().hard_link("/k/ann/keys", "/etc/shadow").build().unwrap();
-    assert!(refusal(&of_ann, hard).contains("a link to another file"));
-    let roots = tree().dir("/real").symlink("/k/ann/keys", "/real/ann").build().unwrap();
-    assert_eq!(describe(&inject(&of_ann, roots), "/real/ann"), "0644 0:0");
+    assert!(refusal(&of_ann, hard).contains("/k/ann/keys: the file (mode 0640 and owner 0) has other names"));
+    let roots = tree().symlink("/k/ann/keys", "/etc/shadow").build().unwrap();
+    assert!(refusal(&of_ann, roots).contains("/k/ann/keys: a symbolic link (mode 0777 and owner 0) is where"));
+    let around = unconfigured().file("/etc/ssh/sshd_config", "AuthorizedKeysFile /k/%u/keys\n").dir("/real/ann");
+    let around = around.symlink("/k", "/real").build().unwrap();
+    assert_eq!(describe(&inject(&of_ann, around), "/real/ann/keys"), "0644 0:0");
     // Nor one further up.
     let deep =
         unconfigured().file("/etc/ssh/sshd_config", "AuthorizedKeysFile .a/b/keys\n").symlink("/home/ann/.a", "/etc");
     assert!(refusal(&of_ann, deep.build().unwrap()).contains("/home/ann/.a: a link to /etc"));
+}
+
+/// Whose keys are in a place outside of the home is not known, where others than its user and root can write there.
+#[test]
+fn nothing_of_others_outside_the_home_becomes_valid() {
+    let tree = |place: &str| {
+        let config = format!("UsePAM yes\nAuthorizedKeysFile {place}\n");
+        unconfigured().file("/etc/ssh/sshd_config", config)
+    };
+    let why = |user: &str, tree: Builder| refusal(&keys(&[(user, ED25519)]), tree.build().unwrap());
+    let file = |mode, owner| tree("/k/%u").file("/k/ann", "ssh-rsa bobs\n").mode(mode).owner(owner, owner);
+    for (mode, owner, said) in [
+        (0o644, 7, "/k/ann: mode 0644 and owner 7 let others than root and 'ann' write there"),
+        (0o666, 0, "/k/ann: mode 0666 and owner 0 let others than root and 'ann' write there"),
+        (0o664, 1000, "/k/ann: mode 0664 and owner 1000 let others"),
+        (0o600, 0, "/k/ann: mode 0600 and owner 0 keep 'ann' out, and sshd reads keys as that user"),
+    ] {
+        let told = why("ann", file(mode, owner));
+        assert!(told.starts_with(said) && told.contains("; no key of 'ann' is put there (see what"), "{told}");
+    }
+    for (mode, owner, said) in [
+        (0o1777, 0, "/k: mode 1777 and owner 0 let others"),
+        (0o755, 7, "/k: mode 0755 and owner 7 let others"),
+        (0o700, 0, "/k: mode 0700 and owner 0 keep 'ann' out"),
+    ] {
+        let told = why("ann", tree("/k/%u").dir("/k").mode(mode).owner(owner, owner));
+        assert!(told.starts_with(said), "{told}");
+    }
+    // Root's are not another's to lead elsewhere, either.
+    let of_root = |tree: Builder| why("root", tree.dir("/var/keys").mode(0o1777));
+    let told = of_root(tree("/var/keys/%u").symlink("/var/keys/root", "/etc/passwd").owner(7, 7));
+    assert!(told.starts_with("/var/keys: mode 1777 and owner 0 let others than root and 'root' write"), "{told}");
+    let lenient = || tree("/var/keys/%u\nStrictModes no");
+    let told = of_root(lenient().symlink("/var/keys/root", "/etc/passwd").owner(7, 7));
+    assert!(told.starts_with("/var/keys/root: a symbolic link (mode 0777 and owner 7) is where"), "{told}");
+    let told = of_root(lenient().hard_link("/var/keys/root", "/etc/shadow"));
+    assert!(told.starts_with("/var/keys/root: the file (mode 0640 and owner 0) has other names"), "{told}");
+    // By another's link a place outside of the home would come to lie in it.
+    let into = tree("/home/ann/k/keys-%u").symlink("/home/ann/k", "/root").owner(1000, 1001);
+    let told = why("root", into);
+    assert!(told.starts_with("/home/ann/k: a symbolic link (mode 0777 and owner 1000) of neither"), "{told}");
+    // One of root's that leads to another's is in what it leads through.
+    let through = tree("/k/%u").dir("/home/ann/a").owner(1000, 1001).symlink("/home/ann/a/b", "/etc").owner(1000, 1001);
+    let told = why("root", through.symlink("/k", "/home/ann/a/b"));
+    assert!(told.starts_with("/home/ann: mode 0755 and owner 1000 let others"), "{told}");
+    let told = why(
+        "root",
+        phony()
+            .symlink("/root/.ssh", "/data")
+            .dir("/data")
+            .mode(0o777)
+            .hard_link("/data/authorized_keys", "/etc/shadow"),
+    );
+    assert!(told.contains("a link to /data/authorized_keys"), "{told}");
+    let told = why("root", phony().symlink("/root/.ssh", "/home/ann/x").dir("/home/ann/x").owner(1000, 1001));
+    assert!(told.contains("a link to /home/ann/x, which does not belong to 'root'"), "{told}");
+}
+
+/// A home is where it lies, not how it is spelled.
+#[test]
+fn a_home_behind_a_link_is_one() {
+    for place in ["/export/home/%u/.ssh/authorized_keys", "/home/%u/.ssh/authorized_keys"] {
+        let config = format!("UsePAM yes\nAuthorizedKeysFile {place}\n");
+        let tree = MemFs::builder()
+            .file("/etc/passwd", PASSWD)
+            .file("/usr/sbin/sshd", "")
+            .file("/etc/ssh/sshd_config", config)
+            .dir("/export/home/ann")
+            .owner(1000, 1001)
+            .symlink("/home", "/export/home");
+        let fs = inject(&keys(&[("ann", ED25519)]), tree.build().unwrap());
+        assert_eq!(describe(&fs, "/export/home/ann/.ssh"), "0700 1000:1001", "{place}");
+        assert_eq!(describe(&fs, "/export/home/ann/.ssh/authorized_keys"), "0600 1000:1001", "{place}");
+    }
+}
+
+/// sshd opens the file as the user.
+#[test]
+fn the_user_gets_to_the_keys() {
+    let of_ann = keys(&[("ann", ED25519)]);
+    let tree = |lines: &str| unconfigured().file("/etc/ssh/sshd_config", format!("UsePAM yes\n{lines}"));
+    for lines in ["", "StrictModes no\n"] {
+        let place = format!("{lines}AuthorizedKeysFile .config/ssh/keys\n");
+        let fs = inject(&of_ann, tree(&place).dir("/home/ann/.config").mode(0o700).build().unwrap());
+        assert_eq!(describe(&fs, "/home/ann/.config"), "0700 1000:1001");
+        for shut in ["/home", "/home/ann"] {
+            let guest = tree(lines).dir(shut).mode(0o700).owner(0, 0).build().unwrap();
+            let told = notes(&of_ann, &guest);
+            let expected =
+                format!("{shut}: mode 0700 and owner 0 keep 'ann' out, and sshd reads the keys in it as that user");
+            assert!(told.contains(&expected), "{told}");
+        }
+    }
+}
+
+/// What stands in the part that is not read may name another place.
+#[test]
+fn a_configuration_that_is_not_read_whole_names_no_place() {
+    let config = "AuthorizedKeysFile .ssh/authorized_keys\nInclude d\n";
+    let tree = unconfigured().file("/etc/ssh/sshd_config", config).dir("/etc/ssh/d").build().unwrap();
+    let told = refusal(&keys(&[("ann", ED25519)]), tree);
+    assert!(told.contains("/etc/ssh/d"), "{told}");
+    let users: String = (0..280).map(|number| format!("AllowUsers u{number}\n")).collect();
+    let many = unconfigured().file("/etc/ssh/sshd_config", format!("{users}AllowUsers ann\n")).build().unwrap();
+    let told = notes(&keys(&[("ann", ED25519)]), &many);
+    assert_eq!(told.matches("is not read whole").count(), 1, "{told}");
+    assert!(told.contains("says allowusers more than 256 times") && !told.contains("does not let"), "{told}");
+}
+
+/// A place that is not in the home needs none.
+#[test]
+fn who_has_no_home_can_have_keys_elsewhere() {
+    let tree = unconfigured().file("/etc/ssh/sshd_config", "UsePAM yes\nAuthorizedKeysFile /k/%u\n");
+    let fs = inject(&keys(&[("nobody", ED25519)]), tree.build().unwrap());
+    assert_eq!(describe(&fs, "/k/nobody"), "0644 0:0");
+    assert!(!exists(&fs, "/nonexistent"));
 }
 
 #[test]

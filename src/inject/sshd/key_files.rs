@@ -3,6 +3,7 @@
 use super::config::{Config, Setting};
 use super::logins::Login;
 use super::with_home;
+use crate::inject::InjectError;
 use imgraft_vfs::Result;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -24,10 +25,13 @@ pub(in crate::inject) enum Place {
     Missing(String),
 }
 
-/// Where a user's keys are to be, whoever connects from where.
-pub(in crate::inject) fn place(login: Login<'_>, stage: &Stage<'_>) -> Result<Place> {
+/// Where a user's keys are to be, whoever connects from where. An error where not all of the configuration can be read.
+pub(in crate::inject) fn place(login: Login<'_>, stage: &Stage<'_>) -> Result<Place, InjectError> {
     let usual = GuestPath::parse([login.home.as_bytes(), b"/", USUAL.as_bytes()].concat())?;
-    let config = Config::read(&[KEYWORD, "authorizedkeyscommand"], stage);
+    let mut config = Config::read(&[KEYWORD, "authorizedkeyscommand"], stage);
+    if let Some(error) = config.unread.take() {
+        return Err(error);
+    }
     let Some(line) = config.in_force(KEYWORD, login, None).into_iter().next() else { return Ok(Place::Usual(usual)) };
     let said = line.said("AuthorizedKeysFile");
     let mut other = None;

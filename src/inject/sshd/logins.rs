@@ -4,6 +4,7 @@ use super::blocks::{Block, matches};
 use super::config::{Config, main};
 use super::key_files;
 use crate::guest::host_keys;
+use crate::inject::staging::is_fatal;
 use crate::inject::{InjectError, table};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -70,15 +71,20 @@ fn password(user: &str, stage: &Stage<'_>) -> Result<Option<Zeroizing<Vec<u8>>>,
     Ok(field.map(Zeroizing::new))
 }
 
-/// The names of a user's groups: the first one, of this number, and those that list the user.
-pub(in crate::inject) fn groups(user: &str, gid: u32, stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
+/// The groups of a user, each with its number: the first one, of this number, and those that list the user.
+pub(in crate::inject) fn groups(
+    user: &str,
+    gid: u32,
+    stage: &Stage<'_>,
+) -> Result<Vec<(String, Option<u32>)>, InjectError> {
     let text = stage.read(&GuestPath::parse("/etc/group")?, LIMIT)?.unwrap_or_default();
+    let number = |fields: &[&[u8]]| fields.get(2).and_then(|number| crate::guest::accounts::number(number));
     let is_users = |fields: &[&[u8]]| {
-        fields.get(2).and_then(|number| crate::guest::accounts::number(number)) == Some(gid)
-            || fields.get(3).is_some_and(|members| table::lists(members, user.as_bytes()))
+        number(fields) == Some(gid) || fields.get(3).is_some_and(|members| table::lists(members, user.as_bytes()))
     };
     let lines = text.split(|byte| *byte == b'\n').map(|line| line.splitn(5, |byte| *byte == b':').collect::<Vec<_>>());
-    Ok(lines.filter(|fields| is_users(fields)).map(|fields| String::from_utf8_lossy(fields[0]).into_owned()).collect())
+    let of_user = lines.filter(|fields| is_users(fields));
+    Ok(of_user.map(|fields| (String::from_utf8_lossy(fields[0]).into_owned(), number(&fields))).collect())
 }
 
 /// The keywords that can keep a user out.
@@ -111,7 +117,17 @@ pub(in crate::inject) fn refusals(
     if let Some(note) = without_configuration(stage)? {
         return Ok(vec![note]);
     }
-    let config = Config::read(&KEYWORDS, stage);
+    let mut config = Config::read(&KEYWORDS, stage);
+    // What the rest says may turn all of it round.
+    match config.unread.take() {
+        Some(InjectError::Vfs(error)) if is_fatal(error.kind()) => return Err(error.into()),
+        Some(error) => {
+            return Ok(vec![format!(
+                "sshd's configuration is not read whole, so whether it takes the keys is not known: {error}"
+            )]);
+        }
+        None => {}
+    }
     let usual = of_connection(&config, login, file, None, stage)?;
     let mut blocks: Vec<&Block> = Vec::new();
     for setting in config.settings.iter().filter(|setting| setting.block.is_open(login)) {
@@ -143,7 +159,9 @@ pub(in crate::inject) fn unread(
     file: &GuestPath,
     stage: &Stage<'_>,
 ) -> Result<Option<String>, InjectError> {
-    not_read(&Config::read(&[key_files::KEYWORD], stage), login, file, None, stage)
+    let config = Config::read(&[key_files::KEYWORD], stage);
+    // What is not read whole says nothing for certain, which is a remark.
+    if config.unread.is_some() { Ok(None) } else { not_read(&config, login, file, None, stage) }
 }
 
 fn not_read(
@@ -225,6 +243,9 @@ fn is_enough(lists: &[String]) -> bool {
 /// A sentence on the lock of a user's password, where sshd takes no keys of such a user.
 pub(in crate::inject) fn lock(user: &str, stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
     let Some(config) = minds_locks(stage) else { return Ok(None) };
+    if Config::read(&["usepam"], stage).unread.is_some() {
+        return Ok(None);
+    }
     let Some(is_bare) = password(user, stage)?.and_then(|field| field.strip_prefix(b"!").map(<[u8]>::is_empty)) else {
         return Ok(None);
     };
@@ -245,7 +266,7 @@ mod tests {
         let fs = phony().file("/etc/ssh/sshd_config", config).build().unwrap();
         let stage = Stage::new(&fs);
         let of = |user: &str, uid, gid| {
-            let groups = groups(user, gid, &stage).unwrap();
+            let groups: Vec<String> = groups(user, gid, &stage).unwrap().into_iter().map(|(name, _)| name).collect();
             let home = GuestPath::parse(if uid == 0 { "/root" } else { "/home/ann" }).unwrap();
             let file = home.join(".ssh/authorized_keys").unwrap();
             refusals(Login { user, uid, groups: &groups, home: &home }, &file, &stage).unwrap().join("\n")
