@@ -13,6 +13,8 @@ const KEYS: [&str; 4] = ["name", "lock_passwd", "hashed_passwd", "plain_text_pas
 
 /// What is said of a user, each key with the file that says it.
 type Said = BTreeMap<String, (GuestPath, Value)>;
+/// A user's keys, and the file that has the users.
+type Entry = (GuestPath, Map<String, Value>);
 
 /// Has the password of a user valid after the guest's first boot, at which cloud-init locks that of its default user, unless it is
 /// told not to; says what it cannot be kept from.
@@ -76,11 +78,7 @@ pub(super) fn default_user(stage: &Stage<'_>) -> Result<Said, InjectError> {
 
 /// What cloud-init's users say of one of them, and in which file (_normalize_users of its distros/ug_util.py); `None` where it is none of
 /// them. The default user is `default` among them, too.
-fn of_users(
-    user: &str,
-    is_default: bool,
-    stage: &Stage<'_>,
-) -> Result<Option<(GuestPath, Map<String, Value>)>, InjectError> {
+fn of_users(user: &str, is_default: bool, stage: &Stage<'_>) -> Result<Option<Entry>, InjectError> {
     let Some((path, users)) = said("", &["users"], stage)?.remove("users") else { return Ok(None) };
     let is_meant = |name: &str| name == user || (is_default && name == "default");
     let has_name = |names: &str| names.split(',').any(|name| is_meant(name.trim()));
