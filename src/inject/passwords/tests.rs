@@ -161,7 +161,7 @@ fn a_random_password_is_revealed_and_fits() {
 #[test]
 fn who_cannot_have_a_password() {
     let why = |user: &str, selector| refusal(&one(user, selector), phony().build().unwrap());
-    assert!(why("bob", password("x")).starts_with("no user 'bob' in the guest (users"));
+    assert!(why("bob", password("x")).starts_with("no user 'bob' in the guest (people in the guest: "));
     assert_eq!(
         why("daemon", password("x")),
         "no entry for 'daemon' in the guest's shadow (--append-line '/etc/shadow:daemon:*:::::::' before it adds the user's line)"
