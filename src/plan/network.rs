@@ -159,7 +159,7 @@ fn device(typed: &str) -> Result<String, Failure> {
         typed => {
             let why = "neither a name of a device (1 to 15 letters, digits and any of . _ - + @), a pattern of names nor a MAC address";
             Err(Failure::usage(format!("--nic {typed:?}: {why}"))
-                .with_hint("--nic eth0, or --nic 52:54:00:12:34:56, say"))
+                .with_hint("--nic eth0, say, or the MAC address: 52:54:00:12:34:56"))
         }
     }
 }

@@ -381,7 +381,7 @@ fn what_is_no_manifest() {
             b"network: {nic: eth0}",
             "plan.yaml: network: no address (line 1, column 1)\nhint: ip has one, or dhcp: true asks",
         ),
-        (b"network: {dhcp: true, nic: a/b}", "plan.yaml: network: the link \"a/b\": "),
+        (b"network: {dhcp: true, nic: a/b}", "plan.yaml: network: nic \"a/b\": neither a name of a device"),
         (b"hostname: a\nmetadata:\n  '': x\n", "plan.yaml: metadata: a key is empty (line 3, column 3)"),
         (b"network: {config: {a: 1}}", "network: config: neither netplan"),
         (b"network: {config: {version: 2, ethernets: 3}}", "network: config: network-config version 2: "),
