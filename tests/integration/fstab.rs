@@ -4,9 +4,13 @@ use crate::support::tree::{can_mount, have};
 use crate::support::{Scratch, expect, image, oracle, run, text};
 use crate::tree::{PASSPHRASE, Place, taken};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// A volume that the kernel has as a device for a while.
 struct Attached(String);
+
+/// Held while volumes are attached: findmnt may find those of another test by the same label, and lose them.
+static ATTACHING: Mutex<()> = Mutex::new(());
 
 impl Attached {
     fn new(volume: &Path) -> Self {
@@ -35,6 +39,7 @@ fn as_findmnt_has_it() {
     let Some(disk) = guest(&scratch) else { return };
     let volumes =
         [("1", "esp"), ("4", "home")].map(|(number, name)| taken(&scratch, &disk, Place::Partition(number), name));
+    let _alone = ATTACHING.lock().unwrap_or_else(PoisonError::into_inner);
     let _attached = volumes.each_ref().map(|volume| Attached::new(volume));
     let uuid =
         |volume: &Path| oracle::succeed("blkid", &["-p", "-s", "UUID", "-o", "value", text(volume)]).trim().to_owned();
@@ -91,6 +96,7 @@ fn by_every_way() {
         return;
     }
     let Some(disk) = guest(&scratch) else { return };
+    let _alone = ATTACHING.lock().unwrap_or_else(PoisonError::into_inner);
     let _attached = Attached::new(&taken(&scratch, &disk, Place::Partition("4"), "home"));
     let before = oracle::sha256(&disk);
     let table = scratch.file("fstab", "");

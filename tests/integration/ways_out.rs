@@ -186,12 +186,12 @@ fn links_to_where_the_guest_sees_nothing() {
         expect(0, &[&["inject", image, "--delete", link][..], &words].concat());
         assert!(!expect(0, &["ls", image, link]).contains("->"), "{link}");
     }
-    // A device of the image's is there.
+    // A directory of the image's is there.
     expect(0, &["inject", image, "--delete", "/etc/hosts", "--link", "/srv:/etc/hosts"]);
     assert_eq!(
         said(&copy, 3, &["--append-line", "/etc/hosts:x"]),
-        "imgraft: IMAGE: item files: /etc/hosts: a symbolic link to /srv, and that is not a regular file\n\
-         hint: `imgraft ls IMAGE /etc/hosts` shows what is there; a run of its own with --move or --delete takes it out of the way\n"
+        "imgraft: IMAGE: item files: /etc/hosts: a directory in the guest\n\
+         hint: name the file in it; --upload FILE:/etc/hosts/, with a slash at the end, puts FILE into it\n"
     );
     // A directory of the path: a place that is named itself may be another one.
     let told = said(&copy, 3, &["--write", "/var/run/x:y"]);
