@@ -114,7 +114,10 @@ pub fn stage_all(
             }
         }
     }
-    if let Some(Request { injector, required }) = requests.iter().find(|request| request.injector.item() == Item::Net)
+    // Where nothing comes after it, it is what it was.
+    let net = requests.iter().position(|request| request.injector.item() == Item::Net);
+    if let Some(at) = net.filter(|at| at + 1 < requests.len())
+        && let Some(Request { injector, required }) = requests.get(at)
         && let Some(report) = items.iter_mut().find(|report| report.item == Item::Net)
         && report.status != Status::Failed
     {
