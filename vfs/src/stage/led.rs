@@ -70,3 +70,23 @@ impl Stage<'_> {
         Ok(led)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::mem::MemFs;
+
+    #[test]
+    fn what_is_no_file_is_named_by_its_link() {
+        let fs = MemFs::builder().dir("/srv").symlink("/etc/hosts", "/srv").file("/etc/motd", "").build().unwrap();
+        let stage = Stage::new(&fs);
+        let told = |path: &str| stage.read(&GuestPath::parse(path).unwrap(), 10).map_err(|error| error.to_string());
+        assert!(
+            told("/etc/hosts")
+                .unwrap_err()
+                .contains("/etc/hosts: a symbolic link to /srv, and that is not a regular file")
+        );
+        assert!(told("/srv").unwrap_err().contains("/srv: not a regular file"));
+        assert_eq!(told("/etc/motd"), Ok(Some(Vec::new())));
+    }
+}
