@@ -1,16 +1,12 @@
 //! Lines that a run puts into an fstab, beside what findmnt(8) says of them.
 
 use crate::support::tree::{can_mount, have};
-use crate::support::{Scratch, expect, image, oracle, run, text};
+use crate::support::{Scratch, expect, image, oracle, root, run, text};
 use crate::tree::{PASSPHRASE, Place, taken};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 /// A volume that the kernel has as a device for a while.
 struct Attached(String);
-
-/// Held while volumes are attached: findmnt may find those of another test by the same label, and lose them.
-static ATTACHING: Mutex<()> = Mutex::new(());
 
 impl Attached {
     fn new(volume: &Path) -> Self {
@@ -29,6 +25,16 @@ fn guest(scratch: &Scratch) -> Option<PathBuf> {
     Some(scratch.copy(&image.path, "disk"))
 }
 
+/// The volume of /home, here and in the image under a label and a UUID that no other test attaches: findmnt takes any
+/// device of that name, and loses it when that test is done.
+fn home(scratch: &Scratch, disk: &Path, label: &str) -> PathBuf {
+    let volume = taken(scratch, disk, Place::Partition("4"), "home");
+    oracle::succeed("tune2fs", &["-L", label, "-U", "random", text(&volume)]);
+    let script = root().join("testdata/images/stacked.py");
+    oracle::succeed("/usr/bin/python3", &[text(&script), "part", "put", text(disk), "4", text(&volume)]);
+    volume
+}
+
 /// The lines beside findmnt's word on them: places are directories or files here as in the guest.
 #[test]
 fn as_findmnt_has_it() {
@@ -37,9 +43,7 @@ fn as_findmnt_has_it() {
         return;
     }
     let Some(disk) = guest(&scratch) else { return };
-    let volumes =
-        [("1", "esp"), ("4", "home")].map(|(number, name)| taken(&scratch, &disk, Place::Partition(number), name));
-    let _alone = ATTACHING.lock().unwrap_or_else(PoisonError::into_inner);
+    let volumes = [taken(&scratch, &disk, Place::Partition("1"), "esp"), home(&scratch, &disk, "home-lines")];
     let _attached = volumes.each_ref().map(|volume| Attached::new(volume));
     let uuid =
         |volume: &Path| oracle::succeed("blkid", &["-p", "-s", "UUID", "-o", "value", text(volume)]).trim().to_owned();
@@ -48,7 +52,7 @@ fn as_findmnt_has_it() {
     for (line, is_refused) in [
         (format!("UUID={home} /srv ext4 defaults 0 2"), false),
         (format!("UUID=\"{home}\" /srv auto rw,noatime"), false),
-        ("LABEL=home /mnt ext4".into(), false),
+        ("LABEL=home-lines /mnt ext4".into(), false),
         (format!("UUID={home}\t/opt\text4\terrors=remount-ro\t0"), false),
         ("tmpfs /mnt tmpfs size=1g 0 0".into(), false),
         ("/srv /mnt none bind 0 0".into(), false),
@@ -56,12 +60,12 @@ fn as_findmnt_has_it() {
         (format!("UUID={home} /srv xfs defaults 0 2"), true),
         (format!("UUID={esp} /srv ext4 defaults 0 2"), true),
         (format!("UUID={home} /etc/hostname ext4 defaults 0 2"), true),
-        ("LABEL=home".into(), true),
-        ("LABEL=home /mnt".into(), true),
-        ("LABEL=home /srv/my data ext4 defaults 0 2".into(), true),
-        ("LABEL=home /srv ext4 defaults yes 2".into(), true),
-        ("LABEL=home /srv ext4 defaults 0 second".into(), true),
-        ("LABEL=home srv ext4 defaults 0 2".into(), true),
+        ("LABEL=home-lines".into(), true),
+        ("LABEL=home-lines /mnt".into(), true),
+        ("LABEL=home-lines /srv/my data ext4 defaults 0 2".into(), true),
+        ("LABEL=home-lines /srv ext4 defaults yes 2".into(), true),
+        ("LABEL=home-lines /srv ext4 defaults 0 second".into(), true),
+        ("LABEL=home-lines srv ext4 defaults 0 2".into(), true),
         // What only another disk could have.
         ("UUID=0dea0dea-0000-4000-8000-00000000dead /srv ext4 defaults 0 2".into(), false),
         ("LABEL=nowhere /srv xfs defaults 0 2".into(), false),
@@ -96,8 +100,7 @@ fn by_every_way() {
         return;
     }
     let Some(disk) = guest(&scratch) else { return };
-    let _alone = ATTACHING.lock().unwrap_or_else(PoisonError::into_inner);
-    let _attached = Attached::new(&taken(&scratch, &disk, Place::Partition("4"), "home"));
+    let _attached = Attached::new(&home(&scratch, &disk, "home-ways"));
     let before = oracle::sha256(&disk);
     let table = scratch.file("fstab", "");
     let (archive, plan, uploads) =
@@ -105,14 +108,14 @@ fn by_every_way() {
     let commands = scratch.file("commands", "");
     std::fs::write(&uploads, "files: [{upload: {from: fstab, to: /etc/fstab}}]\n").expect("there is room");
     for (line, is_refused) in [
-        ("LABEL=home /srv ext4 defaults 0 2", false),
-        ("LABEL=home /srv auto rw,noatime", false),
+        ("LABEL=home-ways /srv ext4 defaults 0 2", false),
+        ("LABEL=home-ways /srv auto rw,noatime", false),
         ("tmpfs /mnt tmpfs size=1g 0 0", false),
         ("LABEL=nowhere /srv ext4 defaults 0 2", false),
-        ("LABEL=home /srv xfs defaults 0 2", true),
-        ("LABEL=home /etc/hostname ext4 defaults 0 2", true),
-        ("LABEL=home", true),
-        ("LABEL=home /srv ext4 defaults 0 second", true),
+        ("LABEL=home-ways /srv xfs defaults 0 2", true),
+        ("LABEL=home-ways /etc/hostname ext4 defaults 0 2", true),
+        ("LABEL=home-ways", true),
+        ("LABEL=home-ways /srv ext4 defaults 0 second", true),
     ] {
         std::fs::write(&table, format!("{line}\n")).expect("there is room");
         oracle::succeed("tar", &["-C", text(scratch.path()), "-cf", text(&archive), "fstab"]);
