@@ -265,7 +265,7 @@ pub(super) fn is_link_local(ip: IpAddr) -> bool {
 }
 
 /// Whether a name is a pattern.
-fn is_pattern(name: &str) -> bool {
+pub(crate) fn is_pattern(name: &str) -> bool {
     name.contains(['*', '?', '['])
 }
 

@@ -1,6 +1,8 @@
 //! Which programs configure a guest's network, and which of them a configuration is for.
 
+pub mod device_spec;
 mod interfaces;
+mod key_file;
 mod others;
 mod units;
 pub mod unmanaged;
@@ -152,7 +154,7 @@ pub struct Network {
     pub ifup: Ifup,
     /// Whether systemd-resolved is started, which alone takes name servers from systemd-networkd.
     pub resolved: bool,
-    /// The plugin by which NetworkManager reads ifcfg files, where it is there.
+    /// The plugin by which NetworkManager reads ifcfg files, where it is there and `plugins=` does not leave it out.
     pub ifcfg_plugin: Option<String>,
     /// What its NetworkManager leaves alone.
     pub unmanaged: Unmanaged,
@@ -248,6 +250,7 @@ impl Network {
         let has_netplan = stacks.iter().any(|state| state.stack == NetworkStack::Netplan);
         let has_manager = stacks.iter().any(|state| state.stack == NetworkStack::NetworkManager);
         let (cloud_init, cloud_init_says) = cloud_init(reader)?;
+        let unmanaged = if has_manager { Unmanaged::inspect(reader)? } else { Unmanaged::default() };
         let exists = |paths: &'static [&'static str]| first(reader, paths).map(|found| found.is_some());
         Ok(Self {
             stacks,
@@ -268,8 +271,8 @@ impl Network {
                 dhcp: exists(&DHCP_CLIENTS)?,
             },
             resolved: units.is_enabled(RESOLVED)?,
-            ifcfg_plugin: ifcfg_plugin(reader)?,
-            unmanaged: if has_manager { Unmanaged::inspect(reader)? } else { Unmanaged::default() },
+            ifcfg_plugin: ifcfg_plugin(reader)?.filter(|_| unmanaged.has_ifcfg()),
+            unmanaged,
         })
     }
 

@@ -2,9 +2,12 @@
 //!
 //! What `/run` and udev's rules say is not known before the guest runs.
 
-use super::{FILES_MAX, LIMIT, Reader, glob, interfaces};
-use crate::net::config::Mac;
+use super::device_spec::{Device, is_about, matches, specs};
+use super::key_file::{Sections, entries, sections};
+use super::{FILES_MAX, LIMIT, Reader, interfaces};
 use imgraft_vfs::Result;
+use imgraft_vfs::fs::FileType;
+use imgraft_vfs::resolve::Follow;
 use std::collections::{BTreeMap, BTreeSet};
 
 const MAIN: &str = "/etc/NetworkManager/NetworkManager.conf";
@@ -27,6 +30,17 @@ pub struct Unmanaged {
     all: Rules,
     /// One of the latter.
     conditional: Option<String>,
+    /// The first file with which NetworkManager does not start.
+    broken: Option<Broken>,
+}
+
+/// A file with which NetworkManager does not start: `read_entire_config` of its sources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The file.
+    pub path: String,
+    /// What is wrong with it, for people.
+    pub why: String,
 }
 
 /// What files say.
@@ -44,6 +58,8 @@ struct Rules {
     has_ifupdown: bool,
     /// Whether it sees to the devices that stand there.
     manages_ifupdown: bool,
+    /// Whether there is the plugin for ifcfg files, where that is said.
+    has_ifcfg: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,17 +69,6 @@ struct Section {
     /// What it says, and in which file.
     managed: Option<(bool, String)>,
     stops: bool,
-}
-
-/// A device, as far as it is known.
-#[derive(Clone, Copy, Debug)]
-pub struct Device<'a> {
-    /// Its name.
-    pub name: Option<&'a str>,
-    /// The MAC address of its maker.
-    pub mac: Option<Mac>,
-    /// Its type, as connections have it.
-    pub kind: Option<&'a str>,
 }
 
 /// What becomes of a device.
@@ -91,6 +96,8 @@ impl Unmanaged {
             if let Some(text) = reader.file_lenient(&path, LIMIT.min(left))? {
                 left = left.saturating_sub(u64::try_from(text.len()).unwrap_or(u64::MAX));
                 found.read(&path, &String::from_utf8_lossy(&text));
+            } else if is_special(reader, &path)? {
+                found.is_broken_by(&path, "it is no regular file".to_owned());
             }
         }
         let rules = [&mut found.sure, &mut found.all];
@@ -107,8 +114,12 @@ impl Unmanaged {
 
     /// Adds a file, of which what it says goes before what is there.
     fn read(&mut self, path: &str, text: &str) {
-        let sections = sections(text);
-        let mut enable = entries(&sections, ".config");
+        let sections = match sections(text) {
+            Ok(sections) => sections,
+            Err(bad) => return self.is_broken_by(path, bad.to_string()),
+        };
+        // The main one counts, whatever it says of that.
+        let mut enable = entries(&sections, ".config").filter(|_| path != MAIN);
         match enable.find(|(key, _)| *key == "enable").map(|(_, value)| boolean(value)) {
             None | Some(Some(true)) => {
                 self.sure.read(path, &sections);
@@ -125,9 +136,24 @@ impl Unmanaged {
         }
     }
 
-    /// Whether NetworkManager sees to a device.
-    pub fn verdict(&self, device: Device<'_>) -> Verdict<'_> {
-        match (self.sure.verdict(device), self.all.verdict(device)) {
+    fn is_broken_by(&mut self, path: &str, why: String) {
+        self.broken.get_or_insert_with(|| Broken { path: path.to_owned(), why });
+    }
+
+    /// The file with which NetworkManager does not start, if there is one.
+    pub fn broken(&self) -> Option<&Broken> {
+        self.broken.as_ref()
+    }
+
+    /// Whether NetworkManager has its plugin for ifcfg files, where that is installed.
+    pub(super) fn has_ifcfg(&self) -> bool {
+        // Where nothing is said, it has all that are installed.
+        [&self.sure, &self.all].into_iter().any(|rules| rules.has_ifcfg != Some(false))
+    }
+
+    /// Whether NetworkManager sees to a device, were it not for the list of devices in the file `but_for`.
+    pub fn verdict(&self, device: Device<'_>, but_for: Option<&str>) -> Verdict<'_> {
+        match (self.sure.verdict(device, but_for), self.all.verdict(device, but_for)) {
             (Verdict::Managed, Verdict::Managed) => Verdict::Managed,
             (Verdict::Unmanaged(path), Verdict::Unmanaged(_)) => Verdict::Unmanaged(path),
             (Verdict::Unknown(path), _) | (_, Verdict::Unknown(path)) => Verdict::Unknown(path),
@@ -142,11 +168,18 @@ impl Rules {
     /// Adds a file, of which what it says goes before what is there.
     fn read(&mut self, path: &str, found: &Sections<'_>) {
         for (key, value) in entries(found, "main") {
-            let is_there = specs(value).any(|plugin| plugin == "ifupdown");
+            let has = |name| specs(value).any(|plugin| plugin == name);
+            let (ifupdown, ifcfg) = (has("ifupdown"), has("ifcfg-rh"));
             match key {
-                "plugins" => self.has_ifupdown = is_there,
-                "plugins+" => self.has_ifupdown |= is_there,
-                "plugins-" => self.has_ifupdown &= !is_there,
+                "plugins" => (self.has_ifupdown, self.has_ifcfg) = (ifupdown, Some(ifcfg)),
+                "plugins+" => {
+                    self.has_ifupdown |= ifupdown;
+                    self.has_ifcfg = if ifcfg { Some(true) } else { self.has_ifcfg };
+                }
+                "plugins-" => {
+                    self.has_ifupdown &= !ifupdown;
+                    self.has_ifcfg = if ifcfg { Some(false) } else { self.has_ifcfg };
+                }
                 _ => {}
             }
         }
@@ -182,13 +215,21 @@ impl Rules {
             let Some(section) = self.sections.get_mut(place) else { continue };
             for (key, value) in entries {
                 match *key {
-                    "match-device" => {
+                    "match-device-" => {
+                        let taken: BTreeSet<&str> = specs(value).collect();
+                        section.specs.get_or_insert_default().retain(|spec| !taken.contains(spec.as_str()));
+                    }
+                    "match-device" | "match-device+" => {
+                        if !key.ends_with('+') {
+                            section.specs = None;
+                        }
                         let room = ENTRIES_MAX.saturating_sub(self.matched);
                         let specs: Vec<String> = specs(value).take(room).map(str::to_owned).collect();
                         self.matched = self.matched.saturating_add(specs.len());
-                        section.specs = Some(specs);
+                        section.specs.get_or_insert_default().extend(specs);
                     }
-                    "managed" => section.managed = boolean(value).map(|managed| (managed, path.to_owned())),
+                    // What is neither is taken for a yes.
+                    "managed" => section.managed = Some((boolean(value).unwrap_or(true), path.to_owned())),
                     "stop-match" => section.stops = boolean(value) == Some(true),
                     _ => {}
                 }
@@ -196,11 +237,13 @@ impl Rules {
         }
     }
 
-    fn verdict(&self, device: Device<'_>) -> Verdict<'_> {
-        let is_match = matches(self.specs.iter().map(|(spec, _)| spec.as_str()), device);
+    fn verdict(&self, device: Device<'_>, but_for: Option<&str>) -> Verdict<'_> {
+        let mut specs = self.specs.iter().filter(|(_, path)| Some(path.as_str()) != but_for);
+        let is_match = matches(specs.clone().map(|(spec, _)| spec.as_str()), device);
         if is_match != Some(false) {
             // Where there are exceptions only, none is about it.
-            let by = self.specs.iter().rfind(|(spec, _)| is_about(spec, device) == is_match).or(self.specs.last());
+            let last = specs.clone().next_back();
+            let by = specs.rfind(|(spec, _)| is_about(spec, device) == is_match).or(last);
             let by = by.map_or("", |(_, path)| path.as_str());
             return if is_match.is_some() { Verdict::Unmanaged(by) } else { Verdict::Unknown(by) };
         }
@@ -225,78 +268,11 @@ impl Rules {
     }
 }
 
-/// Whether a list of specs is about a device; `None` where that is not known.
-fn matches<'a>(specs: impl Iterator<Item = &'a str>, device: Device<'_>) -> Option<bool> {
-    let (mut excepted, mut matched) = (Some(false), None);
-    // What is true of one is true of all; what is not known of one is not known, unless another is true.
-    let or = |all: Option<bool>, one: Option<bool>| match (all, one) {
-        (Some(true), _) | (_, Some(true)) => Some(true),
-        (None, _) | (_, None) => None,
-        (Some(false), Some(false)) => Some(false),
-    };
-    let mut is_empty = true;
-    for spec in specs {
-        is_empty = false;
-        match exception(spec) {
-            // Without a tag it is none of a device (`match_device_eval` of its sources).
-            Some(spec) => excepted = or(excepted, tagged(spec, device).unwrap_or(Some(false))),
-            None => matched = Some(or(matched.unwrap_or(Some(false)), is_about(spec, device))),
-        }
-    }
-    // Where there are exceptions only, all others match.
-    let matched = matched.unwrap_or(Some(!is_empty));
-    match (excepted, matched) {
-        (Some(true), _) | (_, Some(false)) => Some(false),
-        (Some(false), matched) => matched,
-        (None, _) => None,
-    }
-}
-
-/// What a spec excepts, if it does.
-fn exception(spec: &str) -> Option<&str> {
-    spec.split_once(':').filter(|(tag, _)| tag.eq_ignore_ascii_case("except")).map(|(_, spec)| spec)
-}
-
-/// Whether one spec is about a device, be it one of an exception.
-fn is_about(spec: &str, device: Device<'_>) -> Option<bool> {
-    let spec = exception(spec).unwrap_or(spec);
-    tagged(spec, device).unwrap_or_else(|| match Mac::parse(spec) {
-        Some(mac) => Some(device.mac? == mac),
-        None => Some(device.name? == spec),
-    })
-}
-
-/// The same of one that says what it goes by; `None` of a bare name or MAC address.
-fn tagged(spec: &str, device: Device<'_>) -> Option<Option<bool>> {
-    let is_name = |is_it: &dyn Fn(&str) -> bool| device.name.map(is_it);
-    // An escape may be of anything.
-    if spec.contains('\\') {
-        return Some(None);
-    }
-    if spec == "*" {
-        return Some(Some(true));
-    }
-    let (tag, value) = spec.split_once(':')?;
-    Some(match tag.to_ascii_lowercase().as_str() {
-        "interface-name" => match value.strip_prefix('=') {
-            Some(name) => is_name(&|found| found == name),
-            None => match value.strip_prefix('~').unwrap_or(value) {
-                "*" => Some(true),
-                pattern => is_name(&|found| glob(pattern.as_bytes(), found.as_bytes())),
-            },
-        },
-        "mac" => match Mac::parse(value) {
-            Some(mac) => device.mac.map(|found| found == mac),
-            None => Some(false),
-        },
-        "type" => device.kind.map(|kind| kind == value),
-        "driver" | "s390-subchannels" | "dhcp-plugin" => None,
-        _ => return None,
-    })
-}
-
-fn specs(value: &str) -> impl Iterator<Item = &str> {
-    value.split([',', ';']).map(str::trim).filter(|spec| !spec.is_empty())
+/// Whether what is at a path of a file is none, wherever that leads: systemd's way of switching a file off is an error to NetworkManager.
+fn is_special(reader: &Reader<'_>, path: &str) -> Result<bool> {
+    let found = reader.find(path, Follow::All)?;
+    let is_off = || reader.place(path, Follow::All).map(|at| at.is_some_and(|at| at.as_bytes() == b"/dev/null"));
+    Ok(found.is_some_and(|(_, file_type)| file_type != FileType::Regular) || is_off()?)
 }
 
 /// As NetworkManager reads it (`_nm_utils_ascii_str_to_bool`); `None` for anything else.
@@ -309,50 +285,12 @@ fn boolean(value: &str) -> Option<bool> {
     }
 }
 
-/// The sections of a file in the order in which they begin, each with its entries.
-type Sections<'a> = Vec<(&'a str, Vec<(&'a str, &'a str)>)>;
-
-/// The entries of one of them.
-fn entries<'a>(sections: &Sections<'a>, name: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
-    sections.iter().find(|(found, _)| *found == name).into_iter().flat_map(|(_, entries)| entries.iter().copied())
-}
-
-/// The sections of a text: one that is there already goes on, and of an entry that is there twice the last value counts.
-fn sections(text: &str) -> Sections<'_> {
-    let mut sections: Sections<'_> = Vec::new();
-    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut keys: BTreeMap<(usize, &str), usize> = BTreeMap::new();
-    let mut current = None;
-    for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            let place = *places.entry(name).or_insert(sections.len());
-            if place == sections.len() {
-                sections.push((name, Vec::new()));
-            }
-            current = Some(place);
-        } else if let Some((key, value)) = line.split_once('=')
-            && let Some(place) = current
-            && let Some((_, entries)) = sections.get_mut(place)
-        {
-            let (key, value) = (key.trim(), value.trim());
-            match keys.get(&(place, key)).and_then(|at| entries.get_mut(*at)) {
-                Some(entry) => entry.1 = value,
-                None => {
-                    keys.insert((place, key), entries.len());
-                    entries.push((key, value));
-                }
-            }
-        }
-    }
-    sections
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use imgraft_vfs::fs::mem::MemFs;
 
-    const NAMED: Device<'_> = Device { name: Some("eth0"), mac: None, kind: Some("ethernet") };
+    const NAMED: Device<'_> = Device { name: Some("eth0"), pattern: None, mac: None, kind: Some("ethernet") };
 
     fn of(files: &[(String, String)]) -> Unmanaged {
         let guest = files.iter().fold(MemFs::builder(), |guest, (path, text)| guest.file(path, text.as_str()));
@@ -388,13 +326,13 @@ mod tests {
                 assert!(rules.specs.len() <= ENTRIES_MAX && rules.sections.len() <= ENTRIES_MAX);
                 assert!(rules.sections.iter().flat_map(|section| &section.specs).flatten().count() <= ENTRIES_MAX);
             }
-            assert_eq!(found.verdict(NAMED), Verdict::Managed);
+            assert_eq!(found.verdict(NAMED, None), Verdict::Managed);
         }
         // What is beyond the bound counts as missing.
         let filled = |bytes: usize| {
             let filler = |number: usize| (format!("{USR}/{number}.conf"), "#".repeat(bytes));
             let files = (0..4).map(filler).chain([(MAIN.to_owned(), "[keyfile]\nunmanaged-devices=eth0\n".to_owned())]);
-            of(&files.collect::<Vec<_>>()).verdict(NAMED) == Verdict::Unmanaged(MAIN)
+            of(&files.collect::<Vec<_>>()).verdict(NAMED, None) == Verdict::Unmanaged(MAIN)
         };
         assert!(filled(200_000) && !filled(usize::try_from(LIMIT).unwrap()));
     }

@@ -3,8 +3,8 @@
 //! netplan's generator has systemd start networkd where it has work for it, enabled or not (`enable_networkd` of its sources), so that
 //! only a mask is in the way. NetworkManager it does not start.
 
-use super::rivals;
 use super::unused::{Obstacle, SaidBy, Unused};
+use super::{rivals, unmanaged};
 use crate::config_drive::{Spelling, value};
 use crate::guest::{Guest, NetworkStack};
 use crate::inject::{InjectError, Outcome};
@@ -22,6 +22,19 @@ struct Said {
     by: Option<SaidBy>,
 }
 
+/// A device of a text of netplan's.
+#[derive(Debug)]
+pub(super) struct Handed {
+    /// The section that has it.
+    pub(super) section: String,
+    /// What the text calls it.
+    pub(super) id: String,
+    /// What the text says of it.
+    pub(super) device: Value,
+    /// Whom it is handed to, where the section or the device says it.
+    own: Option<NetworkStack>,
+}
+
 /// Has a file that was compiled say what it needs, where the guest has nothing else; fails where that cannot be.
 pub(super) fn choose(
     file: &mut NetFile,
@@ -30,25 +43,57 @@ pub(super) fn choose(
     outcome: &mut Outcome,
 ) -> Result<(), InjectError> {
     let said = said(&file.path, file.text.as_bytes(), stage)?;
-    let Some(fault) = said.fault(guest, stage)? else { return Ok(()) };
+    let Some(fault) = said.fault(guest, stage)? else {
+        return check_managed(&file.path, devices(file.text.as_bytes()), said.renderer, guest, stage, outcome);
+    };
     if said.by.is_some() || !is_started(NetworkStack::NetworkManager, guest) {
         return Err(InjectError::Unused(fault));
     }
     file.text = render::for_network_manager(&file.text);
     outcome.notes.push(format!("{}: renderer: NetworkManager, as {fault}", file.path));
-    Ok(())
+    let devices = devices(file.text.as_bytes());
+    check_managed(&file.path, devices, NetworkStack::NetworkManager, guest, stage, outcome)
 }
 
 /// Fails where a text that is to be at `path` has a device that nothing would configure.
-pub(super) fn check(path: &str, text: &[u8], guest: &Guest, stage: &Stage<'_>) -> Result<(), InjectError> {
+pub(super) fn check(
+    path: &str,
+    text: &[u8],
+    guest: &Guest,
+    stage: &Stage<'_>,
+    outcome: &mut Outcome,
+) -> Result<(), InjectError> {
     let said = said(path, text, stage)?;
-    for renderer in of_devices(text) {
+    let devices = devices(text);
+    let mut renderers: Vec<Option<NetworkStack>> = Vec::new();
+    for own in devices.iter().map(|device| device.own) {
+        if !renderers.contains(&own) {
+            renderers.push(own);
+        }
+    }
+    for renderer in renderers {
         let own = renderer.map(|renderer| Said { renderer, by: Some(SaidBy::Description) });
         if let Some(fault) = own.as_ref().unwrap_or(&said).fault(guest, stage)? {
             return Err(InjectError::Unused(fault));
         }
     }
-    Ok(())
+    check_managed(path, devices, said.renderer, guest, stage, outcome)
+}
+
+/// Fails where NetworkManager would leave alone what it is handed, of all that have no renderer of their own where that is `renderer`.
+fn check_managed(
+    path: &str,
+    mut devices: Vec<Handed>,
+    renderer: NetworkStack,
+    guest: &Guest,
+    stage: &Stage<'_>,
+    outcome: &mut Outcome,
+) -> Result<(), InjectError> {
+    devices.retain(|device| device.own.unwrap_or(renderer) == NetworkStack::NetworkManager);
+    if devices.is_empty() || guest.network.state(NetworkStack::Netplan).is_none() {
+        return Ok(());
+    }
+    unmanaged::Manager::new(guest, &[path], stage)?.check_handed(&devices, outcome)
 }
 
 impl Said {
@@ -113,18 +158,17 @@ fn said(path: &str, text: &[u8], stage: &Stage<'_>) -> Result<Said, InjectError>
     Ok(said)
 }
 
-/// The renderers of a text's devices, each once; `None` is that of all that have none of their own.
-fn of_devices(text: &[u8]) -> Vec<Option<NetworkStack>> {
+/// The devices of a text.
+fn devices(text: &[u8]) -> Vec<Handed> {
     let document = value(text, Spelling::Yaml).unwrap_or_default();
     let sections = document.get("network").and_then(Value::as_object).into_iter().flatten();
     let mut found = Vec::new();
-    for section in sections.filter_map(|(_, section)| section.as_object()) {
+    for (name, section) in sections.filter_map(|(name, section)| Some((name, section.as_object()?))) {
+        let of_section = section.get("renderer").and_then(Value::as_str).and_then(by_name);
         // A string is the section's own renderer.
-        for device in section.values().filter(|device| device.is_object()) {
-            let own = renderer(device).or_else(|| section.get("renderer").and_then(Value::as_str).and_then(by_name));
-            if !found.contains(&own) {
-                found.push(own);
-            }
+        for (id, device) in section.iter().filter(|(_, device)| device.is_object()) {
+            let own = renderer(device).or(of_section);
+            found.push(Handed { section: name.clone(), id: id.clone(), device: device.clone(), own });
         }
     }
     found

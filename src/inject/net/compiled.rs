@@ -1,6 +1,6 @@
 //! A configuration, compiled for the program that the guest listens to.
 
-use super::{Choice, Net, backend, cloud_init, defaults, netconfig, not_there, put, rivals, unmanaged};
+use super::{Choice, Net, backend, cloud_init, defaults, netconfig, not_there, plugin, put, rivals, unmanaged};
 use crate::guest::{Guest, NetworkStack};
 use crate::inject::{InjectError, Outcome};
 use crate::net::config::{Auto6, Config, Kind, Link};
@@ -27,10 +27,10 @@ impl Net {
         check_parts(config, renderer, guest)?;
         let mut files = render::render(config, renderer).map_err(InjectError::Inexpressible)?;
         check_dhcp(config, renderer, guest)?;
-        if renderer == Renderer::NetworkManager {
-            unmanaged::check(config, guest, outcome)?;
-        }
         let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
+        if renderer == Renderer::NetworkManager || renderer == Renderer::Ifcfg && plugin(guest).is_some() {
+            unmanaged::Manager::new(guest, &paths, stage)?.check(config, outcome)?;
+        }
         outcome.notes.push(why(choice, guest, &paths.join(", ")));
         defaults::tell(config, renderer, outcome);
         rivals::clear(renderer, &paths, Some(config), stage, outcome)?;

@@ -136,7 +136,8 @@ impl Net {
             return Err(InjectError::OtherRenderer { spelling, chosen: choice.name() });
         }
         let (path, mode) = spelling.destination(text)?;
-        match (guest.network.state(spelling.0), self.plugin_for(spelling, guest)) {
+        let plugin = plugin(guest).filter(|_| spelling.0 == NetworkStack::Ifcfg);
+        match (guest.network.state(spelling.0), plugin) {
             (_, Some(plugin)) => {
                 outcome.notes.push(format!("{path}: for NetworkManager, whose plugin {plugin} reads it"));
             }
@@ -171,19 +172,17 @@ impl Net {
             }
         }
         match spelling.0 {
-            NetworkStack::Netplan => backend::check(&path.to_string(), bytes, guest, stage)?,
-            NetworkStack::NetworkManager => unmanaged::check_text(text, guest, outcome)?,
+            NetworkStack::Netplan => backend::check(&path.to_string(), bytes, guest, stage, outcome)?,
+            NetworkStack::NetworkManager => {
+                unmanaged::Manager::new(guest, &[&path.to_string()], stage)?.check_keyfile(text, outcome)?;
+            }
+            NetworkStack::Ifcfg if plugin.is_some() => {
+                unmanaged::Manager::new(guest, &[&path.to_string()], stage)?.check_ifcfg(text, outcome)?;
+            }
             _ => {}
         }
         put(&path, mode, bytes, stage, outcome)?;
         cloud_init::stand_aside(guest, stage, outcome)
-    }
-
-    /// The plugin by which a NetworkManager that is started reads a text of this spelling, where no other program does.
-    fn plugin_for<'a>(&self, spelling: Spelling, guest: &'a Guest) -> Option<&'a str> {
-        let is_started = |stack| guest.network.state(stack).is_some_and(|state| state.enabled_by.is_some());
-        let is_its = spelling.0 == NetworkStack::Ifcfg && !is_started(NetworkStack::Ifcfg);
-        guest.network.ifcfg_plugin.as_deref().filter(|_| is_its && is_started(NetworkStack::NetworkManager))
     }
 
     /// As `_inject_net_into_fs` of Nova, with the mode that keeps everybody but root out of the directory.
@@ -196,6 +195,13 @@ impl Net {
         stage.set_attrs(&directory, SetAttrs { mode: Some(0o744), uid: Some(0), gid: Some(0), mtime: None })?;
         Ok(stage.write(&directory.join("interfaces")?, Content::bytes(&text[..]), ROOT_FILE)?)
     }
+}
+
+/// The plugin by which a NetworkManager that is started reads ifcfg files, where no other program does.
+fn plugin(guest: &Guest) -> Option<&str> {
+    let is_started = |stack| guest.network.state(stack).is_some_and(|state| state.enabled_by.is_some());
+    let is_its = is_started(NetworkStack::NetworkManager) && !is_started(NetworkStack::Ifcfg);
+    guest.network.ifcfg_plugin.as_deref().filter(|_| is_its)
 }
 
 /// What the guest starts that configures the network, each with what shows it; nothing where that may start the reader of a spelling.

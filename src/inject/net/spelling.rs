@@ -111,9 +111,14 @@ fn assignment(line: &str) -> Option<(&str, &str)> {
     is_name.then(|| (key, value.trim().trim_matches(['"', '\''])))
 }
 
+/// The variables of an ifcfg file.
+pub(super) fn variables(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    significant(text).filter_map(assignment)
+}
+
 /// What an ifcfg file says that its device is.
 fn device(text: &str) -> Option<&str> {
-    significant(text).filter_map(assignment).filter(|(key, _)| *key == "DEVICE").last().map(|(_, value)| value)
+    variables(text).filter(|(key, _)| *key == "DEVICE").last().map(|(_, value)| value)
 }
 
 fn connection_id(text: &str) -> Option<&str> {

@@ -1,7 +1,11 @@
 //! Why a network that would be written would not be used.
 
 use crate::guest::NetworkStack;
+use crate::guest::network::unmanaged::Broken;
 use std::fmt;
+
+/// When what is in the way has to go.
+const BEFORE: &str = "in a run of its own before this one";
 
 /// What is in the way.
 #[derive(Clone, Debug)]
@@ -22,6 +26,15 @@ pub enum Unused {
         /// The file of NetworkManager's that says so.
         path: String,
     },
+    /// An ifcfg file has NetworkManager leave its device alone.
+    NotControlled {
+        /// What the network calls the device.
+        link: String,
+        /// What says so.
+        by: SaidBy,
+    },
+    /// NetworkManager does not start.
+    Broken(Broken),
 }
 
 /// What says which program it is.
@@ -71,6 +84,12 @@ impl fmt::Display for Unused {
             Self::Unmanaged { link, path } => {
                 write!(f, "the guest's NetworkManager leaves the link {link:?} alone, as {path} says")
             }
+            Self::NotControlled { link, by } => {
+                write!(f, "the guest's NetworkManager leaves the link {link:?} alone, as {by} says NM_CONTROLLED=no")
+            }
+            Self::Broken(Broken { path, why }) => {
+                write!(f, "the guest's NetworkManager does not start with {path}: {why}")
+            }
         }
     }
 }
@@ -81,14 +100,9 @@ impl Unused {
             Self::Backend { backend, said_by, obstacle } => {
                 let start = match obstacle {
                     Obstacle::Masked(path) => {
-                        format!("--delete {path} takes the mask away, in a run of its own before this one")
+                        format!("--delete {path} takes the mask away, {BEFORE}")
                     }
-                    Obstacle::Off => {
-                        format!(
-                            "--enable-unit {}.service has it started, in a run of its own before this one",
-                            backend.name()
-                        )
-                    }
+                    Obstacle::Off => format!("--enable-unit {}.service has it started, {BEFORE}", backend.name()),
                     Obstacle::Missing => format!("put {} into the guest first", backend.name()),
                 };
                 let other = match backend {
@@ -107,10 +121,13 @@ impl Unused {
                     }
                     _ => format!("take the device out of {path}"),
                 };
-                format!(
-                    "{first}, in a run of its own before this one; or have another program configure it (--network-renderer NAME)"
-                )
+                format!("{first}, {BEFORE}; or have another program configure it (--network-renderer NAME)")
             }
+            Self::NotControlled { by: SaidBy::Description, .. } => "take NM_CONTROLLED=no out of it".to_owned(),
+            Self::NotControlled { by: SaidBy::File(path), .. } => {
+                format!("take NM_CONTROLLED=no out of {path}, or the whole file away by --delete {path}, {BEFORE}")
+            }
+            Self::Broken(Broken { path, .. }) => format!("mend it, or take it away by --delete {path}, {BEFORE}"),
         }
     }
 }

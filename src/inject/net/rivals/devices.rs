@@ -8,6 +8,21 @@ use std::collections::BTreeSet;
 /// The longest name of a device, in bytes (IFNAMSIZ of Linux, less its NUL).
 const NAME_MAX: usize = 15;
 
+/// The types of NetworkManager's connections that make no device of their names.
+const THERE: [&str; 11] = [
+    "ethernet",
+    "802-3-ethernet",
+    "wifi",
+    "802-11-wireless",
+    "bluetooth",
+    "gsm",
+    "cdma",
+    "infiniband",
+    "adsl",
+    "pppoe",
+    "vpn",
+];
+
 /// Since when systemd.network(5) has `Kind=`.
 const KIND_SINCE: Version = (251, 0);
 
@@ -83,8 +98,10 @@ pub(super) fn is_for_network_manager(text: &str, config: &Config) -> bool {
         let mac = match &link.kind {
             Kind::Hardware(_) if !matches!(kind, Some("ethernet" | "802-3-ethernet") | None) => return false,
             Kind::Hardware(hardware) => hardware.mac,
-            // What the guest makes goes by its name alone.
-            Kind::Bond(..) | Kind::Bridge(..) | Kind::Vlan(..) => return name == Some(&link.id),
+            // What the guest makes goes by its name, and another that is made takes that away.
+            Kind::Bond(..) | Kind::Bridge(..) | Kind::Vlan(..) => {
+                return name == Some(&link.id) && kind.is_none_or(|kind| !THERE.contains(&kind));
+            }
         };
         let is_named = name.is_none_or(|name| link.device().is_none_or(|device| device == name));
         is_named && address.is_none_or(|word| is_mac(word, mac))
@@ -205,6 +222,12 @@ mod tests {
             ("interface-name=eth1\nautoconnect-priority=999", false, true),
             ("type=wifi\nautoconnect-priority=999", false, false),
             ("type=vlan\ninterface-name=v7\nautoconnect-priority=999", true, false),
+            ("type=ip-tunnel\ninterface-name=v7\nautoconnect-priority=999", true, false),
+            ("type=ethernet\ninterface-name=v7\nautoconnect-priority=999", false, true),
+            ("type=vpn\ninterface-name=v7\nautoconnect-priority=999", false, false),
+            ("type=802-11-wireless\ninterface-name=eth0\nautoconnect-priority=999", false, false),
+            ("type=bluetooth\nautoconnect-priority=999", false, false),
+            ("type=ip-tunnel\ninterface-name=eth0\nautoconnect-priority=999", false, false),
             ("autoconnect-priority=999\n[ethernet]\nmac-address=52:54:00:12:34:57", true, false),
         ] {
             let text = format!("[connection]\nid=own\n{text}\n");
