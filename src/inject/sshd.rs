@@ -8,13 +8,14 @@ pub(super) mod logins;
 use super::files::below::there;
 use super::staging::is_fatal;
 use super::{InjectError, READ_LIMIT};
-use crate::guest::User;
 use crate::guest::accounts::parse_passwd;
 use config::Config;
 use imgraft_vfs::Error;
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
+use std::cell::OnceCell;
+use std::collections::HashMap;
 
 /// Whether sshd minds who owns the keys, and who else can write to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,7 @@ pub(super) enum Modes {
 /// What `StrictModes` says.
 pub(super) fn modes(stage: &Stage<'_>) -> Modes {
     // The first value counts, so that an included file counts where it is included.
-    let config = Config::read(&["strictmodes"], stage);
+    let config = Config::read(&["strictmodes"], None, stage);
     let says_no = config.at_start("strictmodes").next().is_some_and(|said| said.is("no"));
     if says_no { Modes::Lenient } else { Modes::Strict }
 }
@@ -56,7 +57,7 @@ pub(super) fn host_certificates(stage: &Stage<'_>) -> Result<Vec<GuestPath>, Inj
 
 /// The files that the lines of a keyword name, in order; `None` where there is no line.
 fn files(keyword: &'static str, stage: &Stage<'_>) -> Result<Option<Vec<GuestPath>>, InjectError> {
-    let mut config = Config::read(&[keyword], stage);
+    let mut config = Config::read(&[keyword], None, stage);
     if let Some(error) = config.unread.take() {
         return Err(error);
     }
@@ -64,7 +65,7 @@ fn files(keyword: &'static str, stage: &Stage<'_>) -> Result<Option<Vec<GuestPat
     let mut paths: Vec<GuestPath> = Vec::new();
     for name in lines.iter().filter_map(|said| said.arguments.first()) {
         // From where a service is started, which is the root; and none is no file (derelativise_path of servconf.c).
-        let Some(name) = with_home(name, stage)? else { continue };
+        let Some(name) = config.homes.expand(name, stage)? else { continue };
         let path = if name.starts_with('/') { name.clone() } else { format!("/{name}") };
         if let Ok(path) = GuestPath::parse(path)
             && !name.eq_ignore_ascii_case("none")
@@ -76,14 +77,48 @@ fn files(keyword: &'static str, stage: &Stage<'_>) -> Result<Option<Vec<GuestPat
     Ok((!lines.is_empty()).then_some(paths))
 }
 
-/// A path with the home of root, or of who is named, for a tilde (tilde_expand_filename of OpenSSH's misc.c); `None` for one of nobody.
-fn with_home(path: &str, stage: &Stage<'_>) -> Result<Option<String>, Error> {
-    let Some(rest) = path.strip_prefix('~') else { return Ok(Some(path.to_owned())) };
-    let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
-    let users = parse_passwd(&stage.read(&GuestPath::parse("/etc/passwd")?, READ_LIMIT)?.unwrap_or_default());
-    let is_meant = |user: &&User| if name.is_empty() { user.uid == 0 } else { user.name == name.as_bytes() };
-    let user = users.iter().find(is_meant);
-    Ok(user.map(|user| format!("{}/{rest}", String::from_utf8_lossy(&user.home))))
+/// The homes of the guest's users by their names, root's by none; read once, and only where one is asked for.
+#[derive(Debug, Default)]
+struct Homes(OnceCell<HashMap<Vec<u8>, Vec<u8>>>);
+
+impl Homes {
+    /// A path with the home of root, or of who is named, for a tilde (tilde_expand_filename of OpenSSH's misc.c); `None` for one of nobody.
+    fn expand(&self, path: &str, stage: &Stage<'_>) -> Result<Option<String>, Error> {
+        let Some(rest) = path.strip_prefix('~') else { return Ok(Some(path.to_owned())) };
+        let (name, rest) = rest.split_once('/').unwrap_or((rest, ""));
+        let homes = match self.0.get() {
+            Some(homes) => homes,
+            None => {
+                let read = Self::read(stage)?;
+                self.0.get_or_init(|| read)
+            }
+        };
+        Ok(homes.get(name.as_bytes()).map(|home| format!("{}/{rest}", String::from_utf8_lossy(home))))
+    }
+
+    fn read(stage: &Stage<'_>) -> Result<HashMap<Vec<u8>, Vec<u8>>, Error> {
+        let passwd = stage.read(&GuestPath::parse("/etc/passwd")?, READ_LIMIT)?.unwrap_or_default();
+        let mut homes = HashMap::new();
+        // The first line of a name counts, and of the number of root.
+        for user in parse_passwd(&passwd) {
+            if user.uid == 0 {
+                homes.entry(Vec::new()).or_insert_with(|| user.home.clone());
+            }
+            homes.entry(user.name).or_insert(user.home);
+        }
+        Ok(homes)
+    }
+}
+
+/// The most of a configuration's own words that is said, in letters.
+const SHOWN_MAX: usize = 200;
+
+/// Words of a configuration as a message has them: no more than their beginning, where they are many.
+fn shown(words: &str) -> String {
+    match words.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{}…", words.get(..end).unwrap_or_default().escape_debug()),
+        None => words.escape_debug().to_string(),
+    }
 }
 
 #[cfg(test)]
@@ -160,6 +195,9 @@ mod tests {
         let keys = |number: usize| main(&(0..number).map(|number| format!("HostKey /{number}\n")).collect::<String>());
         assert_eq!(said(keys(256)), Ok(256));
         assert!(said(keys(257)).unwrap_err().contains("says hostkey more than 256 times"));
+        let words = |number: usize| main(&format!("HostKey /a{}\n", " /b".repeat(number)));
+        assert_eq!(said(words(1023)), Ok(1));
+        assert!(said(words(1024)).unwrap_err().contains("says hostkey with more than 1024 words"));
         let odd = said(main("HostKey /a\nInclude d/[a\n")).unwrap_err();
         assert!(odd.contains("the pattern \"d/[a\" of an Include cannot be read"), "{odd}");
         assert_eq!(said(main("HostKey /a\nInclude gone/*.conf gone\n")), Ok(1));

@@ -1,11 +1,63 @@
 //! The blocks of `Match` of sshd_config(5), and what is known of them before anybody connects (match_cfg_line of OpenSSH's servconf.c).
 
 use super::logins::Login;
+use super::shown;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 /// The `Match` lines behind which a line stands: those around the `Include` of its file, and the last one in that.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Block(Vec<Rc<[String]>>);
+pub(super) struct Block(Vec<Rc<Criteria>>);
+
+/// The criteria of a `Match` line.
+#[derive(Debug)]
+struct Criteria {
+    words: Vec<String>,
+    /// Which of the lines it is: those that say the same are one.
+    number: usize,
+    /// Whether they are met for who is asked about.
+    met: Met,
+}
+
+impl PartialEq for Criteria {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Criteria {}
+
+/// The `Match` lines of a configuration, each looked at once for who is asked about.
+#[derive(Debug)]
+pub(super) struct Lines<'a> {
+    /// Whose connections; where that is nobody, all but `Match all` is up to the connection.
+    login: Option<Login<'a>>,
+    known: HashMap<Vec<String>, Rc<Criteria>>,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn new(login: Option<Login<'a>>) -> Self {
+        Self { login, known: HashMap::new() }
+    }
+
+    /// The block of a `Match` line of a file that is included in the block `around`.
+    pub(super) fn block(&mut self, around: &Block, words: Vec<String>) -> Block {
+        let criteria = match self.known.get(&words) {
+            Some(known) => Rc::clone(known),
+            None => {
+                let met = match self.login {
+                    Some(login) => met(&words, login),
+                    None if is_all(&words) => Met::Yes,
+                    None => Met::Open,
+                };
+                let new = Rc::new(Criteria { words: words.clone(), number: self.known.len(), met });
+                self.known.insert(words, Rc::clone(&new));
+                new
+            }
+        };
+        Block(around.0.iter().cloned().chain([criteria]).collect())
+    }
+}
 
 /// Whether what a block asks for is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,14 +69,9 @@ enum Met {
 }
 
 impl Block {
-    /// The block of a `Match` line of a file that is included in this one.
-    pub(super) fn with(&self, criteria: Vec<String>) -> Self {
-        Self(self.0.iter().cloned().chain([Rc::from(criteria)]).collect())
-    }
-
     /// Whether sshd goes by it as it starts, when it knows of no connection.
     pub(super) fn is_for_all(&self) -> bool {
-        self.0.iter().all(|criteria| is_all(criteria))
+        self.0.iter().all(|criteria| is_all(&criteria.words))
     }
 
     /// Whether it is none, but what stands before them all.
@@ -33,8 +80,8 @@ impl Block {
     }
 
     /// Whether it is for a connection of the user of which no more is known than that it is for the block `known`.
-    pub(super) fn counts(&self, login: Login<'_>, known: Option<&Self>) -> bool {
-        self.0.iter().all(|criteria| match met(criteria, login) {
+    pub(super) fn counts(&self, known: Option<&Self>) -> bool {
+        self.0.iter().all(|criteria| match criteria.met {
             Met::Yes => true,
             Met::No => false,
             Met::Open => known.is_some_and(|known| known.0.contains(criteria)),
@@ -42,15 +89,15 @@ impl Block {
     }
 
     /// Whether it is up to more than the user who connects.
-    pub(super) fn is_open(&self, login: Login<'_>) -> bool {
-        let each: Vec<Met> = self.0.iter().map(|criteria| met(criteria, login)).collect();
-        each.contains(&Met::Open) && !each.contains(&Met::No)
+    pub(super) fn is_open(&self) -> bool {
+        let has = |met: Met| self.0.iter().any(|criteria| criteria.met == met);
+        has(Met::Open) && !has(Met::No)
     }
 
     /// As the configuration has it.
     pub(super) fn said(&self) -> String {
-        let lines: Vec<String> = self.0.iter().map(|criteria| format!("Match {}", criteria.join(" "))).collect();
-        lines.join(" and ").escape_debug().to_string()
+        let lines: Vec<String> = self.0.iter().map(|criteria| format!("Match {}", criteria.words.join(" "))).collect();
+        shown(&lines.join(" and "))
     }
 }
 
@@ -152,6 +199,20 @@ mod tests {
             assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
         }
         assert!(!matches(&b"*a".repeat(500), &[b'a'; 499]));
+    }
+
+    /// A line that is said again is not looked at again, and one that says another thing is another one.
+    #[test]
+    fn each_line_is_looked_at_once() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let mut lines = Lines::new(None);
+        let mut block = |line: &str| lines.block(&Block::default(), words(line));
+        let (first, again, other) = (block("Group b,c"), block("Group b,c"), block("Group b"));
+        assert!(Rc::ptr_eq(&first.0[0], &again.0[0]));
+        assert_eq!(first, again);
+        assert_ne!(first, other);
+        assert!(first.is_open() && !first.is_for_all(), "of nobody it is not known");
+        assert!(block("ALL").is_for_all());
     }
 
     #[test]

@@ -3,11 +3,13 @@
 use super::super::files::PathPattern;
 use super::super::files::below::Walk;
 use super::super::{InjectError, READ_LIMIT};
-use super::blocks::Block;
+use super::blocks::{Block, Lines};
 use super::logins::Login;
+use super::{Homes, shown};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 use imgraft_vfs::{Error, ErrorKind, Layer};
+use std::cell::OnceCell;
 
 /// The configuration, and the one that SUSE's sshd has where that is not there.
 const MAIN: [&str; 2] = ["/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config"];
@@ -15,12 +17,15 @@ const MAIN: [&str; 2] = ["/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config"];
 const DEPTH_MAX: usize = 16;
 /// How many files are read, and how many lines are taken of a keyword.
 const FILES_MAX: usize = 256;
+const LINES_MAX: usize = 256;
+/// How many words are taken of a keyword in all of its lines, and how many words and patterns of all that `Match` lines ask for: each of them
+/// may be held against each group of a user.
+const WORDS_MAX: usize = 1024;
 /// How many files and patterns are included, whether they are there or not.
 const PATTERNS_MAX: usize = 256;
 /// What to do about a configuration that is not read.
 const WAY_OUT: &str =
     "take that out of the guest's sshd_config first, with --edit, or give it another one, with --upload";
-const LINES_MAX: usize = 256;
 
 /// The file that sshd reads first, where it is there.
 pub(super) fn main(stage: &Stage<'_>) -> Option<GuestPath> {
@@ -39,6 +44,8 @@ pub(super) struct Setting {
     pub arguments: Vec<String>,
     /// When it counts.
     pub block: Block,
+    /// Whether its arguments mean who is asked about, once that is known.
+    means: OnceCell<bool>,
 }
 
 impl Setting {
@@ -54,7 +61,20 @@ impl Setting {
 
     /// Where it stands and what it says, a clause.
     pub(super) fn said(&self, keyword: &str) -> String {
-        format!("{} says {keyword} {}", self.path, self.arguments.join(" ").escape_debug())
+        format!("{} says {keyword} {}", self.path, shown(&self.arguments.join(" ")))
+    }
+
+    /// Where it stands and which program it names, a clause: what that is called with may be secret.
+    pub(super) fn named(&self, keyword: &str) -> String {
+        format!("{} says {keyword} {}", self.path, shown(self.first()))
+    }
+
+    /// Whether its arguments mean who is asked about; found out once, as a line counts for many blocks.
+    pub(super) fn means<E>(&self, find: impl FnOnce() -> Result<bool, E>) -> Result<bool, E> {
+        match self.means.get() {
+            Some(known) => Ok(*known),
+            None => find().map(|found| *self.means.get_or_init(|| found)),
+        }
     }
 }
 
@@ -63,16 +83,27 @@ impl Setting {
 pub(super) struct Config {
     /// In the order in which sshd reads them.
     pub settings: Vec<Setting>,
+    /// For the tildes in them.
+    pub homes: Homes,
     /// Why not all was read, the first reason.
     pub unread: Option<InjectError>,
 }
 
 impl Config {
-    /// What the guest's configuration has of these keywords, which are in lower case.
-    pub(super) fn read(keywords: &[&'static str], stage: &Stage<'_>) -> Self {
-        let found = Self { settings: Vec::new(), unread: None };
-        let mut search =
-            Search { stage, keywords, files: 0, patterns: 0, bytes: READ_LIMIT, walk: Walk::default(), found };
+    /// What the guest's configuration has of these keywords, which are in lower case, for a user, or for sshd as it starts.
+    pub(super) fn read(keywords: &[&'static str], login: Option<Login<'_>>, stage: &Stage<'_>) -> Self {
+        let found = Self { settings: Vec::new(), homes: Homes::default(), unread: None };
+        let mut search = Search {
+            stage,
+            keywords,
+            lines: Lines::new(login),
+            criteria: 0,
+            files: 0,
+            patterns: 0,
+            bytes: READ_LIMIT,
+            walk: Walk::default(),
+            found,
+        };
         if let Some(main) = main(stage) {
             search.file(&main, 0, &Block::default());
         }
@@ -88,10 +119,9 @@ impl Config {
 impl Config {
     /// The lines of a keyword that count for the user, where what is known of the connection is that it is for a block: what the blocks of
     /// `Match` say takes the place of what stands before them (copy_set_server_options of OpenSSH's servconf.c).
-    pub(super) fn in_force(&self, keyword: &str, login: Login<'_>, known: Option<&Block>) -> Vec<&Setting> {
+    pub(super) fn in_force(&self, keyword: &str, known: Option<&Block>) -> Vec<&Setting> {
         let lines = || self.settings.iter().filter(|setting| setting.keyword == keyword);
-        let of_blocks: Vec<_> =
-            lines().filter(|line| !line.block.is_none() && line.block.counts(login, known)).collect();
+        let of_blocks: Vec<_> = lines().filter(|line| !line.block.is_none() && line.block.counts(known)).collect();
         if of_blocks.is_empty() { self.at_start(keyword).collect() } else { of_blocks }
     }
 }
@@ -103,6 +133,9 @@ const AT_START: [&str; 4] = ["hostkey", "hostcertificate", "strictmodes", "usepa
 struct Search<'s, 'a> {
     stage: &'s Stage<'a>,
     keywords: &'s [&'static str],
+    lines: Lines<'s>,
+    /// How many words and patterns these have.
+    criteria: usize,
     files: usize,
     patterns: usize,
     /// How much may still be read.
@@ -133,19 +166,34 @@ impl Search<'_, '_> {
         self.bytes = self.bytes.saturating_sub(u64::try_from(text.len()).unwrap_or(u64::MAX));
         // A block ends with its file.
         let mut block = around.clone();
-        for (keyword, arguments) in directives(&text) {
+        let text = String::from_utf8_lossy(&text);
+        for (keyword, rest) in text.lines().filter_map(directive) {
             if keyword == "match" {
-                block = around.with(arguments);
+                let words = arguments(rest);
+                self.criteria += words.iter().map(|word| word.split(',').count()).sum::<usize>();
+                if self.criteria > WORDS_MAX {
+                    let message = format!(
+                        "the Match lines of sshd's configuration have more than {WORDS_MAX} words and patterns"
+                    );
+                    return self.leave(path, ErrorKind::Unsupported, message);
+                }
+                block = self.lines.block(around, words);
             } else if let Some(keyword) = self.keywords.iter().find(|wanted| **wanted == keyword) {
-                if self.found.settings.iter().filter(|setting| setting.keyword == *keyword).count() == LINES_MAX {
+                let earlier = || self.found.settings.iter().filter(|setting| setting.keyword == *keyword);
+                if earlier().count() == LINES_MAX {
                     let message = format!("sshd's configuration says {keyword} more than {LINES_MAX} times");
                     return self.leave(path, ErrorKind::Unsupported, message);
                 }
-                let (path, block) = (path.clone(), block.clone());
-                self.found.settings.push(Setting { path, keyword, arguments, block });
+                let arguments = arguments(rest);
+                if earlier().map(|setting| setting.arguments.len()).sum::<usize>() + arguments.len() > WORDS_MAX {
+                    let message = format!("sshd's configuration says {keyword} with more than {WORDS_MAX} words");
+                    return self.leave(path, ErrorKind::Unsupported, message);
+                }
+                let (path, block, means) = (path.clone(), block.clone(), OnceCell::new());
+                self.found.settings.push(Setting { path, keyword, arguments, block, means });
             } else if keyword == "include" && self.reads(&block) {
                 let mut included = Vec::new();
-                for pattern in &arguments {
+                for pattern in &arguments(rest) {
                     if self.patterns == PATTERNS_MAX {
                         let message =
                             format!("sshd's configuration includes more than {PATTERNS_MAX} files and patterns");
@@ -182,7 +230,7 @@ impl Search<'_, '_> {
     fn included(&mut self, pattern: &str, file: &GuestPath) -> Result<Vec<GuestPath>, InjectError> {
         let path = if pattern.starts_with('/') { pattern.to_owned() } else { format!("/etc/ssh/{pattern}") };
         let odd = |reason: String| {
-            let message = format!("the pattern {pattern:?} of an Include cannot be read: {reason}");
+            let message = format!("the pattern \"{}\" of an Include cannot be read: {reason}", shown(pattern));
             let error = Error::new(ErrorKind::Unsupported, Layer::Stage, message);
             error.with_guest_path(file.as_bytes()).with_hint(WAY_OUT)
         };
@@ -194,29 +242,25 @@ impl Search<'_, '_> {
     }
 }
 
-/// The directives of a text, keywords in lower case.
-fn directives(text: &[u8]) -> Vec<(String, Vec<String>)> {
-    let text = String::from_utf8_lossy(text);
-    let directive = |line: &str| {
-        let line = line.trim();
-        let (keyword, rest) = match line.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"')?,
-            None => line.split_at(line.find(|char: char| char.is_whitespace() || "=\"".contains(char))?),
-        };
-        let rest = rest.trim_start();
-        let arguments = arguments(rest.strip_prefix('=').unwrap_or(rest));
-        (!keyword.starts_with('#')).then(|| (keyword.to_ascii_lowercase(), arguments))
+/// The directive of a line: its keyword in lower case, and what stands behind that.
+fn directive(line: &str) -> Option<(String, &str)> {
+    let line = line.trim();
+    let (keyword, rest) = match line.strip_prefix('"') {
+        Some(quoted) => quoted.split_once('"')?,
+        None => line.split_at(line.find(|char: char| char.is_whitespace() || "=\"".contains(char))?),
     };
-    text.lines().filter_map(directive).collect()
+    let rest = rest.trim_start();
+    (!keyword.starts_with('#')).then(|| (keyword.to_ascii_lowercase(), rest.strip_prefix('=').unwrap_or(rest)))
 }
 
-/// The words of a directive behind its keyword, as sshd takes quotes, backslashes and comments (argv_split of OpenSSH's misc.c).
+/// The words of a directive behind its keyword, as sshd takes quotes, backslashes and comments (argv_split of OpenSSH's misc.c); where these
+/// are more than are taken, one more than that.
 fn arguments(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut chars = text.chars().peekable();
     loop {
         while chars.next_if(|char| char.is_whitespace()).is_some() {}
-        if matches!(chars.peek(), None | Some('#')) {
+        if matches!(chars.peek(), None | Some('#')) || words.len() > WORDS_MAX {
             return words;
         }
         let (mut word, mut quote) = (String::new(), None);
@@ -230,5 +274,24 @@ fn arguments(text: &str) -> Vec<String> {
             }
         }
         words.push(word);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inject::testing::phony;
+
+    #[test]
+    fn what_a_line_means_is_found_out_once() {
+        let fs = phony().file(MAIN[0], format!("HostKey {}é b\n", "a".repeat(199))).build().unwrap();
+        let config = Config::read(&["hostkey"], None, &Stage::new(&fs));
+        let [line] = &config.settings[..] else { panic!("{config:?}") };
+        assert_eq!(line.means(|| Err(1)), Err(1));
+        assert_eq!(line.means(|| Ok::<_, i32>(true)), Ok(true));
+        assert_eq!(line.means(|| Err(2)), Ok(true));
+        // And what is said of it is short.
+        assert_eq!(line.said("HostKey"), format!("/etc/ssh/sshd_config says HostKey {}é…", "a".repeat(199)));
+        assert_eq!(line.named("HostKey"), format!("/etc/ssh/sshd_config says HostKey {}é", "a".repeat(199)));
     }
 }

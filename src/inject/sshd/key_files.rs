@@ -2,7 +2,6 @@
 
 use super::config::{Config, Setting};
 use super::logins::Login;
-use super::with_home;
 use crate::inject::InjectError;
 use imgraft_vfs::Result;
 use imgraft_vfs::path::GuestPath;
@@ -10,6 +9,8 @@ use imgraft_vfs::stage::Stage;
 
 /// The keyword.
 pub(super) const KEYWORD: &str = "authorizedkeysfile";
+/// The longest path that sshd takes (PATH_MAX of Linux).
+const PATH_MAX: usize = 4096;
 /// What it is where nothing says it, and the place that is taken where sshd looks there.
 const DEFAULTS: [&str; 2] = [USUAL, ".ssh/authorized_keys2"];
 const USUAL: &str = ".ssh/authorized_keys";
@@ -28,15 +29,15 @@ pub(in crate::inject) enum Place {
 /// Where a user's keys are to be, whoever connects from where. An error where not all of the configuration can be read.
 pub(in crate::inject) fn place(login: Login<'_>, stage: &Stage<'_>) -> Result<Place, InjectError> {
     let usual = GuestPath::parse([login.home.as_bytes(), b"/", USUAL.as_bytes()].concat())?;
-    let mut config = Config::read(&[KEYWORD, "authorizedkeyscommand"], stage);
+    let mut config = Config::read(&[KEYWORD, "authorizedkeyscommand"], Some(login), stage);
     if let Some(error) = config.unread.take() {
         return Err(error);
     }
-    let Some(line) = config.in_force(KEYWORD, login, None).into_iter().next() else { return Ok(Place::Usual(usual)) };
+    let Some(line) = config.in_force(KEYWORD, None).into_iter().next() else { return Ok(Place::Usual(usual)) };
     let said = line.said("AuthorizedKeysFile");
     let mut other = None;
     for pattern in &line.arguments {
-        let Some(path) = file(pattern, login, stage)? else { continue };
+        let Some(path) = file(pattern, login, &config, stage)? else { continue };
         if path == usual {
             return Ok(Place::Usual(usual));
         }
@@ -45,18 +46,24 @@ pub(in crate::inject) fn place(login: Login<'_>, stage: &Stage<'_>) -> Result<Pl
             other = Some(path);
         }
     }
-    let command = config.in_force("authorizedkeyscommand", login, None).into_iter().find(|command| !command.is("none"));
+    let command = config.in_force("authorizedkeyscommand", None).into_iter().find(|command| !command.is("none"));
     Ok(match (other, command) {
         (Some(path), _) => Place::Other(path, said),
-        (None, Some(command)) => Place::Missing(format!("{said}, and {}", command.said("AuthorizedKeysCommand"))),
+        (None, Some(command)) => Place::Missing(format!("{said}, and {}", command.named("AuthorizedKeysCommand"))),
         (None, None) => Place::Missing(said),
     })
 }
 
 /// Whether a line has sshd look into a file.
-pub(super) fn names(line: &Setting, wanted: &GuestPath, login: Login<'_>, stage: &Stage<'_>) -> Result<bool> {
+pub(super) fn names(
+    line: &Setting,
+    wanted: &GuestPath,
+    login: Login<'_>,
+    config: &Config,
+    stage: &Stage<'_>,
+) -> Result<bool> {
     for pattern in &line.arguments {
-        if file(pattern, login, stage)?.as_ref() == Some(wanted) {
+        if file(pattern, login, config, stage)?.as_ref() == Some(wanted) {
             return Ok(true);
         }
     }
@@ -70,14 +77,17 @@ pub(super) fn is_default(file: &GuestPath, login: Login<'_>) -> bool {
 }
 
 /// The file that a pattern means for a user (expand_authorized_keys of OpenSSH's auth.c); `None` where it means none.
-fn file(pattern: &str, login: Login<'_>, stage: &Stage<'_>) -> Result<Option<GuestPath>> {
+fn file(pattern: &str, login: Login<'_>, config: &Config, stage: &Stage<'_>) -> Result<Option<GuestPath>> {
     if pattern.eq_ignore_ascii_case("none") {
         return Ok(None);
     }
-    let Some(pattern) = with_home(pattern, stage)? else { return Ok(None) };
+    let Some(pattern) = config.homes.expand(pattern, stage)? else { return Ok(None) };
     let mut path = Vec::new();
     let mut chars = pattern.chars();
     while let Some(char) = chars.next() {
+        if path.len() > PATH_MAX {
+            return Ok(None);
+        }
         match char {
             '%' => match chars.next() {
                 Some('%') => path.push(b'%'),
@@ -141,14 +151,18 @@ mod tests {
             assert_eq!(path.as_bytes(), expected.as_bytes());
             assert_eq!(said, format!("/etc/ssh/sshd_config says AuthorizedKeysFile {pattern}"));
         }
+        let many = |word: &str| format!("AuthorizedKeysFile{}\n", word.repeat(1024));
+        assert!(matches!(of_ann(&many(" ~ann")), Place::Missing(_)));
+        let Place::Missing(long) = of_ann(&format!("AuthorizedKeysFile {}\n", "%h".repeat(1_000_000))) else {
+            panic!()
+        };
+        assert_eq!(long, format!("/etc/ssh/sshd_config says AuthorizedKeysFile {}…", "%h".repeat(100)));
         for pattern in ["none", "/etc/keys", "/etc/%%u", "~/.ssh/authorized_keys", "%x/%u"] {
             assert!(matches!(of_ann(&format!("AuthorizedKeysFile {pattern}")), Place::Missing(_)), "{pattern}");
         }
         let Place::Missing(said) = of_ann("AuthorizedKeysFile none\nAuthorizedKeysCommand /bin/k %u\n") else {
             panic!()
         };
-        assert!(
-            said.ends_with("AuthorizedKeysFile none, and /etc/ssh/sshd_config says AuthorizedKeysCommand /bin/k %u")
-        );
+        assert!(said.ends_with("AuthorizedKeysFile none, and /etc/ssh/sshd_config says AuthorizedKeysCommand /bin/k"));
     }
 }

@@ -8,10 +8,14 @@ use crate::inject::staging::is_fatal;
 use crate::inject::{InjectError, table};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
+use imgraft_vfs::{Error, Layer};
 use zeroize::Zeroizing;
 
 /// The largest group or shadow that is read.
 const LIMIT: u64 = crate::guest::accounts::LIMIT;
+/// How many groups of a user are looked at, and how long their names may be (groupadd(8) takes 32 bytes).
+const GROUPS_MAX: usize = 128;
+const NAME_MAX: usize = 64;
 /// Programs beside OpenSSH's that read authorized_keys.
 const OTHERS: [&str; 4] = ["/usr/sbin/dropbear", "/usr/bin/dropbear", "/usr/sbin/tinysshd", "/usr/bin/tinysshd"];
 
@@ -56,7 +60,7 @@ pub(in crate::inject) fn server(stage: &Stage<'_>) -> Result<Server, InjectError
 /// OpenSSH); `None` where it does not, or the guest has no configuration for it.
 pub(in crate::inject) fn minds_locks(stage: &Stage<'_>) -> Option<GuestPath> {
     let main = main(stage)?;
-    let config = Config::read(&["usepam"], stage);
+    let config = Config::read(&["usepam"], None, stage);
     match config.at_start("usepam").next() {
         Some(said) if said.is("yes") => None,
         Some(said) => Some(said.path.clone()),
@@ -83,8 +87,19 @@ pub(in crate::inject) fn groups(
         number(fields) == Some(gid) || fields.get(3).is_some_and(|members| table::lists(members, user.as_bytes()))
     };
     let lines = text.split(|byte| *byte == b'\n').map(|line| line.splitn(5, |byte| *byte == b':').collect::<Vec<_>>());
-    let of_user = lines.filter(|fields| is_users(fields));
-    Ok(of_user.map(|fields| (String::from_utf8_lossy(fields[0]).into_owned(), number(&fields))).collect())
+    let mut groups = Vec::new();
+    for fields in lines.filter(|fields| is_users(fields)) {
+        let name = fields.first().copied().unwrap_or_default();
+        if groups.len() == GROUPS_MAX || name.len() > NAME_MAX {
+            let message = format!(
+                "'{user}' is in more than {GROUPS_MAX} groups, or one has a name of more than {NAME_MAX} bytes"
+            );
+            let error = Error::unsupported(Layer::Filesystem, message).with_guest_path("/etc/group");
+            return Err(error.with_hint("take the user out of groups there first, with an --edit of it").into());
+        }
+        groups.push((String::from_utf8_lossy(name).into_owned(), number(&fields)));
+    }
+    Ok(groups)
 }
 
 /// The keywords that can keep a user out.
@@ -117,7 +132,7 @@ pub(in crate::inject) fn refusals(
     if let Some(note) = without_configuration(stage)? {
         return Ok(vec![note]);
     }
-    let mut config = Config::read(&KEYWORDS, stage);
+    let mut config = Config::read(&KEYWORDS, Some(login), stage);
     // What the rest says may turn all of it round.
     match config.unread.take() {
         Some(InjectError::Vfs(error)) if is_fatal(error.kind()) => return Err(error.into()),
@@ -130,8 +145,8 @@ pub(in crate::inject) fn refusals(
     }
     let usual = of_connection(&config, login, file, None, stage)?;
     let mut blocks: Vec<&Block> = Vec::new();
-    for setting in config.settings.iter().filter(|setting| setting.block.is_open(login)) {
-        if !blocks.contains(&&setting.block) {
+    for setting in config.settings.iter().filter(|setting| setting.block.is_open()) {
+        if blocks.len() <= BLOCKS_MAX && !blocks.contains(&&setting.block) {
             blocks.push(&setting.block);
         }
     }
@@ -159,7 +174,7 @@ pub(in crate::inject) fn unread(
     file: &GuestPath,
     stage: &Stage<'_>,
 ) -> Result<Option<String>, InjectError> {
-    let config = Config::read(&[key_files::KEYWORD], stage);
+    let config = Config::read(&[key_files::KEYWORD], Some(login), stage);
     // What is not read whole says nothing for certain, which is a remark.
     if config.unread.is_some() { Ok(None) } else { not_read(&config, login, file, None, stage) }
 }
@@ -171,8 +186,8 @@ fn not_read(
     known: Option<&Block>,
     stage: &Stage<'_>,
 ) -> Result<Option<String>, InjectError> {
-    let reason = match config.in_force(key_files::KEYWORD, login, known).first() {
-        Some(line) if key_files::names(line, file, login, stage)? => return Ok(None),
+    let reason = match config.in_force(key_files::KEYWORD, known).first() {
+        Some(line) if line.means(|| key_files::names(line, file, login, config, stage))? => return Ok(None),
         Some(line) => line.said("AuthorizedKeysFile"),
         None if main(stage).is_none() || key_files::is_default(file, login) => return Ok(None),
         None => "no AuthorizedKeysFile names it".to_owned(),
@@ -188,7 +203,7 @@ fn of_connection(
     known: Option<&Block>,
     stage: &Stage<'_>,
 ) -> Result<Vec<String>, InjectError> {
-    let first = |keyword: &str| config.in_force(keyword, login, known).into_iter().next();
+    let first = |keyword: &str| config.in_force(keyword, known).into_iter().next();
     let mut refusals = Vec::new();
     if let Some(line) = first("pubkeyauthentication").filter(|line| line.is("no")) {
         refusals.push(format!("the guest's sshd takes no keys: {}", line.said("PubkeyAuthentication")));
@@ -217,15 +232,21 @@ fn of_connection(
         ("denygroups", "DenyGroups"),
         ("allowgroups", "AllowGroups"),
     ] {
-        let lines = config.in_force(keyword, login, known);
+        let lines = config.in_force(keyword, known);
         let means = |pattern: &String| match keyword {
             "denyusers" => of_user(pattern, false),
             "allowusers" => of_user(pattern, true),
             _ => of_group(pattern),
         };
+        let mut meant = None;
+        for line in &lines {
+            if meant.is_none() && line.means(|| Ok::<_, InjectError>(line.arguments.iter().any(means)))? {
+                meant = Some(line);
+            }
+        }
         let line = match keyword {
-            "denyusers" | "denygroups" => lines.iter().find(|line| line.arguments.iter().any(means)),
-            _ if lines.iter().any(|line| line.arguments.iter().any(means)) => None,
+            "denyusers" | "denygroups" => meant,
+            _ if meant.is_some() => None,
             _ => lines.first(),
         };
         if let Some(line) = line {
@@ -243,7 +264,7 @@ fn is_enough(lists: &[String]) -> bool {
 /// A sentence on the lock of a user's password, where sshd takes no keys of such a user.
 pub(in crate::inject) fn lock(user: &str, stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
     let Some(config) = minds_locks(stage) else { return Ok(None) };
-    if Config::read(&["usepam"], stage).unread.is_some() {
+    if Config::read(&["usepam"], None, stage).unread.is_some() {
         return Ok(None);
     }
     let Some(is_bare) = password(user, stage)?.and_then(|field| field.strip_prefix(b"!").map(<[u8]>::is_empty)) else {
@@ -260,6 +281,7 @@ pub(in crate::inject) fn lock(user: &str, stage: &Stage<'_>) -> Result<Option<St
 mod tests {
     use super::*;
     use crate::inject::testing::phony;
+    use imgraft_vfs::fs::mem::MemFs;
 
     /// What is said of ann, who is in the groups ann and staff, and of root.
     fn said(config: &str) -> (String, String) {
@@ -348,6 +370,40 @@ mod tests {
                     ),
                 }
             }
+        }
+    }
+
+    /// What a stranger has written is held against the user's groups within limits, and what is more than these is said not to be read.
+    #[test]
+    fn what_is_held_against_a_user_is_bounded() {
+        let not_read = |lines: &str, of: &str| {
+            let (ann, _) = said(lines);
+            assert!(
+                ann.starts_with("sshd's configuration is not read whole, so whether it takes the keys is not known")
+            );
+            assert!(ann.contains(of), "{ann}");
+        };
+        let many = |word: &str, number: usize| vec![word; number].join(",");
+        let criteria = "the Match lines of sshd's configuration have more than 1024 words and patterns";
+        not_read(&format!("Match Group {}\nDenyUsers ann\n", many("*a*b", 1024)), criteria);
+        not_read(&format!("{}DenyUsers ann\n", "Match Group b,c\n".repeat(342)), criteria);
+        let full = format!("Match Group {}\n", many("*a*b", 1023));
+        assert_eq!(said(&format!("{full}DenyUsers ann\n")).0, "");
+        not_read(&format!("DenyGroups{}\n", " *a*b".repeat(1025)), "says denygroups with more than 1024 words");
+        not_read(
+            &format!("DenyGroups{}\n", " *a*b".repeat(512)).repeat(3),
+            "says denygroups with more than 1024 words",
+        );
+        assert_eq!(said(&format!("DenyGroups{}\n", " *a*b".repeat(1024))).0, "");
+        let of_groups = |number: usize, name: &str| {
+            let lines: String = (0..number).map(|number| format!("{name}{number:04}:x:{number}:ann\n")).collect();
+            let fs = MemFs::builder().file("/etc/group", lines).build().unwrap();
+            groups("ann", 7777, &Stage::new(&fs)).map(|groups| groups.len()).map_err(|error| error.to_string())
+        };
+        assert_eq!(of_groups(128, "g"), Ok(128));
+        assert_eq!(of_groups(1, &"g".repeat(60)), Ok(1));
+        for (number, name) in [(129, "g"), (1, "g".repeat(61).as_str())] {
+            assert!(of_groups(number, name).unwrap_err().contains("'ann' is in more than 128 groups, or one has"));
         }
     }
 
