@@ -4,6 +4,8 @@
 //! the policy's own file and local after that. Of the thousands of lines those are looked at whose literal beginning is one of the
 //! path's, and an expression is compiled when it is needed.
 
+mod dialect;
+
 use super::Version;
 use imgraft_vfs::fs::FileType;
 use regex::bytes::{Regex, RegexBuilder};
@@ -34,6 +36,8 @@ pub struct FileContexts {
     distribution_substitutions: Vec<u8>,
     /// What reads all that; `None` where the guest's libselinux may be any.
     release: Option<Release>,
+    /// Whether there are lines that releases rank otherwise.
+    has_odd: bool,
     compiled: u32,
     /// Those that are held, by the numbers of their lines; none that is no expression to us.
     regexes: HashMap<usize, Option<Regex>>,
@@ -52,7 +56,7 @@ pub enum Label {
 
 /// The releases of libselinux, as far as they take different ones of several lines that fit a path.
 ///
-/// Of the rules in file_contexts.subs or in file_contexts.subs_dist it is the last line; in 3.8 and 3.8.1 the first one. Of the lines of a policy that
+/// Before 3.8 what has none of `.^$?*+|[({` but behind a backslash ranks as a path, `\\d` and `]` too; since then not these. Of the rules in file_contexts.subs or in file_contexts.subs_dist it is the last line; in 3.8 and 3.8.1 the first one. Of the lines of a policy that
 /// are nothing but the path it is the last one before 3.8; in 3.8 one with a file's type, else the first one; then the first one of the last file that
 /// has any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,10 +94,21 @@ struct Line {
     regex: Vec<u8>,
     file_type: Option<FileType>,
     context: Vec<u8>,
-    /// Whether the expression is nothing but a text.
-    is_whole: bool,
+    rank: Rank,
+    /// Whether releases before 3.8 never find it: they take its beginning up to the second slash as it stands, with a backslash in it.
+    is_lost: bool,
     /// The number of its file, later ones with higher ones.
     file: usize,
+}
+
+/// What a line is taken for when several fit: paths go before all else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rank {
+    /// Nothing but a path.
+    Path,
+    /// An expression that ranks as a path before 3.8.
+    PathBefore38,
+    Expression,
 }
 
 impl FileContexts {
@@ -107,6 +122,7 @@ impl FileContexts {
             if number >= LINES_MAX {
                 return None;
             }
+            contexts.has_odd |= line.is_lost || line.rank == Rank::PathBefore38;
             contexts.by_prefix.entry(prefix).or_default().push(number);
             contexts.lines.push(line);
         }
@@ -131,10 +147,10 @@ impl FileContexts {
             found.is_disputed = [Release::Of38, Release::Before38].into_iter().any(|other| {
                 let path = self.substituted(path, other);
                 match self.literal(&path, file_type, other) {
-                    Some(line) => line.label() != found.label,
+                    Some(line) if !self.has_odd => line.label() != found.label,
                     // Expressions are tried alike by all.
-                    None if path == substituted => false,
-                    None => self.label_of(&path, file_type, other).label != found.label,
+                    None if !self.has_odd && path == substituted => false,
+                    _ => self.label_of(&path, file_type, other).label != found.label,
                 }
             });
         }
@@ -151,7 +167,7 @@ impl FileContexts {
         let numbers = self.by_prefix.get(path)?.iter();
         let mut lines = numbers
             .filter_map(|number| self.lines.get(*number))
-            .filter(|line| line.is_whole && line.file_type.is_none_or(|wanted| wanted == file_type));
+            .filter(|line| line.rank == Rank::Path && line.fits(file_type, release));
         // Of equals the first one.
         match release {
             Release::Before38 => lines.next_back(),
@@ -166,19 +182,33 @@ impl FileContexts {
         let beginnings = (0..=path.len()).filter_map(|len| self.by_prefix.get(path.get(..len)?));
         let mut numbers: Vec<usize> = beginnings.flatten().copied().collect();
         numbers.sort_unstable_by(|one, other| other.cmp(one));
-        let fits = |line: &Line| line.file_type.is_none_or(|wanted| wanted == file_type);
-        if let Some(line) = self.literal(path, file_type, release) {
-            return of(line.label(), Vec::new());
-        }
         let mut untried = Vec::new();
-        for number in numbers {
-            let Some(line) = self.lines.get(number).filter(|line| !line.is_whole && fits(line)) else { continue };
-            match compiled(&mut self.regexes, &mut self.compiled, number, &line.regex) {
-                Some(regex) if regex.is_match(path) => return of(line.label(), untried),
-                Some(_) => {}
-                None if untried.len() < 4 => untried.push(line.regex.escape_ascii().to_string()),
-                None if self.compiled < REGEX_COUNT => {}
-                None => break,
+        let mut passes = vec![[Rank::PathBefore38, Rank::Expression]];
+        if release == Release::Before38 {
+            passes = vec![[Rank::Path, Rank::PathBefore38], [Rank::Expression; 2]];
+        } else if let Some(line) = self.literal(path, file_type, release) {
+            return of(line.label(), untried);
+        }
+        let whole = self.by_prefix.get(path);
+        for ranks in passes {
+            for number in &numbers {
+                let Some(line) = self.lines.get(*number) else { continue };
+                if !ranks.contains(&line.rank) || !line.fits(file_type, release) {
+                    continue;
+                }
+                if line.rank == Rank::Path {
+                    if whole.is_some_and(|numbers| numbers.contains(number)) {
+                        return of(line.label(), untried);
+                    }
+                    continue;
+                }
+                match compiled(&mut self.regexes, &mut self.compiled, *number, &line.regex) {
+                    Some(regex) if regex.is_match(path) => return of(line.label(), untried),
+                    Some(_) => {}
+                    None if untried.len() < 4 => untried.push(line.regex.escape_ascii().to_string()),
+                    None if self.compiled < REGEX_COUNT => {}
+                    None => break,
+                }
             }
         }
         of(Label::Unknown, untried)
@@ -206,6 +236,11 @@ fn compiled<'r>(
 }
 
 impl Line {
+    fn fits(&self, file_type: FileType, release: Release) -> bool {
+        let is_lost = self.is_lost && release == Release::Before38;
+        !is_lost && self.file_type.is_none_or(|wanted| wanted == file_type)
+    }
+
     fn label(&self) -> Label {
         match self.context.as_slice() {
             b"<<none>>" => Label::None,
@@ -237,60 +272,84 @@ fn parse(line: &[u8]) -> Option<(Line, Vec<u8>)> {
     };
     let is_context = context == b"<<none>>"
         || (context.iter().filter(|byte| **byte == b':').count() >= 2 && context.iter().all(u8::is_ascii_graphic));
-    let Literal { prefix, is_whole } = Literal::of(regex);
-    is_context
-        .then(|| (Line { regex: regex.to_vec(), file_type, context: context.to_vec(), is_whole, file: 0 }, prefix))
+    let (prefix, rank) = beginning(regex);
+    let is_lost = stem(regex).is_some_and(|stem| stem.contains(&b'\\'));
+    let line = Line { regex: regex.to_vec(), file_type, context: context.to_vec(), rank, is_lost, file: 0 };
+    is_context.then_some((line, prefix))
 }
 
-/// The text with which every match of an expression begins.
-struct Literal {
-    prefix: Vec<u8>,
-    /// Whether the expression is nothing but that text.
-    is_whole: bool,
-}
-
-impl Literal {
-    fn of(regex: &[u8]) -> Self {
-        let mut prefix = Vec::new();
-        let mut bytes = regex.iter().copied().peekable();
-        while let Some(byte) = bytes.next() {
-            match byte {
-                b'?' | b'*' | b'{' => {
+/// The text with which every match of an expression begins, and what the expression ranks as.
+fn beginning(regex: &[u8]) -> (Vec<u8>, Rank) {
+    let mut prefix = Vec::new();
+    let (mut rank, mut is_open) = (Rank::Path, true);
+    // The text up to the second slash.
+    let mut first = Vec::new();
+    let mut bytes = regex.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'.' | b'^' | b'$' | b'+' | b'|' | b'[' | b'(' | b'?' | b'*' | b'{' => {
+                if is_open && matches!(byte, b'?' | b'*' | b'{') {
                     prefix.pop();
-                    return Self::begin(prefix, regex);
                 }
-                b'.' | b'^' | b'$' | b'+' | b'|' | b'[' | b'(' => return Self::begin(prefix, regex),
-                b'\\' => match bytes.next() {
-                    // `\d`, `\s` and the like stand for more than themselves.
-                    Some(escaped) if !escaped.is_ascii_alphanumeric() => prefix.push(escaped),
-                    _ => return Self::begin(prefix, regex),
-                },
-                literal => prefix.push(literal),
+                rank = Rank::Expression;
+                break;
             }
+            b']' | b')' | b'}' => (rank, is_open) = (Rank::PathBefore38, false),
+            b'\\' => match bytes.next() {
+                // Those that are only themselves to all releases.
+                Some(escaped) if b".^$?*+|[({])}-_,".contains(&escaped) => {
+                    if is_open {
+                        prefix.push(escaped);
+                    }
+                }
+                _ => (rank, is_open) = (Rank::PathBefore38, false),
+            },
+            literal if is_open => prefix.push(literal),
+            _ => {}
         }
-        Self { prefix, is_whole: true }
+        if byte == b'/' && is_open && prefix.len() > 1 && first.is_empty() {
+            first.clone_from(&prefix);
+        }
     }
+    if rank == Rank::Expression {
+        // An alternative outside of parentheses begins with anything, but for what is compared before the expression is.
+        if is_split(regex) {
+            prefix.clear();
+        }
+        if first.len() > prefix.len() && stem(regex).is_some() {
+            prefix = first;
+        }
+    }
+    (prefix, rank)
+}
 
-    fn begin(prefix: Vec<u8>, regex: &[u8]) -> Self {
-        // An alternative may begin with anything; where it is inside parentheses the literal before them still holds.
-        let (mut depth, mut escaped) = (0_i32, false);
-        for byte in regex {
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = true,
-                b'(' => depth += 1,
-                b')' => depth -= 1,
-                b'|' if depth <= 0 => return Self { prefix: Vec::new(), is_whole: false },
-                _ => {}
-            }
+/// Whether an expression has an alternative that is outside of its parentheses.
+fn is_split(regex: &[u8]) -> bool {
+    let (mut depth, mut escaped) = (0_i32, false);
+    for byte in regex {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'(' => depth = depth.saturating_add(1),
+            b')' => depth = depth.saturating_sub(1),
+            b'|' if depth <= 0 => return true,
+            _ => {}
         }
-        Self { prefix, is_whole: false }
     }
+    false
+}
+
+/// What a path has to begin with before an expression is asked: its beginning with the second slash, where nothing in it has a meaning.
+fn stem(regex: &[u8]) -> Option<&[u8]> {
+    let second = regex.iter().skip(1).position(|byte| *byte == b'/')?;
+    let stem = regex.get(..second.checked_add(2)?)?;
+    (!stem.iter().any(|byte| b".^$?*+|[({".contains(byte))).then_some(stem)
 }
 
 fn compile(regex: &[u8]) -> Option<Regex> {
-    let regex = std::str::from_utf8(regex).ok()?;
-    RegexBuilder::new(&format!("^(?:{regex})$"))
+    let regex = dialect::common(std::str::from_utf8(regex).ok()?)?;
+    // As libselinux has it: an alternative outside of parentheses has one of both ends.
+    RegexBuilder::new(&format!("^{regex}$"))
         .unicode(false)
         .dot_matches_new_line(true)
         .size_limit(REGEX_SIZE)

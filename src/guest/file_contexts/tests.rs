@@ -213,6 +213,166 @@ fn libselinux_agrees_on_several_lines() {
     }
 }
 
+/// A number that looks like any other: each is made of the one before it.
+fn next(seed: &mut u32) -> usize {
+    *seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+    usize::try_from(*seed >> 16).unwrap()
+}
+
+/// What expressions are put together of, most of what PCRE and the crate `regex` do not have in common among it.
+const PIECES: [&str; 66] = [
+    "a",
+    "b",
+    "c",
+    "1",
+    "-",
+    "_",
+    "/",
+    "/",
+    "/",
+    ".",
+    "\\.",
+    "\\d",
+    "\\w",
+    "\\S",
+    "\\b",
+    "\\-",
+    "\\/",
+    "\\@",
+    "\\<",
+    "\\v",
+    "\\h",
+    "\\x61",
+    "[ab]",
+    "[^/]",
+    "[a-c]",
+    "[a&&b]",
+    "[a--c]",
+    "[+--]",
+    "[a~~b]",
+    "[a[b]",
+    "[]a]",
+    "[^]a]",
+    "[[:alpha:]]",
+    "[\\d-]",
+    "[&]",
+    "(a)",
+    "(a|b)",
+    "(?:b)",
+    "(ab|a)",
+    "(/.*)?",
+    "(a*)",
+    "(?i)",
+    "(?=b)",
+    "(",
+    ")",
+    "|",
+    "^",
+    "$",
+    "]",
+    "}",
+    "{2}",
+    "{1,2}",
+    "{,2}",
+    "{x}",
+    "?",
+    "*",
+    "+",
+    "*+",
+    "++",
+    "?+",
+    "*?",
+    "+?",
+    "??",
+    "{1}+",
+    "\\",
+    "~",
+];
+const LETTERS: &[u8] = b"aaabbb1-_/&~[]@.";
+
+/// The words of one expression, and what it ranks as beside another line: the libselinux of this machine on thousands of pairs.
+#[test]
+fn libselinux_agrees_on_what_is_tried() {
+    let Some(tool) = oracle::find("matchpathcon") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let (mut tried, mut matched, mut untried) = (0, 0, 0);
+    let mut seed = 7;
+    for number in 0..EXPRESSIONS {
+        let count = next(&mut seed) % 4 + 1;
+        let regex: String = (0..count).map(|_| PIECES[next(&mut seed) % PIECES.len()]).collect();
+        let regex = format!("/{}{regex}", ["", "a/", "a\\-b/"][next(&mut seed) % 3]);
+        let mut paths = vec!["/a/b".to_owned(), sample(&regex, number), regex.replace(['\\', '+', '*', '?'], "")];
+        for _ in 0..12 {
+            let start = ["/", "/a/", "/a-b/"][next(&mut seed) % 3];
+            let length = next(&mut seed) % 3 + 1;
+            let rest = (0..length).map(|_| char::from(LETTERS[next(&mut seed) % LETTERS.len()]));
+            paths.push(start.chars().chain(rest).collect());
+        }
+        // libselinux takes these for what they are without.
+        paths.retain(|path| !path.contains("//") && !path.ends_with('/') && path.is_ascii());
+        // The other line comes later and is one or the other.
+        let other = ["/a/.*", "/a/b"][number % 2];
+        let text = format!("/.* x:y:all\n{regex} x:y:own\n{other} x:y:other\n");
+        std::fs::write(dir.path().join("fc"), &text).unwrap();
+        let mut command = std::process::Command::new(&tool);
+        let output = command.args(["-N", "-m", "file", "-f"]).arg(dir.path().join("fc")).args(&paths).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut contexts = FileContexts::new([text.as_bytes(), b"", b""]).unwrap().with_substitutions(
+            Vec::new(),
+            Vec::new(),
+            Some(release()),
+        );
+        for path in &paths {
+            let theirs = said.lines().find_map(|line| line.split_once('\t').filter(|(found, _)| found == path));
+            let theirs = theirs.map_or("", |(_, label)| label);
+            let found = contexts.label(path.as_bytes(), FileType::Regular);
+            // What it cannot read either has no label at all, not even that of all.
+            if !found.untried.is_empty() || theirs.is_empty() || theirs == "<<none>>" {
+                untried += 1;
+                continue;
+            }
+            let ours = match found.label {
+                Label::Context(context) => String::from_utf8(context).unwrap(),
+                _ => String::new(),
+            };
+            assert_eq!(ours, theirs, "{text}{path}: {}", String::from_utf8_lossy(&output.stderr));
+            tried += 1;
+            matched += usize::from(theirs == "x:y:own");
+        }
+    }
+    assert!(tried > 4_000 && matched > 200 && untried > 500, "{tried} tried, {matched} matched, {untried} not");
+}
+
+/// How many expressions are put together.
+const EXPRESSIONS: usize = 600;
+
+/// What is a path to releases before 3.8 and none to later ones: `matchpathcon` of 3.4, 3.8.1 and 3.9 says so.
+#[test]
+fn what_ranks_as_a_path() {
+    let text = "/a/\\d x:y:digit\n/a/\\@b x:y:at\n/a/b] x:y:bracket\n/a\\-b/c x:y:stem\n/a/\\. x:y:dot\n/.* x:y:all\n";
+    for (path, before, since, is_disputed) in [
+        ("/a/1", "digit", "all", true),
+        ("/a/@b", "at", "all", true),
+        ("/a/b]", "bracket", "all", true),
+        ("/a-b/c", "all", "stem", true),
+        ("/a/.", "dot", "dot", false),
+        ("/a/x", "all", "all", false),
+    ] {
+        for (release, expected) in [
+            (Some(Release::Before38), before),
+            (Some(Release::Of38), since),
+            (Some(Release::Since39), since),
+            (None, since),
+        ] {
+            let contexts = FileContexts::new([text.as_bytes(), b"", b""]).unwrap();
+            let found =
+                contexts.with_substitutions(Vec::new(), Vec::new(), release).label(path.as_bytes(), FileType::Regular);
+            assert_eq!(found.label, Label::Context(format!("x:y:{expected}").into_bytes()), "{path} {release:?}");
+            assert_eq!(found.is_disputed, is_disputed && release.is_none(), "{path} {release:?}");
+        }
+    }
+}
+
 #[test]
 fn what_cannot_be_tried_is_named() {
     let text = b"/.* a:b:c\n/etc/(?!x).* a:b:d\n/usr/(?!x).* a:b:e\n/etc/(((((((((((((((((((((((((((((((((((x)))))))))))))))))))))))))))))))))))) a:b:f\n/etc/a{1000}{1000}{1000} a:b:g\n/etc/( x:y:z";
