@@ -151,11 +151,16 @@ pub enum Strength {
     Strong,
     /// A method that is broken, or that distributions refuse.
     Weak(&'static str),
+    /// No password is valid: `*`, or nothing behind a lock, `!`.
+    Closed,
 }
 
 /// Whether `hash` can stand in shadow(5) as the hash of a password, leading `!` aside.
 pub fn strength(hash: &[u8]) -> Result<Strength, &'static str> {
     let bare = &hash[hash.iter().take_while(|byte| **byte == b'!').count()..];
+    if bare == b"*" || (bare.is_empty() && !hash.is_empty()) {
+        return Ok(Strength::Closed);
+    }
     if bare.iter().any(|byte| !byte.is_ascii_graphic() || b":;*!\\".contains(byte)) {
         return Err("it holds a character that no hash of crypt(5) has");
     }

@@ -145,8 +145,9 @@ fn hashes_that_are_none() {
     for hash in [
         "",
         "x",
-        "*",
-        "!",
+        "**",
+        "x!",
+        "! ",
         "plaintext",
         "$6$salt",
         "$6$salt$",
@@ -163,6 +164,9 @@ fn hashes_that_are_none() {
         assert!(strength(hash.as_bytes()).is_err(), "{hash:?}");
     }
     assert_eq!(strength(format!("!$6$salt${}", "h".repeat(86)).as_bytes()), Ok(Strength::Strong));
+    for hash in ["*", "!", "!!", "!*"] {
+        assert_eq!(strength(hash.as_bytes()), Ok(Strength::Closed), "{hash}");
+    }
     assert_eq!(strength(b"12tir.zIbWQ3c"), Ok(Strength::Weak("DES")));
     assert_eq!(strength(b"$1$a$bbbbbbbbbbbbbbbbbbbbbb"), Ok(Strength::Weak("MD5")));
 }

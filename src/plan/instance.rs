@@ -126,6 +126,14 @@ fn put(document: &mut Document, typed: cli::Facts) -> Result<Option<Revealed>, F
 }
 
 fn admin_password(typed: &str) -> Result<(Secret, Option<Revealed>), Failure> {
+    let other = || {
+        Failure::usage("--admin-password: a drive holds the password itself, not a hash or the state of an account")
+            .with_hint("a selector here is file:PATH, env:NAME, stdin, password:TEXT or random")
+    };
+    // Whatever hash it is.
+    if typed.starts_with("hash:") {
+        return Err(other());
+    }
     match selector::parse("--admin-password", typed)? {
         Selector::Password(password) => Ok((password, None)),
         Selector::Random => {
@@ -134,10 +142,7 @@ fn admin_password(typed: &str) -> Result<(Secret, Option<Revealed>), Failure> {
             let revealed = Revealed { user: "the administrator".to_owned(), password: password.clone() };
             Ok((password, Some(revealed)))
         }
-        _ => Err(Failure::usage(
-            "--admin-password: a drive holds the password itself, not a hash or the state of an account",
-        )
-        .with_hint("a selector here is file:PATH, env:NAME, stdin, password:TEXT or random")),
+        _ => Err(other()),
     }
 }
 

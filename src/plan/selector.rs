@@ -1,7 +1,7 @@
 //! Password selectors: `[locked:]file:PATH` and the rest.
 
 use crate::cli::PasswordCrypto;
-use crate::crypt::Method;
+use crate::crypt::{self, Method};
 use crate::failure::Failure;
 use crate::inject::Compat;
 use crate::inject::Selector;
@@ -61,7 +61,10 @@ pub(super) fn parse_beside(option: &str, typed: &str, directory: &Path) -> Resul
                 whole(option, &Zeroizing::new(value.into_vec())).map(hashed)
             }
             "password" => whole(option, value.as_bytes()).map(hashed),
-            "hash" if !locked => Ok(Selector::Hash(Secret::new(value.as_bytes().to_vec()))),
+            "hash" if !locked => {
+                let hash = Secret::new(value.as_bytes().to_vec());
+                check_hash(option, &hash).map(|()| Selector::Hash(hash))
+            }
             _ => Err(usage("not a selector")),
         };
     }
@@ -81,6 +84,15 @@ pub(super) fn parse_beside(option: &str, typed: &str, directory: &Path) -> Resul
         ("locked", false) => Ok(Selector::Locked),
         _ => Err(usage("not a selector")),
     }
+}
+
+/// Fails for what is no hash of crypt(5).
+pub(super) fn check_hash(option: &str, hash: &Secret) -> Result<(), Failure> {
+    let wrong = |reason| {
+        let failure = Failure::usage(format!("{option}: not a password hash: {reason}"));
+        failure.with_hint("make one with: mkpasswd -m yescrypt, or openssl passwd -6")
+    };
+    crypt::strength(hash.expose()).map(|_| ()).map_err(wrong)
 }
 
 const FORMS: &str = "a selector is [locked:]file:PATH, [locked:]env:NAME, [locked:]stdin, [locked:]password:TEXT, \
@@ -148,7 +160,11 @@ mod tests {
     fn every_form() {
         assert_eq!(password(parse("-", "password:a:b").unwrap()), (false, b"a:b".to_vec()));
         assert_eq!(password(parse("-", "locked:password:x").unwrap()), (true, b"x".to_vec()));
-        assert!(matches!(parse("-", "hash:$6$a$b").unwrap(), Selector::Hash(hash) if hash.expose() == b"$6$a$b"));
+        let hash = format!("$6$a${}", "b".repeat(86));
+        for hash in [hash.as_str(), "*", "!"] {
+            let is_same = |given: &Secret| given.expose() == hash.as_bytes();
+            assert!(matches!(parse("-", &format!("hash:{hash}")).unwrap(), Selector::Hash(hash) if is_same(&hash)));
+        }
         assert!(matches!(parse("-", "random").unwrap(), Selector::Random));
         assert!(matches!(parse("-", "locked:random").unwrap(), Selector::LockedRandom));
         assert!(matches!(parse("-", "disabled").unwrap(), Selector::Disabled));
@@ -170,6 +186,8 @@ mod tests {
             "pasword:hunter2",
             "password:",
             "locked:hash:hunter2",
+            "hash:hunter2",
+            "hash:$6$hunter2$hunter2",
             "env:HUNTER2_UNSET",
             "",
             "password:hunter2\n",

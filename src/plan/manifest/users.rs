@@ -20,6 +20,10 @@ impl Reader<'_> {
         wanted: &mut Wanted,
         faults: &mut Faults,
     ) {
+        if let Some(hash) = &user.first_hash {
+            let place = format!("{place}.first_hash");
+            faults.keep(&place, selector::check_hash(&self.at(&place), &hash.0));
+        }
         faults.keep(place, self.account(place, &mut user, accounts));
         if let Some(password) = user.password {
             let place = format!("{place}.password");
