@@ -103,6 +103,15 @@ pub enum FileOperation {
         /// Which.
         path: GuestPath,
     },
+    /// Make the directories around a file where there are none.
+    EnsureAround {
+        /// Whose they are, as for [`FileOperation::Chown`]; `None` for whose the directory is that they are made in.
+        user: Option<String>,
+        /// Their group, likewise.
+        group: Option<String>,
+        /// Which file.
+        path: GuestPath,
+    },
     /// Remove what is at a path where that is a symbolic link itself.
     RemoveLink {
         /// Which.
@@ -248,6 +257,11 @@ impl FileOperation {
             Self::MakeDirectory { path } => make_directory(path, stage),
             Self::EnsureFile { path } => ensuring::file(path, stage),
             Self::EnsureDirectory { path } => ensuring::directory(path, stage),
+            Self::EnsureAround { user, group, path } => {
+                let uid = user.as_deref().map(|user| uid(guest, user)).transpose()?;
+                let gid = group.as_deref().map(|group| gid(guest, group)).transpose()?;
+                ensuring::around(path, uid, gid, stage)
+            }
             Self::RemoveLink { path } => ensuring::no_link(path, stage),
             Self::Link { target, path } => link(target, path, stage),
             Self::Delete { pattern } => {

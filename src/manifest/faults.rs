@@ -50,13 +50,12 @@ pub(super) enum Elements {
 pub(super) fn read_all(
     text: &str,
     mut value: Value,
-    found: Vec<(Position, DocumentError)>,
+    found: Vec<(Option<Position>, DocumentError)>,
     known: Known,
     mut read: impl FnMut(Value) -> Result<Manifest, DocumentError>,
 ) -> Result<Manifest, Wrong> {
     let mut wrong: Vec<String> = found.iter().map(|(_, error)| error.at().to_owned()).collect();
-    let mut faults: Vec<(Option<Position>, DocumentError)> =
-        found.into_iter().map(|(place, error)| (Some(place), error)).collect();
+    let mut faults = found;
     let mut taken = Taken::default();
     // The last one first: what is before it in a list keeps its number.
     for at in wrong.iter().rev() {

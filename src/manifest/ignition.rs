@@ -1,8 +1,10 @@
 //! Ignition's configurations, version 3, as manifests: of what they say that which needs no disk to be made and nothing to be fetched.
 //!
-//! Source: Ignition's documentation, "Configuration Specification v3.4.0".
+//! Source: Ignition's documentation, "Configuration Specification v3.6.0", and the code of Ignition 2.26.
 
 mod passwd;
+mod twice;
+mod unsaid;
 
 use super::faults::{Elements, Known, read_all};
 use super::untaken::Untaken;
@@ -15,7 +17,6 @@ use base64ct::Encoding as _;
 use passwd::Passwd;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
 
 const DISKS: &str = "leave it out: the image has its partitions and filesystems already";
 
@@ -140,10 +141,12 @@ impl Manifest {
     /// All that is wrong is told, each with its place in the document, what cannot be honoured too; values, which may be secret, are not
     /// repeated.
     pub fn of_ignition(text: &[u8]) -> Result<Self, Vec<DocumentError>> {
-        let value = value(text, Spelling::Json).map_err(|error| vec![error])?;
+        let mut value = value(text, Spelling::Json).map_err(|error| vec![error])?;
+        unsaid::leave_out(&mut value, UNTAKEN);
         let text = std::str::from_utf8(text).unwrap_or_default();
         let known = Known { untaken: UNTAKEN, elements: Elements::One };
-        read_all(text, value, Vec::new(), known, |value| from_value::<Ignition>(value)?.manifest())
+        let found = twice::faults(&value, text);
+        read_all(text, value, found, known, |value| from_value::<Ignition>(value)?.manifest())
             .map_err(|wrong| wrong.errors)
     }
 }
@@ -151,39 +154,37 @@ impl Manifest {
 impl Ignition {
     fn manifest(self) -> Result<Manifest, DocumentError> {
         for (key, value) in &self.ignition {
-            let is_right = match value {
-                Value::String(version) if key == "version" => is_known(version),
-                other => is_empty(other),
+            let is_right = match key.as_str() {
+                "version" => value.as_str().is_some_and(is_known),
+                _ => unsaid::is_empty(value),
             };
             if !is_right {
-                let hint = "version 3.0.0 to 3.5.0 is taken, and nothing that is to be fetched";
+                let hint = "version 3.0.0 to 3.6.0 is taken, and nothing that is to be fetched";
                 return Err(DocumentError::new(format!("ignition.{key}"), "it cannot be honoured here").with_hint(hint));
             }
         }
         if !self.ignition.contains_key("version") {
             return Err(DocumentError::new("ignition", "missing field `version`"));
         }
+        let version = self.ignition.get("version");
         let mut manifest = Manifest::default();
         self.passwd.put(&mut manifest)?;
         for (index, node) in self.storage.directories.into_iter().enumerate() {
             let at = format!("storage.directories[{index}]");
+            known_bits(node.mode, version).map_err(|error| error.within(&at))?;
             manifest.put_files(&at, node.directory().map_err(|error| error.within(&at))?);
         }
         for (index, file) in self.storage.files.into_iter().enumerate() {
             let at = format!("storage.files[{index}]");
+            known_bits(file.mode, version).map_err(|error| error.within(&at))?;
             manifest.put_files(&at, file.file().map_err(|error| error.within(&at))?);
         }
         for (index, link) in self.storage.links.into_iter().enumerate() {
             let at = format!("storage.links[{index}]");
-            manifest.put_files(&at, [link.link().map_err(|error| error.within(&at))?]);
+            manifest.put_files(&at, link.link().map_err(|error| error.within(&at))?);
         }
-        let mut units = BTreeSet::new();
         for (index, unit) in self.systemd.units.into_iter().enumerate() {
             let at = format!("systemd.units[{index}]");
-            if !units.insert(unit.name.clone()) {
-                let error = DocumentError::new(format!("{at}.name"), "something was said of this unit already");
-                return Err(error.with_hint("name each unit once"));
-            }
             unit.put(&at, &mut manifest).map_err(|error| error.within(&at))?;
         }
         Ok(manifest)
@@ -192,17 +193,7 @@ impl Ignition {
 
 /// Whether a version of the specification is one of those that this follows.
 fn is_known(version: &str) -> bool {
-    ["3.0.0", "3.1.0", "3.2.0", "3.3.0", "3.4.0", "3.5.0"].contains(&version)
-}
-
-/// Whether a value says nothing.
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Object(members) => members.values().all(is_empty),
-        Value::Array(values) => values.is_empty(),
-        _ => false,
-    }
+    ["3.0.0", "3.1.0", "3.2.0", "3.3.0", "3.4.0", "3.5.0", "3.6.0"].contains(&version)
 }
 
 /// A node that may not replace one would have to be looked for first.
@@ -215,9 +206,28 @@ fn replaces(overwrite: Option<bool>) -> Result<(), DocumentError> {
 }
 
 fn absolute(path: &str) -> Result<(), DocumentError> {
-    match path.starts_with('/') {
-        true => Ok(()),
-        false => Err(DocumentError::new("path", "not an absolute path")),
+    let Some(names) = path.strip_prefix('/') else { return Err(DocumentError::new("path", "not an absolute path")) };
+    match !names.is_empty() && names.split('/').any(|name| matches!(name, "" | ".")) {
+        true => Err(DocumentError::new("path", "not the shortest spelling of a path")
+            .with_hint("leave out what means nothing: //, /./ and / at the end; Ignition does not take it either")),
+        false => Ok(()),
+    }
+}
+
+/// Which bits mean something depends on the version.
+fn known_bits(mode: Option<u16>, version: Option<&Value>) -> Result<(), DocumentError> {
+    let special =
+        mode.filter(|mode| (0o1000..=0o7777).contains(mode) && version.is_some_and(|version| version != "3.6.0"));
+    match special {
+        None => Ok(()),
+        Some(mode) => Err(DocumentError::new(
+            "mode",
+            "set-user-ID, set-group-ID and the sticky bit say nothing before version 3.6.0",
+        )
+        .with_hint(format!(
+            "{} without them, as Ignition 2.22 and newer take it; ignition.version 3.6.0 where they are to be set",
+            mode & 0o777
+        ))),
     }
 }
 
@@ -265,9 +275,15 @@ impl Attributes {
     }
 }
 
+/// The directories around a file or a link, which are root's where they are new.
+fn around(path: &str) -> Operation {
+    let root = || Some("0".to_owned());
+    Operation::EnsureAround(Owner { path: path.to_owned(), owner: root(), group: root() })
+}
+
 /// A file in the place of what is there: of a symbolic link itself, not of the file that it leads to.
-fn replaced(write: Write) -> [Operation; 2] {
-    [Operation::RemoveLink(write.path.clone()), Operation::Write(write)]
+fn replaced(write: Write) -> [Operation; 3] {
+    [around(&write.path), Operation::RemoveLink(write.path.clone()), Operation::Write(write)]
 }
 
 impl Node {
@@ -315,7 +331,7 @@ impl FileNode {
 }
 
 impl LinkNode {
-    fn link(self) -> Result<Operation, DocumentError> {
+    fn link(self) -> Result<[Operation; 2], DocumentError> {
         absolute(&self.path)?;
         replaces(self.overwrite)?;
         match self.hard {
@@ -323,7 +339,10 @@ impl LinkNode {
                 Err(DocumentError::new("hard", "hard links are not made")
                     .with_hint("a symbolic link, or the file twice"))
             }
-            _ => Ok(Operation::Link(super::Link { target: self.target, path: self.path })),
+            _ => {
+                let around = around(&self.path);
+                Ok([around, Operation::Link(super::Link { target: self.target, path: self.path })])
+            }
         }
     }
 }
@@ -348,6 +367,11 @@ impl Unit {
         let is_said = |contents: &Hidden| !contents.0.expose().is_empty();
         let place = format!("/etc/systemd/system/{}", self.name);
         if let Some(contents) = self.contents.filter(is_said) {
+            // The mask is a link in their place.
+            if self.mask == Some(true) {
+                return Err(DocumentError::new("contents", "of a unit that is masked nothing is left of them")
+                    .with_hint("leave out mask, or the contents; a unit that is not to start has enabled: false"));
+            }
             manifest.put_files(at, file(place.clone(), contents));
         }
         for (index, dropin) in self.dropins.into_iter().enumerate() {

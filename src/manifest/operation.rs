@@ -52,6 +52,9 @@ pub enum Operation {
     /// A directory is made where there is none; no key of a manifest.
     #[serde(skip)]
     EnsureDirectory(String),
+    /// The directories around a file are made where there are none, and get an owner and a group; no key of a manifest.
+    #[serde(skip)]
+    EnsureAround(Owner),
     /// A symbolic link gives way to what is put in its place; no key of a manifest.
     #[serde(skip)]
     RemoveLink(String),

@@ -7,13 +7,13 @@ use serde_saphyr::granit_parser::{Event, ScalarStyle};
 
 /// Merge keys, and scalars without quotes that YAML 1.1 (yaml.org/type) and 1.2 take for different things, in the order of the
 /// document; at most one more than is told. What is no YAML is left to its reader, which bounds what aliases make of it.
-pub(super) fn faults(text: &str) -> Vec<(Position, DocumentError)> {
+pub(super) fn faults(text: &str) -> Vec<(Option<Position>, DocumentError)> {
     all(text, refused)
 }
 
 /// Scalars without quotes of a cloud-config that are a number, a time or a text to cloud-init, whose YAML is 1.1 (PyYAML's), and something
 /// else here, as by [`faults`].
-pub(super) fn other_to_cloud_init(text: &str) -> Vec<(Position, DocumentError)> {
+pub(super) fn other_to_cloud_init(text: &str) -> Vec<(Option<Position>, DocumentError)> {
     all(text, |node| match node.event {
         Event::Scalar(text, ScalarStyle::Plain, ..) if !node.is_name => {
             not_as_cloud_init(text).map(|why| (why, QUOTES))
@@ -26,13 +26,13 @@ pub(super) fn other_to_cloud_init(text: &str) -> Vec<(Position, DocumentError)> 
 fn all(
     text: &str,
     refused: impl Fn(&Node<'_>) -> Option<(&'static str, &'static str)>,
-) -> Vec<(Position, DocumentError)> {
+) -> Vec<(Option<Position>, DocumentError)> {
     let mut faults = Vec::new();
     walk(text, |node| {
         if let Some((reason, hint)) = refused(node) {
             let position = node.position;
             let error = DocumentError::new(path(node.steps), format!("{reason}{position}")).with_hint(hint);
-            faults.push((position, error));
+            faults.push((Some(position), error));
         }
         (faults.len() > MOST).then_some(())
     });

@@ -17,6 +17,11 @@ pub(super) fn is_about_key(error: &DocumentError) -> bool {
     error.reason().starts_with("unknown field") || [NOT_HONOURED, NO_KEY].contains(&error.reason())
 }
 
+/// Whether a key that has this place, without the numbers of lists, is one of these.
+pub(super) fn is_one(place: &str, untaken: &[Untaken]) -> bool {
+    untaken.iter().any(|(key, _)| *key == place)
+}
+
 /// The same error; of a key that is right elsewhere it does not say that it is unknown.
 pub(super) fn told(error: DocumentError, untaken: &[Untaken]) -> DocumentError {
     let place = without_numbers(error.at());

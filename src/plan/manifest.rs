@@ -292,6 +292,9 @@ impl Reader<'_> {
             Operation::Mkdir(path) => one(FileOperation::MakeDirectory { path: at("mkdir", &path)? }),
             Operation::EnsureFile(path) => one(FileOperation::EnsureFile { path: at("path", &path)? }),
             Operation::EnsureDirectory(path) => one(FileOperation::EnsureDirectory { path: at("path", &path)? }),
+            Operation::EnsureAround(manifest::Owner { path, owner, group }) => {
+                one(FileOperation::EnsureAround { user: owner, group, path: at("path", &path)? })
+            }
             Operation::RemoveLink(path) => one(FileOperation::RemoveLink { path: at("path", &path)? }),
             Operation::Link(manifest::Link { target, path }) => match target.is_empty() {
                 true => Err(wrong("link.target", Failure::usage("the target is empty"))),

@@ -16,7 +16,7 @@ const CONFIG: &str = r#"{
     ]
   },
   "storage": {
-    "directories": [{"path": "/srv/site", "mode": 1517, "user": {"name": "ann"}, "group": {"id": 4000}}],
+    "directories": [{"path": "/srv/site", "mode": 509, "user": {"name": "ann"}, "group": {"id": 4000}}],
     "files": [
       {"path": "/etc/motd", "overwrite": true, "contents": {"source": "data:,hello%20%24%7Bx%7D%0A"}, "mode": 416, "group": {"name": "adm"}},
       {"path": "/srv/site/bytes", "contents": {"source": "data:application/octet-stream;base64,AAECAw=="}},
@@ -44,7 +44,7 @@ users:
 files:
   - mkdir: /srv/site
   - chown: {path: /srv/site, owner: ann, group: dev}
-  - chmod: {path: /srv/site, mode: "2755"}
+  - chmod: {path: /srv/site, mode: "0775"}
   - write: {path: /etc/motd, content: "hello $${x}\n", mode: "0640", owner: root, group: adm}
   - write: {path: /srv/site/bytes, content_base64: AAECAw==, mode: "0644", owner: root, group: root}
   - write: {path: /srv/site/empty, content: "", mode: "0644", owner: root, group: root}
@@ -108,10 +108,12 @@ fn what_is_there_stays_where_nothing_is_said_of_it() {
         "config.ign",
         r#"{"ignition": {"version": "3.3.0"},
             "storage": {
-              "directories": [{"path": "/tmp"}, {"path": "/srv/own", "mode": 448}, {"path": "/srv/own/new"}],
+              "directories": [{"path": "/tmp"}, {"path": "/srv/own", "mode": 448}, {"path": "/srv/own/new"}, {"path": "/srv/own/dir/deep"}],
+              "links": [{"path": "/srv/own/to/link", "target": "x"}],
               "files": [
                 {"path": "/etc/kept.conf", "mode": 384},
                 {"path": "/srv/own/file", "user": {"id": 9}},
+                {"path": "/srv/own/with/file", "user": {"id": 9}, "contents": {"source": "data:,"}},
                 {"path": "/etc/link", "overwrite": true, "contents": {"source": "data:,own%0A"}}
               ]
             },
@@ -126,7 +128,11 @@ fn what_is_there_stays_where_nothing_is_said_of_it() {
     assert_eq!(attributes("/etc/kept.conf"), ("0600".to_owned(), 7, 8));
     assert_eq!(attributes("/tmp"), ("01777".to_owned(), 0, 0));
     assert_eq!(attributes("/srv/own"), ("0700".to_owned(), 7, 8));
-    // What is new is root's, in whosever directory.
+    // What is new is root's, in whosever directory, with the directories around it.
+    for path in ["/srv/own/dir", "/srv/own/dir/deep", "/srv/own/to", "/srv/own/with", "/srv/own/to/link"] {
+        let (_, uid, gid) = attributes(path);
+        assert_eq!((uid, gid), (0, 0), "{path}");
+    }
     assert_eq!(attributes("/srv/own/new"), ("0755".to_owned(), 0, 0));
     assert_eq!(attributes("/srv/own/file"), ("0644".to_owned(), 9, 0));
     // A link is replaced itself.
@@ -170,7 +176,9 @@ fn what_is_not_honoured_is_named() {
             "storage.luks: the key is a right one",
         ),
         (
-            with(r#""storage": {"files": [{"path": "/a", "contents": {"source": "data:,", "verification": {}}}]}"#),
+            with(
+                r#""storage": {"files": [{"path": "/a", "contents": {"source": "data:,", "verification": {"hash": "sha512-cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e"}}}]}"#,
+            ),
             "storage.files[0].contents.verification: the key is a right one",
         ),
         (
@@ -203,6 +211,18 @@ fn what_is_not_honoured_is_named() {
                 .to_owned(),
             "ignition.config: it cannot be honoured",
         ),
+        (
+            with(r#""systemd": {"units": [{"name": "a.service", "mask": true, "contents": "[Unit]"}]}"#),
+            "systemd.units[0].contents: of a unit that is masked nothing is left of them",
+        ),
+        (
+            with(r#""storage": {"files": [{"path": "/a", "mode": 2541}]}"#),
+            "storage.files[0].mode: set-user-ID, set-group-ID and the sticky bit say nothing before version 3.6.0",
+        ),
+        (
+            with(r#""storage": {"directories": [{"path": "/a", "mode": 1023}]}"#),
+            "511 without them, as Ignition 2.22 and newer take it; ignition.version 3.6.0 where",
+        ),
     ];
     // And some that are not.
     let wrong = [
@@ -226,12 +246,10 @@ fn what_is_not_honoured_is_named() {
             with(r#""systemd": {"units": [{"name": "a.service"}, {"name": "x y.service", "enabled": true}]}"#),
             "systemd.units[1].name: no name of a unit (line 1, column 82)",
         ),
-        (
-            with(
-                r#""systemd": {"units": [{"name": "a.service", "mask": true}, {"name": "a.service", "enabled": true}]}"#,
-            ),
-            "systemd.units[1].name: something was said of this unit already",
-        ),
+        (with(r#""storage": {"files": [{"path": "/a/"}]}"#), "storage.files[0].path: not the shortest spelling"),
+        (with(r#""storage": {"directories": [{"path": "/a/./b"}]}"#), "storage.directories[0].path: not the shortest"),
+        (with(r#""storage": {"links": [{"path": "//a", "target": "b"}]}"#), "storage.links[0].path: not the shortest"),
+        (r#"{"ignition": {"version": false}}"#.to_owned(), "ignition.version: it cannot be honoured"),
         (r#"{"ignition": {"version": "2.3.0"}}"#.to_owned(), "ignition.version: it cannot be honoured"),
         (r#"{"ignition": {}}"#.to_owned(), "ignition: missing field `version`"),
         ("{}".to_owned(), "missing field `ignition`"),
@@ -254,18 +272,153 @@ fn what_is_not_honoured_is_named() {
     oracle::succeed("cmp", &[text(&disk), text(&guest.path)]);
 }
 
-/// The keys of the specification, version 3.5.0; those of the versions before it are among them. Each with a value that is one.
+/// Ignition's validator refuses these too, all but what only newer ones than that of Debian 12 refuse.
+#[test]
+fn what_is_in_two_places_is_refused() {
+    let scratch = Scratch::new();
+    let mut failed = Vec::new();
+    for (rest, said) in [
+        (
+            r#""storage": {"files": [{"path": "/a"}, {"path": "/b"}, {"path": "/a"}]}"#,
+            "storage.files[2].path: it is that of storage.files[0] (line 2, column 23) (line 2, column 56)",
+        ),
+        (
+            r#""storage": {"files": [{"path": "/a"}], "directories": [{"path": "/a"}]}"#,
+            "storage.files[0].path: it is that of storage.directories[0] (",
+        ),
+        (
+            r#""storage": {"links": [{"path": "/a", "target": "b"}], "directories": [{"path": "/a"}]}"#,
+            "storage.links[0].path: it is that of storage.directories[0] (",
+        ),
+        (
+            r#""storage": {"links": [{"path": "/a", "target": "b"}], "files": [{"path": "/a/b/c"}]}"#,
+            "storage.files[0].path: it lies below the link of storage.links[0] (",
+        ),
+        (
+            r#""systemd": {"units": [{"name": "a.service", "dropins": [{"name": "a.conf"}, {"name": "a.conf"}]}]}"#,
+            "systemd.units[0].dropins[1].name: it is that of systemd.units[0].dropins[0] (",
+        ),
+        (
+            r#""systemd": {"units": [{"name": "a.service", "mask": true}, {"name": "a.service", "enabled": true}]}"#,
+            "systemd.units[1].name: it is that of systemd.units[0] (",
+        ),
+        (
+            r#""passwd": {"users": [{"name": "a"}, {"name": "a"}]}"#,
+            "passwd.users[1].name: it is that of passwd.users[0] (",
+        ),
+        (
+            r#""passwd": {"groups": [{"name": "a"}, {"name": "a"}]}"#,
+            "passwd.groups[1].name: it is that of passwd.groups[0] (",
+        ),
+    ] {
+        let document = format!("{{\"ignition\": {{\"version\": \"3.3.0\"}},\n{rest}}}");
+        let config = scratch.file("config.ign", &document);
+        if is_valid(&config) == Some(true) {
+            failed.push(format!("{document}: Ignition takes it"));
+        }
+        let output = imgraft().args(["inject", "/none", "--ignition", text(&config)]).output().expect("it starts");
+        let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+        let told = shown.lines().filter(|line| line.starts_with("imgraft: ")).count();
+        if output.status.code() != Some(2) || !shown.contains(said) || told != 1 || !shown.contains("hint: ") {
+            failed.push(format!("{document}: {said}: {shown}"));
+        }
+    }
+    // As Ignition 2.15 and newer.
+    for (unit, path) in [
+        (r#""contents": "[Unit]""#, "a.service"),
+        (r#""dropins": [{"name": "b.conf", "contents": "[Unit]"}]"#, "a.service.d/b.conf"),
+    ] {
+        let document = format!(
+            r#"{{"ignition": {{"version": "3.3.0"}}, "systemd": {{"units": [{{"name": "a.service", {unit}}}]}},
+                "storage": {{"files": [{{"path": "/etc/systemd/system/{path}"}}]}}}}"#
+        );
+        let config = scratch.file("config.ign", &document);
+        let output = imgraft().args(["inject", "/none", "--ignition", text(&config)]).output().expect("it starts");
+        let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+        if !shown.contains("storage.files[0].path: it is that of systemd.units[0]") {
+            failed.push(format!("{document}: {shown}"));
+        }
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// Members that are null or empty ask for nothing, and the bits that version 3.6.0 has given a meaning are set.
+#[test]
+fn what_asks_for_nothing_is_taken() {
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let config = |version: &str, modes: [u16; 2]| {
+        let [file, directory] = modes;
+        format!(
+            r#"{{"ignition": {{"version": "{version}", "config": null}}, "kernelArguments": {{"shouldExist": []}},
+                "passwd": {{"users": null, "groups": [{{"name": "dev", "passwordHash": "", "gid": null}}]}},
+                "storage": {{
+                  "disks": [], "raid": null, "filesystems": [], "luks": [],
+                  "directories": [{{"path": "/srv/d", "mode": {directory}, "overwrite": null}}],
+                  "files": [{{"path": "/srv/f", "mode": {file}, "append": [],
+                             "contents": {{"source": "data:,a", "compression": null, "verification": {{"hash": null}}, "httpHeaders": []}}}}],
+                  "links": [{{"path": "/srv/l", "target": "f", "user": {{"name": null}}, "group": {{}}}}]
+                }},
+                "systemd": null}}"#
+        )
+    };
+    let file = scratch.file("config.ign", config("3.3.0", [0o640, 0o750]));
+    assert_ne!(is_valid(&file), Some(false));
+    inject(&disk, &["--ignition", text(&file)]);
+    let offset = image::open(&disk, guest.partition).offset;
+    assert_eq!(oracle::owner(&disk, offset, "/srv/f"), ("0640".to_owned(), 0, 0));
+    let file = scratch.file("config.ign", config("3.6.0", [0o4755, 0o1777]));
+    inject(&disk, &["--ignition", text(&file)]);
+    assert_eq!(oracle::owner(&disk, offset, "/srv/f"), ("04755".to_owned(), 0, 0));
+    assert_eq!(oracle::owner(&disk, offset, "/srv/d"), ("01777".to_owned(), 0, 0));
+}
+
+/// Hashes with which no password is valid are taken as Ignition gives them to useradd(8); what is no hash has its place.
+#[test]
+fn password_hashes() {
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let config = |hashes: &[&str]| {
+        let user = |(n, hash): (usize, &&str)| format!(r#"{{"name": "u{n}", "passwordHash": "{hash}"}}"#);
+        let users = hashes.iter().enumerate().map(user).collect::<Vec<_>>().join(",\n");
+        let document = "{\"ignition\": {\"version\": \"3.3.0\"}, \"passwd\": {\"users\": [\n$USERS]}}";
+        scratch.file("config.ign", document.replace("$USERS", &users))
+    };
+    inject(&disk, &["--ignition", text(&config(&["", "*", "!", "!!", "!*"]))]);
+    let shadow = expect(0, &["cat", text(&disk), "/etc/shadow"]);
+    for (n, hash) in ["*", "*", "!", "!!", "!*"].iter().enumerate() {
+        assert!(shadow.lines().any(|line| line.starts_with(&format!("u{n}:{hash}:"))), "{shadow}");
+    }
+    let config = config(&["hunter2", "*", "$6$hunter2$short"]);
+    let output = imgraft().args(["inject", "/none", "--ignition", text(&config)]).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for (n, reason) in [(0, "it is not of the form $method$salt$hash"), (2, "it is shorter or longer than the hashes")]
+    {
+        let place = format!("config.ign: passwd.users[{n}].passwordHash: not a password hash: {reason}");
+        assert!(
+            said.lines().any(|line| line.contains(&place) && line.contains(&format!("(line {}, ", n + 2))),
+            "{said}"
+        );
+    }
+    assert!(!said.contains("hunter2") && said.contains("hint: make one with: mkpasswd"), "{said}");
+}
+
+/// The keys of the schemas of Ignition's `config/v3_0` to `v3_6`, as far as what is around them is taken. Each with a value that asks for
+/// something.
 const KEYS: &[&str] = &[
-    r#"{"ignition": {"version": "3.5.0", "config": {"merge": [{"source": "data:,", "compression": "gzip", "httpHeaders": [{"name": "a", "value": "b"}], "verification": {"hash": "sha512-00"}}]}}}"#,
-    r#"{"ignition": {"version": "3.5.0", "config": {"replace": {"source": "data:,"}}}}"#,
-    r#"{"ignition": {"version": "3.5.0", "timeouts": {"httpResponseHeaders": 1, "httpTotal": 2}}}"#,
-    r#"{"ignition": {"version": "3.5.0", "security": {"tls": {"certificateAuthorities": [{"source": "data:,"}]}}}}"#,
-    r#"{"ignition": {"version": "3.5.0", "proxy": {"httpProxy": "http://a", "httpsProxy": "https://a", "noProxy": ["a"]}}}"#,
+    r#"{"ignition": {"version": "3.6.0", "config": {"merge": [{"source": "data:,", "compression": "gzip", "httpHeaders": [{"name": "a", "value": "b"}], "verification": {"hash": "sha512-00"}}]}}}"#,
+    r#"{"ignition": {"version": "3.6.0", "config": {"replace": {"source": "data:,"}}}}"#,
+    r#"{"ignition": {"version": "3.6.0", "timeouts": {"httpResponseHeaders": 1, "httpTotal": 2}}}"#,
+    r#"{"ignition": {"version": "3.6.0", "security": {"tls": {"certificateAuthorities": [{"source": "data:,"}]}}}}"#,
+    r#"{"ignition": {"version": "3.6.0", "proxy": {"httpProxy": "http://a", "httpsProxy": "https://a", "noProxy": ["a"]}}}"#,
     r#"{"storage": {"disks": [{"device": "/dev/a"}]}}"#,
     r#"{"storage": {"raid": [{"name": "a", "level": "stripe", "devices": ["/dev/a"]}]}}"#,
     r#"{"storage": {"filesystems": [{"device": "/dev/a"}]}}"#,
     r#"{"storage": {"luks": [{"name": "a", "device": "/dev/a"}]}}"#,
-    r#"{"storage": {"files": [{"path": "/a", "overwrite": true, "contents": {"source": "data:,", "compression": "gzip", "httpHeaders": [], "verification": {}}, "append": [], "mode": 420, "user": {"id": 0}, "group": {"name": "a"}}]}}"#,
+    r#"{"storage": {"files": [{"path": "/a", "overwrite": true, "contents": {"source": "data:,", "compression": "gzip", "httpHeaders": [{"name": "a", "value": "b"}], "verification": {"hash": "sha512-00"}}, "append": [{"source": "data:,"}], "mode": 420, "user": {"id": 0}, "group": {"name": "a"}}]}}"#,
     r#"{"storage": {"directories": [{"path": "/a", "overwrite": false, "mode": 420, "user": {"name": "a"}, "group": {"id": 0}}]}}"#,
     r#"{"storage": {"links": [{"path": "/a", "overwrite": true, "user": {"id": 0}, "group": {"id": 0}, "target": "b", "hard": false}]}}"#,
     r#"{"systemd": {"units": [{"name": "a.service", "enabled": true, "mask": false, "contents": "a", "dropins": [{"name": "a.conf", "contents": "a"}]}]}}"#,
@@ -280,7 +433,7 @@ fn every_key_is_known() {
     for document in KEYS {
         let mut value: serde_json::Value = serde_json::from_str(document).expect("JSON");
         if value.get("ignition").is_none() {
-            value["ignition"] = serde_json::json!({ "version": "3.5.0" });
+            value["ignition"] = serde_json::json!({ "version": "3.6.0" });
         }
         let config = scratch.file("config.ign", value.to_string());
         let output = imgraft().args(["inject", "/none", "--ignition", text(&config)]).output().expect("it starts");
@@ -339,9 +492,9 @@ fn all_that_is_wrong_is_told_at_once() {
         r#"{
   "ignition": {"version": "3.3.0", "config": {"merge": [{"source": "https://example.org/"}]}},
   "storage": {
-    "disks": [],
+    "disks": [{"device": "/dev/a"}],
     "files": [
-      {"path": "a", "mode": 9999, "append": []},
+      {"path": "a", "mode": 9999, "append": [{"source": "data:,"}]},
       {"path": "/b", "contents": {"source": "data:,hunter2", "compression": "gzip"}}
     ]
   },

@@ -1,7 +1,7 @@
 //! What is made where it is missing, and stays as it is where it is there.
 
 use super::{FileError, InjectError, ROOT_DIR, ROOT_FILE, directory_around};
-use imgraft_vfs::fs::{Content, FileType};
+use imgraft_vfs::fs::{Attrs, Content, FileType};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -12,20 +12,32 @@ pub(super) fn file(path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), Inject
         Some(_) => return Err(InjectError::File(FileError::NotAFile { path: path.clone() })),
         None => {}
     }
-    if let Some(parent) = path.parent()
-        && stage.metadata(&parent)?.is_none()
-    {
-        stage.create_dirs(&parent, directory_around(path, stage)?)?;
-    }
+    around(path, Some(0), Some(0), stage)?;
     Ok(stage.write(path, Content::bytes([]), ROOT_FILE)?)
 }
 
 /// Makes a directory of root's, with those before it that are missing, where there is none.
 pub(super) fn directory(path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
-    if let Some(parent) = path.parent() {
-        stage.create_dirs(&parent, directory_around(path, stage)?)?;
-    }
+    around(path, Some(0), Some(0), stage)?;
     stage.create_dirs(path, ROOT_DIR)?;
+    Ok(())
+}
+
+/// Makes the directories around a path where there are none. `None` for an owner, or a group, is that of the directory that they are made
+/// in.
+pub(super) fn around(
+    path: &GuestPath,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    stage: &mut Stage<'_>,
+) -> Result<(), InjectError> {
+    if let Some(parent) = path.parent()
+        && stage.metadata(&parent)?.is_none()
+    {
+        let beside = directory_around(path, stage)?;
+        stage
+            .create_dirs(&parent, Attrs { uid: uid.unwrap_or(beside.uid), gid: gid.unwrap_or(beside.gid), ..beside })?;
+    }
     Ok(())
 }
 

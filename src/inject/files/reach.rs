@@ -32,7 +32,9 @@ impl FileOperation {
             Self::AppendLine { .. } => "--append-line",
             Self::Edit { .. } => "--edit",
             Self::MakeDirectory { .. } => "--mkdir",
-            Self::EnsureFile { .. } | Self::EnsureDirectory { .. } => "what is made where it is missing",
+            Self::EnsureFile { .. } | Self::EnsureDirectory { .. } | Self::EnsureAround { .. } => {
+                "what is made where it is missing"
+            }
             Self::RemoveLink { .. } => "the file in the place of a link",
             Self::Link { .. } => "--link",
             Self::Delete { .. } => "--delete",
@@ -52,7 +54,7 @@ impl FileOperation {
             Self::AppendLine { path, .. } | Self::Edit { path, .. } => Reach::Lines(path),
             Self::CopyIn { .. } | Self::Copy { .. } | Self::Move { .. } => Reach::Tree,
             Self::Delete { .. } | Self::TruncateBelow { .. } => Reach::Tree,
-            Self::EnsureFile { .. } | Self::EnsureDirectory { .. } => Reach::Nothing,
+            Self::EnsureFile { .. } | Self::EnsureDirectory { .. } | Self::EnsureAround { .. } => Reach::Nothing,
             Self::MakeDirectory { .. } | Self::Touch { .. } | Self::Chown { .. } | Self::Chmod { .. } => Reach::Nothing,
         }
     }

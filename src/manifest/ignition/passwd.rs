@@ -63,14 +63,19 @@ impl Passwd {
 impl PasswdUser {
     fn user(self) -> Result<User, DocumentError> {
         exists(self.should_exist)?;
-        let password = self.password_hash.map(|hash| Hidden(Secret::new([b"hash:", hash.0.expose()].concat())));
+        // An empty one has no password be valid (EnsureUser in Ignition's internal/exec/util/passwd.go).
+        let password = self.password_hash.map(|hash| match hash.0.expose() {
+            b"" => b"disabled".to_vec(),
+            hash => [b"hash:", hash].concat(),
+        });
+        let password = password.map(|password| Hidden(Secret::new(password)));
         let user = User {
             uid: self.uid,
             group: self.primary_group,
             groups: self.groups,
             shell: self.shell,
             home: self.home_dir,
-            // useradd is told one or the other, of a service's account too (EnsureUser in Ignition's internal/exec/util/passwd.go).
+            // useradd is told one or the other, of a service's account too.
             create_home: (self.name != "root").then_some(self.no_create_home != Some(true)),
             comment: self.gecos,
             system: self.system.unwrap_or(false),
