@@ -1,6 +1,6 @@
 //! An instance document from its text, JSON or YAML.
 
-use super::verbatim::{NUMBER, Verbatim};
+use super::verbatim::{NUMBER, TWICE, Verbatim};
 use super::{Document, DocumentError};
 use crate::net::Vif;
 use serde::de::DeserializeOwned;
@@ -112,7 +112,7 @@ fn parsed<T: DeserializeOwned>(text: &[u8]) -> Result<T, DocumentError> {
         };
         if let Some((key, place)) = said.contains("duplicate mapping key").then(|| repeated_key(text)).flatten() {
             return DocumentError::new("", format!("not YAML: a duplicate key, {key} ({place})"))
-                .with_hint("leave one of them out");
+                .with_hint(ONE_OF_THEM);
         }
         match WORDS.iter().find(|(theirs, ..)| said.contains(theirs)) {
             Some((_, ours, hint)) => DocumentError::new("", format!("{ours}{place}")).with_hint(*hint),
@@ -120,6 +120,8 @@ fn parsed<T: DeserializeOwned>(text: &[u8]) -> Result<T, DocumentError> {
         }
     })
 }
+
+const ONE_OF_THEM: &str = "leave one of them out";
 
 /// What the reader says about its programming interface, by a part of it; what is so, and the way out.
 const WORDS: [(&str, &str, &str); 8] = [
@@ -219,7 +221,10 @@ const CORE: [&str; 8] = ["str", "int", "float", "bool", "null", "seq", "map", "b
 fn located<E: std::fmt::Display>(error: &serde_path_to_error::Error<E>) -> DocumentError {
     let at = error.path().to_string();
     let at = at.trim_end_matches(['.', '?']);
-    DocumentError::new(at, without_values(&error.inner().to_string()))
+    let reason = without_values(&error.inner().to_string());
+    let is_twice = reason.starts_with(TWICE);
+    let error = DocumentError::new(at, reason);
+    if is_twice { error.with_hint(ONE_OF_THEM) } else { error }
 }
 
 /// A message of serde's without the value that it complains of: `invalid type: string "…", expected …`.

@@ -18,6 +18,9 @@ pub(super) struct Twice;
 const ABOVE: f64 = 18_446_744_073_709_551_616.0;
 const BELOW: f64 = -9_223_372_036_854_775_808.0;
 
+/// What is said of a key that was there before.
+pub(super) const TWICE: &str = "a duplicate key";
+
 /// What is said of a number beyond, and of one that is none.
 pub(super) const NUMBER: &str = "expected a number that 64 bits hold; a larger one goes into a text in quotes";
 
@@ -35,7 +38,7 @@ impl<'de> DeserializeSeed<'de> for Twice {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, _: D) -> Result<(), D::Error> {
-        Err(D::Error::custom("it is there twice; expected each key once"))
+        Err(D::Error::custom(TWICE))
     }
 }
 

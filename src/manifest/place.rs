@@ -99,12 +99,16 @@ pub(super) fn path(steps: &[Step]) -> String {
     path
 }
 
-/// Where the value lies that has this path, by its member's name where it has one.
+/// Where the value lies that has this path, by its member's name where it has one; of what an alias stands for, where the alias lies.
 pub(crate) fn position(text: &str, path: &str) -> Option<Position> {
-    walk(text, |node| (leads_to(node.steps, path)).then_some(node.position))
+    walk(text, |node| match left_to(node.steps, path)? {
+        "" => Some(node.position),
+        rest => (matches!(node.event, Event::Alias(..)) && rest.starts_with(['.', '['])).then_some(node.position),
+    })
 }
 
-fn leads_to(steps: &[Step], path: &str) -> bool {
+/// What is left of a path behind these steps, where they are its beginning.
+fn left_to<'a>(steps: &[Step], path: &'a str) -> Option<&'a str> {
     let mut rest = path;
     for (index, step) in steps.iter().enumerate() {
         let after = match step {
@@ -119,10 +123,7 @@ fn leads_to(steps: &[Step], path: &str) -> bool {
                 .filter(|(number, _)| number.parse() == Ok(*index))
                 .map(|(_, after)| after),
         };
-        match after {
-            Some(after) => rest = after,
-            None => return false,
-        }
+        rest = after?;
     }
-    rest.is_empty() && !steps.is_empty()
+    (!steps.is_empty()).then_some(rest)
 }

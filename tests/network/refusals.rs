@@ -148,7 +148,7 @@ fn openstack() {
             "[0].address: it is no MAC address",
         ),
         ("[]", "it has no links"),
-        (r#"{"links": [], "links": []}"#, "there twice"),
+        (r#"{"links": [], "links": []}"#, "a duplicate key"),
     ] {
         refused(text, reason);
     }
