@@ -28,16 +28,17 @@ struct CloudConfig {
     prefer_fqdn_over_hostname: Option<bool>,
     preserve_hostname: bool,
     timezone: Option<String>,
-    locale: Option<String>,
+    locale: Option<Locale>,
     keyboard: Option<Keyboard>,
     groups: Groups,
-    /// Each a user, or a name: what is wrong with one is told by its own type.
-    users: Vec<Value>,
+    /// What is wrong with one of them is told by its own type.
+    users: Value,
     ssh_authorized_keys: Vec<String>,
     chpasswd: Option<Chpasswd>,
     write_files: Vec<WriteFile>,
     packages: Vec<Package>,
-    runcmd: Vec<Run>,
+    /// What is null is passed over, as by cloud-init.
+    runcmd: Vec<Option<Run>>,
     disable_root: Option<bool>,
 }
 
@@ -75,6 +76,14 @@ const UNTAKEN: &[Untaken] = &[
     ("chpasswd.list", "chpasswd.users, with name, password and type for each user"),
     ("write_files.source", "content, with what is there: nothing is fetched"),
 ];
+
+/// A locale, or none that cloud-init were to set.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a text, or false")]
+enum Locale {
+    Name(String),
+    Whether(bool),
+}
 
 /// A package by its name alone, as every package manager takes it.
 #[derive(Debug, Deserialize)]
@@ -200,7 +209,7 @@ impl CloudConfig {
         let mut manifest = Manifest {
             hostname: self.host_name()?,
             timezone: self.timezone,
-            locale: self.locale,
+            locale: self.locale.map(Locale::name).transpose()?,
             keymap: self.keyboard.map(|keyboard| keyboard.layout),
             ..Manifest::default()
         };
@@ -217,12 +226,7 @@ impl CloudConfig {
                 ));
         }
         let mut missing = Vec::new();
-        for (index, listed) in self.users.into_iter().enumerate() {
-            let at = format!("users[{index}]");
-            if let Value::String(_) = listed {
-                return Err(DocumentError::new(at, "which user a name alone means says the guest's own cloud-init")
-                    .with_hint("name the user in an object: {name: debian, …}; one that is there stays as it is"));
-            }
+        for (at, listed) in users::listed(self.users)? {
             let user = from_value::<CloudUser>(listed).map_err(|error| error.within(&at))?;
             let creates_groups = user.create_groups != Some(false);
             let password = ("password", user.password_key());
@@ -259,7 +263,7 @@ impl CloudConfig {
             manifest.firstboot.push(FirstBoot::Install(packages));
         }
         // One script, as cloud-init makes it: what a line does to the shell holds for the next ones.
-        let lines: Vec<String> = self.runcmd.into_iter().map(Run::line).collect();
+        let lines: Vec<String> = self.runcmd.into_iter().flatten().map(Run::line).collect();
         if !lines.is_empty() {
             let place = format!("firstboot[{}]", manifest.firstboot.len());
             manifest.origins.set(format!("{place}.command"), "runcmd");
@@ -297,6 +301,22 @@ impl CloudConfig {
                     "hostname alone and without a dot says which; so does prefer_fqdn_over_hostname, true for the whole name, false \
                      for that before the dot",
                 )),
+        }
+    }
+}
+
+impl Locale {
+    fn name(self) -> Result<String, DocumentError> {
+        match self {
+            Self::Name(name) => Ok(name),
+            Self::Whether(true) => Err(DocumentError::new("locale", "expected a text, or false")),
+            // The locale stays as it is then, also where the guest's cloud-init is to run (cc_locale.py).
+            Self::Whether(false) => {
+                Err(DocumentError::new("locale", "false is said to the guest's own cloud-init").with_hint(
+                    "leave it out, and the locale stays as it is here; write_files with /etc/cloud/cloud.cfg.d/50-locale.cfg tells the \
+                     guest's cloud-init",
+                ))
+            }
         }
     }
 }
@@ -351,6 +371,8 @@ impl WriteFile {
         let (user, group) = owner.split_once(':').unwrap_or((owner, ""));
         let named = |name: &str| (!name.is_empty()).then(|| name.to_owned());
         let (path, owner, group) = (self.path, named(user), named(group));
+        // New directories are the owner's as well (ensure_dir in util.py); older ones, that of Debian 12 say, leave them to root.
+        let around = Operation::EnsureAround(Owner { path: path.clone(), owner: owner.clone(), group: group.clone() });
         if self.append {
             let line = content.0.expose().strip_suffix(b"\n").filter(|line| !line.contains(&b'\n'));
             let (Some(line), Encoding::Text) = (line, self.encoding) else {
@@ -359,6 +381,7 @@ impl WriteFile {
             };
             let line = hidden(String::from_utf8_lossy(line).into_owned());
             return Ok(vec![
+                around,
                 Operation::AppendLine(Append { path: path.clone(), line }),
                 Operation::Chown(Owner { path: path.clone(), owner, group }),
                 Operation::Chmod(Mode { path, mode }),
@@ -372,7 +395,7 @@ impl WriteFile {
                 (None, Some(bytes))
             }
         };
-        Ok(vec![Operation::Write(Write { path, content, content_base64, mode: Some(mode), owner, group })])
+        Ok(vec![around, Operation::Write(Write { path, content, content_base64, mode: Some(mode), owner, group })])
     }
 }
 

@@ -178,7 +178,7 @@ apt: {}
         ("ssh_authorized_keys: whose they are", "(line 3, column 1)"),
         ("package_update: the key is one of cloud-config", "(line 4, column 1)"),
         ("hostnam: no key of cloud-config", "(line 5, column 1)"),
-        ("users[0]: which user a name alone means", "(line 7, column 3)"),
+        ("users[0]: which user 'default' means", "(line 7, column 3)"),
         ("users[1].doas: the key is a right one", "(line 9, column 3)"),
         // That the password would be locked follows from the value of lock_passwd.
         ("users[1].lock_passwd: ", "(line 11, column 3)"),
@@ -278,6 +278,83 @@ fn users_who_are_there_and_groups_that_are_not() {
     assert!(said.contains("lock of the password that 'root' has") && said.contains("lock_passwd: false"), "{said}");
 }
 
+/// Names alone are users, users and groups may be objects by their names, and what is null is no command.
+#[test]
+fn shorter_forms() {
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    for (short, long) in [
+        ("users: 'ann, bob'", "users: [{name: ann}, {name: bob}]"),
+        ("users: [ann, [bob, eve]]", "users: [{name: ann}, {name: bob}, {name: eve}]"),
+        ("users: {ann: {gecos: A}, bob: true, eve: false}", "users: [{name: ann, gecos: A}, {name: bob}]"),
+        (
+            "users: [ann]\ngroups: {crew: [ann, games], adm: ann}",
+            "users: [ann]\ngroups: [crew: [ann, games], adm: [ann]]",
+        ),
+        ("runcmd: [null, ls, [touch, /a], ]", "runcmd: [ls, [touch, /a]]"),
+        ("users: null\nhostname: web", "hostname: web"),
+    ] {
+        let (short, long) = (format!("#cloud-config\n{short}\n"), format!("#cloud-config\n{long}\n"));
+        if let Some(theirs) = by_cloud_init(&[short.clone(), long.clone()]) {
+            assert_eq!(theirs[0]["users"], theirs[1]["users"], "{short}");
+        }
+        let disks = [short, long].map(|document| {
+            let disk = scratch.copy(&guest.path, "disk.raw");
+            let config = scratch.file("user-data", &document);
+            inject(&disk, &["--cloud-config", text(&config)]);
+            let kept = scratch.path().join(format!("{}.raw", document.len()));
+            std::fs::rename(&disk, &kept).expect("it can be renamed");
+            kept
+        });
+        oracle::succeed("cmp", &[text(&disks[0]), text(&disks[1])]);
+    }
+}
+
+/// As cloud-init's newer releases have it, who writes a file owns the directories that are made for it.
+#[test]
+fn new_directories_are_the_owners() {
+    let package = image::built().join("cloud-init-new/usr/lib/python3/dist-packages");
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let offset = image::open(&disk, guest.partition).offset;
+    let config = scratch.file(
+        "user-data",
+        "#cloud-config
+write_files:
+- {path: /srv/a/b/c, owner: 'games:adm'}
+- {path: /srv/d/e, owner: 'games', append: true, content: \"x\\n\"}
+- {path: /srv/f/g}
+- {path: /etc/h, owner: 'games:adm'}
+",
+    );
+    inject(&disk, &["--cloud-config", text(&config)]);
+    oracle::e2fsck(&disk, offset);
+    let owner = |path: &str| oracle::owner(&disk, offset, path);
+    let passwd = expect(0, &["cat", text(&disk), "/etc/passwd"]);
+    let games = passwd.lines().find_map(|line| line.strip_prefix("games:x:")).and_then(|rest| rest.split(':').next());
+    let games: u32 = games.expect("games is there").parse().expect("a number");
+    for (path, mode, uid, gid) in [
+        ("/srv/a", "0755", games, 4),
+        ("/srv/a/b", "0755", games, 4),
+        ("/srv/d", "0755", games, 0),
+        ("/srv/f", "0755", 0, 0),
+        ("/etc", "0755", 0, 0),
+        ("/srv", "0755", 0, 0),
+    ] {
+        assert_eq!(owner(path), (mode.to_owned(), uid, gid), "{path}");
+    }
+    // What cloud-init gives the owner and the group to.
+    let files = serde_json::json!([
+        ["a/b/c", "games", "adm"],
+        ["d/e", "games", null],
+        ["f/g", "root", "root"],
+        ["h", "games", "adm"]
+    ]);
+    let theirs = python("support/cloud_directories.py", &files, Some(&package));
+    assert_eq!(theirs, serde_json::json!([["a", "a/b"], ["d"], ["f"], []]));
+}
+
 /// Every key of cloud-init's schemas, the older one's and the newer one's: it is taken, or it is refused as a right one.
 #[test]
 fn every_key_is_known() {
@@ -369,7 +446,7 @@ write_files:
         ("users[1].expiredate tomorrow: no day", "(line 9, column 3)"),
         ("users[1].ssh_authorized_keys[0]: not an ssh public key", "(line 11, column 5)"),
         ("users[2] e:f: not a name", "(line 12, column 3)"),
-        ("write_files[1]: /srv/../b: not a guest path", "(line 15, column 4)"),
+        ("write_files[1].path: /srv/../b: not a guest path", "(line 15, column 4)"),
     ] {
         let found = places.iter().position(|told| told.starts_with(begins) && told.ends_with(ends));
         assert!(found.is_some(), "{begins} {ends}: {said}");
@@ -421,7 +498,29 @@ fn what_is_not_honoured_is_named() {
         ("hostname: web.example.org\nfqdn: web.example.net", "fqdn: which of the names"),
         // It is its default user's, whoever else is named.
         ("users: [{name: ann}]\nssh_authorized_keys: [hunter2]", "ssh_authorized_keys: whose they are"),
-        ("users: [default]", "users[0]: which user a name alone means"),
+        ("users: [default]", "users[0]: which user 'default' means"),
+        ("users: default", "users: which user 'default' means"),
+        ("users: [[bob, default]]", "users[0]: which user 'default' means"),
+        ("users: {default: true}", "users.default: which user 'default' means"),
+        ("users: {bob: {sudo: 'ALL=(ALL) /bin/ls'}}", "users.bob.sudo: not one rule"),
+        ("users: [{name: ann, lock_passwd: false, plain_text_passwd: ''}]", "users[0].plain_text_passwd: it is empty"),
+        ("users: [{name: ann, passwd: ''}]", "users[0].passwd: it is empty, and cloud-init sets no password then"),
+        (
+            "users: [{name: ann, lock_passwd: false, passwd: hunter2}]",
+            "users[0].passwd: not a password hash: it is not of the form $method$salt$hash (line 2, column 41)",
+        ),
+        (
+            "users: [{name: ann, lock_passwd: false, hashed_passwd: hunter2}]",
+            "users[0].hashed_passwd: not a password hash: it is not of the form $method$salt$hash (line 2, column 41)",
+        ),
+        (
+            "chpasswd: {users: [{name: root, password: hunter2}]}",
+            "chpasswd.users[0].password: not a password hash: it is not of the form $method$salt$hash (line 2, column 33)",
+        ),
+        (
+            "a: &a {path: b}\nwrite_files: [*a]",
+            "write_files[0].path: not the absolute path of a file (line 3, column 15)",
+        ),
         ("ssh_authorized_keys: [hunter2]", "ssh_authorized_keys: whose they are"),
         ("users: [{name: ann, ssh_import_id: [gh:x]}]", "users[0].ssh_import_id: the key is a right one"),
         ("users: [{name: ann, passwd: hunter2}]", "users[0].passwd: it would be locked at once"),
@@ -465,6 +564,12 @@ fn what_is_not_honoured_is_named() {
         ("write_files: [{path: /a, permissions: 0644}]", "write_files[0].permissions: a number in base 8"),
         ("hostname: a\nhostname: b", "not YAML: a duplicate key, hostname (line 3, column 1)"),
         ("users: [{name: ann, sudo: true}]", "users[0].sudo: true says nothing"),
+        ("users: {bob: [a]}", "users.bob: expected an object, true or false"),
+        ("users: 7", "users: expected a list of users"),
+        // Right to newer ones.
+        ("locale: false", "locale: false is said to the guest's own cloud-init"),
+        ("locale: true", "locale: expected a text, or false"),
+        ("groups: {a/b: [root]}", "groups a/b: not a name"),
         ("hostname: a\n---\nhostname: b", "a second one begins (---) (line 4, column 1)"),
         ("users: &a [*a]", "an alias (*…) inside of the value that it stands for (line 2, column 12)"),
         ("hostname: *hunter", "an alias (*…) without its anchor (&…) before it (line 2, column 11)"),

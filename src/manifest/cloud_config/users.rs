@@ -9,14 +9,15 @@ use crate::object::objects;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// Names with commas between them, or a list of names, each of which may have members.
+/// Names with commas between them, a list of names, each of which may have members, or an object of members by names.
 #[derive(Debug, Default, Deserialize)]
-#[serde(untagged, expecting = "expected names, or a list of names")]
+#[serde(untagged, expecting = "expected names, or a list or an object of names")]
 pub(super) enum Groups {
     #[default]
     None,
     Text(String),
     List(Vec<GroupEntry>),
+    Members(Map<String, Value>),
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,7 +81,60 @@ pub(super) enum SudoRule {
 objects!(CloudUser);
 
 /// What members of a manifest's user are called here.
-pub(super) const MEMBERS: &[(&str, &str)] = &[("ssh_keys", "ssh_authorized_keys"), ("expire", "expiredate")];
+pub(super) const MEMBERS: &[(&str, &str)] =
+    &[("ssh_keys", "ssh_authorized_keys"), ("expire", "expiredate"), ("first_hash", "passwd")];
+
+/// The users with their places, each as an object, of what `users` may be: names with commas between them, a list of these and of objects,
+/// or objects by their names (_normalize_users of cloud-init's distros/ug_util.py).
+pub(super) fn listed(users: Value) -> Result<Vec<(String, Value)>, DocumentError> {
+    let of = |name: &str| Value::Object(Map::from_iter([("name".to_owned(), name.into())]));
+    let named = |at: &str, text: &str| -> Result<Vec<_>, DocumentError> {
+        let names = names(Names::Text(text.to_owned()));
+        if names.iter().any(|name| name == "default") {
+            return Err(DocumentError::new(at, "which user 'default' means says the guest's own cloud-init")
+                .with_hint("name the user in an object: {name: debian, …}; one that is there stays as it is"));
+        }
+        Ok(names.iter().map(|name| (at.to_owned(), of(name))).collect())
+    };
+    match users {
+        Value::Null => Ok(Vec::new()),
+        Value::String(text) => named("users", &text),
+        Value::Object(members) => {
+            let mut users = Vec::new();
+            for (name, value) in members {
+                let at = format!("users.{name}");
+                match value {
+                    Value::Object(mut user) => {
+                        user.insert("name".to_owned(), name.into());
+                        users.push((at, Value::Object(user)));
+                    }
+                    Value::Bool(true) => users.extend(named(&at, &name)?),
+                    Value::Bool(false) => {}
+                    _ => return Err(DocumentError::new(at, "expected an object, true or false")),
+                }
+            }
+            Ok(users)
+        }
+        Value::Array(elements) => {
+            let mut users = Vec::new();
+            for (index, element) in elements.into_iter().enumerate() {
+                let at = format!("users[{index}]");
+                match element {
+                    Value::String(text) => users.extend(named(&at, &text)?),
+                    Value::Array(list) => {
+                        let list: Vec<String> = from_value(Value::Array(list)).map_err(|error| error.within(&at))?;
+                        for text in list {
+                            users.extend(named(&at, &text)?);
+                        }
+                    }
+                    other => users.push((at, other)),
+                }
+            }
+            Ok(users)
+        }
+        _ => Err(DocumentError::new("users", "expected a list of users")),
+    }
+}
 
 impl CloudUser {
     /// The key of the password of one who may be there.
@@ -96,6 +150,9 @@ impl CloudUser {
             ("hashed_passwd", Some("hash"), self.hashed_passwd),
             ("plain_text_passwd", Some("password"), self.plain_text_passwd),
         ] {
+            if given.as_ref().is_some_and(|given| given.0.expose().is_empty()) {
+                return Err(wrong(key, "it is empty, and cloud-init sets no password then").with_hint("leave it out"));
+            }
             passwords.extend(given.map(|given| (key, kind.map_or(given.clone(), |kind| selector(kind, &given)))));
         }
         if let Some((key, _)) = passwords.get(1) {
@@ -190,6 +247,7 @@ pub(super) fn groups(groups: Groups, manifest: &mut Manifest) -> Result<(), Docu
         Groups::None => return Ok(()),
         Groups::Text(text) => names(Names::Text(text)).into_iter().map(GroupEntry::Name).collect(),
         Groups::List(entries) => entries,
+        Groups::Members(map) => vec![GroupEntry::Members(map)],
     };
     for (index, entry) in entries.into_iter().enumerate() {
         let place = if is_list { format!("groups[{index}]") } else { "groups".to_owned() };
