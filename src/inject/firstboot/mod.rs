@@ -173,7 +173,7 @@ impl Injector for Firstboot {
             outcome.notes.extend(waiting.namesake(script));
             outcome.notes.extend(script.lacks(stage)?);
         }
-        stage.write(&GuestPath::parse(RUNNER)?, Content::bytes(RUN.as_bytes()), PROGRAM)?;
+        put(&GuestPath::parse(RUNNER)?, Content::bytes(RUN.as_bytes()), PROGRAM, stage)?;
         starter.put(stage)?;
         outcome.notes.push(format!("{} runs them once, and keeps a log: {LOG}", starter.name()));
         label::label_new(guest, stage, &before, &mut outcome)?;
@@ -196,6 +196,14 @@ impl Firstboot {
             Some(_) => Ok(()),
         }
     }
+}
+
+/// Writes a file that is this tool's: a link in its place goes, as what it leads to is somebody else's.
+fn put(path: &GuestPath, content: Content, attrs: Attrs, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    if there(stage.symlink_metadata(path))? == Some(FileType::Symlink) {
+        stage.remove(path)?;
+    }
+    Ok(stage.write(path, content, attrs)?)
 }
 
 /// The package manager of the guest, the one that the script takes.
@@ -358,11 +366,36 @@ mod tests {
     #[test]
     fn a_service_that_is_masked() {
         let unit = "/etc/systemd/system/imgraft-firstboot.service";
-        let guest = systemd().symlink(unit, "/dev/null").build().unwrap();
-        assert_eq!(
-            refusal(&scripts(&["a"]), guest),
-            format!("imgraft-firstboot.service is masked, by {unit} (--delete {unit} unmasks it)")
-        );
+        for guest in [
+            systemd().symlink(unit, "/dev/null"),
+            systemd().symlink(unit, "/etc/none").symlink("/etc/none", "../dev/null"),
+            systemd().file(unit, ""),
+            systemd().symlink(unit, "/etc/none").file("/etc/none", ""),
+        ] {
+            assert_eq!(
+                refusal(&scripts(&["a"]), guest.build().unwrap()),
+                format!("imgraft-firstboot.service is masked, by {unit} (--delete {unit} unmasks it)")
+            );
+        }
+    }
+
+    /// Its own files come to be in the place of links, and nothing where these lead.
+    #[test]
+    fn no_link_is_written_through() {
+        let openrc = phony().file("/sbin/openrc-run", "").dir("/etc/runlevels/default");
+        let sysv =
+            phony().file("/sbin/init", "").dir("/etc/rc2.d").dir("/etc/rc3.d").dir("/etc/rc4.d").dir("/etc/rc5.d");
+        for (guest, path) in [
+            (systemd(), "/etc/systemd/system/imgraft-firstboot.service"),
+            (systemd(), RUNNER),
+            (openrc, "/etc/init.d/imgraft-firstboot"),
+            (sysv, "/etc/init.d/imgraft-firstboot"),
+        ] {
+            let theirs = guest.file("/opt/theirs", "theirs").symlink(path, "/opt/theirs");
+            let fs = inject(&scripts(&["a"]), theirs.build().unwrap());
+            assert_eq!(text(&fs, "/opt/theirs"), "theirs", "{path}");
+            assert!(!text(&fs, path).is_empty() && text(&fs, path) != "theirs", "{path}");
+        }
     }
 
     /// What is there of the name is not held in memory, and a number that is no number is none.

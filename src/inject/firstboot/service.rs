@@ -64,19 +64,19 @@ impl Starter {
                 check_unmasked(stage)?;
                 stage.create_dirs(&GuestPath::parse(WANTS)?, super::ROOT_DIR)?;
                 let unit = Content::bytes(include_bytes!("imgraft-firstboot.service").as_slice());
-                stage.write(&GuestPath::parse(UNIT)?, unit, ROOT_FILE)?;
+                super::put(&GuestPath::parse(UNIT)?, unit, ROOT_FILE, stage)?;
                 link(stage, &format!("{WANTS}/{UNIT_NAME}"), UNIT)?;
                 keep_enabled(stage)?;
             }
             Self::OpenRc => {
                 let script = Content::bytes(include_bytes!("openrc.sh").as_slice());
-                stage.write(&GuestPath::parse(SCRIPT)?, script, EXECUTABLE)?;
+                super::put(&GuestPath::parse(SCRIPT)?, script, EXECUTABLE, stage)?;
                 link(stage, &format!("{RUNLEVEL}/imgraft-firstboot"), SCRIPT)?;
             }
             Self::SysV(directory) => {
                 let script = Content::bytes(include_bytes!("sysv.sh").as_slice());
                 let place = GuestPath::parse(format!("{directory}/init.d"))?;
-                stage.write(&place.join(NAME)?, script, EXECUTABLE)?;
+                super::put(&place.join(NAME)?, script, EXECUTABLE, stage)?;
                 startpar::add(&place, NAME, stage)?;
                 for level in 2..=5 {
                     link(
@@ -99,11 +99,12 @@ pub(in crate::inject) fn outlast_first_boot(stage: &mut Stage<'_>) -> Result<(),
     Ok(())
 }
 
-/// Fails where nothing is to start the service: its file would be written by way of the link.
+/// Fails where nothing is to start the service, as a link to /dev/null or an empty file in its place says.
 fn check_unmasked(stage: &Stage<'_>) -> Result<(), InjectError> {
     let path = GuestPath::parse(UNIT)?;
-    let is_link = there(stage.symlink_metadata(&path))? == Some(FileType::Symlink);
-    match is_link && stage.symlink_target(&path)?.as_deref() == Some(b"/dev/null") {
+    let is_null = stage.resolve(&path).is_ok_and(|at| at.as_bytes() == b"/dev/null");
+    let is_file = there(stage.metadata(&path))? == Some(FileType::Regular);
+    match is_null || (is_file && stage.metadata(&path)?.is_some_and(|metadata| metadata.size == 0)) {
         true => Err(UnitError::Masked { unit: UNIT_NAME.to_owned(), path }.into()),
         false => Ok(()),
     }

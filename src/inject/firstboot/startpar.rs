@@ -1,8 +1,7 @@
 //! What startpar(8), which starts the scripts of Debian's runlevels, knows of them.
 
-use crate::inject::files::below::there;
 use crate::inject::{InjectError, READ_LIMIT, ROOT_FILE};
-use imgraft_vfs::fs::{Content, FileType};
+use imgraft_vfs::fs::Content;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 use std::collections::BTreeSet;
@@ -37,11 +36,7 @@ pub(super) fn add(directory: &GuestPath, script: &str, stage: &mut Stage<'_>) ->
     if others.is_empty() {
         line(b"");
     }
-    if there(stage.symlink_metadata(&path))? == Some(FileType::Symlink) {
-        // What it leads to is somebody else's.
-        stage.remove(&path)?;
-    }
-    Ok(stage.write(&path, Content::bytes(text), ROOT_FILE)?)
+    super::put(&path, Content::bytes(text), ROOT_FILE, stage)
 }
 
 /// The names of the scripts: the targets, and what has a line of its own.
