@@ -405,7 +405,10 @@ fn in_memory(kind: &str, path: &GuestPath) -> What {
 
 /// What to do where a place is none of the disk.
 fn unseen(path: &GuestPath) -> String {
-    format!("choose another path; --mount none:{path} takes what is below it, which the guest does not see")
+    format!(
+        "choose another path, or --delete the symbolic link that leads there before it; --mount none:{path} takes what is below it, \
+         which the guest does not see"
+    )
 }
 
 /// What has a name below `/dev/mapper`: what is in an encrypted volume of crypttab, or one that dracut(8) names by its UUID, or

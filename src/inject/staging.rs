@@ -101,7 +101,9 @@ pub fn stage_all(
                 }
                 revealed.extend(outcome.revealed);
             }
-            Err(error) if required || is_fatal_to_all(&error) => return Err(Failure::item(injector.item(), &error)),
+            Err(error) if required || is_fatal_to_all(&error) => {
+                return Err(with_left_out(Failure::item(injector.item(), &error), &items));
+            }
             Err(error) => {
                 let reason = Reason::from(Failure::item(injector.item(), &error));
                 if known.is_some() {
@@ -172,6 +174,14 @@ pub fn stage_all(
         }
     };
     Ok(Staged { changes, items, diff, revealed, led })
+}
+
+/// The failure of an item with what was left out before it, which it may have needed.
+fn with_left_out(failure: Failure, items: &[ItemReport]) -> Failure {
+    let reasons = items.iter().filter(|item| item.status == Status::Failed).filter_map(|item| item.error.as_deref());
+    let told =
+        reasons.filter(|reason| !reason.is_empty()).map(|reason| format!("left out before it, as optional: {reason}"));
+    told.fold(failure, Failure::with_hint)
 }
 
 /// What is to be known of a network that is put in, once all else of the run is done: it is asked for again, and what comes of that is
@@ -289,6 +299,34 @@ mod tests {
             FileOperation::Link { target: "passwd".to_owned(), path: path() },
         ] {
             assert_eq!(after_optional(operation), Ok(vec![Status::Failed, Status::Applied]));
+        }
+    }
+
+    /// What a required item lacks may be what an optional one was to bring.
+    #[test]
+    fn what_was_left_out_is_named_where_another_item_fails() {
+        let fs = MemFs::builder().file("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n").build().unwrap();
+        let path = |path: &str| GuestPath::parse(path).unwrap();
+        let files = |operation| Box::new(Files { operations: vec![operation], compat: Compat::Imgraft });
+        let none = FileOperation::Truncate { path: path("/none") };
+        let metadata = Metadata { pairs: vec![("role".to_owned(), "web".to_owned())], compat: Compat::Imgraft };
+        for (operation, left_out) in [(none, true), (FileOperation::MakeDirectory { path: path("/srv") }, false)] {
+            let users = crate::inject::Passwords {
+                users: vec![("ann".to_owned(), crate::inject::Selector::Disabled)],
+                method: None,
+                expired: Vec::new(),
+                now: imgraft_vfs::fs::Timestamp::default(),
+                compat: Compat::Imgraft,
+            };
+            let requests = [
+                Request { injector: files(operation), required: false },
+                Request { injector: Box::new(metadata.clone()), required: true },
+                Request { injector: Box::new(users), required: true },
+            ];
+            let guest = Guest::inspect(&fs).unwrap();
+            let failure = stage_all(&requests, &LeftOut::default(), &guest, &fs, Show::Nothing, &|_| Ok(Vec::new()));
+            let hints = failure.unwrap_err().hints.join("\n");
+            assert_eq!(hints.contains("left out before it, as optional: item files: /none"), left_out, "{hints}");
         }
     }
 

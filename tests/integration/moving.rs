@@ -110,7 +110,7 @@ fn what_cannot_be_moved_is_named() {
         ("/etc:/etc/new", 3, "into itself"),
         ("/etc/passwd:/none/x", 3, "/none: no such directory"),
         ("/etc/passwd:/etc/shadow/x", 3, "not a directory"),
-        ("/etc/passwd:/etc", 2, "the same file"),
+        ("/etc/passwd:/etc", 3, "they are one file"),
         ("/etc:/etc/passwd", 3, "a file is where the directory is to be"),
         ("/etc", 2, "not SOURCE:DEST"),
     ];

@@ -213,7 +213,11 @@ fn all_or_nothing_over_all_filesystems() {
             "line 8 of /etc/fstab (LABEL=gone), and cannot be opened: no volume has the label",
             "--mount none:/data",
         ),
-        ("/tmp", "line 6 of /etc/fstab (tmpfs), and cannot be opened: it is a tmpfs", "choose another path"),
+        (
+            "/tmp",
+            "line 6 of /etc/fstab (tmpfs), and cannot be opened: it is a tmpfs",
+            "or --delete the symbolic link that leads there",
+        ),
         ("/mnt", "line 9 of /etc/fstab (/srv/data), and cannot be opened: it is a bind mount", "/srv/data"),
         ("/nfs", "line 10 of /etc/fstab (nas:/export), and cannot be opened", "--mount VOLUME:/nfs"),
     ] {

@@ -144,7 +144,30 @@ fn what_is_typed() {
             said(&copy, 2, &["--write=/a:b", option, "/no/such/file"]),
             format!("imgraft: IMAGE: {option}: /no/such/file: there is no such directory\n")
         );
+        assert_eq!(
+            said(&copy, 3, &["--write=/a:b", option, "/proc/file"]),
+            format!(
+                "imgraft: IMAGE: {option}: /proc/file: its directory takes no files\n\
+                 hint: name a file in a directory that this user can write to\n"
+            )
+        );
     }
+}
+
+/// Debian's sign for a user without a home, and what can be done for one.
+#[test]
+fn keys_for_a_user_without_a_home() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let user =
+        ["--append-line=/etc/passwd:ghost:x:7007:7007::/nonexistent:/bin/sh", "--append-line=/etc/group:ghost:x:7007:"];
+    let key = format!("--ssh-inject=ghost:string:{KEY}");
+    let told = said(&copy, 3, &[&user[..], &[&*key]].concat());
+    assert!(told.contains("cannot hold keys: '/nonexistent'\nhint: give the key to another user; or have"), "{told}");
+    let place = "--write=/etc/ssh/sshd_config:AuthorizedKeysFile /etc/ssh/authorized_keys/%u\n";
+    let words = [&["inject", text(&copy), place][..], &user, &[&*key]].concat();
+    expect(0, &words);
+    assert!(expect(0, &["cat", text(&copy), "/etc/ssh/authorized_keys/ghost"]).starts_with("ssh-"));
 }
 
 /// A guest without hosts(5) gets one, whatever it is called.

@@ -16,7 +16,11 @@ impl InjectError {
             Self::NoSuchUser { known, .. } if known.is_empty() => Some("the guest has no passwd file".to_owned()),
             Self::NoSuchUser { known, .. } => Some(format!("people in the guest: {}; --add-user NAME makes one", known.join(", "))),
             Self::NoSuchGroup { .. } => Some("give the group's number, or a name that the guest has".to_owned()),
-            Self::BadHome { .. } => Some("write the key to where the guest's sshd looks, with --write".to_owned()),
+            Self::BadHome { .. } => Some(
+                "give the key to another user; or have AuthorizedKeysFile of the guest's sshd_config name a place outside of home directories, \
+                 /etc/ssh/authorized_keys/%u say"
+                    .to_owned(),
+            ),
             Self::ForeignPlace { path, .. } => Some(format!("find out who made the link, and remove it: {path}")),
             Self::ExposedPlace { path, .. } => Some(format!(
                 "see what is there; then, before the key, --chown and --chmod give it to root, for others to read and not to write, or \

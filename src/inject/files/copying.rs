@@ -3,7 +3,7 @@
 use super::super::{InjectError, label};
 use super::FileError;
 use super::below::{Walk, below, there};
-use super::moving::{Placed, rebased};
+use super::moving::{self, Placed, rebased};
 use imgraft_vfs::fs::{FileType, Metadata, Ownership};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -26,15 +26,19 @@ pub(super) fn copied(source: &GuestPath, destination: &GuestPath, stage: &mut St
         return Err(refused("no such file in the guest", "name one that is there"));
     };
     let name = source.file_name().ok_or_else(|| refused("it is the whole guest", "name what is in it"))?;
-    let destination = super::moving::destination(name, destination, stage)?;
+    let destination = moving::destination(name, destination, stage)?;
     let there = stage.symlink_metadata(&destination)?.map(|found| found.file_type);
     if found.file_type == FileType::Directory && matches!(there, None | Some(FileType::Directory)) {
-        super::moving::check_outside(source, &destination, Placed::Copied, stage)?;
+        moving::check_outside(source, &destination, Placed::Copied, stage)?;
     }
     // Of the files that have several names the first copy.
     let mut firsts = BTreeMap::new();
     for (path, file_type) in below(source, stage, &mut Walk::default())? {
         let to = place(&path, file_type, rebased(&path, source, &destination)?, stage)?;
+        if moving::is_one(&path, &to, stage)? {
+            let (placed, reason, way) = (Placed::Copied, moving::ONE, "name another path");
+            return Err(InjectError::File(FileError::NotPlaced { placed, path, to, reason, way }));
+        }
         // The label of what is there stays; a new file gets that of its place.
         let kept = label::of(&to, stage)?;
         let has_names = |found: &Metadata| found.links > 1 && file_type != FileType::Directory;

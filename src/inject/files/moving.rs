@@ -42,6 +42,9 @@ pub(super) fn moved(source: &GuestPath, destination: &GuestPath, stage: &mut Sta
         return Err(InjectError::File(FileError::DirectoryInTheWay { path: destination }));
     }
     if found.file_type != FileType::Directory {
+        if is_one(source, &destination, stage)? {
+            return Err(refused(ONE, "name another path"));
+        }
         return Ok(stage.rename(source, &destination)?);
     }
     if there.is_some() {
@@ -60,6 +63,16 @@ pub(super) fn moved(source: &GuestPath, destination: &GuestPath, stage: &mut Sta
         stage.remove(path)?;
     }
     Ok(())
+}
+
+/// Why a file does not come to be in the place of itself.
+pub(super) const ONE: &str = "they are one file";
+
+/// Whether both paths, of which the last component is not followed, are of one file.
+pub(super) fn is_one(path: &GuestPath, to: &GuestPath, stage: &Stage<'_>) -> Result<bool, InjectError> {
+    let inode = |path| Ok::<_, InjectError>(stage.symlink_metadata(path)?.map(|found| found.inode));
+    let one = inode(path)?;
+    Ok(one.is_some() && one == inode(to)?)
 }
 
 /// Where something of this name goes: into a destination that is a directory, else to that itself, in a directory that is

@@ -8,8 +8,8 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the fields' names say it")]
 pub enum UnitError {
-    /// The guest does not have it.
-    NoSuchUnit { unit: String, is_script: bool },
+    /// The guest does not have it; `verb` is what systemctl(1) calls what was asked for.
+    NoSuchUnit { unit: String, verb: &'static str, is_script: bool },
     /// It is masked.
     Masked { unit: String, path: GuestPath },
     /// It is another name of another unit.
@@ -30,13 +30,12 @@ impl UnitError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoSuchUnit { is_script: true, .. } => {
-                "it is a script of System V's, which links in /etc/rc2.d and its like start: --link makes them"
-                    .to_owned()
-            }
-            Self::NoSuchUnit { unit, .. } => format!(
+            Self::NoSuchUnit { unit, verb, is_script: true } => format!(
+                "it is a script of System V's: --firstboot-command 'systemctl {verb} --now {unit}' has the guest do it as it boots"
+            ),
+            Self::NoSuchUnit { unit, verb, .. } => format!(
                 "`imgraft ls IMAGE /usr/lib/systemd/system` shows what the guest has; one that --firstboot-install brings, \
-                 --firstboot-command 'systemctl enable --now {unit}' after it enables"
+                 --firstboot-command 'systemctl {verb} --now {unit}' after it {verb}s"
             ),
             Self::Masked { path, .. } => format!("--delete {path} unmasks it"),
             Self::Alias { real, .. } => format!("name {real}"),

@@ -129,7 +129,7 @@ fn enable(unit: &UnitName, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Resu
             }
             Found::Masked(path) => return Err(UnitError::Masked { unit: next.to_string(), path }.into()),
             Found::Alias(real) => return Err(UnitError::Alias { unit: next.to_string(), real }.into()),
-            Found::Missing => return Err(missing(&next, stage)?.into()),
+            Found::Missing => return Err(missing(&next, "enable", stage)?.into()),
         };
         let install = Install::read(&next, &found, &UNITS, stage)?;
         let instance = next.with_default(install.default_instance.as_deref());
@@ -188,7 +188,7 @@ fn disable(unit: &UnitName, stage: &mut Stage<'_>) -> Result<BTreeSet<UnitName>,
             _ if next != *unit => continue,
             Found::Masked(_) => return Ok(BTreeSet::new()),
             Found::Alias(real) => return Err(UnitError::Alias { unit: unit.to_string(), real }.into()),
-            Found::Missing => return Err(missing(unit, stage)?.into()),
+            Found::Missing => return Err(missing(unit, "disable", stage)?.into()),
         };
         let install = Install::read(&next, &path, &UNITS, stage)?;
         let instance = next.with_default(install.default_instance.as_deref()).unwrap_or_else(|| next.clone());
@@ -259,12 +259,12 @@ fn unmask(unit: &UnitName, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Resu
     Ok(())
 }
 
-fn missing(unit: &UnitName, stage: &Stage<'_>) -> Result<UnitError, InjectError> {
+fn missing(unit: &UnitName, verb: &'static str, stage: &Stage<'_>) -> Result<UnitError, InjectError> {
     let script = unit.as_str().strip_suffix(".service").unwrap_or_default();
     let script = GuestPath::parse("/etc/init.d")?.join(script);
     let is_script = match script {
         Ok(script) => there(stage.metadata(&script))? == Some(FileType::Regular),
         Err(_) => false,
     };
-    Ok(UnitError::NoSuchUnit { unit: unit.to_string(), is_script })
+    Ok(UnitError::NoSuchUnit { unit: unit.to_string(), verb, is_script })
 }

@@ -113,6 +113,13 @@ fn all_links_go_and_a_mask_stays() {
 #[test]
 fn what_cannot_be_done_is_refused_by_name() {
     let told = |units: &Units| refusal(units, guest().build().unwrap());
+    for (unit, way) in [
+        ("nothing", "brings, --firstboot-command 'systemctl disable --now nothing.service' after it disables"),
+        ("old", "--firstboot-command 'systemctl disable --now old.service' has the guest do it as it boots"),
+    ] {
+        let refused = told(&Units { disable: names(&[unit]), ..Units::default() });
+        assert!(refused.contains(way), "{refused}");
+    }
     for (unit, reason) in [
         ("nothing", "no unit nothing.service (`imgraft ls"),
         ("old", "no unit old.service (it is a script of System V's"),

@@ -142,6 +142,11 @@ pub(super) fn in_the_way(temporary: &OsStr) -> Error {
 }
 
 fn failed(errno: Errno) -> Error {
+    // The directory is there, or it could not have been opened: nobody makes files in it, as in that of proc(5).
+    if errno == Errno::ENOENT {
+        return Error::new(ErrorKind::Denied, Layer::Host, "its directory takes no files")
+            .with_hint(super::fresh::WRITABLE);
+    }
     super::fresh::cannot("create the file", errno.into())
 }
 

@@ -311,7 +311,7 @@ pub(super) fn temporary_name(name: &OsStr) -> OsString {
     temporary
 }
 
-const WRITABLE: &str = "name a file in a directory that this user can write to";
+pub(super) const WRITABLE: &str = "name a file in a directory that this user can write to";
 
 fn taken(path: &Path) -> Error {
     Error::new(ErrorKind::Denied, Layer::Host, "there is a file of this name already")
