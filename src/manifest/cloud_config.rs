@@ -14,6 +14,7 @@ use crate::object::objects;
 use crate::secret::Secret;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use users::{CloudUser, Groups, groups};
 
 /// The first line of a cloud-config.
@@ -198,9 +199,17 @@ impl Manifest {
         let known = Known { untaken: UNTAKEN, elements: Elements::One };
         read_all(text, value, plain::other_to_cloud_init(text), known, |value| {
             keys::check(&value)?;
-            from_value::<CloudConfig>(value)?.manifest()
+            from_value::<CloudConfig>(value).map_err(with_way_out)?.manifest()
         })
         .map_err(|wrong| wrong.errors)
+    }
+}
+
+/// A package with a version is right to cloud-init.
+fn with_way_out(error: DocumentError) -> DocumentError {
+    match error.at().starts_with("packages[") {
+        true => error.with_hint("runcmd with the guest's package manager installs at the first boot"),
+        false => error,
     }
 }
 
@@ -225,12 +234,16 @@ impl CloudConfig {
                     "leave it out; write_files with /etc/cloud/cloud.cfg.d/50-disable-root.cfg tells the guest's cloud-init",
                 ));
         }
-        let mut missing = Vec::new();
+        let (mut missing, mut named) = (Vec::new(), BTreeSet::new());
         for (at, listed) in users::listed(self.users)? {
             let user = from_value::<CloudUser>(listed).map_err(|error| error.within(&at))?;
             let creates_groups = user.create_groups != Some(false);
             let password = ("password", user.password_key());
             let user = user.user().map_err(|error| error.within(&at))?;
+            if !named.insert(user.name.clone()) {
+                return Err(DocumentError::new(at, "the user is named before it, and cloud-init makes one of both")
+                    .with_hint("say it all in one place"));
+            }
             if creates_groups {
                 let is_name = |(_, group): &(&str, &String)| !group.bytes().all(|byte| byte.is_ascii_digit());
                 let further = user.groups.iter().map(|group| ("groups", group));

@@ -488,7 +488,16 @@ fn what_is_not_honoured_is_named() {
     let disk = scratch.copy(&guest.path, "disk.raw");
     // Documents that are right to cloud-init.
     let right = [
-        ("packages: [[nginx, '1.2']]", "packages[0]: expected the name of a package"),
+        (
+            "packages: [[nginx, '1.2']]",
+            "packages[0]: expected the name of a package, and no version of it or manager for it (line 2, column 12)\n\
+             hint: runcmd with the guest's package manager installs at the first boot",
+        ),
+        (
+            "users: [{name: ann}, {name: ann, gecos: A}]",
+            "users[1]: the user is named before it, and cloud-init makes one",
+        ),
+        ("users: [ann, bob, [ann]]", "users[2]: the user is named before it"),
         ("package_upgrade: true", "package_upgrade: the key is one of cloud-config, and it cannot be honoured while"),
         ("bootcmd: [ls]", "bootcmd: "),
         ("ssh_pwauth: true", "ssh_pwauth: "),

@@ -162,10 +162,10 @@ impl fmt::Display for AccountError {
         match self {
             Self::NoFile { path } => write!(f, "the guest has no {path}"),
             Self::UserDiffers { user, how } => {
-                write!(f, "the guest has a user '{user}' already, and it is another: {how}")
+                write!(f, "there is a user '{user}' already, and it is another: {how}")
             }
             Self::GroupDiffers { group, how } => {
-                write!(f, "the guest has a group '{group}' already, and it is another: {how}")
+                write!(f, "there is a group '{group}' already, and it is another: {how}")
             }
             Self::NoSuchGroup { group } => write!(f, "no group '{}' in the guest", group.escape_debug()),
             Self::Taken { what, number, owner } => write!(f, "the {what} {number} is that of '{owner}' in the guest"),
