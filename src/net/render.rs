@@ -11,6 +11,7 @@ mod v1;
 mod v2;
 mod wicked;
 
+pub(crate) use ifupdown::in_order;
 pub(crate) use keyfile::PRIORITY;
 pub(crate) use v2::for_network_manager;
 

@@ -16,6 +16,51 @@ fn two(first: &str, second: &str) -> String {
     )
 }
 
+/// What no metric is has none, and DHCP beside one brings another.
+#[test]
+fn the_metric_that_none_is() {
+    let (v4, other) = ("{to: default, via: 192.0.2.1}", "{to: default, via: 198.51.100.1}");
+    let (v6, other6) = ("{to: '::/0', via: '2001:db8::1'}", "{to: '::/0', via: '2001:db8:1::1'}");
+    let metric = |route: &str, metric: u32| route.replace('}', &format!(", metric: {metric}}}"));
+    let notes = |text: &str, evidence: &str, stack| {
+        let fs = MemFs::builder().file(evidence, "").build().unwrap();
+        let guest = Guest::inspect(&fs).unwrap();
+        let network = Described::Config(read::document(text).unwrap());
+        let net = Net { network, renderer: Some(Choice::Stack(stack)), compat: Compat::Imgraft };
+        let mut notes = net.stage(&guest, &mut Stage::new(&fs)).unwrap().notes;
+        notes.retain(|note| note.contains("each has a default route"));
+        notes.join("\n")
+    };
+    let (debians, other_ones) = ("/usr/lib/ifupdown/x", "/usr/libexec/ifupdown-ng/x");
+    let none = "eth0, eth1: each has a default route of IPv4 without a metric, ";
+    let said = notes(&two(v4, &metric(other, 0)), debians, NetworkStack::Ifupdown);
+    assert!(said.starts_with(&format!("{none}of these that of eth1 is taken first")), "{said}");
+    let said = notes(&two(&metric(v4, 0), other), debians, NetworkStack::Networkd);
+    assert!(said.starts_with(&format!("{none}so that nothing says")), "{said}");
+    assert_eq!(notes(&two(v4, &metric(other, 1)), debians, NetworkStack::Ifupdown), "");
+    let said = notes(&two(v4, &metric(other, 1)), other_ones, NetworkStack::Ifupdown);
+    assert!(said.starts_with(&format!("{none}of these that of eth1 is taken first")), "{said}");
+    for given in [0, 1024] {
+        let said = notes(&two(v6, &metric(other6, given)), debians, NetworkStack::Ifupdown);
+        assert!(said.contains("IPv6 without a metric, of these that of eth1 is taken first"), "{said}");
+    }
+    let said = notes(&two(&metric(v6, 0), &metric(other6, 1024)), debians, NetworkStack::Ifupdown);
+    assert!(said.contains("IPv6 without a metric, so that nothing says"), "{said}");
+    let dhcp = "{version: 2, ethernets: {eth0: {dhcp4: true}, eth1: {addresses: [198.51.100.10/24], routes: [ROUTE]}}}";
+    let said = notes(&dhcp.replace("ROUTE", other), debians, NetworkStack::Ifupdown);
+    assert!(
+        said.starts_with("eth1, eth0: each has a default route of IPv4 without a metric, eth0 by DHCP, so that"),
+        "{said}"
+    );
+    for (text, stack) in [
+        (dhcp.replace("ROUTE", &metric(other, 9)), NetworkStack::Ifupdown),
+        (dhcp.replace("ROUTE", other), NetworkStack::Networkd),
+        (dhcp.replace("routes: [ROUTE]", "dhcp6: true"), NetworkStack::Ifupdown),
+    ] {
+        assert_eq!(notes(&text, debians, stack), "", "{text}");
+    }
+}
+
 /// The notes about it of a run for each program, which have to be the same; but ifupdown gets metrics, and there it is said which one
 /// is taken.
 fn told(text: &str) -> Vec<String> {

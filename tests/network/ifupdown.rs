@@ -46,6 +46,68 @@ fn ifup_does_it() {
     assert!(tried > 4, "{tried}");
 }
 
+/// A client of DHCP's that does as dhclient's script does: an error about the default route is none.
+const CLIENT: &str = "#!/bin/sh\nfor device; do :; done\nip link set dev $device up\nip address add 203.0.113.5/24 dev $device\nip route add default via 203.0.113.1 \
+    dev $device 2>/dev/null || :\n";
+
+/// Default routes beside one that DHCP brings, and beside one with the metric that none is.
+#[test]
+fn a_default_route_that_is_there_already_stops_nothing() {
+    let Some(ifup) = unpacked("network/sbin/ifup") else { return };
+    if !nix::unistd::geteuid().is_root() {
+        return skip("ifup needs root");
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network/ifupdown.sh");
+    let fixed = "eth1: {addresses: [198.51.100.10/24], routes: [{to: default, via: 198.51.100.1}]}";
+    let other = |metric: u32| {
+        format!("eth2: {{addresses: [192.0.2.10/24], routes: [{{to: default, via: 192.0.2.1, metric: {metric}}}]}}")
+    };
+    let dhcp = "eth0: {dhcp4: true}";
+    let (by_dhcp, behind) = ("default via 203.0.113.1 dev eth0 \n", "default via 198.51.100.1 dev eth1 metric 2 \n");
+    for (devices, has) in [
+        (format!("{dhcp}, {fixed}"), vec![by_dhcp, behind]),
+        (format!("{fixed}, {dhcp}"), vec!["default via 198.51.100.1 dev eth1 onlink \n"]),
+        (format!("{fixed}, {}", other(0)), vec!["default via 192.0.2.1 dev eth2 \n", behind]),
+        // One to Debian's is another one.
+        (
+            format!("{fixed}, {}", other(1)),
+            vec!["default via 198.51.100.1 dev eth1 onlink \n", "192.0.2.1 dev eth2 metric 1 "],
+        ),
+    ] {
+        let config = read::document(&format!("{{version: 2, ethernets: {{{devices}}}}}")).unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let files = imgraft::net::render::render(&config, Renderer::Ifupdown(Ifup::Debian)).unwrap();
+        put(scratch.path(), &files);
+        let programs = scratch.path().join("programs");
+        std::fs::create_dir(&programs).unwrap();
+        std::fs::write(programs.join("dhclient"), CLIENT).unwrap();
+        std::fs::set_permissions(programs.join("dhclient"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .unwrap();
+        let mut run = command(Path::new("unshare"));
+        run.args(["--net", "--mount", "--fork", "--kill-child", "bash"]).arg(&script).arg(&ifup);
+        let output = run.arg(scratch.path().join("etc/network/interfaces")).arg(&programs).output().unwrap();
+        let state = String::from_utf8_lossy(&output.stdout);
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{devices}: {}{state}\n{log}", files[0].text);
+        for route in has {
+            assert!(state.contains(route), "{devices}: no {route} in {}{state}\n{log}", files[0].text);
+        }
+    }
+}
+
+/// What lies on others comes behind them, wherever it stands: a VLAN of the DHCP client's device.
+#[test]
+fn the_first_default_route_is_that_of_the_first_that_is_brought_up() {
+    let text = "{version: 2, vlans: {eth0.7: {id: 7, link: eth0, addresses: [192.0.2.9/24], routes: [{to: default, via: 192.0.2.1}]}}, \
+                ethernets: {eth0: {dhcp4: true}}}";
+    let mut config = read::document(text).unwrap();
+    config.links.reverse();
+    for config in [read::document(text).unwrap(), config] {
+        let files = imgraft::net::render::render(&config, Renderer::Ifupdown(Ifup::Debian)).unwrap();
+        assert!(files[0].text.contains("via 192.0.2.1 dev $IFACE metric 2"), "{}", files[0].text);
+    }
+}
+
 /// How many of these it has brought up; it was none to ask for `None`.
 pub fn brought_up(cases: impl Iterator<Item = Case>) -> Option<usize> {
     let ifup = unpacked("network/sbin/ifup")?;

@@ -1,7 +1,7 @@
 //! interfaces(5), with bridge-utils-interfaces(5) and the options of ifenslave.
 
 use super::{HEAD, Ifup, Inexpressible, NetFile, words};
-use crate::net::config::{Auto6, Bond, Bridge, Config, Kind, Link};
+use crate::net::config::{Auto6, Bond, Bridge, Config, Kind, Link, Route};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -11,33 +11,44 @@ const NAME: &str = "ifupdown";
 /// The one file; it takes the place of the guest's, and does not include others.
 pub(super) fn render(config: &Config, ifup: Ifup) -> Result<Vec<NetFile>, Inexpressible> {
     let mut text = format!("{HEAD}auto lo\niface lo inet loopback\n");
-    let config = &in_turn(config);
-    for link in in_order(config) {
+    let config = &in_turn(config, ifup);
+    for link in &config.links {
         text += &stanzas(config, link, ifup)?;
     }
     Ok(vec![NetFile { path: "/etc/network/interfaces".to_owned(), mode: 0o644, text }])
 }
 
-/// The same, with metrics that no other has for default routes without any, of the second link that has one and those behind it: beside
-/// the first one's, which then goes before them, ifup has the kernel refuse them, and stops.
-fn in_turn(config: &Config) -> Config {
-    let mut config = config.clone();
-    // Of no metric the kernel, or ifupdown-ng, makes 0 or 1, and of IPv6 1024.
-    for (version, first) in [(4, 1), (6, 1024)] {
-        let links = config.links.iter_mut().flat_map(|link| &mut link.routes);
-        let mut routes: Vec<_> = links.filter(|route| route.is_default() && route.to.version() == version).collect();
-        let mut taken: BTreeSet<u32> = routes.iter().filter_map(|route| route.metric).collect();
-        let mut has_first = taken.contains(&first) || version == 4 && taken.contains(&0);
-        let mut next: u32 = first;
-        for route in routes.iter_mut().filter(|route| route.metric.is_none()) {
-            if has_first {
-                while taken.contains(&next) {
-                    next = next.saturating_add(1);
+/// The links as they are brought up, with metrics that no other has for default routes without any, of the second link that has one and those
+/// behind it: beside the first one's, which then goes before them, ifup has the kernel refuse them, and stops.
+fn in_turn(config: &Config, ifup: Ifup) -> Config {
+    let mut config = Config { links: in_order(config).into_iter().cloned().collect() };
+    let members: Vec<bool> = config.links.iter().map(|link| config.master(&link.id).is_some()).collect();
+    for version in [4, 6] {
+        let routes = config.links.iter().flat_map(|link| link.routes(version)).filter(Route::is_default);
+        let mut taken: BTreeSet<u32> = routes.filter_map(|route| route.metric).collect();
+        // What no metric is to the kernel, and to ifupdown-ng.
+        let none: &[u32] = match (version, ifup) {
+            (4, Ifup::Debian) => &[0],
+            (4, Ifup::ByName) => &[0, 1],
+            _ => &[0, 1024],
+        };
+        let mut next: u32 = if version == 4 { 2 } else { 1025 };
+        let mut has_first = none.iter().any(|metric| taken.contains(metric));
+        for (link, is_member) in config.links.iter_mut().zip(&members) {
+            let is_own =
+                |route: &&mut Route| route.is_default() && route.to.version() == version && route.metric.is_none();
+            for route in link.routes.iter_mut().filter(is_own) {
+                if has_first {
+                    while taken.contains(&next) {
+                        next = next.saturating_add(1);
+                    }
+                    route.metric = Some(next);
+                    taken.insert(next);
                 }
-                route.metric = Some(next);
+                has_first = true;
             }
-            has_first = true;
-            taken.insert(next);
+            // The client of DHCP brings one, and takes it that there is one already.
+            has_first |= version == 4 && link.dhcp4 && !is_member;
         }
     }
     config
@@ -45,7 +56,7 @@ fn in_turn(config: &Config) -> Config {
 
 /// The links, each behind those that it is made of or lies on: they are brought up as they stand, and at first there are none of the
 /// others.
-fn in_order(config: &Config) -> Vec<&Link> {
+pub(crate) fn in_order(config: &Config) -> Vec<&Link> {
     let mut ordered: Vec<&Link> = Vec::new();
     let mut waiting: Vec<&Link> = config.links.iter().collect();
     while !waiting.is_empty() {
