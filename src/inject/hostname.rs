@@ -157,7 +157,13 @@ impl Hostname {
         if !is_found && !finds_itself(stage)? {
             // What leads to another machine already goes on to.
             let own: Vec<&str> = self.name.spellings().filter(|name| !is_there(name)).collect();
-            let line = format!("127.0.1.1\t{}\n", own.join(" "));
+            let own = own.join(" ");
+            let has_v6 = lines(&after).any(|line| words(line).first() == Some(&&b"::1"[..]));
+            let line = match self.name.is_generic() {
+                false => format!("127.0.1.1\t{own}\n"),
+                true if has_v6 => format!("127.0.0.1\t{own}\n"),
+                true => format!("127.0.0.1\t{own}\n::1\t{own}\n"),
+            };
             let local = |line: &&[u8]| {
                 words(line).first().is_some_and(|address| is_loopback(address) && address.contains(&b'.'))
             };
@@ -378,6 +384,19 @@ mod tests {
             hosts("old", "old 127.0.1.1\n#127.0.1.1 old\n", "a"),
             "127.0.1.1\ta\nold 127.0.1.1\n#127.0.1.1 old\n"
         );
+    }
+
+    /// It is the one of the loopback device, where programs look for it.
+    #[test]
+    fn localhost_is_at_its_own_address() {
+        let other = "10.0.0.9 other\n";
+        assert_eq!(hosts("", other, "localhost"), format!("127.0.0.1\tlocalhost\n::1\tlocalhost\n{other}"));
+        let v6 = "::1 ip6-localhost\n";
+        assert_eq!(hosts("", v6, "localhost"), format!("127.0.0.1\tlocalhost\n{v6}"));
+        let both = "localhost.localdomain localhost";
+        assert_eq!(hosts("", other, "localhost.localdomain"), format!("127.0.0.1\t{both}\n::1\t{both}\n{other}"));
+        let there = "127.0.0.1 localhost\n";
+        assert_eq!(hosts("web", there, "localhost"), there);
     }
 
     /// A short name that is another machine's does not make the whole one known, and stays that machine's.
