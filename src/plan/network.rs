@@ -149,6 +149,19 @@ fn flags(typed: &cli::Network) -> Result<Option<Flags>, Failure> {
             faults.tell(&format!("--gateway[{number}]"), failure.with_hint(hint));
         }
     }
+    if faults.is_empty() {
+        for (number, gateway) in flags.gateways.iter().enumerate() {
+            if let Some(why) = read::flags::no_router(&flags, *gateway) {
+                let failure = Failure::usage(format!("--gateway {gateway}: {why}"));
+                let host = if gateway.is_ipv4() { "192.0.2.10/32" } else { "2001:db8::10/128" };
+                let hint = format!(
+                    "--ip {host}, say, an address that is its own network, has its router on the link; so has on-link: true of a \
+                     description"
+                );
+                faults.tell(&format!("--gateway[{number}]"), failure.with_hint(hint));
+            }
+        }
+    }
     faults.together(|_, failure| failure).map_or(Ok(Some(flags)), Err)
 }
 
@@ -275,6 +288,22 @@ mod tests {
             assert!(said.contains("--nic ") && said.contains("--gateway x: not an address"), "{nic}: {said}");
             assert!(said.contains("--gateway 192.0.2.2: beside --gateway 192.0.2.1"), "{nic}: {said}");
             assert!(!said.contains("the link"), "{nic}: {said}");
+        }
+        for (ip, gateway, said) in [
+            ("192.0.2.10/24", "192.0.3.1", "in none of the networks of 192.0.2.10/24\n"),
+            ("192.0.2.10/24", "192.0.2.255", "no router can have it"),
+            ("2001:db8::10/64", "2001:db8::10", "no router can have it"),
+            ("2001:db8::10/64", "192.0.2.1", "there is no address of IPv4 beside it"),
+            ("2001:db8::10/64", "2001:db8:1::1", "in none of the networks of 2001:db8::10/64\n"),
+        ] {
+            let typed = cli::Network { ip: vec![ip.to_owned()], ..typed("eth0", &[gateway]) };
+            let failure = network(&typed, None, Compat::Imgraft).unwrap_err().render();
+            assert!(failure.starts_with(&format!("imgraft: --gateway {gateway}: {said}")), "{failure}");
+            assert!(failure.contains("--ip ") && !failure.contains("the link \""), "{failure}");
+        }
+        for (ip, gateway) in [("192.0.2.10/32", "192.0.3.1"), ("2001:db8::10/64", "fe80::1")] {
+            let typed = cli::Network { ip: vec![ip.to_owned()], ..typed("eth0", &[gateway]) };
+            assert!(network(&typed, None, Compat::Imgraft).is_ok(), "{ip} {gateway}");
         }
     }
 

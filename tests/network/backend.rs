@@ -234,3 +234,17 @@ fn who_is_handed_the_network_is_started() {
         }
     }
 }
+
+/// A NetworkManager that is not there is put there, not started.
+#[test]
+fn what_is_not_there_is_not_to_be_started() {
+    let fs = MemFs::builder()
+        .file("/usr/sbin/netplan", "")
+        .file("/usr/lib/systemd/system-generators/netplan", "")
+        .file(EARLY, BY_MANAGER)
+        .build()
+        .unwrap();
+    let said = injected(fs, PLAIN).map(|(_, notes)| notes).unwrap_err();
+    let why = "which is not in the guest (put NetworkManager into the guest first; or have /etc/netplan/01-all.yaml say renderer: networkd)";
+    assert!(said.contains(why) && !said.contains("--enable-unit"), "{said}");
+}

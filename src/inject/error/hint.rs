@@ -70,7 +70,7 @@ impl InjectError {
             Self::NotInSeed { way, .. } => Some((*way).to_owned()),
             Self::BadSeedNetwork(_) => Some(AS_IT_STANDS.to_owned()),
             Self::InexpressibleInSeed(_) => {
-                Some(format!("name the device with --nic where that is what is missing; {AS_IT_STANDS}"))
+                Some(format!("name the device (--nic, in a description its key or match:) where that is what is missing; {AS_IT_STANDS}"))
             }
             Self::UnknownNetwork => {
                 let known: Vec<_> = Spelling::ALL.iter().map(|spelling| spelling.name()).collect();
@@ -125,9 +125,9 @@ impl InjectError {
             Self::SeveralListeners { .. } => Some("choose with --network-renderer NAME".to_owned()),
             Self::BadDescription(error) => error.hint().map(str::to_owned),
             Self::Inexpressible(_) => {
-                let ways = "name the device where that is what is missing (--nic NAME, or --nic MAC where the program knows devices by \
-                            that: without --nic it is whichever has a name with e at its beginning); or leave it out, or have it done by another \
-                            program of the guest's (--network-renderer NAME)";
+                let ways = "name the device where that is what is missing, or give its MAC address where the program knows devices by \
+                            that (--nic or nic, without which it is whichever has a name with e at its beginning; in a description the \
+                            device's key or its match:); or leave it out, or have it done by another program of the guest's (--network-renderer NAME)";
                 Some(ways.to_owned())
             }
             Self::MissingPart { package, .. } => Some(format!("the guest needs {package} for it")),

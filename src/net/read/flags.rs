@@ -42,6 +42,24 @@ pub fn config(flags: &Flags) -> Result<Config, DocumentError> {
     super::checked(Config { links: vec![link] })
 }
 
+/// Why a router cannot be one for these addresses; `None` where it can, or where something else is wrong.
+pub fn no_router(flags: &Flags, router: IpAddr) -> Option<String> {
+    let with = |gateways| config(&Flags { gateways, ..flags.clone() });
+    with(Vec::new()).ok()?;
+    with(vec![router]).err()?;
+    let own: Vec<Cidr> = flags.addresses.iter().copied().filter(|own| own.ip().is_ipv4() == router.is_ipv4()).collect();
+    Some(match &own[..] {
+        [] => format!("there is no address of IPv{} beside it", if router.is_ipv4() { 4 } else { 6 }),
+        own if own.iter().any(|network| network.holds(router)) || router.is_multicast() || router.is_unspecified() => {
+            "no router can have it".to_owned()
+        }
+        own => {
+            let own: Vec<String> = own.iter().map(ToString::to_string).collect();
+            format!("in none of the networks of {}", own.join(", "))
+        }
+    })
+}
+
 /// The device, which nothing is said of yet.
 fn link(device: Option<&str>) -> Link {
     let hardware = match device {
