@@ -1,18 +1,20 @@
 //! What the guest's cloud-init is told to leave as it is.
 
+mod reading;
 mod users;
 
 pub(super) use users::keep_password;
 
+use super::files::below::there;
 use super::staging::is_fatal;
 use super::{InjectError, Outcome, Premise, ROOT_DIR, ROOT_FILE};
-use crate::config_drive::{Spelling, value};
 use crate::guest::Guest;
 use imgraft_vfs::fs::{Content, FileType};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 use imgraft_vfs::{Error, Layer, shell};
-use serde_json::Value;
+use reading::{Directory, Reading};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -46,6 +48,8 @@ pub(super) enum Wanted {
     False,
     /// That /etc/hosts is not made by cloud-init (cc_update_etc_hosts.py).
     HostsAreLeft,
+    /// That none of these is among its own keys. cloud-init adds those of several files up, so that no line of ours takes one away.
+    Without(Vec<String>),
     /// This setting, or none.
     Setting {
         /// The value.
@@ -71,6 +75,7 @@ impl Rule {
         match &self.wanted {
             Wanted::True => format!("{key}: true\n"),
             Wanted::False | Wanted::HostsAreLeft => format!("{key}: false\n"),
+            Wanted::Without(_) => String::new(),
             Wanted::Setting { value, .. } => format!("{key}: \"{value}\"\n"),
         }
     }
@@ -83,6 +88,7 @@ impl Rule {
             (Wanted::HostsAreLeft, said) => {
                 !said.is_some_and(|value| is_one_of(value, &TRUE) || is_one_of(value, &["template", "localhost"]))
             }
+            (Wanted::Without(_), said) => said.is_none(),
             (Wanted::Setting { unsaid, .. }, None | Some(Value::Null)) => *unsaid == Unsaid::Left,
             // What is false is not set (cc_locale.py, cc_timezone.py).
             (Wanted::Setting { value: wanted, .. }, Some(value)) => {
@@ -140,28 +146,56 @@ impl fmt::Display for Undoing {
 
 impl Undoing {
     /// What the user can do about it.
-    pub(super) fn hint(&self) -> Option<String> {
-        let path = shell::word(self.path.as_ref()?.to_string().as_ref());
-        Some(format!(
-            "take {} out of that file first: --delete {path}, or an --edit of it, that stands before this option or is a run of its own; or \
-             leave the option out",
-            self.key
-        ))
+    pub(super) fn hint(&self) -> String {
+        match &self.path {
+            Some(path) => format!(
+                "take {} out of that file first: --delete {}, or an --edit of it, that stands before this option or is a run of its own; or \
+                 leave the option out",
+                self.key,
+                shell::word(path.to_string().as_ref())
+            ),
+            None => format!(
+                "{MAIN} may name another directory, or none, as conf_d: take that out first, with an --edit of it; or leave the option out"
+            ),
+        }
     }
 }
 
 /// What keeps cloud-init from leaving what was put in, with all that its configuration says.
 pub(super) fn undoing(rules: &[Rule], stage: &Stage<'_>) -> Result<Option<Undoing>, InjectError> {
     let keys: Vec<_> = rules.iter().map(|rule| rule.key).collect();
-    let said = said("", &keys, stage)?;
-    let broken = rules.iter().find(|rule| !rule.is_kept_by(said.get(rule.key).map(|(_, value)| value)));
-    Ok(broken.map(|rule| Undoing { key: rule.key, path: said.get(rule.key).map(|(path, _)| path.clone()) }))
+    let mut all = said("", &keys, stage)?;
+    for rule in rules {
+        let found = match &rule.wanted {
+            Wanted::Without(members) => {
+                let members: Vec<_> = members.iter().map(String::as_str).collect();
+                said(&format!("/{}", rule.key), &members, stage)?.into_values().next()
+            }
+            _ => all.remove(rule.key),
+        };
+        if !rule.is_kept_by(found.as_ref().map(|(_, value)| value)) {
+            return Ok(Some(Undoing { key: rule.key, path: found.map(|(path, _)| path) }));
+        }
+    }
+    Ok(None)
+}
+
+/// A sentence on what of its configuration cannot be read as cloud-init reads it, the first such file.
+pub(super) fn unread(stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
+    let reason = each(stage, |_, _| {})?.unread;
+    Ok(reason.map(|reason| {
+        format!("what the guest's cloud-init is told is not all known, and it may undo what is put in: {reason}")
+    }))
 }
 
 /// Puts a text for cloud-init past what distributions and installers put there, and says where. `subject` is a part of the file's name.
 fn tell(subject: &str, text: &str, stage: &mut Stage<'_>) -> Result<GuestPath, InjectError> {
-    let path = GuestPath::parse(format!("{DIRECTORY}/99-imgraft-{subject}.cfg"))?;
-    stage.create_dirs(&GuestPath::parse(DIRECTORY)?, ROOT_DIR)?;
+    let directory = match each(stage, |_, _| {})?.directory {
+        Some(directory) => directory,
+        None => GuestPath::parse(DIRECTORY)?,
+    };
+    let path = directory.join(format!("99-imgraft-{subject}.cfg"))?;
+    stage.create_dirs(&directory, ROOT_DIR)?;
     stage.write(&path, Content::bytes(text.as_bytes()), ROOT_FILE)?;
     Ok(path)
 }
@@ -251,32 +285,85 @@ fn is_ssh(entry: &Value) -> bool {
 
 /// What cloud-init's configuration says of some keys at a place (a JSON pointer), each with the file that has the last word on it.
 fn said(place: &str, wanted: &[&str], stage: &Stage<'_>) -> Result<BTreeMap<String, (GuestPath, Value)>, InjectError> {
-    let directory = GuestPath::parse(DIRECTORY)?;
-    let entries = found(stage.read_dir(&directory))?.unwrap_or_default();
+    let mut said = BTreeMap::new();
+    each(stage, |path, keys| {
+        let keys = Value::Object(keys);
+        if let Some(Value::Object(keys)) = keys.pointer(place) {
+            let keys = keys.iter().filter(|(key, _)| wanted.contains(&key.as_str()));
+            said.extend(keys.map(|(key, value)| (key.clone(), (path.clone(), value.clone()))));
+        }
+    })?;
+    Ok(said)
+}
+
+/// What is known of the files of a configuration once they are read.
+#[derive(Debug)]
+struct Files {
+    /// Where those are that add to the first one; `None` where cloud-init looks nowhere.
+    directory: Option<GuestPath>,
+    /// The first file of which it is not known what it says, and why, a clause.
+    unread: Option<String>,
+}
+
+/// Gives the keys of each file to `take`, the one with the last word last (read_conf_with_confd of cloud-init's util.py).
+fn each(stage: &Stage<'_>, mut take: impl FnMut(&GuestPath, Map<String, Value>)) -> Result<Files, InjectError> {
+    let mut left = TOTAL;
+    let mut unread = None;
+    let mut keys = |path: &GuestPath, unread: &mut Option<String>| -> Result<Map<String, Value>, InjectError> {
+        if there(stage.metadata(path))? != Some(FileType::Regular) {
+            return Ok(Map::new());
+        }
+        let reading = match stage.read(path, LIMIT) {
+            Err(error) if is_fatal(error.kind()) => return Err(error.into()),
+            Err(error) => Reading::Unknown(error.to_string()),
+            Ok(text) => {
+                let text = text.unwrap_or_default();
+                left = left.checked_sub(text.len() as u64).ok_or_else(|| {
+                    let error = Error::unsupported(Layer::Filesystem, "more than 8 MiB of cloud-init's configuration");
+                    error.with_guest_path(path.as_bytes()).with_hint("remove what nothing needs first")
+                })?;
+                reading::read(&text)
+            }
+        };
+        Ok(match reading {
+            Reading::Keys(keys) => keys,
+            Reading::Nothing => Map::new(),
+            Reading::Unknown(reason) => {
+                unread.get_or_insert(format!("{path}: {reason}"));
+                Map::new()
+            }
+        })
+    };
+    let main = GuestPath::parse(MAIN)?;
+    let first = keys(&main, &mut unread)?;
+    let directory = match Directory::of(&first) {
+        Directory::Usual => Some(GuestPath::parse(DIRECTORY)?),
+        Directory::At(path) => GuestPath::parse(path).ok(),
+        Directory::Missing => None,
+        Directory::Broken => {
+            unread.get_or_insert(format!("{MAIN}: conf_d is no text, and cloud-init does not run with that"));
+            None
+        }
+    };
+    take(&main, first);
+    let entries = match &directory {
+        Some(directory) => found(stage.read_dir(directory))?.unwrap_or_default(),
+        None => Vec::new(),
+    };
     let mut names: Vec<Vec<u8>> = entries.into_iter().map(|entry| entry.name).collect();
     names.retain(|name| name.ends_with(b".cfg"));
     names.sort();
     // The last ones, as these have the last word.
     let skipped = names.len().saturating_sub(FILES_MAX);
-    let mut paths = vec![GuestPath::parse(MAIN)?];
+    if let Some(directory) = directory.as_ref().filter(|_| skipped > 0) {
+        unread.get_or_insert(format!("{directory}: there are more than {FILES_MAX} files, and the last ones are read"));
+    }
     for name in names.into_iter().skip(skipped) {
-        paths.push(directory.join(name)?);
+        let Some(path) = directory.as_ref().map(|directory| directory.join(name)).transpose()? else { continue };
+        let keys = keys(&path, &mut unread)?;
+        take(&path, keys);
     }
-    let mut said = BTreeMap::new();
-    let mut left = TOTAL;
-    for path in paths {
-        let Some(text) = found(stage.read(&path, LIMIT))? else { continue };
-        left = left.checked_sub(text.len() as u64).ok_or_else(|| {
-            let error = Error::unsupported(Layer::Filesystem, "more than 8 MiB of cloud-init's configuration");
-            error.with_guest_path(DIRECTORY).with_hint("remove what nothing needs first")
-        })?;
-        let Ok(document) = value(&text, Spelling::Yaml) else { continue };
-        if let Some(Value::Object(keys)) = document.pointer(place) {
-            let keys = keys.iter().filter(|(key, _)| wanted.contains(&key.as_str()));
-            said.extend(keys.map(|(key, value)| (key.clone(), (path.clone(), value.clone()))));
-        }
-    }
-    Ok(said)
+    Ok(Files { directory, unread })
 }
 
 #[cfg(test)]

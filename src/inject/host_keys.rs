@@ -173,10 +173,14 @@ impl Injector for HostKeys {
         let named = named.unwrap_or(usual);
         remark_certificates(&named, stage, &mut outcome)?;
         outcome.notes.extend(sshd::logins::without_configuration(stage)?);
-        outcome.premises.push(Premise::HostKeys(named));
+        outcome.premises.push(Premise::HostKeys(named.clone()));
         if has_keys {
             let why = "The host keys are those that the machine is known by.";
-            let rules = vec![Rule { key: "ssh_deletekeys", wanted: Wanted::False }];
+            let rules = vec![
+                Rule { key: "ssh_deletekeys", wanted: Wanted::False },
+                // It puts its own into the files of these names (CONFIG_KEY_TO_FILE of cc_ssh.py).
+                Rule { key: "ssh_keys", wanted: Wanted::Without(named.iter().filter_map(of_cloud_init).collect()) },
+            ];
             if let Some(path) = cloud_config::keep("host-keys", why, rules, guest, stage, &mut outcome)? {
                 outcome.notes.push(format!("{path}: cloud-init is told to keep the host keys"));
             }
@@ -188,6 +192,12 @@ impl Injector for HostKeys {
 
 fn usual() -> Result<Vec<GuestPath>, InjectError> {
     Ok(USUAL.iter().map(|path| GuestPath::parse(*path)).collect::<Result<_, _>>()?)
+}
+
+/// What cloud-init's configuration calls the key of a file.
+fn of_cloud_init(path: &GuestPath) -> Option<String> {
+    let name = std::str::from_utf8(path.as_bytes()).ok()?.strip_prefix("/etc/ssh/ssh_host_")?;
+    Some(format!("{}_private", name.strip_suffix("_key")?))
 }
 
 fn is_public(path: &GuestPath) -> bool {

@@ -111,7 +111,11 @@ impl Premise {
 
     /// What keeps the guest from using what is put in, with all that the run does, a sentence each.
     pub(super) fn remarks(&self, stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
-        let Self::UserKeys { reader, file } = self else { return Ok(Vec::new()) };
+        let (reader, file) = match self {
+            Self::UserKeys { reader, file } => (reader, file),
+            Self::CloudInit(_) => return Ok(cloud_config::unread(stage)?.into_iter().collect()),
+            Self::HostKeys(_) | Self::SudoRules => return Ok(Vec::new()),
+        };
         let now = match reader.now(stage)? {
             Ok(now) => now,
             Err(reason) => return Ok(vec![reason]),

@@ -272,7 +272,7 @@ fn a_place_for_keys_is_nobody_elses() {
 /// cloud-init's own part for users, in the guest, as at its first boot.
 const FIRST_BOOT: &str = "
 from cloudinit import util
-from cloudinit.config import cc_users_groups
+from cloudinit.config import cc_set_passwords, cc_ssh, cc_users_groups
 from cloudinit.distros import fetch
 
 config = util.read_conf_with_confd('/etc/cloud/cloud.cfg')
@@ -288,7 +288,10 @@ class Cloud:
 
 
 cc_users_groups.handle('users_groups', config, Cloud, [])
+cc_set_passwords.handle('set_passwords', config, Cloud, [])
 ";
+/// The part for ssh, after that.
+const FIRST_BOOT_OF_SSH: &str = "cc_ssh.handle('ssh', config, Cloud, [])\n";
 
 #[test]
 fn the_password_of_a_default_user_outlives_the_first_boot() {
@@ -314,14 +317,61 @@ fn the_password_of_a_default_user_outlives_the_first_boot() {
         let line = shadow.lines().find_map(|line| line.strip_prefix("debian:").map(str::to_owned)).expect("the user");
         line.split(':').next().expect("a field").to_owned()
     };
-    let first_boot = |disk: &Path| {
+    let first_boot_with = |more: &str, disk: &Path| {
         let mounted = Mounted::new(disk, &format!("offset={offset}"));
         let script = "mount -t tmpfs none $1/run && mount --bind /dev $1/dev && exec chroot $1 python3 -c \"$2\"";
-        oracle::succeed("unshare", &["-m", "sh", "-c", script, "sh", text(mounted.path()), FIRST_BOOT]);
+        oracle::succeed(
+            "unshare",
+            &["-m", "sh", "-c", script, "sh", text(mounted.path()), &format!("{FIRST_BOOT}{more}")],
+        );
         field(mounted.path())
     };
+    let first_boot = |disk: &Path| first_boot_with("", disk);
     let twin = scratch.copy(&disk, "twin.raw");
     inject(&twin, &["--delete=/etc/cloud/cloud.cfg.d/99-imgraft-password.cfg"]);
     assert_eq!(first_boot(&twin), format!("!{HASH}"), "cloud-init locks it where nothing is said");
+    // What else gives the user a password, or is no reason for it.
+    for (config, key) in [
+        ("password: other", Some("password")),
+        ("chpasswd: {users: [{name: debian, password: other, type: text}]}", Some("chpasswd")),
+        ("chpasswd: {list: ['debian:other']}", Some("chpasswd")),
+        ("password: other\nchpasswd: {list: ['daemon:other']}", None),
+        ("password: other\nusers: []", None),
+        ("password: other\nuser: {name: debian, lock_passwd: false}\nusers: []", Some("password")),
+        ("user: {name: ann}", None),
+    ] {
+        let twin = scratch.copy(&disk, "twin.raw");
+        let said = inject(&twin, &[&format!("--write=/etc/cloud/cloud.cfg.d/98-z.cfg:{config}\n"), &word]);
+        let gives = |key| {
+            format!(
+                "cloud-init gives 'debian' another password at the first boot, as /etc/cloud/cloud.cfg.d/98-z.cfg has {key}"
+            )
+        };
+        let note = notes(&said, "password");
+        assert_eq!(note.contains("another password"), key.is_some(), "{config}: {note}");
+        assert!(key.is_none_or(|key| note.contains(&gives(key))), "{config}: {note}");
+        assert_eq!(first_boot(&twin) == HASH, key.is_none(), "{config}");
+    }
     assert_eq!(first_boot(&disk), HASH);
+
+    // The host keys of its configuration take the place of the guest's.
+    let (path, config) = (
+        "/etc/ssh/ssh_host_ed25519_key",
+        "--write=/etc/cloud/cloud.cfg.d/98-z.cfg:ssh_keys: {ed25519_private: other}\n",
+    );
+    inject(&disk, &["--ssh-host-keys"]);
+    let key = |disk: &Path| {
+        std::fs::read_to_string(Mounted::new(disk, &format!("ro,noload,offset={offset}")).path().join(&path[1..]))
+            .expect("a key")
+    };
+    let ours = key(&disk);
+    first_boot_with(FIRST_BOOT_OF_SSH, &disk);
+    assert_eq!(key(&disk), ours);
+    inject(&disk, &[config]);
+    let output = run(&["inject", text(&disk), "--ssh-host-keys"]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("98-z.cfg has the last word on ssh_keys, and says otherwise"), "{told}");
+    assert_eq!(output.status.code(), Some(3));
+    first_boot_with(FIRST_BOOT_OF_SSH, &disk);
+    assert_eq!(key(&disk), "other");
 }

@@ -120,6 +120,90 @@ fn users_that_the_configuration_names() {
     }
 }
 
+#[test]
+fn passwords_that_are_set_once_the_users_are_made() {
+    let with = |text: &str| cloud().file(format!("{DIRECTORY}/50-a.cfg"), text);
+    let gives = |user: &str, key: &str| {
+        format!("cloud-init gives '{user}' another password at the first boot, as {DIRECTORY}/50-a.cfg has {key}")
+    };
+    for text in [
+        "chpasswd: {users: [{name: bob}, {name: ann, password: secret}]}\n",
+        "chpasswd: {list: ['bob:x', 'ann:secret']}\n",
+        "chpasswd:\n  list: |\n    bob:x\n    ann:secret\n",
+    ] {
+        assert_eq!(kept("ann", with(text)), (gives("ann", "chpasswd"), None), "{text}");
+        assert_eq!(kept("anna", with(text)).0, "", "{text}");
+        // A list is all that is set then.
+        assert!(!kept("debian", with(&format!("{text}password: secret\n"))).0.contains("another"), "{text}");
+    }
+    let (note, _) = kept("debian", with("password: secret\nchpasswd: {expire: false, users: []}\n"));
+    assert!(note.starts_with(&gives("debian", "password")) && !note.contains("secret"), "{note}");
+    for none in ["password: secret\nusers: [ann]\n", "password: ''\n", "password: secret\nusers: []\n"] {
+        assert!(!kept("debian", with(none)).0.contains("another"), "{none}");
+    }
+    // The old key makes another one the default user, or says more of it.
+    let (note, told) = kept("ann", with("user: ann\npassword: secret\nusers: []\n"));
+    assert!(note.starts_with(&gives("ann", "password")) && note.contains("told not to lock"), "{note}");
+    assert!(told.is_some());
+    assert_eq!(kept("debian", with("user: ann\n")), (String::new(), None));
+    assert_eq!(kept("ann", with("user: {name: ann, lock_passwd: false}\n")), (String::new(), None));
+    let (note, _) = kept("debian", with("user: {lock_passwd: true, hashed_passwd: x}\n"));
+    assert!(note.starts_with(&gives("debian", "hashed_passwd")), "{note}");
+    assert!(note.contains(&format!("lock_passwd: false below user in {DIRECTORY}/50-a.cfg keeps")), "{note}");
+}
+
+/// cloud-init reads the files of another directory where the first file names that.
+#[test]
+fn another_directory() {
+    let rules = || vec![Rule { key: "key", wanted: Wanted::True }];
+    let told = |guest: Builder| {
+        let fs = guest.build().unwrap();
+        let guest = Guest::inspect(&fs).unwrap();
+        keep("x", "", rules(), &guest, &mut Stage::new(&fs), &mut Outcome::default())
+            .map(|path| path.unwrap().to_string())
+            .map_err(|error| format!("{error}: {}", error.hint().unwrap()))
+    };
+    let main = |text: &str| phony().file("/usr/bin/cloud-init", "").file(MAIN, text);
+    assert_eq!(told(main("")).unwrap(), format!("{DIRECTORY}/99-imgraft-x.cfg"));
+    assert_eq!(told(main("conf_d: ' /srv/c '\n")).unwrap(), "/srv/c/99-imgraft-x.cfg");
+    let undone = told(main("conf_d: srv/c\n").file("/srv/c/99-z.cfg", "key: no\n")).unwrap_err();
+    assert!(undone.contains("/srv/c/99-z.cfg has the last word on key"), "{undone}");
+    assert!(told(main("conf_d: srv/c\n").file(format!("{DIRECTORY}/99-z.cfg"), "key: no\n")).is_ok());
+    let nowhere = told(main("conf_d:\n")).unwrap_err();
+    assert!(nowhere.contains("that it reads has key: /etc/cloud/cloud.cfg may name another directory"), "{nowhere}");
+}
+
+/// What is not read as cloud-init reads it is told, and what that passes over is not.
+#[test]
+fn what_is_not_known_is_said() {
+    let note = |guest: Builder| unread(&Stage::new(&guest.build().unwrap())).unwrap();
+    let with = |text: &[u8]| cloud().file(format!("{DIRECTORY}/50-a.cfg"), text);
+    let about = "what the guest's cloud-init is told is not all known, and it may undo what is put in: ";
+    for (guest, reason) in [
+        (with(b"a: \xe9\n"), format!("{DIRECTORY}/50-a.cfg: it is no text in UTF-8, and cloud-init does not run")),
+        (with(&vec![b'\n'; 1024 * 1024 + 1]), format!("{DIRECTORY}/50-a.cfg")),
+        (cloud().file(format!("{DIRECTORY}/50-a.cfg"), "a: ["), format!("{DIRECTORY}/50-a.cfg: it is no YAML")),
+        (phony().file(MAIN, "conf_d: [a]\n"), format!("{MAIN}: conf_d is no text")),
+        (
+            (0..257).fold(cloud(), |guest, number| guest.file(format!("{DIRECTORY}/{number:03}.cfg"), "")),
+            format!("{DIRECTORY}: there are more than 256 files"),
+        ),
+    ] {
+        let said = note(guest).unwrap();
+        assert!(said.starts_with(&format!("{about}{reason}")), "{said}");
+    }
+    let directory = cloud().dir(format!("{DIRECTORY}/50-a.cfg"));
+    let link = cloud().symlink(format!("{DIRECTORY}/50-a.cfg"), "/gone");
+    for guest in [cloud(), with(b"a: 1\n---\na: 2\n"), with(b"a: !x 1\n"), with(b"- a\n"), directory, link] {
+        assert_eq!(note(guest), None);
+    }
+    // The last one of what is there twice counts.
+    let (note, _) = kept("debian", with(b"password: ''\npassword: x\n"));
+    assert!(note.contains("50-a.cfg has password"), "{note}");
+    let (note, _) = kept("debian", with(b"a: \xe9\n"));
+    assert!(note.starts_with(about), "{note}");
+}
+
 /// What is noted of a time zone or a locale, and what cloud-init is told.
 fn setting(key: &'static str, unsaid: Unsaid, guest: Builder) -> (String, Option<String>) {
     let mut fs = guest.build().unwrap();

@@ -1,6 +1,6 @@
 //! The passwords of users of whom the guest's cloud-init is told.
 
-use super::{MAIN, TRUE, is_nothing, is_one_of, said, tell};
+use super::{MAIN, TRUE, is_nothing, is_one_of, said, tell, unread};
 use crate::guest::Guest;
 use crate::inject::{InjectError, Outcome};
 use imgraft_vfs::path::GuestPath;
@@ -27,6 +27,7 @@ pub(in crate::inject) fn keep_password(
     if guest.network.cloud_init.is_none() {
         return Ok(());
     }
+    outcome.notes.extend(unread(stage)?);
     let default = default_user(stage)?;
     let is_default = default.get("name").and_then(|(_, name)| name.as_str()) == Some(user);
     let among_users = of_users(user, is_default, stage)?;
@@ -37,6 +38,11 @@ pub(in crate::inject) fn keep_password(
         for (key, value) in keys {
             said.entry(key.clone()).or_insert_with(|| (path.clone(), value.clone()));
         }
+    }
+    if let Some((path, key)) = set_afterwards(user, is_default, stage)? {
+        outcome
+            .notes
+            .push(format!("cloud-init gives '{user}' another password at the first boot, as {path} has {key}"));
     }
     for key in ["hashed_passwd", "plain_text_passwd"] {
         if let Some((path, _)) = said.get(key).filter(|(_, password)| !is_nothing(password)) {
@@ -56,9 +62,10 @@ pub(in crate::inject) fn keep_password(
             format!("{told}: cloud-init is told not to lock the password of its default user, '{user}'")
         } else {
             let path = default.get("lock_passwd").map_or_else(|| MAIN.to_owned(), |(path, _)| path.to_string());
+            let place = if old_user(stage)?.contains_key("lock_passwd") { "user" } else { "default_user" };
             format!(
-                "cloud-init locks the password of its default user, '{user}', at the first boot: lock_passwd: false below default_user \
-                 in {path} keeps it from that"
+                "cloud-init locks the password of its default user, '{user}', at the first boot: lock_passwd: false below {place} in \
+                 {path} keeps it from that"
             )
         });
     } else if let Some((path, _)) = among_users {
@@ -73,7 +80,55 @@ pub(in crate::inject) fn keep_password(
 
 /// What cloud-init's configuration says of its default user, each key with the file that has the last word on it.
 pub(super) fn default_user(stage: &Stage<'_>) -> Result<Said, InjectError> {
-    said("/system_info/default_user", &KEYS, stage)
+    let mut found = old_user(stage)?;
+    for (key, said) in said("/system_info/default_user", &KEYS, stage)? {
+        found.entry(key).or_insert(said);
+    }
+    Ok(found)
+}
+
+/// What the old key for the default user says of it, which counts for more (normalize_users_groups of its distros/ug_util.py).
+fn old_user(stage: &Stage<'_>) -> Result<Said, InjectError> {
+    Ok(match said("", &["user"], stage)?.remove("user") {
+        Some((path, Value::String(name))) if !name.is_empty() => {
+            Said::from([("name".to_owned(), (path, Value::String(name)))])
+        }
+        Some((_, Value::Object(_))) => said("/user", &KEYS, stage)?,
+        _ => Said::new(),
+    })
+}
+
+/// By which key of its configuration, and in which file, cloud-init sets a user's password once the users are made (cc_set_passwords.py);
+/// `None` where by none.
+fn set_afterwards(
+    user: &str,
+    is_default: bool,
+    stage: &Stage<'_>,
+) -> Result<Option<(GuestPath, &'static str)>, InjectError> {
+    let lists = said("/chpasswd", &["users", "list"], stage)?;
+    let of_line = |line: &str| line.split_once(':').is_some_and(|(name, _)| name == user);
+    let is_users = |entry: &Value| match entry {
+        Value::Object(keys) => keys.get("name").and_then(Value::as_str) == Some(user),
+        entry => entry.as_str().is_some_and(of_line),
+    };
+    for (path, list) in lists.values() {
+        let has_user = match list {
+            Value::Array(entries) => entries.iter().any(is_users),
+            list => list.as_str().is_some_and(|lines| lines.lines().any(of_line)),
+        };
+        if has_user {
+            return Ok(Some((path.clone(), "chpasswd")));
+        }
+    }
+    // The password that is nobody's by name is the default user's, where cloud-init makes that one, and no list says more.
+    let is_made = || -> Result<bool, InjectError> {
+        Ok(!old_user(stage)?.is_empty() || of_users("default", false, stage)?.is_some())
+    };
+    if !is_default || lists.values().any(|(_, list)| !is_nothing(list)) || !is_made()? {
+        return Ok(None);
+    }
+    let password = said("", &["password"], stage)?.remove("password").filter(|(_, password)| !is_nothing(password));
+    Ok(password.map(|(path, _)| (path, "password")))
 }
 
 /// What cloud-init's users say of one of them, and in which file (_normalize_users of its distros/ug_util.py); `None` where it is none of

@@ -132,7 +132,7 @@ impl InjectError {
             }
             Self::MissingPart { package, .. } => Some(format!("the guest needs {package} for it")),
             Self::CloudInitInsists { path } => Some(format!("take network: out of {path} first")),
-            Self::CloudInitUndoes(undoing) => undoing.hint(),
+            Self::CloudInitUndoes(undoing) => Some(undoing.hint()),
             Self::Unused(unused) => Some(unused.hint()),
             Self::NotInNova { .. } => Some("leave --compat nova out".to_owned()),
             Self::BadPassword { source: CryptError::Empty | CryptError::TooLong | CryptError::Nul, .. } => {

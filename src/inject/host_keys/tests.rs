@@ -171,6 +171,21 @@ fn red_hats_group_and_label() {
 }
 
 #[test]
+fn those_that_cloud_init_brings_are_refused() {
+    let with = |text: &str| guest().file("/usr/bin/cloud-init", "").file("/etc/cloud/cloud.cfg", text);
+    for text in ["ssh_keys: {ed25519_private: secret}\n", "ssh_keys: {rsa_private: secret, ecdsa_private: x}\n"] {
+        let error = stage(&STAY, &with(text).build().unwrap()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the guest's cloud-init would undo it: /etc/cloud/cloud.cfg has the last word on ssh_keys, and says otherwise"
+        );
+        assert!(error.hint().unwrap().starts_with("take ssh_keys out of that file first"));
+    }
+    // Files of other names, and what is no key.
+    assert!(stage(&STAY, &with("ssh_keys: {dsa_private: x, ed25519_certificate: y}\n").build().unwrap()).is_ok());
+}
+
+#[test]
 fn cloud_init_keeps_them_and_a_guest_without_sshd_gets_none() {
     let fs = guest().dir("/etc/cloud/cloud.cfg.d").build().unwrap();
     assert!(notes(&STAY, &fs).contains("99-imgraft-host-keys.cfg: cloud-init is told to keep the host keys"));

@@ -81,6 +81,9 @@ pub(super) fn who_makes_them(site: &mut Site<'_, '_>) -> Result<(), InjectError>
         }
     };
     site.outcome.notes.push(note);
+    if site.guest.network.cloud_init.is_some() {
+        site.outcome.notes.extend(cloud_config::unread(site.stage)?);
+    }
     for path in sshd::host_certificates(site.stage)? {
         site.outcome.notes.push(format!(
             "{path}: the certificate that sshd_config names (HostCertificate) stays, and fits no new host key: the authority that clients go \
