@@ -110,11 +110,28 @@ pub(crate) fn maker(fs: &dyn GuestFs) -> Result<Option<Maker>> {
     }
     // systemd starts a script only where there is no unit of its name.
     for path in SCRIPTS {
-        if !has_unit && makes(path)? {
+        if !has_unit && !is_told_not_to(path, &reader)? && makes(path)? {
             return Ok(Some(Maker::Boot(path.to_owned())));
         }
     }
     Ok(first_boot)
+}
+
+/// Whether OpenRC's script is told to make none, in the file of its variables (sshd.initd of Alpine's openssh; `yesno` of OpenRC).
+fn is_told_not_to(script: &str, reader: &Reader<'_>) -> Result<bool> {
+    let Some(name) = script.strip_prefix("/etc/init.d/") else { return Ok(false) };
+    let text = reader.file_lenient(&format!("/etc/conf.d/{name}"), LIMIT)?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let value = |variable: &str| {
+        let of_line = |line: &'_ str| -> Option<String> {
+            let value = line.trim_start().strip_prefix(variable)?.strip_prefix('=')?;
+            let word = value.split([' ', '\t', ';', '#']).next().unwrap_or_default();
+            Some(word.trim_matches(['"', '\'']).to_ascii_lowercase())
+        };
+        text.lines().filter_map(of_line).next_back().filter(|value| !value.is_empty())
+    };
+    let said = value("sshd_disable_keygen").or_else(|| value("SSHD_DISABLE_KEYGEN"));
+    Ok(said.is_some_and(|said| ["yes", "true", "on", "1"].contains(&said.as_str())))
 }
 
 /// The part of cloud-init that makes host keys, where that is masked: a path.
@@ -199,7 +216,20 @@ mod tests {
         assert_eq!(found(red_hat()).unwrap(), unit);
         assert_eq!(found(red_hat().symlink("/etc/systemd/system/sshd.service", "/dev/null")), None);
         assert_eq!(found(fs().file(unit, "[Service]\nExecStartPre=/usr/sbin/sshd-gen-keys-start\n")).unwrap(), unit);
-        assert_eq!(found(fs().file("/etc/init.d/sshd", "ssh-keygen -A\n")).unwrap(), "/etc/init.d/sshd");
+        let alpine = || fs().file("/etc/init.d/sshd", "yesno \"$sshd_disable_keygen\" || ssh-keygen -A\n");
+        assert_eq!(found(alpine()).unwrap(), "/etc/init.d/sshd");
+        for (variables, makes) in [
+            ("", true),
+            ("#sshd_disable_keygen=\"yes\"\n", true),
+            ("sshd_disable_keygen=\"yes\"\n", false),
+            ("sshd_disable_keygen=YES # no\n", false),
+            ("SSHD_DISABLE_KEYGEN='1'\n", false),
+            ("sshd_disable_keygen=yes\nsshd_disable_keygen=no\n", true),
+            ("SSHD_DISABLE_KEYGEN=yes\nsshd_disable_keygen=no\n", true),
+            ("sshd_disable_keygen=\nSSHD_DISABLE_KEYGEN=on\n", false),
+        ] {
+            assert_eq!(found(alpine().file("/etc/conf.d/sshd", variables)).is_some(), makes, "{variables}");
+        }
 
         let debian = || {
             fs().file(

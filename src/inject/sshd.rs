@@ -55,6 +55,12 @@ pub(super) fn host_certificates(stage: &Stage<'_>) -> Result<Vec<GuestPath>, Inj
     Ok(certificates)
 }
 
+/// Whether an agent has the private halves of the public keys that `HostKey` names, as far as the configuration can be read.
+pub(super) fn has_host_key_agent(stage: &Stage<'_>) -> bool {
+    let config = Config::read(&["hostkeyagent"], None, stage);
+    config.at_start("hostkeyagent").next().is_some_and(|agent| !agent.is("none"))
+}
+
 /// The files that the lines of a keyword name, in order; `None` where there is no line.
 fn files(keyword: &'static str, stage: &Stage<'_>) -> Result<Option<Vec<GuestPath>>, InjectError> {
     let mut config = Config::read(&[keyword], None, stage);

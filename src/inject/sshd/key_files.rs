@@ -2,8 +2,11 @@
 
 use super::config::{Config, Setting};
 use super::logins::Login;
+use crate::guest::User;
 use crate::inject::InjectError;
+use crate::inject::files::below::there;
 use imgraft_vfs::Result;
+use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -68,6 +71,35 @@ pub(super) fn names(
         }
     }
     Ok(false)
+}
+
+/// How many users are asked after.
+const USERS_MAX: usize = 64;
+
+/// A file of keys that is there for one of these users, and in no home, with what of the configuration says so, a clause: the first one that
+/// is found, as far as the configuration can be read.
+pub(in crate::inject) fn elsewhere(
+    users: &[User],
+    stage: &Stage<'_>,
+) -> Result<Option<(GuestPath, String)>, InjectError> {
+    let config = Config::read(&[KEYWORD], None, stage);
+    for line in &config.settings {
+        for pattern in line.arguments.iter().filter(|pattern| pattern.starts_with(['/', '~'])) {
+            for user in users.iter().filter(|user| user.is_person()).take(USERS_MAX) {
+                let (Ok(name), Ok(home)) = (std::str::from_utf8(&user.name), GuestPath::parse(&user.home)) else {
+                    continue;
+                };
+                let login = Login { user: name, uid: user.uid, groups: &[], home: &home };
+                let Some(path) = file(pattern, login, &config, stage)? else { continue };
+                let names: Vec<_> = path.components().take(home.components().count()).collect();
+                let is_in_home = home.components().eq(names);
+                if !is_in_home && there(stage.metadata(&path))? == Some(FileType::Regular) {
+                    return Ok(Some((path, line.said("AuthorizedKeysFile"))));
+                }
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Whether sshd looks into a file where nothing is said.

@@ -19,7 +19,8 @@ pub(super) fn who_makes_them(site: &mut Site<'_, '_>) -> Result<(), InjectError>
     if ssh.iter().any(|entry| is_key(&entry.name)) {
         return Ok(());
     }
-    let mut stay = Vec::new();
+    let (mut stay, mut of_agent) = (Vec::new(), Vec::new());
+    let has_agent = sshd::has_host_key_agent(site.stage);
     let named = match sshd::host_keys(site.stage) {
         Ok(named) => named.unwrap_or_default(),
         Err(InjectError::Vfs(error)) if matches!(error.kind(), ErrorKind::Io | ErrorKind::Corrupt) => {
@@ -36,8 +37,20 @@ pub(super) fn who_makes_them(site: &mut Site<'_, '_>) -> Result<(), InjectError>
     };
     for path in named {
         let is_there = there(site.stage.metadata(&path))? == Some(FileType::Regular);
-        if is_there && !path.as_bytes().ends_with(b".pub") {
-            stay.push(path.to_string());
+        match path.as_bytes().ends_with(b".pub") {
+            false if is_there => stay.push(path.to_string()),
+            true if is_there && has_agent => of_agent.push(path.to_string()),
+            _ => {}
+        }
+    }
+    if !of_agent.is_empty() {
+        site.outcome.notes.push(format!(
+            "host keys of which an agent has the private halves (HostKeyAgent in sshd_config) stay, and every clone whose agent has them \
+             is known by them: {}",
+            of_agent.join(", ")
+        ));
+        if stay.is_empty() {
+            return Ok(());
         }
     }
     if !stay.is_empty() {
@@ -91,6 +104,18 @@ pub(super) fn who_makes_them(site: &mut Site<'_, '_>) -> Result<(), InjectError>
         ));
     }
     site.outcome.notes.extend(sshd::logins::without_configuration(site.stage)?);
+    Ok(())
+}
+
+/// Says where sshd has keys of users that are in no home: these stay.
+pub(super) fn of_users_elsewhere(site: &mut Site<'_, '_>) -> Result<(), InjectError> {
+    let users = site.guest.accounts.users.as_deref().unwrap_or_default();
+    if let Some((path, said)) = sshd::key_files::elsewhere(users, site.stage)? {
+        site.outcome.notes.push(format!(
+            "{path} has keys by which a user is let in, as {said}, and stays with all that is beside it: imgraft inject --delete PATH takes \
+             that out of the template"
+        ));
+    }
     Ok(())
 }
 

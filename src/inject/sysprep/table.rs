@@ -133,7 +133,10 @@ pub(super) static OPERATIONS: &[Entry] = &[
         also: Some(host_keys::who_makes_them),
         ..removes("ssh-hostkeys", "Remove the keys by which sshd identifies the host", HOST_KEYS)
     },
-    removes("ssh-userdir", "Remove .ssh, with all keys, of root and the users", &[InHomes(".ssh")]),
+    Entry {
+        also: Some(host_keys::of_users_elsewhere),
+        ..removes("ssh-userdir", "Remove .ssh, with all keys, of root and the users", &[InHomes(".ssh")])
+    },
     removes("sssd-db-log", "Remove databases and logs of SSSD", &[File("/var/log/sssd/*"), File("/var/lib/sss/db/*")]),
     removes("tmp-files", "Remove all that is in /tmp and /var/tmp", &[Content("/tmp"), Content("/var/tmp")]),
     removes(

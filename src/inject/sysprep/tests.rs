@@ -114,6 +114,39 @@ fn homes_are_those_of_people_wherever_they_are() {
 }
 
 #[test]
+fn keys_of_users_in_no_home_are_told_of() {
+    let told = |config: &str| {
+        let guest = phony()
+            .file("/etc/ssh/sshd_config", config)
+            .file("/etc/keys/ann", "x")
+            .file("/home/ann/.ssh/authorized_keys", "x")
+            .dir("/etc/keys/root");
+        notes(&sysprep("ssh-userdir"), &guest.build().unwrap())
+    };
+    for (config, file) in [
+        ("AuthorizedKeysFile .ssh/authorized_keys /etc/keys/%u\n", "/etc/keys/ann"),
+        ("Match Group staff\nAuthorizedKeysFile /etc/keys/%u\n", "/etc/keys/ann"),
+        ("AuthorizedKeysFile /etc/keys/ann\n", "/etc/keys/ann"),
+    ] {
+        let line = config.trim_start_matches("Match Group staff\n").trim_end();
+        assert_eq!(
+            told(config),
+            format!(
+                "{file} has keys by which a user is let in, as /etc/ssh/sshd_config says {line}, and stays with all that is beside it: \
+                 imgraft inject --delete PATH takes that out of the template"
+            )
+        );
+    }
+    for config in [
+        "",
+        "AuthorizedKeysFile %h/.ssh/authorized_keys /home/%u/.ssh/authorized_keys /etc/none/%u\n",
+        "AuthorizedKeysFile none\n",
+    ] {
+        assert_eq!(told(config), "", "{config}");
+    }
+}
+
+#[test]
 fn people_are_those_of_the_guests_own_range() {
     let passwd = "root:x:0:0::/root:/bin/sh\nann:x:500:500::/export/ann:/bin/sh\nsvc:x:400:400::/export/svc:/bin/sh\n";
     let guest = MemFs::builder()
@@ -196,6 +229,22 @@ fn who_makes_host_keys_again() {
          PATH takes one out of the template, and --ssh-host-keys makes a new one in each clone"
     );
     assert!(exists(&after("ssh-hostkeys", elsewhere()), "/etc/keys/own_ed25519"));
+    let agent = |line: &str| {
+        let config = format!("HostKey /etc/keys/a.pub\n{line}\n");
+        told(keys().file("/etc/ssh/sshd_config", config).file("/etc/keys/a.pub", "x"))
+    };
+    let of_agent = "host keys of which an agent has the private halves (HostKeyAgent in sshd_config) stay, and every clone whose agent has \
+                    them is known by them: /etc/keys/a.pub";
+    assert_eq!(agent("HostKeyAgent /run/agent"), of_agent);
+    for none in ["", "HostKeyAgent none"] {
+        assert!(agent(none).starts_with("nothing in the guest makes host keys again"), "{none}");
+    }
+    let alpine = |variables: &str| {
+        let script = "yesno \"$sshd_disable_keygen\" || ssh-keygen -A\n";
+        told(keys().file("/etc/init.d/sshd", script).file("/etc/conf.d/sshd", variables))
+    };
+    assert!(alpine("").starts_with("the guest makes host keys again at its next boot, as /etc/init.d/sshd shows"));
+    assert!(alpine("sshd_disable_keygen=\"yes\"\n").starts_with("nothing in the guest makes host keys again"));
     assert_eq!(told(phony().file("/etc/ssh/ssh_host_rsa_key", "x")), "", "without an sshd nobody needs them");
     // What is only told of is no reason to leave the keys there.
     let unread = || keys().symlink("/etc/ssh/sshd_config", "sshd_config");
