@@ -8,7 +8,7 @@ use imgraft_vfs::Result;
 use imgraft_vfs::fs::GuestFs;
 
 /// Where sshd is.
-const SSHD: [&str; 3] = ["/usr/sbin/sshd", "/sbin/sshd", "/usr/bin/sshd"];
+pub(crate) const SSHD: [&str; 3] = ["/usr/sbin/sshd", "/sbin/sshd", "/usr/bin/sshd"];
 /// Where units are, the ones that win first (systemd.unit(5)).
 const UNITS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 /// sshd as a service.

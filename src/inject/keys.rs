@@ -6,7 +6,6 @@ use super::authorized_keys::{Line, check};
 use super::premise::KeyReader;
 use super::sshd::Modes;
 use super::sshd::key_files;
-use super::sshd::logins::{self, Server};
 use super::{
     Compat, InjectError, Injector, Item, Outcome, Premise, READ_LIMIT, ROOT_DIR, ROOT_FILE, Reader, label, rc_local,
     sshd,
@@ -48,9 +47,6 @@ impl Injector for Keys {
             let lines = self.keys.iter().filter(|(name, _)| name == user).map(|(_, line)| line.as_str());
             let place = Place::of(guest, user)?;
             place.stage(lines, stage, &mut outcome)?;
-        }
-        if !self.keys.is_empty() && logins::server(stage)? == Server::Missing {
-            outcome.notes.push("the guest has no sshd: nobody reads the keys until it gets one".to_owned());
         }
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)

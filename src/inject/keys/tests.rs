@@ -575,7 +575,8 @@ fn links_of_a_user_lead_to_what_is_the_users() {
 #[test]
 fn what_keeps_sshd_from_taking_them_is_said() {
     let said = |keys: &Keys, config: &str| {
-        notes(keys, &crate::inject::testing::phony().file("/etc/ssh/sshd_config", config).build().unwrap())
+        let guest = crate::inject::testing::phony().file("/usr/sbin/sshd", "");
+        notes(keys, &guest.file("/etc/ssh/sshd_config", config).build().unwrap())
     };
     let (ann, both) = (keys(&[("ann", ED25519)]), keys(&[("ann", ED25519), ("root", ED25519)]));
     assert_eq!(said(&ann, "UsePAM yes\n"), "");
@@ -587,6 +588,7 @@ fn what_keeps_sshd_from_taking_them_is_said() {
         .file("/etc/passwd", "ann:x:1000:1001::/home/ann:/bin/sh\n")
         .file("/etc/group", "ann:x:1001:\n")
         .file("/etc/shadow", "ann:!$6$a$b:1::::::\n")
+        .file("/usr/sbin/sshd", "")
         .file("/etc/ssh/sshd_config", "");
     assert!(notes(&ann, &shut.build().unwrap()).contains("; --unlock ann takes it away"));
     // What holds for all is said once.
@@ -602,6 +604,7 @@ fn what_keeps_sshd_from_taking_them_is_said() {
     let bare = crate::inject::testing::phony().file("/usr/sbin/sshd", "").build().unwrap();
     assert_eq!(
         notes(&both, &bare),
-        "the guest has an sshd and no /etc/ssh/sshd_config, without which that does not start"
+        "the guest has an sshd and no /etc/ssh/sshd_config, without which that does not start, unless it is started with another one \
+         (-f) or something brings it"
     );
 }

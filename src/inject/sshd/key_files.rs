@@ -1,7 +1,7 @@
 //! Where a guest's sshd looks for the keys of a user: `AuthorizedKeysFile` of sshd_config(5).
 
 use super::config::{Config, Setting};
-use super::logins::Login;
+use super::logins::{Login, Server, server};
 use crate::guest::User;
 use crate::inject::InjectError;
 use crate::inject::files::below::there;
@@ -32,6 +32,9 @@ pub(in crate::inject) enum Place {
 /// Where a user's keys are to be, whoever connects from where. An error where not all of the configuration can be read.
 pub(in crate::inject) fn place(login: Login<'_>, stage: &Stage<'_>) -> Result<Place, InjectError> {
     let usual = GuestPath::parse([login.home.as_bytes(), b"/", USUAL.as_bytes()].concat())?;
+    if server(stage)? == Server::Other {
+        return Ok(Place::Usual(usual));
+    }
     let mut config = Config::read(&[KEYWORD, "authorizedkeyscommand"], Some(login), stage);
     if let Some(error) = config.unread.take() {
         return Err(error);

@@ -3,7 +3,7 @@
 use super::blocks::{Block, matches};
 use super::config::{Config, main};
 use super::key_files;
-use crate::guest::host_keys;
+use crate::guest::host_keys::SSHD;
 use crate::inject::staging::is_fatal;
 use crate::inject::{InjectError, table};
 use imgraft_vfs::path::GuestPath;
@@ -17,7 +17,8 @@ const LIMIT: u64 = crate::guest::accounts::LIMIT;
 const GROUPS_MAX: usize = 128;
 const NAME_MAX: usize = 64;
 /// Programs beside OpenSSH's that read authorized_keys.
-const OTHERS: [&str; 4] = ["/usr/sbin/dropbear", "/usr/bin/dropbear", "/usr/sbin/tinysshd", "/usr/bin/tinysshd"];
+const OTHERS: [&str; 5] =
+    ["/usr/sbin/dropbear", "/sbin/dropbear", "/usr/bin/dropbear", "/usr/sbin/tinysshd", "/usr/bin/tinysshd"];
 
 /// What a guest's sshd is to be asked about.
 #[derive(Clone, Copy, Debug)]
@@ -43,17 +44,26 @@ pub(in crate::inject) enum Server {
     Missing,
 }
 
-/// The server that the guest has.
+/// The server that the guest has. A configuration is none: packages leave theirs behind.
 pub(in crate::inject) fn server(stage: &Stage<'_>) -> Result<Server, InjectError> {
-    if host_keys::sshd(stage.base())?.is_some() || main(stage).is_some() {
-        return Ok(Server::OpenSsh);
-    }
-    for path in OTHERS {
+    let all = SSHD.map(|path| (path, Server::OpenSsh)).into_iter().chain(OTHERS.map(|path| (path, Server::Other)));
+    for (path, server) in all {
         if stage.metadata(&GuestPath::parse(path)?)?.is_some() {
-            return Ok(Server::Other);
+            return Ok(server);
         }
     }
     Ok(Server::Missing)
+}
+
+/// A sentence on a guest in which nothing reads keys.
+fn without_server(stage: &Stage<'_>) -> String {
+    match main(stage) {
+        None => "the guest has no sshd: nobody reads the keys until it gets one".to_owned(),
+        Some(config) => format!(
+            "the guest has {config} and no sshd ({}): nobody reads the keys unless it has one elsewhere, or until it gets one",
+            SSHD.join(", ")
+        ),
+    }
 }
 
 /// The file by which the guest's sshd, as it does without PAM, takes a user for locked where `!` begins the field of the password (auth.c of
@@ -118,17 +128,27 @@ const BLOCKS_MAX: usize = 32;
 
 /// A sentence on an sshd that is there, and nothing of its configuration.
 pub(in crate::inject) fn without_configuration(stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
-    let is_without = host_keys::sshd(stage.base())?.is_some() && main(stage).is_none();
-    Ok(is_without
-        .then(|| "the guest has an sshd and no /etc/ssh/sshd_config, without which that does not start".to_owned()))
+    let is_without = server(stage)? == Server::OpenSsh && main(stage).is_none();
+    Ok(is_without.then(|| {
+        "the guest has an sshd and no /etc/ssh/sshd_config, without which that does not start, unless it is started with another one (-f) or \
+         something brings it"
+            .to_owned()
+    }))
 }
 
-/// What the configuration says that keeps the user out who has a key in `file`, a directive each with where it stands.
+/// What keeps the user out who has a key in `file`, a sentence each: that there is no server for it, and what its configuration says, with
+/// where that stands.
 pub(in crate::inject) fn refusals(
     login: Login<'_>,
     file: &GuestPath,
     stage: &Stage<'_>,
 ) -> Result<Vec<String>, InjectError> {
+    let mut notes = Vec::new();
+    match server(stage)? {
+        Server::Other => return Ok(notes),
+        Server::Missing => notes.push(without_server(stage)),
+        Server::OpenSsh => {}
+    }
     if let Some(note) = without_configuration(stage)? {
         return Ok(vec![note]);
     }
@@ -137,9 +157,10 @@ pub(in crate::inject) fn refusals(
     match config.unread.take() {
         Some(InjectError::Vfs(error)) if is_fatal(error.kind()) => return Err(error.into()),
         Some(error) => {
-            return Ok(vec![format!(
+            notes.push(format!(
                 "sshd's configuration is not read whole, so whether it takes the keys is not known: {error}"
-            )]);
+            ));
+            return Ok(notes);
         }
         None => {}
     }
@@ -150,10 +171,12 @@ pub(in crate::inject) fn refusals(
             blocks.push(&setting.block);
         }
     }
-    let mut notes = usual.clone();
+    let before = notes.len();
+    notes.extend(usual.iter().cloned());
     for block in blocks.iter().take(BLOCKS_MAX) {
         let then = of_connection(&config, login, file, Some(block), stage)?;
-        for (note, refusal) in notes.iter_mut().zip(&usual).filter(|(_, refusal)| !then.contains(refusal)) {
+        for (note, refusal) in notes.iter_mut().skip(before).zip(&usual).filter(|(_, refusal)| !then.contains(refusal))
+        {
             debug_assert!(note.starts_with(refusal));
             note.push_str(&format!(", but not where it has {}", block.said()));
         }
@@ -174,6 +197,9 @@ pub(in crate::inject) fn unread(
     file: &GuestPath,
     stage: &Stage<'_>,
 ) -> Result<Option<String>, InjectError> {
+    if server(stage)? == Server::Other {
+        return Ok(None);
+    }
     let config = Config::read(&[key_files::KEYWORD], Some(login), stage);
     // What is not read whole says nothing for certain, which is a remark.
     if config.unread.is_some() { Ok(None) } else { not_read(&config, login, file, None, stage) }
@@ -264,6 +290,9 @@ fn is_enough(lists: &[String]) -> bool {
 /// A sentence on the lock of a user's password, where sshd takes no keys of such a user.
 pub(in crate::inject) fn lock(user: &str, stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
     let Some(config) = minds_locks(stage) else { return Ok(None) };
+    if server(stage)? == Server::Other {
+        return Ok(None);
+    }
     if Config::read(&["usepam"], None, stage).unread.is_some() {
         return Ok(None);
     }
@@ -285,7 +314,7 @@ mod tests {
 
     /// What is said of ann, who is in the groups ann and staff, and of root.
     fn said(config: &str) -> (String, String) {
-        let fs = phony().file("/etc/ssh/sshd_config", config).build().unwrap();
+        let fs = phony().file("/usr/sbin/sshd", "").file("/etc/ssh/sshd_config", config).build().unwrap();
         let stage = Stage::new(&fs);
         let of = |user: &str, uid, gid| {
             let groups: Vec<String> = groups(user, gid, &stage).unwrap().into_iter().map(|(name, _)| name).collect();
@@ -448,8 +477,39 @@ mod tests {
     fn who_reads_keys() {
         let of = |path: &str| server(&Stage::new(&phony().file(path, "").build().unwrap())).unwrap();
         assert_eq!(of("/usr/sbin/sshd"), Server::OpenSsh);
-        assert_eq!(of("/usr/etc/ssh/sshd_config"), Server::OpenSsh);
+        assert_eq!(of("/usr/bin/sshd"), Server::OpenSsh);
         assert_eq!(of("/usr/sbin/dropbear"), Server::Other);
+        assert_eq!(of("/sbin/dropbear"), Server::Other);
         assert_eq!(of("/usr/bin/ssh"), Server::Missing);
+        assert_eq!(of("/usr/etc/ssh/sshd_config"), Server::Missing, "left behind");
+    }
+
+    /// What a package has left behind says nothing of another server.
+    #[test]
+    fn a_configuration_without_its_sshd() {
+        let left =
+            || phony().file("/etc/ssh/sshd_config", "UsePAM no\nPubkeyAuthentication no\nAuthorizedKeysFile /k/%u\n");
+        let home = GuestPath::parse("/home/ann").unwrap();
+        let file = home.join(".ssh/authorized_keys").unwrap();
+        let of_ann = |fs: imgraft_vfs::fs::mem::Builder| {
+            let fs = fs.build().unwrap();
+            let stage = Stage::new(&fs);
+            let login = Login { user: "ann", uid: 1000, groups: &[], home: &home };
+            let notes = refusals(login, &file, &stage).unwrap();
+            let is_usual = key_files::place(login, &stage).unwrap() == key_files::Place::Usual(file.clone());
+            (notes, is_usual, unread(login, &file, &stage).unwrap(), lock("ann", &stage).unwrap())
+        };
+        assert_eq!(of_ann(left().file("/usr/sbin/dropbear", "")), (Vec::new(), true, None, None));
+        let (notes, is_usual, unread, lock) = of_ann(left());
+        assert_eq!(
+            notes.first().unwrap(),
+            "the guest has /etc/ssh/sshd_config and no sshd (/usr/sbin/sshd, /sbin/sshd, /usr/bin/sshd): nobody reads the keys unless it has \
+             one elsewhere, or until it gets one"
+        );
+        // It counts for the day on which there is one.
+        assert!(notes.get(1).unwrap().starts_with("the guest's sshd takes no keys"), "{notes:?}");
+        assert!(!is_usual && unread.is_some() && lock.is_some());
+        let (notes, is_usual, ..) = of_ann(left().file("/usr/sbin/dropbear", "").file("/usr/sbin/sshd", ""));
+        assert!(notes.first().unwrap().starts_with("the guest's sshd takes no keys") && !is_usual, "{notes:?}");
     }
 }
