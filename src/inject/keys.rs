@@ -44,9 +44,10 @@ impl Injector for Keys {
             }
         }
         for user in users {
-            let lines = self.keys.iter().filter(|(name, _)| name == user).map(|(_, line)| line.as_str());
+            let lines: Vec<_> =
+                self.keys.iter().filter(|(name, _)| name == user).map(|(_, line)| line.as_str()).collect();
             let place = Place::of(guest, user)?;
-            place.stage(lines, stage, &mut outcome)?;
+            place.stage(&lines, stage, &mut outcome)?;
         }
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
@@ -78,12 +79,7 @@ impl<'a> Place<'a> {
         Ok(Self { user, uid: account.uid, gid: account.gid, home, has_no_login: account.has_no_login() })
     }
 
-    fn stage<'b>(
-        &self,
-        lines: impl Iterator<Item = &'b str>,
-        stage: &mut Stage<'_>,
-        outcome: &mut Outcome,
-    ) -> Result<(), InjectError> {
+    fn stage(&self, lines: &[&str], stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
         let reader = KeyReader { user: self.user.to_owned(), uid: self.uid, gid: self.gid, home: self.home.clone() };
         let file = match key_files::place(reader.login(&reader.groups(stage)?), stage)? {
             key_files::Place::Usual(file) => file,
@@ -145,7 +141,7 @@ impl<'a> Place<'a> {
         if self.has_no_login {
             outcome.notes.push(format!("'{}' has a shell that lets nobody log in", self.user));
         }
-        outcome.premises.push(Premise::UserKeys { reader, file });
+        outcome.premises.push(Premise::UserKeys { reader, file, types: types(lines) });
         Ok(())
     }
 
@@ -217,13 +213,7 @@ impl<'a> Place<'a> {
     }
 
     /// The file with the lines whose keys it does not have; `None` where it has them all.
-    fn add<'b>(
-        &self,
-        before: &[u8],
-        lines: impl Iterator<Item = &'b str>,
-        file: &GuestPath,
-        outcome: &mut Outcome,
-    ) -> Option<Vec<u8>> {
+    fn add(&self, before: &[u8], lines: &[&str], file: &GuestPath, outcome: &mut Outcome) -> Option<Vec<u8>> {
         let mut after = before.to_vec();
         for line in lines {
             let Some(wanted) = Line::parse(line.as_bytes()) else { continue };
@@ -302,6 +292,19 @@ impl Keys {
         }
         Ok(())
     }
+}
+
+/// The types of keys by which a user logs in. Not those of authorities, whose certificates have others.
+fn types(lines: &[&str]) -> Vec<String> {
+    let mut types: Vec<String> = Vec::new();
+    for line in lines.iter().filter_map(|line| Line::parse(line.as_bytes())) {
+        let key_type = String::from_utf8_lossy(line.key.algorithm).into_owned();
+        let is_authority = line.options.split(|byte| *byte == b',').any(|option| option == b"cert-authority");
+        if !is_authority && !types.contains(&key_type) {
+            types.push(key_type);
+        }
+    }
+    types
 }
 
 /// Appends to a file; a new one begins with `head`.

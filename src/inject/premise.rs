@@ -18,6 +18,8 @@ pub enum Premise {
         reader: KeyReader,
         /// Where they are.
         file: GuestPath,
+        /// Of which types they are, `ssh-ed25519`.
+        types: Vec<String>,
     },
     /// sshd reads host keys from these places.
     HostKeys(Vec<GuestPath>),
@@ -78,7 +80,7 @@ impl Premise {
     /// Fails where it holds no more, so that what `item` has put in is nothing to the guest.
     pub(super) fn check(&self, item: Item, stage: &Stage<'_>) -> Result<(), InjectError> {
         let reason = match self {
-            Self::UserKeys { reader, file } => match reader.now(stage)? {
+            Self::UserKeys { reader, file, .. } => match reader.now(stage)? {
                 Ok(now) => {
                     let reason = logins::unread(now.login(&now.groups(stage)?), file, stage)?;
                     match now.home == reader.home {
@@ -111,8 +113,8 @@ impl Premise {
 
     /// What keeps the guest from using what is put in, with all that the run does, a sentence each.
     pub(super) fn remarks(&self, stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
-        let (reader, file) = match self {
-            Self::UserKeys { reader, file } => (reader, file),
+        let (reader, file, types) = match self {
+            Self::UserKeys { reader, file, types } => (reader, file, types),
             Self::CloudInit(_) => return Ok(cloud_config::unread(stage)?.into_iter().collect()),
             Self::HostKeys(_) | Self::SudoRules => return Ok(Vec::new()),
         };
@@ -121,7 +123,7 @@ impl Premise {
             Err(reason) => return Ok(vec![reason]),
         };
         let mut remarks = keys::way::remarks(&now, file, stage)?;
-        remarks.extend(logins::refusals(now.login(&now.groups(stage)?), file, stage)?);
+        remarks.extend(logins::refusals(now.login(&now.groups(stage)?), file, types, stage)?);
         remarks.extend(logins::lock(&reader.user, stage)?);
         Ok(remarks)
     }

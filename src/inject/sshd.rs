@@ -1,5 +1,6 @@
 //! Where a guest's sshd looks for keys, and what it minds there: `AuthorizedKeysFile`, `StrictModes` and `HostKey` of sshd_config(5).
 
+mod algorithms;
 mod blocks;
 mod config;
 pub(super) mod key_files;

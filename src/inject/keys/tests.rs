@@ -591,6 +591,11 @@ fn what_keeps_sshd_from_taking_them_is_said() {
         .file("/usr/sbin/sshd", "")
         .file("/etc/ssh/sshd_config", "");
     assert!(notes(&ann, &shut.build().unwrap()).contains("; --unlock ann takes it away"));
+    // An authority's key signs certificates, which have types of their own.
+    let authority = keys(&[("ann", &format!("cert-authority {ED25519}"))]);
+    let rsa = "UsePAM yes\nPubkeyAcceptedAlgorithms rsa-sha2-512,ssh-ed25519-cert-v01@openssh.com\n";
+    assert!(said(&ann, rsa).starts_with("the guest's sshd takes no key of the type ssh-ed25519: "));
+    assert_eq!(said(&authority, rsa), "");
     // What holds for all is said once.
     let told = "the guest's sshd takes no keys: /etc/ssh/sshd_config says PubkeyAuthentication no";
     assert_eq!(said(&both, "UsePAM yes\nPubkeyAuthentication no\n"), told);

@@ -138,7 +138,7 @@ fn is_of_groups(list: &str, groups: &[String]) -> bool {
 }
 
 /// Whether a list of patterns means a name, or excludes it by one with `!`; `None` where it does neither.
-fn list_means(list: &str, name: &str) -> Option<bool> {
+pub(super) fn list_means(list: &str, name: &str) -> Option<bool> {
     let mut means = None;
     for pattern in list.split(',') {
         let (pattern, is_excluded) = pattern.strip_prefix('!').map_or((pattern, false), |pattern| (pattern, true));

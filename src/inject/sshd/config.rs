@@ -27,6 +27,12 @@ const PATTERNS_MAX: usize = 256;
 const WAY_OUT: &str =
     "take that out of the guest's sshd_config first, with --edit, or give it another one, with --upload";
 
+/// Keywords that are others by an older name, as that is written (the table of OpenSSH's servconf.c).
+const ALIASES: [(&str, &str, &str); 2] = [
+    ("dsaauthentication", "pubkeyauthentication", "DSAAuthentication"),
+    ("pubkeyacceptedkeytypes", "pubkeyacceptedalgorithms", "PubkeyAcceptedKeyTypes"),
+];
+
 /// The file that sshd reads first, where it is there.
 pub(super) fn main(stage: &Stage<'_>) -> Option<GuestPath> {
     let mut paths = MAIN.into_iter().filter_map(|path| GuestPath::parse(path).ok());
@@ -38,8 +44,10 @@ pub(super) fn main(stage: &Stage<'_>) -> Option<GuestPath> {
 pub(super) struct Setting {
     /// Its file.
     pub path: GuestPath,
-    /// Its first word, in lower case.
+    /// Its first word, in lower case, or what that is an older name of.
     pub keyword: &'static str,
+    /// The older name.
+    alias: Option<&'static str>,
     /// The others.
     pub arguments: Vec<String>,
     /// When it counts.
@@ -61,7 +69,7 @@ impl Setting {
 
     /// Where it stands and what it says, a clause.
     pub(super) fn said(&self, keyword: &str) -> String {
-        format!("{} says {keyword} {}", self.path, shown(&self.arguments.join(" ")))
+        format!("{} says {} {}", self.path, self.alias.unwrap_or(keyword), shown(&self.arguments.join(" ")))
     }
 
     /// Where it stands and which program it names, a clause: what that is called with may be secret.
@@ -167,7 +175,9 @@ impl Search<'_, '_> {
         // A block ends with its file.
         let mut block = around.clone();
         let text = String::from_utf8_lossy(&text);
-        for (keyword, rest) in text.lines().filter_map(directive) {
+        for (written, rest) in text.lines().filter_map(directive) {
+            let old = ALIASES.iter().find(|(old, ..)| *old == written);
+            let (keyword, alias) = old.map_or((&*written, None), |(_, keyword, alias)| (*keyword, Some(*alias)));
             if keyword == "match" {
                 let words = arguments(rest);
                 self.criteria += words.iter().map(|word| word.split(',').count()).sum::<usize>();
@@ -178,8 +188,8 @@ impl Search<'_, '_> {
                     return self.leave(path, ErrorKind::Unsupported, message);
                 }
                 block = self.lines.block(around, words);
-            } else if let Some(keyword) = self.keywords.iter().find(|wanted| **wanted == keyword) {
-                let earlier = || self.found.settings.iter().filter(|setting| setting.keyword == *keyword);
+            } else if let Some(keyword) = self.keywords.iter().copied().find(|wanted| *wanted == keyword) {
+                let earlier = || self.found.settings.iter().filter(|setting| setting.keyword == keyword);
                 if earlier().count() == LINES_MAX {
                     let message = format!("sshd's configuration says {keyword} more than {LINES_MAX} times");
                     return self.leave(path, ErrorKind::Unsupported, message);
@@ -190,7 +200,7 @@ impl Search<'_, '_> {
                     return self.leave(path, ErrorKind::Unsupported, message);
                 }
                 let (path, block, means) = (path.clone(), block.clone(), OnceCell::new());
-                self.found.settings.push(Setting { path, keyword, arguments, block, means });
+                self.found.settings.push(Setting { path, keyword, alias, arguments, block, means });
             } else if keyword == "include" && self.reads(&block) {
                 let mut included = Vec::new();
                 for pattern in &arguments(rest) {

@@ -1,5 +1,6 @@
 //! Whether a guest's sshd lets a user log in by a key: what sshd_config(5) says for every connection, and the lock of shadow(5).
 
+use super::algorithms::leaves_out;
 use super::blocks::{Block, matches};
 use super::config::{Config, main};
 use super::key_files;
@@ -113,8 +114,9 @@ pub(in crate::inject) fn groups(
 }
 
 /// The keywords that can keep a user out.
-const KEYWORDS: [&str; 8] = [
+const KEYWORDS: [&str; 9] = [
     "pubkeyauthentication",
+    "pubkeyacceptedalgorithms",
     "permitrootlogin",
     "denyusers",
     "allowusers",
@@ -136,11 +138,12 @@ pub(in crate::inject) fn without_configuration(stage: &Stage<'_>) -> Result<Opti
     }))
 }
 
-/// What keeps the user out who has a key in `file`, a sentence each: that there is no server for it, and what its configuration says, with
+/// What keeps the user out who has keys of these types in `file`, a sentence each: that there is no server for it, and what its configuration says, with
 /// where that stands.
 pub(in crate::inject) fn refusals(
     login: Login<'_>,
     file: &GuestPath,
+    key_types: &[String],
     stage: &Stage<'_>,
 ) -> Result<Vec<String>, InjectError> {
     let mut notes = Vec::new();
@@ -164,7 +167,7 @@ pub(in crate::inject) fn refusals(
         }
         None => {}
     }
-    let usual = of_connection(&config, login, file, None, stage)?;
+    let usual = of_connection(&config, login, file, key_types, None, stage)?;
     let mut blocks: Vec<&Block> = Vec::new();
     for setting in config.settings.iter().filter(|setting| setting.block.is_open()) {
         if blocks.len() <= BLOCKS_MAX && !blocks.contains(&&setting.block) {
@@ -174,7 +177,7 @@ pub(in crate::inject) fn refusals(
     let before = notes.len();
     notes.extend(usual.iter().cloned());
     for block in blocks.iter().take(BLOCKS_MAX) {
-        let then = of_connection(&config, login, file, Some(block), stage)?;
+        let then = of_connection(&config, login, file, key_types, Some(block), stage)?;
         for (note, refusal) in notes.iter_mut().skip(before).zip(&usual).filter(|(_, refusal)| !then.contains(refusal))
         {
             debug_assert!(note.starts_with(refusal));
@@ -226,6 +229,7 @@ fn of_connection(
     config: &Config,
     login: Login<'_>,
     file: &GuestPath,
+    key_types: &[String],
     known: Option<&Block>,
     stage: &Stage<'_>,
 ) -> Result<Vec<String>, InjectError> {
@@ -233,6 +237,12 @@ fn of_connection(
     let mut refusals = Vec::new();
     if let Some(line) = first("pubkeyauthentication").filter(|line| line.is("no")) {
         refusals.push(format!("the guest's sshd takes no keys: {}", line.said("PubkeyAuthentication")));
+    }
+    if let Some(line) = first("pubkeyacceptedalgorithms") {
+        let said = line.said("PubkeyAcceptedAlgorithms");
+        let left_out = key_types.iter().filter(|key_type| leaves_out(line.first(), key_type));
+        refusals
+            .extend(left_out.map(|key_type| format!("the guest's sshd takes no key of the type {key_type}: {said}")));
     }
     refusals.extend(not_read(config, login, file, known, stage)?);
     if let Some(line) = first("authenticationmethods").filter(|line| !is_enough(&line.arguments)) {
@@ -320,7 +330,8 @@ mod tests {
             let groups: Vec<String> = groups(user, gid, &stage).unwrap().into_iter().map(|(name, _)| name).collect();
             let home = GuestPath::parse(if uid == 0 { "/root" } else { "/home/ann" }).unwrap();
             let file = home.join(".ssh/authorized_keys").unwrap();
-            refusals(Login { user, uid, groups: &groups, home: &home }, &file, &stage).unwrap().join("\n")
+            let types = ["ssh-ed25519".to_owned()];
+            refusals(Login { user, uid, groups: &groups, home: &home }, &file, &types, &stage).unwrap().join("\n")
         };
         (of("ann", 1000, 1001), of("root", 0, 0))
     }
@@ -484,6 +495,24 @@ mod tests {
         assert_eq!(of("/usr/etc/ssh/sshd_config"), Server::Missing, "left behind");
     }
 
+    #[test]
+    fn types_of_keys() {
+        let takes_none = "the guest's sshd takes no key of the type ssh-ed25519: /etc/ssh/sshd_config says ";
+        for (lines, said_of_them) in [
+            ("PubkeyAcceptedAlgorithms rsa-sha2-512,ecdsa-*", "PubkeyAcceptedAlgorithms rsa-sha2-512,ecdsa-*"),
+            ("PubkeyAcceptedKeyTypes -ssh-ed*", "PubkeyAcceptedKeyTypes -ssh-ed*"),
+            ("pubkeyacceptedkeytypes rsa*\nPubkeyAcceptedAlgorithms *", "PubkeyAcceptedKeyTypes rsa*"),
+            ("PubkeyAcceptedAlgorithms +ssh-rsa", ""),
+        ] {
+            let expected = if said_of_them.is_empty() { "" } else { &format!("{takes_none}{said_of_them}") };
+            assert_eq!(said(lines).0, expected, "{lines}");
+        }
+        assert_eq!(
+            said("DSAAuthentication no\nPubkeyAuthentication yes").0,
+            "the guest's sshd takes no keys: /etc/ssh/sshd_config says DSAAuthentication no"
+        );
+    }
+
     /// What a package has left behind says nothing of another server.
     #[test]
     fn a_configuration_without_its_sshd() {
@@ -495,7 +524,7 @@ mod tests {
             let fs = fs.build().unwrap();
             let stage = Stage::new(&fs);
             let login = Login { user: "ann", uid: 1000, groups: &[], home: &home };
-            let notes = refusals(login, &file, &stage).unwrap();
+            let notes = refusals(login, &file, &[], &stage).unwrap();
             let is_usual = key_files::place(login, &stage).unwrap() == key_files::Place::Usual(file.clone());
             (notes, is_usual, unread(login, &file, &stage).unwrap(), lock("ann", &stage).unwrap())
         };
