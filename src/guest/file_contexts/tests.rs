@@ -344,7 +344,7 @@ fn libselinux_agrees_on_what_is_tried() {
 }
 
 /// How many expressions are put together.
-const EXPRESSIONS: usize = 600;
+const EXPRESSIONS: usize = 800;
 
 /// What is a path to releases before 3.8 and none to later ones: `matchpathcon` of 3.4, 3.8.1 and 3.9 says so.
 #[test]
