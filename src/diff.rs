@@ -1,7 +1,9 @@
 //! A change as a unified diff, with modes and owners, and without secrets.
 
+mod network;
 mod seed;
 
+pub use network::is_network;
 pub use seed::is_seed;
 
 use crate::failure::printable;
@@ -37,6 +39,8 @@ pub enum Sensitivity {
     Hashes,
     /// A file of cloud-init's, with passwords in it.
     Seed,
+    /// A file about the guest's network, with keys and passwords among others.
+    Network,
     /// Nothing is shown, nor read, but its size.
     Unseen,
 }
@@ -164,6 +168,7 @@ fn content(text: &mut String, path: &str, old: &Side, new: &Side, sensitivity: S
         Sensitivity::Unseen => (Cow::Borrowed(before), Cow::Borrowed(after)),
         Sensitivity::Hashes => redact(before, after),
         Sensitivity::Seed => seed::redact(before, after),
+        Sensitivity::Network => network::redact(before, after),
     };
     let old_name = if matches!(old, Side::Absent) { "/dev/null".to_owned() } else { format!("a{path}") };
     let diff = TextDiff::from_lines(&before, &after);
