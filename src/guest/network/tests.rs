@@ -230,6 +230,22 @@ fn none_is_none() {
     assert_eq!(inspect(gentoo).others[0].name, "netifrc");
 }
 
+/// Packages leave links for other inits than the one that starts the guest.
+#[test]
+fn links_count_where_the_init_is_that_reads_them() {
+    let sysv = |builder: Builder| builder.file("/sbin/init", "elf");
+    let both = || networkd(ifupdown(systemd("debian", &["networking.service", "systemd-networkd.service"])));
+    assert_eq!(listener(sysv(both())), "none");
+    let script = "/etc/rcS.d/S10networking";
+    let mask = "/etc/systemd/system/networking.service";
+    let started = both().symlink(script, "../init.d/networking").symlink(mask, "/dev/null");
+    assert_eq!(listener(sysv(started)), "ifupdown: /etc/rcS.d/S10networking shows it");
+    let runlevel = "/etc/runlevels/boot/networking";
+    let openrc = |builder: Builder| builder.symlink(runlevel, "/etc/init.d/networking");
+    assert_eq!(listener(openrc(ifupdown(systemd("debian", &[])))), "none");
+    assert_eq!(listener(sysv(openrc(both()))), "ifupdown: /etc/runlevels/boot/networking shows it");
+}
+
 #[test]
 fn several_are_told_apart_by_what_they_have_to_do() {
     let both = || networkd(ifupdown(systemd("debian", &["networking.service", "systemd-networkd.service"])));

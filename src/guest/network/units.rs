@@ -1,7 +1,7 @@
 //! Whether a guest starts a service at boot: by systemd's units and presets, OpenRC's runlevels, or System V's links.
 
 use super::{FILES_MAX, Reader, Service};
-use crate::guest::init::has_systemd;
+use crate::guest::init::{Init, has_systemd};
 use imgraft_vfs::Result;
 use std::collections::BTreeMap;
 
@@ -36,6 +36,7 @@ pub(super) struct Units<'a> {
     reader: &'a Reader<'a>,
     /// The directories of links to units that a target wants.
     wants: Vec<String>,
+    init: Init,
     has_systemd: bool,
     /// Of a guest that has not been booted: the rules for what is enabled then, and the file of each.
     presets: Option<Vec<(Rule, String)>>,
@@ -49,8 +50,10 @@ struct Rule {
 
 impl<'a> Units<'a> {
     pub(super) fn new(reader: &'a Reader<'a>) -> Result<Self> {
+        let init = Init::inspect(reader)?;
         let mut wants = Vec::new();
-        for directory in UNITS {
+        // Packages leave them there for a systemd that is to come.
+        for directory in UNITS.iter().filter(|_| init != Init::Other) {
             let names = reader.names(directory)?;
             let is_link_directory = |name: &String| name.ends_with(".wants") || name.ends_with(".requires");
             let mut found: Vec<_> = names.into_iter().filter(is_link_directory).collect();
@@ -63,9 +66,9 @@ impl<'a> Units<'a> {
             // One question for each instead of one for each service.
             reader.names(directory)?;
         }
-        let has_systemd = has_systemd(reader)?;
+        let has_systemd = init != Init::Other && has_systemd(reader)?;
         let presets = if has_systemd && is_first_boot(reader)? { Some(presets(reader)?) } else { None };
-        Ok(Self { reader, wants, has_systemd, presets })
+        Ok(Self { reader, wants, init, has_systemd, presets })
     }
 
     /// What shows that a service is started at boot: the link that has it started.
@@ -81,7 +84,7 @@ impl<'a> Units<'a> {
                 }
             }
         }
-        if !service.openrc.is_empty() {
+        if !service.openrc.is_empty() && self.init != Init::Systemd {
             for runlevel in RUNLEVELS {
                 let path = format!("{runlevel}/{}", service.openrc);
                 if self.reader.exists(&path)? {
@@ -136,7 +139,7 @@ impl<'a> Units<'a> {
 
     /// Where a unit is masked; `None` where it is not.
     pub(super) fn masked(&self, unit: &str) -> Result<Option<String>> {
-        if unit.is_empty() {
+        if unit.is_empty() || self.init == Init::Other {
             return Ok(None);
         }
         match self.unit(unit)? {
