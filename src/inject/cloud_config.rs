@@ -1,6 +1,5 @@
 //! What the guest's cloud-init is told to leave as it is.
 
-mod reading;
 mod users;
 
 pub(super) use users::keep_password;
@@ -8,12 +7,12 @@ pub(super) use users::keep_password;
 use super::files::below::there;
 use super::staging::is_fatal;
 use super::{InjectError, Outcome, Premise, ROOT_DIR, ROOT_FILE};
-use crate::guest::Guest;
+use crate::guest::cloud_config::{Directory, Reading, is_nothing, read};
+use crate::guest::network::{CLOUD_INIT, CLOUD_INIT_OFF};
 use imgraft_vfs::fs::{Content, FileType};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 use imgraft_vfs::{Error, Layer, shell};
-use reading::{Directory, Reading};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -107,18 +106,6 @@ fn is_one_of(value: &Value, words: &[&str]) -> bool {
     words.contains(&text.trim().to_lowercase().as_str())
 }
 
-/// Whether a value is what Python takes for false.
-fn is_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(value) => !value,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-        Value::String(text) => text.is_empty(),
-        Value::Array(values) => values.is_empty(),
-        Value::Object(keys) => keys.is_empty(),
-    }
-}
-
 /// Why cloud-init does not leave what was put in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undoing {
@@ -148,6 +135,11 @@ impl Undoing {
     /// What the user can do about it.
     pub(super) fn hint(&self) -> String {
         match &self.path {
+            Some(path) if path.to_string() == MAIN => format!(
+                "take {} out of that file first, with an --edit of it that stands before this option or is a run of its own; or leave the \
+                 option out",
+                self.key
+            ),
             Some(path) => format!(
                 "take {} out of that file first: --delete {}, or an --edit of it, that stands before this option or is a run of its own; or \
                  leave the option out",
@@ -206,24 +198,27 @@ pub(super) fn keep(
     subject: &str,
     why: &str,
     rules: Vec<Rule>,
-    guest: &Guest,
     stage: &mut Stage<'_>,
     outcome: &mut Outcome,
 ) -> Result<Option<GuestPath>, InjectError> {
-    let runs = guest.network.cloud_init.is_some();
+    let runs = runs(stage)?;
     let directory = stage.metadata(&GuestPath::parse(DIRECTORY)?)?;
     if !runs && directory.is_none_or(|metadata| metadata.file_type != FileType::Directory) {
         return Ok(None);
     }
     let lines: String = rules.iter().map(Rule::line).collect();
     let path = tell(subject, &format!("# {why}\n{lines}"), stage)?;
-    if runs {
-        if let Some(undoing) = undoing(&rules, stage)? {
-            return Err(InjectError::CloudInitUndoes(undoing));
-        }
-        outcome.premises.push(Premise::CloudInit(rules));
+    if let Some(undoing) = undoing(&rules, stage)?.filter(|_| runs) {
+        return Err(InjectError::CloudInitUndoes(undoing));
     }
+    outcome.premises.push(Premise::CloudInit(rules));
     Ok(Some(path))
+}
+
+/// Whether cloud-init is in the guest and is not switched off, with what is staged.
+pub(super) fn runs(stage: &Stage<'_>) -> Result<bool, InjectError> {
+    let is_there = |path| Ok::<_, InjectError>(there(stage.metadata(&GuestPath::parse(path)?))?.is_some());
+    Ok(is_there(CLOUD_INIT)? && !is_there(CLOUD_INIT_OFF)?)
 }
 
 /// Has a setting of the guest's outlive its first boot, at which cloud-init makes it what its own configuration says.
@@ -231,19 +226,15 @@ pub(super) fn keep_setting(
     key: &'static str,
     wanted: &str,
     unsaid: Unsaid,
-    guest: &Guest,
     stage: &mut Stage<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), InjectError> {
-    if guest.network.cloud_init.is_none() {
-        return Ok(());
-    }
     let rules = vec![Rule { key, wanted: Wanted::Setting { value: wanted.to_owned(), unsaid } }];
-    if undoing(&rules, stage)?.is_none() {
+    if !runs(stage)? || undoing(&rules, stage)?.is_none() {
         outcome.premises.push(Premise::CloudInit(rules));
         return Ok(());
     }
-    if let Some(path) = keep(key, "What the guest was given.", rules, guest, stage, outcome)? {
+    if let Some(path) = keep(key, "What the guest was given.", rules, stage, outcome)? {
         outcome.notes.push(format!(
             "{path}: cloud-init is told of the {key}, which it would set to another one at the first boot"
         ));
@@ -322,7 +313,7 @@ fn each(stage: &Stage<'_>, mut take: impl FnMut(&GuestPath, Map<String, Value>))
                     let error = Error::unsupported(Layer::Filesystem, "more than 8 MiB of cloud-init's configuration");
                     error.with_guest_path(path.as_bytes()).with_hint("remove what nothing needs first")
                 })?;
-                reading::read(&text)
+                read(&text)
             }
         };
         Ok(match reading {

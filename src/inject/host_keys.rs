@@ -181,7 +181,7 @@ impl Injector for HostKeys {
                 // It puts its own into the files of these names (CONFIG_KEY_TO_FILE of cc_ssh.py).
                 Rule { key: "ssh_keys", wanted: Wanted::Without(named.iter().filter_map(of_cloud_init).collect()) },
             ];
-            if let Some(path) = cloud_config::keep("host-keys", why, rules, guest, stage, &mut outcome)? {
+            if let Some(path) = cloud_config::keep("host-keys", why, rules, stage, &mut outcome)? {
                 outcome.notes.push(format!("{path}: cloud-init is told to keep the host keys"));
             }
         }

@@ -122,7 +122,7 @@ impl Injector for Hostname {
             self.assign(path, key, stage)?;
         }
         self.hosts(old.as_ref(), stage)?;
-        have_cloud_init_stand_aside(guest, stage, &mut outcome)?;
+        have_cloud_init_stand_aside(stage, &mut outcome)?;
         outcome.host_name = Some(self.name.clone());
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
@@ -243,13 +243,13 @@ impl Hostname {
 }
 
 /// cloud-init gives the machine the name that its metadata has, at each boot, unless it is told to keep the one that is there.
-fn have_cloud_init_stand_aside(guest: &Guest, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+fn have_cloud_init_stand_aside(stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
     let rules = vec![
         Rule { key: "preserve_hostname", wanted: Wanted::True },
         Rule { key: "manage_etc_hosts", wanted: Wanted::HostsAreLeft },
     ];
     let why = "The name is in /etc/hostname and /etc/hosts already.";
-    if let Some(path) = cloud_config::keep("hostname", why, rules, guest, stage, outcome)? {
+    if let Some(path) = cloud_config::keep("hostname", why, rules, stage, outcome)? {
         outcome.notes.push(format!("{path}: cloud-init is told to keep the name"));
     }
     Ok(())

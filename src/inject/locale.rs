@@ -132,7 +132,7 @@ impl Injector for Locale {
             keep_up(guest, SUSE_LANGUAGE, language, stage)?;
             // Of Debian's guests cloud-init reads the locale that they have; to others, with old ones Red Hat's too, it gives en_US.UTF-8.
             let unsaid = if is_debians(guest) { Unsaid::Left } else { Unsaid::Set };
-            cloud_config::keep_setting("locale", language, unsaid, guest, stage, &mut outcome)?;
+            cloud_config::keep_setting("locale", language, unsaid, stage, &mut outcome)?;
             for outweighs in ["LC_ALL", "LANGUAGE"] {
                 if value(&path, outweighs, stage)?.is_some_and(|value| !value.is_empty()) {
                     outcome.notes.push(format!("{path}: {outweighs} is set there, too, and counts for more than LANG"));

@@ -93,7 +93,7 @@ impl Injector for Passwords {
         }
         if self.compat == Compat::Imgraft {
             for (user, _) in self.users.iter().filter(|(_, selector)| selector.is_valid()) {
-                cloud_config::keep_password(user, guest, stage, &mut outcome)?;
+                cloud_config::keep_password(user, stage, &mut outcome)?;
             }
         }
         for (user, account) in self.expired.iter().zip(expired) {

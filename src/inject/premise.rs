@@ -96,6 +96,7 @@ impl Premise {
                 Err(InjectError::Vfs(error)) if !is_fatal(error.kind()) => Some(error.to_string()),
                 other => other?,
             },
+            Self::CloudInit(_) if !cloud_config::runs(stage)? => None,
             Self::CloudInit(rules) => match cloud_config::undoing(rules, stage) {
                 Err(InjectError::Vfs(error)) if !is_fatal(error.kind()) => Some(error.to_string()),
                 other => other?.map(|undoing| undoing.to_string()),
@@ -136,8 +137,8 @@ mod tests {
     use crate::inject::staging::{Show, stage_all};
     use crate::inject::testing::{ED25519, phony};
     use crate::inject::{
-        Accounts, Compat, FileMode, FileOperation, Files, HostKeys, Injector, Item, Keys, MadeKeys, Request, SudoAsks,
-        Sudoer,
+        Accounts, Compat, FileMode, FileOperation, Files, HostKeys, Injector, Item, Keys, MadeKeys, PathPattern,
+        Request, SudoAsks, Sudoer,
     };
     use imgraft_vfs::fs::{Content, Timestamp};
     use imgraft_vfs::path::GuestPath;
@@ -215,6 +216,44 @@ mod tests {
         let guest = Guest::inspect(&fs).unwrap();
         let staged = stage_all(&requests, &LeftOut::default(), &guest, &fs, Show::Nothing, &|_| Ok(Vec::new()));
         staged.map(|_| ()).map_err(|failure| failure.message)
+    }
+
+    /// Whether cloud-init runs is asked of the guest that the run leaves.
+    #[test]
+    fn files_that_switch_cloud_init_on_or_off_count() {
+        let (switch, last) = ("/etc/cloud/cloud-init.disabled", "/etc/cloud/cloud.cfg.d/99-zz.cfg");
+        let comes_of = |is_off: bool, files: [FileOperation; 1], is_first: bool| {
+            let fs =
+                phony().file("/usr/sbin/sshd", "").file("/usr/bin/cloud-init", "").file(last, "ssh_deletekeys: true\n");
+            let fs = if is_off { fs.file(switch, "") } else { fs }.build().unwrap();
+            let keys =
+                Request { required: true, injector: Box::new(HostKeys { made: MadeKeys::Stay }) as Box<dyn Injector> };
+            let files = Files { operations: files.to_vec(), compat: Compat::Imgraft };
+            let mut requests = vec![keys, Request { required: true, injector: Box::new(files) }];
+            if is_first {
+                requests.reverse();
+            }
+            let guest = Guest::inspect(&fs).unwrap();
+            let staged = stage_all(&requests, &LeftOut::default(), &guest, &fs, Show::Nothing, &|_| Ok(Vec::new()));
+            staged.map(|_| ()).map_err(|failure| failure.message)
+        };
+        let path = GuestPath::parse(switch).unwrap();
+        let on = || [FileOperation::Delete { pattern: PathPattern::new(path.clone()).unwrap() }];
+        let off = || {
+            [FileOperation::Put {
+                destination: path.clone(),
+                content: Content::bytes(&b""[..]),
+                mode: FileMode::WhereNew(0o644),
+            }]
+        };
+        for is_first in [true, false] {
+            assert!(
+                comes_of(true, on(), is_first)
+                    .is_err_and(|said| said.contains("99-zz.cfg has the last word on ssh_deletekeys"))
+            );
+        }
+        assert_eq!(comes_of(false, off(), true), Ok(()));
+        assert!(comes_of(false, off(), false).is_err());
     }
 
     #[test]

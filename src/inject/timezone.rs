@@ -76,7 +76,7 @@ impl Injector for Timezone {
             stage.write(&name, Content::bytes(format!("{zone}\n").into_bytes()), ROOT_FILE)?;
         }
         self.clock(stage)?;
-        cloud_config::keep_setting("timezone", zone, Unsaid::Left, guest, stage, &mut outcome)?;
+        cloud_config::keep_setting("timezone", zone, Unsaid::Left, stage, &mut outcome)?;
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
     }

@@ -10,8 +10,8 @@ mod versions;
 
 pub use others::Other;
 
+use super::cloud_config::{self, Reading};
 use super::{Reader, Version};
-use crate::config_drive::{Spelling, value};
 use imgraft_vfs::Result;
 use imgraft_vfs::fs::{FileType, Lookup as _};
 use imgraft_vfs::resolve::Follow;
@@ -178,6 +178,8 @@ pub enum CloudInitNetwork {
     Config,
     /// Only by other keys.
     Other,
+    /// That is not known: the file is not read here as cloud-init reads it.
+    Unknown,
 }
 
 /// Why there is no stack that a configuration is for.
@@ -283,7 +285,9 @@ impl Network {
 
     /// What says to cloud-init whether it is to leave the network alone: of the files that have the key, the last one.
     pub fn cloud_init_config(&self) -> Option<&CloudInitSays> {
-        self.cloud_init_says.iter().rfind(|says| says.network != CloudInitNetwork::Other)
+        self.cloud_init_says
+            .iter()
+            .rfind(|says| matches!(says.network, CloudInitNetwork::Disabled | CloudInitNetwork::Config))
     }
 
     /// The one stack that the guest listens to.
@@ -414,10 +418,14 @@ pub(crate) fn has_interfaces(text: &str) -> bool {
     lines.any(|mut words| words.next() == Some("iface") && words.next().is_some_and(|name| name != "lo"))
 }
 
+/// cloud-init's program, and the file that switches it off (its systemd generator, and ds-identify).
+pub(crate) const CLOUD_INIT: &str = "/usr/bin/cloud-init";
+pub(crate) const CLOUD_INIT_OFF: &str = "/etc/cloud/cloud-init.disabled";
+
 /// What shows that cloud-init runs, and what it is told of the network.
 fn cloud_init(reader: &Reader<'_>) -> Result<(Option<&'static str>, Vec<CloudInitSays>)> {
-    let found = first(reader, &["/usr/bin/cloud-init"])?;
-    if found.is_none() || reader.exists("/etc/cloud/cloud-init.disabled")? {
+    let found = first(reader, &[CLOUD_INIT])?;
+    if found.is_none() || reader.exists(CLOUD_INIT_OFF)? {
         return Ok((None, Vec::new()));
     }
     let directory = "/etc/cloud/cloud.cfg.d";
@@ -430,8 +438,15 @@ fn cloud_init(reader: &Reader<'_>) -> Result<(Option<&'static str>, Vec<CloudIni
     let mut says = Vec::new();
     for path in paths {
         let Some(text) = reader.file_lenient(&path, LIMIT)? else { continue };
-        let Ok(document) = value(&text, Spelling::Yaml) else { continue };
-        let Some(network) = document.get("network") else { continue };
+        let keys = match cloud_config::read(&text) {
+            Reading::Keys(keys) => keys,
+            Reading::Nothing => continue,
+            Reading::Unknown(_) => {
+                says.push(CloudInitSays { path, network: CloudInitNetwork::Unknown });
+                continue;
+            }
+        };
+        let Some(network) = keys.get("network") else { continue };
         let network = match (network.as_object(), network.get("config")) {
             (_, Some(config)) if config.as_str() == Some("disabled") => CloudInitNetwork::Disabled,
             (Some(_), None) => CloudInitNetwork::Other,

@@ -150,7 +150,7 @@ impl Injector for Accounts {
         let made = self.users.iter().filter(|user| user.hash.is_some()).map(|user| user.name.as_str());
         for user in made.chain(self.unlocked.iter().chain(&self.opened).map(String::as_str)) {
             if database.has_password(user) {
-                cloud_config::keep_password(user, guest, stage, &mut outcome)?;
+                cloud_config::keep_password(user, stage, &mut outcome)?;
             }
         }
         database.write(stage)?;

@@ -17,11 +17,10 @@ fn cloud() -> Builder {
 /// What is noted, and what is told to cloud-init.
 fn kept(user: &str, guest: Builder) -> (String, Option<String>) {
     let mut fs = guest.build().unwrap();
-    let guest = Guest::inspect(&fs).unwrap();
     let mut outcome = Outcome::default();
     let changes = {
         let mut stage = Stage::new(&fs);
-        keep_password(user, &guest, &mut stage, &mut outcome).unwrap();
+        keep_password(user, &mut stage, &mut outcome).unwrap();
         stage.finish().unwrap()
     };
     let is_told = !changes.is_empty();
@@ -158,8 +157,7 @@ fn another_directory() {
     let rules = || vec![Rule { key: "key", wanted: Wanted::True }];
     let told = |guest: Builder| {
         let fs = guest.build().unwrap();
-        let guest = Guest::inspect(&fs).unwrap();
-        keep("x", "", rules(), &guest, &mut Stage::new(&fs), &mut Outcome::default())
+        keep("x", "", rules(), &mut Stage::new(&fs), &mut Outcome::default())
             .map(|path| path.unwrap().to_string())
             .map_err(|error| format!("{error}: {}", error.hint().unwrap()))
     };
@@ -207,11 +205,10 @@ fn what_is_not_known_is_said() {
 /// What is noted of a time zone or a locale, and what cloud-init is told.
 fn setting(key: &'static str, unsaid: Unsaid, guest: Builder) -> (String, Option<String>) {
     let mut fs = guest.build().unwrap();
-    let guest = Guest::inspect(&fs).unwrap();
     let mut outcome = Outcome::default();
     let changes = {
         let mut stage = Stage::new(&fs);
-        keep_setting(key, "A/B", unsaid, &guest, &mut stage, &mut outcome).unwrap();
+        keep_setting(key, "A/B", unsaid, &mut stage, &mut outcome).unwrap();
         stage.finish().unwrap()
     };
     let is_told = !changes.is_empty();
@@ -239,8 +236,7 @@ fn settings_of_the_guest() {
     assert!(setting("locale", Unsaid::Set, bare).1.is_some(), "the directory is made");
     let fs = with("99-z.cfg", "timezone: UTC\n").build().unwrap();
     let rules = vec![timezone()];
-    let guest = Guest::inspect(&fs).unwrap();
-    let refused = keep("timezone", "", rules, &guest, &mut Stage::new(&fs), &mut Outcome::default()).unwrap_err();
+    let refused = keep("timezone", "", rules, &mut Stage::new(&fs), &mut Outcome::default()).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "the guest's cloud-init would undo it: /etc/cloud/cloud.cfg.d/99-z.cfg has the last word on timezone, and says otherwise"

@@ -1,7 +1,7 @@
 //! The passwords of users of whom the guest's cloud-init is told.
 
-use super::{MAIN, TRUE, is_nothing, is_one_of, said, tell, unread};
-use crate::guest::Guest;
+use super::{MAIN, TRUE, is_one_of, runs, said, tell, unread};
+use crate::guest::cloud_config::is_nothing;
 use crate::inject::{InjectError, Outcome};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -20,11 +20,10 @@ type Entry = (GuestPath, Map<String, Value>);
 /// told not to; says what it cannot be kept from.
 pub(in crate::inject) fn keep_password(
     user: &str,
-    guest: &Guest,
     stage: &mut Stage<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), InjectError> {
-    if guest.network.cloud_init.is_none() {
+    if !runs(stage)? {
         return Ok(());
     }
     outcome.notes.extend(unread(stage)?);

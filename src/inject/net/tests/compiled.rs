@@ -195,6 +195,34 @@ fn cloud_init_stands_aside() {
     assert_unchanged(&described(STATIC), &again);
 }
 
+/// The name of the file is one that administrators give theirs, too: what else it says stays.
+#[test]
+fn what_else_is_said_to_cloud_init_stays() {
+    let own = "/etc/cloud/cloud.cfg.d/99-imgraft-network.cfg";
+    for (theirs, aside) in [
+        ("datasource_list: [NoCloud]\n", own),
+        ("network: {config: []}\ndatasource_list: [NoCloud]\n", own),
+        ("a: !!binary aGk=\nb: [\n", own),
+        ("network: {version: 2}\n", ASIDE),
+        ("# nothing\n", ASIDE),
+    ] {
+        let fs = inject(&described(STATIC), cloud(networkd(phony())).file(ASIDE, theirs).build().unwrap());
+        assert_eq!(text(&fs, aside), "network: {config: disabled}\n", "{theirs}");
+        assert!(aside == ASIDE || text(&fs, ASIDE) == theirs, "{theirs}");
+        assert_unchanged(&described(STATIC), &fs);
+    }
+    let unread =
+        cloud(networkd(phony())).file("/etc/cloud/cloud.cfg.d/99-z.cfg", "network: {config: []}\na: !!binary aGk=\n");
+    assert!(
+        notes(&described(STATIC), &unread.build().unwrap()).contains("99-z.cfg: what it tells cloud-init is not known")
+    );
+    let both = "network: {config: disabled}\ndatasource_list: [NoCloud]\n";
+    let theirs = || cloud(networkd(phony())).file(ASIDE, both).build().unwrap();
+    let why = refusal(&chosen(STATIC, Choice::CloudInit), theirs());
+    assert!(why.starts_with(ASIDE) && why.ends_with(&format!("(take network: out of {ASIDE} first)")), "{why}");
+    assert_eq!(text(&inject(&described(STATIC), theirs()), ASIDE), both);
+}
+
 #[test]
 fn nothing_is_mixed_with_it() {
     let all = "network: {version: 2, ethernets: {all-en: {match: {name: 'en*'}, dhcp4: true}}}\n";

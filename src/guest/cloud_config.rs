@@ -1,12 +1,11 @@
 //! What cloud-init makes of a file of its configuration: read_conf and load_yaml of its util.py, with safe_load of PyYAML.
 
-use super::is_nothing;
 use serde_json::{Map, Value};
 use serde_saphyr::granit_parser::{Event, Parser, Tag};
 
 /// The most values that a file may have once its aliases are followed, and the deepest that they may lie in each other; cloud-init itself has
 /// no use for more than a few.
-const NODES_MAX: usize = 250_000;
+const NODES_MAX: usize = 10_000;
 const DEPTH_MAX: usize = 32;
 
 /// The types of YAML that are read here as cloud-init reads them, and the others that it knows.
@@ -16,7 +15,7 @@ const OTHERS: [&str; 7] = ["binary", "set", "omap", "pairs", "timestamp", "merge
 
 /// What a file says to cloud-init.
 #[derive(Debug, PartialEq)]
-pub(super) enum Reading {
+pub(crate) enum Reading {
     /// These keys; of those that are there twice the last ones.
     Keys(Map<String, Value>),
     /// Nothing: cloud-init warns, and goes on without it.
@@ -26,7 +25,7 @@ pub(super) enum Reading {
 }
 
 /// Reads a file.
-pub(super) fn read(text: &[u8]) -> Reading {
+pub(crate) fn read(text: &[u8]) -> Reading {
     let unknown = |reason: &str| Reading::Unknown(reason.to_owned());
     let Ok(text) = std::str::from_utf8(text) else {
         return unknown("it is no text in UTF-8, and cloud-init does not run with that");
@@ -70,6 +69,18 @@ pub(super) fn read(text: &[u8]) -> Reading {
     }
 }
 
+/// Whether a value is what Python takes for false.
+pub(crate) fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        Value::Object(keys) => keys.is_empty(),
+    }
+}
+
 /// Whether a text is filled in with what is known of the instance (templater.py and handlers/jinja_template.py).
 fn is_template(text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default().to_ascii_lowercase();
@@ -97,7 +108,7 @@ impl Meaning {
 
 /// Where the directory is of the files that add to the configuration, by what the first file says: as `conf_d`, if that is there.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Directory {
+pub(crate) enum Directory {
     /// It is not said.
     Usual,
     /// Here, from the root where it does not begin there.
@@ -110,7 +121,7 @@ pub(super) enum Directory {
 
 impl Directory {
     /// What the keys of the first file say.
-    pub(super) fn of(keys: &Map<String, Value>) -> Self {
+    pub(crate) fn of(keys: &Map<String, Value>) -> Self {
         match keys.get("conf_d") {
             None => Self::Usual,
             Some(nothing) if is_nothing(nothing) => Self::Missing,
