@@ -50,6 +50,19 @@ pub fn stage_all(
     show: Show,
     check_fstab: CheckFstab<'_>,
 ) -> Result<Staged, Failure> {
+    stage_for(None, requests, left_out, guest, fs, show, check_fstab)
+}
+
+/// The same, with a network for the guest that the run is known to leave.
+fn stage_for(
+    left: Option<&Network>,
+    requests: &[Request],
+    left_out: &LeftOut,
+    guest: &Guest,
+    fs: &dyn GuestFs,
+    show: Show,
+    check_fstab: CheckFstab<'_>,
+) -> Result<Staged, Failure> {
     let mut stage = Stage::new(fs);
     let mut items: Vec<ItemReport> = Vec::with_capacity(requests.len());
     let mut revealed = Vec::new();
@@ -71,8 +84,11 @@ pub fn stage_all(
         let outcome = needs_root(injector.item(), fs)
             .and_then(|()| {
                 // What was done before it counts.
-                if injector.item() == Item::Net && at > 0 {
-                    guest.to_mut().network = Network::staged(&stage)?;
+                match left {
+                    _ if injector.item() != Item::Net => {}
+                    Some(left) => guest.to_mut().network = left.clone(),
+                    None if at > 0 => guest.to_mut().network = Network::staged(&stage)?,
+                    None => {}
                 }
                 Ok(())
             })
@@ -124,7 +140,10 @@ pub fn stage_all(
         && report.status != Status::Failed
     {
         match once_more(injector.as_ref(), &guest, &mut stage) {
-            Ok(notes) => report.notes.extend(notes),
+            Ok(Again { network, wants: Wants::Others, .. }) if left.is_none() => {
+                return stage_for(Some(&network), requests, left_out, first, fs, show, check_fstab);
+            }
+            Ok(again) => report.notes.extend(again.note),
             Err(error) if *required || is_fatal_to_all(&error) => return Err(Failure::item(Item::Net, &error)),
             Err(error) => {
                 let left_out = left_out.with(Item::Net, Reason::from(Failure::item(Item::Net, &error)));
@@ -166,6 +185,7 @@ pub fn stage_all(
                         _ if of_operations && change.after.is_none() => Sensitivity::Unseen,
                         true => Sensitivity::Hashes,
                         false if diff::is_seed(&change.path) => Sensitivity::Seed,
+                        false if diff::is_network(&change.path) => Sensitivity::Network,
                         false => Sensitivity::Plain,
                     };
                 text.push_str(&diff::render(change, fs, sensitivity)?);
@@ -184,25 +204,45 @@ fn with_left_out(failure: Failure, items: &[ItemReport]) -> Failure {
     told.fold(failure, Failure::with_hint)
 }
 
-/// What is to be known of a network that is put in, once all else of the run is done: it is asked for again, and what comes of that is
-/// taken back. Fails where that fails then, as where a unit of the run keeps what would configure it from being started.
-fn once_more(injector: &dyn Injector, guest: &Guest, stage: &mut Stage<'_>) -> Result<Vec<String>, InjectError> {
+/// What comes of a network that is asked for again.
+struct Again {
+    /// Of the guest that the run leaves.
+    network: Network,
+    wants: Wants,
+    /// What is to be known of it.
+    note: Option<String>,
+}
+
+/// Which files a network that is asked for again would be in.
+enum Wants {
+    /// In those that it is in.
+    Same,
+    /// In others: the guest listens to another program than before.
+    Others,
+}
+
+/// Asks once more for a network that is put in, when all else of the run is done, and takes back what comes of that. Fails where that
+/// fails then, as where a unit of the run keeps what would configure it from being started.
+fn once_more(injector: &dyn Injector, guest: &Guest, stage: &mut Stage<'_>) -> Result<Again, InjectError> {
     let before = stage.savepoint();
-    let guest = Guest { network: Network::staged(stage)?, ..guest.clone() };
+    let network = Network::staged(stage)?;
+    let guest = Guest { network: network.clone(), ..guest.clone() };
     let changes = match injector.stage(&guest, stage) {
         Ok(_) => stage.changes_since(&before),
         Err(InjectError::Vfs(error)) => Err(error),
         Err(error) => return Err(InjectError::Afterwards(Box::new(error))),
     };
     stage.rollback(before);
-    let paths: Vec<String> = changes?.iter().map(|change| change.path.to_string()).collect();
+    let changes = changes?;
+    let paths: Vec<String> = changes.iter().map(|change| change.path.to_string()).collect();
+    let wants = if changes.iter().any(|change| change.before.is_none()) { Wants::Others } else { Wants::Same };
     let note = || {
         format!(
             "{}: with what comes after the network in this run, the same run again would change that",
             paths.join(", ")
         )
     };
-    Ok((!paths.is_empty()).then(note).into_iter().collect())
+    Ok(Again { network, wants, note: (!paths.is_empty()).then(note) })
 }
 
 /// What an item has changed, and what it has to say with what there is to say of an fstab among that.
@@ -328,6 +368,26 @@ mod tests {
             let hints = failure.unwrap_err().hints.join("\n");
             assert_eq!(hints.contains("left out before it, as optional: item files: /none"), left_out, "{hints}");
         }
+    }
+
+    #[test]
+    fn the_diff_of_a_file_of_the_network_has_no_password() {
+        let path = "/etc/netplan/70-wifi.yaml";
+        let fs = MemFs::builder().file(path, "a: {password: geheim}\nb: 1\n").mode(0o600).build().unwrap();
+        let operation = FileOperation::Put {
+            destination: GuestPath::parse(path).unwrap(),
+            content: Content::bytes(&b"a: {password: anders}\nb: 1\n"[..]),
+            mode: FileMode::WhereNew(0o600),
+        };
+        let files = Files { operations: vec![operation], compat: Compat::Imgraft };
+        let requests = vec![Request { injector: Box::new(files), required: true }];
+        let guest = Guest::inspect(&fs).unwrap();
+        let staged = stage_all(&requests, &LeftOut::default(), &guest, &fs, Show::Diff, &|_| Ok(Vec::new())).unwrap();
+        assert!(
+            staged.diff.ends_with("-a: {password: <old secret>\n+a: {password: <new secret>\n b: 1\n"),
+            "{}",
+            staged.diff
+        );
     }
 
     #[test]

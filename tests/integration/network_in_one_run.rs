@@ -56,3 +56,43 @@ fn what_stands_before_it_counts_and_what_comes_after_it_is_told() {
     assert_eq!(output.status.code(), Some(5), "{}", String::from_utf8_lossy(&output.stdout));
     oracle::e2fsck(&disk, 0);
 }
+
+/// Where a run has the guest listen to another program, it is that program that gets it, wherever the units stand.
+#[test]
+fn another_program_gets_it() {
+    if !oracle::have("mke2fs") {
+        return;
+    }
+    let unit = "/usr/lib/systemd/system/systemd-networkd.service:[Install]\nWantedBy=multi-user.target\n";
+    for (guest, options, old, new) in [
+        (
+            "fedora",
+            &["--enable-unit", "systemd-networkd.service", "--disable-unit", "NetworkManager.service"][..],
+            "/etc/NetworkManager/system-connections/imgraft-eth0.nmconnection",
+            "/etc/systemd/network/05-imgraft-eth0.network",
+        ),
+        (
+            "debian-12",
+            &["--delete", "/usr/lib/systemd/system-generators/netplan", "--enable-unit", "systemd-networkd.service"],
+            "/etc/netplan/50-imgraft.yaml",
+            "/etc/systemd/network/05-imgraft-eth0.network",
+        ),
+    ] {
+        let scratch = Scratch::new();
+        let disk = image(&scratch, &trees()[guest]);
+        if guest == "fedora" {
+            let networkd =
+                ["--mkdir", "/usr/lib/systemd/system", "--write", unit, "--touch", NETWORKD, "--chmod", MODE];
+            expect(0, &[&["inject", text(&disk)][..], &networkd].concat());
+        }
+        let static_net = ["--ip", "192.0.2.10/24", "--gateway", "192.0.2.1", "--nic", "eth0"];
+        let words = [&["inject", text(&disk)], &static_net[..], options].concat();
+        let told = expect(0, &words);
+        assert!(told.contains(new) && !told.contains(old), "{guest}: {told}");
+        oracle::e2fsck(&disk, 0);
+        assert!(expect(0, &words).contains("unchanged"), "{guest}");
+    }
+}
+
+const NETWORKD: &str = "/usr/lib/systemd/systemd-networkd";
+const MODE: &str = "0755:/usr/lib/systemd/systemd-networkd";
