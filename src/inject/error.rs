@@ -56,6 +56,17 @@ pub enum InjectError {
         /// Where it leads.
         target: String,
     },
+    /// What is there for a user's keys is another's, and would be taken from that one, or make keys of that one's the user's.
+    OthersPlace {
+        /// Whose the keys are.
+        user: String,
+        /// The user's number.
+        uid: u32,
+        /// What is there.
+        path: GuestPath,
+        /// What of it, a clause.
+        why: String,
+    },
     /// The place for a user's keys is one where others may have put something, or that the user cannot read.
     ExposedPlace {
         /// Whose.
@@ -292,7 +303,7 @@ impl fmt::Display for InjectError {
             Self::ForeignPlace { user, path, target } => {
                 write!(f, "{path}: a link to {target}, which does not belong to '{}'", user.escape_debug())
             }
-            Self::ExposedPlace { user, path, why } => {
+            Self::ExposedPlace { user, path, why } | Self::OthersPlace { user, path, why, .. } => {
                 write!(f, "{path}: {why}; no key of '{}' is put there", user.escape_debug())
             }
             Self::OwnerlessPlace { user, path } => write!(

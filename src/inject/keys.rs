@@ -10,8 +10,8 @@ use super::{
     Compat, InjectError, Injector, Item, Outcome, Premise, READ_LIMIT, ROOT_DIR, ROOT_FILE, Reader, label, rc_local,
     sshd,
 };
-use crate::guest::Guest;
-use imgraft_vfs::fs::{Attrs, Content, FileType, Ownership, SetAttrs};
+use crate::guest::{Accounts, Guest};
+use imgraft_vfs::fs::{Attrs, Content, FileType, Metadata, Ownership, SetAttrs};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -47,7 +47,7 @@ impl Injector for Keys {
             let lines: Vec<_> =
                 self.keys.iter().filter(|(name, _)| name == user).map(|(_, line)| line.as_str()).collect();
             let place = Place::of(guest, user)?;
-            place.stage(&lines, stage, &mut outcome)?;
+            place.stage(&lines, &guest.accounts, stage, &mut outcome)?;
         }
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
@@ -79,7 +79,13 @@ impl<'a> Place<'a> {
         Ok(Self { user, uid: account.uid, gid: account.gid, home, has_no_login: account.has_no_login() })
     }
 
-    fn stage(&self, lines: &[&str], stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+    fn stage(
+        &self,
+        lines: &[&str],
+        accounts: &Accounts,
+        stage: &mut Stage<'_>,
+        outcome: &mut Outcome,
+    ) -> Result<(), InjectError> {
         let reader = KeyReader { user: self.user.to_owned(), uid: self.uid, gid: self.gid, home: self.home.clone() };
         let file = match key_files::place(reader.login(&reader.groups(stage)?), stage)? {
             key_files::Place::Usual(file) => file,
@@ -119,13 +125,17 @@ impl<'a> Place<'a> {
             self.refuse_foreign(&file, stage)?;
         }
         let before = stage.read(&file, READ_LIMIT)?;
+        let modes = sshd::modes(stage);
+        let is_mended = is_in_home && way::is_below(&file, &self.home, stage)?;
+        if is_mended {
+            self.refuse_others(&directories, &file, lines, modes, accounts, stage)?;
+        }
         if let Some(after) = self.add(before.as_deref().unwrap_or_default(), lines, &file, outcome) {
             stage.write(&file, Content::bytes(after), Attrs { mode, ..own })?;
         } else {
             stage.confirm(&file)?;
         }
-        let modes = sshd::modes(stage);
-        if is_in_home && way::is_below(&file, &self.home, stage)? {
+        if is_mended {
             for directory in &directories {
                 self.repair(directory, 0o1, modes, stage, outcome)?;
             }
@@ -235,6 +245,69 @@ impl<'a> Place<'a> {
         (after != before).then_some(after)
     }
 
+    /// Refuses to take from another user of the home what keeps this one's keys from sshd, and to make this user's the keys that a stranger
+    /// has put there.
+    fn refuse_others(
+        &self,
+        directories: &[GuestPath],
+        file: &GuestPath,
+        lines: &[&str],
+        modes: Modes,
+        accounts: &Accounts,
+        stage: &Stage<'_>,
+    ) -> Result<(), InjectError> {
+        let refuse = |path: &GuestPath, why| {
+            Err(InjectError::OthersPlace { user: self.user.to_owned(), uid: self.uid, path: path.clone(), why })
+        };
+        let needs = directories.iter().map(|directory| (directory, 0o1)).chain([(file, 0o4)]);
+        for (path, need) in needs {
+            let Some(metadata) = stage.metadata(path)? else { continue };
+            if !self.changes_hands(&metadata, need, modes) {
+                continue;
+            }
+            if let Some(other) = self.other_of_home(accounts, stage)? {
+                return refuse(
+                    path,
+                    format!("owner {}, and {} is the home of '{other}' as well", metadata.uid, self.home),
+                );
+            }
+        }
+        let Some(metadata) = stage.metadata(file)?.filter(|found| found.uid != 0) else { return Ok(()) };
+        let text = stage.read(file, READ_LIMIT)?.unwrap_or_default();
+        let is_wanted = |found: &Line<'_>| {
+            lines.iter().any(|line| Line::parse(line.as_bytes()).is_some_and(|line| line.key == found.key))
+        };
+        let all_wanted = text.split(|byte| *byte == b'\n').filter_map(Line::parse).all(|line| is_wanted(&line));
+        if self.changes_hands(&metadata, 0o4, modes) && !all_wanted {
+            return refuse(file, format!("owner {}, so that sshd does not take the keys in it", metadata.uid));
+        }
+        Ok(())
+    }
+
+    /// Another user who has the same home, by another number.
+    fn other_of_home(&self, accounts: &Accounts, stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
+        let home = stage.resolve(&self.home)?;
+        for other in accounts.users.iter().flatten().filter(|other| other.uid != self.uid) {
+            let Ok(path) = GuestPath::parse(&other.home) else { continue };
+            if stage.resolve(&path).is_ok_and(|at| at == home) {
+                return Ok(Some(other.name.escape_ascii().to_string()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether what is there is given to the user for sshd to take the keys: it is a stranger's, or not to be read by the user (`need`, as
+    /// bits for "others").
+    fn changes_hands(&self, metadata: &Metadata, need: u16, modes: Modes) -> bool {
+        let is_owner = metadata.uid == self.uid;
+        let is_stranger = !is_owner && metadata.uid != 0;
+        let can_read = is_owner
+            || self.uid == 0
+            || metadata.mode & need != 0
+            || (metadata.gid == self.gid && metadata.mode >> 3 & need != 0);
+        (modes == Modes::Strict && is_stranger) || !can_read
+    }
+
     /// Takes away what makes sshd refuse the keys (StrictModes of sshd_config(5)): writable for others than the owner,
     /// owned by a stranger, or not to be read by the user (`need`, as bits for "others").
     fn repair(
@@ -246,18 +319,12 @@ impl<'a> Place<'a> {
         outcome: &mut Outcome,
     ) -> Result<(), InjectError> {
         let Some(metadata) = stage.metadata(path)? else { return Ok(()) };
-        let is_owner = metadata.uid == self.uid;
-        let is_stranger = !is_owner && metadata.uid != 0;
-        let can_read = is_owner
-            || self.uid == 0
-            || metadata.mode & need != 0
-            || (metadata.gid == self.gid && metadata.mode >> 3 & need != 0);
         let mut attrs = SetAttrs::default();
         if modes == Modes::Strict && metadata.mode & 0o022 != 0 {
             attrs.mode = Some(metadata.mode & !0o022);
             outcome.notes.push(format!("{path}: was writable for others than its owner, which sshd refuses"));
         }
-        if (modes == Modes::Strict && is_stranger) || !can_read {
+        if self.changes_hands(&metadata, need, modes) {
             (attrs.uid, attrs.gid) = (Some(self.uid), Some(self.gid));
             outcome.notes.push(format!("{path}: was not owned by '{}', which sshd refuses", self.user));
         }

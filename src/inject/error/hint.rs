@@ -24,7 +24,12 @@ impl InjectError {
             Self::ForeignPlace { path, .. } => Some(format!("find out who made the link, and remove it: {path}")),
             Self::ExposedPlace { path, .. } => Some(format!(
                 "see what is there; then, before the key, --chown and --chmod give it to root, for others to read and not to write, or \
-                 --delete {path} takes it away; or have AuthorizedKeysFile of the guest's sshd_config name another place"
+                 --delete {path} takes it away where it is a file or a link; or have AuthorizedKeysFile of the guest's sshd_config name another place"
+            )),
+            Self::OthersPlace { uid, path, .. } => Some(format!(
+                "see what is there; then, before the key, --chown {uid}:{path} gives it to the user with all that is in it, or --delete {path} \
+                 takes it away; or have AuthorizedKeysFile of the guest's sshd_config name a place for each user, /etc/ssh/authorized_keys/%u \
+                 say"
             )),
             Self::OwnerlessPlace { path, .. } => Some(format!(
                 "whether sshd takes keys there is up to the options of the mount: --write {path}:KEY puts the file there all the same"
@@ -106,7 +111,13 @@ impl InjectError {
             Self::HostKeys(error) => error.hint(),
             Self::Unit(error) => error.hint(),
             Self::OnlySystemd { way, .. } => Some((*way).to_owned()),
-            Self::Afterwards(error) => error.hint(),
+            Self::Afterwards(error) => Some(match (&**error, error.hint()) {
+                // These can be told which program it is.
+                (Self::NoListener { .. } | Self::SeveralListeners { .. }, Some(hint)) => {
+                    format!("{hint}; or leave out of this run what does that")
+                }
+                _ => "leave out of this run what does that, or leave out the network".to_owned(),
+            }),
             Self::NoStarter => Some("--upload puts the script into the guest; what starts it there is up to the guest".to_owned()),
             Self::NoPackageManager { .. } => {
                 Some("--firstboot-command COMMAND has the guest run what installs them there".to_owned())

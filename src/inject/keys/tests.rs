@@ -115,6 +115,55 @@ fn what_sshd_refuses_is_repaired_and_said() {
     );
 }
 
+/// What another has of the home is not taken, and keys that a stranger has put there do not become the user's.
+#[test]
+fn what_is_anothers_is_refused() {
+    let with = |passwd: &str, dir: u32, file: u32, config: &str| {
+        let ssh = MemFs::builder()
+            .file("/usr/sbin/sshd", "")
+            .symlink("/var/www", "../srv/www")
+            .dir("/srv/www/.ssh")
+            .mode(0o700)
+            .owner(dir, dir);
+        let ssh = ssh.file("/srv/www/.ssh/authorized_keys", RSA).mode(0o600).owner(file, file);
+        let tree = ssh.file("/etc/passwd", passwd).file("/etc/ssh/sshd_config", config).build().unwrap();
+        stage(&keys(&[("web", ED25519)]), &tree).err().map(|error| error.to_string())
+    };
+    let one = "web:x:1005:1005::/srv/www:/bin/sh\n";
+    let two = "web:x:1005:1005::/srv/www:/bin/sh\nroot:x:0:0::/var/www:/bin/sh\n";
+    for (passwd, dir, file, config, said) in [
+        (
+            two,
+            0,
+            0,
+            "",
+            Some("/srv/www/.ssh: owner 0, and /srv/www is the home of 'root' as well; no key of 'web' is put there"),
+        ),
+        (two, 0, 0, "StrictModes no\n", Some("is the home of 'root' as well")),
+        (two, 1005, 0, "", Some("/srv/www/.ssh/authorized_keys: owner 0, and /srv/www is the home of 'root' as well")),
+        (two, 1005, 1005, "", None),
+        (one, 0, 0, "", None),
+        (one, 7, 0, "", None),
+        (
+            one,
+            1005,
+            7,
+            "",
+            Some("/srv/www/.ssh/authorized_keys: owner 7, so that sshd does not take the keys in it; no key of 'web'"),
+        ),
+        (one, 1005, 7, "StrictModes no\n", Some("owner 7")),
+    ] {
+        let found = with(passwd, dir, file, config);
+        assert!(
+            match (&found, said) {
+                (Some(message), Some(said)) => message.contains(said),
+                (found, said) => found.is_none() && said.is_none(),
+            },
+            "{dir} {file} {config}: {found:?}"
+        );
+    }
+}
+
 #[test]
 fn what_sshd_does_not_mind_stays() {
     let file = "/home/ann/.ssh/authorized_keys";
