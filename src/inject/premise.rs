@@ -254,6 +254,9 @@ mod tests {
         }
         assert_eq!(comes_of(false, off(), true), Ok(()));
         assert!(comes_of(false, off(), false).is_err());
+        // What is switched off undoes nothing.
+        let other = FileOperation::MakeDirectory { path: GuestPath::parse("/srv/x").unwrap() };
+        assert_eq!(comes_of(true, [other], false), Ok(()));
     }
 
     #[test]
