@@ -26,6 +26,8 @@ xfs() {
   xfs_repair -n "$part" >"$built/.log" 2>&1 || { cat "$built/.log" >&2; die "xfs_repair does not like it"; }
 }
 btrfs_top() {
+  # One that was interrupted leaves it.
+  rm -rf "$part.tree"
   mkdir "$part.tree"
   unpack "$part.tree"
   mkfs.btrfs -q -U "$uuid_fs" -L root --rootdir "$part.tree" "$part"
