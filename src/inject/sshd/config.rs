@@ -18,9 +18,10 @@ const DEPTH_MAX: usize = 16;
 /// How many files are read, and how many lines are taken of a keyword.
 const FILES_MAX: usize = 256;
 const LINES_MAX: usize = 256;
-/// How many words are taken of a keyword in all of its lines, and how many words and patterns of all that `Match` lines ask for: each of them
-/// may be held against each group of a user.
+/// How many words are taken of a keyword in all of its lines: each of them may be held against each group of a user.
 const WORDS_MAX: usize = 1024;
+/// How many words and patterns of all `Match` lines, of which hosts for file transfer have one for each user.
+const CRITERIA_MAX: usize = 16_384;
 /// How many files and patterns are included, whether they are there or not.
 const PATTERNS_MAX: usize = 256;
 /// What to do about a configuration that is not read.
@@ -181,9 +182,9 @@ impl Search<'_, '_> {
             if keyword == "match" {
                 let words = arguments(rest);
                 self.criteria += words.iter().map(|word| word.split(',').count()).sum::<usize>();
-                if self.criteria > WORDS_MAX {
+                if self.criteria > CRITERIA_MAX {
                     let message = format!(
-                        "the Match lines of sshd's configuration have more than {WORDS_MAX} words and patterns"
+                        "the Match lines of sshd's configuration have more than {CRITERIA_MAX} words and patterns"
                     );
                     return self.leave(path, ErrorKind::Unsupported, message);
                 }

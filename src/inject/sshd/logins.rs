@@ -424,10 +424,10 @@ mod tests {
             assert!(ann.contains(of), "{ann}");
         };
         let many = |word: &str, number: usize| vec![word; number].join(",");
-        let criteria = "the Match lines of sshd's configuration have more than 1024 words and patterns";
-        not_read(&format!("Match Group {}\nDenyUsers ann\n", many("*a*b", 1024)), criteria);
-        not_read(&format!("{}DenyUsers ann\n", "Match Group b,c\n".repeat(342)), criteria);
-        let full = format!("Match Group {}\n", many("*a*b", 1023));
+        let criteria = "the Match lines of sshd's configuration have more than 16384 words and patterns";
+        not_read(&format!("Match Group {}\nDenyUsers ann\n", many("*a*b", 16_384)), criteria);
+        not_read(&format!("{}DenyUsers ann\n", "Match Group b,c\n".repeat(5_462)), criteria);
+        let full = format!("Match Group {}\n", many("*a*b", 16_383));
         assert_eq!(said(&format!("{full}DenyUsers ann\n")).0, "");
         not_read(&format!("DenyGroups{}\n", " *a*b".repeat(1025)), "says denygroups with more than 1024 words");
         not_read(
