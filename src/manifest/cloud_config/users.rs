@@ -104,6 +104,7 @@ pub(super) fn listed(users: Value) -> Result<Vec<(String, Value)>, DocumentError
             for (name, value) in members {
                 let at = format!("users.{name}");
                 match value {
+                    Value::Object(_) if name == "default" => users.extend(named(&at, &name)?),
                     Value::Object(mut user) => {
                         user.insert("name".to_owned(), name.into());
                         users.push((at, Value::Object(user)));
