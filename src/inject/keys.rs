@@ -265,7 +265,7 @@ impl<'a> Place<'a> {
             if !self.changes_hands(&metadata, need, modes) {
                 continue;
             }
-            if let Some(other) = self.other_of_home(accounts, stage)? {
+            if let Some(other) = self.other_of_home(metadata.uid, accounts, stage)? {
                 return refuse(
                     path,
                     format!("owner {}, and {} is the home of '{other}' as well", metadata.uid, self.home),
@@ -284,10 +284,10 @@ impl<'a> Place<'a> {
         Ok(())
     }
 
-    /// Another user who has the same home, by another number.
-    fn other_of_home(&self, accounts: &Accounts, stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
+    /// Another user who has the same home, and owns something there by that number.
+    fn other_of_home(&self, owner: u32, accounts: &Accounts, stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
         let home = stage.resolve(&self.home)?;
-        for other in accounts.users.iter().flatten().filter(|other| other.uid != self.uid) {
+        for other in accounts.users.iter().flatten().filter(|other| other.uid == owner) {
             let Ok(path) = GuestPath::parse(&other.home) else { continue };
             if stage.resolve(&path).is_ok_and(|at| at == home) {
                 return Ok(Some(other.name.escape_ascii().to_string()));

@@ -27,7 +27,7 @@ impl InjectError {
                  --delete {path} takes it away where it is a file or a link; or have AuthorizedKeysFile of the guest's sshd_config name another place"
             )),
             Self::OthersPlace { uid, path, .. } => Some(format!(
-                "see what is there; then, before the key, --chown {uid}:{path} gives it to the user with all that is in it, or --delete {path} \
+                "see what is there; then, before the key, --chown {uid}::{path} gives it to the user, and so with what is below it, or --delete {path} \
                  takes it away; or have AuthorizedKeysFile of the guest's sshd_config name a place for each user, /etc/ssh/authorized_keys/%u \
                  say"
             )),

@@ -142,6 +142,8 @@ fn what_is_anothers_is_refused() {
         (two, 0, 0, "StrictModes no\n", Some("is the home of 'root' as well")),
         (two, 1005, 0, "", Some("/srv/www/.ssh/authorized_keys: owner 0, and /srv/www is the home of 'root' as well")),
         (two, 1005, 1005, "", None),
+        // It is neither's.
+        (two, 7, 1005, "", None),
         (one, 0, 0, "", None),
         (one, 7, 0, "", None),
         (
