@@ -1,7 +1,7 @@
 //! What cloud-init makes of a file of its configuration: read_conf and load_yaml of its util.py, with safe_load of PyYAML.
 
 use serde_json::{Map, Value};
-use serde_saphyr::granit_parser::{Event, Parser, Tag};
+use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, Tag};
 
 /// The most values that a file may have once its aliases are followed, and the deepest that they may lie in each other; cloud-init itself has
 /// no use for more than a few.
@@ -37,6 +37,10 @@ pub(crate) fn read(text: &[u8]) -> Reading {
     let mut documents = 0_usize;
     let mut has_others = false;
     for event in Parser::new_from_str(text) {
+        // Texts to PyYAML, and values here.
+        if let Ok((Event::Scalar(text, ScalarStyle::Plain, _, None), _)) = &event {
+            has_others |= matches!(text.as_ref(), "y" | "Y" | "n" | "N") || text.starts_with("0o");
+        }
         let tag = match event {
             Err(_) => return unknown("it is no YAML as that is read here"),
             Ok((Event::DocumentStart(..), _)) => {
@@ -55,7 +59,7 @@ pub(crate) fn read(text: &[u8]) -> Reading {
         has_others |= meaning == Meaning::Other;
     }
     if has_others {
-        return unknown("it has a type of YAML (!!…) that is not read here");
+        return unknown("it has a value or a type of YAML (!!…) that is not read here");
     }
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_nodes: NODES_MAX, max_depth: DEPTH_MAX },
@@ -159,6 +163,7 @@ mod tests {
             b"## template: jinja\na: {{ b }}\n",
             b"a: 1\nb: [\n",
             b"a: 1\nb: !!set {c}\n",
+            b"a: y\n",
             b"a: 1\nb: !!timestamp 2001-01-01\n",
             b"a: 1\nb: &x [*x]\n",
             deep.as_bytes(),

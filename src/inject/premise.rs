@@ -116,6 +116,7 @@ impl Premise {
     pub(super) fn remarks(&self, stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
         let (reader, file, types) = match self {
             Self::UserKeys { reader, file, types } => (reader, file, types),
+            Self::CloudInit(_) if !cloud_config::runs(stage)? => return Ok(Vec::new()),
             Self::CloudInit(_) => return Ok(cloud_config::unread(stage)?.into_iter().collect()),
             Self::HostKeys(_) | Self::SudoRules => return Ok(Vec::new()),
         };
