@@ -9,9 +9,17 @@ use std::path::{Path, PathBuf};
 struct Attached(String);
 
 impl Attached {
-    fn new(volume: &Path) -> Self {
-        Self(oracle::succeed("losetup", &["-r", "-f", "--show", text(volume)]).trim().to_owned())
+    /// Attaches it, and has a cache of libblkid know it: nobody else's, of devices that have been others since.
+    fn new(volume: &Path, scratch: &Scratch) -> Self {
+        let device = oracle::succeed("losetup", &["-r", "-f", "--show", text(volume)]).trim().to_owned();
+        oracle::succeed("env", &[&cache(scratch.path()), "blkid", &device]);
+        Self(device)
     }
+}
+
+/// Where libblkid has its cache for a test, as a variable of its environment (blkid(8)).
+fn cache(scratch: &Path) -> String {
+    format!("BLKID_FILE={}", text(&scratch.join("blkid.tab")))
 }
 
 impl Drop for Attached {
@@ -44,7 +52,7 @@ fn as_findmnt_has_it() {
     }
     let Some(disk) = guest(&scratch) else { return };
     let volumes = [taken(&scratch, &disk, Place::Partition("1"), "esp"), home(&scratch, &disk, "home-lines")];
-    let _attached = volumes.each_ref().map(|volume| Attached::new(volume));
+    let _attached = volumes.each_ref().map(|volume| Attached::new(volume, &scratch));
     let uuid =
         |volume: &Path| oracle::succeed("blkid", &["-p", "-s", "UUID", "-o", "value", text(volume)]).trim().to_owned();
     let [esp, home] = volumes.each_ref().map(|volume| uuid(volume));
@@ -81,7 +89,8 @@ fn as_findmnt_has_it() {
 
 /// A run of these words, which puts a table of one line into the guest, beside findmnt's word on that.
 fn compare(disk: &Path, table: &Path, words: &[&str], is_refused: bool) {
-    let judged = oracle::tool("findmnt", &["--verify", "--tab-file", text(table)]);
+    let cache = cache(table.parent().expect("it is in a directory"));
+    let judged = oracle::tool("env", &[&cache, "findmnt", "--verify", "--tab-file", text(table)]);
     let judged = format!("{}{}", String::from_utf8_lossy(&judged.stdout), String::from_utf8_lossy(&judged.stderr));
     let is_fine = judged.contains("no errors or warnings detected");
     let output = run(&[&["inject", text(disk), "-n"], words].concat());
@@ -100,7 +109,7 @@ fn by_every_way() {
         return;
     }
     let Some(disk) = guest(&scratch) else { return };
-    let _attached = Attached::new(&home(&scratch, &disk, "home-ways"));
+    let _attached = Attached::new(&home(&scratch, &disk, "home-ways"), &scratch);
     let before = oracle::sha256(&disk);
     let table = scratch.file("fstab", "");
     let (archive, plan, uploads) =
