@@ -88,7 +88,7 @@ impl<'a> Reader<'a> {
     }
 
     /// What a path leads to, and of which type it is; `None` where there is nothing.
-    pub(super) fn find(&self, path: &str, follow: Follow) -> Result<Option<(Resolved, FileType)>> {
+    pub(super) fn find(&self, path: impl AsRef<[u8]>, follow: Follow) -> Result<Option<(Resolved, FileType)>> {
         let Some(at) = self.place(path, follow)? else { return Ok(None) };
         match self.lookup(&at) {
             Err(error) if is_shape(&error) => Ok(None),
@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Where a path leads, be there something or not.
-    pub(super) fn place(&self, path: &str, follow: Follow) -> Result<Option<Resolved>> {
+    pub(super) fn place(&self, path: impl AsRef<[u8]>, follow: Follow) -> Result<Option<Resolved>> {
         match GuestPath::parse(path).and_then(|path| resolve(self, &path, follow)) {
             Err(error) if is_shape(&error) => Ok(None),
             found => found.map(Some),
@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The content of a regular file; `None` where it is missing, `Unsupported` where it is larger than `limit`.
-    pub(crate) fn file(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn file(&self, path: impl AsRef<[u8]>, limit: u64) -> Result<Option<Vec<u8>>> {
         match self.find(path, Follow::All)? {
             Some((at, FileType::Regular)) => self.tree.read(&at, limit).map(Some),
             _ => Ok(None),

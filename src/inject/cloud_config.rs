@@ -2,29 +2,19 @@
 
 mod users;
 
-pub(super) use users::keep_password;
+pub(super) use users::keep_passwords;
 
 use super::files::below::there;
-use super::staging::is_fatal;
 use super::{InjectError, Outcome, Premise, ROOT_DIR, ROOT_FILE};
-use crate::guest::cloud_config::{Directory, Reading, is_nothing, read};
+use crate::guest::cloud_config::{Configuration, DIRECTORY, FILES_MAX, MAIN, NODES, Reading, TOTAL, is_nothing};
 use crate::guest::network::{CLOUD_INIT, CLOUD_INIT_OFF};
 use imgraft_vfs::fs::{Content, FileType};
 use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::shell;
 use imgraft_vfs::stage::Stage;
-use imgraft_vfs::{Error, Layer, shell};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt;
-
-/// cloud-init's configuration, and where it reads what adds to that, in the order of the names.
-const MAIN: &str = "/etc/cloud/cloud.cfg";
-const DIRECTORY: &str = "/etc/cloud/cloud.cfg.d";
-/// The largest file that is read, and how many.
-const LIMIT: u64 = 1024 * 1024;
-const FILES_MAX: usize = 256;
-/// The most bytes of all of them.
-const TOTAL: u64 = 8 * 1024 * 1024;
 
 /// What it runs, in the order in which it does.
 const MODULES: [&str; 3] = ["cloud_init_modules", "cloud_config_modules", "cloud_final_modules"];
@@ -89,16 +79,19 @@ impl Rule {
             }
             (Wanted::Without(_), said) => said.is_none(),
             (Wanted::Setting { unsaid, .. }, None | Some(Value::Null)) => *unsaid == Unsaid::Left,
-            // What is false is not set (cc_locale.py, cc_timezone.py).
+            // No zone is none that is set (cc_timezone.py); where a locale is empty, that is what some guests get (distros/rhel.py).
+            (Wanted::Setting { .. }, Some(Value::String(text))) if text.is_empty() => self.key == "timezone",
+            // What is false is not set (cc_locale.py), or is no zone that there is (distros/__init__.py).
             (Wanted::Setting { value: wanted, .. }, Some(value)) => {
-                value.as_str() == Some(wanted) || *value == Value::Bool(false)
+                value.as_str() == Some(wanted) || is_one_of(value, &FALSE)
             }
         }
     }
 }
 
-/// What cloud-init takes for true (TRUE_STRINGS of its util.py).
+/// What cloud-init takes for true, and for false (TRUE_STRINGS and FALSE_STRINGS of its util.py).
 const TRUE: [&str; 4] = ["true", "1", "on", "yes"];
+const FALSE: [&str; 4] = ["off", "0", "no", "false"];
 
 /// Whether a value is one of some words, in whichever case.
 fn is_one_of(value: &Value, words: &[&str]) -> bool {
@@ -112,6 +105,8 @@ pub struct Undoing {
     key: &'static str,
     /// The file that has the last word, where one says anything.
     path: Option<GuestPath>,
+    /// What is not read, as it is too much, a clause.
+    cut: Option<String>,
 }
 
 impl fmt::Display for Undoing {
@@ -125,13 +120,23 @@ impl fmt::Display for Undoing {
                 )
             }
             None => {
-                write!(f, "the guest's cloud-init would undo it: no file in {DIRECTORY} that it reads has {}", self.key)
+                write!(
+                    f,
+                    "the guest's cloud-init would undo it: no file in {DIRECTORY} that it reads has {}",
+                    self.key
+                )?;
+                self.cut.iter().try_for_each(|cut| write!(f, ", as far as they are read here: {cut}"))
             }
         }
     }
 }
 
 impl Undoing {
+    /// That there is no place for what cloud-init would have to be told by a key.
+    pub(super) fn nowhere(key: &'static str) -> Self {
+        Self { key, path: None, cut: None }
+    }
+
     /// What the user can do about it.
     pub(super) fn hint(&self) -> String {
         match &self.path {
@@ -146,6 +151,11 @@ impl Undoing {
                 self.key,
                 shell::word(path.to_string().as_ref())
             ),
+            None if self.cut.is_some() => format!(
+                "{FILES_MAX} files are read, and of all together {} MiB with {NODES} values: take out what nothing needs, with a --delete that \
+                 stands before this option or is a run of its own; or leave the option out",
+                TOTAL / (1024 * 1024)
+            ),
             None => format!(
                 "{MAIN} may name another directory, or none, as conf_d: take that out first, with an --edit of it; or leave the option out"
             ),
@@ -155,18 +165,20 @@ impl Undoing {
 
 /// What keeps cloud-init from leaving what was put in, with all that its configuration says.
 pub(super) fn undoing(rules: &[Rule], stage: &Stage<'_>) -> Result<Option<Undoing>, InjectError> {
+    let configuration = Configuration::staged(stage)?;
     let keys: Vec<_> = rules.iter().map(|rule| rule.key).collect();
-    let mut all = said("", &keys, stage)?;
+    let mut all = said("", &keys, &configuration);
     for rule in rules {
         let found = match &rule.wanted {
             Wanted::Without(members) => {
                 let members: Vec<_> = members.iter().map(String::as_str).collect();
-                said(&format!("/{}", rule.key), &members, stage)?.into_values().next()
+                said(&format!("/{}", rule.key), &members, &configuration).into_values().next()
             }
             _ => all.remove(rule.key),
         };
         if !rule.is_kept_by(found.as_ref().map(|(_, value)| value)) {
-            return Ok(Some(Undoing { key: rule.key, path: found.map(|(path, _)| path) }));
+            let cut = if found.is_none() && configuration.is_cut() { configuration.unread() } else { None };
+            return Ok(Some(Undoing { key: rule.key, path: found.map(|(path, _)| path), cut }));
         }
     }
     Ok(None)
@@ -174,15 +186,17 @@ pub(super) fn undoing(rules: &[Rule], stage: &Stage<'_>) -> Result<Option<Undoin
 
 /// A sentence on what of its configuration cannot be read as cloud-init reads it, the first such file.
 pub(super) fn unread(stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
-    let reason = each(stage, |_, _| {})?.unread;
-    Ok(reason.map(|reason| {
-        format!("what the guest's cloud-init is told is not all known, and it may undo what is put in: {reason}")
-    }))
+    Ok(not_known(&Configuration::staged(stage)?))
+}
+
+fn not_known(configuration: &Configuration) -> Option<String> {
+    let reason = configuration.unread()?;
+    Some(format!("what the guest's cloud-init is told is not all known, and it may undo what is put in: {reason}"))
 }
 
 /// Puts a text for cloud-init past what distributions and installers put there, and says where. `subject` is a part of the file's name.
 fn tell(subject: &str, text: &str, stage: &mut Stage<'_>) -> Result<GuestPath, InjectError> {
-    let directory = match each(stage, |_, _| {})?.directory {
+    let directory = match Configuration::staged(stage)?.directory.path() {
         Some(directory) => directory,
         None => GuestPath::parse(DIRECTORY)?,
     };
@@ -242,17 +256,10 @@ pub(super) fn keep_setting(
     Ok(())
 }
 
-/// What is there and can be read; what is wrong with the image or its host is wrong here too.
-fn found<T>(read: Result<Option<T>, Error>) -> Result<Option<T>, InjectError> {
-    match read {
-        Err(error) if is_fatal(error.kind()) => Err(error.into()),
-        found => Ok(found.ok().flatten()),
-    }
-}
-
 /// Why cloud-init makes no host keys of a new instance's own, a clause (cc_ssh.py): where it is told to make none, or has some.
 pub(super) fn makes_no_host_keys(stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
-    let said = said("", &["ssh_genkeytypes", "ssh_keys", MODULES[0], MODULES[1], MODULES[2]], stage)?;
+    let keys = ["ssh_genkeytypes", "ssh_keys", MODULES[0], MODULES[1], MODULES[2]];
+    let said = said("", &keys, &Configuration::staged(stage)?);
     if let Some((path, _)) = said.get("ssh_keys") {
         return Ok(Some(format!("{path} has ssh_keys, which are those of every clone")));
     }
@@ -274,87 +281,17 @@ fn is_ssh(entry: &Value) -> bool {
     name.strip_prefix("cc_").unwrap_or(name) == "ssh"
 }
 
-/// What cloud-init's configuration says of some keys at a place (a JSON pointer), each with the file that has the last word on it.
-fn said(place: &str, wanted: &[&str], stage: &Stage<'_>) -> Result<BTreeMap<String, (GuestPath, Value)>, InjectError> {
+/// What cloud-init's configuration says of some keys at a place (keys with a slash before each), each with the file that has the last word on it.
+fn said(place: &str, wanted: &[&str], configuration: &Configuration) -> BTreeMap<String, (GuestPath, Value)> {
     let mut said = BTreeMap::new();
-    each(stage, |path, keys| {
-        let keys = Value::Object(keys);
-        if let Some(Value::Object(keys)) = keys.pointer(place) {
-            let keys = keys.iter().filter(|(key, _)| wanted.contains(&key.as_str()));
-            said.extend(keys.map(|(key, value)| (key.clone(), (path.clone(), value.clone()))));
-        }
-    })?;
-    Ok(said)
-}
-
-/// What is known of the files of a configuration once they are read.
-#[derive(Debug)]
-struct Files {
-    /// Where those are that add to the first one; `None` where cloud-init looks nowhere.
-    directory: Option<GuestPath>,
-    /// The first file of which it is not known what it says, and why, a clause.
-    unread: Option<String>,
-}
-
-/// Gives the keys of each file to `take`, the one with the last word last (read_conf_with_confd of cloud-init's util.py).
-fn each(stage: &Stage<'_>, mut take: impl FnMut(&GuestPath, Map<String, Value>)) -> Result<Files, InjectError> {
-    let mut left = TOTAL;
-    let mut unread = None;
-    let mut keys = |path: &GuestPath, unread: &mut Option<String>| -> Result<Map<String, Value>, InjectError> {
-        if there(stage.metadata(path))? != Some(FileType::Regular) {
-            return Ok(Map::new());
-        }
-        let reading = match stage.read(path, LIMIT) {
-            Err(error) if is_fatal(error.kind()) => return Err(error.into()),
-            Err(error) => Reading::Unknown(error.to_string()),
-            Ok(text) => {
-                let text = text.unwrap_or_default();
-                left = left.checked_sub(text.len() as u64).ok_or_else(|| {
-                    let error = Error::unsupported(Layer::Filesystem, "more than 8 MiB of cloud-init's configuration");
-                    error.with_guest_path(path.as_bytes()).with_hint("remove what nothing needs first")
-                })?;
-                read(&text)
-            }
-        };
-        Ok(match reading {
-            Reading::Keys(keys) => keys,
-            Reading::Nothing => Map::new(),
-            Reading::Unknown(reason) => {
-                unread.get_or_insert(format!("{path}: {reason}"));
-                Map::new()
-            }
-        })
-    };
-    let main = GuestPath::parse(MAIN)?;
-    let first = keys(&main, &mut unread)?;
-    let directory = match Directory::of(&first) {
-        Directory::Usual => Some(GuestPath::parse(DIRECTORY)?),
-        Directory::At(path) => GuestPath::parse(path).ok(),
-        Directory::Missing => None,
-        Directory::Broken => {
-            unread.get_or_insert(format!("{MAIN}: conf_d is no text, and cloud-init does not run with that"));
-            None
-        }
-    };
-    take(&main, first);
-    let entries = match &directory {
-        Some(directory) => found(stage.read_dir(directory))?.unwrap_or_default(),
-        None => Vec::new(),
-    };
-    let mut names: Vec<Vec<u8>> = entries.into_iter().map(|entry| entry.name).collect();
-    names.retain(|name| name.ends_with(b".cfg"));
-    names.sort();
-    // The last ones, as these have the last word.
-    let skipped = names.len().saturating_sub(FILES_MAX);
-    if let Some(directory) = directory.as_ref().filter(|_| skipped > 0) {
-        unread.get_or_insert(format!("{directory}: there are more than {FILES_MAX} files, and the last ones are read"));
+    for (path, reading) in &configuration.files {
+        let Reading::Keys(keys) = reading else { continue };
+        let mut place = place.split('/').filter(|key| !key.is_empty());
+        let found = place.try_fold(keys, |keys, key| keys.get(key).and_then(Value::as_object));
+        let keys = found.into_iter().flatten().filter(|(key, _)| wanted.contains(&key.as_str()));
+        said.extend(keys.map(|(key, value)| (key.clone(), (path.clone(), value.clone()))));
     }
-    for name in names.into_iter().skip(skipped) {
-        let Some(path) = directory.as_ref().map(|directory| directory.join(name)).transpose()? else { continue };
-        let keys = keys(&path, &mut unread)?;
-        take(&path, keys);
-    }
-    Ok(Files { directory, unread })
+    said
 }
 
 #[cfg(test)]

@@ -92,9 +92,9 @@ impl Injector for Passwords {
             };
         }
         if self.compat == Compat::Imgraft {
-            for (user, _) in self.users.iter().filter(|(_, selector)| selector.is_valid()) {
-                cloud_config::keep_password(user, stage, &mut outcome)?;
-            }
+            let valid = self.users.iter().filter(|(_, selector)| selector.is_valid());
+            let users: Vec<&str> = valid.map(|(user, _)| user.as_str()).collect();
+            cloud_config::keep_passwords(&users, stage, &mut outcome)?;
         }
         for (user, account) in self.expired.iter().zip(expired) {
             if account.password == PasswordPlace::Passwd {

@@ -22,10 +22,24 @@ print(
 )
 ";
 
+/// Whether it leaves the network alone, as Init._find_networking_config of its stages.py, with a directory from where it is run.
+const NETWORK: &str = "
+import sys
+from cloudinit import util
+
+config = util.read_conf_with_confd(sys.argv[1] + '/etc/cloud/cloud.cfg').get('network')
+print('is none' if config is None else 'is off' if config.get('config') == 'disabled' else ', '.join(config['ethernets']))
+";
+
 fn reading(package: &Path, disk: &Path, offset: u64) -> String {
+    asked(READING, package, disk, offset)
+}
+
+fn asked(script: &str, package: &Path, disk: &Path, offset: u64) -> String {
     let mounted = Mounted::new(disk, &format!("ro,noload,offset={offset}"));
     let output = Command::new("/usr/bin/python3")
-        .args(["-c", READING, text(mounted.path())])
+        .args(["-c", script, text(mounted.path())])
+        .current_dir(mounted.path())
         .env("PYTHONPATH", package.join("usr/lib/python3/dist-packages"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
@@ -124,6 +138,8 @@ fn files_that_cloud_init_reads_in_its_own_way() {
         (format!("{sets}x: !!set {{a}}\n").into_bytes(), "sets the name", false),
         (format!("{sets}x: !!timestamp 2001-01-01\n").into_bytes(), "sets the name", false),
         ([sets.as_bytes(), b"# \xe9\n"].concat(), "does not run", false),
+        (format!("{keeps}merge_how:\nmerge_type: ''\n").into_bytes(), "keeps the name", true),
+        (format!("{sets}merge_how: dict(replace)\n").into_bytes(), "sets the name", false),
     ] {
         let twin = scratch.copy(&disk, "twin.raw");
         let upload = format!("--upload={}:{later}", text(&scratch.file("content", &content)));
@@ -150,9 +166,33 @@ fn files_that_cloud_init_reads_in_its_own_way() {
             assert!(reading(package, &twin, offset).starts_with(reads), "{said}: {}", reading(package, &twin, offset));
         }
     }
+    // What comes first takes the last word where it says so.
+    let twin = scratch.copy(&disk, "twin.raw");
+    let main = "/etc/cloud/cloud.cfg";
+    expect(0, &["inject", text(&twin), &format!("--write={main}:{sets}merge_type: dict(replace)\n")]);
+    let told = expect(0, &["inject", text(&twin), "--hostname=web"]);
+    assert!(told.contains(&format!("it may undo what is put in: {main}: it has merge_type")), "{told}");
+    for package in &packages {
+        assert!(reading(package, &twin, offset).starts_with("sets the name"));
+    }
     // Another directory.
-    expect(0, &["inject", text(&disk), "--write=/etc/cloud/cloud.cfg:conf_d: /srv/cloud\n", "--hostname=web"]);
-    // cloud-init would look for it below the root of this host.
-    let mounted = Mounted::new(&disk, &format!("ro,noload,offset={offset}"));
-    assert!(mounted.path().join("srv/cloud/99-imgraft-hostname.cfg").exists());
+    let directory = format!("--write={main}:conf_d: srv/cloud\n");
+    let network = "network: {version: 2, ethernets: {eth0: {addresses: [192.0.2.5/24]}}}\n";
+    let network = format!("--network={}", text(&scratch.file("network", network.as_bytes())));
+    expect(0, &["inject", text(&disk), "--mkdir=/etc/cloud/cloud.cfg.d", &directory, "--hostname=web", &network]);
+    for package in &packages {
+        assert!(reading(package, &disk, offset).starts_with("keeps the name"));
+        assert_eq!(asked(NETWORK, package, &disk, offset), "is off");
+    }
+    let words = ["inject", text(&disk), "--network-renderer=cloud-init", &network];
+    expect(0, &words);
+    for package in &packages {
+        assert_eq!(asked(NETWORK, package, &disk, offset), "eth0");
+    }
+    assert!(expect(0, &words).contains("unchanged: everything is in place already"));
+    // And none.
+    expect(0, &["inject", text(&disk), &format!("--write={main}:conf_d:\n")]);
+    let hint = "may name another directory, or none, as conf_d";
+    refused(&disk, 3, &words, &["no file in /etc/cloud/cloud.cfg.d that it reads has network", hint]);
+    oracle::e2fsck(&disk, offset);
 }

@@ -10,7 +10,7 @@ mod versions;
 
 pub use others::Other;
 
-use super::cloud_config::{self, Reading};
+use super::cloud_config::{Configuration, DIRECTORY, Reading};
 use super::{Reader, Version};
 use imgraft_vfs::Result;
 use imgraft_vfs::fs::{FileType, Lookup as _};
@@ -146,6 +146,8 @@ pub struct Network {
     pub cloud_init_version: Option<Version>,
     /// The version of netplan, where it is installed and that is known.
     pub netplan_version: Option<Version>,
+    /// Where cloud-init reads the files that add to its own configuration; `None` where it reads none.
+    pub cloud_init_directory: Option<String>,
     /// What the files of cloud-init's own configuration say of the network, in the order in which they are read; it merges them.
     pub cloud_init_says: Vec<CloudInitSays>,
     /// Whether udev gives devices the names that systemd.link(5) files say.
@@ -251,7 +253,8 @@ impl Network {
         }
         let has_netplan = stacks.iter().any(|state| state.stack == NetworkStack::Netplan);
         let has_manager = stacks.iter().any(|state| state.stack == NetworkStack::NetworkManager);
-        let (cloud_init, cloud_init_says) = cloud_init(reader)?;
+        let CloudInit { shown_by: cloud_init, directory: cloud_init_directory, says: cloud_init_says } =
+            cloud_init(reader)?;
         let unmanaged = if has_manager { Unmanaged::inspect(reader)? } else { Unmanaged::default() };
         let exists = |paths: &'static [&'static str]| first(reader, paths).map(|found| found.is_some());
         Ok(Self {
@@ -261,6 +264,7 @@ impl Network {
             cloud_init,
             cloud_init_version: if cloud_init.is_some() { versions::cloud_init(reader)? } else { None },
             netplan_version: if has_netplan { versions::netplan(reader)? } else { None },
+            cloud_init_directory,
             cloud_init_says,
             names: exists(&["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"])?,
             ifup: Ifup {
@@ -422,39 +426,38 @@ pub(crate) fn has_interfaces(text: &str) -> bool {
 pub(crate) const CLOUD_INIT: &str = "/usr/bin/cloud-init";
 pub(crate) const CLOUD_INIT_OFF: &str = "/etc/cloud/cloud-init.disabled";
 
+/// What is known of a guest's cloud-init.
+struct CloudInit {
+    shown_by: Option<&'static str>,
+    directory: Option<String>,
+    says: Vec<CloudInitSays>,
+}
+
 /// What shows that cloud-init runs, and what it is told of the network.
-fn cloud_init(reader: &Reader<'_>) -> Result<(Option<&'static str>, Vec<CloudInitSays>)> {
+fn cloud_init(reader: &Reader<'_>) -> Result<CloudInit> {
     let found = first(reader, &[CLOUD_INIT])?;
     if found.is_none() || reader.exists(CLOUD_INIT_OFF)? {
-        return Ok((None, Vec::new()));
+        return Ok(CloudInit { shown_by: None, directory: Some(DIRECTORY.to_owned()), says: Vec::new() });
     }
-    let directory = "/etc/cloud/cloud.cfg.d";
-    let mut paths = vec!["/etc/cloud/cloud.cfg".to_owned()];
-    let mut names = reader.names(directory)?;
-    names.retain(|name| name.ends_with(".cfg"));
-    // The last ones, as these have the last word.
-    let skipped = names.len().saturating_sub(FILES_MAX);
-    paths.extend(names.into_iter().skip(skipped).map(|name| format!("{directory}/{name}")));
+    let configuration = Configuration::inspect(reader)?;
     let mut says = Vec::new();
-    for path in paths {
-        let Some(text) = reader.file_lenient(&path, LIMIT)? else { continue };
-        let keys = match cloud_config::read(&text) {
-            Reading::Keys(keys) => keys,
+    for (path, reading) in &configuration.files {
+        let network = match reading {
             Reading::Nothing => continue,
-            Reading::Unknown(_) => {
-                says.push(CloudInitSays { path, network: CloudInitNetwork::Unknown });
-                continue;
+            Reading::Unknown(_) | Reading::TooMuch => CloudInitNetwork::Unknown,
+            Reading::Keys(keys) => {
+                let Some(network) = keys.get("network") else { continue };
+                match (network.as_object(), network.get("config")) {
+                    (_, Some(config)) if config.as_str() == Some("disabled") => CloudInitNetwork::Disabled,
+                    (Some(_), None) => CloudInitNetwork::Other,
+                    _ => CloudInitNetwork::Config,
+                }
             }
         };
-        let Some(network) = keys.get("network") else { continue };
-        let network = match (network.as_object(), network.get("config")) {
-            (_, Some(config)) if config.as_str() == Some("disabled") => CloudInitNetwork::Disabled,
-            (Some(_), None) => CloudInitNetwork::Other,
-            _ => CloudInitNetwork::Config,
-        };
-        says.push(CloudInitSays { path, network });
+        says.push(CloudInitSays { path: path.to_string(), network });
     }
-    Ok((found, says))
+    let directory = configuration.directory.path().map(|path| path.to_string());
+    Ok(CloudInit { shown_by: found, directory, says })
 }
 
 #[cfg(test)]

@@ -148,11 +148,9 @@ impl Injector for Accounts {
             shadow::open(user, &mut database, &mut outcome)?;
         }
         let made = self.users.iter().filter(|user| user.hash.is_some()).map(|user| user.name.as_str());
-        for user in made.chain(self.unlocked.iter().chain(&self.opened).map(String::as_str)) {
-            if database.has_password(user) {
-                cloud_config::keep_password(user, stage, &mut outcome)?;
-            }
-        }
+        let users = made.chain(self.unlocked.iter().chain(&self.opened).map(String::as_str));
+        let users: Vec<&str> = users.filter(|user| database.has_password(user)).collect();
+        cloud_config::keep_passwords(&users, stage, &mut outcome)?;
         database.write(stage)?;
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)

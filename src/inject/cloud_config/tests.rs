@@ -20,7 +20,7 @@ fn kept(user: &str, guest: Builder) -> (String, Option<String>) {
     let mut outcome = Outcome::default();
     let changes = {
         let mut stage = Stage::new(&fs);
-        keep_password(user, &mut stage, &mut outcome).unwrap();
+        keep_passwords(&[user], &mut stage, &mut outcome).unwrap();
         stage.finish().unwrap()
     };
     let is_told = !changes.is_empty();
@@ -179,7 +179,8 @@ fn what_is_not_known_is_said() {
     let about = "what the guest's cloud-init is told is not all known, and it may undo what is put in: ";
     for (guest, reason) in [
         (with(b"a: \xe9\n"), format!("{DIRECTORY}/50-a.cfg: it is no text in UTF-8, and cloud-init does not run")),
-        (with(&vec![b'\n'; 1024 * 1024 + 1]), format!("{DIRECTORY}/50-a.cfg")),
+        (with(&vec![b'\n'; 1024 * 1024 + 1]), format!("{DIRECTORY}/50-a.cfg: with it there is more of cloud-init's")),
+        (with(b"merge_how: 'dict(replace)'\n"), format!("{DIRECTORY}/50-a.cfg: it has merge_how, by which cloud-init")),
         (cloud().file(format!("{DIRECTORY}/50-a.cfg"), "a: ["), format!("{DIRECTORY}/50-a.cfg: it is no YAML")),
         (phony().file(MAIN, "conf_d: [a]\n"), format!("{MAIN}: conf_d is no text")),
         (
@@ -223,6 +224,8 @@ fn settings_of_the_guest() {
     assert_eq!(setting("timezone", Unsaid::Left, cloud()), nothing);
     assert_eq!(setting("timezone", Unsaid::Left, with("50-a.cfg", "timezone: A/B\n")), nothing);
     assert_eq!(setting("timezone", Unsaid::Left, with("50-a.cfg", "timezone:\n")), nothing);
+    assert_eq!(setting("timezone", Unsaid::Left, with("50-a.cfg", "timezone: ''\n")), nothing);
+    assert!(setting("locale", Unsaid::Left, with("50-a.cfg", "locale: ''\n")).1.is_some());
     assert_eq!(setting("timezone", Unsaid::Set, phony()), nothing);
     assert_eq!(setting("locale", Unsaid::Set, with("50-a.cfg", "locale: false\n")), nothing);
     let (note, told) = setting("timezone", Unsaid::Left, with("50-a.cfg", "timezone: UTC\n"));
@@ -265,7 +268,7 @@ fn values_as_cloud_init_takes_them() {
         (Wanted::True, vec!["true", "yes", "'On'", "1"], vec!["false", "~", "2", "[true]"]),
         (Wanted::False, vec!["false", "no", "0", "''", "~", "[]"], vec!["true", "'no'", "1", "{a: b}"]),
         (Wanted::HostsAreLeft, vec!["false", "no", "~", "x"], vec!["true", "'1'", "template", "localhost"]),
-        (timezone().wanted, vec!["A/B", "false", "~"], vec!["B/A", "true", "1"]),
+        (timezone().wanted, vec!["A/B", "false", "~", "'No'", "0"], vec!["B/A", "true", "1", "''"]),
     ] {
         let rule = rule(wanted);
         for (texts, expected) in [(kept, true), (undone, false)] {
@@ -280,7 +283,7 @@ fn values_as_cloud_init_takes_them() {
 
 #[test]
 fn much_configuration_is_bounded() {
-    // Each file within its limit, with keys of its own.
+    // Each file with keys of its own, of a thousand bytes each.
     let with = |files: usize, lines: usize| {
         let text = |file: usize| {
             let keys = (0..lines).map(|n| format!("    k{file}x{n}: {}\n", "a".repeat(1000))).collect::<String>();
@@ -288,11 +291,55 @@ fn much_configuration_is_bounded() {
         };
         (0..files).fold(cloud(), |guest, n| guest.file(format!("{DIRECTORY}/{n:02}.cfg"), text(n)))
     };
-    let fs = with(3, 100).build().unwrap();
-    let said = users::default_user(&Stage::new(&fs)).unwrap();
+    let read = |guest: Builder| Configuration::staged(&Stage::new(&guest.build().unwrap())).unwrap();
+    let configuration = read(with(3, 100));
+    let said = users::default_user(&configuration);
     assert_eq!(said.keys().collect::<Vec<_>>(), ["lock_passwd", "name"]);
     assert_eq!(said["name"].1, "u02");
-    let fs = with(9, 1000).build().unwrap();
-    let refused = users::default_user(&Stage::new(&fs)).unwrap_err().to_string();
-    assert!(refused.contains("more than 8 MiB of cloud-init's configuration"), "{refused}");
+    assert!(!configuration.is_cut() && configuration.unread().is_none());
+    // The last ones are read as far as that goes, and the first one of all.
+    let configuration = read(with(20, 100));
+    let said = users::default_user(&configuration);
+    assert_eq!((&said["lock_passwd"].1, &said["name"].1), (&true.into(), &"u19".into()));
+    let cut = configuration.files.iter().filter(|(_, reading)| *reading == Reading::TooMuch).count();
+    assert_eq!(cut, 10);
+    assert!(configuration.unread().unwrap().starts_with(&format!("{DIRECTORY}/00.cfg: with it there is more of")));
+    let values = format!("a: [{}]\n", "1, ".repeat(900));
+    let many = (0..20).fold(cloud(), |guest, n| guest.file(format!("{DIRECTORY}/{n:02}.cfg"), values.as_str()));
+    assert_eq!(read(many).files.iter().filter(|(_, reading)| matches!(reading, Reading::Keys(_))).count(), 12);
+}
+
+/// Where ours is not among what is read, it is not known whether it is.
+#[test]
+fn what_is_told_has_to_be_read() {
+    let told = |guest: Builder| {
+        let rules = vec![Rule { key: "key", wanted: Wanted::True }];
+        let fs = guest.build().unwrap();
+        keep("x", "", rules, &mut Stage::new(&fs), &mut Outcome::default()).map_err(|error| {
+            let hint = error.hint().unwrap();
+            (error.to_string(), hint)
+        })
+    };
+    let after = |number: usize, text: &str| {
+        (0..number).fold(cloud(), |guest, n| guest.file(format!("{DIRECTORY}/99-z{n:03}.cfg"), text))
+    };
+    assert!(told(after(255, "")).is_ok());
+    for (guest, cut) in [
+        (after(256, ""), format!("{DIRECTORY}: there are more than 256 files, and the last ones are read")),
+        (after(1, &"#".repeat(1024 * 1024 - 100)), format!("{DIRECTORY}/99-imgraft-x.cfg: with it there is more of")),
+        (
+            after(2, &format!("a: [{}]\n", "1, ".repeat(6000))),
+            format!("{DIRECTORY}/99-imgraft-x.cfg: with it there is"),
+        ),
+    ] {
+        let (message, hint) = told(guest).unwrap_err();
+        assert!(message.contains(&format!("has key, as far as they are read here: {cut}")), "{message}");
+        assert!(
+            hint.starts_with("256 files are read, and of all together 1 MiB with 10000 values: take out"),
+            "{hint}"
+        );
+    }
+    // Whoever does not run has nothing to read.
+    let off = after(256, "").file("/etc/cloud/cloud-init.disabled", "");
+    assert!(told(off).is_ok());
 }

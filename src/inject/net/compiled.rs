@@ -26,6 +26,10 @@ impl Net {
         let renderer = renderer(choice, guest);
         check_parts(config, renderer, guest)?;
         let mut files = render::render(config, renderer).map_err(InjectError::Inexpressible)?;
+        if let (Renderer::CloudInit(_), [file]) = (renderer, &mut files[..]) {
+            // Where the guest's cloud-init reads it.
+            file.path = cloud_init::place(file.path.rsplit('/').next().unwrap_or_default(), guest)?;
+        }
         check_dhcp(config, renderer, guest)?;
         let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
         if renderer == Renderer::NetworkManager || renderer == Renderer::Ifcfg && plugin(guest).is_some() {
