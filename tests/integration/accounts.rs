@@ -2,7 +2,7 @@
 
 use crate::refusals::refused;
 use crate::support::tree::{self, Mounted};
-use crate::support::{KEY, Scratch, filled, image, imgraft, oracle, text};
+use crate::support::{KEY, Scratch, filled, image, imgraft, oracle, run, text};
 use std::path::{Path, PathBuf};
 
 /// The day of all changes.
@@ -238,6 +238,42 @@ fn as_useradd_does_where_a_program_has_left_its_lock() {
         assert_eq!(twins.shell(disk, "find etc -name '*.lock' -not -name .pwd.lock"), "");
     }
     assert_eq!(twins.inject(&["--add-user", "ann"])["changed"], false);
+}
+
+/// Whichever of two files changes, both are locked: those of which shadow's programs mind a lock, and no others.
+#[test]
+fn as_shadows_programs_mind_locks() {
+    const LOCKS: [&str; 5] = ["passwd", "shadow", "group", "gshadow", "subuid"];
+    const JOBS: [(&str, [&str; 2]); 5] = [
+        ("printf 'ann:x\\n' | chpasswd -R $root -c SHA512", ["--password", "ann:password:x"]),
+        ("useradd -R $root -m new", ["--add-user", "new"]),
+        ("groupadd -R $root dev", ["--add-group", "dev"]),
+        ("usermod -R $root -e 2030-02-03 ann", ["--expire", "ann:2030-02-03"]),
+        ("gpasswd -Q $root -a ann staff", ["--add-to-group", "ann:staff"]),
+    ];
+    let Some(twins) = Twins::new("useradd -R $root -m ann") else { return };
+    for lock in LOCKS {
+        let disk = twins.scratch.copy(&twins.disk, "locked.raw");
+        let jobs = JOBS.map(|(job, _)| {
+            format!("cp -a etc saved; : >etc/{lock}.lock; if ({job}) >/dev/null 2>&1; then echo done; else echo refused; fi; rm -r etc; mv saved etc")
+        });
+        let theirs = twins.shell(&disk, &jobs.join("\n"));
+        twins.shell(&disk, &format!(": >etc/{lock}.lock"));
+        for ((job, words), theirs) in JOBS.iter().zip(theirs.lines()) {
+            let output = run(&[&["inject", text(&disk), "--dry-run"], &words[..]].concat());
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            let ours = if output.status.success() { "done" } else { "refused" };
+            assert_eq!(ours, theirs, "{lock}.lock, {job}: {stderr}");
+            assert_eq!(
+                stderr.contains(&format!("/etc/{lock}.lock: a program has locked")),
+                ours == "refused",
+                "{stderr}"
+            );
+        }
+        assert_eq!(theirs.lines().count(), JOBS.len());
+        let refused = theirs.lines().filter(|verdict| *verdict == "refused").count();
+        assert!(refused > 0 && refused < JOBS.len(), "{lock}: {theirs}");
+    }
 }
 
 #[test]

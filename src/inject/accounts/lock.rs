@@ -10,9 +10,22 @@ use imgraft_vfs::stage::Stage;
 /// More than any process ID has, in bytes.
 const LIMIT: u64 = 64;
 
-/// Takes a lock out of the way as shadow does, whose process does not run any more: in an image none does. One that shadow could not
-/// judge, and would not pass, is refused.
+/// The files that are locked together, whichever of them changes (`open_files` of chpasswd.c, usermod.c, useradd.c and groupadd.c of
+/// shadow); the second of each where it is there.
+const PAIRS: [[&str; 2]; 2] = [["/etc/passwd", "/etc/shadow"], ["/etc/group", "/etc/gshadow"]];
+
+/// Takes the locks out of the way under which a file is changed, as shadow does with those whose process does not run any more: in an
+/// image none does. One that shadow could not judge, and would not pass, is refused.
 pub(in crate::inject) fn pass(file: &str, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    let Some([open, shadowed]) = PAIRS.into_iter().find(|pair| pair.contains(&file)) else { return one(file, stage) };
+    one(open, stage)?;
+    match stage.metadata(&GuestPath::parse(shadowed)?)? {
+        Some(_) => one(shadowed, stage),
+        None => Ok(()),
+    }
+}
+
+fn one(file: &str, stage: &mut Stage<'_>) -> Result<(), InjectError> {
     let path = GuestPath::parse(format!("{file}.lock"))?;
     let Some(found) = stage.symlink_metadata(&path)? else { return Ok(()) };
     let is_process = |text: &[u8]| {
@@ -53,5 +66,17 @@ mod tests {
         let link = phony().symlink("/etc/passwd.lock", "/nowhere").build().unwrap();
         assert!(pass("/etc/passwd", &mut Stage::new(&link)).is_err());
         assert!(pass("/etc/passwd", &mut Stage::new(&phony().build().unwrap())).is_ok());
+        // A file is locked with its other half, where there is one.
+        let passed = |lock: &str, file: &str| {
+            let fs = phony().file(lock, "").build().unwrap();
+            pass(file, &mut Stage::new(&fs)).is_ok()
+        };
+        for (lock, file) in
+            [("/etc/passwd", "/etc/shadow"), ("/etc/shadow", "/etc/passwd"), ("/etc/group", "/etc/gshadow")]
+        {
+            assert!(!passed(&format!("{lock}.lock"), file), "{lock} {file}");
+        }
+        assert!(passed("/etc/gshadow.lock", "/etc/group") && passed("/etc/passwd.lock", "/etc/group"));
+        assert!(passed("/etc/passwd.lock", "/etc/subuid") && !passed("/etc/subuid.lock", "/etc/subuid"));
     }
 }
