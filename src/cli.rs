@@ -145,7 +145,7 @@ pub struct ImageFile {
 
     /// The image's format; a file declared raw is never probed [default: detected]
     #[arg(long, value_enum)]
-    pub format: Option<ImageFormat>,
+    pub format: Vec<ImageFormat>,
 
     /// Open the backing files of a qcow2 image, where they lie in one of these directories or below (repeatable)
     ///
@@ -229,13 +229,14 @@ pub struct Inject {
     /// Give the guest a host name (item "hostname")
     ///
     /// It goes into /etc/hostname and what older guests read instead, and into /etc/hosts, where the old name gives way to
-    /// it. A cloud-init in the guest is told to keep it.
+    /// it. A cloud-init in the guest is told to keep it. Of several the last one counts, as of --timezone and
+    /// --password-crypto.
     #[arg(long, value_name = "NAME")]
-    pub hostname: Option<String>,
+    pub hostname: Vec<String>,
 
     /// Set the guest's time zone, one that its tzdata has, as Europe/Berlin (item "timezone")
     #[arg(long, value_name = "ZONE")]
-    pub timezone: Option<String>,
+    pub timezone: Vec<String>,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]
@@ -265,8 +266,8 @@ pub struct Inject {
     ///
     /// It holds for every password that the run sets, not for hash:CRYPT, and not for what the guest's own passwd does. A
     /// hash of another method is made anew, even where the password fits it.
-    #[arg(long, value_enum, value_name = "METHOD", overrides_with = "password_crypto")]
-    pub password_crypto: Option<PasswordCrypto>,
+    #[arg(long, value_enum, value_name = "METHOD")]
+    pub password_crypto: Vec<PasswordCrypto>,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]

@@ -17,6 +17,7 @@ mod manifest;
 mod mounts;
 mod network;
 mod reach;
+mod replaced;
 mod seed;
 mod selector;
 mod serve;
@@ -152,7 +153,7 @@ impl Target {
     }
 
     fn of(typed: cli::ImageFile, partition: &str, access: Access) -> Result<Self, Failure> {
-        let format = match typed.format {
+        let format = match typed.format.last() {
             None | Some(cli::ImageFormat::Auto) => None,
             Some(cli::ImageFormat::Raw) => Some(Format::Raw),
             Some(cli::ImageFormat::Qcow2) => Some(Format::Qcow2),
@@ -183,6 +184,8 @@ impl Edit {
     pub fn inject(mut typed: cli::Inject, order: &cli::Order) -> Result<Self, Failure> {
         let mut notes = virt_tools::of_inject(&typed)?;
         notes.extend(virt_tools::network(&typed)?);
+        notes.extend(replaced::of_inject(&typed, order));
+        notes.extend(files::decimal_modes(&typed.files));
         typed.target.file.image = typed.target.file.image.or(typed.add.add.take());
         let compat = match typed.compat {
             None => Compat::Imgraft,
@@ -203,7 +206,8 @@ impl Edit {
         };
         let requests =
             injectors.into_iter().map(|injector| Request { required: !optional(injector.item()), injector }).collect();
-        let mut edit = Self { notes, ..Self::of(typed.target, typed.writing, requests, now)? };
+        let mut edit = Self::of(typed.target, typed.writing, requests, now)?;
+        edit.notes.extend(notes);
         if edit.requests.iter().any(|request| matches!(request.injector.item(), Item::Operation(_))) {
             // What lies on the disk is in every clone, be it seen by the guest or not.
             edit.target.mounts.beneath = Beneath::Reached;
@@ -220,10 +224,10 @@ impl Edit {
         };
         let run = if writing.dry_run { Run::Dry } else { Run::Commit };
         let destination = destination(writing.output, writing.overlay, writing.force)?;
+        let notes = replaced::of_format(&target.file);
         let in_place = if writing.in_place_unsafe { InPlace::Allowed } else { InPlace::Refused };
         let (mut target, keep_undo) = (Target::to_change(target, in_place)?, writing.keep_undo);
         target.source.data_file = writing.data_file;
-        let notes = Vec::new();
         Ok(Self { target, requests, notes, run, destination, keep_undo, output, now })
     }
 }

@@ -22,6 +22,7 @@ mmdebstrap         mmdebstrap        guests from packages
 mke2fs             e2fsprogs         ext4: made by
 e2fsck             e2fsprogs         ext4: judged by
 debugfs            e2fsprogs         ext4: read and filled by
+zerofree           zerofree          ext4: free blocks cleared by
 dpkg-source        dpkg-dev          the source of e2fsprogs and its images: unpacked by
 bzip2              bzip2             the same
 sfdisk             fdisk             partition tables

@@ -84,6 +84,12 @@ pub struct Files {
     #[arg(long, value_name = "PATH")]
     pub delete: Vec<String>,
 
+    /// Remove a regular file as --delete does, and say what stays of what was in it (item "files"; repeatable)
+    ///
+    /// For virt-customize's scripts. Nothing is overwritten, as it would be for nothing in a copy-on-write image, in snapshots and in copies.
+    #[arg(long, value_name = "FILE")]
+    pub scrub: Vec<String>,
+
     /// Make an empty file, or set the time of one that is there (item "files"; repeatable)
     #[arg(long, value_name = "FILE")]
     pub touch: Vec<String>,
@@ -103,7 +109,9 @@ pub struct Files {
     pub chown: Vec<String>,
 
     /// Change permission bits, in octal with a leading 0 (item "files"; repeatable)
-    #[arg(long, value_name = "0MODE:PATH")]
+    ///
+    /// Without it MODE is decimal, as for virt-customize, and the report says which bits those are.
+    #[arg(long, value_name = "MODE:PATH")]
     pub chmod: Vec<String>,
 
     /// Read options from a file, virt-customize's command files: they apply in the place of this one (repeatable)

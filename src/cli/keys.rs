@@ -14,6 +14,6 @@ pub struct Keys {
     pub key: Vec<String>,
 
     /// Read passphrases from standard input, one a line, and try each on every encrypted volume
-    #[arg(long)]
+    #[arg(long, overrides_with = "keys_from_stdin")]
     pub keys_from_stdin: bool,
 }

@@ -45,7 +45,7 @@ pub struct Writing {
     pub in_place_unsafe: bool,
 
     /// Show what would change, as a diff with modes and owners, and write nothing
-    #[arg(short = 'n', long, alias = "dryrun")]
+    #[arg(short = 'n', long, alias = "dryrun", overrides_with = "dry_run")]
     pub dry_run: bool,
 
     /// Report in JSON on standard output
@@ -53,6 +53,6 @@ pub struct Writing {
     pub json: bool,
 
     /// No report on success; passwords made up are shown on standard error all the same
-    #[arg(short, long)]
+    #[arg(short, long, overrides_with = "quiet")]
     pub quiet: bool,
 }

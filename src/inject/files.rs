@@ -8,6 +8,7 @@ mod error;
 mod lines;
 mod moving;
 mod reach;
+mod scrubbing;
 mod substitution;
 #[cfg(test)]
 mod tests;
@@ -128,6 +129,11 @@ pub enum FileOperation {
     Delete {
         /// Which; what is not there is no error.
         pattern: PathPattern,
+    },
+    /// Remove a regular file, and say what stays of it.
+    Scrub {
+        /// Which file.
+        path: GuestPath,
     },
     /// Make an empty file, or set the time of the last change of one that is there.
     Touch {
@@ -273,6 +279,7 @@ impl FileOperation {
                 }
                 Ok(())
             }
+            Self::Scrub { path } => scrubbing::scrubbed(path, stage, outcome),
             Self::Touch { path, now } if stage.metadata(path)?.is_some() => {
                 Ok(stage.set_attrs(path, SetAttrs { mtime: Some(*now), ..SetAttrs::default() })?)
             }

@@ -152,7 +152,7 @@ pub struct User {
     /// The password, by a selector: `[locked:]file:PATH` (its first line), `[locked:]env:NAME`, `[locked:]password:TEXT`,
     /// `hash:CRYPT`, `[locked:]random` (shown once), `disabled` or `locked`. Default: it stays; a new user has none.
     #[serde(default)]
-    #[schemars(extend("not" = { "enum": ["", "stdin", "locked:stdin"] }))]
+    #[schemars(extend("not" = { "enum": ["", "stdin", "locked:stdin", "lock:stdin"] }))]
     pub password: Option<Hidden>,
     /// Whether the lock is taken off the password. Default false.
     #[serde(default)]

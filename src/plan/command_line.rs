@@ -34,6 +34,10 @@ pub fn refusal(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
             let said = said.lines().map(str::trim).take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
             Some(Failure::usage(format!("{line}: {}", said.trim_start_matches("error: "))))
         }
+        ErrorKind::UnknownArgument if option == "--machine-readable" => Some(
+            Failure::usage("--machine-readable: virt-customize and virt-sysprep have no option of this name either")
+                .with_hint("--json gives the report in JSON"),
+        ),
         ErrorKind::UnknownArgument if verb(words) == Some(b"sysprep") && is_of_inject(option) => {
             // What inject refuses is no way out.
             Some(match refused_option(option) {
@@ -53,7 +57,6 @@ fn twice(option: &str) -> Failure {
     let way = match option {
         "--add" => "a run changes one image: a run for each of them",
         "--root-password" => "leave one of them out: a user has one password, as for virt-customize",
-        "--hostname" | "--timezone" => "leave out the first: for virt-customize the last one counts",
         _ => "give it once",
     };
     Failure::usage(format!("{option}: it is given twice")).with_hint(way)
@@ -92,14 +95,14 @@ mod tests {
                 "--root-password: it is given twice",
                 "one password",
             ),
-            ("imgraft inject x --hostname a --hostname secret", "--hostname: it is given twice", "the last one counts"),
             ("imgraft inject x --locale a --locale secret", "--locale: it is given twice", "give it once"),
             ("imgraft inject x --attach secret.iso", "--attach: not auto, fuse", "--copy-in or --upload"),
             ("imgraft sysprep x --hostname secret", "--hostname: sysprep takes", "imgraft inject IMAGE --hostname"),
             ("imgraft -v sysprep -a x --ssh-inject=secret", "--ssh-inject: sysprep", "IMAGE --ssh-inject …"),
+            ("imgraft inject x --machine-readable", "--machine-readable: virt-customize", "--json"),
+            ("imgraft sysprep x --machine-readable=file:secret", "--machine-readable: virt-customize", "--json"),
             // inject refuses it too, so that this names inject's way out.
             ("imgraft sysprep x --run secret", "--run: no program of the guest is run", "after it: --firstboot SCRIPT"),
-            ("imgraft sysprep x --scrub secret", "--scrub: it cannot be promised", "--delete PATH"),
         ] {
             let said = told(words).expect(words);
             assert!(said.starts_with(&format!("imgraft: {reason}")) && said.contains(way), "{words}: {said}");

@@ -252,7 +252,6 @@ mod tests {
             ),
             ("install secret", "line 1: install: no program", "--firstboot-install"),
             ("update", "line 1: update: no program", "apt-get upgrade"),
-            ("scrub /secret", "line 1: scrub: it cannot be promised", "--delete"),
         ] {
             let wrong = options(text.as_bytes(), inject).unwrap_err();
             assert!(wrong.reason.starts_with(reason) && !wrong.reason.contains("secret"), "{}", wrong.reason);

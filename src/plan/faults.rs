@@ -30,6 +30,17 @@ impl Faults {
         typed.iter().enumerate().filter_map(keep).collect()
     }
 
+    /// What the last value of an option is, which alone counts, where it is right; its place is as for [`each`](Self::each).
+    pub(super) fn last<T, R>(
+        &mut self,
+        option: &str,
+        typed: &[T],
+        read: impl FnOnce(&T) -> Result<R, Failure>,
+    ) -> Option<R> {
+        let (number, typed) = typed.iter().enumerate().next_back()?;
+        self.keep(&format!("{option}[{number}]"), read(typed))
+    }
+
     /// The same without what is in a member of the document in which something else is `wrong` already: it may follow from that, and the
     /// numbers of its elements may be others.
     pub(super) fn beside(mut self, wrong: &[DocumentError]) -> Self {

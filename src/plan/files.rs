@@ -45,6 +45,9 @@ pub(super) fn operations(
             }
             Ordered::Link => ("--link", &files.link, &links),
             Ordered::Delete => ("--delete", &files.delete, &|typed| one(delete(typed))),
+            Ordered::Scrub => {
+                ("--scrub", &files.scrub, &|typed| one(at(typed).map(|path| FileOperation::Scrub { path })))
+            }
             Ordered::Touch => {
                 ("--touch", &files.touch, &|typed| one(at(typed).map(|path| FileOperation::Touch { path, now })))
             }
@@ -56,6 +59,11 @@ pub(super) fn operations(
             }),
             Ordered::Chown => ("--chown", &files.chown, &|typed| one(chown(typed))),
             Ordered::Chmod => ("--chmod", &files.chmod, &|typed| one(chmod(typed))),
+            // Of these the last option counts.
+            Ordered::Item(item @ (cli::ItemName::Hostname | cli::ItemName::Timezone)) => {
+                places.insert(item_of(item), operations.len());
+                continue;
+            }
             Ordered::Item(item) => {
                 places.entry(item_of(item)).or_insert(operations.len());
                 continue;
@@ -211,16 +219,29 @@ fn chown(typed: &str) -> Result<FileOperation, Failure> {
 
 fn chmod(typed: &str) -> Result<FileOperation, Failure> {
     let usage = |reason: &str| Failure::usage(format!("--chmod {typed}: {reason}"));
-    let (digits, path) = typed.split_once(':').ok_or_else(|| usage("not 0MODE:PATH"))?;
-    if !digits.starts_with('0') {
-        return Err(usage("the mode must begin with 0")
-            .with_hint("virt-customize reads a mode without it as decimal; write 0644 for rw-r--r--"));
-    }
-    let mode = u16::from_str_radix(digits, 8)
-        .ok()
-        .filter(|mode| *mode <= 0o7777)
-        .ok_or_else(|| usage("the mode is not octal, at most 07777"))?;
+    let (digits, path) = typed.split_once(':').ok_or_else(|| usage("not MODE:PATH").with_hint(MODES))?;
+    let mode = mode(digits).ok_or_else(|| usage("no mode, of which 07777 is the largest").with_hint(MODES))?;
     Ok(FileOperation::Chmod { mode, path: GuestPath::parse(path)? })
+}
+
+const MODES: &str =
+    "--chmod 0644:/path gives rw-r--r--; a mode without the leading 0 is decimal, as for virt-customize";
+
+/// Permission bits: octal digits after a 0, else decimal ones, as virt-customize reads them (`int_of_string` in customize_run.ml).
+fn mode(digits: &str) -> Option<u16> {
+    let radix = if digits.starts_with('0') { 8 } else { 10 };
+    let mode = u16::from_str_radix(digits, radix).ok().filter(|mode| *mode <= 0o7777)?;
+    digits.bytes().all(|digit| digit.is_ascii_digit()).then_some(mode)
+}
+
+/// What is told of permission bits that are given as a decimal number, of those that are right.
+pub(super) fn decimal_modes(typed: &cli::Files) -> Vec<String> {
+    let told = |typed: &String| {
+        let (digits, path) = typed.split_once(':').filter(|(digits, _)| !digits.starts_with('0'))?;
+        let mode = mode(digits)?;
+        Some(format!("--chmod {digits}:{path}: {digits} is decimal, as virt-customize reads it: mode {mode:04o}"))
+    };
+    typed.chmod.iter().filter_map(told).collect()
 }
 
 #[cfg(test)]
@@ -229,11 +250,19 @@ mod tests {
     use crate::failure::Exit;
 
     #[test]
-    fn modes_are_octal_and_say_so() {
-        assert!(matches!(chmod("0640:/a").unwrap(), FileOperation::Chmod { mode: 0o640, .. }));
-        for typed in ["640:/a", "08:/a", "010000:/a", "0640", "0640:a"] {
-            assert!(chmod(typed).is_err(), "{typed}");
+    fn modes_are_octal_after_a_zero_and_decimal_else() {
+        for (typed, bits) in
+            [("0640", 0o640), ("416", 0o640), ("0", 0), ("4095", 0o7777), ("07777", 0o7777), ("644", 0o1204)]
+        {
+            let operation = chmod(&format!("{typed}:/a")).unwrap();
+            assert!(matches!(operation, FileOperation::Chmod { mode, .. } if mode == bits), "{typed}: {operation:?}");
         }
+        for typed in ["08:/a", "010000:/a", "4096:/a", "65536:/a", "+7:/a", "-1:/a", "0x1:/a", ":/a", "u+x:/a", "0640"]
+        {
+            let failure = chmod(typed).unwrap_err();
+            assert!(failure.hints.join("").contains("--chmod 0644:/path"), "{typed}: {failure:?}");
+        }
+        assert!(chmod("0640:a").is_err());
     }
 
     #[test]

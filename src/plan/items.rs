@@ -90,16 +90,25 @@ impl Wanted {
             keys.extend(lines.into_iter().map(|line| (user.clone(), line)));
         }
         let network = faults.keep("", network(&typed.network, instance.network, compat)).flatten();
-        let host_name = |typed: &str| host_name("--hostname", typed);
-        let hostname = faults.each("--hostname", typed.hostname.as_slice(), host_name).pop();
-        let zone = faults.each("--timezone", typed.timezone.as_slice(), |typed| zone("--timezone", typed)).pop();
+        let hostname = faults.last("--hostname", &typed.hostname, |typed| host_name("--hostname", typed));
+        let zone = faults.last("--timezone", &typed.timezone, |typed| zone("--timezone", typed));
         let settings = Settings::new(&typed.setting, |option| format!("--{option}"), &mut faults);
         let mut metadata = instance.metadata;
         metadata.extend(match &typed.metadata_file {
             Some(path) => faults.keep("--metadata-file[0]", members(path)).unwrap_or_default(),
-            None => faults.each("--metadata", &typed.metadata, |typed| pair("--metadata", typed)),
+            None => {
+                let mut given = BTreeSet::new();
+                faults.each("--metadata", &typed.metadata, |typed| {
+                    let (key, value) = pair("--metadata", typed)?;
+                    match given.insert(key.clone()) {
+                        true => Ok((key, value)),
+                        false => Err(Failure::usage(format!("--metadata {}: the key is given twice", shorten(&key)))
+                            .with_hint("give each key one value")),
+                    }
+                })
+            }
         });
-        let method = faults.keep("--password-crypto[0]", selector::method(typed.password_crypto, compat)).flatten();
+        let method = faults.last("--password-crypto", &typed.password_crypto, |typed| selector::method(*typed, compat));
         let mut operations = instance.files;
         let (typed_operations, mut places) = files::operations(typed, order, now, &mut faults);
         if !operations.is_empty() || compat == Compat::Nova {
@@ -371,7 +380,10 @@ pub(super) fn pair(option: &str, typed: &str) -> Result<(String, String), Failur
     match typed.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         // What was typed is not repeated: it may be a value.
-        _ => Err(Failure::usage(format!("{option}: not KEY=VALUE"))),
+        _ => {
+            Err(Failure::usage(format!("{option}: not KEY=VALUE"))
+                .with_hint("role=web, say; a value may be empty: role="))
+        }
     }
 }
 

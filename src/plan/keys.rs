@@ -27,11 +27,8 @@ pub(super) fn keys(typed: &cli::Keys) -> Result<Keys, Failure> {
         let read = std::io::stdin().lock().take(STDIN_MAX).read_to_end(&mut bytes);
         read.map_err(|error| Failure::usage(format!("--keys-from-stdin: cannot read standard input: {error}")))?;
         let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        let before = keys.len();
+        // None is needed where nothing is locked.
         keys.extend(lines.map(|line| Key::new(None, Zeroizing::new(line.to_vec()))));
-        if keys.len() == before {
-            return Err(Failure::usage("--keys-from-stdin: standard input is empty"));
-        }
     }
     Ok(Keys::new(keys))
 }

@@ -14,9 +14,8 @@ use zeroize::Zeroizing;
 /// The longest password that is taken, in bytes; crypt(5) methods take up to 511.
 const PASSWORD_MAX: usize = 511;
 
-/// The method that was asked for; `None` leaves it to the guest.
-pub(super) fn method(typed: Option<PasswordCrypto>, compat: Compat) -> Result<Option<Method>, Failure> {
-    let Some(typed) = typed else { return Ok(None) };
+/// The method that was asked for.
+pub(super) fn method(typed: PasswordCrypto, compat: Compat) -> Result<Method, Failure> {
     let method = match typed {
         PasswordCrypto::Yescrypt => Method::Yescrypt,
         PasswordCrypto::Sha512 => Method::Sha512,
@@ -27,7 +26,7 @@ pub(super) fn method(typed: Option<PasswordCrypto>, compat: Compat) -> Result<Op
         }
     };
     match compat {
-        Compat::Imgraft => Ok(Some(method)),
+        Compat::Imgraft => Ok(method),
         Compat::Nova => Err(Failure::usage("--password-crypto: Nova always hashes with MD5-crypt")
             .with_hint("leave out --compat nova, or --password-crypto")),
     }
@@ -35,7 +34,12 @@ pub(super) fn method(typed: Option<PasswordCrypto>, compat: Compat) -> Result<Op
 
 /// Whether a selector reads standard input.
 pub(super) fn is_stdin(typed: &str) -> bool {
-    matches!(typed, "stdin" | "locked:stdin")
+    typed == "stdin" || locked(typed) == Some("stdin")
+}
+
+/// What is locked, in virt-customize's two spellings (`parse_selector` in password.ml).
+fn locked(typed: &str) -> Option<&str> {
+    typed.strip_prefix("locked:").or_else(|| typed.strip_prefix("lock:"))
 }
 
 /// Reads a selector. Errors never repeat it, since it may hold the password itself.
@@ -46,7 +50,7 @@ pub(super) fn parse(option: &str, typed: &str) -> Result<Selector, Failure> {
 /// The same where files are relative to a directory.
 pub(super) fn parse_beside(option: &str, typed: &str, directory: &Path) -> Result<Selector, Failure> {
     let usage = |reason: &str| Failure::usage(format!("{option}: {reason}")).with_hint(FORMS);
-    let (locked, rest) = match typed.strip_prefix("locked:") {
+    let (locked, rest) = match locked(typed) {
         Some(rest) => (true, rest),
         None => (false, typed),
     };
@@ -80,8 +84,8 @@ pub(super) fn parse_beside(option: &str, typed: &str, directory: &Path) -> Resul
         }
         ("random", false) => Ok(Selector::Random),
         ("random", true) => Ok(Selector::LockedRandom),
-        ("disabled", _) => Ok(Selector::Disabled),
-        ("locked", false) => Ok(Selector::Locked),
+        ("disabled" | "disable", _) => Ok(Selector::Disabled),
+        ("locked" | "lock", false) => Ok(Selector::Locked),
         _ => Err(usage("not a selector")),
     }
 }
@@ -138,14 +142,13 @@ mod tests {
 
     #[test]
     fn methods() {
-        let of = |typed| method(Some(typed), Compat::Imgraft);
-        assert_eq!(method(None, Compat::Nova).unwrap(), None);
-        assert_eq!(of(PasswordCrypto::Yescrypt).unwrap(), Some(Method::Yescrypt));
-        assert_eq!(of(PasswordCrypto::Sha512).unwrap(), Some(Method::Sha512));
-        assert_eq!(of(PasswordCrypto::Sha256).unwrap(), Some(Method::Sha256));
+        let of = |typed| method(typed, Compat::Imgraft);
+        assert_eq!(of(PasswordCrypto::Yescrypt).unwrap(), Method::Yescrypt);
+        assert_eq!(of(PasswordCrypto::Sha512).unwrap(), Method::Sha512);
+        assert_eq!(of(PasswordCrypto::Sha256).unwrap(), Method::Sha256);
         let md5 = of(PasswordCrypto::Md5).unwrap_err();
         assert!(md5.message.contains("hours") && md5.hints.join("").contains("sha512"));
-        assert!(method(Some(PasswordCrypto::Sha512), Compat::Nova).unwrap_err().message.contains("MD5-crypt"));
+        assert!(method(PasswordCrypto::Sha512, Compat::Nova).unwrap_err().message.contains("MD5-crypt"));
     }
 
     fn password(selector: Selector) -> (bool, Vec<u8>) {
@@ -170,6 +173,12 @@ mod tests {
         assert!(matches!(parse("-", "disabled").unwrap(), Selector::Disabled));
         assert!(matches!(parse("-", "locked:disabled").unwrap(), Selector::Disabled));
         assert!(matches!(parse("-", "locked").unwrap(), Selector::Locked));
+        // As virt-customize spells them too.
+        assert!(matches!(parse("-", "lock").unwrap(), Selector::Locked));
+        assert!(matches!(parse("-", "disable").unwrap(), Selector::Disabled));
+        assert!(matches!(parse("-", "lock:disable").unwrap(), Selector::Disabled));
+        assert_eq!(password(parse("-", "lock:password:x").unwrap()), (true, b"x".to_vec()));
+        assert!(is_stdin("lock:stdin") && is_stdin("locked:stdin") && is_stdin("stdin") && !is_stdin("lock:random"));
         for typed in ["password:a\nb", "password:a\n", "locked:password:a\r"] {
             assert!(parse("-", typed).unwrap_err().message.contains("line end"), "{typed:?}");
         }

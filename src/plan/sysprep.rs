@@ -31,7 +31,7 @@ impl Edit {
         let mut edit = Self::of(typed.target, typed.writing, requests, now()?)?;
         // What lies on the disk is in every clone, be it seen by the guest or not.
         edit.target.mounts.beneath = Beneath::Reached;
-        edit.notes = notes;
+        edit.notes.extend(notes);
         if !refused.is_empty() {
             let names: Vec<&str> = refused.into_iter().map(Operation::name).collect();
             let note =

@@ -145,14 +145,6 @@ const REFUSED: &[(Refused, IsTyped)] = {
             typed.inject_virtio_win.is_some()
         }),
         (refused("--inject-blnsvr", WINDOWS, "virt-customize does that"), |typed| typed.inject_blnsvr.is_some()),
-        (
-            refused(
-                "--scrub",
-                "it cannot be promised that no copy stays in the file, in snapshots, or on the host's disk",
-                "--delete PATH removes the file without that promise",
-            ),
-            |typed| !typed.scrub.is_empty(),
-        ),
         (refused("--sm-attach", RUNS, MANAGER), |typed| typed.sm_attach.is_some()),
         (refused("--sm-credentials", RUNS, MANAGER), |typed| typed.sm_credentials.is_some()),
         (refused("--sm-register", RUNS, MANAGER), |typed| typed.sm_register),
@@ -282,7 +274,6 @@ mod tests {
             (&["--inject-qemu-ga", "secret"], "virt-customize"),
             (&["--inject-virtio-win", "secret"], "virt-customize"),
             (&["--inject-blnsvr", "secret"], "virt-customize"),
-            (&["--scrub", "/secret"], "--delete"),
             (&["--domain", "secret"], "domblklist"),
             (&["-d", "secret"], "domblklist"),
             (&["-c", "secret"], "domblklist"),

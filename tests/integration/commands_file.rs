@@ -1,6 +1,6 @@
 //! Options in a file, beside the same options on the command line.
 
-use crate::support::{Scratch, expect, image, imgraft, oracle, text};
+use crate::support::{Scratch, expect, image, imgraft, inject, oracle, text};
 use std::io::Write;
 use std::process::Stdio;
 
@@ -62,6 +62,61 @@ fn a_file_of_commands_is_what_is_in_it() {
     oracle::e2fsck(&disk, image::open(&disk, guest.partition).offset);
     let output = imgraft().args(["cat", text(&disk), "/srv/b"]).output().expect("it starts");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1\ntwo\nthree\n");
+}
+
+/// What virt-customize takes more than once: the image is, to the byte, what the last ones alone make of it.
+#[test]
+fn of_several_the_last_one_counts() {
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let (disk, twin) = (scratch.copy(&guest.path, "disk.raw"), scratch.copy(&guest.path, "twin.raw"));
+    let password = scratch.file("password", "correct horse\n");
+    let password = format!("root:file:{}", text(&password));
+    let file = scratch.file("commands", "hostname second\ntimezone Asia/Tokyo\npassword-crypto sha512\nno-logfile\n");
+    let several = "--format raw --format raw --hostname first --timezone UTC --password-crypto md5 --memsize 1 --memsize 2 \
+                   --smp 1 --smp 2 -x -x -q -q --echo-keys --echo-keys --colors --colours --wrap --wrap --no-network --no-network \
+                   --no-logfile --selinux-relabel --no-selinux-relabel --no-selinux-relabel --keys-from-stdin --keys-from-stdin";
+    let several: Vec<&str> = several.split_whitespace().collect();
+    let several =
+        [&several[..], &["--commands-from-file", text(&file), "--touch", "/srv/a", "--hostname", "web"]].concat();
+    let once = ["--timezone", "Asia/Tokyo", "--touch", "/srv/a", "--hostname", "web", "--password-crypto", "sha512"];
+    let notes = |disk: &std::path::Path, words: &[&str]| inject(disk, words)["notes"].clone();
+    let told = notes(&disk, &several);
+    let line = |number: u32| format!("--commands-from-file {}: line {number}: ", text(&file));
+    let expected = serde_json::json!([
+        "--selinux-relabel: only what is put in gets its label; `imgraft inject IMAGE --touch /.autorelabel` has the guest relabel all of its files when it is booted",
+        "--hostname first: of several the last one counts, which is web",
+        format!("{}--hostname second: of several the last one counts, which is web", line(1)),
+        "--timezone UTC: of several the last one counts, which is Asia/Tokyo",
+        "--password-crypto md5: of several the last one counts, which is sha512",
+    ]);
+    assert!(
+        told.as_array().is_some_and(|told| expected.as_array().unwrap().iter().all(|note| told.contains(note))),
+        "{told:#}"
+    );
+    let told = notes(&twin, &once);
+    assert!(!told.to_string().contains("of several"), "{told}");
+    oracle::succeed("cmp", &[text(&disk), text(&twin)]);
+    oracle::e2fsck(&disk, image::open(&disk, guest.partition).offset);
+    // The place of the last one is that of the item: what stands before it is overwritten.
+    let words = ["--hostname", "a", "--write", "/etc/hostname:b", "--hostname", "c"];
+    notes(&disk, &words);
+    assert_eq!(expect(0, &["cat", text(&disk), "/etc/hostname"]), "c\n");
+    // A user's password is given once, as there.
+    let before = std::fs::read(&disk).expect("it is read");
+    for words in [
+        &["--root-password", "random", "--root-password", "disabled"][..],
+        &["--root-password", "random", "--password", &password],
+        &["--password", "root:disabled", "--password", &password],
+    ] {
+        let output = imgraft().args(["inject", text(&disk)]).args(words).output().expect("it starts");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(matches!(output.status.code(), Some(2 | 3)) && stderr.contains("hint: "), "{words:?}: {stderr}");
+        let is_told = stderr.contains("--root-password: it is given twice")
+            || stderr.contains("more than one password for 'root'");
+        assert!(is_told, "{words:?}: {stderr}");
+    }
+    assert!(std::fs::read(&disk).expect("it is read") == before);
 }
 
 /// By the libcrypt of this machine, whose verdict a login takes.

@@ -2,7 +2,7 @@
 
 use crate::support::rooted::{Rooted, assert_same};
 use crate::support::tree::{self, Mounted};
-use crate::support::{Scratch, expect, image, oracle, text};
+use crate::support::{Scratch, expect, image, inject, oracle, run, text};
 
 const SCRIPT: &str = r#"
 set -e
@@ -85,6 +85,69 @@ fn as_a_shell_does() {
     let differs = found.lines().zip(expected.lines()).find(|(found, expected)| found != expected);
     assert!(found == expected, "{differs:?}");
     assert!(found.lines().count() > 1000);
+}
+
+/// What is scrubbed is gone, and what is said of it holds: it is in free blocks still, until they are cleared.
+#[test]
+fn what_is_scrubbed_is_said_to_stay() {
+    if !oracle::have("zerofree") {
+        return;
+    }
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let offset = image::open(&disk, guest.partition).offset;
+    // Put together here, so that this program's own file is none of the places.
+    let secret = ["correct", "horse", "battery", "staple"].join("-");
+    let places = || {
+        let found = oracle::tool("grep", &["-c", "-a", "-F", &secret, text(&disk)]).stdout;
+        String::from_utf8_lossy(&found).trim().parse::<u32>().expect("a number")
+    };
+    let file = scratch.file("secret", format!("{secret}\n").repeat(600));
+    inject(&disk, &["--upload", &format!("{}:/srv/secret", text(&file)), "--link", "secret:/srv/way"]);
+    assert!(places() >= 600, "{}", places());
+    let before = oracle::sha256(&disk);
+    for (path, told) in [
+        ("/srv/none", "/srv/none: no such file in the guest"),
+        ("/srv", "/srv: no regular file in the guest"),
+        ("/srv/way", "name the file that it leads to, /srv/secret"),
+    ] {
+        let output = run(&["inject", text(&disk), "--scrub", path]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{stderr}");
+        assert!(stderr.contains(told) && stderr.contains("hint: "), "{stderr}");
+    }
+    assert_eq!(oracle::sha256(&disk), before);
+    let commands = scratch.file("commands", "scrub /srv/secret\n");
+    let report = inject(&disk, &["--commands-from-file", text(&commands)]);
+    let notes = report["items"][0]["notes"].to_string();
+    assert!(notes.contains("--scrub /srv/secret: the file is deleted") && notes.contains("zerofree"), "{report:#}");
+    assert!(
+        expect(0, &["ls", text(&disk), "/srv"])
+            .lines()
+            .all(|line| line.ends_with(" way -> secret") || !line.ends_with(" secret"))
+    );
+    oracle::e2fsck(&disk, offset);
+    assert!(places() >= 600, "{}", places());
+    oracle::succeed("zerofree", &[&format!("{}?offset={offset}", text(&disk))]);
+    assert_eq!(places(), 0);
+    oracle::e2fsck(&disk, offset);
+}
+
+/// A mode without a leading 0 is decimal, as for virt-customize, and is told in octal.
+#[test]
+fn a_mode_may_be_decimal() {
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image::phony(), "disk.qcow2");
+    let report =
+        inject(&disk, &["--write", "/srv/a:", "--chmod", "420:/srv/a", "--mkdir", "/srv/b", "--chmod", "0750:/srv/b"]);
+    let told = "--chmod 420:/srv/a: 420 is decimal, as virt-customize reads it: mode 0644";
+    assert_eq!(report["notes"], serde_json::json!([told]), "{report:#}");
+    let raw = oracle::raw(&scratch, &disk, "qcow2");
+    let offset = image::open(&raw, 1).offset;
+    assert_eq!(oracle::owner(&raw, offset, "/srv/a").0, "0644");
+    assert_eq!(oracle::owner(&raw, offset, "/srv/b").0, "0750");
+    oracle::e2fsck(&raw, offset);
 }
 
 /// What chown(2) leaves of the permission bits, by the kernel.

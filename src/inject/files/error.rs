@@ -51,6 +51,13 @@ pub enum FileError {
         /// Which.
         path: GuestPath,
     },
+    /// Something other than a regular file that is to be scrubbed.
+    NotScrubbed {
+        /// Which.
+        path: GuestPath,
+        /// Where it leads, of a symbolic link.
+        leads_to: Option<GuestPath>,
+    },
     /// A file that is to be emptied as a directory.
     NotTruncatedBelow {
         /// Which.
@@ -147,6 +154,12 @@ impl FileError {
             Self::NotTruncatedBelow { path } => {
                 Some(format!("--truncate {} empties a file", shell::word(path.to_string().as_ref())))
             }
+            Self::NotScrubbed { leads_to: Some(to), .. } => {
+                Some(format!("name the file that it leads to, {to}; --delete removes the link"))
+            }
+            Self::NotScrubbed { path, .. } => {
+                Some(format!("--delete {} removes it", shell::word(path.to_string().as_ref())))
+            }
             Self::TooManyFiles { .. } => Some("name a part of them at a time".to_owned()),
             Self::NotPlaced { way, .. } => Some((*way).to_owned()),
             Self::NoDirectory { .. } => Some("name a directory".to_owned()),
@@ -168,6 +181,9 @@ impl fmt::Display for FileError {
             }
             Self::MissingDirectory { path } => write!(f, "{path}: no such directory in the guest"),
             Self::NoDirectory { path } => write!(f, "{path}: no directory in the guest"),
+            Self::NotScrubbed { path, .. } => {
+                write!(f, "{path}: no regular file in the guest, and no other is scrubbed")
+            }
             Self::NotTruncatedBelow { path } => write!(f, "{path}: no directory in the guest"),
             Self::IsDirectory { path } | Self::NotTruncated { path } => write!(f, "{path}: a directory in the guest"),
             Self::NotAFile { path } => {

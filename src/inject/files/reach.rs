@@ -38,6 +38,7 @@ impl FileOperation {
             Self::RemoveLink { .. } => "the file in the place of a link",
             Self::Link { .. } => "--link",
             Self::Delete { .. } => "--delete",
+            Self::Scrub { .. } => "--scrub",
             Self::Touch { .. } => "--touch",
             Self::Truncate { .. } => "--truncate",
             Self::TruncateBelow { .. } => "--truncate-recursive",
@@ -50,7 +51,7 @@ impl FileOperation {
     fn reach(&self) -> Reach<'_> {
         match self {
             Self::Put { destination: path, .. } | Self::Truncate { path } => Reach::File(path),
-            Self::Link { path, .. } | Self::RemoveLink { path } => Reach::Name(path),
+            Self::Link { path, .. } | Self::RemoveLink { path } | Self::Scrub { path } => Reach::Name(path),
             Self::AppendLine { path, .. } | Self::Edit { path, .. } => Reach::Lines(path),
             Self::CopyIn { .. } | Self::Copy { .. } | Self::Move { .. } => Reach::Tree,
             Self::Delete { .. } | Self::TruncateBelow { .. } => Reach::Tree,

@@ -312,6 +312,32 @@ fn files_are_emptied_and_touched() {
 }
 
 #[test]
+fn what_is_scrubbed_is_a_regular_file() {
+    let scrub = |at: &str| files(vec![FileOperation::Scrub { path: path(at) }]);
+    let tree = || phony().file("/srv/a", "secret").symlink("/srv/way", "a").symlink("/srv/none", "b");
+    let told = notes(&scrub("/srv/a"), &tree().build().unwrap());
+    assert!(told.starts_with("--scrub /srv/a: the file is deleted, and what was in it") && told.lines().count() == 1);
+    assert!(!exists(&inject(&scrub("/srv/a"), tree().build().unwrap()), "/srv/a"));
+    let two = tree().hard_link("/srv/b", "/srv/a");
+    let three = tree().hard_link("/srv/b", "/srv/a").hard_link("/srv/c", "/srv/a");
+    for (tree, names) in [(two, "one other name of the file stays"), (three, "2 other names of the file stay")] {
+        let tree = tree.build().unwrap();
+        let told = notes(&scrub("/srv/a"), &tree);
+        assert!(told.lines().nth(1).unwrap().contains(names), "{told}");
+        assert_eq!(text(&inject(&scrub("/srv/a"), tree), "/srv/b"), "secret");
+    }
+    let message = |at| refusal(&scrub(at), tree().build().unwrap());
+    let of_directory = message("/srv");
+    assert!(
+        of_directory.contains("/srv: no regular file in the guest")
+            && of_directory.contains("--delete /srv removes it")
+    );
+    assert!(message("/srv/way").contains("name the file that it leads to, /srv/a;"), "{}", message("/srv/way"));
+    assert!(message("/srv/none").contains("name the file that it leads to, /srv/b;"), "{}", message("/srv/none"));
+    assert!(message("/none").contains("/none: no such file in the guest"));
+}
+
+#[test]
 fn a_link_has_the_label_of_its_own_place() {
     let fs = inject(&files(vec![link("/root", "/etc/way")]), fedora().build().unwrap());
     assert_eq!(label(&fs, "/root"), None);
