@@ -26,7 +26,7 @@ pub struct Network {
     pub ip: Vec<String>,
 
     /// The router of the default route, of either version of IP (repeatable)
-    #[arg(long, value_name = "ADDRESS", requires = "ip")]
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["network", "compat"])]
     pub gateway: Vec<String>,
 
     /// A name server (repeatable)

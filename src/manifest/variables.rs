@@ -62,6 +62,11 @@ impl Variables {
         is_new
     }
 
+    /// Whether a variable has a value.
+    pub fn holds(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
     /// The first one that was in no manifest.
     pub fn unused(&self) -> Option<Unused> {
         let mut unused = self.values.iter().filter(|(_, (_, usage))| *usage == Usage::Unused);

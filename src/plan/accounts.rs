@@ -139,7 +139,8 @@ fn once<'a>(option: &str, users: impl Iterator<Item = &'a str>) -> Result<(), Fa
     let mut named = std::collections::BTreeSet::new();
     for user in users {
         if !named.insert(user) {
-            return Err(Failure::usage(format!("{option}: '{}' is named twice", shorten(user))));
+            return Err(Failure::usage(format!("{option}: '{}' is named twice", shorten(user)))
+                .with_hint("name each user once, in one manifest or in an option"));
         }
     }
     Ok(())

@@ -33,9 +33,14 @@ pub(super) fn all(typed: &cli::Inject, now: Timestamp) -> Result<Vec<Wanted>, Fa
     let mut variables = Variables::default();
     for typed in set {
         let (name, value) = typed.split_once('=').unwrap_or_default();
+        if variables.holds(name) {
+            return Err(
+                Failure::usage(format!("--set {name}: it is given twice")).with_hint("give each variable one value")
+            );
+        }
         // What was typed is not repeated: it may be a value.
         if !variables.set(name, value) {
-            return Err(Failure::usage("--set: not NAME=VALUE with a NAME that has no value yet")
+            return Err(Failure::usage("--set: not NAME=VALUE")
                 .with_hint("a name has letters, digits and '_', and does not begin with a digit"));
         }
     }

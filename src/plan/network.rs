@@ -23,9 +23,14 @@ pub(super) fn network(
     let described = match (typed.network.as_ref().and_then(Option::as_ref), instance, flags) {
         (Some(path), None, None) => Some(described(path, compat)?),
         (None, Some(described), None) => Some(described),
-        (None, None, Some(flags)) => Some(Described::Config(
-            read::flags::config(&flags).map_err(|error| Failure::usage(format!("the network: {error}")))?,
-        )),
+        (None, None, Some(flags)) => {
+            let wrong = |error| {
+                let failure = Failure::usage(format!("the network: {error}"));
+                let has_address = !flags.addresses.is_empty() || flags.dhcp;
+                if has_address { failure } else { failure.with_hint("--ip 192.0.2.10/24, say, or --dhcp") }
+            };
+            Some(Described::Config(read::flags::config(&flags).map_err(wrong)?))
+        }
         (None, None, None) => None,
         (Some(_), Some(_), _) => {
             return Err(Failure::usage("--network: the instance document says what the network is")
@@ -140,6 +145,11 @@ fn flags(typed: &cli::Network) -> Result<Option<Flags>, Failure> {
         servers: faults.each("--dns", dns, |typed| address("--dns", typed)),
         dhcp: *dhcp,
     };
+    if let (Some(gateway), true) = (gateway.first(), ip.is_empty()) {
+        let failure = Failure::usage(format!("--gateway {gateway}: it goes with an address of --ip"));
+        let hint = "--ip 192.0.2.10/24, say, beside it; with --dhcp the router is the one that the server names";
+        faults.tell("--gateway[0]", failure.with_hint(hint));
+    }
     for (number, gateway) in flags.gateways.iter().enumerate() {
         let is_other = |other: &&IpAddr| other.is_ipv4() == gateway.is_ipv4();
         if let Some(first) = flags.gateways.iter().take(number).find(is_other) {
@@ -167,7 +177,8 @@ fn flags(typed: &cli::Network) -> Result<Option<Flags>, Failure> {
 
 fn device(typed: &str) -> Result<String, Failure> {
     match typed {
-        "lo" => Err(Failure::usage("--nic lo: the loopback device is the guest's own")),
+        "lo" => Err(Failure::usage("--nic lo: the loopback device is the guest's own")
+            .with_hint("name another device; without --nic it is whichever Ethernet device there is")),
         typed if is_device(typed) => Ok(typed.to_owned()),
         typed => {
             let why = "neither a name of a device (1 to 15 letters, digits and any of . _ - + @), a pattern of names nor a MAC address";

@@ -51,7 +51,7 @@ impl Settings {
     /// Has these units not masked any more; `place` is where they stand, for errors.
     pub(super) fn unmask(&mut self, place: &str, typed: &[String]) -> Result<(), Failure> {
         for typed in typed {
-            let wrong = || Failure::usage(format!("{place} {}: no name of a unit", shorten(typed)));
+            let wrong = || Failure::usage(format!("{place} {}: no name of a unit", shorten(typed))).with_hint(NAME);
             let name = UnitName::of_typed(typed).ok_or_else(wrong)?;
             self.units.get_or_insert_default().unmask.push(name);
         }
@@ -116,6 +116,9 @@ fn joined(mut one: Units, other: Units) -> Result<Units, Failure> {
     }
 }
 
+/// How a unit is named.
+const NAME: &str = "ssh.service, say: a unit is named without its directory, and a name without a type is a service's";
+
 /// What is done to units, each of which is named once.
 fn units(typed: &cli::Setting, called: impl Fn(&str) -> String, faults: &mut Faults) -> Option<Units> {
     let mut seen = BTreeSet::new();
@@ -123,7 +126,7 @@ fn units(typed: &cli::Setting, called: impl Fn(&str) -> String, faults: &mut Fau
         let option = called(option);
         let name = |typed: &str| {
             let usage = |reason: &str| Failure::usage(format!("{option} {}: {reason}", shorten(typed)));
-            let name = UnitName::of_typed(typed).ok_or_else(|| usage("no name of a unit"))?;
+            let name = UnitName::of_typed(typed).ok_or_else(|| usage("no name of a unit").with_hint(NAME))?;
             match seen.insert(name.clone()) {
                 true => Ok(name),
                 false => Err(usage("something was said of this unit already").with_hint("name each unit once")),

@@ -32,6 +32,10 @@ const COMPRESSED: [(&[u8], &str, &str); 9] = [
     (b"\x89LZO", "lzop", "lzop -d"),
 ];
 
+/// What can be done with what is no archive.
+pub(in crate::plan) const NO_ARCHIVE: &str =
+    "--upload puts in a file as it is, --copy-in a directory; tar -cf makes an archive";
+
 /// The operation that was typed. `written` are the files that this run writes, which cannot be what it reads.
 pub(super) fn tar_in(typed: &str, written: &[&Path]) -> Result<FileOperation, Failure> {
     let usage = || Failure::usage(format!("--tar-in {typed}: not TARFILE:REMOTEDIR with an absolute REMOTEDIR"));
@@ -54,6 +58,9 @@ pub(super) fn unpacked(local: &Path, directory: GuestPath, written: &[&Path]) ->
         return Err(failed(local, &format!("it is compressed ({name}), and only an uncompressed archive is read"))
             .with_hint(format!("{words} {file} uncompresses it")));
     }
+    if start.len() < BLOCK {
+        return Err(failed(local, "it is no tar archive").with_hint(NO_ARCHIVE));
+    }
     let mut archive = Archive::new(content);
     let mut tree = Unpacked::default();
     while let Some(member) = archive.next().map_err(|refusal| refused(local, refusal))? {
@@ -69,7 +76,7 @@ fn opened(local: &Path, written: &[&Path]) -> Result<Content, Failure> {
             .with_hint("--copy-in copies a directory; what comes through a pipe has to be a file first"));
     }
     if metadata.len() == 0 {
-        return Err(failed(local, "it is empty, and no tar archive"));
+        return Err(failed(local, "it is empty, and no tar archive").with_hint(NO_ARCHIVE));
     }
     let (content, opened) = Content::open_with_metadata(local)?;
     let is_written = |path: &&Path| std::fs::metadata(path).is_ok_and(|found| identity(&found) == identity(&opened));

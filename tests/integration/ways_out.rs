@@ -75,6 +75,60 @@ fn paths_that_are_not_there() {
     expect(0, &["inject", text(&copy), "--touch", "/etc/no/such", "--chmod", "0600:/etc/no/such"]);
 }
 
+/// Mistakes of the command line, each with the way out.
+#[test]
+fn options_that_are_mistyped() {
+    let scratch = Scratch::new();
+    let copy = scratch.copy(&image::phony(), "disk.qcow2");
+    let none = scratch.file("no-archive", "no archive\n".repeat(100));
+    let (short, empty) = (scratch.file("short", "x"), scratch.file("empty", ""));
+    let tar_in = |file: &Path| format!("{}:/srv", text(file));
+    let no_archive = "hint: --upload puts in a file as it is, --copy-in a directory; tar -cf makes an archive";
+    let unit =
+        "hint: ssh.service, say: a unit is named without its directory, and a name without a type is a service's";
+    for (words, reason, way) in [
+        (&["--mask-unit", "a/b"][..], "--mask-unit a/b: no name of a unit", unit),
+        (&["--enable-unit", "a b"], "--enable-unit a b: no name of a unit", unit),
+        (&["--tar-in", &tar_in(&none)], "no-archive: it is no tar archive\n", no_archive),
+        (&["--tar-in", &tar_in(&short)], "short: it is no tar archive\n", no_archive),
+        (&["--tar-in", &tar_in(&empty)], "empty: it is empty, and no tar archive\n", no_archive),
+        (&["--metadata", "novalue"], "--metadata: not KEY=VALUE", "hint: role=web, say; a value may be empty: role="),
+        (
+            &["--metadata", "a=1", "--metadata", "a=2"],
+            "--metadata a: the key is given twice",
+            "hint: give each key one value",
+        ),
+        (
+            &["--gateway", "192.0.2.1"],
+            "--gateway 192.0.2.1: it goes with an address of --ip",
+            "hint: --ip 192.0.2.10/24, say",
+        ),
+        (&["--dhcp", "--gateway", "192.0.2.1"], "--gateway 192.0.2.1: it goes", "with --dhcp the router is the one"),
+        (
+            &["--dns", "192.0.2.1"],
+            "no address: --ip has one, or --dhcp asks for one",
+            "hint: --ip 192.0.2.10/24, say, or --dhcp",
+        ),
+        (&["--nic", "lo", "--dhcp"], "--nic lo: the loopback device", "hint: name another device"),
+        (
+            &["--sudo", "debian", "--sudo", "debian:nopasswd"],
+            "--sudo: 'debian' is named twice",
+            "hint: name each user once",
+        ),
+        (&["--chmod", "u+x:/srv"], "--chmod u+x:/srv: no mode", "hint: --chmod 0644:/path"),
+        (&["--machine-readable"], "--machine-readable: virt-customize", "hint: --json gives the report in JSON"),
+    ] {
+        let told = said(&copy, 2, words);
+        assert!(told.contains(reason) && told.contains(way), "{words:?}: {told}");
+        assert_eq!(told.lines().count(), 2, "{told}");
+    }
+    let missing = "imgraft: IMAGE: item files: /nosuch: no such file in the guest\n\
+                   hint: `imgraft ls IMAGE /` shows what is there; --write, --touch or --mkdir before it makes what is to be new\n";
+    assert_eq!(said(&copy, 3, &["--copy", "/nosuch:/x"]), missing);
+    // Nobody has to have a passphrase where nothing is locked.
+    expect(0, &["ls", text(&copy), "/etc/hostname", "--keys-from-stdin"]);
+}
+
 #[test]
 fn a_guest_without_room() {
     let scratch = Scratch::new();

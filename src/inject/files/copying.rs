@@ -23,7 +23,7 @@ pub(super) fn copied(source: &GuestPath, destination: &GuestPath, stage: &mut St
         })
     };
     let Some(found) = stage.symlink_metadata(source)? else {
-        return Err(refused("no such file in the guest", "name one that is there"));
+        return Err(FileError::missing(source, stage));
     };
     let name = source.file_name().ok_or_else(|| refused("it is the whole guest", "name what is in it"))?;
     let destination = moving::destination(name, destination, stage)?;

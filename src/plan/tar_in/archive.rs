@@ -3,6 +3,7 @@
 //! The crate `tar` (0.4.46) is not used: it holds names and extended headers of any length, takes numbers of base 256 modulo
 //! 2^64, and the way of reading it in which the first could be bounded does not heed the sizes of extended headers.
 
+use super::NO_ARCHIVE;
 use super::header::{BLOCK, Header};
 use super::pax::Extended;
 use imgraft_vfs::fs::{Content, DeviceNumber, SpecialFile};
@@ -112,8 +113,10 @@ impl Archive {
             };
             let header = Header(&block);
             if !header.is_sound() {
-                let what = if at == 0 { "it is no tar archive" } else { "the checksum of a header is wrong" };
-                return Err(damaged(&format!("{what} (at byte {at})")));
+                return Err(match at {
+                    0 => Refusal { hint: Some(NO_ARCHIVE), ..damaged("it is no tar archive") },
+                    at => damaged(&format!("the checksum of a header is wrong (at byte {at})")),
+                });
             }
             match header.type_flag() {
                 flag::EXTENDED => {
