@@ -2,6 +2,7 @@
 
 pub mod accounts;
 mod asleep;
+pub(crate) mod boot;
 pub(crate) mod cloud_config;
 mod dpkg;
 pub mod facts;

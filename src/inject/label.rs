@@ -1,6 +1,7 @@
 //! The SELinux labels of what an injector made.
 
 use super::{InjectError, Outcome, READ_LIMIT, ROOT_FILE, rc_local};
+use crate::guest::boot::Labelling;
 use crate::guest::file_contexts::{FileContexts, Label, Release};
 use crate::guest::selinux::{self, LABEL as XATTR};
 use crate::guest::{Guest, Selinux};
@@ -16,7 +17,7 @@ const RESTORED_MAX: usize = 64;
 /// Gives everything that is new since `before`, and everything changed since that has no label, the label that the
 /// guest's policy has for it. A label that is there stays.
 ///
-/// Where the policy cannot be read, or a line of it that may be a file's is no expression to us, restorecon is put into the guest's rc.local instead. Where that cannot be, or where the guest has
+/// Where the policy cannot be read, or a line of it that may be a file's is no expression to us, restorecon is put into the guest's rc.local instead, where it runs one. Where that cannot be, or where the guest has
 /// labels and what minds them, and no configuration of SELinux's, it is to label all of its files at its next boot with SELinux.
 pub(super) fn label_new(
     guest: &Guest,
@@ -160,14 +161,18 @@ fn restore_at_boot(
         return relabel_at_boot(&why, stage, outcome);
     }
     let comment = "Added by imgraft to give injected files the right SELinux context";
-    let (mut script, mut is_left) = (None, false);
+    let Some(script) = Labelling::staged(stage)?.rc_local else {
+        return relabel_at_boot(&format!("{why}, and nothing in it runs restorecon from an rc.local"), stage, outcome);
+    };
+    let script = GuestPath::parse(script)?;
+    let (mut is_added, mut is_left) = (false, false);
     for (path, _) in tops {
         let command = shell_word(path.as_bytes()).map(|word| format!("restorecon -RF {word} 2>/dev/null || :"));
-        let added = command.map(|command| rc_local::add(stage, comment, &command)).transpose()?.flatten();
+        let added = command.map(|command| rc_local::add(&script, stage, comment, &command)).transpose()?.flatten();
         is_left |= added.is_none();
-        script = added.or(script);
+        is_added |= added.is_some();
     }
-    if let Some(script) = script {
+    if is_added {
         outcome.notes.push(format!("{why}: restorecon runs from {script} at the next boot"));
     }
     if is_left {
@@ -177,13 +182,21 @@ fn restore_at_boot(
     Ok(())
 }
 
-/// Has the guest label all of its files at its next boot with SELinux.
+/// Has the guest label all of its files at its next boot with SELinux; where nothing in it is known to do that, says what is to be done.
 fn relabel_at_boot(why: &str, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
     let path = GuestPath::parse(AUTORELABEL)?;
     if stage.symlink_metadata(&path)?.is_none() {
         stage.write(&path, Content::bytes(Vec::new()), ROOT_FILE)?;
     }
-    outcome.notes.push(format!("{why}: {path} has it label all of its files at its next boot with SELinux"));
+    outcome.notes.push(match Labelling::staged(stage)?.of_all {
+        Some(shown_by) => format!(
+            "{why}: {path} has it label all of its files at its next boot with SELinux, as {shown_by} shows"
+        ),
+        None => format!(
+            "{why}: {path} asks for all of its files to be labelled at a boot, and nothing in the guest is known to look for that; boot it with \
+             enforcing=0 on the kernel's command line, and run `restorecon -RF /` in it as root"
+        ),
+    });
     Ok(())
 }
 

@@ -1,11 +1,11 @@
 //! The one script of a guest that runs at boot and that may be edited: rc.local.
 
-use super::{InjectError, READ_LIMIT};
+use super::{InjectError, READ_LIMIT, ROOT_DIR};
 use imgraft_vfs::fs::{Attrs, Content, SetAttrs};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
-/// The script: `/etc/rc.local`, or where that is missing and `/etc/rc.d` is there, `/etc/rc.d/rc.local`.
+/// The script that Nova takes: `/etc/rc.local`, or where that is missing and `/etc/rc.d` is there, `/etc/rc.d/rc.local`.
 pub(super) fn path(stage: &Stage<'_>) -> Result<GuestPath, InjectError> {
     let plain = GuestPath::parse("/etc/rc.local")?;
     if stage.metadata(&plain)?.is_none() && stage.metadata(&GuestPath::parse("/etc/rc.d")?)?.is_some() {
@@ -14,22 +14,29 @@ pub(super) fn path(stage: &Stage<'_>) -> Result<GuestPath, InjectError> {
     Ok(plain)
 }
 
-/// Adds a command, with a comment before it, where it is reached: before an `exit` at the end. A command that is there
+/// Adds a command to a script, with a comment before it, where it is reached: before an `exit` at the end. A command that is there
 /// already is not added again. The script is made executable. `None`, and nothing done, where it is not a shell's.
-pub(super) fn add(stage: &mut Stage<'_>, comment: &str, command: &str) -> Result<Option<GuestPath>, InjectError> {
-    let path = path(stage)?;
-    let before = stage.read(&path, READ_LIMIT)?;
+pub(super) fn add(
+    path: &GuestPath,
+    stage: &mut Stage<'_>,
+    comment: &str,
+    command: &str,
+) -> Result<Option<()>, InjectError> {
+    let before = stage.read(path, READ_LIMIT)?;
     if !before.as_deref().is_none_or(is_shell) {
         return Ok(None);
     }
     let script = insert(before.as_deref().unwrap_or(b"#!/bin/sh\n"), comment, command);
     if let Some(script) = script {
-        stage.write(&path, Content::bytes(script), Attrs { mode: 0o700, uid: 0, gid: 0 })?;
+        if let Some(directory) = path.parent() {
+            stage.create_dirs(&directory, ROOT_DIR)?;
+        }
+        stage.write(path, Content::bytes(script), Attrs { mode: 0o700, uid: 0, gid: 0 })?;
     }
-    if let Some(metadata) = stage.metadata(&path)?.filter(|metadata| metadata.mode & 0o100 == 0) {
-        stage.set_attrs(&path, SetAttrs { mode: Some(metadata.mode | 0o100), ..SetAttrs::default() })?;
+    if let Some(metadata) = stage.metadata(path)?.filter(|metadata| metadata.mode & 0o100 == 0) {
+        stage.set_attrs(path, SetAttrs { mode: Some(metadata.mode | 0o100), ..SetAttrs::default() })?;
     }
-    Ok(Some(path))
+    Ok(Some(()))
 }
 
 /// Whether the script has the interpreter line of a shell, or none, which init takes for one.

@@ -48,6 +48,17 @@ pub fn fedora() -> Builder {
         .file("/etc/selinux/targeted/contexts/files/file_contexts.subs_dist", "/var/home /home\n")
 }
 
+/// A guest whose systemd runs rc.local, and with it restorecon, and labels all files at a boot that is to.
+pub fn labelling(guest: Builder, rc_local: &str) -> Builder {
+    let generators = "/usr/lib/systemd/system-generators";
+    guest
+        .file("/usr/lib/systemd/systemd", "")
+        .file("/usr/lib/systemd/system/rc-local.service", format!("[Service]\nExecStart={rc_local} start\n"))
+        .file(format!("{generators}/systemd-rc-local-generator"), "elf")
+        .file(format!("{generators}/selinux-autorelabel-generator.sh"), "#!/bin/sh\n")
+        .file("/usr/sbin/restorecon", "elf")
+}
+
 /// What an injector would do.
 pub fn stage(injector: &dyn Injector, fs: &MemFs) -> Result<(Outcome, Vec<Change>), super::InjectError> {
     let guest = Guest::inspect(fs)?;

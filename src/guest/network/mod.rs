@@ -4,7 +4,7 @@ pub mod device_spec;
 mod interfaces;
 mod key_file;
 mod others;
-mod units;
+pub(super) mod units;
 pub mod unmanaged;
 mod versions;
 

@@ -6,7 +6,7 @@ use imgraft_vfs::Result;
 use std::collections::BTreeMap;
 
 /// Where units are, the ones that win first (systemd.unit(5)).
-const UNITS: [&str; 4] =
+pub(in crate::guest) const UNITS: [&str; 4] =
     ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 /// Where presets are, the ones that win first (systemd.preset(5)).
 const PRESETS: [&str; 4] = [
@@ -18,7 +18,7 @@ const PRESETS: [&str; 4] = [
 /// OpenRC's runlevels of a boot.
 const RUNLEVELS: [&str; 3] = ["/etc/runlevels/sysinit", "/etc/runlevels/boot", "/etc/runlevels/default"];
 /// System V's directories of a boot.
-const SCRIPTS: [&str; 7] =
+pub(in crate::guest) const SCRIPTS: [&str; 7] =
     ["/etc/rcS.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc5.d", "/etc/rc.d/rc2.d", "/etc/rc.d/rc3.d", "/etc/rc.d/rc5.d"];
 /// The most rules of presets that are looked at, the longest pattern of them in bytes (no name of a unit is longer), and the largest
 /// file in bytes.

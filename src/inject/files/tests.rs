@@ -449,10 +449,9 @@ fn an_archive_has_links_devices_and_directories_of_its_own() {
 #[test]
 fn many_files_whose_labels_are_unknown_have_all_labelled() {
     let policy = "/.* u:r:default_t:s0\n/root/(?!x).* u:r:odd_t:s0\n";
-    let tree = phony()
+    let tree = labelling(phony(), "/etc/rc.d/rc.local")
         .file("/etc/selinux/config", "SELINUX=enforcing\n")
         .file("/etc/selinux/targeted/contexts/files/file_contexts", policy)
-        .dir("/etc/rc.d")
         .build()
         .unwrap();
     for (number, is_all) in [(64, false), (65, true)] {

@@ -473,7 +473,8 @@ fn selinux_labels_come_from_the_guests_policy() {
 
 #[test]
 fn without_a_policy_restorecon_runs_at_boot() {
-    let tree = || phony().file("/etc/selinux/config", "SELINUX=enforcing\nSELINUXTYPE=targeted\n");
+    let plain = || phony().file("/etc/selinux/config", "SELINUX=enforcing\nSELINUXTYPE=targeted\n");
+    let tree = || labelling(plain(), "/etc/rc.local");
     let injector = keys(&[("root", ED25519), ("ann", ED25519)]);
     let fs = inject(&injector, tree().file("/etc/rc.local", "#!/bin/sh\ntrue\nexit 0\n").mode(0o644).build().unwrap());
     assert_eq!(describe(&fs, "/etc/rc.local"), "0744 0:0");
@@ -485,7 +486,7 @@ fn without_a_policy_restorecon_runs_at_boot() {
         )
     );
     assert_unchanged(&injector, &fs);
-    let fs = inject(&keys(&[("root", ED25519)]), tree().dir("/etc/rc.d").build().unwrap());
+    let fs = inject(&keys(&[("root", ED25519)]), labelling(plain(), "/etc/rc.d/rc.local").build().unwrap());
     assert_eq!(describe(&fs, "/etc/rc.d/rc.local"), "0700 0:0");
     assert!(text(&fs, "/etc/rc.d/rc.local").starts_with("#!/bin/sh\n# Added"));
     let tree = tree().file("/etc/rc.local", "#!/usr/bin/perl\n").build().unwrap();
@@ -495,6 +496,16 @@ fn without_a_policy_restorecon_runs_at_boot() {
     assert_eq!(describe(&fs, "/etc/rc.local"), "0644 0:0");
     assert_eq!((describe(&fs, "/.autorelabel"), text(&fs, "/.autorelabel")), ("0644 0:0".to_owned(), String::new()));
     assert_unchanged(&injector, &fs);
+    // Nothing runs such a script, and nothing looks for the other.
+    let generator = "/usr/lib/systemd/system-generators/selinux-autorelabel-generator.sh";
+    let bare = || plain().file("/etc/rc.local", "#!/bin/sh\n").file("/usr/lib/systemd/systemd", "");
+    let told = notes(&injector, &bare().file(generator, "x").build().unwrap());
+    assert!(told.contains(&format!("from an rc.local: /.autorelabel has it label all of its files at its next boot with SELinux, as {generator} shows")), "{told}");
+    let told = notes(&injector, &bare().build().unwrap());
+    assert!(told.contains("nothing in the guest is known to look for that; boot it with enforcing=0"), "{told}");
+    let fs = inject(&injector, bare().build().unwrap());
+    assert_eq!((text(&fs, "/etc/rc.local").as_str(), exists(&fs, "/.autorelabel")), ("#!/bin/sh\n", true));
+    assert_unchanged(&injector, &fs);
 }
 
 /// What PCRE2 knows and is no expression to us may be the line for a file, and restorecon knows it.
@@ -502,10 +513,9 @@ fn without_a_policy_restorecon_runs_at_boot() {
 fn a_line_that_cannot_be_tried_is_left_to_restorecon() {
     let policy = "/.* u:r:default_t:s0\n/root/(?!x).* u:r:odd_t:s0\n/home/.* u:r:home_t:s0\n";
     let tree = || {
-        phony()
+        labelling(phony(), "/etc/rc.d/rc.local")
             .file("/etc/selinux/config", "SELINUX=enforcing\n")
             .file("/etc/selinux/targeted/contexts/files/file_contexts", policy)
-            .dir("/etc/rc.d")
     };
     let injector = keys(&[("root", ED25519), ("ann", ED25519)]);
     let told = notes(&injector, &tree().build().unwrap());
@@ -518,7 +528,7 @@ fn a_line_that_cannot_be_tried_is_left_to_restorecon() {
     assert_unchanged(&injector, &fs);
     // Nothing of it where the line is none for what is put in.
     assert!(!exists(&inject(&keys(&[("ann", ED25519)]), tree().build().unwrap()), "/etc/rc.d/rc.local"));
-    let perl = tree().file("/etc/rc.local", "#!/usr/bin/perl\n").build().unwrap();
+    let perl = tree().file("/etc/rc.d/rc.local", "#!/usr/bin/perl\n").build().unwrap();
     assert!(exists(&inject(&injector, perl), "/.autorelabel"));
 }
 
@@ -546,7 +556,7 @@ fn labels_without_a_configuration() {
     let injector = keys(&[("root", ED25519)]);
     for labelled in ["/", "/etc"] {
         let bare = || phony().dir(labelled).xattr("security.selinux", b"system_u:object_r:etc_t:s0\0");
-        let tree = || bare().file("/usr/sbin/restorecon", "");
+        let tree = || labelling(bare(), "/etc/rc.local");
         let told = notes(&injector, &tree().build().unwrap());
         let expected =
             "the guest has SELinux labels and no /etc/selinux/config: /.autorelabel has it label all of its files";
