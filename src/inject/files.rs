@@ -15,6 +15,7 @@ mod tests;
 
 pub use below::PathPattern;
 pub use copy_in::{HostEntry, HostKind, HostNames, HostTree};
+pub use ensuring::Expected;
 pub use error::FileError;
 pub(super) use error::mkdir;
 pub use moving::Placed;
@@ -117,6 +118,13 @@ pub enum FileOperation {
     RemoveLink {
         /// Which.
         path: GuestPath,
+    },
+    /// Fail where something else is at a path than what is to be put there.
+    Expect {
+        /// Which.
+        path: GuestPath,
+        /// What may be there.
+        expected: Expected,
     },
     /// Make a symbolic link, or lead one that is there to its target; a file in its place gives way.
     Link {
@@ -269,6 +277,7 @@ impl FileOperation {
                 ensuring::around(path, uid, gid, stage)
             }
             Self::RemoveLink { path } => ensuring::no_link(path, stage),
+            Self::Expect { path, expected } => ensuring::expected(path, expected, stage),
             Self::Link { target, path } => link(target, path, stage),
             Self::Delete { pattern } => {
                 let mut walk = Walk::default();

@@ -41,7 +41,8 @@ pub use accounts::{
 pub use earlier::Earlier;
 pub use error::{InjectError, no_room};
 pub use files::{
-    FileError, FileMode, FileOperation, Files, HostEntry, HostKind, HostNames, HostTree, PathPattern, Substitution,
+    Expected, FileError, FileMode, FileOperation, Files, HostEntry, HostKind, HostNames, HostTree, PathPattern,
+    Substitution,
 };
 pub use firstboot::{Firstboot, Needs, Script};
 pub use host_keys::{HostKeyError, HostKeys, MadeKeys};

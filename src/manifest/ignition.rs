@@ -196,15 +196,6 @@ fn is_known(version: &str) -> bool {
     ["3.0.0", "3.1.0", "3.2.0", "3.3.0", "3.4.0", "3.5.0", "3.6.0"].contains(&version)
 }
 
-/// A node that may not replace one would have to be looked for first.
-fn replaces(overwrite: Option<bool>) -> Result<(), DocumentError> {
-    match overwrite {
-        Some(false) => Err(DocumentError::new("overwrite", "what is there is replaced")
-            .with_hint("overwrite: true says so; leave it out where nothing is there")),
-        _ => Ok(()),
-    }
-}
-
 fn absolute(path: &str) -> Result<(), DocumentError> {
     let Some(names) = path.strip_prefix('/') else { return Err(DocumentError::new("path", "not an absolute path")) };
     match !names.is_empty() && names.split('/').any(|name| matches!(name, "" | ".")) {
@@ -222,7 +213,7 @@ fn known_bits(mode: Option<u16>, version: Option<&Value>) -> Result<(), Document
         None => Ok(()),
         Some(mode) => Err(DocumentError::new(
             "mode",
-            "set-user-ID, set-group-ID and the sticky bit say nothing before version 3.6.0",
+            "set-user-ID, set-group-ID and the sticky bit say nothing before version 3.6.0, though Ignition 2.14 to 2.21 set some from 3.4.0 on",
         )
         .with_hint(format!(
             "{} without them, as Ignition 2.22 and newer take it; ignition.version 3.6.0 where they are to be set",
@@ -315,33 +306,36 @@ impl FileNode {
             let set = attributes.set(&self.path);
             return Ok(std::iter::once(Operation::EnsureFile(self.path)).chain(set).collect());
         };
-        replaces(self.overwrite)?;
         let bytes = data(source.0.expose()).map_err(|error| error.within("contents"))?;
         let root = || "0".to_owned();
-        Ok(replaced(Write {
+        // Without overwrite Ignition fails where something is (fileEntry.create of its filesystemEntries.go).
+        let expected = (self.overwrite != Some(true))
+            .then(|| Operation::ExpectFile(self.path.clone(), Base64(Secret::new(bytes.clone()))));
+        let write = replaced(Write {
             path: self.path,
             content: None,
             content_base64: Some(Base64(Secret::new(bytes))),
             mode: attributes.mode.or(Some(operation::Bits(0o644))),
             owner: Some(attributes.owner.unwrap_or_else(root)),
             group: Some(attributes.group.unwrap_or_else(root)),
-        })
-        .into())
+        });
+        Ok(expected.into_iter().chain(write).collect())
     }
 }
 
 impl LinkNode {
-    fn link(self) -> Result<[Operation; 2], DocumentError> {
+    fn link(self) -> Result<Vec<Operation>, DocumentError> {
         absolute(&self.path)?;
-        replaces(self.overwrite)?;
         match self.hard {
             Some(true) => {
                 Err(DocumentError::new("hard", "hard links are not made")
                     .with_hint("a symbolic link, or the file twice"))
             }
             _ => {
-                let around = around(&self.path);
-                Ok([around, Operation::Link(super::Link { target: self.target, path: self.path })])
+                let link = super::Link { target: self.target, path: self.path };
+                // As for files (linkEntry.create).
+                let expected = (self.overwrite != Some(true)).then(|| Operation::ExpectLink(link.clone()));
+                Ok(expected.into_iter().chain([around(&link.path), Operation::Link(link)]).collect())
             }
         }
     }

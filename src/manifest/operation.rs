@@ -58,6 +58,12 @@ pub enum Operation {
     /// A symbolic link gives way to what is put in its place; no key of a manifest.
     #[serde(skip)]
     RemoveLink(String),
+    /// Nothing is where a file with this content is put, or the same; no key of a manifest.
+    #[serde(skip)]
+    ExpectFile(String, Base64),
+    /// Nothing is where a link is made, or the same; no key of a manifest.
+    #[serde(skip)]
+    ExpectLink(Link),
 }
 
 /// A host file and where it goes.
@@ -161,7 +167,7 @@ pub struct Edit {
 }
 
 /// A symbolic link.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, remote = "Self")]
 #[schemars(rename = "Link")]
 pub struct Link {

@@ -14,7 +14,9 @@ use crate::cli::{self, NetworkRenderer};
 use crate::config_drive::{DocumentError, Spelling};
 use crate::crypt::Method;
 use crate::failure::Failure;
-use crate::inject::{Accounts, Compat, Described, FileMode, FileOperation, Kind, Net, NewGroup, PathPattern, Script};
+use crate::inject::{
+    Accounts, Compat, Described, Expected, FileMode, FileOperation, Kind, Net, NewGroup, PathPattern, Script,
+};
 use crate::manifest::{self, Manifest, Operation, Renderer, Unused, Variables, Wrong};
 use crate::net::netplan::Lines;
 use imgraft_vfs::fs::{Content, Timestamp};
@@ -301,6 +303,13 @@ impl Reader<'_> {
                 one(FileOperation::EnsureAround { user: owner, group, path: at("path", &path)? })
             }
             Operation::RemoveLink(path) => one(FileOperation::RemoveLink { path: at("path", &path)? }),
+            Operation::ExpectFile(path, bytes) => {
+                let expected = Expected::File(Content::bytes(bytes.0.expose().to_vec()));
+                one(FileOperation::Expect { path: at("path", &path)?, expected })
+            }
+            Operation::ExpectLink(manifest::Link { target, path }) => {
+                one(FileOperation::Expect { path: at("path", &path)?, expected: Expected::Link(target) })
+            }
             Operation::Link(manifest::Link { target, path }) => match target.is_empty() {
                 true => Err(wrong("link.target", Failure::usage("the target is empty"))),
                 false => one(FileOperation::Link { target, path: at("link.path", &path)? }),

@@ -1,5 +1,6 @@
 //! Configurations of Ignition, beside Ignition's own validator.
 
+use crate::refusals::refused;
 use crate::support::{Scratch, expect, filled, image, imgraft, inject, oracle, text};
 use std::path::Path;
 use std::process::Command;
@@ -140,6 +141,34 @@ fn what_is_there_stays_where_nothing_is_said_of_it() {
     assert_eq!(expect(0, &["cat", text(&disk), "/etc/target"]), "target\n");
     assert!(expect(0, &["cat", text(&disk), "/etc/systemd/system/web.service"]).starts_with("[Service]"));
     assert_eq!(inject(&disk, &["--ignition", text(&config)])["changed"], false);
+    // Without overwrite nothing is replaced; what is the same is none that would be.
+    let replacing = |kind: &str, node: &str, overwrite: &str| {
+        let config = format!(
+            r#"{{"ignition": {{"version": "3.3.0"}}, "storage": {{"{kind}": [{{"path": {node}{overwrite}}}]}}}}"#
+        );
+        let config = scratch.file("config.ign", config.as_bytes());
+        assert_ne!(is_valid(&config), Some(false));
+        config
+    };
+    let (yes, no) = (r#", "overwrite": true"#, r#", "overwrite": false"#);
+    expect(0, &["inject", text(&disk), "--link=gone:/etc/dangling"]);
+    for (kind, node, overwrite) in [
+        ("files", r#""/etc/kept.conf", "contents": {"source": "data:,new%0A"}"#, ""),
+        ("files", r#""/etc/dangling", "contents": {"source": "data:,new%0A"}"#, no),
+        ("links", r#""/srv/own/to/link", "target": "y""#, ""),
+    ] {
+        let path = node.split('"').nth(1).expect("a path");
+        let config = replacing(kind, node, overwrite);
+        let words = ["inject", text(&disk), "--ignition", text(&config)];
+        let there = format!("item files: {path}: something else is there already, and overwrite is false");
+        refused(&disk, 3, &words, &[&there, "\"overwrite\": true in the configuration has it replaced"]);
+        let config = replacing(kind, node, yes);
+        assert_eq!(inject(&disk, &["--ignition", text(&config)])["changed"], true, "{node}");
+        // The same again is there already, overwrite or not.
+        let config = replacing(kind, node, overwrite);
+        assert_eq!(inject(&disk, &["--ignition", text(&config)])["changed"], false, "{node}");
+    }
+    oracle::e2fsck(&disk, offset);
     // Where something else is, no empty file is made.
     let config = r#"{"ignition": {"version": "3.3.0"}, "storage": {"files": [{"path": "/etc/systemd"}]}}"#;
     let config = scratch.file("config.ign", config);
@@ -184,10 +213,6 @@ fn what_is_not_honoured_is_named() {
         (
             with(r#""storage": {"files": [{"path": "/a", "append": [{"source": "data:,hunter2"}]}]}"#),
             "storage.files[0].append: the key is a right one",
-        ),
-        (
-            with(r#""storage": {"files": [{"path": "/a", "overwrite": false, "contents": {"source": "data:,"}}]}"#),
-            "storage.files[0].overwrite: what is there is replaced",
         ),
         (
             with(r#""storage": {"directories": [{"path": "/a", "overwrite": true}]}"#),

@@ -1,7 +1,8 @@
 //! What is made where it is missing, and stays as it is where it is there.
 
+use super::below::there;
 use super::{FileError, InjectError, ROOT_DIR, ROOT_FILE, directory_around};
-use imgraft_vfs::fs::{Attrs, Content, FileType};
+use imgraft_vfs::fs::{Attrs, Content, FileType, Lookup as _};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -39,6 +40,36 @@ pub(super) fn around(
             .create_dirs(&parent, Attrs { uid: uid.unwrap_or(beside.uid), gid: gid.unwrap_or(beside.gid), ..beside })?;
     }
     Ok(())
+}
+
+/// What may be at a path before the same is put there.
+#[derive(Clone, Debug)]
+pub enum Expected {
+    /// A regular file with this content.
+    File(Content),
+    /// A symbolic link that leads there.
+    Link(String),
+}
+
+/// Fails where something is at a path that is not as expected.
+pub(super) fn expected(path: &GuestPath, expected: &Expected, stage: &Stage<'_>) -> Result<(), InjectError> {
+    // A way that ends before leads to nothing.
+    let Some(file_type) = there(stage.symlink_metadata(path))? else { return Ok(()) };
+    let is_same = match (expected, file_type) {
+        (Expected::File(Content::Bytes(content)), FileType::Regular) => {
+            let size = stage.symlink_metadata(path)?.map(|metadata| metadata.size);
+            let limit = u64::try_from(content.len()).unwrap_or(u64::MAX);
+            size == Some(limit) && stage.read(path, limit)?.as_deref() == Some(&content[..])
+        }
+        (Expected::Link(target), FileType::Symlink) => {
+            stage.read_link(&stage.resolve_parent(path)?)? == target.as_bytes()
+        }
+        _ => false,
+    };
+    match is_same {
+        true => Ok(()),
+        false => Err(InjectError::File(FileError::NotReplaced { path: path.clone() })),
+    }
 }
 
 /// Removes a symbolic link, so that what is put there is not written where it leads.

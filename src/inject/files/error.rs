@@ -46,6 +46,11 @@ pub enum FileError {
         /// Which.
         path: GuestPath,
     },
+    /// Something else where a file or a link is to be that may not replace it.
+    NotReplaced {
+        /// Which.
+        path: GuestPath,
+    },
     /// A directory that is to be emptied as a file.
     NotTruncated {
         /// Which.
@@ -146,6 +151,10 @@ impl FileError {
             Self::NotAFile { .. } => {
                 Some("a content for it takes the place of a symbolic link; otherwise name another path".to_owned())
             }
+            Self::NotReplaced { path } => Some(format!(
+                "\"overwrite\": true in the configuration has it replaced, which Ignition without it does not do either; or \
+                 --delete {path} in a run before this one"
+            )),
             Self::DirectoryInTheWay { path } => Some(format!("--delete {path} before it, or name what is to be in it")),
             Self::NotTruncated { path } => {
                 let word = shell::word(path.to_string().as_ref());
@@ -189,6 +198,7 @@ impl fmt::Display for FileError {
             Self::NotAFile { path } => {
                 write!(f, "{path}: no regular file in the guest, and a file without content is to be there")
             }
+            Self::NotReplaced { path } => write!(f, "{path}: something else is there already, and overwrite is false"),
             Self::DirectoryInTheWay { path } => write!(f, "{path}: a directory is where a file or a link is to be"),
             Self::TooManyFiles { path } => write!(
                 f,

@@ -36,6 +36,7 @@ impl FileOperation {
                 "what is made where it is missing"
             }
             Self::RemoveLink { .. } => "the file in the place of a link",
+            Self::Expect { .. } => "what may be there already",
             Self::Link { .. } => "--link",
             Self::Delete { .. } => "--delete",
             Self::Scrub { .. } => "--scrub",
@@ -56,6 +57,7 @@ impl FileOperation {
             Self::CopyIn { .. } | Self::Copy { .. } | Self::Move { .. } => Reach::Tree,
             Self::Delete { .. } | Self::TruncateBelow { .. } => Reach::Tree,
             Self::EnsureFile { .. } | Self::EnsureDirectory { .. } | Self::EnsureAround { .. } => Reach::Nothing,
+            Self::Expect { .. } => Reach::Nothing,
             Self::MakeDirectory { .. } | Self::Touch { .. } | Self::Chown { .. } | Self::Chmod { .. } => Reach::Nothing,
         }
     }
