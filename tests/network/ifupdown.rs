@@ -63,10 +63,17 @@ fn a_default_route_that_is_there_already_stops_nothing() {
         format!("eth2: {{addresses: [192.0.2.10/24], routes: [{{to: default, via: 192.0.2.1, metric: {metric}}}]}}")
     };
     let dhcp = "eth0: {dhcp4: true}";
+    let own = "eth0: {dhcp4: true, addresses: [192.0.2.10/24], routes: [{to: default, via: 192.0.2.1}]}";
+    let bare = "eth0: {dhcp4: true, routes: [{to: default, via: 203.0.113.9}]}";
     let (by_dhcp, behind) = ("default via 203.0.113.1 dev eth0 \n", "default via 198.51.100.1 dev eth1 metric 2 \n");
     for (devices, has) in [
         (format!("{dhcp}, {fixed}"), vec![by_dhcp, behind]),
         (format!("{fixed}, {dhcp}"), vec!["default via 198.51.100.1 dev eth1 onlink \n"]),
+        // One of the same device goes before what DHCP brings, as it does for networkd; those behind it get metrics.
+        (format!("{own}, {fixed}"), vec!["default via 192.0.2.1 dev eth0 \n", behind]),
+        (format!("{fixed}, {own}"), vec!["via 198.51.100.1 dev eth1 onlink \n", "via 192.0.2.1 dev eth0 metric 2 \n"]),
+        // In the network of DHCP's address.
+        (format!("{bare}, {fixed}"), vec!["default via 203.0.113.9 dev eth0 \n", behind]),
         (format!("{fixed}, {}", other(0)), vec!["default via 192.0.2.1 dev eth2 \n", behind]),
         // One to Debian's is another one.
         (

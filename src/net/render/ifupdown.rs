@@ -47,7 +47,7 @@ fn in_turn(config: &Config, ifup: Ifup) -> Config {
                 }
                 has_first = true;
             }
-            // The client of DHCP brings one, and takes it that there is one already.
+            // The client of DHCP brings one, and takes it that there is one already; the link's own takes its place.
             has_first |= version == 4 && link.dhcp4 && !is_member;
         }
     }
@@ -115,7 +115,7 @@ fn stanzas(config: &Config, link: &Link, ifup: Ifup) -> Result<String, Inexpress
     for (number, address) in link.addresses(4).enumerate() {
         let mut body = format!("    address {}\n    netmask {}\n", address.ip(), address.netmask());
         if is_last(number, 4) {
-            body += &routes(link, 4, Default::Option);
+            body += &routes(link, 4, if link.dhcp4 { Default::Command } else { Default::Option });
         }
         body += &std::mem::take(&mut dns);
         stanza("inet static".to_owned(), body);
@@ -123,6 +123,7 @@ fn stanzas(config: &Config, link: &Link, ifup: Ifup) -> Result<String, Inexpress
     if !link.dhcp4 && !has_v4 {
         stanza("inet manual".to_owned(), String::new());
     }
+    let has_routers = !matches!(link.auto6, Auto6::Unsaid | Auto6::Off);
     let mut v6 = if has_v6 { String::new() } else { routes(link, 6, Default::Command) };
     match link.auto6 {
         Auto6::Unsaid => {}
@@ -149,7 +150,7 @@ fn stanzas(config: &Config, link: &Link, ifup: Ifup) -> Result<String, Inexpress
             _ => {}
         }
         if is_last(number, 6) {
-            body += &routes(link, 6, Default::Option);
+            body += &routes(link, 6, if has_routers { Default::Command } else { Default::Option });
         }
         body += &std::mem::take(&mut dns);
         stanza("inet6 static".to_owned(), body);
@@ -256,7 +257,8 @@ fn bridge(put: &mut impl FnMut(&str, &str), bridge: &Bridge) {
 enum Default {
     /// As the option that stanzas with an address have.
     Option,
-    /// As any other route.
+    /// As any other route, which takes the place of one that is there: the client of DHCP, or the kernel as a router says so, has made one by
+    /// then, beside which the kernel refuses another, and ifup stops.
     Command,
 }
 
