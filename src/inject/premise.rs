@@ -2,7 +2,7 @@
 
 use super::cloud_config::{self, Rule};
 use super::files::FileError;
-use super::sshd::logins::{self, Login};
+use super::sshd::logins::{self, Groups, Login};
 use super::staging::is_fatal;
 use super::{InjectError, Item, accounts, host_keys, keys};
 use crate::guest::Accounts;
@@ -43,15 +43,14 @@ pub struct KeyReader {
 }
 
 impl KeyReader {
-    /// The names of the user's groups.
-    pub(super) fn groups(&self, stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
-        Ok(logins::groups(&self.user, self.gid, stage)?.into_iter().map(|(name, _)| name).collect())
+    /// The user's groups.
+    pub(super) fn groups(&self, stage: &Stage<'_>) -> Result<Groups, InjectError> {
+        Groups::of(&self.user, self.gid, stage)
     }
 
     /// The numbers of the user's groups.
     pub(super) fn group_numbers(&self, stage: &Stage<'_>) -> Result<Vec<u32>, InjectError> {
-        let numbers = logins::groups(&self.user, self.gid, stage)?.into_iter().filter_map(|(_, number)| number);
-        Ok(numbers.chain([self.gid]).collect())
+        logins::group_numbers(&self.user, self.gid, stage)
     }
 
     /// As the accounts have the user that are staged; otherwise why there is none that could log in, a clause.
@@ -71,7 +70,7 @@ impl KeyReader {
     }
 
     /// As sshd is asked about the user.
-    pub(super) fn login<'l>(&'l self, groups: &'l [String]) -> Login<'l> {
+    pub(super) fn login<'l>(&'l self, groups: &'l Groups) -> Login<'l> {
         Login { user: &self.user, uid: self.uid, groups, home: &self.home }
     }
 }

@@ -130,6 +130,17 @@ fn what_sshd_says_of_a_key_is_said_before() {
         assert_eq!(noted.is_empty(), is_in, "{lines}: {noted}");
         assert_eq!(is_let_in(disk, offset, key, user), is_in, "{lines}");
     }
+    // No signature of an RSA key is left then, as there is none by SHA-1 where nothing is said of it.
+    let rsa = guest.scratch.path().join("rsa");
+    oracle::succeed("ssh-keygen", &["-q", "-t", "rsa", "-N", "", "-f", text(&rsa)]);
+    for (lines, is_in) in [("PubkeyAcceptedAlgorithms -rsa-sha2-*", false), ("PubkeyAcceptedAlgorithms -ssh-rsa", true)]
+    {
+        inject(disk, &[&says(lines)]);
+        let report = inject(disk, &[&format!("--ssh-inject=old:file:{}.pub", text(&rsa))]);
+        let noted = notes(&report, "key");
+        assert_eq!(noted.contains("takes no key of the type ssh-rsa"), !is_in, "{lines}: {noted}");
+        assert_eq!(is_let_in(disk, offset, &rsa, "old"), is_in, "{lines}");
+    }
     oracle::e2fsck(disk, offset);
 }
 

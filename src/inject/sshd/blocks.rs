@@ -33,11 +33,18 @@ pub(super) struct Lines<'a> {
     /// Whose connections; where that is nobody, all but `Match all` is up to the connection.
     login: Option<Login<'a>>,
     known: HashMap<Vec<String>, Rc<Criteria>>,
+    /// Whether one of them asks for groups.
+    asks_for_groups: bool,
 }
 
 impl<'a> Lines<'a> {
     pub(super) fn new(login: Option<Login<'a>>) -> Self {
-        Self { login, known: HashMap::new() }
+        Self { login, known: HashMap::new(), asks_for_groups: false }
+    }
+
+    /// Whether one of them may be about the groups of who is asked about.
+    pub(super) fn asks_for_groups(&self) -> bool {
+        self.asks_for_groups
     }
 
     /// The block of a `Match` line of a file that is included in the block `around`.
@@ -45,6 +52,10 @@ impl<'a> Lines<'a> {
         let criteria = match self.known.get(&words) {
             Some(known) => Rc::clone(known),
             None => {
+                self.asks_for_groups |= words.iter().any(|word| {
+                    let name = word.split('=').next().unwrap_or_default();
+                    name.eq_ignore_ascii_case("group")
+                });
                 let met = match self.login {
                     Some(login) => met(&words, login),
                     None if is_all(&words) => Met::Yes,
@@ -118,7 +129,7 @@ fn met(criteria: &[String], login: Login<'_>) -> Met {
         };
         let is_met = match name.to_ascii_lowercase().as_str() {
             "user" => list_means(pattern, login.user) == Some(true),
-            "group" => is_of_groups(pattern, login.groups),
+            "group" => is_of_groups(pattern, login.groups.names()),
             _ => {
                 met = Met::Open;
                 continue;
@@ -178,6 +189,7 @@ pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::logins::Groups;
     use super::*;
 
     #[test]
@@ -217,7 +229,7 @@ mod tests {
 
     #[test]
     fn criteria() {
-        let groups = ["ann".to_owned(), "staff".to_owned()];
+        let groups = Groups::named(&["ann", "staff"]);
         let home = imgraft_vfs::path::GuestPath::parse("/home/ann").unwrap();
         let ann = Login { user: "ann", uid: 1000, groups: &groups, home: &home };
         for (line, expected) in [

@@ -116,6 +116,12 @@ impl Config {
         if let Some(main) = main(stage) {
             search.file(&main, 0, &Block::default());
         }
+        let is_of_groups = |setting: &Setting| matches!(setting.keyword, "allowgroups" | "denygroups");
+        if (search.lines.asks_for_groups() || search.found.settings.iter().any(is_of_groups))
+            && let Some(Err(error)) = login.map(|login| login.groups.check())
+        {
+            search.found.unread.get_or_insert(error);
+        }
         search.found
     }
 
@@ -190,6 +196,11 @@ impl Search<'_, '_> {
                 }
                 block = self.lines.block(around, words);
             } else if let Some(keyword) = self.keywords.iter().copied().find(|wanted| *wanted == keyword) {
+                // The older name is none that a block may have (SSHCFG_GLOBAL in the table of servconf.c).
+                if alias == Some("DSAAuthentication") && !block.is_for_all() {
+                    let message = "DSAAuthentication stands in a block of Match, and sshd does not start so";
+                    return self.leave(path, ErrorKind::Invalid, message.to_owned());
+                }
                 let earlier = || self.found.settings.iter().filter(|setting| setting.keyword == keyword);
                 if earlier().count() == LINES_MAX {
                     let message = format!("sshd's configuration says {keyword} more than {LINES_MAX} times");

@@ -1,7 +1,7 @@
 //! Where a guest's sshd looks for the keys of a user: `AuthorizedKeysFile` of sshd_config(5).
 
 use super::config::{Config, Setting};
-use super::logins::{Login, Server, server};
+use super::logins::{Groups, Login, Server, server};
 use crate::guest::User;
 use crate::inject::InjectError;
 use crate::inject::files::below::there;
@@ -92,7 +92,8 @@ pub(in crate::inject) fn elsewhere(
                 let (Ok(name), Ok(home)) = (std::str::from_utf8(&user.name), GuestPath::parse(&user.home)) else {
                     continue;
                 };
-                let login = Login { user: name, uid: user.uid, groups: &[], home: &home };
+                let groups = Groups::default();
+                let login = Login { user: name, uid: user.uid, groups: &groups, home: &home };
                 let Some(path) = file(pattern, login, &config, stage)? else { continue };
                 let names: Vec<_> = path.components().take(home.components().count()).collect();
                 let is_in_home = home.components().eq(names);
@@ -155,7 +156,7 @@ mod tests {
     fn of_ann(config: &str) -> Place {
         let fs = phony().file("/etc/ssh/sshd_config", config).build().unwrap();
         let home = GuestPath::parse("/home/ann").unwrap();
-        let groups = ["ann".to_owned()];
+        let groups = Groups::named(&["ann"]);
         place(Login { user: "ann", uid: 1000, groups: &groups, home: &home }, &Stage::new(&fs)).unwrap()
     }
 

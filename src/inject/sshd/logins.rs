@@ -28,10 +28,58 @@ pub(in crate::inject) struct Login<'a> {
     pub user: &'a str,
     /// The user's number.
     pub uid: u32,
-    /// The names of the user's groups, the first one and the others.
-    pub groups: &'a [String],
+    /// The user's groups, the first one and the others.
+    pub groups: &'a Groups,
     /// The user's home.
     pub home: &'a GuestPath,
+}
+
+/// The names of a user's groups, by which sshd_config may let the user in or keep the user out.
+#[derive(Debug, Default)]
+pub(in crate::inject) struct Groups {
+    names: Vec<String>,
+    /// Why these are not all, a clause.
+    cut: Option<String>,
+}
+
+impl Groups {
+    /// Of the user whose first group has this number.
+    pub(in crate::inject) fn of(user: &str, gid: u32, stage: &Stage<'_>) -> Result<Self, InjectError> {
+        let mut groups = Self::default();
+        each_group(user, gid, stage, |name, _| {
+            if groups.names.len() < GROUPS_MAX && name.len() <= NAME_MAX {
+                groups.names.push(String::from_utf8_lossy(name).into_owned());
+            } else if groups.cut.is_none() {
+                groups.cut = Some(format!(
+                    "'{user}' is in more than {GROUPS_MAX} groups, or one has a name of more than {NAME_MAX} bytes"
+                ));
+            }
+        })?;
+        Ok(groups)
+    }
+
+    /// These, all of them.
+    #[cfg(test)]
+    pub(super) fn named(names: &[&str]) -> Self {
+        Self { names: names.iter().map(|name| (*name).to_owned()).collect(), cut: None }
+    }
+
+    /// Whether one of them is meant.
+    pub(super) fn any(&self, means: impl Fn(&str) -> bool) -> bool {
+        self.names.iter().any(|name| means(name))
+    }
+
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// An error where not all of them are known.
+    pub(super) fn check(&self) -> Result<(), InjectError> {
+        let Some(cut) = &self.cut else { return Ok(()) };
+        let message = format!("{cut}, and sshd's configuration asks for groups");
+        let error = Error::unsupported(Layer::Filesystem, message).with_guest_path("/etc/group");
+        Err(error.with_hint("take the user out of groups there first, with an --edit of it").into())
+    }
 }
 
 /// What reads users' keys in a guest.
@@ -86,31 +134,30 @@ fn password(user: &str, stage: &Stage<'_>) -> Result<Option<Zeroizing<Vec<u8>>>,
     Ok(field.map(Zeroizing::new))
 }
 
-/// The groups of a user, each with its number: the first one, of this number, and those that list the user.
-pub(in crate::inject) fn groups(
+/// The numbers of a user's groups.
+pub(in crate::inject) fn group_numbers(user: &str, gid: u32, stage: &Stage<'_>) -> Result<Vec<u32>, InjectError> {
+    let mut numbers = vec![gid];
+    each_group(user, gid, stage, |_, number| numbers.extend(number))?;
+    Ok(numbers)
+}
+
+/// Gives each group of a user to `take`, with its number: the first one, of this number, and those that list the user.
+fn each_group(
     user: &str,
     gid: u32,
     stage: &Stage<'_>,
-) -> Result<Vec<(String, Option<u32>)>, InjectError> {
+    mut take: impl FnMut(&[u8], Option<u32>),
+) -> Result<(), InjectError> {
     let text = stage.read(&GuestPath::parse("/etc/group")?, LIMIT)?.unwrap_or_default();
-    let number = |fields: &[&[u8]]| fields.get(2).and_then(|number| crate::guest::accounts::number(number));
-    let is_users = |fields: &[&[u8]]| {
-        number(fields) == Some(gid) || fields.get(3).is_some_and(|members| table::lists(members, user.as_bytes()))
-    };
-    let lines = text.split(|byte| *byte == b'\n').map(|line| line.splitn(5, |byte| *byte == b':').collect::<Vec<_>>());
-    let mut groups = Vec::new();
-    for fields in lines.filter(|fields| is_users(fields)) {
-        let name = fields.first().copied().unwrap_or_default();
-        if groups.len() == GROUPS_MAX || name.len() > NAME_MAX {
-            let message = format!(
-                "'{user}' is in more than {GROUPS_MAX} groups, or one has a name of more than {NAME_MAX} bytes"
-            );
-            let error = Error::unsupported(Layer::Filesystem, message).with_guest_path("/etc/group");
-            return Err(error.with_hint("take the user out of groups there first, with an --edit of it").into());
+    for line in text.split(|byte| *byte == b'\n') {
+        let fields: Vec<&[u8]> = line.splitn(5, |byte| *byte == b':').collect();
+        let number = fields.get(2).and_then(|number| crate::guest::accounts::number(number));
+        let is_member = || fields.get(3).is_some_and(|members| table::lists(members, user.as_bytes()));
+        if number == Some(gid) || is_member() {
+            take(fields.first().copied().unwrap_or_default(), number);
         }
-        groups.push((String::from_utf8_lossy(name).into_owned(), number(&fields)));
     }
-    Ok(groups)
+    Ok(())
 }
 
 /// The keywords that can keep a user out.
@@ -261,7 +308,7 @@ fn of_connection(
         None => matches(pattern.as_bytes(), login.user.as_bytes()),
         Some((user, host)) => matches(user.as_bytes(), login.user.as_bytes()) && (anywhere || host == "*"),
     };
-    let of_group = |pattern: &str| login.groups.iter().any(|group| matches(pattern.as_bytes(), group.as_bytes()));
+    let of_group = |pattern: &str| login.groups.any(|group| matches(pattern.as_bytes(), group.as_bytes()));
     for (keyword, name) in [
         ("denyusers", "DenyUsers"),
         ("allowusers", "AllowUsers"),
@@ -327,7 +374,7 @@ mod tests {
         let fs = phony().file("/usr/sbin/sshd", "").file("/etc/ssh/sshd_config", config).build().unwrap();
         let stage = Stage::new(&fs);
         let of = |user: &str, uid, gid| {
-            let groups: Vec<String> = groups(user, gid, &stage).unwrap().into_iter().map(|(name, _)| name).collect();
+            let groups = Groups::of(user, gid, &stage).unwrap();
             let home = GuestPath::parse(if uid == 0 { "/root" } else { "/home/ann" }).unwrap();
             let file = home.join(".ssh/authorized_keys").unwrap();
             let types = ["ssh-ed25519".to_owned()];
@@ -438,12 +485,56 @@ mod tests {
         let of_groups = |number: usize, name: &str| {
             let lines: String = (0..number).map(|number| format!("{name}{number:04}:x:{number}:ann\n")).collect();
             let fs = MemFs::builder().file("/etc/group", lines).build().unwrap();
-            groups("ann", 7777, &Stage::new(&fs)).map(|groups| groups.len()).map_err(|error| error.to_string())
+            let stage = Stage::new(&fs);
+            assert_eq!(group_numbers("ann", 7777, &stage).unwrap().len(), number + 1);
+            let groups = Groups::of("ann", 7777, &stage).unwrap();
+            groups.check().map(|()| groups.names.len()).map_err(|error| error.to_string())
         };
         assert_eq!(of_groups(128, "g"), Ok(128));
         assert_eq!(of_groups(1, &"g".repeat(60)), Ok(1));
         for (number, name) in [(129, "g"), (1, "g".repeat(61).as_str())] {
             assert!(of_groups(number, name).unwrap_err().contains("'ann' is in more than 128 groups, or one has"));
+        }
+    }
+
+    /// Where the configuration does not ask for groups, there may be as many as there are.
+    #[test]
+    fn groups_are_asked_for_where_they_count() {
+        let with = |config: &str| {
+            let lines: String = (0..129).map(|number| format!("g{number}:x:{number}:ann\n")).collect();
+            let fs = MemFs::builder()
+                .file("/usr/sbin/sshd", "")
+                .file("/etc/ssh/sshd_config", config)
+                .file("/etc/group", lines);
+            let fs = fs.build().unwrap();
+            let stage = Stage::new(&fs);
+            let home = GuestPath::parse("/home/ann").unwrap();
+            let groups = Groups::of("ann", 7777, &stage).unwrap();
+            let login = Login { user: "ann", uid: 1000, groups: &groups, home: &home };
+            let file = home.join(".ssh/authorized_keys").unwrap();
+            refusals(login, &file, &["ssh-ed25519".to_owned()], &stage).unwrap().join("\n")
+        };
+        for config in ["", "AllowUsers ann\n", "Match User bob,group\nPermitRootLogin no\n", "Match all\nPort 22\n"] {
+            assert_eq!(with(config), "", "{config}");
+        }
+        for config in [
+            "AllowGroups g1\n",
+            "Match User bob\nDenyGroups x\n",
+            "Match Group x\nPort 22\n",
+            "Match user=bob group=x\n",
+        ] {
+            let said = with(config);
+            assert!(said.contains("is not known: ") && said.contains("asks for groups"), "{config}: {said}");
+        }
+    }
+
+    /// sshd 9.2 says of the first one "Directive 'DSAAuthentication' is not allowed within a Match block", and of the others nothing.
+    #[test]
+    fn an_older_name_in_a_block() {
+        let (ann, _) = said("Match User bob\nDSAAuthentication no\n");
+        assert!(ann.ends_with("DSAAuthentication stands in a block of Match, and sshd does not start so"), "{ann}");
+        for config in ["Match all\nDSAAuthentication no\n", "DSAAuthentication no\n"] {
+            assert!(said(config).0.ends_with("says DSAAuthentication no"), "{config}");
         }
     }
 
@@ -523,7 +614,8 @@ mod tests {
         let of_ann = |fs: imgraft_vfs::fs::mem::Builder| {
             let fs = fs.build().unwrap();
             let stage = Stage::new(&fs);
-            let login = Login { user: "ann", uid: 1000, groups: &[], home: &home };
+            let groups = Groups::default();
+            let login = Login { user: "ann", uid: 1000, groups: &groups, home: &home };
             let notes = refusals(login, &file, &[], &stage).unwrap();
             let is_usual = key_files::place(login, &stage).unwrap() == key_files::Place::Usual(file.clone());
             (notes, is_usual, unread(login, &file, &stage).unwrap(), lock("ann", &stage).unwrap())
