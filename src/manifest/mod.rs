@@ -7,6 +7,7 @@ mod ignition;
 mod network;
 mod operation;
 mod origin;
+mod pattern;
 mod place;
 mod plain;
 mod untaken;
@@ -40,7 +41,7 @@ pub const MANIFEST_MAX: u64 = 1 << 20;
 pub struct Manifest {
     /// What is taken out of the guest before all else: operations of `imgraft sysprep` by their names, `defaults` or `all`, and
     /// with `-` before it what is left out of those.
-    #[schemars(inner(length(min = 1)))]
+    #[schemars(transform = pattern::operations)]
     pub sysprep: Vec<String>,
     /// Groups to be made; one that is there and has what is said here stays as it is.
     pub groups: Vec<Group>,
@@ -49,21 +50,21 @@ pub struct Manifest {
     /// The network.
     pub network: Option<Network>,
     /// The host name.
-    #[schemars(length(min = 1))]
+    #[schemars(regex(pattern = pattern::HOST_NAME))]
     pub hostname: Option<String>,
     /// Whether the ssh host keys that the guest lacks are made, ed25519 and ecdsa, and told by their fingerprints. Default false.
     pub ssh_host_keys: bool,
     /// The time zone, one that the guest's tzdata has: `Europe/Berlin`.
-    #[schemars(length(min = 1))]
+    #[schemars(regex(pattern = pattern::ZONE))]
     pub timezone: Option<String>,
     /// The language, a locale that the guest has: `de_DE.UTF-8`.
-    #[schemars(length(min = 1))]
+    #[schemars(regex(pattern = pattern::SETTING))]
     pub locale: Option<String>,
     /// The keymap of the console, one that the guest has; on Debian the keyboard's layout.
-    #[schemars(length(min = 1))]
+    #[schemars(regex(pattern = pattern::SETTING))]
     pub keymap: Option<String>,
     /// The machine ID: `empty`, `uninitialized`, or 32 hexadecimal digits.
-    #[schemars(length(min = 1))]
+    #[schemars(regex(pattern = pattern::MACHINE_ID), extend("not" = { "pattern": "^0{32}$" }))]
     pub machine_id: Option<String>,
     /// How the passwords are hashed, whatever the guest uses.
     pub password_crypto: Option<PasswordCrypto>,
@@ -100,7 +101,7 @@ pub enum PasswordCrypto {
 #[schemars(rename = "Group")]
 pub struct Group {
     /// Its name.
-    #[schemars(length(min = 1))]
+    #[schemars(regex(pattern = pattern::ACCOUNT), extend("not" = { "pattern": pattern::NO_ACCOUNT }))]
     pub name: String,
     /// Its number. Default: the next one that is free in the guest's range.
     #[serde(default)]
@@ -117,7 +118,7 @@ pub struct Group {
 #[schemars(rename = "User", extend("allOf" = User::combined()))]
 pub struct User {
     /// The user's name.
-    #[schemars(length(min = 1))]
+    #[schemars(regex(pattern = pattern::ACCOUNT), extend("not" = { "pattern": pattern::NO_ACCOUNT }))]
     pub name: String,
     /// Whether the user has to be there already, and is not made. Default false; root always is.
     #[serde(default)]
@@ -134,17 +135,18 @@ pub struct User {
     pub groups: Vec<String>,
     /// The login shell. Default: what the guest's useradd gives.
     #[serde(default)]
-    #[schemars(length(min = 1))]
+    #[schemars(regex(pattern = pattern::PATH_OF_USER))]
     pub shell: Option<String>,
     /// The home directory. Default: what the guest's useradd gives.
     #[serde(default)]
-    #[schemars(length(min = 1))]
+    #[schemars(regex(pattern = pattern::PATH_OF_USER))]
     pub home: Option<String>,
     /// Whether a home directory is made, with what is in /etc/skel. Default: for people, not for services.
     #[serde(default)]
     pub create_home: Option<bool>,
     /// The user's full name, or another remark.
     #[serde(default)]
+    #[schemars(regex(pattern = pattern::REMARK))]
     pub comment: Option<String>,
     /// Whether the account is a service's. Default false.
     #[serde(default)]
@@ -152,7 +154,7 @@ pub struct User {
     /// The password, by a selector: `[locked:]file:PATH` (its first line), `[locked:]env:NAME`, `[locked:]password:TEXT`,
     /// `hash:CRYPT`, `[locked:]random` (shown once), `disabled` or `locked`. Default: it stays; a new user has none.
     #[serde(default)]
-    #[schemars(extend("not" = { "enum": ["", "stdin", "locked:stdin", "lock:stdin"] }))]
+    #[schemars(regex(pattern = pattern::PASSWORD))]
     pub password: Option<Hidden>,
     /// Whether the lock is taken off the password. Default false.
     #[serde(default)]
@@ -162,12 +164,14 @@ pub struct User {
     pub expire_password: bool,
     /// Public keys that may log in: each a key, or `file:PATH` for all keys of a file.
     #[serde(default)]
+    #[schemars(inner(length(min = 1)))]
     pub ssh_keys: Vec<String>,
     /// Whether the user may do everything by sudo. Default: nothing is said.
     #[serde(default)]
     pub sudo: Option<Sudo>,
     /// When the account is closed: `YYYY-MM-DD`, `now` or `never`. Default: nothing is said.
     #[serde(default)]
+    #[schemars(regex(pattern = pattern::EXPIRY))]
     pub expire: Option<String>,
     /// The hash of the password of one who is made; no key of a manifest, but what cloud-init knows.
     #[serde(skip)]
@@ -228,13 +232,13 @@ pub enum Sudo {
 #[schemars(rename = "Units")]
 pub struct Units {
     /// Units that are started, as their [Install] sections say.
-    #[schemars(extend("uniqueItems" = true))]
+    #[schemars(inner(regex(pattern = pattern::UNIT)), extend("uniqueItems" = true))]
     pub enable: Vec<String>,
     /// Units that are not started any more.
-    #[schemars(extend("uniqueItems" = true))]
+    #[schemars(inner(regex(pattern = pattern::UNIT)), extend("uniqueItems" = true))]
     pub disable: Vec<String>,
     /// Units that cannot be started by whatever.
-    #[schemars(extend("uniqueItems" = true))]
+    #[schemars(inner(regex(pattern = pattern::UNIT)), extend("uniqueItems" = true))]
     pub mask: Vec<String>,
     /// Units that are not masked any more; no key of a manifest, but what Ignition does.
     #[serde(skip)]

@@ -1,6 +1,7 @@
 //! The network of a manifest.
 
 use super::combined::{any, filled, given, implies, is};
+use super::pattern;
 use super::variables::allowed;
 use crate::object::objects;
 use schemars::JsonSchema;
@@ -17,10 +18,13 @@ pub struct Network {
     /// A description: netplan, network-config version 1 or 2, or network_data.json.
     pub config: Option<Map<String, Value>>,
     /// Addresses with their prefixes: `192.0.2.10/24`.
+    #[schemars(inner(regex(pattern = pattern::NETWORK)))]
     pub ip: Vec<String>,
     /// The routers of the default routes.
+    #[schemars(inner(regex(pattern = pattern::ADDRESS)))]
     pub gateway: Vec<String>,
     /// Name servers.
+    #[schemars(inner(regex(pattern = pattern::ADDRESS)))]
     pub dns: Vec<String>,
     /// Whether the device asks for an IPv4 address by DHCP. Default false.
     pub dhcp: bool,

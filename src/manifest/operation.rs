@@ -1,6 +1,7 @@
 //! What a manifest does to files.
 
 use super::combined::given;
+use super::pattern;
 use super::variables::{VARIABLE, allowed};
 use crate::config_drive::{Base64, Hidden};
 use crate::object::objects;
@@ -31,17 +32,17 @@ pub enum Operation {
     /// A substitution is done in each line of a file.
     Edit(Edit),
     /// A directory is made, with those before it.
-    Mkdir(String),
+    Mkdir(#[schemars(regex(pattern = pattern::PATH))] String),
     /// A symbolic link is made, or led elsewhere.
     Link(Link),
     /// A file, or a directory with all that is in it, is removed; names may have `*`, `?` and `[...]`.
-    Delete(String),
+    Delete(#[schemars(regex(pattern = pattern::PATH))] String),
     /// An empty file is made, or the time of one that is there set.
-    Touch(String),
+    Touch(#[schemars(regex(pattern = pattern::PATH))] String),
     /// A file is emptied.
-    Truncate(String),
+    Truncate(#[schemars(regex(pattern = pattern::PATH))] String),
     /// All files below a directory are emptied.
-    TruncateRecursive(String),
+    TruncateRecursive(#[schemars(regex(pattern = pattern::PATH))] String),
     /// A file gets another owner, group, or both.
     Chown(Owner),
     /// A file gets other permission bits.
@@ -74,6 +75,7 @@ pub struct Upload {
     /// The host file.
     pub from: String,
     /// Where it goes; one that ends with a slash is a directory.
+    #[schemars(regex(pattern = pattern::PATH))]
     pub to: String,
     /// The permission bits. Default: those of the host file, also where a file is there.
     #[serde(default)]
@@ -94,6 +96,7 @@ pub struct Between {
     /// The file or directory of the host.
     pub from: String,
     /// The directory of the guest, which has to be there.
+    #[schemars(regex(pattern = pattern::PATH))]
     pub to: String,
 }
 
@@ -105,6 +108,7 @@ pub struct Unpack {
     /// The archive, which is not compressed.
     pub from: String,
     /// The directory of the guest, which has to be there.
+    #[schemars(regex(pattern = pattern::PATH))]
     pub to: String,
 }
 
@@ -114,8 +118,10 @@ pub struct Unpack {
 #[schemars(rename = "CopyOrMove")]
 pub struct Inside {
     /// The file or directory.
+    #[schemars(regex(pattern = pattern::PATH))]
     pub from: String,
     /// The path that it, or the copy, is to have, or the directory that it goes into.
+    #[schemars(regex(pattern = pattern::PATH))]
     pub to: String,
 }
 
@@ -125,6 +131,7 @@ pub struct Inside {
 #[schemars(rename = "Write", extend("oneOf" = [given("content"), given("content_base64")]))]
 pub struct Write {
     /// The file.
+    #[schemars(regex(pattern = pattern::PATH))]
     pub path: String,
     /// The content, as text; this, or `content_base64`.
     #[serde(default)]
@@ -150,8 +157,10 @@ pub struct Write {
 #[schemars(rename = "AppendLine")]
 pub struct Append {
     /// The file.
+    #[schemars(regex(pattern = pattern::PATH))]
     pub path: String,
     /// The line, without its end.
+    #[schemars(regex(pattern = pattern::LINE))]
     pub line: Hidden,
 }
 
@@ -161,8 +170,10 @@ pub struct Append {
 #[schemars(rename = "Edit")]
 pub struct Edit {
     /// The file.
+    #[schemars(regex(pattern = pattern::PATH))]
     pub path: String,
     /// `s/REGEX/TEXT/` with the flags g and i.
+    #[schemars(regex(pattern = pattern::SUBSTITUTION))]
     pub expression: Hidden,
 }
 
@@ -175,6 +186,7 @@ pub struct Link {
     #[schemars(length(min = 1))]
     pub target: String,
     /// Where it is.
+    #[schemars(regex(pattern = pattern::PATH))]
     pub path: String,
 }
 
@@ -184,6 +196,7 @@ pub struct Link {
 #[schemars(rename = "Chown", extend("anyOf" = [given("owner"), given("group")]))]
 pub struct Owner {
     /// The file.
+    #[schemars(regex(pattern = pattern::PATH))]
     pub path: String,
     /// The owner, by name or number. Default: it stays.
     #[serde(default)]
@@ -199,6 +212,7 @@ pub struct Owner {
 #[schemars(rename = "Chmod")]
 pub struct Mode {
     /// The file.
+    #[schemars(regex(pattern = pattern::PATH))]
     pub path: String,
     /// The permission bits.
     pub mode: Bits,

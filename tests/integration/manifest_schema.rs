@@ -19,7 +19,8 @@ fn the_schema_and_we_agree() {
     }
     assert_eq!(expect(0, &["schema"]).parse::<Value>().expect("the schema is JSON"), schema());
     let read = |text: &str| Manifest::read(text.as_bytes(), Spelling::Json, &mut variables());
-    let full = yaml(MANIFEST);
+    // One is no selector, which the test of manifests leaves out.
+    let full = yaml(&MANIFEST.replace("locked:hash-is-not-locked", "locked:random"));
     let mut documents = vec![(full.clone(), true), (yaml(&example()), true), (json!({}), true)];
     for pointer in pointers(&full) {
         let mut changed = full.clone();
@@ -147,6 +148,138 @@ fn the_schema_and_we_agree_on_what_goes_together() {
         documents.push((json!({ "units": { member: ["a.service", "a.service"] } }), false));
         documents.push((json!({ "units": { member: ["a.service", "b.service"] } }), true));
     }
+    agree(&documents);
+}
+
+/// What texts look like.
+#[test]
+fn the_schema_and_we_agree_on_texts() {
+    if !Path::new("/usr/lib/python3/dist-packages/jsonschema").is_dir() {
+        oracle::skip("python3-jsonschema is not installed");
+        return;
+    }
+    let mut documents = Vec::new();
+    let mut put = |at: &str, right: &[&str], wrong: &[&str]| {
+        for (texts, expected) in [(right, true), (wrong, false)] {
+            for text in texts {
+                let text = json!(text).to_string();
+                documents.push((at.replace('@', &text).parse::<Value>().expect("JSON"), expected));
+            }
+        }
+    };
+    let zeros = "0".repeat(32);
+    let name = "a".repeat(63);
+    put(
+        r#"{"hostname": @}"#,
+        &["web", "web-1.example.org", &name],
+        &["", "a_b!", "-a", "a-", "a..b", ".", "a b", &"a".repeat(64)],
+    );
+    put(r#"{"timezone": @}"#, &["UTC", "Etc/GMT+1", "America/Port-au-Prince"], &["", "/UTC", "a//b", "../x", "a b"]);
+    put(r#"{"locale": @}"#, &["de_DE.UTF-8", "C", "ca_ES@valencia"], &["", "-x", "a/b", "a b"]);
+    put(r#"{"keymap": @}"#, &["de-latin1", "us"], &["", ".x", "a b"]);
+    put(
+        r#"{"machine_id": @}"#,
+        &["empty", "uninitialized", "0123456789abcdefABCDEF0123456789"],
+        &["", "xx", "Empty", &zeros, "0123"],
+    );
+    put(
+        r#"{"sysprep": [@]}"#,
+        &["defaults", "all", "utmp", "user-account"],
+        &["", "nosuch", "-nosuch", "fs-uuids", "utmp,tmp-files"],
+    );
+    put(r#"{"sysprep": ["defaults", @]}"#, &["-utmp", "-fs-uuids"], &["-", "--utmp"]);
+    for object in ["groups", "users"] {
+        let at = format!(r#"{{"{object}": [{{"name": @}}]}}"#);
+        put(
+            &at,
+            &["ann", "_x", "a.b-c", "A1", "host$", "1a", &"a".repeat(32)],
+            &["", "-a", "7", ".", "..", "a b", "a:b", "$", "a$b", &"a".repeat(33)],
+        );
+    }
+    for member in ["shell", "home"] {
+        let at = format!(r#"{{"users": [{{"name": "a", "{member}": @}}]}}"#);
+        put(&at, &["/bin/sh", "/srv/..a/.b"], &["", "sh", "/a:b", "/a/../b"]);
+    }
+    put(r#"{"users": [{"name": "a", "comment": @}]}"#, &["", "Ann A., Berlin"], &["a:b", "a\nb"]);
+    put(
+        r#"{"users": [{"name": "a", "expire": @}]}"#,
+        &["now", "never", "2031-01-02"],
+        &["", "soon", "31-1-2", "2031-01-02 "],
+    );
+    put(
+        r#"{"users": [{"name": "a", "password": @}]}"#,
+        &[
+            "random",
+            "locked:random",
+            "lock:random",
+            "disabled",
+            "disable",
+            "lock",
+            "locked",
+            "password:a:b",
+            "locked:password:x",
+        ],
+        &[
+            "",
+            "stdin",
+            "locked:stdin",
+            "lock:stdin",
+            "x",
+            "password:",
+            "hash:",
+            "locked:hash:x",
+            "locked:locked",
+            "Random",
+        ],
+    );
+    put(
+        r#"{"network": {"ip": [@]}}"#,
+        &["192.0.2.10/24", "2001:db8::1/64"],
+        &["", "192.0.2.10", "dhcp", "192.0.2.10/", "x/24"],
+    );
+    put(
+        r#"{"network": {"dhcp": true, "dns": [@]}}"#,
+        &["192.0.2.53", "2001:db8::53"],
+        &["", "dns.example", "192.0.2.53/24"],
+    );
+    for member in ["enable", "disable", "mask"] {
+        let at = format!(r#"{{"units": {{"{member}": [@]}}}}"#);
+        put(&at, &["ssh", "ssh.service", "getty@tty1.service", "dev-disk\\x2da.mount"], &["", "a/b", "@a", "a b"]);
+    }
+    let (inside, outside) =
+        (["/", "/a", "//a/./b/", "/...", "/.a/..b/c.."], ["", "a", "./a", "/..", "/a/../b", "/a/.."]);
+    for operation in ["mkdir", "touch", "truncate", "truncate_recursive", "delete"] {
+        put(&format!(r#"{{"files": [{{"{operation}": @}}]}}"#), &inside, &outside);
+    }
+    for (operation, rest) in [
+        ("write", r#", "content": """#),
+        ("append_line", r#", "line": """#),
+        ("edit", r#", "expression": "s/a/b/""#),
+        ("link", r#", "target": "a""#),
+        ("chown", r#", "owner": "root""#),
+        ("chmod", r#", "mode": "0644""#),
+    ] {
+        put(&format!(r#"{{"files": [{{"{operation}": {{"path": @{rest}}}}}]}}"#), &inside, &outside);
+    }
+    for operation in ["copy", "move"] {
+        put(&format!(r#"{{"files": [{{"{operation}": {{"from": @, "to": "/b"}}}}]}}"#), &inside, &outside);
+        put(&format!(r#"{{"files": [{{"{operation}": {{"from": "/b", "to": @}}}}]}}"#), &inside, &outside);
+    }
+    put(r#"{"files": [{"upload": {"from": "net", "to": @}}]}"#, &["/a", "/a/"], &outside);
+    put(r#"{"files": [{"copy_in": {"from": "net", "to": @}}]}"#, &["/", "/a"], &outside);
+    put(r#"{"files": [{"append_line": {"path": "/a", "line": @}}]}"#, &["", "b"], &["a\nb"]);
+    put(
+        r#"{"files": [{"edit": {"path": "/a", "expression": @}}]}"#,
+        &["s/a/b/", " s{a}{b}gi"],
+        &["", "s", "y/a/b/", "/a/b/"],
+    );
+    assert!(documents.len() > 250, "{}", documents.len());
+    agree(&documents);
+}
+
+/// A validator and we say of each document what is expected.
+#[track_caller]
+fn agree(documents: &[(Value, bool)]) {
     let jobs =
         json!({ "schema": schema(), "documents": documents.iter().map(|(document, _)| document).collect::<Vec<_>>() });
     let verdicts = python("support/json_schema.py", &jobs, None);
