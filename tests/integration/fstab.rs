@@ -80,6 +80,10 @@ fn as_findmnt_has_it() {
         ("UUID=0dea0dea-0000-4000-8000-00000000dead none swap sw 0 0".into(), false),
         ("/dev/vdz9 /srv ext4 defaults 0 2".into(), false),
         ("/no-such-swapfile none swap sw 0 0".into(), false),
+        // Swap space where a filesystem is.
+        (format!("UUID={home} none swap sw 0 0"), false),
+        ("LABEL=home-lines none swap sw,nofail 0 0".into(), false),
+        (format!("UUID={esp} none swap defaults 0 0"), false),
     ] {
         let table = scratch.file("fstab", format!("{line}\n"));
         compare(&disk, &table, &["--upload", &format!("{}:/etc/fstab", text(&table))], is_refused);

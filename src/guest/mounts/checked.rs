@@ -32,6 +32,9 @@ const ON_DISK: [&[&str]; 11] = [
     &["bcachefs"],
 ];
 
+/// Swap space by its signature; of a machine that sleeps it is some that is in use.
+const SWAP: [&str; 2] = ["swap", "swsuspend"];
+
 /// What is known of a disk whose guest gets another fstab.
 #[derive(Debug)]
 pub struct Disks<'a> {
@@ -136,7 +139,17 @@ impl Changed<'_> {
         }
         if let Some((spec, options)) = line.swap() {
             let skips = options.iter().any(|option| ["nofail", "noauto"].contains(&&**option));
-            let is_missing = !skips && matches!(self.find(&spec), Named::Missing);
+            let named = self.find(&spec);
+            if let Named::Volume(found) = &named
+                && let Some(is) = found.signature.as_ref().filter(|is| !SWAP.contains(&is.name))
+            {
+                let why = format!(
+                    "line {number} of /etc/fstab ({spec}) has swap space on {found}, which is {}: no guest swaps there",
+                    is.name
+                );
+                return Ok(vec![Fault::Doubt(why)]);
+            }
+            let is_missing = !skips && matches!(named, Named::Missing);
             if !skips && spec.starts_with('/') && !spec.starts_with("/dev/") && self.is_nowhere(&spec)? {
                 let why = format!("line {number} of /etc/fstab ({spec}) is a swap file that the guest does not have");
                 return Ok(vec![Fault::Doubt(why)]);
