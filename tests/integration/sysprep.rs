@@ -180,7 +180,7 @@ const CASES: &[Case] = &[
         &["/var/cache/apt/archives/a.deb", "/var/cache/apt/archives/partial/b.deb", "/var/cache/dnf/x/y.rpm"],
         &["/var/cache/apt/pkgcache.bin", "/var/cache/debconf/config.dat"],
     ),
-    removes("pam-data", &["/run/faillock/ann", "/run/console/a"], &["/run/other"]),
+    removes("pam-data", &["/run/faillock/ann", "/var/lib/faillock/ann", "/run/console/a"], &["/run/other"]),
     removes(
         "passwd-backups",
         &["/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-"],

@@ -321,7 +321,13 @@ const PACKAGES: &[Rule] = &[
     FilesBelow("/var/cache/apk"),
 ];
 
-const PAM: &[Rule] = &[File("/var/run/console/*"), File("/var/run/faillock/*"), File("/var/run/sepermit/*")];
+const PAM: &[Rule] = &[
+    File("/var/run/console/*"),
+    File("/var/run/faillock/*"),
+    // Where guests are told to keep it from one boot to the next (`dir` of faillock.conf(5)); virt-sysprep does not know the place.
+    File("/var/lib/faillock/*"),
+    File("/var/run/sepermit/*"),
+];
 
 const PASSWD: &[Rule] = &[
     File("/etc/group-"),
