@@ -3,12 +3,10 @@
 mod network;
 mod seed;
 
-pub use network::is_network;
-pub use seed::is_seed;
-
 use crate::failure::printable;
 use imgraft_vfs::Result;
 use imgraft_vfs::fs::{DeviceNumber, FileType, GuestFs, Metadata, SpecialFile};
+use imgraft_vfs::path::Resolved;
 use imgraft_vfs::stage::{Action, Change, State};
 use regex::Regex;
 use similar::TextDiff;
@@ -30,8 +28,8 @@ enum Side {
     Large(u64),
 }
 
-/// What of a file's content is not shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What of a file's content is not shown, from nothing to all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sensitivity {
     /// The content may be shown.
     Plain,
@@ -43,6 +41,13 @@ pub enum Sensitivity {
     Network,
     /// Nothing is shown, nor read, but its size.
     Unseen,
+}
+
+impl Sensitivity {
+    /// What a file at this path may hold, as far as its path tells.
+    pub fn of(path: &Resolved) -> Self {
+        if seed::is_seed(path) { Self::Seed } else { network::sensitivity(&path.to_string()) }
+    }
 }
 
 /// The diff of one change; `fs` is the filesystem before it.

@@ -1,40 +1,53 @@
 //! Files of a guest's network in a diff: what they hold of passwords and private keys is not shown.
 
-use super::hide;
-use imgraft_vfs::path::Resolved;
+use super::{Sensitivity, hide};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-/// Where the programs that configure networks have their files, those of Wi-Fi and VPNs among them.
-const PLACES: [&str; 9] = [
+/// Where the programs that configure networks have their files, those of Wi-Fi and VPNs among them; cloud-init has the network among
+/// other things, and passwords as well.
+const PLACES: [&str; 15] = [
+    "/etc/cloud/cloud.cfg",
     "/etc/netplan/",
     "/etc/network/",
     "/etc/systemd/network/",
     "/etc/NetworkManager/",
+    "/etc/ppp/",
     "/etc/sysconfig/network",
+    "/etc/wicked/",
     "/etc/wpa_supplicant",
     "/etc/wireguard/",
     "/usr/lib/netplan/",
     "/usr/lib/NetworkManager/",
+    "/usr/lib/systemd/network/",
+    "/usr/local/lib/systemd/network/",
+    "/var/lib/iwd/",
 ];
 
-/// A key that is called after a secret, with what stands between it and its value: `psk=`, `wpa-psk `, `"password": `, `PrivateKey = `.
+/// A key that is called after a secret, with what stands between it and its value: `psk=`, `wpa-psk `, `"password": `, `PrivateKey = `,
+/// `<passphrase>`.
 static KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let word = "[a-z0-9_.@-]*";
-    let secrets =
-        "passw(?:or)?d|passphrase|psk|secret|private|preshared-?key|wep[_-]?key|wireless-key|_key[0-9]*|\\bkey[0-9]*";
-    let key = format!(r#"(?P<key>["']?{word}(?:{secrets}){word}["']?(?:[ \t]*[=:][ \t]*|[ \t]+))(?P<value>[^ \t].*)?"#);
+    let secrets = "passw(?:or)?d|passphrase|psk|secret|private|preshared-?key|sae-pt|wep[_-]?key|wireless-key|access-?key|\\
+        api-?key|_key[0-9]*|\\bkey[0-9]*|\\bcak|\\bcookie|\\bpin\\b|\\btoken";
+    let between = r#"["']?(?:[ \t]*[=:>][ \t]*|[ \t]+)"#;
+    let key = format!(r#"(?P<key>["']?{word}(?:{secrets}){word}{between})(?P<value>[^ \t].*)?"#);
     RegexBuilder::new(&key).unicode(false).case_insensitive(true).build().ok()
 });
 
-/// Whether a file is one of these.
-pub fn is_network(path: &Resolved) -> bool {
-    is_place(&path.to_string())
-}
+/// What YAML has beside `key: value` for it: a key after a `?`, or with characters that are escaped.
+static ODD_KEY: LazyLock<Option<Regex>> =
+    LazyLock::new(|| RegexBuilder::new(r#"(?:^|[ \t{\[,-])\?[ \t]|"[^"]*\\[^"]*"[ \t]*:"#).unicode(false).build().ok());
 
-fn is_place(path: &str) -> bool {
-    PLACES.iter().any(|place| path.starts_with(place))
+/// What a file at this path may hold.
+pub(super) fn sensitivity(path: &str) -> Sensitivity {
+    match PLACES.iter().any(|place| path.starts_with(place)) {
+        // Lines of client, server, secret and addresses (pppd(8)).
+        true if path.starts_with("/etc/ppp/") && path.ends_with("-secrets") => Sensitivity::Unseen,
+        true => Sensitivity::Network,
+        false => Sensitivity::Plain,
+    }
 }
 
 /// Hides the value of every such key, with all that follows in its line. Of a text with one whose value is not in that line nothing is
@@ -45,19 +58,7 @@ pub(super) fn redact<'a>(before: &str, after: &str) -> (Cow<'a, str>, Cow<'a, st
 
 fn hide_secrets<'a>(text: &str, other: &str, tag: &str) -> Cow<'a, str> {
     let Some(key) = &*KEY else { return unseen(text, tag) };
-    let goes_on = |line: &str| {
-        key.captures(line.as_bytes()).is_some_and(|found| {
-            let value = found.name("value").map_or(&b""[..], |value| value.as_bytes());
-            let value = String::from_utf8_lossy(value);
-            let value = value.trim_end();
-            let is_open = |quote: char| value.starts_with(quote) && value.matches(quote).count() < 2;
-            matches!(value.chars().next(), None | Some('|' | '>' | '&' | '!' | '{' | '['))
-                || value.ends_with('\\')
-                || is_open('"')
-                || is_open('\'')
-        })
-    };
-    if text.lines().any(goes_on) {
+    if ODD_KEY.as_ref().is_none_or(|odd| odd.is_match(text.as_bytes())) || has_value_elsewhere(text, key) {
         return unseen(text, tag);
     }
     hide(text, other, tag, |line, tag| {
@@ -68,6 +69,37 @@ fn hide_secrets<'a>(text: &str, other: &str, tag: &str) -> Cow<'a, str> {
         let end = if line.ends_with('\n') { "\n" } else { "" };
         format!("{}{end}", String::from_utf8_lossy(&hidden))
     })
+}
+
+/// Whether a value of such a key is not, or not all of it, in the line of its key.
+fn has_value_elsewhere(text: &str, key: &Regex) -> bool {
+    // A mapping of YAML in braces goes over lines, with any indentation.
+    let mut is_open = false;
+    let mut lines = text.lines().filter(|line| !line.trim().is_empty()).peekable();
+    while let Some(line) = lines.next() {
+        let braces = |one: char, other: char| line.matches(one).count() != line.matches(other).count();
+        is_open |= line.trim_end().ends_with(['{', '[', ',']) && (braces('{', '}') || braces('[', ']'));
+        let Some(found) = key.captures(line.as_bytes()) else { continue };
+        let value = found.name("value").map_or(&b""[..], |value| value.as_bytes());
+        let value = String::from_utf8_lossy(value);
+        let value = value.trim_end();
+        let is_cut = |quote: char| value.starts_with(quote) && value.matches(quote).count() < 2;
+        // A plain value of YAML goes on in lines that are indented more than its key.
+        let column = found.get(0).map_or(0, |found| found.start());
+        let indent = |line: &&str| line.len().saturating_sub(line.trim_start().len());
+        let goes_on = lines.peek().is_some_and(|next| indent(next) > column);
+        let is_quoted =
+            |quote: char| value.starts_with(quote) && value.trim_end_matches([',', '}', ' ']).ends_with(quote);
+        if matches!(value.chars().next(), None | Some('|' | '>' | '&' | '*' | '!' | '{' | '[' | '#'))
+            || value.ends_with('\\')
+            || is_cut('"')
+            || is_cut('\'')
+            || (goes_on || is_open) && !is_quoted('"') && !is_quoted('\'')
+        {
+            return true;
+        }
+    }
+    false
 }
 
 fn unseen<'a>(text: &str, tag: &str) -> Cow<'a, str> {
@@ -96,6 +128,14 @@ mod tests {
             ("WIRELESS_KEY_0=geheim", "WIRELESS_KEY_0=<new secret>"),
             ("PrivateKey = geheim\n", "PrivateKey = <new secret>\n"),
             ("PresharedKey=geheim\n", "PresharedKey=<new secret>\n"),
+            ("pin=1234\n", "pin=<new secret>\n"),
+            ("mka-cak=00ff\n", "mka-cak=<new secret>\n"),
+            ("SAE-PT-Group19=00ff\n", "SAE-PT-Group19=<new secret>\n"),
+            ("cookie=geheim\n", "cookie=<new secret>\n"),
+            ("    <passphrase>geheim</passphrase>\n", "    <passphrase><new secret>\n"),
+            ("{\n  \"password\": \"geheim\",\n", "{\n  \"password\": <new secret>\n"),
+            ("ping: 1\n", "ping: 1\n"),
+            ("network={\n    psk=\"geheim\"\n}\n", "network={\n    psk=<new secret>\n}\n"),
             ("      key: geheim\n", "      key: <new secret>\n"),
             ("wep-key0=geheim\n", "wep-key0=<new secret>\n"),
             ("802-1x.leap-password=geheim\n", "802-1x.leap-password=<new secret>\n"),
@@ -106,9 +146,22 @@ mod tests {
         ] {
             assert_eq!(of(line), shown, "{line}");
         }
-        for text in
-            ["password: >-\n  geheim\n", "password:\n  geheim\n", "psk=a\\\ngeheim\n", "password: \"ge\n heim\"\n"]
-        {
+        for text in [
+            "password: >-\n  geheim\n",
+            "password:\n  geheim\n",
+            "psk=a\\\ngeheim\n",
+            "password: \"ge\n heim\"\n",
+            "password: aus\n  geheim\n",
+            "- password: aus\n\n   geheim\n",
+            "x: &x geheim\npassword: *x\n",
+            "password: # geheim\n  geheim\n",
+            "? password\n: geheim\n",
+            "- ? password\n  : geheim\n",
+            "\"pass\\x77ord\": geheim\n",
+            "home: {\n  password: aus\n  geheim}\n",
+            "home: {a: b,\npassword: aus\ngeheim}\n",
+            "<passphrase>\ngeheim</passphrase>\n",
+        ] {
             let said = of(text);
             assert!(said.starts_with("<new text: ") && !said.contains("heim"), "{said}");
         }
@@ -122,14 +175,18 @@ mod tests {
     #[test]
     fn whose_files_these_are() {
         for (path, is) in [
-            ("/etc/netplan/70-wifi.yaml", true),
-            ("/etc/sysconfig/network-scripts/keys-home", true),
-            ("/etc/sysconfig/network/ifcfg-wlan0", true),
-            ("/etc/wpa_supplicant.conf", true),
-            ("/etc/motd", false),
-            ("/srv/etc/netplan/x", false),
+            ("/etc/netplan/70-wifi.yaml", Sensitivity::Network),
+            ("/etc/sysconfig/network-scripts/keys-home", Sensitivity::Network),
+            ("/etc/sysconfig/network/ifcfg-wlan0", Sensitivity::Network),
+            ("/etc/wpa_supplicant.conf", Sensitivity::Network),
+            ("/etc/cloud/cloud.cfg.d/90_dpkg.cfg", Sensitivity::Network),
+            ("/var/lib/iwd/home.psk", Sensitivity::Network),
+            ("/etc/ppp/peers/isp", Sensitivity::Network),
+            ("/etc/ppp/chap-secrets", Sensitivity::Unseen),
+            ("/etc/motd", Sensitivity::Plain),
+            ("/srv/etc/netplan/x", Sensitivity::Plain),
         ] {
-            assert_eq!(is_place(path), is, "{path}");
+            assert_eq!(sensitivity(path), is, "{path}");
         }
     }
 }

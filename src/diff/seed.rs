@@ -19,7 +19,7 @@ static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 /// Whether a file is one of a seed by its name; FAT has names in any case.
-pub fn is_seed(path: &Resolved) -> bool {
+pub(super) fn is_seed(path: &Resolved) -> bool {
     let name = path.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     NAMES.iter().any(|seed| seed.eq_ignore_ascii_case(name))
 }

@@ -184,9 +184,7 @@ fn stage_for(
                     match shadows.contains(&change.path) || from.is_some_and(|from| shadows.contains(from)) {
                         _ if of_operations && change.after.is_none() => Sensitivity::Unseen,
                         true => Sensitivity::Hashes,
-                        false if diff::is_seed(&change.path) => Sensitivity::Seed,
-                        false if diff::is_network(&change.path) => Sensitivity::Network,
-                        false => Sensitivity::Plain,
+                        false => Sensitivity::of(&change.path).max(from.map_or(Sensitivity::Plain, Sensitivity::of)),
                     };
                 text.push_str(&diff::render(change, fs, sensitivity)?);
             }
