@@ -1,6 +1,6 @@
 #!/bin/bash
 # networkd NETWORKD DIRECTORY CASE...: in namespaces of its own, has networkd read the files of each directory in DIRECTORY, and shows
-# the devices and routes that it makes of those that are named. What networkd says goes to standard error.
+# the devices and routes that it makes of those that are named; what they have in /usr/lib stays there till the end. What networkd says goes to standard error.
 set -eu
 . "$(dirname "$0")/devices.sh"
 networkd=$1 directory=$2
@@ -15,7 +15,13 @@ for case in "$directory"/*; do
   rm -rf /run/systemd
   mkdir -p /run/systemd/network /run/systemd/netif/{links,leases,lldp} /run/dbus
   chmod -R a+rwX /run/systemd
-  cp "$case"/etc/systemd/network/* /run/systemd/network
+  cp -P "$case"/etc/systemd/network/* /run/systemd/network
+  if [[ -d $case/usr/lib/systemd/network ]]; then
+    mkdir -p /run/usr
+    cp -r "$case/usr/lib/systemd" /run/usr
+    chmod -R a+rX /run/usr
+    mount -t overlay none -o lowerdir=/run/usr:/usr/lib /usr/lib
+  fi
   devices
   SYSTEMD_LOG_LEVEL=debug SYSTEMD_LOG_TARGET=console "$networkd" 2>"$directory/log" &
   pid=$!

@@ -1,12 +1,12 @@
 //! Files of the guest's own that would win over ours: the programs' word on them before and after.
 
-use crate::oracle::{command, put, skip, succeed, unpacked};
+use crate::oracle::{command, skip, succeed, unpacked};
 use imgraft::guest::{Guest, NetworkStack};
 use imgraft::inject::{Choice, Compat, Described, Injector, Net};
 use imgraft::net::read;
 use imgraft::net::render::{Ifup, NetFile, Renderer, render};
 use imgraft_vfs::fs::mem::MemFs;
-use imgraft_vfs::fs::{GuestFs, read_file};
+use imgraft_vfs::fs::{GuestFs, Lookup as _, read_file};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::resolve::{Follow, resolve};
 use imgraft_vfs::stage::Stage;
@@ -17,13 +17,30 @@ const OURS: &str = "{version: 2, ethernets: {eth0: {addresses: [192.0.2.10/24, '
 const OWN: &str = " 192.0.2.10/24 ";
 const THEIRS: &str = " 203.0.113.77/24 ";
 
+/// How the text begins that stands for a link.
+const LINK: &str = "-> ";
+
+/// The files below a root of their own, the links among them too.
+fn put(root: &Path, files: &[NetFile]) {
+    let (links, files): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|file| file.text.starts_with(LINK));
+    crate::oracle::put(root, &files);
+    for NetFile { path, text, .. } in links {
+        let at = root.join(&path[1..]);
+        std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(&text[LINK.len()..], at).unwrap();
+    }
+}
+
 /// The guest's files in a directory.
 fn there(fs: &MemFs, directory: &str) -> Vec<NetFile> {
     let at = |path: &str| resolve(fs, &GuestPath::parse(path).unwrap(), Follow::All);
     let names = at(directory).ok().and_then(|place| fs.read_dir(&place).ok()).unwrap_or_default();
     let paths = names.into_iter().map(|entry| format!("{directory}/{}", String::from_utf8(entry.name).unwrap()));
     let read = |path: String| {
-        let text = read_file(fs, &at(&path).unwrap(), 1 << 20).ok()?;
+        let text = match fs.read_link(&resolve(fs, &GuestPath::parse(&*path).unwrap(), Follow::ExcludeLast).unwrap()) {
+            Ok(target) => [LINK.as_bytes(), &target].concat(),
+            Err(_) => read_file(fs, &at(&path).unwrap(), 1 << 20).ok()?,
+        };
         // networkd is nobody special, and NetworkManager wants it so.
         let mode = if path.starts_with("/etc/systemd/") { 0o644 } else { 0o600 };
         Some(NetFile { path, mode, text: String::from_utf8(text).unwrap() })
@@ -100,6 +117,29 @@ fn of_networkd() {
     }
 }
 
+/// A package's file that comes before ours, and the link that takes its place.
+#[test]
+fn of_a_package_for_networkd() {
+    let Some(program) = unpacked("network/lib/systemd/systemd-networkd") else { return };
+    if !nix::unistd::geteuid().is_root() {
+        return skip("networkd needs root");
+    }
+    let theirs = "[Match]\nName=eth*\n[Network]\nAddress=203.0.113.77/24\nAddress=2001:db8:7::7/64\nGateway=203.0.113.1\n\
+                  Gateway=2001:db8:7::1\n";
+    let path = "/usr/lib/systemd/network/00-other.network";
+    let directories = ["/etc/systemd/network", "/usr/lib/systemd/network"];
+    let both = before_and_after((NetworkStack::Networkd, Renderer::Networkd), &[(path, theirs)], &directories);
+    let said = |files: &[NetFile]| {
+        let scratch = tempfile::tempdir().unwrap();
+        put(&scratch.path().join("case"), files);
+        run("networkd.sh", &[&program, scratch.path(), Path::new("case")])
+    };
+    assert!(has(&said(&both[0]), THEIRS));
+    assert!(both[1].iter().any(|file| file.path == path && file.text == theirs));
+    let after = said(&both[1]);
+    assert!(has(&after, OWN) && !has(&after, THEIRS), "{after}");
+}
+
 #[test]
 fn of_network_manager() {
     let Some(_) = unpacked("network/usr/sbin/NetworkManager") else { return };
@@ -136,14 +176,23 @@ fn of_network_manager() {
 #[test]
 fn of_netplan() {
     let Some(generate) = unpacked("network/usr/libexec/netplan/generate") else { return };
-    let rival = "/etc/netplan/90-other.yaml";
+    let (rival, packages) = ("/etc/netplan/90-other.yaml", "/lib/netplan/90-other.yaml");
+    // Of a package there is an empty one in the place of, beside which it stays.
+    let theirs = "network: {version: 2, ethernets: {eth0: {addresses: [203.0.113.77/24]}}}";
+    let netplan = (NetworkStack::Netplan, Renderer::Netplan);
+    let both = before_and_after(netplan, &[(packages, theirs)], &["/etc/netplan", "/lib/netplan"]);
+    assert!(both[1].iter().any(|file| file.path == packages) && both[1].iter().any(|file| file.path == rival));
+    let mut cases = vec![(both, theirs, true)];
     for (text, is_rival) in [
         ("network: {version: 2, ethernets: {eth0: {addresses: [203.0.113.77/24]}}}", true),
         ("network: {version: 2, ethernets: {all: {match: {name: 'e*'}, addresses: [203.0.113.77/24]}}}", true),
         ("network: {version: 2, renderer: networkd}", false),
     ] {
-        let both = before_and_after((NetworkStack::Netplan, Renderer::Netplan), &[(rival, text)], &["/etc/netplan"]);
+        let both = before_and_after(netplan, &[(rival, text)], &["/etc/netplan"]);
         assert_eq!(both[1].iter().any(|file| file.path == rival), !is_rival, "{text}");
+        cases.push((both, text, is_rival));
+    }
+    for (both, text, is_rival) in cases {
         for (files, has_theirs) in both.iter().zip([is_rival, false]) {
             let scratch = tempfile::tempdir().unwrap();
             put(scratch.path(), files);

@@ -19,7 +19,7 @@ use crate::guest::{Guest, NetworkStack, NoListener};
 use crate::net::config::Config;
 use crate::net::netplan::Newest;
 use crate::net::render::Renderer;
-use imgraft_vfs::fs::{Attrs, Content, SetAttrs};
+use imgraft_vfs::fs::{Attrs, Content, FileType, SetAttrs};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -220,7 +220,11 @@ fn listening(spelling: Spelling, guest: &Guest) -> Vec<String> {
 const KEYFILES: &[u8] = b"/etc/NetworkManager/system-connections/";
 const NETWORKD: &[u8] = b"/etc/systemd/network/";
 
-/// Writes a file of a network configuration; its directory is made.
+/// What all names have in them that are only ours.
+const OWN: &[u8] = b"imgraft";
+
+/// Writes a file of a network configuration; its directory is made. A link that has one of our names goes first: where it leads, others may
+/// read the file, and one to `/dev/null` switches it off. Names that are the distribution's are followed.
 fn put(
     path: &GuestPath,
     mode: u16,
@@ -230,6 +234,12 @@ fn put(
 ) -> Result<(), InjectError> {
     if let Some(parent) = path.parent() {
         stage.create_dirs(&parent, ROOT_DIR)?;
+    }
+    let is_own = path.file_name().is_some_and(|name| name.windows(OWN.len()).any(|part| part == OWN));
+    if is_own && stage.symlink_metadata(path)?.is_some_and(|there| there.file_type == FileType::Symlink) {
+        let target = stage.symlink_target(path)?.unwrap_or_default();
+        stage.remove(path)?;
+        outcome.notes.push(format!("{path}: the link to {} gives way to a file", String::from_utf8_lossy(&target)));
     }
     stage.write(path, Content::bytes(content), Attrs { mode, uid: 0, gid: 0 })?;
     let reader = [(KEYFILES, Reader::NetworkManager), (NETWORKD, Reader::Networkd)]

@@ -1,6 +1,7 @@
 //! What else a guest has for the same program, and what becomes of it.
 
 pub(super) mod devices;
+mod shadow;
 pub(super) mod sourced;
 
 use super::compiled::RESOLVER;
@@ -16,6 +17,7 @@ use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 use imgraft_vfs::{Error, ErrorKind, Layer};
+use shadow::Shadow;
 use std::collections::BTreeSet;
 
 /// How a file begins that an earlier run made.
@@ -46,7 +48,8 @@ const LOOPBACK: &[u8] = b"# Made by imgraft.\nauto lo\niface lo inet loopback\n"
 ///
 /// netplan merges all of its files, so that those which speak of devices go; wicked merges those of a device, so that routes of ours
 /// go. For networkd and NetworkManager ours come first, by the name of the file or by the priority of the connection, and what would
-/// come before them for one of their devices goes. Without a `config` there is a text, whose devices are not known.
+/// come before them for one of their devices goes. What the guest's packages have for networkd and netplan elsewhere stays, behind a file of
+/// its name that these read in its place. Without a `config` there is a text, whose devices are not known.
 pub(super) fn clear(
     renderer: Renderer,
     new: &[&str],
@@ -57,13 +60,19 @@ pub(super) fn clear(
     forget(new, stage, outcome)?;
     let directories: &[&str] = match renderer {
         Renderer::Netplan => &NETPLAN,
-        Renderer::Networkd => &[NETWORKD, "/usr/local/lib/systemd/network", "/usr/lib/systemd/network"],
+        Renderer::Networkd => {
+            &[NETWORKD, "/usr/local/lib/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network"]
+        }
         Renderer::Ifcfg => &["/etc/sysconfig/network-scripts"],
         Renderer::Wicked => &["/etc/sysconfig/network"],
         Renderer::NetworkManager => &[KEYFILES, "/usr/lib/NetworkManager/system-connections"],
         Renderer::Ifupdown(_) | Renderer::CloudInit(_) => &[],
     };
     let mut beside = Vec::new();
+    let shadow = match renderer {
+        Renderer::Netplan => Shadow::Empty,
+        _ => Shadow::Mask,
+    };
     let paths = paths(directories, stage)?;
     let networkd = match renderer {
         Renderer::Networkd => networkd(&paths, stage)?,
@@ -78,25 +87,31 @@ pub(super) fn clear(
             Renderer::Netplan if name.ends_with(".yaml") => {
                 let at = GuestPath::parse(path.as_str())?;
                 // What we cannot read netplan may still read.
-                if !read(&at, stage)?.is_none_or(|text| has_devices(&text)) {
+                if shadow.is_over(&path, stage)? || !read(&at, stage)?.is_none_or(|text| has_devices(&text)) {
                     continue;
                 }
+                let why = "netplan would mix its devices with these";
                 if directory == "/etc/netplan" {
                     stage.remove(&at)?;
-                    outcome.notes.push(format!("{path}: removed, as netplan would mix its devices with these"));
+                    outcome.notes.push(format!("{path}: removed, as {why}"));
                 } else {
-                    beside.push(path);
+                    shadow.cast(&path, why, stage, outcome)?;
                 }
             }
             // The first file that matches a device is the one that counts.
             Renderer::Networkd if name.ends_with(".network") && is_before(name, new) => match config {
                 Some(config) if !is_rival(&path, |text| devices::is_for_networkd(text, config, &networkd), stage)? => {}
-                Some(_) if directory == NETWORKD => {
-                    stage.remove(&GuestPath::parse(path.as_str())?)?;
+                _ if shadow.is_over(&path, stage)? => {}
+                Some(_) => {
                     let why = "by its name it comes first, and systemd-networkd would take it for a device of these";
-                    outcome.notes.push(format!("{path}: removed, as {why}"));
+                    if directory == NETWORKD {
+                        stage.remove(&GuestPath::parse(path.as_str())?)?;
+                        outcome.notes.push(format!("{path}: removed, as {why}"));
+                    } else {
+                        shadow.cast(&path, why, stage, outcome)?;
+                    }
                 }
-                _ => beside.push(path),
+                None => beside.push(path),
             },
             Renderer::NetworkManager => {
                 let is_first = |text: &str| config.is_none_or(|config| devices::is_for_network_manager(text, config));

@@ -56,6 +56,28 @@ fn each_spelling_has_its_place() {
     }
 }
 
+/// A link that has a name of ours gives way; one that has the distribution's is followed.
+#[test]
+fn links_of_our_names_give_way() {
+    for (text, path, follows) in [
+        (NETPLAN, "/etc/netplan/50-imgraft.yaml", false),
+        (NETWORKD, "/etc/systemd/network/10-imgraft.network", false),
+        (INTERFACES, "/etc/network/interfaces", true),
+        (IFCFG, "/etc/sysconfig/network-scripts/ifcfg-eth0", true),
+    ] {
+        for target in ["/srv/shared", "/dev/null"].into_iter().filter(|target| !follows || *target != "/dev/null") {
+            let stack = Spelling::detect(text).unwrap().0;
+            let chosen = Net { renderer: Some(Choice::Stack(stack)), ..net(text) };
+            let fs = everything().file("/srv/shared", "theirs\n").symlink(path, target).build().unwrap();
+            let fs = inject(&chosen, fs);
+            assert_eq!(self::text(&fs, path), text);
+            let theirs = self::text(&fs, "/srv/shared");
+            assert_eq!(theirs, if follows { text } else { "theirs\n" }, "{path} -> {target}");
+            assert_unchanged(&chosen, &fs);
+        }
+    }
+}
+
 #[test]
 fn texts_of_no_spelling_are_refused() {
     for text in [

@@ -234,9 +234,16 @@ fn nothing_is_mixed_with_it() {
     let fs = fs.build().unwrap();
     let said = notes(&described(STATIC), &fs);
     assert!(said.contains("/etc/netplan/90-default.yaml: removed, as netplan would mix"), "{said}");
-    assert!(said.contains("read beside it, and not changed: /usr/lib/netplan/00-x.yaml"), "{said}");
+    assert!(
+        said.contains("/etc/netplan/00-x.yaml: an empty file, in the place of /usr/lib/netplan/00-x.yaml"),
+        "{said}"
+    );
     let fs = inject(&described(STATIC), fs);
     assert!(!exists(&fs, "/etc/netplan/90-default.yaml"));
+    assert_eq!(
+        (text(&fs, "/etc/netplan/00-x.yaml"), text(&fs, "/usr/lib/netplan/00-x.yaml")),
+        (String::new(), all.to_owned())
+    );
     assert!(exists(&fs, "/etc/netplan/01-nm.yaml") && exists(&fs, "/etc/netplan/readme"));
     assert_unchanged(&described(STATIC), &fs);
 
@@ -273,7 +280,9 @@ fn nothing_comes_before_it() {
         .unwrap();
     let said = notes(&described(STATIC), &early);
     assert!(said.contains("/etc/systemd/network/00-mine.network: removed, as by its name it comes first"), "{said}");
-    assert!(said.contains("not changed: /usr/lib/systemd/network/01-a.network"), "{said}");
+    let masked =
+        "/etc/systemd/network/01-a.network: a link to /dev/null, in the place of /usr/lib/systemd/network/01-a.network";
+    assert!(said.contains(masked), "{said}");
     assert!(!said.contains("05-a") && !said.contains("50-mine") && !said.contains("02-b"), "{said}");
     let fs = inject(&described(STATIC), early);
     assert!(!exists(&fs, "/etc/systemd/network/00-mine.network"));
@@ -401,11 +410,11 @@ fn links_are_files_to_netplan() {
         .symlink("/usr/lib/netplan/00-x.yaml", "/srv/all.yaml")
         .build()
         .unwrap();
-    assert!(notes(&described(STATIC), &fs).contains("not changed: /usr/lib/netplan/00-x.yaml"));
+    assert!(notes(&described(STATIC), &fs).contains("an empty file, in the place of /usr/lib/netplan/00-x.yaml"));
     let fs = inject(&described(STATIC), fs);
     let names = fs.read_dir(&resolve(&fs, &GuestPath::parse("/etc/netplan").unwrap(), Follow::All).unwrap()).unwrap();
     let names: Vec<_> = names.into_iter().map(|entry| String::from_utf8(entry.name).unwrap()).collect();
-    assert_eq!(names, ["50-imgraft.yaml", "91-gone.yaml", "92-loop.yaml", "93-directory.yaml"]);
+    assert_eq!(names, ["00-x.yaml", "50-imgraft.yaml", "91-gone.yaml", "92-loop.yaml", "93-directory.yaml"]);
     assert_eq!(text(&fs, "/srv/all.yaml"), all);
     assert_unchanged(&described(STATIC), &fs);
 }
