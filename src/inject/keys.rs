@@ -151,7 +151,12 @@ impl<'a> Place<'a> {
         if self.has_no_login {
             outcome.notes.push(format!("'{}' has a shell that lets nobody log in", self.user));
         }
-        outcome.premises.push(Premise::UserKeys { reader, file, types: types(lines) });
+        outcome.premises.push(Premise::UserKeys {
+            reader,
+            file,
+            types: types(lines),
+            lines: lines.iter().map(|line| (*line).to_owned()).collect(),
+        });
         Ok(())
     }
 
@@ -359,6 +364,13 @@ impl Keys {
         }
         Ok(())
     }
+}
+
+/// Whether a file has the keys of all these lines, with whichever options.
+pub(super) fn has_all(file: &GuestPath, lines: &[String], stage: &Stage<'_>) -> Result<bool, InjectError> {
+    let text = stage.read(file, READ_LIMIT)?.unwrap_or_default();
+    let there: Vec<_> = text.split(|byte| *byte == b'\n').filter_map(Line::parse).map(|line| line.key).collect();
+    Ok(lines.iter().filter_map(|line| Line::parse(line.as_bytes())).all(|line| there.contains(&line.key)))
 }
 
 /// The types of keys by which a user logs in. Not those of authorities, whose certificates have others.

@@ -20,6 +20,8 @@ pub enum Premise {
         file: GuestPath,
         /// Of which types they are, `ssh-ed25519`.
         types: Vec<String>,
+        /// The lines that were put in, or were found there.
+        lines: Vec<String>,
     },
     /// sshd reads host keys from these places.
     HostKeys(Vec<GuestPath>),
@@ -113,8 +115,8 @@ impl Premise {
 
     /// What keeps the guest from using what is put in, with all that the run does, a sentence each.
     pub(super) fn remarks(&self, stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
-        let (reader, file, types) = match self {
-            Self::UserKeys { reader, file, types } => (reader, file, types),
+        let (reader, file, types, lines) = match self {
+            Self::UserKeys { reader, file, types, lines } => (reader, file, types, lines),
             Self::CloudInit(_) if !cloud_config::runs(stage)? => return Ok(Vec::new()),
             Self::CloudInit(_) => return Ok(cloud_config::unread(stage)?.into_iter().collect()),
             Self::HostKeys(_) | Self::SudoRules => return Ok(Vec::new()),
@@ -124,6 +126,9 @@ impl Premise {
             Err(reason) => return Ok(vec![reason]),
         };
         let mut remarks = keys::way::remarks(&now, file, stage)?;
+        if !keys::has_all(file, lines, stage)? {
+            remarks.push(format!("{file}: an edit after the keys has taken one of them out again"));
+        }
         remarks.extend(logins::refusals(now.login(&now.groups(stage)?), file, types, stage)?);
         remarks.extend(logins::lock(&reader.user, stage)?);
         Ok(remarks)
@@ -138,7 +143,7 @@ mod tests {
     use crate::inject::testing::{ED25519, phony};
     use crate::inject::{
         Accounts, Compat, FileMode, FileOperation, Files, HostKeys, Injector, Item, Keys, MadeKeys, PathPattern,
-        Request, SudoAsks, Sudoer,
+        Request, Substitution, SudoAsks, Sudoer,
     };
     use imgraft_vfs::fs::{Content, Timestamp};
     use imgraft_vfs::path::GuestPath;
@@ -300,6 +305,33 @@ mod tests {
         let refused = "item files: with these files the guest's sshd does not read /root/.ssh/authorized_keys: /etc/ssh/sshd_config says \
                        AuthorizedKeysFile /srv/%u: the item key is done before them, and would be for nothing";
         assert_eq!(with("AuthorizedKeysFile /srv/%u\n"), Err(refused.to_owned()));
+    }
+
+    /// An edit may take out what was put in, as it was asked for; that is told.
+    #[test]
+    fn an_edit_that_takes_keys_out_is_told() {
+        let edited = |expression: &str| {
+            let fs = phony().build().unwrap();
+            let edit = FileOperation::Edit {
+                path: GuestPath::parse("/root/.ssh/authorized_keys").unwrap(),
+                substitution: Substitution::parse(expression).unwrap(),
+            };
+            let requests = [
+                Box::new(Keys { keys: vec![("root".to_owned(), ED25519.to_owned())], compat: Compat::Imgraft })
+                    as Box<dyn Injector>,
+                Box::new(Files { operations: vec![edit], compat: Compat::Imgraft }),
+            ]
+            .map(|injector| Request { required: true, injector });
+            let guest = Guest::inspect(&fs).unwrap();
+            stage_all(&requests, &LeftOut::default(), &guest, &fs, Show::Nothing, &|_| Ok(Vec::new()))
+                .map(|staged| staged.items.into_iter().find(|item| item.item == Item::Key).unwrap().notes.join(" "))
+                .map_err(|failure| failure.message)
+        };
+        let told = "/root/.ssh/authorized_keys: an edit after the keys has taken one of them out again";
+        assert!(!edited("s/^/restrict /").unwrap().contains(told));
+        for expression in ["s/^/#/", "s/ssh-ed25519//"] {
+            assert!(edited(expression).unwrap().contains(told), "{expression}");
+        }
     }
 
     /// Nor by the user that the key was put in for, but by what the run makes of that.
