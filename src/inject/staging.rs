@@ -139,7 +139,7 @@ fn stage_for(
         && let Some(report) = items.iter_mut().find(|report| report.item == Item::Net)
         && report.status != Status::Failed
     {
-        match once_more(injector.as_ref(), &report.notes, &guest, &mut stage) {
+        match once_more(injector.as_ref(), &guest, &mut stage) {
             Ok(Again { network, wants: Wants::Others, .. }) if left.is_none() => {
                 return stage_for(Some(&network), requests, left_out, first, fs, show, check_fstab);
             }
@@ -211,39 +211,29 @@ struct Again {
     note: Option<String>,
 }
 
-/// What a network that is asked for again would be.
+/// Which files a network that is asked for again would be in.
 enum Wants {
-    /// What it is.
+    /// In those that it is in.
     Same,
-    /// In other files, or with other words about the program: the guest listens to another one than before, or not to this one any more.
+    /// In others: the guest listens to another program than before.
     Others,
 }
 
-/// Asks once more for a network that is put in with these notes, when all else of the run is done, and takes back what comes of that.
-/// Fails where that fails then, as where a unit of the run keeps what would configure it from being started.
-fn once_more(
-    injector: &dyn Injector,
-    notes: &[String],
-    guest: &Guest,
-    stage: &mut Stage<'_>,
-) -> Result<Again, InjectError> {
+/// Asks once more for a network that is put in, when all else of the run is done, and takes back what comes of that. Fails where that
+/// fails then, as where a unit of the run keeps what would configure it from being started.
+fn once_more(injector: &dyn Injector, guest: &Guest, stage: &mut Stage<'_>) -> Result<Again, InjectError> {
     let before = stage.savepoint();
     let network = Network::staged(stage)?;
     let guest = Guest { network: network.clone(), ..guest.clone() };
-    let mut is_told = true;
     let changes = match injector.stage(&guest, stage) {
-        Ok(outcome) => {
-            is_told = outcome.notes.iter().all(|note| notes.contains(note));
-            stage.changes_since(&before)
-        }
+        Ok(_) => stage.changes_since(&before),
         Err(InjectError::Vfs(error)) => Err(error),
         Err(error) => return Err(InjectError::Afterwards(Box::new(error))),
     };
     stage.rollback(before);
     let changes = changes?;
     let paths: Vec<String> = changes.iter().map(|change| change.path.to_string()).collect();
-    let is_elsewhere = changes.iter().any(|change| change.before.is_none());
-    let wants = if is_elsewhere || !is_told { Wants::Others } else { Wants::Same };
+    let wants = if changes.iter().any(|change| change.before.is_none()) { Wants::Others } else { Wants::Same };
     let note = || {
         format!(
             "{}: with what comes after the network in this run, the same run again would change that",

@@ -57,24 +57,6 @@ fn what_stands_before_it_counts_and_what_comes_after_it_is_told() {
     oracle::e2fsck(&disk, 0);
 }
 
-/// What is said of a program that was chosen goes by what the run leaves.
-#[test]
-fn that_a_chosen_program_is_not_started_any_more_is_told() {
-    if !oracle::have("mke2fs") {
-        return;
-    }
-    let off = ["--disable-unit", "systemd-networkd"];
-    let chosen = [&DHCP[..], &["--network-renderer", "networkd"]].concat();
-    for words in [[&chosen[..], &off].concat(), [&off[..], &chosen].concat()] {
-        let scratch = Scratch::new();
-        let disk = image(&scratch, &trees()["arch"]);
-        let told = expect(0, &[&["inject", text(&disk)], &words[..]].concat());
-        assert!(told.contains("nothing that the guest starts it"), "{words:?}: {told}");
-        assert!(!told.contains("systemd-networkd.service shows it"), "{words:?}: {told}");
-        oracle::e2fsck(&disk, 0);
-    }
-}
-
 /// Where a run has the guest listen to another program, it is that program that gets it, wherever the units stand.
 #[test]
 fn another_program_gets_it() {
