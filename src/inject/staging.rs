@@ -86,7 +86,11 @@ fn stage_for(
                 // What was done before it counts.
                 match left {
                     _ if injector.item() != Item::Net => {}
-                    Some(left) => guest.to_mut().network = left.clone(),
+                    Some(left) => {
+                        // In the guest that is left cloud-init has been told already, by this very item.
+                        let cloud_init_says = Network::staged(&stage)?.cloud_init_says;
+                        guest.to_mut().network = Network { cloud_init_says, ..left.clone() };
+                    }
                     None if at > 0 => guest.to_mut().network = Network::staged(&stage)?,
                     None => {}
                 }
