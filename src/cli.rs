@@ -254,7 +254,7 @@ pub struct Inject {
     ///
     /// SELECTOR is [locked:]file:PATH (its first line), [locked:]env:NAME, [locked:]stdin, [locked:]password:TEXT
     /// (visible to every user of this machine while imgraft runs), hash:CRYPT, [locked:]random (shown once),
-    /// disabled, or locked.
+    /// [locked:]disabled, or locked.
     #[arg(long, value_name = "SELECTOR")]
     pub root_password: Option<String>,
 

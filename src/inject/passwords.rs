@@ -45,6 +45,8 @@ pub enum Selector {
     LockedRandom,
     /// No password is valid (`*`).
     Disabled,
+    /// The same, and the account locked (`!*`).
+    LockedDisabled,
     /// The existing entry, locked (`!` before it).
     Locked,
 }
@@ -55,7 +57,9 @@ impl Selector {
         match self {
             Self::Password(_) | Self::Random => true,
             Self::Hash(hash) => !hash.expose().starts_with(b"!") && !hash.expose().starts_with(b"*"),
-            Self::LockedPassword(_) | Self::LockedRandom | Self::Disabled | Self::Locked => false,
+            Self::LockedPassword(_) | Self::LockedRandom | Self::Disabled | Self::LockedDisabled | Self::Locked => {
+                false
+            }
         }
     }
 }
@@ -167,6 +171,7 @@ impl Entry<'_> {
                 Ok(shadow)
             }
             Selector::Disabled => self.replace(|_| Ok(Some(b"*".to_vec().into()))),
+            Selector::LockedDisabled => self.replace(|_| Ok(Some(b"!*".to_vec().into()))),
             Selector::Locked => self.replace(|old| Ok((!old.starts_with(b"!")).then(|| lock(old)))),
         }
     }
@@ -174,7 +179,7 @@ impl Entry<'_> {
     /// The shadow file as it was changed, with the day of the run in the place of that of the old hash, or of the day 0, which has another
     /// password asked for. A lock is no new password; a line without the field stays without it.
     fn dated(&self, changed: Field, expired: &[String]) -> Field {
-        if matches!(self.selector, Selector::Disabled | Selector::Locked)
+        if matches!(self.selector, Selector::Disabled | Selector::LockedDisabled | Selector::Locked)
             || expired.iter().any(|user| user == self.user)
         {
             return changed;

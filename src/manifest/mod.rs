@@ -152,7 +152,7 @@ pub struct User {
     #[serde(default)]
     pub system: bool,
     /// The password, by a selector: `[locked:]file:PATH` (its first line), `[locked:]env:NAME`, `[locked:]password:TEXT`,
-    /// `hash:CRYPT`, `[locked:]random` (shown once), `disabled` or `locked`. Default: it stays; a new user has none.
+    /// `hash:CRYPT`, `[locked:]random` (shown once), `[locked:]disabled` or `locked`. Default: it stays; a new user has none.
     #[serde(default)]
     #[schemars(regex(pattern = pattern::PASSWORD))]
     pub password: Option<Hidden>,

@@ -193,7 +193,10 @@ impl Wanted {
         for (user, selector) in &self.passwords {
             let is_unlocked = accounts.unlocked.contains(user);
             if is_unlocked
-                && matches!(selector, Selector::Locked | Selector::LockedPassword(_) | Selector::LockedRandom)
+                && matches!(
+                    selector,
+                    Selector::Locked | Selector::LockedPassword(_) | Selector::LockedRandom | Selector::LockedDisabled
+                )
             {
                 return Err(Failure::usage(format!(
                     "the password of '{}' is to be unlocked, and to be locked",

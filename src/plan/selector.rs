@@ -84,7 +84,8 @@ pub(super) fn parse_beside(option: &str, typed: &str, directory: &Path) -> Resul
         }
         ("random", false) => Ok(Selector::Random),
         ("random", true) => Ok(Selector::LockedRandom),
-        ("disabled" | "disable", _) => Ok(Selector::Disabled),
+        ("disabled" | "disable", false) => Ok(Selector::Disabled),
+        ("disabled" | "disable", true) => Ok(Selector::LockedDisabled),
         ("locked" | "lock", false) => Ok(Selector::Locked),
         _ => Err(usage("not a selector")),
     }
@@ -100,7 +101,7 @@ pub(super) fn check_hash(option: &str, hash: &Secret) -> Result<(), Failure> {
 }
 
 const FORMS: &str = "a selector is [locked:]file:PATH, [locked:]env:NAME, [locked:]stdin, [locked:]password:TEXT, \
-                     hash:CRYPT, [locked:]random, disabled or locked";
+                     hash:CRYPT, [locked:]random, [locked:]disabled or locked";
 
 fn read_file(option: &str, path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let failed = |error| Failure::usage(format!("{option}: cannot read {}: {error}", path.display()));
@@ -171,12 +172,12 @@ mod tests {
         assert!(matches!(parse("-", "random").unwrap(), Selector::Random));
         assert!(matches!(parse("-", "locked:random").unwrap(), Selector::LockedRandom));
         assert!(matches!(parse("-", "disabled").unwrap(), Selector::Disabled));
-        assert!(matches!(parse("-", "locked:disabled").unwrap(), Selector::Disabled));
+        assert!(matches!(parse("-", "locked:disabled").unwrap(), Selector::LockedDisabled));
         assert!(matches!(parse("-", "locked").unwrap(), Selector::Locked));
         // As virt-customize spells them too.
         assert!(matches!(parse("-", "lock").unwrap(), Selector::Locked));
         assert!(matches!(parse("-", "disable").unwrap(), Selector::Disabled));
-        assert!(matches!(parse("-", "lock:disable").unwrap(), Selector::Disabled));
+        assert!(matches!(parse("-", "lock:disable").unwrap(), Selector::LockedDisabled));
         assert_eq!(password(parse("-", "lock:password:x").unwrap()), (true, b"x".to_vec()));
         assert!(is_stdin("lock:stdin") && is_stdin("locked:stdin") && is_stdin("stdin") && !is_stdin("lock:random"));
         for typed in ["password:a\nb", "password:a\n", "locked:password:a\r"] {

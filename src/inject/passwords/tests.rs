@@ -121,6 +121,8 @@ fn selectors() {
         field(&fs, "root")
     };
     assert_eq!(after("a", Selector::Disabled), "*");
+    assert_eq!(after("a", Selector::LockedDisabled), "!*");
+    assert_eq!(after("*", Selector::LockedDisabled), "!*");
     assert_eq!(after("*", Selector::Locked), "!*");
     assert_eq!(after("", Selector::Locked), "!");
     assert_eq!(after("!!", Selector::Locked), "!!");

@@ -59,6 +59,7 @@ fn hash(
         Selector::Random => made_up(),
         Selector::LockedRandom => made_up().map(locked),
         Selector::Disabled => Ok(Hash::new("*".to_owned())),
+        Selector::LockedDisabled => Ok(Hash::new("!*".to_owned())),
         Selector::Hash(hash) => {
             check_given(user, hash, outcome)?;
             let text = std::str::from_utf8(hash.expose())
