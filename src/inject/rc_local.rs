@@ -65,11 +65,18 @@ fn insert(script: &[u8], comment: &str, command: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// `exit`, with a number or without, in the first column.
+/// `exit`, with a number or `$?` or without, or `exec` of a program, in the first column: nothing behind it is run.
 fn is_exit(line: &[u8]) -> bool {
+    if let Some(rest) = line.strip_prefix(b"exec") {
+        // With nothing but a redirection it goes on.
+        let is_name = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'/';
+        return rest.first().is_some_and(u8::is_ascii_whitespace)
+            && rest.trim_ascii_start().first().is_some_and(is_name);
+    }
     let Some(rest) = line.strip_prefix(b"exit") else { return false };
     let rest = rest.split(|byte| *byte == b'#').next().unwrap_or_default().trim_ascii_end();
-    rest.is_empty() || (rest[0].is_ascii_whitespace() && rest.trim_ascii_start().iter().all(u8::is_ascii_digit))
+    let status = rest.trim_ascii_start();
+    rest.is_empty() || (rest[0].is_ascii_whitespace() && (status == b"$?" || status.iter().all(u8::is_ascii_digit)))
 }
 
 #[cfg(test)]
@@ -87,6 +94,10 @@ mod tests {
         assert_eq!(inserted("a\nexit 0 # ok\n\n# end\n"), "a\n# why\ndo it\nexit 0 # ok\n\n# end\n");
         assert_eq!(inserted("a\nexit"), "a\n# why\ndo it\nexit");
         assert_eq!(inserted("if a\n  exit 1\nfi\n"), "if a\n  exit 1\nfi\n# why\ndo it\n");
+        assert_eq!(inserted("a\nexit $?\n"), "a\n# why\ndo it\nexit $?\n");
+        assert_eq!(inserted("a\nexec /usr/bin/b -c\n"), "a\n# why\ndo it\nexec /usr/bin/b -c\n");
+        assert_eq!(inserted("exec >/dev/console\n"), "exec >/dev/console\n# why\ndo it\n");
+        assert_eq!(inserted("executed\n"), "executed\n# why\ndo it\n");
         assert_eq!(inserted("exit_hook"), "exit_hook\n# why\ndo it\n");
         assert_eq!(inserted(""), "# why\ndo it\n");
     }
