@@ -7,8 +7,9 @@ use std::sync::LazyLock;
 
 /// Where the programs that configure networks have their files, those of Wi-Fi and VPNs among them; cloud-init has the network among
 /// other things, and passwords as well.
-const PLACES: [&str; 15] = [
+const PLACES: [&str; 16] = [
     "/etc/cloud/cloud.cfg",
+    "/etc/hostapd/",
     "/etc/netplan/",
     "/etc/network/",
     "/etc/systemd/network/",
@@ -30,21 +31,34 @@ const PLACES: [&str; 15] = [
 static KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let word = "[a-z0-9_.@-]*";
     let secrets = "passw(?:or)?d|passphrase|psk|secret|private|preshared-?key|sae-pt|wep[_-]?key|wireless-key|access-?key|\\
-        api-?key|_key[0-9]*|\\bkey[0-9]*|\\bcak|\\bcookie|\\bpin\\b|\\btoken";
+        api-?key|priv-?key|_key[0-9]*|\\bkey[0-9]*|cak\\b|\\bcookie|\\bpin\\b|\\btoken|pass\\b";
     let between = r#"["']?(?:[ \t]*[=:>][ \t]*|[ \t]+)"#;
     let key = format!(r#"(?P<key>["']?{word}(?:{secrets}){word}{between})(?P<value>[^ \t].*)?"#);
     RegexBuilder::new(&key).unicode(false).case_insensitive(true).build().ok()
 });
 
-/// What YAML has beside `key: value` for it: a key after a `?`, or with characters that are escaped.
-static ODD_KEY: LazyLock<Option<Regex>> =
-    LazyLock::new(|| RegexBuilder::new(r#"(?:^|[ \t{\[,-])\?[ \t]|"[^"]*\\[^"]*"[ \t]*:"#).unicode(false).build().ok());
+/// What YAML has beside `key: value` for it: a key after a `?`, one that is an alias, or one with characters that are escaped. And a
+/// line that goes on in the next one, within a key it may be, and a section in which every key is a secret.
+static ODD_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let begin = r"(?:^|[ \t{\[,-])";
+    let odd = [
+        &format!(r"{begin}\?(?:[ \t]|$)"),
+        &format!(r"{begin}\*[^ \t:]+[ \t]*:"),
+        r#""[^"]*\\[^"]*"[ \t]*:"#,
+        r"\\$",
+        r"^\[vpn-secrets\]",
+    ];
+    RegexBuilder::new(&odd.join("|")).unicode(false).multi_line(true).build().ok()
+});
 
 /// What a file at this path may hold.
 pub(super) fn sensitivity(path: &str) -> Sensitivity {
+    // Lines of client, server, secret and addresses (pppd(8)); a key as wg(8) makes it, alone or as a PrivateKeyFile=.
+    let is_bare = (path.starts_with("/etc/ppp/") && path.contains("-secrets"))
+        || (path.starts_with("/etc/wireguard/") && !path.ends_with(".conf"))
+        || path.ends_with(".key");
     match PLACES.iter().any(|place| path.starts_with(place)) {
-        // Lines of client, server, secret and addresses (pppd(8)).
-        true if path.starts_with("/etc/ppp/") && path.ends_with("-secrets") => Sensitivity::Unseen,
+        true if is_bare => Sensitivity::Unseen,
         true => Sensitivity::Network,
         false => Sensitivity::Plain,
     }
@@ -78,12 +92,15 @@ fn has_value_elsewhere(text: &str, key: &Regex) -> bool {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty()).peekable();
     while let Some(line) = lines.next() {
         let braces = |one: char, other: char| line.matches(one).count() != line.matches(other).count();
-        is_open |= line.trim_end().ends_with(['{', '[', ',']) && (braces('{', '}') || braces('[', ']'));
+        // One of wpa_supplicant's blocks has its keys in lines of their own.
+        is_open |= !line.trim_end().ends_with("={") && line.trim() != "}" && (braces('{', '}') || braces('[', ']'));
         let Some(found) = key.captures(line.as_bytes()) else { continue };
         let value = found.name("value").map_or(&b""[..], |value| value.as_bytes());
         let value = String::from_utf8_lossy(value);
         let value = value.trim_end();
-        let is_cut = |quote: char| value.starts_with(quote) && value.matches(quote).count() < 2;
+        // Of quotes that are escaped or doubled it is not told here where the text ends.
+        let is_cut =
+            |quote: char| value.starts_with(quote) && (value.matches(quote).count() != 2 || value.contains('\\'));
         // A plain value of YAML goes on in lines that are indented more than its key.
         let column = found.get(0).map_or(0, |found| found.start());
         let indent = |line: &&str| line.len().saturating_sub(line.trim_start().len());
@@ -131,6 +148,10 @@ mod tests {
             ("pin=1234\n", "pin=<new secret>\n"),
             ("mka-cak=00ff\n", "mka-cak=<new secret>\n"),
             ("SAE-PT-Group19=00ff\n", "SAE-PT-Group19=<new secret>\n"),
+            ("mka_cak=geheim\n", "mka_cak=<new secret>\n"),
+            ("wps_nfc_dh_privkey=geheim\n", "wps_nfc_dh_privkey=<new secret>\n"),
+            ("cert-pass=geheim\n", "cert-pass=<new secret>\n"),
+            ("user-certpass=geheim\n", "user-certpass=<new secret>\n"),
             ("cookie=geheim\n", "cookie=<new secret>\n"),
             ("    <passphrase>geheim</passphrase>\n", "    <passphrase><new secret>\n"),
             ("{\n  \"password\": \"geheim\",\n", "{\n  \"password\": <new secret>\n"),
@@ -161,6 +182,14 @@ mod tests {
             "home: {\n  password: aus\n  geheim}\n",
             "home: {a: b,\npassword: aus\ngeheim}\n",
             "<passphrase>\ngeheim</passphrase>\n",
+            "x: 1\n? password\n: geheim\n",
+            "x: 1\n?\n  password\n: geheim\n",
+            "x:\n    home: {password: aus\n    geheim}\n",
+            "x:\n  password: \"a\\\"\n    geheim\"\n",
+            "x:\n  password: 'it''\n    geheim'\n",
+            "k: &k password\nm: {*k : geheim}\n",
+            "[vpn-secrets]\nanything=geheim\n",
+            "    wpa-p\\\nsk geheim\n",
         ] {
             let said = of(text);
             assert!(said.starts_with("<new text: ") && !said.contains("heim"), "{said}");
@@ -183,6 +212,10 @@ mod tests {
             ("/var/lib/iwd/home.psk", Sensitivity::Network),
             ("/etc/ppp/peers/isp", Sensitivity::Network),
             ("/etc/ppp/chap-secrets", Sensitivity::Unseen),
+            ("/etc/ppp/chap-secrets.bak", Sensitivity::Unseen),
+            ("/etc/wireguard/privatekey", Sensitivity::Unseen),
+            ("/etc/wireguard/wg0.conf", Sensitivity::Network),
+            ("/etc/systemd/network/wg.key", Sensitivity::Unseen),
             ("/etc/motd", Sensitivity::Plain),
             ("/srv/etc/netplan/x", Sensitivity::Plain),
         ] {
