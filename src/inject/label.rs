@@ -168,9 +168,10 @@ fn restore_at_boot(
     let (mut is_added, mut is_left) = (false, false);
     for (path, _) in tops {
         let command = shell_word(path.as_bytes()).map(|word| format!("restorecon -RF {word} 2>/dev/null || :"));
-        let added = command.map(|command| rc_local::add(&script, stage, comment, &command)).transpose()?.flatten();
-        is_left |= added.is_none();
-        is_added |= added.is_some();
+        let added =
+            command.map(|command| rc_local::add(&script, stage, comment, &command)).transpose()?.unwrap_or(false);
+        is_left |= !added;
+        is_added |= added;
     }
     if is_added {
         outcome.notes.push(format!("{why}: restorecon runs from {script} at the next boot"));

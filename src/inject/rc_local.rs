@@ -15,16 +15,11 @@ pub(super) fn path(stage: &Stage<'_>) -> Result<GuestPath, InjectError> {
 }
 
 /// Adds a command to a script, with a comment before it, where it is reached: before an `exit` at the end. A command that is there
-/// already is not added again. The script is made executable. `None`, and nothing done, where it is not a shell's.
-pub(super) fn add(
-    path: &GuestPath,
-    stage: &mut Stage<'_>,
-    comment: &str,
-    command: &str,
-) -> Result<Option<()>, InjectError> {
+/// already is not added again. The script is made executable. `false`, and nothing done, where it is not a shell's.
+pub(super) fn add(path: &GuestPath, stage: &mut Stage<'_>, comment: &str, command: &str) -> Result<bool, InjectError> {
     let before = stage.read(path, READ_LIMIT)?;
     if !before.as_deref().is_none_or(is_shell) {
-        return Ok(None);
+        return Ok(false);
     }
     let script = insert(before.as_deref().unwrap_or(b"#!/bin/sh\n"), comment, command);
     if let Some(script) = script {
@@ -36,7 +31,7 @@ pub(super) fn add(
     if let Some(metadata) = stage.metadata(path)?.filter(|metadata| metadata.mode & 0o100 == 0) {
         stage.set_attrs(path, SetAttrs { mode: Some(metadata.mode | 0o100), ..SetAttrs::default() })?;
     }
-    Ok(Some(()))
+    Ok(true)
 }
 
 /// Whether the script has the interpreter line of a shell, or none, which init takes for one.
