@@ -3,6 +3,8 @@
 mod network;
 mod seed;
 
+pub use network::Places;
+
 use crate::failure::printable;
 use imgraft_vfs::Result;
 use imgraft_vfs::fs::{DeviceNumber, FileType, GuestFs, Metadata, SpecialFile};
@@ -45,8 +47,8 @@ pub enum Sensitivity {
 
 impl Sensitivity {
     /// What a file at this path may hold, as far as its path tells.
-    pub fn of(path: &Resolved) -> Self {
-        if seed::is_seed(path) { Self::Seed } else { network::sensitivity(&path.to_string()) }
+    pub fn of(path: &Resolved, places: &Places) -> Self {
+        if seed::is_seed(path) { Self::Seed } else { places.sensitivity(&path.to_string()) }
     }
 }
 

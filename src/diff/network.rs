@@ -1,6 +1,10 @@
 //! Files of a guest's network in a diff: what they hold of passwords and private keys is not shown.
 
 use super::{Sensitivity, hide};
+use crate::guest::cloud_config::Configuration;
+use imgraft_vfs::path::GuestPath;
+use imgraft_vfs::stage::Stage;
+use imgraft_vfs::{ErrorKind, Result};
 use regex::bytes::{Captures, Regex, RegexBuilder};
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -25,6 +29,9 @@ const PLACES: [&str; 16] = [
     "/usr/local/lib/systemd/network/",
     "/var/lib/iwd/",
 ];
+
+/// The directory among them that cloud-init reads.
+const CLOUD_CONFIG: &str = "/etc/cloud/cloud.cfg.d/";
 
 /// A key that is called after a secret, with what stands between it and its value: `psk=`, `wpa-psk `, `"password": `, `PrivateKey = `,
 /// `<passphrase>`.
@@ -51,8 +58,41 @@ static ODD_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
     RegexBuilder::new(&odd.join("|")).unicode(false).multi_line(true).build().ok()
 });
 
-/// What a file at this path may hold.
-pub(super) fn sensitivity(path: &str) -> Sensitivity {
+/// Where files about the network are that are not where they usually are.
+#[derive(Debug, Default)]
+pub struct Places(Vec<(String, &'static str)>);
+
+impl Places {
+    /// Of a guest as a run makes it: where links in the place of these directories lead, and where cloud-init reads what adds to its
+    /// configuration.
+    pub fn staged(stage: &Stage<'_>) -> Result<Self> {
+        let usual = PLACES.iter().filter_map(|place| Some((GuestPath::parse(place.strip_suffix('/')?), *place)));
+        let usual = usual.map(|(path, place)| Ok((path?, place))).collect::<Result<Vec<_>>>()?;
+        let moved = Configuration::staged(stage)?.directory.path().map(|path| (path, CLOUD_CONFIG));
+        let mut places = Vec::new();
+        for (path, place) in usual.into_iter().chain(moved) {
+            let at = match stage.resolve(&path) {
+                Ok(at) => format!("{}/", at.to_string().trim_end_matches('/')),
+                // Where the way leads nowhere, no file is there.
+                Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::WrongType) => continue,
+                Err(error) => return Err(error),
+            };
+            if !at.starts_with(place) {
+                places.push((at, place));
+            }
+        }
+        Ok(Self(places))
+    }
+
+    /// What a file at this path may hold.
+    pub(super) fn sensitivity(&self, path: &str) -> Sensitivity {
+        let led = self.0.iter().filter_map(|(at, place)| Some(format!("{place}{}", path.strip_prefix(at.as_str())?)));
+        led.map(|path| usual(&path)).fold(usual(path), Sensitivity::max)
+    }
+}
+
+/// What a file at this path may hold where nothing leads elsewhere.
+fn usual(path: &str) -> Sensitivity {
     // Lines of client, server, secret and addresses (pppd(8)); a key as wg(8) makes it, alone or as a PrivateKeyFile=.
     let is_bare = (path.starts_with("/etc/ppp/") && path.contains("-secrets"))
         || (path.starts_with("/etc/wireguard/") && !path.ends_with(".conf"))
@@ -126,6 +166,7 @@ fn unseen<'a>(text: &str, tag: &str) -> Cow<'a, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use imgraft_vfs::fs::mem::MemFs;
 
     fn of(text: &str) -> String {
         redact("", text).1.into_owned()
@@ -219,7 +260,31 @@ mod tests {
             ("/etc/motd", Sensitivity::Plain),
             ("/srv/etc/netplan/x", Sensitivity::Plain),
         ] {
-            assert_eq!(sensitivity(path), is, "{path}");
+            assert_eq!(usual(path), is, "{path}");
+        }
+    }
+
+    /// Links, and cloud-init's conf_d, lead elsewhere.
+    #[test]
+    fn where_files_really_are() {
+        let fs = MemFs::builder()
+            .file("/srv/np/a.yaml", "")
+            .symlink("/etc/netplan", "/srv/np")
+            .symlink("/etc/ppp", "../srv/ppp")
+            .file("/srv/ppp/options", "")
+            .symlink("/etc/wireguard", "/etc/wireguard")
+            .file("/etc/cloud/cloud.cfg", "conf_d: /srv/cc\n")
+            .build()
+            .unwrap();
+        let places = Places::staged(&Stage::new(&fs)).unwrap();
+        for (path, is) in [
+            ("/srv/np/a.yaml", Sensitivity::Network),
+            ("/srv/ppp/chap-secrets", Sensitivity::Unseen),
+            ("/srv/cc/a.cfg", Sensitivity::Network),
+            ("/etc/cloud/cloud.cfg.d/a.cfg", Sensitivity::Network),
+            ("/srv/npx/a.yaml", Sensitivity::Plain),
+        ] {
+            assert_eq!(places.sensitivity(path), is, "{path}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::fitting::{LeftOut, Reason};
 use super::{Earlier, InjectError, Injector, Item, Outcome, Request, Revealed};
-use crate::diff::{self, Sensitivity};
+use crate::diff::{self, Places, Sensitivity};
 use crate::failure::Failure;
 use crate::guest::{Accounts, Guest, Network, mounts};
 use crate::report::{ItemReport, Status};
@@ -174,6 +174,10 @@ fn stage_for(
     let shadows = sensitive(&stage)?;
     // What operations remove is private keys and histories, and much of it.
     let of_operations = requests.iter().any(|request| matches!(request.injector.item(), Item::Operation(_)));
+    let places = match show {
+        Show::Nothing => Places::default(),
+        Show::Diff => Places::staged(&stage)?,
+    };
     let led = stage.led_to(mounts::is_never_seen)?;
     let changes = stage.finish()?;
     let changed: BTreeSet<String> = changes.changes().iter().map(|change| change.path.to_string()).collect();
@@ -188,7 +192,11 @@ fn stage_for(
                     match shadows.contains(&change.path) || from.is_some_and(|from| shadows.contains(from)) {
                         _ if of_operations && change.after.is_none() => Sensitivity::Unseen,
                         true => Sensitivity::Hashes,
-                        false => Sensitivity::of(&change.path).max(from.map_or(Sensitivity::Plain, Sensitivity::of)),
+                        false => [Some(&change.path), from]
+                            .into_iter()
+                            .flatten()
+                            .map(|path| Sensitivity::of(path, &places))
+                            .fold(Sensitivity::Plain, Sensitivity::max),
                     };
                 text.push_str(&diff::render(change, fs, sensitivity)?);
             }
