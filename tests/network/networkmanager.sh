@@ -5,27 +5,29 @@ set -eu
 . "$(dirname "$0")/devices.sh"
 unpacked=$1 directory=$2
 mount --make-rprivate /
-connections=$(mktemp -d)
-cp "$directory"/etc/NetworkManager/system-connections/* "$connections"
 own=$(mktemp -d)
-mkdir -p "$own"/{etc,usr/lib}/NetworkManager/conf.d
+mkdir -p "$own"/{etc,usr/lib}/NetworkManager/conf.d "$own"/{etc,lib}-connections
+for place in etc lib; do
+  from=$directory/${place/lib/usr/lib}/NetworkManager/system-connections
+  [[ ! -d $from ]] || cp -a "$from/." "$own/$place-connections"
+done
 for place in etc/NetworkManager/NetworkManager.conf {etc,usr/lib}/NetworkManager/conf.d; do
   [[ ! -e $directory/$place ]] || cp -r "$directory/$place" "$own/${place%/*}"
 done
-mkdir -p "$own"/over/{etc,lib}
+mkdir -p "$own"/over/{etc,lib}/NetworkManager/system-connections
 [[ ! -e $directory/etc/network ]] || cp -r "$directory/etc/network" "$own/over/etc"
-cp -r "$unpacked"/usr/lib/*-linux-gnu/NetworkManager "$own/over/lib"
+plugins=("$unpacked"/usr/lib/*-linux-gnu)
+mkdir "$own/over/lib/${plugins[0]##*/}"
+cp -r "${plugins[0]}/NetworkManager" "$own/over/lib/${plugins[0]##*/}"
 mount -t tmpfs none /run
 # It writes to /var/lib, below which may be anything.
-mkdir -p /run/unpacked /run/connections
+mkdir -p /run/unpacked
 mount --bind "$unpacked" /run/unpacked
-mv "$connections"/* /run/connections
 mv "$own" /run/own
-rmdir "$connections"
 mount -t tmpfs none /var/lib
 # With a read-only /sys it does not wait for udev.
 mount -t sysfs -o ro none /sys
-chmod 600 /run/connections/*
+find /run/own/*-connections -type f -exec chmod 600 {} +
 devices
 # Nobody answers to DHCP.
 cat >/run/NetworkManager.conf <<'CONF'
@@ -35,8 +37,6 @@ dhcp=internal
 dns=default
 rc-manager=unmanaged
 autoconnect-retries-default=1
-[keyfile]
-path=/run/connections
 [connection]
 ipv4.dhcp-timeout=1
 ipv6.dhcp-timeout=1
@@ -48,9 +48,10 @@ enabled=false
 CONF
 [[ ! -e /run/own/etc/NetworkManager/NetworkManager.conf ]] || cat /run/own/etc/NetworkManager/NetworkManager.conf >>/run/NetworkManager.conf
 libraries=(/run/unpacked/usr/lib/*-linux-gnu)
-# Its plugins are in one place, and so is the file that one of them reads.
-for place in "etc /etc" "lib ${libraries[0]#/run/unpacked}"; do
+# Its plugins are in one place, so is the file that one of them reads, and so are the connections; none of this machine's.
+for place in "etc /etc" "lib /usr/lib"; do
   mount -t overlay none -o "lowerdir=/run/own/over/${place% *}:${place#* }" "${place#* }"
+  mount --bind "/run/own/${place% *}-connections" "${place#* }/NetworkManager/system-connections"
 done
 LD_LIBRARY_PATH=${libraries[0]}:${libraries[0]}/systemd timeout 60 /run/unpacked/usr/sbin/NetworkManager --configure-and-quit=initrd \
   --debug --log-level=INFO --config=/run/NetworkManager.conf --config-dir=/run/own/etc/NetworkManager/conf.d --system-config-dir=/run/own/usr/lib/NetworkManager/conf.d \

@@ -1,5 +1,7 @@
 //! Which devices NetworkManager leaves alone, by the guest's own configuration: its own verdict, and ours.
 
+mod places;
+
 use crate::oracle::{command, put, skip, succeed, unpacked};
 use imgraft::guest::{Guest, NetworkStack};
 use imgraft::inject::{Choice, Compat, Described, Injector, Net};

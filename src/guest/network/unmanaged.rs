@@ -1,4 +1,4 @@
-//! Which devices NetworkManager's own configuration has it leave alone: NetworkManager.conf(5).
+//! Which devices NetworkManager's own configuration has it leave alone, and where it has the connections: NetworkManager.conf(5).
 //!
 //! What `/run` and udev's rules say is not known before the guest runs.
 
@@ -14,6 +14,8 @@ const MAIN: &str = "/etc/NetworkManager/NetworkManager.conf";
 /// Of two files of a name the one of the first directory counts.
 const ETC: &str = "/etc/NetworkManager/conf.d";
 const USR: &str = "/usr/lib/NetworkManager/conf.d";
+/// Where it reads the guest's connections, unless told otherwise.
+pub const KEYFILES: &str = "/etc/NetworkManager/system-connections";
 /// The section that holds for all devices, and is asked last.
 const EVERY: &str = "device";
 /// The most that is read of all files together, in bytes; a file that is beyond it counts as missing.
@@ -60,6 +62,19 @@ struct Rules {
     manages_ifupdown: bool,
     /// Whether there is the plugin for ifcfg files, where that is said.
     has_ifcfg: Option<bool>,
+    /// What it reads in the place of [`KEYFILES`], if that is so.
+    elsewhere: Option<Elsewhere>,
+}
+
+/// A directory other than the usual one, or none, where that is empty; and what says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The directory as it is said.
+    pub directory: String,
+    /// The file that says it.
+    pub path: String,
+    /// Whether that counts only if something holds that is known when the guest runs.
+    pub is_conditional: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -145,6 +160,13 @@ impl Unmanaged {
         self.broken.as_ref()
     }
 
+    /// The directory that it reads in the place of [`KEYFILES`], if it does or may do so.
+    pub fn elsewhere(&self) -> Option<Elsewhere> {
+        let (sure, all) = (self.sure.elsewhere.as_ref(), self.all.elsewhere.as_ref());
+        let is_conditional = sure.is_some() != all.is_some();
+        sure.or(all).map(|elsewhere| Elsewhere { is_conditional, ..elsewhere.clone() })
+    }
+
     /// Whether NetworkManager has its plugin for ifcfg files, where that is installed.
     pub(super) fn has_ifcfg(&self) -> bool {
         // Where nothing is said, it has all that are installed.
@@ -198,6 +220,11 @@ impl Rules {
                     }
                     let room = ENTRIES_MAX.saturating_sub(self.specs.len());
                     self.specs.extend(specs(value).take(room).map(|spec| (spec.to_owned(), path.to_owned())));
+                }
+                "path" => {
+                    let (directory, path) = (value.to_owned(), path.to_owned());
+                    let elsewhere = Elsewhere { directory, path, is_conditional: false };
+                    self.elsewhere = Some(elsewhere).filter(|_| !is_usual(value));
                 }
                 _ => {}
             }
@@ -266,6 +293,13 @@ impl Rules {
         }
         doubt.map_or(Verdict::Managed, Verdict::Unknown)
     }
+}
+
+/// Whether a `path=` is where it reads the connections anyhow (`nms_keyfile_plugin_init` of its sources): one that is no path from the root
+/// it passes over, and an empty one is none at all.
+fn is_usual(path: &str) -> bool {
+    let names = path.split('/').filter(|name| !matches!(*name, "" | "."));
+    !path.is_empty() && (!path.starts_with('/') || names.eq(KEYFILES.split('/').skip(1)))
 }
 
 /// Whether what is at a path of a file is none, wherever that leads: systemd's way of switching a file off is an error to NetworkManager.

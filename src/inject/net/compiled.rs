@@ -33,7 +33,11 @@ impl Net {
         check_dhcp(config, renderer, guest)?;
         let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
         if renderer == Renderer::NetworkManager || renderer == Renderer::Ifcfg && plugin(guest).is_some() {
-            unmanaged::Manager::new(guest, &paths, stage)?.check(config, outcome)?;
+            let manager = unmanaged::Manager::new(guest, &paths, stage)?;
+            if renderer == Renderer::NetworkManager {
+                manager.check_place(outcome)?;
+            }
+            manager.check(config, outcome)?;
         }
         outcome.notes.push(why(choice, guest, &paths.join(", ")));
         defaults::tell(config, renderer, outcome);

@@ -7,6 +7,7 @@ pub(super) mod sourced;
 use super::compiled::RESOLVER;
 use super::put;
 use crate::config_drive::{Spelling, value};
+use crate::guest::network::unmanaged::KEYFILES;
 use crate::guest::{Reader, systemd_version};
 use crate::inject::staging::is_fatal;
 use crate::inject::{InjectError, Outcome};
@@ -39,7 +40,6 @@ const READ_LIMIT: u64 = 1024 * 1024;
 pub(super) const NETPLAN: [&str; 3] = ["/etc/netplan", "/usr/lib/netplan", "/lib/netplan"];
 /// Where files are that go by their place among others.
 const NETWORKD: &str = "/etc/systemd/network";
-const KEYFILES: &str = "/etc/NetworkManager/system-connections";
 /// The one file of ifupdown, and what it is where ifupdown has nothing to see to.
 const INTERFACES: &str = "/etc/network/interfaces";
 const LOOPBACK: &[u8] = b"# Made by imgraft.\nauto lo\niface lo inet loopback\n";

@@ -6,7 +6,7 @@ use super::spelling::variables;
 use super::unused::SaidBy;
 use super::{Outcome, Unused};
 use crate::guest::network::device_spec::{Device, is_about};
-use crate::guest::network::unmanaged::Verdict;
+use crate::guest::network::unmanaged::{KEYFILES, Verdict};
 use crate::guest::{Guest, NetworkStack};
 use crate::inject::InjectError;
 use crate::net::config::{Config, Kind, Link, Mac, is_pattern};
@@ -46,6 +46,21 @@ impl<'a> Manager<'a> {
         Ok(Self { guest, not_controlled })
     }
 
+    /// Fails where it does not read keyfiles where these are to be, and says so where it may not.
+    pub(super) fn check_place(&self, outcome: &mut Outcome) -> Result<(), InjectError> {
+        match self.guest.network.unmanaged.elsewhere() {
+            None => Ok(()),
+            Some(elsewhere) if elsewhere.is_conditional => {
+                outcome.notes.push(format!(
+                    "{KEYFILES}: whether NetworkManager reads it depends on what is known only when the guest runs, by {}",
+                    elsewhere.path
+                ));
+                Ok(())
+            }
+            Some(elsewhere) => Err(InjectError::Unused(Unused::Elsewhere(elsewhere))),
+        }
+    }
+
     /// Fails where it leaves one of the links alone, and says so where it may.
     pub(super) fn check(&self, config: &Config, outcome: &mut Outcome) -> Result<(), InjectError> {
         config.links.iter().try_for_each(|link| self.judge(&link.id, device(link, config), None, outcome))
@@ -53,6 +68,7 @@ impl<'a> Manager<'a> {
 
     /// The same of the device of a keyfile.
     pub(super) fn check_keyfile(&self, text: &str, outcome: &mut Outcome) -> Result<(), InjectError> {
+        self.check_place(outcome)?;
         let value =
             |section, key| entries(text, section).filter(|(found, _)| *found == key).last().map(|(_, value)| value);
         let kind = value("connection", "type").map(|kind| if kind == "802-3-ethernet" { "ethernet" } else { kind });

@@ -1,7 +1,7 @@
 //! Why a network that would be written would not be used.
 
 use crate::guest::NetworkStack;
-use crate::guest::network::unmanaged::Broken;
+use crate::guest::network::unmanaged::{Broken, Elsewhere, KEYFILES};
 use std::fmt;
 
 /// When what is in the way has to go.
@@ -33,6 +33,8 @@ pub enum Unused {
         /// What says so.
         by: SaidBy,
     },
+    /// NetworkManager reads its connections elsewhere.
+    Elsewhere(Elsewhere),
     /// NetworkManager does not start.
     Broken(Broken),
 }
@@ -87,6 +89,10 @@ impl fmt::Display for Unused {
             Self::NotControlled { link, by } => {
                 write!(f, "the guest's NetworkManager leaves the link {link:?} alone, as {by} says NM_CONTROLLED=no")
             }
+            Self::Elsewhere(Elsewhere { directory, path, .. }) => write!(
+                f,
+                "the guest's NetworkManager does not read {KEYFILES}, as {path} has {directory:?} in its place (path= of [keyfile])"
+            ),
             Self::Broken(Broken { path, why }) => {
                 write!(f, "the guest's NetworkManager does not start with {path}: {why}")
             }
@@ -114,15 +120,8 @@ impl Unused {
                     None => start,
                 }
             }
-            Self::Unmanaged { path, .. } => {
-                let first = match path.rsplit_once('/') {
-                    Some(("/usr/lib/NetworkManager/conf.d", name)) => {
-                        format!("an empty file takes its place: --touch /etc/NetworkManager/conf.d/{name}")
-                    }
-                    _ => format!("take the device out of {path}"),
-                };
-                format!("{first}, {BEFORE}; or have another program configure it (--network-renderer NAME)")
-            }
+            Self::Unmanaged { path, .. } => without("the device", path),
+            Self::Elsewhere(Elsewhere { path, .. }) => without("the path", path),
             Self::NotControlled { by: SaidBy::Description, .. } => "take NM_CONTROLLED=no out of it".to_owned(),
             Self::NotControlled { by: SaidBy::File(path), .. } => {
                 format!("take NM_CONTROLLED=no out of {path}, or the whole file away by --delete {path}, {BEFORE}")
@@ -130,4 +129,15 @@ impl Unused {
             Self::Broken(Broken { path, .. }) => format!("mend it, or take it away by --delete {path}, {BEFORE}"),
         }
     }
+}
+
+/// How a file of NetworkManager's says something no more, or what does not read it.
+fn without(what: &str, path: &str) -> String {
+    let first = match path.rsplit_once('/') {
+        Some(("/usr/lib/NetworkManager/conf.d", name)) => {
+            format!("an empty file takes its place: --touch /etc/NetworkManager/conf.d/{name}")
+        }
+        _ => format!("take {what} out of {path}"),
+    };
+    format!("{first}, {BEFORE}; or have another program configure it (--network-renderer NAME)")
 }
