@@ -1,9 +1,12 @@
 //! A change as a unified diff, with modes and owners, and without secrets.
 
 mod network;
+mod places;
 mod seed;
+mod url;
 
-pub use network::Places;
+pub use places::Places;
+pub(crate) use places::is_nowhere;
 
 use crate::failure::printable;
 use imgraft_vfs::Result;
@@ -37,10 +40,10 @@ pub enum Sensitivity {
     Plain,
     /// Lines of fields, the second one a hash (shadow(5), gshadow(5)), or in old guests one (passwd(5), group(5)).
     Hashes,
-    /// A file of cloud-init's, with passwords in it.
-    Seed,
-    /// A file about the guest's network, with keys and passwords among others.
+    /// A file about the guest's network, or with other keys and values, passwords among them.
     Network,
+    /// A file of a seed of cloud-init's, with passwords in it.
+    Seed,
     /// Nothing is shown, nor read, but its size.
     Unseen,
 }
@@ -48,7 +51,7 @@ pub enum Sensitivity {
 impl Sensitivity {
     /// What a file at this path may hold, as far as its path tells.
     pub fn of(path: &Resolved, places: &Places) -> Self {
-        if seed::is_seed(path) { Self::Seed } else { places.sensitivity(&path.to_string()) }
+        places.sensitivity(path)
     }
 }
 
@@ -171,12 +174,13 @@ fn content(text: &mut String, path: &str, old: &Side, new: &Side, sensitivity: S
     let (before, after) = match sensitivity {
         // A copy of shadow(5) under another name, say.
         Sensitivity::Plain if has_hashes(before) || has_hashes(after) => redact(before, after),
-        Sensitivity::Plain => (hide(before, after, "old ", hide_hashes), hide(after, before, "new ", hide_hashes)),
+        Sensitivity::Plain => (hide(before, after, "old ", hide_words), hide(after, before, "new ", hide_words)),
         Sensitivity::Unseen => (Cow::Borrowed(before), Cow::Borrowed(after)),
         Sensitivity::Hashes => redact(before, after),
         Sensitivity::Seed => seed::redact(before, after),
         Sensitivity::Network => network::redact(before, after),
     };
+    let (before, after) = url::redact(&before, &after);
     let old_name = if matches!(old, Side::Absent) { "/dev/null".to_owned() } else { format!("a{path}") };
     let diff = TextDiff::from_lines(&before, &after);
     let new_name = if matches!(new, Side::Absent) { "/dev/null".to_owned() } else { format!("b{path}") };
@@ -226,11 +230,15 @@ fn has_hashes(text: &str) -> bool {
     HASH_FIELD.as_ref().is_none_or(|field| field.is_match(text))
 }
 
-fn hide_hashes(line: &str, tag: &str) -> String {
-    match &*HASH {
-        Some(hash) => hash.replace_all(line, format!("<{tag}hash>")).into_owned(),
-        None => format!("<{tag}line>\n"),
-    }
+/// What is given to a password in any file: `db_password = ` of a configuration, `PASSWORD=` of a shell, an option of a mount.
+static ASSIGNED: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r#"(?P<key>(?i-u:passw(?:or)?d)["']?[ \t]*=[ \t]*)[^ \t\r\n=~].*"#).ok());
+
+/// Hides what is a secret by its looks.
+fn hide_words(line: &str, tag: &str) -> String {
+    let (Some(hash), Some(assigned)) = (&*HASH, &*ASSIGNED) else { return format!("<{tag}line>\n") };
+    let line = hash.replace_all(line, format!("<{tag}hash>"));
+    assigned.replace(&line, format!("${{key}}<{tag}secret>")).into_owned()
 }
 
 /// Hides every hash, so that a line that changed still shows as changed and nothing of the hash does.
@@ -240,7 +248,7 @@ fn redact<'a>(before: &str, after: &str) -> (Cow<'a, str>, Cow<'a, str>) {
 
 /// A text with each line as `hide_line` has it, which is told whether the other text has the line as well: its second
 /// argument is `tag` where not, else empty.
-fn hide<'a>(text: &str, other: &str, tag: &str, hide_line: impl Fn(&str, &str) -> String) -> Cow<'a, str> {
+fn hide<'a>(text: &str, other: &str, tag: &str, mut hide_line: impl FnMut(&str, &str) -> String) -> Cow<'a, str> {
     let kept: std::collections::HashSet<&str> = other.lines().collect();
     let lines = text.split_inclusive('\n').map(|line| {
         let changed = !kept.contains(line.trim_end_matches('\n'));
@@ -283,6 +291,13 @@ mod tests {
         let script = "URL=http://x\nPATH=/a:$PATH\necho $1$2 :$6$\nhost:$x$y\n";
         content(&mut text, "/etc/x", &Side::Absent, &Side::Bytes(script.into()), Sensitivity::Plain);
         assert!(text.ends_with("+URL=http://x\n+PATH=/a:$PATH\n+echo $1$2 :$6$\n+host:$x$y\n"), "{text}");
+        text.clear();
+        let script = "password = geheim wie nie\nif [ $PASSWD == a ]; then\n[Service]\nEnvironment=DB_PASSWORD=geheim\npasswd: files\n";
+        content(&mut text, "/etc/x", &Side::Absent, &Side::Bytes(script.into()), Sensitivity::Plain);
+        assert!(
+            text.ends_with("+password = <new secret>\n+if [ $PASSWD == a ]; then\n+[Service]\n+Environment=DB_PASSWORD=<new secret>\n+passwd: files\n"),
+            "{text}"
+        );
         text.clear();
         let line = "usermod -p '$6$saltsalt$IxDD3jeSOb5eB1CX5LBsqZFVkJdido3OUILO5Ifz5iwMuTS4XMS130MTSuDDl3aCI6WouIL9AjRbLCelDCy.g.' x\n";
         content(&mut text, "/etc/x", &Side::Absent, &Side::Bytes(line.into()), Sensitivity::Plain);

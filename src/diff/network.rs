@@ -1,46 +1,19 @@
-//! Files of a guest's network in a diff: what they hold of passwords and private keys is not shown.
+//! Files of a guest's network, and others of keys and values, in a diff: what they hold of passwords and private keys is not shown.
 
-use super::{Sensitivity, hide};
-use crate::guest::cloud_config::Configuration;
-use imgraft_vfs::path::GuestPath;
-use imgraft_vfs::stage::Stage;
-use imgraft_vfs::{ErrorKind, Result};
+use super::hide;
 use regex::bytes::{Captures, Regex, RegexBuilder};
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-/// Where the programs that configure networks have their files, those of Wi-Fi and VPNs among them; cloud-init has the network among
-/// other things, and passwords as well.
-const PLACES: [&str; 16] = [
-    "/etc/cloud/cloud.cfg",
-    "/etc/hostapd/",
-    "/etc/netplan/",
-    "/etc/network/",
-    "/etc/systemd/network/",
-    "/etc/NetworkManager/",
-    "/etc/ppp/",
-    "/etc/sysconfig/network",
-    "/etc/wicked/",
-    "/etc/wpa_supplicant",
-    "/etc/wireguard/",
-    "/usr/lib/netplan/",
-    "/usr/lib/NetworkManager/",
-    "/usr/lib/systemd/network/",
-    "/usr/local/lib/systemd/network/",
-    "/var/lib/iwd/",
-];
-
-/// The directory among them that cloud-init reads.
-const CLOUD_CONFIG: &str = "/etc/cloud/cloud.cfg.d/";
-
 /// A key that is called after a secret, with what stands between it and its value: `psk=`, `wpa-psk `, `"password": `, `PrivateKey = `,
-/// `<passphrase>`.
+/// `<passphrase>`; and `content: `, which has a whole file in cloud-init's write_files.
 static KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let word = "[a-z0-9_.@-]*";
     let secrets = "passw(?:or)?d|passphrase|psk|secret|private|preshared-?key|sae-pt|wep[_-]?key|wireless-key|access-?key|\\
         api-?key|priv-?key|_key[0-9]*|\\bkey[0-9]*|cak\\b|\\bcookie|\\bpin\\b|\\btoken|pass\\b";
     let between = r#"["']?(?:[ \t]*[=:>][ \t]*|[ \t]+)"#;
-    let key = format!(r#"(?P<key>["']?{word}(?:{secrets}){word}{between})(?P<value>[^ \t].*)?"#);
+    let file = r#"\bcontent["']?[ \t]*:[ \t]*"#;
+    let key = format!(r#"(?P<key>["']?(?:{word}(?:{secrets}){word}{between}|{file}))(?P<value>[^ \t].*)?"#);
     RegexBuilder::new(&key).unicode(false).case_insensitive(true).build().ok()
 });
 
@@ -55,108 +28,164 @@ static ODD_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"\\$",
         r"^\[vpn-secrets\]",
     ];
-    RegexBuilder::new(&odd.join("|")).unicode(false).multi_line(true).build().ok()
+    RegexBuilder::new(&odd.join("|")).unicode(false).build().ok()
 });
 
-/// Where files about the network are that are not where they usually are.
-#[derive(Debug, Default)]
-pub struct Places(Vec<(String, &'static str)>);
+/// Where YAML has a text of several lines begin: its header, after which the lines follow that are indented more.
+static LITERAL: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    let header = r"^(?:![^ \t]*[ \t]+)?[|>][-+0-9]*[ \t]*(?:#.*)?$";
+    RegexBuilder::new(header).unicode(false).build().ok()
+});
 
-impl Places {
-    /// Of a guest as a run makes it: where links in the place of these directories lead, and where cloud-init reads what adds to its
-    /// configuration.
-    pub fn staged(stage: &Stage<'_>) -> Result<Self> {
-        let usual = PLACES.iter().filter_map(|place| Some((GuestPath::parse(place.strip_suffix('/')?), *place)));
-        let usual = usual.map(|(path, place)| Ok((path?, place))).collect::<Result<Vec<_>>>()?;
-        let moved = Configuration::staged(stage)?.directory.path().map(|path| (path, CLOUD_CONFIG));
-        let mut places = Vec::new();
-        for (path, place) in usual.into_iter().chain(moved) {
-            let at = match stage.resolve(&path) {
-                Ok(at) => format!("{}/", at.to_string().trim_end_matches('/')),
-                // Where the way leads nowhere, no file is there.
-                Err(error) if matches!(error.kind(), ErrorKind::Denied | ErrorKind::WrongType) => continue,
-                Err(error) => return Err(error),
-            };
-            if !at.starts_with(place) {
-                places.push((at, place));
-            }
-        }
-        Ok(Self(places))
-    }
-
-    /// What a file at this path may hold.
-    pub(super) fn sensitivity(&self, path: &str) -> Sensitivity {
-        let led = self.0.iter().filter_map(|(at, place)| Some(format!("{place}{}", path.strip_prefix(at.as_str())?)));
-        led.map(|path| usual(&path)).fold(usual(path), Sensitivity::max)
-    }
-}
-
-/// What a file at this path may hold where nothing leads elsewhere.
-fn usual(path: &str) -> Sensitivity {
-    // Lines of client, server, secret and addresses (pppd(8)); a key as wg(8) makes it, alone or as a PrivateKeyFile=.
-    let is_bare = (path.starts_with("/etc/ppp/") && path.contains("-secrets"))
-        || (path.starts_with("/etc/wireguard/") && !path.ends_with(".conf"))
-        || path.ends_with(".key");
-    match PLACES.iter().any(|place| path.starts_with(place)) {
-        true if is_bare => Sensitivity::Unseen,
-        true => Sensitivity::Network,
-        false => Sensitivity::Plain,
-    }
-}
-
-/// Hides the value of every such key, with all that follows in its line. Of a text with one whose value is not in that line nothing is
-/// shown.
+/// Hides the value of every such key, with all that follows in its line, and the lines of YAML that belong to it. Of a text with one
+/// whose value may be elsewhere nothing is shown.
 pub(super) fn redact<'a>(before: &str, after: &str) -> (Cow<'a, str>, Cow<'a, str>) {
     (hide_secrets(before, after, "old "), hide_secrets(after, before, "new "))
 }
 
 fn hide_secrets<'a>(text: &str, other: &str, tag: &str) -> Cow<'a, str> {
-    let Some(key) = &*KEY else { return unseen(text, tag) };
-    if ODD_KEY.as_ref().is_none_or(|odd| odd.is_match(text.as_bytes())) || has_value_elsewhere(text, key) {
-        return unseen(text, tag);
-    }
+    let (Some(key), Some(odd), Some(literal)) = (&*KEY, &*ODD_KEY, &*LITERAL) else { return unseen(text, tag) };
+    let Some(hidden) = Lines { key, odd, literal }.hidden(text) else { return unseen(text, tag) };
+    let mut hidden = hidden.into_iter();
     hide(text, other, tag, |line, tag| {
-        let hidden = key.replace(line.trim_end_matches('\n').as_bytes(), |found: &Captures<'_>| {
-            let key = found.name("key").map_or(&b""[..], |key| key.as_bytes());
-            [key, b"<", tag.as_bytes(), b"secret>"].concat()
-        });
-        let end = if line.ends_with('\n') { "\n" } else { "" };
-        format!("{}{end}", String::from_utf8_lossy(&hidden))
+        let bare = line.trim_end_matches('\n');
+        let end = &line[bare.len()..];
+        match hidden.next() {
+            Some(Hidden::Nothing) => line.to_owned(),
+            Some(Hidden::Value) => {
+                let hidden = key.replace(bare.as_bytes(), |found: &Captures<'_>| {
+                    let key = found.name("key").map_or(&b""[..], |key| key.as_bytes());
+                    [key, b"<", tag.as_bytes(), b"secret>"].concat()
+                });
+                format!("{}{end}", String::from_utf8_lossy(&hidden))
+            }
+            Some(Hidden::Line) | None => format!("{}<{tag}secret>{end}", &line[..indent(line)]),
+        }
     })
 }
 
-/// Whether a value of such a key is not, or not all of it, in the line of its key.
-fn has_value_elsewhere(text: &str, key: &Regex) -> bool {
-    // A mapping of YAML in braces goes over lines, with any indentation.
-    let mut is_open = false;
-    let mut lines = text.lines().filter(|line| !line.trim().is_empty()).peekable();
-    while let Some(line) = lines.next() {
-        let braces = |one: char, other: char| line.matches(one).count() != line.matches(other).count();
-        // One of wpa_supplicant's blocks has its keys in lines of their own.
-        is_open |= !line.trim_end().ends_with("={") && line.trim() != "}" && (braces('{', '}') || braces('[', ']'));
-        let Some(found) = key.captures(line.as_bytes()) else { continue };
-        let value = found.name("value").map_or(&b""[..], |value| value.as_bytes());
-        let value = String::from_utf8_lossy(value);
-        let value = value.trim_end();
-        // Of quotes that are escaped or doubled it is not told here where the text ends.
-        let is_cut =
-            |quote: char| value.starts_with(quote) && (value.matches(quote).count() != 2 || value.contains('\\'));
-        // A plain value of YAML goes on in lines that are indented more than its key.
-        let column = found.get(0).map_or(0, |found| found.start());
-        let indent = |line: &&str| line.len().saturating_sub(line.trim_start().len());
-        let goes_on = lines.peek().is_some_and(|next| indent(next) > column);
-        let is_quoted =
-            |quote: char| value.starts_with(quote) && value.trim_end_matches([',', '}', ' ']).ends_with(quote);
-        if matches!(value.chars().next(), None | Some('|' | '>' | '&' | '*' | '!' | '{' | '[' | '#'))
-            || value.ends_with('\\')
-            || is_cut('"')
-            || is_cut('\'')
-            || (goes_on || is_open) && !is_quoted('"') && !is_quoted('\'')
-        {
-            return true;
+/// What of a line is not shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hidden {
+    Nothing,
+    /// What follows a key.
+    Value,
+    /// All but the indentation.
+    Line,
+}
+
+/// What the lines of a text are looked through for.
+#[derive(Clone, Copy)]
+struct Lines<'a> {
+    key: &'a Regex,
+    odd: &'a Regex,
+    literal: &'a Regex,
+}
+
+/// The lines that belong to a key of YAML: those that are indented more than it.
+#[derive(Clone, Copy)]
+struct Value {
+    /// How far its key is indented.
+    column: usize,
+    /// Whether no character means anything in it.
+    is_literal: bool,
+    /// Whether the items of a list may stand right below the key.
+    may_be_list: bool,
+}
+
+impl Lines<'_> {
+    /// What is not shown of each line; `None` where a secret may be in any of them.
+    fn hidden(self, text: &str) -> Option<Vec<Hidden>> {
+        let mut hidden = Vec::new();
+        let mut value: Option<Value> = None;
+        // A mapping of YAML in braces goes over lines, with any indentation.
+        let mut is_open = false;
+        let mut lines = text.lines().peekable();
+        while let Some(line) = lines.next() {
+            let bare = line.trim();
+            if let Some(of) = value {
+                let belongs = indent(line) > of.column || of.may_be_list && is_item(line, of.column);
+                if bare.is_empty() || belongs {
+                    // What is quoted or in braces ends anywhere, and an alias is elsewhere.
+                    if !of.is_literal && bare.contains(['"', '\'', '{', '}', '[', ']', '*', '\\']) {
+                        return None;
+                    }
+                    hidden.push(if bare.is_empty() { Hidden::Nothing } else { Hidden::Line });
+                    continue;
+                }
+                // A remark ends nothing.
+                if bare.starts_with('#') {
+                    hidden.push(Hidden::Line);
+                    continue;
+                }
+                value = None;
+            }
+            if self.odd.is_match(line.as_bytes()) {
+                return None;
+            }
+            let braces = |one: char, other: char| line.matches(one).count() != line.matches(other).count();
+            // One of wpa_supplicant's blocks has its keys in lines of their own.
+            is_open |= !bare.ends_with("={") && bare != "}" && (braces('{', '}') || braces('[', ']'));
+            let Some(found) = self.key.captures(line.as_bytes()) else {
+                hidden.push(Hidden::Nothing);
+                continue;
+            };
+            let text_of = |name| String::from_utf8_lossy(found.name(name).map_or(&b""[..], |text| text.as_bytes()));
+            let (key, said) = (text_of("key"), text_of("value"));
+            let said = said.trim_end();
+            hidden.push(if said.is_empty() { Hidden::Nothing } else { Hidden::Value });
+            let column = found.get(0).map_or(0, |found| found.start());
+            let next = lines.clone().find(|line| !line.trim().is_empty());
+            let goes_on = next.is_some_and(|next| indent(next) > column);
+            let is_literal = self.literal.is_match(said.as_bytes());
+            let is_empty = said.is_empty() || said.starts_with('#');
+            let may_be_list = is_empty && next.is_some_and(|next| is_item(next, column));
+            let is_keys_own = column == first_word(line) && key.contains(':') && !is_open;
+            let follows = is_literal || (is_empty || is_plain(said)) && (goes_on || may_be_list);
+            match is_keys_own && follows {
+                true => value = Some(Value { column, is_literal, may_be_list }),
+                false if is_elsewhere(said, goes_on || is_open) => return None,
+                false => {}
+            }
         }
+        Some(hidden)
     }
-    false
+}
+
+/// How many bytes a line begins with before its first word.
+fn indent(line: &str) -> usize {
+    line.len().saturating_sub(line.trim_start().len())
+}
+
+/// Where the first word of a line is after the dashes of YAML's lists.
+fn first_word(line: &str) -> usize {
+    let mut rest = line.trim_start_matches(' ');
+    while let Some(item) = rest.strip_prefix("- ") {
+        rest = item.trim_start_matches(' ');
+    }
+    line.len().saturating_sub(rest.len())
+}
+
+/// Whether a line is an item of one of YAML's lists at this column.
+fn is_item(line: &str, column: usize) -> bool {
+    indent(line) == column && (line.trim_start().starts_with("- ") || line.trim() == "-")
+}
+
+/// Whether what begins so is a plain text of YAML, which has no marks of its own.
+fn is_plain(said: &str) -> bool {
+    !said.starts_with(['|', '>', '&', '*', '!', '{', '[', '#', '"', '\'', '%', '@', '`']) && !said.ends_with('\\')
+}
+
+/// Whether a value is not, or not all of it, in the line of its key; `goes_on` is whether a plain one does.
+fn is_elsewhere(said: &str, goes_on: bool) -> bool {
+    // Of quotes that are escaped or doubled it is not told here where the text ends.
+    let is_cut = |quote: char| said.starts_with(quote) && (said.matches(quote).count() != 2 || said.contains('\\'));
+    let is_quoted = |quote: char| said.starts_with(quote) && said.trim_end_matches([',', '}', ' ']).ends_with(quote);
+    matches!(said.chars().next(), None | Some('|' | '>' | '&' | '*' | '!' | '{' | '[' | '#'))
+        || said.ends_with('\\')
+        || is_cut('"')
+        || is_cut('\'')
+        || goes_on && !is_quoted('"') && !is_quoted('\'')
 }
 
 fn unseen<'a>(text: &str, tag: &str) -> Cow<'a, str> {
@@ -166,7 +195,6 @@ fn unseen<'a>(text: &str, tag: &str) -> Cow<'a, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use imgraft_vfs::fs::mem::MemFs;
 
     fn of(text: &str) -> String {
         redact("", text).1.into_owned()
@@ -209,19 +237,22 @@ mod tests {
             assert_eq!(of(line), shown, "{line}");
         }
         for text in [
-            "password: >-\n  geheim\n",
-            "password:\n  geheim\n",
+            "password:\ngeheim\n",
+            "password:\n\"geheim\"\n",
+            "password:\n  \"\n geheim\"\n",
+            "password:\n  [aus,\ngeheim]\n",
+            "password:\n- *x\n- x: geheim\n",
+            "chpasswd:\n  list: *x\nx: &x geheim\n",
             "psk=a\\\ngeheim\n",
+            "psk=\n  geheim\n",
             "password: \"ge\n heim\"\n",
-            "password: aus\n  geheim\n",
-            "- password: aus\n\n   geheim\n",
             "x: &x geheim\npassword: *x\n",
-            "password: # geheim\n  geheim\n",
             "? password\n: geheim\n",
             "- ? password\n  : geheim\n",
             "\"pass\\x77ord\": geheim\n",
             "home: {\n  password: aus\n  geheim}\n",
             "home: {a: b,\npassword: aus\ngeheim}\n",
+            "home: {a: b,\npassword:\n geheim}\n",
             "<passphrase>\ngeheim</passphrase>\n",
             "x: 1\n? password\n: geheim\n",
             "x: 1\n?\n  password\n: geheim\n",
@@ -229,6 +260,9 @@ mod tests {
             "x:\n  password: \"a\\\"\n    geheim\"\n",
             "x:\n  password: 'it''\n    geheim'\n",
             "k: &k password\nm: {*k : geheim}\n",
+            "\"my password\": |\n geheim\n",
+            "&x password: |\n geheim\n",
+            "password: &x |\n geheim\n",
             "[vpn-secrets]\nanything=geheim\n",
             "    wpa-p\\\nsk geheim\n",
         ] {
@@ -241,50 +275,35 @@ mod tests {
         let (before, after) = redact("psk=a\nx=1\n", "psk=a\nx=2\n");
         assert_eq!((&*before, &*after), ("psk=<secret>\nx=1\n", "psk=<secret>\nx=2\n"));
     }
-
+    /// Values of YAML over several lines, and what of the text is not theirs.
     #[test]
-    fn whose_files_these_are() {
-        for (path, is) in [
-            ("/etc/netplan/70-wifi.yaml", Sensitivity::Network),
-            ("/etc/sysconfig/network-scripts/keys-home", Sensitivity::Network),
-            ("/etc/sysconfig/network/ifcfg-wlan0", Sensitivity::Network),
-            ("/etc/wpa_supplicant.conf", Sensitivity::Network),
-            ("/etc/cloud/cloud.cfg.d/90_dpkg.cfg", Sensitivity::Network),
-            ("/var/lib/iwd/home.psk", Sensitivity::Network),
-            ("/etc/ppp/peers/isp", Sensitivity::Network),
-            ("/etc/ppp/chap-secrets", Sensitivity::Unseen),
-            ("/etc/ppp/chap-secrets.bak", Sensitivity::Unseen),
-            ("/etc/wireguard/privatekey", Sensitivity::Unseen),
-            ("/etc/wireguard/wg0.conf", Sensitivity::Network),
-            ("/etc/systemd/network/wg.key", Sensitivity::Unseen),
-            ("/etc/motd", Sensitivity::Plain),
-            ("/srv/etc/netplan/x", Sensitivity::Plain),
+    fn lines_of_a_value_are_hidden() {
+        let hidden = "<new secret>";
+        for (text, shown) in [
+            ("password: >-\n  geheim\nx: 1\n", format!("password: {hidden}\n  {hidden}\nx: 1\n")),
+            ("password:\n  geheim\nx: 1\n", format!("password:\n  {hidden}\nx: 1\n")),
+            ("password: aus\n  geheim\nx: 1\n", format!("password: {hidden}\n  {hidden}\nx: 1\n")),
+            ("- password: aus\n\n   geheim\n", format!("- password: {hidden}\n\n   {hidden}\n")),
+            ("password: # geheim\n  geheim\n", format!("password: {hidden}\n  {hidden}\n")),
+            (
+                "chpasswd:\n  list: |\n# a\n    pi:geheim\nx: 1\n",
+                format!("chpasswd:\n  {hidden}\n{hidden}\n    {hidden}\nx: 1\n"),
+            ),
+            ("chpasswd:\n- pi:geheim\n- x\nx: 1\n", format!("chpasswd:\n{hidden}\n{hidden}\nx: 1\n")),
+            (
+                "write_files:\n- path: /x\n  content: |\n    {geheim\\\n\n   'geheim\n  owner: root\n- content: !!binary |-\n    Z2Vo\n  path: /y\n",
+                format!(
+                    "write_files:\n- path: /x\n  content: {hidden}\n    {hidden}\n\n   {hidden}\n  owner: root\n- content: {hidden}\n    {hidden}\n  path: /y\n"
+                ),
+            ),
+            ("- {path: /x, content: geheim}\n", format!("- {{path: /x, content: {hidden}\n")),
+            ("# the content of this file\n", "# the content of this file\n".to_owned()),
         ] {
-            assert_eq!(usual(path), is, "{path}");
+            assert_eq!(of(text), shown, "{text}");
         }
-    }
-
-    /// Links, and cloud-init's conf_d, lead elsewhere.
-    #[test]
-    fn where_files_really_are() {
-        let fs = MemFs::builder()
-            .file("/srv/np/a.yaml", "")
-            .symlink("/etc/netplan", "/srv/np")
-            .symlink("/etc/ppp", "../srv/ppp")
-            .file("/srv/ppp/options", "")
-            .symlink("/etc/wireguard", "/etc/wireguard")
-            .file("/etc/cloud/cloud.cfg", "conf_d: /srv/cc\n")
-            .build()
-            .unwrap();
-        let places = Places::staged(&Stage::new(&fs)).unwrap();
-        for (path, is) in [
-            ("/srv/np/a.yaml", Sensitivity::Network),
-            ("/srv/ppp/chap-secrets", Sensitivity::Unseen),
-            ("/srv/cc/a.cfg", Sensitivity::Network),
-            ("/etc/cloud/cloud.cfg.d/a.cfg", Sensitivity::Network),
-            ("/srv/npx/a.yaml", Sensitivity::Plain),
-        ] {
-            assert_eq!(places.sensitivity(path), is, "{path}");
-        }
+        // A line that goes, one that stays, and one that comes.
+        let (before, after) = redact("content: |\n  a\n  b\n", "content: |\n  b\n  c\n");
+        assert_eq!(before, "content: <secret>\n  <old secret>\n  <secret>\n");
+        assert_eq!(after, "content: <secret>\n  <secret>\n  <new secret>\n");
     }
 }

@@ -2,13 +2,12 @@
 
 use super::hide;
 use crate::net::render;
-use imgraft_vfs::path::Resolved;
 use regex::bytes::{Captures, Regex, RegexBuilder};
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
 /// The names of the files of a seed, wherever it lies.
-const NAMES: [&[u8]; 4] = [b"user-data", b"meta-data", b"network-config", b"vendor-data"];
+const NAMES: [&str; 4] = ["user-data", "meta-data", "network-config", "vendor-data"];
 
 /// The value of a key that is called after a password, and whatever looks like a hash of crypt(5).
 static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -19,8 +18,8 @@ static SECRET: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 /// Whether a file is one of a seed by its name; FAT has names in any case.
-pub(super) fn is_seed(path: &Resolved) -> bool {
-    let name = path.as_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+pub(super) fn is_seed(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
     NAMES.iter().any(|seed| seed.eq_ignore_ascii_case(name))
 }
 

@@ -308,14 +308,15 @@ pub(super) fn is_fatal(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Io | ErrorKind::Corrupt)
 }
 
-/// Where the guest's account databases with hashes really lie.
+/// Where the guest's account databases with hashes really lie, before the run and after it.
 fn sensitive(stage: &Stage<'_>) -> Result<Vec<Resolved>> {
-    ["shadow", "gshadow", "passwd", "group"]
+    let names = ["shadow", "gshadow", "passwd", "group"];
+    let paths = names.iter().flat_map(|name| [format!("/etc/{name}"), format!("/etc/{name}-")]).collect::<Vec<_>>();
+    [&Stage::new(stage.base()), stage]
         .into_iter()
-        .flat_map(|name| [format!("/etc/{name}"), format!("/etc/{name}-")])
-        .map(|path| stage.resolve(&GuestPath::parse(path)?))
+        .flat_map(|stage| paths.iter().map(|path| stage.resolve(&GuestPath::parse(path)?)))
         // Where the way leads nowhere, no database is there.
-        .filter(|at| !at.as_ref().is_err_and(|error| matches!(error.kind(), ErrorKind::Denied | ErrorKind::WrongType)))
+        .filter(|at| !at.as_ref().is_err_and(|error| diff::is_nowhere(error.kind())))
         .collect()
 }
 

@@ -16,6 +16,7 @@ mod copy_in;
 mod copying;
 mod destination;
 mod device;
+mod diffs;
 mod earlier;
 mod fat;
 mod files;

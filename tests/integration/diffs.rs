@@ -1,0 +1,99 @@
+//! Diffs of files with secrets in them: a word is the secret in each spelling, and is nowhere in what a run says; the rest is.
+
+use crate::support::{Scratch, expect, image, text};
+
+/// A word of no other text.
+const SECRET: &str = "Xq7vRw2Zt";
+const OTHER: &str = "Lm4pKd9Bc";
+
+/// Fails where a run shows a secret, or not what it says besides.
+#[track_caller]
+fn assert_hidden(words: &[&str], shown: &[&str]) {
+    let json = expect(0, &[words, &["--dry-run", "--json"]].concat());
+    let said = expect(0, &[words, &["--dry-run"]].concat());
+    for said in [&json, &said] {
+        assert!(!said.contains(SECRET) && !said.contains(OTHER), "{words:?}: {said}");
+    }
+    let missing: Vec<_> = shown.iter().filter(|text| !said.contains(**text)).collect();
+    assert!(missing.is_empty(), "{missing:?} of {said}");
+}
+
+#[test]
+fn a_link_says_what_a_file_is() {
+    let scratch = Scratch::new();
+    for (name, body, shown) in [
+        (
+            "/etc/netplan/50-x.yaml",
+            "network:\n  wifis:\n    w0:\n      access-points: {home: {password: \"@\"}}\n",
+            "+  wifis:",
+        ),
+        ("/etc/wpa_supplicant/wpa_supplicant.conf", "network={\n    ssid=\"home\"\n    psk=\"@\"\n}\n", "+    ssid="),
+        ("/etc/wpa_supplicant.conf", "network={\n    ssid=\"home\"\n    psk=\"@\"\n}\n", "+    ssid="),
+        ("/etc/network/interfaces.d/w0", "iface w0 inet dhcp\n    wpa-psk @\n", "+iface w0 inet dhcp"),
+        (
+            "/etc/NetworkManager/system-connections/x.nmconnection",
+            "[wifi-security]\nkey-mgmt=wpa-psk\npsk=@\n",
+            "+[wifi-security]",
+        ),
+        ("/etc/cloud/cloud.cfg.d/90-x.cfg", "write_files:\n- path: /x\n  content: |\n    a\n    @\n", "+- path: /x"),
+        ("/etc/apt/auth.conf.d/x.conf", "machine example.org login ann password @\n", "+machine example.org login ann"),
+        ("/etc/ppp/chap-secrets", "ann * @ *\n", " bytes"),
+        ("/etc/shadow", "root:@:19000:0:99999:7:::\n", ":19000:0:99999:7:::"),
+        ("/var/lib/cloud/seed/nocloud/user-data", "#cloud-config\nchpasswd: {list: ['ann:@']}\n", "bytes that are not"),
+    ] {
+        let disk = scratch.copy(&image::phony(), "disk.qcow2");
+        let (before, after) = (body.replace('@', SECRET), body.replace('@', OTHER));
+        let directory = name.rsplit_once('/').expect("a path").0;
+        let write = |body: &str| format!("/srv/elsewhere:{body}");
+        let link = format!("/srv/elsewhere:{name}");
+        // The link comes in the same run, is there before it, and goes in the run.
+        let made = ["inject", text(&disk), "--mkdir", directory, "--write", &write(&before), "--delete", name];
+        assert_hidden(&[&made[..], &["--link", &link]].concat(), &[shown]);
+        expect(0, &[&made[..], &["--link", &link]].concat());
+        assert_hidden(&["inject", text(&disk), "--write", &write(&after)], &["/srv/elsewhere"]);
+        let gone = ["inject", text(&disk), "--delete", name, "--delete", "/srv/elsewhere"];
+        assert_hidden(&gone, &["removed file /srv/elsewhere"]);
+    }
+}
+
+#[test]
+fn passwords_in_urls_and_of_settings_are_hidden_in_any_file() {
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image::phony(), "disk.qcow2");
+    for (path, body, shown) in [
+        ("/etc/environment", "http_proxy=http://ann:@@proxy:3128\n", "+http_proxy=http://ann:<new secret>@proxy:3128"),
+        (
+            "/etc/cloud/cloud.cfg.d/9.cfg",
+            "apt: {http_proxy: \"http://a:@@p:1\"}\n",
+            "+apt: {http_proxy: \"http://a:<new secret>@p:1\"}",
+        ),
+        ("/etc/cloud/cloud.cfg.d/9.cfg", "apt:\n  proxy: http://a:@@p:1\n", "+  proxy: http://a:<new secret>@p:1"),
+        (
+            "/etc/apt/apt.conf.d/90proxy",
+            "Acquire::http::Proxy \"http://ann:@@proxy:3128/\";\n",
+            "+Acquire::http::Proxy \"http://ann:<new secret>@proxy:3128/\";",
+        ),
+        ("/etc/yum.conf", "[main]\nproxy=http://p:1\nproxy_password = @\ngpgcheck=1\n", "+gpgcheck=1"),
+        (
+            "/etc/yum.repos.d/x.repo",
+            "[x]\nbaseurl=https://ann:@@example.org/x\npassword=@\n",
+            "+baseurl=https://ann:<new secret>@example.org/x",
+        ),
+        (
+            "/etc/fstab.d",
+            "//nas/x /mnt cifs username=ann,password=@,uid=1000 0 0\n",
+            "+//nas/x /mnt cifs username=ann,password=<new",
+        ),
+        (
+            "/etc/systemd/system/x.service.d/x.conf",
+            "[Service]\nEnvironment=DB_PASSWORD=@\n",
+            "+Environment=DB_PASSWORD=<new secret>",
+        ),
+        ("/root/.git-credentials", "https://ann:@@example.org\n", "+https://ann:<new secret>@example.org"),
+    ] {
+        let body = body.replacen('@', SECRET, 1);
+        let write = format!("{path}:{}", body.replace("password=@", &format!("password={SECRET}")));
+        let directory = path.rsplit_once('/').expect("a path").0;
+        assert_hidden(&["inject", text(&disk), "--mkdir", directory, "--write", &write], &[shown]);
+    }
+}
