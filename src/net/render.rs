@@ -12,7 +12,7 @@ mod v2;
 mod wicked;
 
 pub(crate) use ifupdown::in_order;
-pub(crate) use keyfile::PRIORITY;
+pub(crate) use keyfile::{PRIORITY, hashed_uuid};
 pub(crate) use v2::for_network_manager;
 
 use super::config::{Bond, Config, Kind, Link};

@@ -5,7 +5,7 @@ use imgraft::guest::{Guest, NetworkStack};
 use imgraft::inject::{Choice, Compat, Described, Injector, Net};
 use imgraft::net::read;
 use imgraft::net::render::{Ifup, NetFile, Renderer, render};
-use imgraft_vfs::fs::mem::MemFs;
+use imgraft_vfs::fs::mem::{Builder, MemFs};
 use imgraft_vfs::fs::{GuestFs, Lookup as _, read_file};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::resolve::{Follow, resolve};
@@ -54,7 +54,11 @@ fn before_and_after(
     theirs: &[(&str, &str)],
     directories: &[&str],
 ) -> [Vec<NetFile>; 2] {
-    let mut fs = theirs.iter().fold(MemFs::builder(), |guest, (path, text)| guest.file(*path, *text)).build().unwrap();
+    let with = |guest: Builder, (path, text): &(&str, &str)| match text.strip_prefix(LINK) {
+        Some(target) => guest.symlink(*path, target),
+        None => guest.file(*path, *text),
+    };
+    let mut fs = theirs.iter().fold(MemFs::builder(), with).build().unwrap();
     let config = read::document(OURS).unwrap();
     let mut before: Vec<_> = directories.iter().flat_map(|directory| there(&fs, directory)).collect();
     let ours = render(&config, renderer).unwrap();
@@ -155,6 +159,7 @@ fn of_network_manager() {
     };
     for (more, is_rival) in [
         ("interface-name=eth0\nautoconnect-priority=999", true),
+        ("interface-name=eth0\nautoconnect-priority=1\nautoconnect-priority=999", true),
         ("autoconnect-priority=201\n[ethernet]\nmac-address=52:54:00:12:34:56", true),
         ("interface-name=eth0\nautoconnect-priority=199", false),
         ("interface-name=eth0", false),
@@ -169,6 +174,73 @@ fn of_network_manager() {
             put(scratch.path(), files);
             let said = run("networkmanager.sh", &[&unpacked, scratch.path()]);
             assert_eq!((has(&said, THEIRS), has(&said, OWN)), (is_theirs, !is_theirs), "{more}: {said}");
+        }
+    }
+}
+
+/// Packages' connections stay as they are, behind a link of their UUID.
+#[test]
+fn of_a_package_for_network_manager() {
+    const UUID: &str = "0dea0dea-0000-4000-8000-00000000dead";
+    const OTHERS: &str = "0123456789abcdef0123456789abcdef01234567";
+    let Some(_) = unpacked("network/usr/sbin/NetworkManager") else { return };
+    let unpacked = unpacked("network").unwrap();
+    if !nix::unistd::geteuid().is_root() {
+        return skip("NetworkManager needs root");
+    }
+    let etc = |name: &str| format!("/etc/NetworkManager/system-connections/{name}");
+    let lib = |name: &str| format!("/usr/lib/NetworkManager/system-connections/{name}");
+    let keyfile = |more: &str| {
+        format!(
+            "[connection]\nid=other\ntype=ethernet\n{more}\n[ipv4]\nmethod=manual\n\
+             address1=203.0.113.77/24,203.0.113.1\n"
+        )
+    };
+    let rival = |uuid: &str| keyfile(&format!("interface-name=eth0\nautoconnect-priority=999\n{uuid}"));
+    let named = rival(&format!("uuid={UUID}"));
+    let low = keyfile(&format!("interface-name=eth0\nuuid={UUID}"));
+    let (name, link) = ("other.nmconnection", format!("{UUID}.nmmeta"));
+    // Whether theirs is taken before and after, and the link that there is then.
+    for (theirs, before, after, hidden) in [
+        (vec![(lib(name), named.clone())], true, false, Some(link.clone())),
+        (vec![(lib(name), rival(&format!("uuid={}", UUID.to_uppercase())))], true, false, Some(link.clone())),
+        (vec![(lib(name), rival(""))], true, false, Some("951c6bad-d6ef-3ea9-bc9e-4b8975f3778f.nmmeta".to_owned())),
+        (vec![(lib(name), named.clone()), (etc(&link), format!("{LINK}/dev/null"))], false, false, Some(link.clone())),
+        // What is no such link.
+        (vec![(lib(name), named.clone()), (etc(&link), format!("{LINK}../null"))], true, false, Some(link.clone())),
+        (vec![(lib(name), named.clone()), (etc(&link), String::new())], true, false, Some(link.clone())),
+        // Another file of the UUID, as long as it is there, and is read.
+        (vec![(lib(name), named.clone()), (etc("low"), low.clone())], false, false, None),
+        (vec![(lib(name), rival("")), (etc(name), low.replace(&format!("uuid={UUID}"), ""))], false, false, None),
+        (vec![(lib(name), named.clone()), (etc("low~"), low.clone())], true, false, Some(link.clone())),
+        (vec![(lib(name), named.clone()), (etc(".low"), low.clone())], true, false, Some(link.clone())),
+        (vec![(lib(name), named.clone()), (etc("high"), named.clone())], true, false, Some(link.clone())),
+        // What is not read, or is no rival.
+        (vec![(lib("other"), named.clone())], false, false, None),
+        (vec![(lib(name), rival("uuid=own"))], false, false, None),
+        (vec![(lib(name), low.clone())], false, false, None),
+        // What cannot be hidden.
+        (vec![(lib(name), rival(&format!("uuid={OTHERS}")))], true, true, None),
+    ] {
+        let about = format!("{theirs:?}");
+        let theirs: Vec<_> = theirs.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+        let directories = [etc(""), lib("")].map(|path| path.trim_end_matches('/').to_owned());
+        let programs = (NetworkStack::NetworkManager, Renderer::NetworkManager);
+        let both = before_and_after(programs, &theirs, &directories.each_ref().map(String::as_str));
+        let links: Vec<_> = both[1].iter().filter(|file| file.text == format!("{LINK}/dev/null")).collect();
+        assert_eq!(
+            links.iter().map(|file| file.path.clone()).collect::<Vec<_>>(),
+            Vec::from_iter(hidden.map(|name| etc(&name))),
+            "{about}"
+        );
+        for (path, text) in theirs.iter().filter(|(path, _)| path.starts_with("/usr/")) {
+            assert!(both[1].iter().any(|file| file.path == *path && file.text == *text), "{about}");
+        }
+        for (files, is_theirs) in both.iter().zip([before, after]) {
+            let scratch = tempfile::tempdir().unwrap();
+            put(scratch.path(), files);
+            let said = run("networkmanager.sh", &[&unpacked, scratch.path()]);
+            assert_eq!((has(&said, THEIRS), has(&said, OWN)), (is_theirs, !is_theirs), "{about}: {said}");
         }
     }
 }

@@ -3,6 +3,7 @@
 pub(super) mod devices;
 mod shadow;
 pub(super) mod sourced;
+mod tombstone;
 
 use super::compiled::RESOLVER;
 use super::put;
@@ -40,6 +41,8 @@ const READ_LIMIT: u64 = 1024 * 1024;
 pub(super) const NETPLAN: [&str; 3] = ["/etc/netplan", "/usr/lib/netplan", "/lib/netplan"];
 /// Where files are that go by their place among others.
 const NETWORKD: &str = "/etc/systemd/network";
+/// Why a connection of NetworkManager's goes.
+const FIRST: &str = "by its priority NetworkManager would take it for a device of these";
 /// The one file of ifupdown, and what it is where ifupdown has nothing to see to.
 const INTERFACES: &str = "/etc/network/interfaces";
 const LOOPBACK: &[u8] = b"# Made by imgraft.\nauto lo\niface lo inet loopback\n";
@@ -48,8 +51,8 @@ const LOOPBACK: &[u8] = b"# Made by imgraft.\nauto lo\niface lo inet loopback\n"
 ///
 /// netplan merges all of its files, so that those which speak of devices go; wicked merges those of a device, so that routes of ours
 /// go. For networkd and NetworkManager ours come first, by the name of the file or by the priority of the connection, and what would
-/// come before them for one of their devices goes. What the guest's packages have for networkd and netplan elsewhere stays, behind a file of
-/// its name that these read in its place. Without a `config` there is a text, whose devices are not known.
+/// come before them for one of their devices goes. What the guest's packages have for these and for netplan elsewhere stays, behind a file of
+/// its name that is read in its place, or of its UUID. Without a `config` there is a text, whose devices are not known.
 pub(super) fn clear(
     renderer: Renderer,
     new: &[&str],
@@ -68,7 +71,7 @@ pub(super) fn clear(
         Renderer::NetworkManager => &[KEYFILES, "/usr/lib/NetworkManager/system-connections"],
         Renderer::Ifupdown(_) | Renderer::CloudInit(_) => &[],
     };
-    let mut beside = Vec::new();
+    let (mut beside, mut packages) = (Vec::new(), Vec::new());
     let shadow = match renderer {
         Renderer::Netplan => Shadow::Empty,
         _ => Shadow::Mask,
@@ -120,10 +123,9 @@ pub(super) fn clear(
                 }
                 if directory == KEYFILES {
                     stage.remove(&GuestPath::parse(path.as_str())?)?;
-                    let why = "by its priority NetworkManager would take it for a device of these";
-                    outcome.notes.push(format!("{path}: removed, as {why}"));
-                } else {
-                    beside.push(path);
+                    outcome.notes.push(format!("{path}: removed, as {FIRST}"));
+                } else if name.ends_with(".nmconnection") {
+                    packages.push(path);
                 }
             }
             Renderer::Ifcfg if name.starts_with("ifcfg-") && name != "ifcfg-lo" => beside.push(path),
@@ -139,6 +141,7 @@ pub(super) fn clear(
             _ => {}
         }
     }
+    beside.extend(tombstone::hide(packages, FIRST, stage, outcome)?);
     if !beside.is_empty() {
         outcome.notes.push(format!("read beside it, and not changed: {}", beside.join(", ")));
     }

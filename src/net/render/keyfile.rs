@@ -74,10 +74,15 @@ fn id(link: &Link) -> String {
 /// A UUID of the connection's id, the same each time: version 8 of RFC 9562.
 fn uuid(link: &Link) -> String {
     let hash = Sha256::digest(id(link).as_bytes());
+    hashed_uuid(&hash, 8)
+}
+
+/// The UUID of a version (RFC 9562) that begins as a hash does, as a text.
+pub(crate) fn hashed_uuid(hash: &[u8], version: u8) -> String {
     let mut bytes = [0; 16];
-    bytes.iter_mut().zip(hash.iter()).for_each(|(byte, hashed)| *byte = *hashed);
+    bytes.iter_mut().zip(hash).for_each(|(byte, hashed)| *byte = *hashed);
     let number = u128::from_be_bytes(bytes);
-    let number = (number & !(0xf << 76) & !(0x3 << 62)) | (0x8 << 76) | (0x2 << 62);
+    let number = (number & !(0xf << 76) & !(0x3 << 62)) | (u128::from(version) << 76) | (0x2 << 62);
     let hex = format!("{number:032x}");
     let mut parts = Vec::new();
     let mut rest = hex.as_str();

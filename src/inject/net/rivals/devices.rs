@@ -83,8 +83,8 @@ pub(super) fn is_for_networkd(text: &str, config: &Config, networkd: &Networkd) 
 /// Whether a keyfile of NetworkManager's may be for a device of these, and goes before ours or may do so.
 pub(super) fn is_for_network_manager(text: &str, config: &Config) -> bool {
     let value = |sections: &[&'static str], key: &str| {
-        let mut entries = sections.iter().flat_map(|section| entries(text, section));
-        entries.find(|(found, _)| *found == key).map(|(_, value)| value)
+        let entries = sections.iter().flat_map(|section| entries(text, section));
+        entries.filter(|(found, _)| *found == key).last().map(|(_, value)| value)
     };
     let priority = value(&["connection"], "autoconnect-priority").and_then(|value| value.parse::<i64>().ok());
     // Of two with the same one, the one that was used last is taken.
@@ -217,6 +217,7 @@ mod tests {
             ("interface-name=eth0\nautoconnect-priority=999", true, true),
             ("autoconnect-priority=200", true, true),
             ("interface-name=eth0\nautoconnect-priority=199", false, false),
+            ("autoconnect-priority=1\nautoconnect-priority=999", true, true),
             ("interface-name=eth0", false, false),
             ("interface-name=eth0\nautoconnect-priority=999\nautoconnect=false", false, false),
             ("interface-name=eth1\nautoconnect-priority=999", false, true),

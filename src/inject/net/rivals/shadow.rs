@@ -6,7 +6,7 @@ use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
 /// Where a link leads that has systemd pass over the files of its name (systemd.network(5)).
-const NOTHING: &[u8] = b"/dev/null";
+pub(super) const NOTHING: &[u8] = b"/dev/null";
 
 /// What takes the place of such a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,25 +46,37 @@ impl Shadow {
         outcome: &mut Outcome,
     ) -> Result<(), InjectError> {
         let own = self.of(path)?;
-        if stage.symlink_metadata(&own)?.is_some() {
-            stage.remove(&own)?;
-        }
-        let what = match self {
-            Self::Mask => {
-                if let Some(directory) = own.parent() {
-                    stage.create_dirs(&directory, ROOT_DIR)?;
-                }
-                stage.symlink(&own, NOTHING, ROOT_FILE)?;
-                "a link to /dev/null"
-            }
+        match self {
+            Self::Mask => mask(&own, path, why, stage, outcome),
             Self::Empty => {
+                if stage.symlink_metadata(&own)?.is_some() {
+                    stage.remove(&own)?;
+                }
                 put(&own, 0o600, b"", stage, outcome)?;
-                "an empty file"
+                outcome.notes.push(format!("{own}: an empty file, in the place of {path}, as {why}"));
+                Ok(())
             }
-        };
-        outcome.notes.push(format!("{own}: {what}, in the place of {path}, as {why}"));
-        Ok(())
+        }
     }
+}
+
+/// Makes a link to `/dev/null` that has a program pass over a file.
+pub(super) fn mask(
+    own: &GuestPath,
+    path: &str,
+    why: &str,
+    stage: &mut Stage<'_>,
+    outcome: &mut Outcome,
+) -> Result<(), InjectError> {
+    if stage.symlink_metadata(own)?.is_some() {
+        stage.remove(own)?;
+    }
+    if let Some(directory) = own.parent() {
+        stage.create_dirs(&directory, ROOT_DIR)?;
+    }
+    stage.symlink(own, NOTHING, ROOT_FILE)?;
+    outcome.notes.push(format!("{own}: a link to /dev/null, in the place of {path}, as {why}"));
+    Ok(())
 }
 
 #[cfg(test)]

@@ -302,7 +302,8 @@ fn nothing_comes_before_it() {
         .unwrap();
     let said = notes(&described(STATIC), &fs);
     assert!(said.contains("first.nmconnection: removed, as by its priority NetworkManager would take it"), "{said}");
-    assert!(said.contains(&format!("not changed: {first}")) && !said.contains("last"), "{said}");
+    assert!(said.contains(&format!(".nmmeta: a link to /dev/null, in the place of {first}")), "{said}");
+    assert!(!said.contains("last"), "{said}");
     let fs = inject(&described(STATIC), fs);
     assert!(!exists(&fs, &format!("{directory}/first.nmconnection")) && exists(&fs, first));
     assert!(exists(&fs, &format!("{directory}/last.nmconnection")));
