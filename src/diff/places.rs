@@ -118,7 +118,7 @@ impl Places {
 
 /// Whether an error says that a path leads nowhere.
 pub(crate) fn is_nowhere(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Denied | ErrorKind::WrongType)
+    matches!(kind, ErrorKind::Denied | ErrorKind::WrongType | ErrorKind::Invalid)
 }
 
 /// What a file at this path may hold where nothing leads elsewhere.
@@ -193,6 +193,7 @@ mod tests {
             .symlink("/etc/sysconfig/network-scripts", "/srv/scripts")
             .symlink("/var/lib/cloud/seed/nocloud/user-data", "/srv/mine")
             .symlink("/etc/network/round", ".")
+            .symlink("/etc/network/long", "x/".repeat(2045))
             .symlink("/etc/network/nowhere/x", "/srv/dangling")
             .build()
             .unwrap();
