@@ -23,8 +23,11 @@ pub(super) fn scrubbed(path: &GuestPath, stage: &mut Stage<'_>, outcome: &mut Ou
         let leads_to = if is_link { Some(GuestPath::from(&stage.resolve(path)?)) } else { None };
         return Err(InjectError::File(FileError::NotScrubbed { path: path.clone(), leads_to }));
     }
+    // What this run brings has never been in the image.
+    if !stage.is_only_staged(path)? {
+        outcome.notes.push(format!("--scrub {path}: {STAYS}"));
+    }
     stage.remove(path)?;
-    outcome.notes.push(format!("--scrub {path}: {STAYS}"));
     if let names @ 1.. = found.links.saturating_sub(1) {
         let (names, stay) =
             if names == 1 { ("one other name".to_owned(), "stays") } else { (format!("{names} other names"), "stay") };

@@ -326,6 +326,23 @@ fn what_is_scrubbed_is_a_regular_file() {
         assert!(told.lines().nth(1).unwrap().contains(names), "{told}");
         assert_eq!(text(&inject(&scrub("/srv/a"), tree), "/srv/b"), "secret");
     }
+    // What the run itself brings has never been in the image; what it moves or replaces has.
+    let tree_of = || tree().file("/srv/f", "").build().unwrap();
+    let told = |before: Vec<FileOperation>, at: &str| {
+        let scrub = FileOperation::Scrub { path: path(at) };
+        notes(&files(before.into_iter().chain([scrub]).collect()), &tree_of())
+    };
+    let make_directory = |at: &str| FileOperation::MakeDirectory { path: path(at) };
+    assert_eq!(told(vec![put("/srv/new", "x", 0o600)], "/srv/new"), "");
+    assert_eq!(told(vec![delete("/srv/f"), make_directory("/srv/f"), put("/srv/f/a", "x", 0o600)], "/srv/f/a"), "");
+    let moved = FileOperation::Move { source: path("/srv/a"), destination: path("/srv/new") };
+    for (before, at) in [
+        (vec![put("/srv/a", "x", 0o600)], "/srv/a"),
+        (vec![delete("/srv/a"), put("/srv/a", "x", 0o600)], "/srv/a"),
+        (vec![moved], "/srv/new"),
+    ] {
+        assert!(told(before, at).contains(": the file is deleted, and what was in it"));
+    }
     let message = |at| refusal(&scrub(at), tree().build().unwrap());
     let of_directory = message("/srv");
     assert!(
