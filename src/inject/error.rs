@@ -75,6 +75,8 @@ pub enum InjectError {
         path: GuestPath,
         /// What is wrong with it, a clause.
         why: String,
+        /// What makes it right, a clause.
+        way: String,
     },
     /// The place for a user's keys is on a filesystem that keeps no owners and modes.
     OwnerlessPlace {
@@ -303,7 +305,7 @@ impl fmt::Display for InjectError {
             Self::ForeignPlace { user, path, target } => {
                 write!(f, "{path}: a link to {target}, which does not belong to '{}'", user.escape_debug())
             }
-            Self::ExposedPlace { user, path, why } | Self::OthersPlace { user, path, why, .. } => {
+            Self::ExposedPlace { user, path, why, .. } | Self::OthersPlace { user, path, why, .. } => {
                 write!(f, "{path}: {why}; no key of '{}' is put there", user.escape_debug())
             }
             Self::OwnerlessPlace { user, path } => write!(

@@ -22,9 +22,8 @@ impl InjectError {
                     .to_owned(),
             ),
             Self::ForeignPlace { path, .. } => Some(format!("find out who made the link, and remove it: {path}")),
-            Self::ExposedPlace { path, .. } => Some(format!(
-                "see what is there; then, before the key, --chown and --chmod give it to root, for others to read and not to write, or \
-                 --delete {path} takes it away where it is a file or a link; or have AuthorizedKeysFile of the guest's sshd_config name another place"
+            Self::ExposedPlace { way, .. } => Some(format!(
+                "see what is there; then, before the key, {way}; or have AuthorizedKeysFile of the guest's sshd_config name another place"
             )),
             Self::OthersPlace { uid, path, .. } => Some(format!(
                 "see what is there; then, before the key, --chown {uid}::{path} gives it to the user, and so with what is below it, or --delete {path} \

@@ -357,6 +357,7 @@ fn nothing_of_others_outside_the_home_becomes_valid() {
     ] {
         let told = why("ann", file(mode, owner));
         assert!(told.starts_with(said) && told.contains("; no key of 'ann' is put there (see what"), "{told}");
+        assert!(told.contains("--chown and --chmod give it") && told.contains(", or --delete /k/ann takes"), "{told}");
     }
     for (mode, owner, said) in [
         (0o1777, 0, "/k: mode 1777 and owner 0 let others"),
@@ -364,7 +365,7 @@ fn nothing_of_others_outside_the_home_becomes_valid() {
         (0o700, 0, "/k: mode 0700 and owner 0 keep 'ann' out"),
     ] {
         let told = why("ann", tree("/k/%u").dir("/k").mode(mode).owner(owner, owner));
-        assert!(told.starts_with(said), "{told}");
+        assert!(told.starts_with(said) && told.contains("--chown") && !told.contains("--delete"), "{told}");
     }
     // Root's are not another's to lead elsewhere, either.
     let of_root = |tree: Builder| why("root", tree.dir("/var/keys").mode(0o1777));
@@ -373,8 +374,10 @@ fn nothing_of_others_outside_the_home_becomes_valid() {
     let lenient = || tree("/var/keys/%u\nStrictModes no");
     let told = of_root(lenient().symlink("/var/keys/root", "/etc/passwd").owner(7, 7));
     assert!(told.starts_with("/var/keys/root: a symbolic link (mode 0777 and owner 7) is where"), "{told}");
+    assert!(told.contains("before the key, --delete /var/keys/root takes it away; or have"), "{told}");
     let told = of_root(lenient().hard_link("/var/keys/root", "/etc/shadow"));
     assert!(told.starts_with("/var/keys/root: the file (mode 0640 and owner 0) has other names"), "{told}");
+    assert!(told.contains("--delete /var/keys/root") && !told.contains("--chown"), "{told}");
     // By another's link a place outside of the home would come to lie in it.
     let into = tree("/home/ann/k/keys-%u").symlink("/home/ann/k", "/root").owner(1000, 1001);
     let told = why("root", into);

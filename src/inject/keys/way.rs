@@ -23,6 +23,19 @@ impl Step {
         self.metadata.file_type == FileType::Symlink
     }
 
+    /// It is refused for the keys of this user, with what makes it right: a link is not mended, nor is a file with other names.
+    fn exposed(self, reader: &KeyReader, why: String) -> InjectError {
+        let Self { path, metadata, .. } = self;
+        let own = "--chown and --chmod give it to root, for others to read and not to write";
+        let delete = format!("--delete {path} takes it away");
+        let way = match metadata.file_type {
+            FileType::Directory => own.to_owned(),
+            FileType::Regular if metadata.links == 1 => format!("{own}, or {delete}"),
+            _ => delete,
+        };
+        InjectError::ExposedPlace { user: reader.user.clone(), path, why, way }
+    }
+
     /// Its mode and owner, as a clause begins.
     fn said(&self) -> String {
         format!("mode {:04o} and owner {}", self.metadata.mode, self.metadata.uid)
@@ -84,7 +97,7 @@ pub(super) fn refuse_exposed(reader: &KeyReader, file: &GuestPath, stage: &Stage
             }
             _ => continue,
         };
-        return Err(InjectError::ExposedPlace { user: reader.user.clone(), path: step.path, why });
+        return Err(step.exposed(reader, why));
     }
     Ok(())
 }
@@ -95,7 +108,7 @@ pub(super) fn refuse_strange_links(reader: &KeyReader, file: &GuestPath, stage: 
     match steps(file, stage)?.into_iter().find(is_strange) {
         Some(step) => {
             let why = format!("a symbolic link ({}) of neither root's nor the user's leads to the keys", step.said());
-            Err(InjectError::ExposedPlace { user: reader.user.clone(), path: step.path, why })
+            Err(step.exposed(reader, why))
         }
         None => Ok(()),
     }
