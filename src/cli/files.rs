@@ -111,7 +111,7 @@ pub struct Files {
     /// Change permission bits, in octal with a leading 0 (item "files"; repeatable)
     ///
     /// Without it MODE is decimal, as for virt-customize, and the report says which bits those are.
-    #[arg(long, value_name = "MODE:PATH")]
+    #[arg(long, value_name = "MODE:PATH", allow_hyphen_values = true)]
     pub chmod: Vec<String>,
 
     /// Read options from a file, virt-customize's command files: they apply in the place of this one (repeatable)

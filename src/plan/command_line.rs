@@ -15,6 +15,9 @@ pub fn refusal(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
     };
+    if error.kind() == ErrorKind::InvalidSubcommand {
+        return text(ContextKind::InvalidSubcommand).and_then(other_command);
+    }
     let argument = text(ContextKind::InvalidArg)?;
     let option = argument.split([' ', '=']).next().unwrap_or_default();
     match error.kind() {
@@ -51,6 +54,18 @@ pub fn refusal(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
         }
         _ => None,
     }
+}
+
+/// What is told of a name that is no subcommand, but one of the virt tools with its `virt-` or without, or an option of `inject`.
+fn other_command(name: &str) -> Option<Failure> {
+    let tool = name.strip_prefix("virt-").unwrap_or(name);
+    let way = match tool {
+        "customize" => "`imgraft inject` takes virt-customize's options: imgraft inject -a IMAGE …".to_owned(),
+        _ if is_of_inject(&format!("--{tool}")) => format!("it is an option: imgraft inject IMAGE --{tool} …"),
+        _ if cli::Cli::command().find_subcommand(tool).is_some() => format!("its name here: imgraft {tool}"),
+        _ => return None,
+    };
+    Some(Failure::usage(format!("{name}: there is no such subcommand")).with_hint(way))
 }
 
 fn twice(option: &str) -> Failure {
@@ -101,12 +116,25 @@ mod tests {
             ("imgraft -v sysprep -a x --ssh-inject=secret", "--ssh-inject: sysprep", "IMAGE --ssh-inject …"),
             ("imgraft inject x --machine-readable", "--machine-readable: virt-customize", "--json"),
             ("imgraft sysprep x --machine-readable=file:secret", "--machine-readable: virt-customize", "--json"),
+            ("imgraft customize -a secret", "customize: there is no", "imgraft inject -a IMAGE"),
+            ("imgraft virt-customize", "virt-customize: there is no", "imgraft inject -a IMAGE"),
+            ("imgraft -v virt-sysprep -a secret", "virt-sysprep: there is no", "imgraft sysprep"),
+            ("imgraft edit x", "edit: there is no", "imgraft inject IMAGE --edit …"),
+            ("imgraft virt-copy-in x", "virt-copy-in: there is no", "imgraft inject IMAGE --copy-in …"),
             // inject refuses it too, so that this names inject's way out.
             ("imgraft sysprep x --run secret", "--run: no program of the guest is run", "after it: --firstboot SCRIPT"),
         ] {
             let said = told(words).expect(words);
             assert!(said.starts_with(&format!("imgraft: {reason}")) && said.contains(way), "{words}: {said}");
             assert!(said.contains("\nhint: ") && !said.contains("secret"), "{said}");
+        }
+    }
+
+    /// What looks like an option, and is told of as a mode.
+    #[test]
+    fn modes_below_zero_are_for_the_plan() {
+        for words in [["imgraft", "inject", "x", "--chmod", "-1:/x"], ["imgraft", "inject", "x", "--chmod", "-x"]] {
+            assert!(cli::parse(words.map(OsString::from).to_vec()).is_ok(), "{words:?}");
         }
     }
 
@@ -133,6 +161,8 @@ mod tests {
             "imgraft inject x --access y",
             "imgraft inject x --password-crypto=y",
             "imgraft",
+            "imgraft injekt",
+            "imgraft virt-resize",
             "imgraft inject --help",
         ] {
             assert_eq!(told(words), None, "{words}");
