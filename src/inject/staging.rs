@@ -69,6 +69,8 @@ fn stage_for(
     let first = guest;
     let mut guest = Cow::Borrowed(first);
     let mut earlier = Earlier::default();
+    // Why the network was refused, where what comes after it may have the guest use it.
+    let mut refusal: Option<Failure> = None;
     for (at, &Request { ref injector, required }) in requests.iter().enumerate() {
         let known = items.iter().position(|report| report.item == injector.item());
         // What is left of an item goes with the part that failed.
@@ -121,8 +123,16 @@ fn stage_for(
                 }
                 revealed.extend(outcome.revealed);
             }
-            Err(error) if required || is_fatal_to_all(&error) => {
+            Err(error) if is_fatal_to_all(&error) => {
                 return Err(with_left_out(Failure::item(injector.item(), &error), &items));
+            }
+            Err(error) if injector.item() == Item::Net && left.is_none() && at + 1 < requests.len() => {
+                stage.rollback(before);
+                refusal = Some(Failure::item(Item::Net, &error));
+            }
+            Err(error) if required => {
+                let failure = || with_left_out(Failure::item(injector.item(), &error), &items);
+                return Err(refusal.unwrap_or_else(failure));
             }
             Err(error) => {
                 let reason = Reason::from(Failure::item(injector.item(), &error));
@@ -135,6 +145,10 @@ fn stage_for(
                 items.push(ItemReport::failed(injector.item(), reason));
             }
         }
+    }
+    if refusal.is_some() {
+        let network = Network::staged(&stage)?;
+        return stage_for(Some(&network), requests, left_out, first, fs, show, check_fstab);
     }
     // Where nothing comes after it, it is what it was.
     let net = requests.iter().position(|request| request.injector.item() == Item::Net);

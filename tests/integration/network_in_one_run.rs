@@ -57,6 +57,41 @@ fn what_stands_before_it_counts_and_what_comes_after_it_is_told() {
     oracle::e2fsck(&disk, 0);
 }
 
+/// What has the guest use it may stand after it, too; where another item fails as well, the network's own reason is told.
+#[test]
+fn what_comes_after_it_counts() {
+    if !oracle::have("mke2fs") {
+        return;
+    }
+    let mask = "/etc/systemd/system/systemd-networkd.service";
+    for (guest, off, on) in [
+        ("arch", ["--disable-unit", "systemd-networkd"], ["--enable-unit", "systemd-networkd"]),
+        ("rocky-9", ["--disable-unit", "NetworkManager"], ["--enable-unit", "NetworkManager"]),
+        ("debian-12", ["--mask-unit", "systemd-networkd"], ["--delete", mask]),
+    ] {
+        let scratch = Scratch::new();
+        let disk = image(&scratch, &trees()[guest]);
+        expect(0, &[&["inject", text(&disk)][..], &off].concat());
+        let alone = run(&[&["inject", text(&disk)][..], &DHCP].concat());
+        let alone = String::from_utf8_lossy(&alone.stderr).into_owned();
+        let with_fault =
+            run(&[&["inject", text(&disk)][..], &DHCP, &["--enable-unit", "none-of-this.service"]].concat());
+        assert_eq!(with_fault.status.code(), Some(3), "{guest}");
+        assert_eq!(String::from_utf8_lossy(&with_fault.stderr), alone, "{guest}");
+        let other = scratch.path().join("other.img");
+        std::fs::copy(&disk, &other).expect("it is copied");
+        expect(0, &[&["inject", text(&disk)][..], &DHCP, &on].concat());
+        expect(0, &[&["inject", text(&other)][..], &on, &DHCP].concat());
+        oracle::e2fsck(&disk, 0);
+        for words in [[&DHCP[..], &on].concat(), [&on[..], &DHCP].concat()] {
+            for disk in [&disk, &other] {
+                let again = expect(0, &[&["inject", text(disk)], &words[..]].concat());
+                assert!(again.contains("unchanged: everything is in place already"), "{guest} {words:?}: {again}");
+            }
+        }
+    }
+}
+
 /// Where a run has the guest listen to another program, it is that program that gets it, wherever the units stand.
 #[test]
 fn another_program_gets_it() {
