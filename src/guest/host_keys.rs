@@ -6,6 +6,7 @@
 use super::Reader;
 use imgraft_vfs::Result;
 use imgraft_vfs::fs::GuestFs;
+use imgraft_vfs::stage::Stage;
 
 /// Where sshd is.
 pub(crate) const SSHD: [&str; 3] = ["/usr/sbin/sshd", "/sbin/sshd", "/usr/bin/sshd"];
@@ -27,8 +28,8 @@ const LIMIT: u64 = 64 * 1024;
 const FILES_MAX: usize = 256;
 
 /// What a guest's sshd is called as a service, `ssh` or `sshd`; `None` where it has none.
-pub(crate) fn sshd(fs: &dyn GuestFs) -> Result<Option<&'static str>> {
-    let reader = Reader::new(fs);
+pub(crate) fn sshd(stage: &Stage<'_>) -> Result<Option<&'static str>> {
+    let reader = Reader::staged(stage);
     let mut is_there = false;
     for path in SSHD {
         is_there = is_there || reader.exists(path)?;
@@ -147,8 +148,8 @@ pub(crate) fn masked_cloud_init(fs: &dyn GuestFs) -> Result<Option<String>> {
 }
 
 /// The group that a guest's own way of making host keys lets read them: Red Hat's before Fedora 38, whose sshd takes them so.
-pub(crate) fn group(fs: &dyn GuestFs) -> Result<Option<&'static str>> {
-    let reader = Reader::new(fs);
+pub(crate) fn group(stage: &Stage<'_>) -> Result<Option<&'static str>> {
+    let reader = Reader::staged(stage);
     for path in MAKERS {
         let text = reader.file_lenient(path, LIMIT)?.unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -198,7 +199,8 @@ mod tests {
 
     #[test]
     fn who_may_read_them() {
-        let of = |path: &str, text: &str| group(&MemFs::builder().file(path, text).build().unwrap()).unwrap();
+        let of =
+            |path: &str, text: &str| group(&Stage::new(&MemFs::builder().file(path, text).build().unwrap())).unwrap();
         let red_hat = "#!/bin/bash\nssh-keygen -q -t $KEYTYPE -f $KEY -C '' -N ''\n\t/usr/bin/chgrp ssh_keys $KEY\nchmod 640 $KEY\n";
         for path in MAKERS {
             assert_eq!(of(path, red_hat), Some("ssh_keys"), "{path}");
@@ -259,8 +261,8 @@ mod tests {
             assert_eq!(maker(&fs.build().unwrap()).unwrap(), Some(Maker::FirstBoot(wanted.to_owned())), "{line}");
         }
         assert_eq!(found(debian().file(own, "[Unit]\nRequires=sshd-keygen.service\n")).unwrap(), own);
-        assert_eq!(sshd(&debian().build().unwrap()).unwrap(), Some("ssh"));
-        assert_eq!(sshd(&red_hat().build().unwrap()).unwrap(), Some("sshd"));
-        assert_eq!(sshd(&MemFs::builder().build().unwrap()).unwrap(), None);
+        assert_eq!(sshd(&Stage::new(&debian().build().unwrap())).unwrap(), Some("ssh"));
+        assert_eq!(sshd(&Stage::new(&red_hat().build().unwrap())).unwrap(), Some("sshd"));
+        assert_eq!(sshd(&Stage::new(&MemFs::builder().build().unwrap())).unwrap(), None);
     }
 }

@@ -124,14 +124,14 @@ impl Injector for HostKeys {
     }
 
     fn stage(&self, guest: &Guest, stage: &mut Stage<'_>) -> Result<Outcome, InjectError> {
-        if of_guest::sshd(stage.base())?.is_none() {
+        if of_guest::sshd(stage)?.is_none() {
             return Err(HostKeyError::NoSshd.into());
         }
         let before = stage.savepoint();
         let mut outcome = Outcome::default();
         let named = sshd::host_keys(stage)?;
         let usual = usual()?;
-        let group = of_guest::group(stage.base())?.and_then(|name| guest.accounts.group(name)).map(|group| group.gid);
+        let group = of_guest::group(stage)?.and_then(|name| guest.accounts.group(name)).map(|group| group.gid);
         let place = Place { group, comment: hostname::of(stage)?.map(|name| format!("root@{}", name.name())) };
         let (mut has_keys, mut has_agent) = (false, false);
         for path in named.as_ref().unwrap_or(&usual) {

@@ -159,6 +159,9 @@ fn what_is_refused() {
     expect(0, &["inject", text(&bare), "--delete", "/usr/sbin/sshd"]);
     let words = ["inject", text(&bare), "--ssh-host-keys"];
     refused(&bare, 3, &words, &["item host-keys: the guest has no OpenSSH server (sshd)", "hint: leave it out"]);
+    // One that the same run puts there before counts.
+    let served = scratch.copy(&bare, "served.qcow2");
+    expect(0, &["inject", text(&served), "--write", "/usr/sbin/sshd:elf", "--ssh-host-keys"]);
     let seed = ["inject", text(&bare), "--ssh-host-keys", "--seed", "nocloud", "--hostname", "web"];
     refused(&bare, 2, &seed, &["--ssh-host-keys: a seed has no place for it"]);
 

@@ -15,7 +15,7 @@ use imgraft_vfs::path::GuestPath;
 pub(super) fn who_makes_them(site: &mut Site<'_, '_>) -> Result<(), InjectError> {
     let ssh = entries(&GuestPath::parse("/etc/ssh")?, site.stage)?;
     let is_key = |name: &[u8]| name.starts_with(b"ssh_host_") && name.ends_with(b"_key");
-    let Some(service) = host_keys::sshd(site.stage.base())? else { return Ok(()) };
+    let Some(service) = host_keys::sshd(site.stage)? else { return Ok(()) };
     if ssh.iter().any(|entry| is_key(&entry.name)) {
         return Ok(());
     }
