@@ -8,6 +8,8 @@ use imgraft_vfs::stage::Stage;
 
 /// The largest script or unit that is looked at, in bytes.
 const LIMIT: u64 = 256 * 1024;
+/// The most drop-ins of a unit that are looked at, of each directory.
+const DROP_INS_MAX: usize = 256;
 /// systemd's unit for rc.local, and what has it started where the script is executable: systemd-rc-local-generator(8).
 const RC_LOCAL: &str = "rc-local.service";
 const RC_LOCAL_GENERATOR: [&str; 1] = ["systemd-rc-local-generator"];
@@ -48,9 +50,9 @@ impl Labelling {
             false => of_scripts(reader)?,
         };
         let of_all = match is_systemds {
-            true => match first_of(&GENERATORS, &LABELLING_GENERATORS, reader)? {
+            true => match generator(&LABELLING_GENERATORS, reader)? {
                 Some(generator) => Some(generator),
-                None => first_of(&UNITS, &LABELLING_UNITS, reader)?,
+                None => unit(&LABELLING_UNITS, reader)?,
             },
             false => match started(&["selinux-autorelabel"], reader)? {
                 Some(link) => Some(link),
@@ -63,25 +65,40 @@ impl Labelling {
         };
         let mut has_restorecon = false;
         for path in RESTORECON {
-            has_restorecon |= reader.exists(path)?;
+            has_restorecon |= reader.is_program(path)?;
         }
         Ok(Self { rc_local: rc_local.filter(|_| has_restorecon), of_all })
     }
 }
 
-/// The script of systemd's unit.
+/// The script of systemd's unit; none where a drop-in has it run something, be it this one.
 fn of_systemd(reader: &Reader<'_>) -> Result<Option<String>> {
-    let Some(unit) = first_of(&UNITS, &[RC_LOCAL], reader)? else { return Ok(None) };
-    if first_of(&GENERATORS, &RC_LOCAL_GENERATOR, reader)?.is_none()
+    let Some(unit) = unit(&[RC_LOCAL], reader)? else { return Ok(None) };
+    if generator(&RC_LOCAL_GENERATOR, reader)?.is_none()
         && !reader.exists(&format!("/etc/systemd/system/multi-user.target.wants/{RC_LOCAL}"))?
     {
         return Ok(None);
     }
-    let text = reader.file_lenient(&unit, LIMIT)?.unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let mut commands = text.lines().filter_map(|line| line.trim().strip_prefix("ExecStart="));
-    let script = commands.next().and_then(|command| command.split_whitespace().next());
+    for directory in UNITS.map(|directory| format!("{directory}/{RC_LOCAL}.d")) {
+        let drop_ins = reader.names(&directory)?.into_iter().filter(|name| name.ends_with(".conf"));
+        for name in drop_ins.take(DROP_INS_MAX) {
+            if command(&format!("{directory}/{name}"), reader)?.is_some() {
+                return Ok(None);
+            }
+        }
+    }
+    let command = command(&unit, reader)?;
+    let script = command.as_deref().and_then(|command| command.split_whitespace().next());
     Ok(script.filter(|script| script.starts_with('/')).map(str::to_owned))
+}
+
+/// What a file of a unit first says is run, be it nothing.
+fn command(path: &str, reader: &Reader<'_>) -> Result<Option<String>> {
+    let text = reader.file_lenient(path, LIMIT)?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let mut settings = text.lines().filter_map(|line| line.split_once('='));
+    let start = settings.find(|(key, _)| key.trim() == "ExecStart");
+    Ok(start.map(|(_, command)| command.trim().to_owned()))
 }
 
 /// The script that another init runs by a link: Debian's `rc.local`, or Red Hat's `local`.
@@ -109,11 +126,26 @@ fn started(scripts: &[&str], reader: &Reader<'_>) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// The first of some files in directories of which the first ones win; one that is masked is none, and hides those behind it.
-fn first_of(directories: &[&str], names: &[&str], reader: &Reader<'_>) -> Result<Option<String>> {
+/// The first of some generators that is run: what is no program is passed over, one that is masked hides those behind it
+/// (systemd.generator(7)).
+fn generator(names: &[&str], reader: &Reader<'_>) -> Result<Option<String>> {
     for name in names {
-        for directory in directories {
-            let path = format!("{directory}/{name}");
+        for path in GENERATORS.map(|directory| format!("{directory}/{name}")) {
+            if reader.is_masked(&path)? {
+                break;
+            }
+            if reader.is_program(&path)? {
+                return Ok(Some(path));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The first of some units that is not masked.
+fn unit(names: &[&str], reader: &Reader<'_>) -> Result<Option<String>> {
+    for name in names {
+        for path in UNITS.map(|directory| format!("{directory}/{name}")) {
             if reader.exists(&path)? {
                 if !reader.is_masked(&path)? {
                     return Ok(Some(path));
@@ -137,27 +169,46 @@ mod tests {
             rc_local: rc_local.map(str::to_owned),
             of_all: of_all.map(str::to_owned),
         };
-        let systemd = || MemFs::builder().file("/usr/lib/systemd/systemd", "").file("/usr/sbin/restorecon", "");
+        let program = |guest: Builder, path: &str| guest.file(path, "elf").mode(0o755);
+        let bare = || MemFs::builder().file("/usr/lib/systemd/systemd", "");
+        let systemd = || program(bare(), "/usr/sbin/restorecon");
         let none = expected(None, None);
         assert_eq!(found(systemd()), none);
         let unit = |text: &str| systemd().file("/usr/lib/systemd/system/rc-local.service", text);
         let local = unit("[Service]\nExecStart=/etc/rc.d/rc.local start\n");
         assert_eq!(found(local), none);
         let generator = "/usr/lib/systemd/system-generators/systemd-rc-local-generator";
-        let local = || unit("[Service]\nExecStart=/etc/rc.d/rc.local start\n").file(generator, "x");
-        assert_eq!(found(local()), expected(Some("/etc/rc.d/rc.local"), None));
-        for (mask, target) in [
-            ("/etc/systemd/system/rc-local.service", "/dev/null"),
-            ("/etc/systemd/system-generators/systemd-rc-local-generator", "/dev/null"),
-            ("/sbin/init", "/bin/busybox"),
+        let plain = || unit("[Service]\nExecStart=/etc/rc.d/rc.local start\n");
+        let local = || program(plain(), generator);
+        let run = expected(Some("/etc/rc.d/rc.local"), None);
+        assert_eq!(found(local()), run);
+        assert_eq!(found(plain().file(generator, "x")), none, "no program");
+        assert_eq!(found(plain().dir(generator)), none, "no program");
+        let over = "/etc/systemd/system-generators/systemd-rc-local-generator";
+        assert_eq!(found(local().dir(over)), run, "passed over");
+        for (restorecon, is_found) in [
+            (program(bare(), "/usr/sbin/setfiles").symlink("/usr/sbin/restorecon", "setfiles"), true),
+            (bare().dir("/usr/sbin/restorecon"), false),
+            (bare().symlink("/usr/sbin/restorecon", "setfiles"), false),
+            (bare().file("/usr/sbin/restorecon", "elf"), false),
         ] {
+            let unit = restorecon.file("/usr/lib/systemd/system/rc-local.service", "ExecStart=/etc/rc.d/rc.local\n");
+            assert_eq!(found(program(unit, generator)) == run, is_found);
+        }
+        for (text, is_run) in [("[Service]\nExecStart =\nExecStart=/x\n", false), ("[Unit]\nAfter=x\n", true)] {
+            let drop_in = local().file("/etc/systemd/system/rc-local.service.d/x.conf", text);
+            assert_eq!(found(drop_in) == run, is_run, "{text}");
+        }
+        for (mask, target) in
+            [("/etc/systemd/system/rc-local.service", "/dev/null"), (over, "/dev/null"), ("/sbin/init", "/bin/busybox")]
+        {
             assert_eq!(found(local().symlink(mask, target)), none, "{mask}");
         }
         let wanted = unit("ExecStart=/etc/rc.local\n")
             .symlink("/etc/systemd/system/multi-user.target.wants/rc-local.service", "/x");
         assert_eq!(found(wanted), expected(Some("/etc/rc.local"), None));
         let relabels = "/lib/systemd/system-generators/selinux-autorelabel-generator.sh";
-        assert_eq!(found(systemd().file(relabels, "x")), expected(None, Some(relabels)));
+        assert_eq!(found(program(systemd(), relabels)), expected(None, Some(relabels)));
         let rhel = "/usr/lib/systemd/system/rhel-autorelabel.service";
         assert_eq!(found(systemd().file(rhel, "x")), expected(None, Some(rhel)));
         let masked = systemd().file(rhel, "x").symlink("/etc/systemd/system/rhel-autorelabel.service", "/dev/null");
@@ -166,12 +217,11 @@ mod tests {
         let scripts = || MemFs::builder().file("/sbin/init", "");
         let debian = || scripts().symlink("/etc/rc2.d/S05rc.local", "../init.d/rc.local");
         assert_eq!(found(debian()), none, "no restorecon");
-        assert_eq!(found(debian().file("/sbin/restorecon", "")), expected(Some("/etc/rc.local"), None));
+        assert_eq!(found(program(debian(), "/sbin/restorecon")), expected(Some("/etc/rc.local"), None));
         let link = "/etc/rcS.d/S02selinux-autorelabel";
         assert_eq!(found(scripts().symlink(link, "../init.d/x")), expected(None, Some(link)));
-        let old = scripts()
+        let old = program(scripts(), "/sbin/restorecon")
             .symlink("/etc/rc.d/rc3.d/S99local", "../rc.local")
-            .file("/sbin/restorecon", "")
             .file(SYSINIT, "if [ -f /.autorelabel ]; then\n");
         assert_eq!(found(old), expected(Some("/etc/rc.d/rc.local"), Some(SYSINIT)));
     }

@@ -109,6 +109,12 @@ impl<'a> Reader<'a> {
         Ok(self.find(path, Follow::ExcludeLast)?.is_some())
     }
 
+    /// Whether `path` leads to a regular file that somebody may execute.
+    pub(super) fn is_program(&self, path: &str) -> Result<bool> {
+        let Some((at, FileType::Regular)) = self.find(path, Follow::All)? else { return Ok(false) };
+        Ok(self.lookup(&at)?.is_some_and(|metadata| metadata.mode & 0o111 != 0))
+    }
+
     /// The names in a directory that are texts, sorted; none where there is no directory.
     pub(crate) fn names(&self, path: &str) -> Result<Vec<String>> {
         let Some((at, FileType::Directory)) = self.find(path, Follow::All)? else { return Ok(Vec::new()) };

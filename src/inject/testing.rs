@@ -55,8 +55,11 @@ pub fn labelling(guest: Builder, rc_local: &str) -> Builder {
         .file("/usr/lib/systemd/systemd", "")
         .file("/usr/lib/systemd/system/rc-local.service", format!("[Service]\nExecStart={rc_local} start\n"))
         .file(format!("{generators}/systemd-rc-local-generator"), "elf")
+        .mode(0o755)
         .file(format!("{generators}/selinux-autorelabel-generator.sh"), "#!/bin/sh\n")
+        .mode(0o755)
         .file("/usr/sbin/restorecon", "elf")
+        .mode(0o755)
 }
 
 /// What an injector would do.

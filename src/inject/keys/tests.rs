@@ -502,7 +502,7 @@ fn without_a_policy_restorecon_runs_at_boot() {
     // Nothing runs such a script, and nothing looks for the other.
     let generator = "/usr/lib/systemd/system-generators/selinux-autorelabel-generator.sh";
     let bare = || plain().file("/etc/rc.local", "#!/bin/sh\n").file("/usr/lib/systemd/systemd", "");
-    let told = notes(&injector, &bare().file(generator, "x").build().unwrap());
+    let told = notes(&injector, &bare().file(generator, "x").mode(0o755).build().unwrap());
     assert!(told.contains(&format!("from an rc.local: /.autorelabel has it label all of its files at its next boot with SELinux, as {generator} shows")), "{told}");
     let told = notes(&injector, &bare().build().unwrap());
     assert!(told.contains("nothing in the guest is known to look for that; boot it with enforcing=0"), "{told}");
