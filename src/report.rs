@@ -12,7 +12,7 @@ use crate::inject::fitting::Reason;
 use imgraft_vfs::fs::Recovered;
 use imgraft_vfs::kernel::Borrowed;
 use imgraft_vfs::shell;
-use imgraft_vfs::stage::Change;
+use imgraft_vfs::stage::{Action, Change};
 use imgraft_vfs::transaction::{IoCounts, Kept, Recovery};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeSet;
@@ -296,9 +296,10 @@ impl ItemReport {
 impl FileReport {
     fn of(change: &Change) -> impl Iterator<Item = Self> {
         let path = change.path.to_string();
-        let metadata = change.metadata().copied();
+        let (before, after) = (change.before.as_ref().map(|state| state.metadata), change.metadata().copied());
         change.actions().iter().filter_map(move |action| {
-            let metadata = metadata?;
+            // Of what gives way to something else it is what went.
+            let metadata = if *action == Action::Remove { before } else { after }?;
             Some(Self {
                 path: path.clone(),
                 action: action.name(),

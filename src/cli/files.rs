@@ -9,7 +9,7 @@ pub struct Files {
     ///
     /// It gets the host file's permission bits, but for set-user-ID and its like; they count for a file that is there, too. The
     /// owner is not the host's, whose number is another user's in the guest (virt-customize takes it over): a new file has that
-    /// of its directory, one that is there keeps its own, and --chown after it gives another. Directories that are missing are made. A DEST that ends with a slash is the directory that FILE goes into.
+    /// of its directory, one that is there keeps its own, and --chown after it gives another. Directories that are missing are made. A DEST that ends with a slash, or is a directory, is what FILE goes into.
     /// DEST begins after the last colon that a slash follows.
     ///
     /// --upload and all options of the item "files" apply in the order given.
@@ -21,6 +21,7 @@ pub struct Files {
     /// As tar copies: owners (by number) and permission bits are the host's, of directories that are there too; symbolic
     /// links are copied as links and not followed; files that are there are replaced. Regular files keep their times, to the second. Hard links
     /// become files of their own; devices, pipes and sockets are refused. One option copies at most 100,000 files.
+    /// A LOCALPATH that ends with /. is what is in the directory.
     #[arg(long, value_name = "LOCALPATH:REMOTEDIR")]
     pub copy_in: Vec<String>,
 
@@ -80,7 +81,8 @@ pub struct Files {
 
     /// Remove a file, or a directory with all that is in it (item "files"; repeatable)
     ///
-    /// A name in PATH may have *, ? and [...], quoted for your shell. What is not there is no error.
+    /// A name in PATH may have *, ? and [...] as in glob(7), and the path {a,b}, quoted for your shell; in such a name a backslash takes
+    /// the meaning of the letter behind it away. With / behind the last one only directories are meant. What is not there is no error.
     #[arg(long, value_name = "PATH")]
     pub delete: Vec<String>,
 

@@ -1,12 +1,14 @@
 //! Files, and the attributes of files.
 
 pub(super) mod below;
+mod braces;
 mod copy_in;
 mod copying;
 mod ensuring;
 mod error;
 mod lines;
 mod moving;
+mod name_pattern;
 mod reach;
 mod scrubbing;
 mod substitution;
@@ -14,6 +16,7 @@ mod substitution;
 mod tests;
 
 pub use below::PathPattern;
+pub use braces::alternatives;
 pub use copy_in::{HostEntry, HostKind, HostNames, HostTree};
 pub use ensuring::Expected;
 pub use error::FileError;
@@ -28,6 +31,7 @@ use below::{Walk, below};
 use imgraft_vfs::fs::{Attrs, Content, FileType, Metadata, Ownership, SetAttrs, Timestamp};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
+use std::borrow::Cow;
 
 /// Permission bits (inode(7)).
 const SET_USER_ID: u16 = 0o4000;
@@ -49,6 +53,17 @@ pub enum FileOperation {
     /// Give a file this content.
     Put {
         /// Where; parents that are missing are made.
+        destination: GuestPath,
+        /// What.
+        content: Content,
+        /// Its permission bits.
+        mode: FileMode,
+    },
+    /// The same, where that may be a directory which the file goes into.
+    Upload {
+        /// The name that it has there.
+        name: String,
+        /// Where, or the directory.
         destination: GuestPath,
         /// What.
         content: Content,
@@ -215,6 +230,7 @@ impl Injector for Files {
         // Those of one option are looked at together.
         for operations in self.operations.chunk_by(|one, next| one.option() == next.option()) {
             for operation in operations {
+                let operation = operation.placed(stage)?;
                 operation.stage(self.compat, guest, stage, &mut outcome)?;
                 if let (Compat::Imgraft, Some(name)) = (self.compat, earlier.host_name()) {
                     operation.keep_host_name(name, &mut kept, stage, &mut outcome)?;
@@ -243,6 +259,14 @@ impl FileOperation {
         }
     }
 
+    /// The same with the path that an upload goes to, as the guest has directories now (`Upload` in customize_run.ml).
+    fn placed(&self, stage: &Stage<'_>) -> Result<Cow<'_, Self>, InjectError> {
+        let Self::Upload { name, destination, content, mode } = self else { return Ok(Cow::Borrowed(self)) };
+        let is_directory = below::there(stage.metadata(destination))? == Some(FileType::Directory);
+        let destination = if is_directory { destination.join(name)? } else { destination.clone() };
+        Ok(Cow::Owned(Self::Put { destination, content: content.clone(), mode: *mode }))
+    }
+
     fn stage(
         &self,
         compat: Compat,
@@ -251,6 +275,7 @@ impl FileOperation {
         outcome: &mut Outcome,
     ) -> Result<(), InjectError> {
         match self {
+            Self::Upload { .. } => self.placed(stage)?.stage(compat, guest, stage, outcome),
             Self::Put { destination, content, mode } => match compat {
                 Compat::Imgraft => put(destination, content, *mode, stage),
                 Compat::Nova => put_as_nova(destination, content, stage),

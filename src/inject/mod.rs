@@ -42,7 +42,7 @@ pub use earlier::Earlier;
 pub use error::{InjectError, no_room};
 pub use files::{
     Expected, FileError, FileMode, FileOperation, Files, HostEntry, HostKind, HostNames, HostTree, PathPattern,
-    Substitution,
+    Substitution, alternatives,
 };
 pub use firstboot::{Firstboot, Needs, Script};
 pub use host_keys::{HostKeyError, HostKeys, MadeKeys};

@@ -29,19 +29,23 @@ pub(super) fn copy_in(typed: &str, written: &[&Path]) -> Result<FileOperation, F
     copied(Path::new(&typed[..colon]), directory, written).map_err(|failure| failure.within("--copy-in"))
 }
 
-/// A tree of the host below a directory of the guest; `written` as there.
+/// A tree of the host below a directory of the guest, or what is in it where its path ends with `/.`; `written` as there.
 pub(super) fn copied(local: &Path, directory: GuestPath, written: &[&Path]) -> Result<FileOperation, Failure> {
-    let name = local.file_name().ok_or_else(|| {
-        failed(local, "it has no name to be given in the guest")
-            .with_hint("name the directory itself, ../site say instead of .; --upload puts in single files")
-    })?;
     let files_max = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft).saturating_sub(OTHER_FILES);
     let written =
         written.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|found| identity(&found)).collect();
     let mut copy = Copy { tree: HostTree::default(), files_left: files_max, bytes_left: READ_MAX, written };
-    // The path without a slash at its end: that would lead out of a symbolic link.
-    let local = local.parent().unwrap_or(Path::new("")).join(name);
-    let mut waiting = vec![(local, name.as_bytes().to_vec())];
+    let typed = local.as_os_str().as_bytes();
+    let mut waiting = match (typed == b"." || typed.ends_with(b"/."), local.file_name()) {
+        // As for tar, but that the directory of the guest stays whose it is.
+        (true, _) => children(local, b"")?,
+        // The path without a slash at its end: that would lead out of a symbolic link.
+        (false, Some(name)) => vec![(local.parent().unwrap_or(Path::new("")).join(name), name.as_bytes().to_vec())],
+        (false, None) => {
+            return Err(failed(local, "it has no name to be given in the guest")
+                .with_hint("name the directory itself, ../site say; or ../. for what is in it"));
+        }
+    };
     while let Some((local, path)) = waiting.pop() {
         if let HostKind::Directory = copy.add(&local, &path)? {
             waiting.extend(children(&local, &path)?);
@@ -124,7 +128,8 @@ fn children(local: &Path, path: &[u8]) -> Result<Vec<(PathBuf, Vec<u8>)>, Failur
         let mut children = Vec::new();
         for entry in std::fs::read_dir(local)?.take(ENTRIES_MAX + 1) {
             let entry = entry?;
-            children.push((entry.path(), [path, b"/", entry.file_name().as_bytes()].concat()));
+            let between: &[u8] = if path.is_empty() { b"" } else { b"/" };
+            children.push((entry.path(), [path, between, entry.file_name().as_bytes()].concat()));
         }
         children.sort_unstable_by(|one, other| other.cmp(one));
         Ok(children)
@@ -176,6 +181,18 @@ mod tests {
             let tree = copied(&format!("{}/{way}:/srv", place.path().display())).unwrap();
             assert!(matches!(&tree.entries[..], [HostEntry { kind: HostKind::Symlink(_), .. }]), "{tree:?}");
         }
+    }
+
+    #[test]
+    fn a_dot_at_the_end_is_what_is_in_a_directory() {
+        let (place, path) = place();
+        symlink(&path, place.path().join("way")).unwrap();
+        for local in [format!("{path}/."), format!("{}/way/.", place.path().display())] {
+            let tree = copied(&format!("{local}:/srv")).unwrap();
+            let names: Vec<_> = tree.entries.iter().map(|entry| String::from_utf8_lossy(&entry.path)).collect();
+            assert_eq!(names, ["a", "b", "b/c", "b/large"]);
+        }
+        assert!(copied(&format!("{path}/a/.:/srv")).unwrap_err().contains("a/.: Not a directory"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::item_of;
 use super::tar_in::tar_in;
 use crate::cli::{self, Order, Ordered};
 use crate::failure::Failure;
-use crate::inject::{FileMode, FileOperation, Item, PathPattern, Substitution};
+use crate::inject::{FileMode, FileOperation, Item, PathPattern, Substitution, alternatives};
 use imgraft_vfs::fs::{Content, Timestamp};
 use imgraft_vfs::path::GuestPath;
 use std::collections::BTreeMap;
@@ -44,7 +44,9 @@ pub(super) fn operations(
                 ("--mkdir", &files.mkdir, &|typed| one(at(typed).map(|path| FileOperation::MakeDirectory { path })))
             }
             Ordered::Link => ("--link", &files.link, &links),
-            Ordered::Delete => ("--delete", &files.delete, &|typed| one(delete(typed))),
+            Ordered::Delete => ("--delete", &files.delete, &|typed| {
+                deletions(typed).map_err(|failure| failure.within(&format!("--delete {typed}")))
+            }),
             Ordered::Scrub => {
                 ("--scrub", &files.scrub, &|typed| one(at(typed).map(|path| FileOperation::Scrub { path })))
             }
@@ -137,15 +139,27 @@ fn links(typed: &str) -> Result<Vec<FileOperation>, Failure> {
     links.split(':').map(|path| Ok(FileOperation::Link { target: target.to_owned(), path: at(path)? })).collect()
 }
 
-fn delete(typed: &str) -> Result<FileOperation, Failure> {
-    let pattern = PathPattern::new(at(typed)?)
-        .map_err(|reason| Failure::usage(format!("--delete {typed}: not a pattern: {reason}")))?;
-    Ok(FileOperation::Delete { pattern })
+/// The paths that a pattern with braces means; with a slash at its end the directories alone.
+pub(super) fn deletions(typed: &str) -> Result<Vec<FileOperation>, Failure> {
+    let wrong = |reason: &str| Failure::usage(format!("not a pattern: {reason}"));
+    let texts = alternatives(typed).ok_or_else(|| wrong("its braces mean more than 256 paths"))?;
+    let deletion = |text: &String| {
+        let pattern = PathPattern::new(at(text)?).map_err(|reason| wrong(&reason))?;
+        let pattern = if text.ends_with('/') { pattern.of_directories() } else { pattern };
+        Ok(FileOperation::Delete { pattern })
+    };
+    texts.iter().map(deletion).collect()
 }
 
 fn upload(typed: &str, result: Option<&Path>) -> Result<FileOperation, Failure> {
     let (file, destination) = source_and_destination("--upload", typed)?;
-    uploaded("--upload", Path::new(file), &destination, result)
+    let name = Path::new(file).file_name().and_then(|name| name.to_str());
+    Ok(match (uploaded("--upload", Path::new(file), &destination, result)?, name) {
+        (FileOperation::Put { destination, content, mode }, Some(name)) => {
+            FileOperation::Upload { name: name.to_owned(), destination, content, mode }
+        }
+        (put, _) => put,
+    })
 }
 
 /// Puts a host file where it was said to go. `result` is the file that this run makes.
@@ -325,11 +339,13 @@ mod tests {
             if (source, destination) == (&at("/a:b").unwrap(), &at("/c:/d").unwrap())),
             "{operation:?}"
         );
-        for refused in
-            [append_line("/a"), append_line("/a:b\nc"), edit("/a"), edit("/a:y/a/b/"), delete("a"), delete("/[")]
-        {
+        for refused in [append_line("/a"), append_line("/a:b\nc"), edit("/a"), edit("/a:y/a/b/")] {
             assert_eq!(refused.unwrap_err().exit, Exit::Usage);
         }
+        for refused in ["a", "/[", "/a/{b,[}", &format!("/{}", "{a,b}".repeat(9))] {
+            assert_eq!(deletions(refused).unwrap_err().exit, Exit::Usage);
+        }
+        assert_eq!(deletions("/a{b,c*/}").unwrap().len(), 2);
         for typed in ["t", ":/l", "t:", "t:l"] {
             assert!(links(typed).is_err(), "{typed}");
         }

@@ -14,9 +14,7 @@ use crate::cli::{self, NetworkRenderer};
 use crate::config_drive::{DocumentError, Spelling};
 use crate::crypt::Method;
 use crate::failure::Failure;
-use crate::inject::{
-    Accounts, Compat, Described, Expected, FileMode, FileOperation, Kind, Net, NewGroup, PathPattern, Script,
-};
+use crate::inject::{Accounts, Compat, Described, Expected, FileMode, FileOperation, Kind, Net, NewGroup, Script};
 use crate::manifest::{self, Manifest, Operation, Renderer, Unused, Variables, Wrong};
 use crate::net::netplan::Lines;
 use imgraft_vfs::fs::{Content, Timestamp};
@@ -314,11 +312,7 @@ impl Reader<'_> {
                 true => Err(wrong("link.target", Failure::usage("the target is empty"))),
                 false => one(FileOperation::Link { target, path: at("link.path", &path)? }),
             },
-            Operation::Delete(path) => {
-                let pattern = PathPattern::new(at("delete", &path)?);
-                let failed = |reason: String| wrong("delete", Failure::usage(reason));
-                one(FileOperation::Delete { pattern: pattern.map_err(|reason| failed(reason.to_string()))? })
-            }
+            Operation::Delete(path) => files::deletions(&path).map_err(|failure| wrong("delete", failure)),
             Operation::Touch(path) => one(FileOperation::Touch { path: at("touch", &path)?, now: self.now }),
             Operation::Truncate(path) => one(FileOperation::Truncate { path: at("truncate", &path)? }),
             Operation::TruncateRecursive(path) => {

@@ -200,6 +200,52 @@ fn what_is_uploaded_has_the_hosts_mode() {
     assert_eq!(guest.inject(&words)["changed"], false);
 }
 
+/// Patterns with brackets, classes, hidden names, a slash at the end and braces; an upload that names a directory, and what is in one.
+#[test]
+fn patterns_and_directories_are_as_in_a_shell() {
+    let scratch = Scratch::new();
+    let Some(guest) = Rooted::new(&scratch, &["e2fsck", "bash", "tar"]) else { return };
+    let setup = "mkdir -p srv/g srv/h srv/to; cd srv/g
+        touch log.1 log.2 log.a log.^ .hid .h.d x.y a b c ssh_rsa_key ssh_ed_key ssh_dsa_key; mkdir ldir lother; ln -s ldir llink; touch 'a*b' axb";
+    guest.run(setup);
+    let site = scratch.path().join("site");
+    std::fs::create_dir_all(site.join("sub")).expect("they are made");
+    std::fs::write(site.join("page"), "page").expect("it is written");
+    oracle::succeed("chmod", &["0644", text(&site.join("page"))]);
+    std::fs::write(site.join(".dot"), "dot").expect("it is written");
+    let twin = guest.twin(&scratch, "twin.raw");
+    twin.run(&format!(
+        "bash -c 'cd srv/g; rm -rf log.[^0-9] *.y ssh_{{rsa,ed}}_key [[:digit:]]* {{a,b}}; rm -rf a\\*b; rmdir ldir lother'
+        cp -p {site}/page srv/to/; tar -C {site} --exclude=./. -cf - page sub .dot | tar -C srv/h -xf -",
+        site = text(&site)
+    ));
+    let (page, content) =
+        (format!("--upload={}/page:/srv/to", text(&site)), format!("--copy-in={}/.:/srv/h", text(&site)));
+    let words = [
+        "--delete=/srv/g/log.[^0-9]",
+        "--delete=/srv/g/*.y",
+        "--delete=/srv/g/ssh_{rsa,ed}_key",
+        "--delete=/srv/g/[[:digit:]]*",
+        "--delete=/srv/{g/{a,b},none}",
+        r"--delete=/srv/g/a\*b",
+        "--delete=/srv/g/l*/",
+        &page,
+        &content,
+    ];
+    let report = guest.inject(&words);
+    assert_eq!(report["verified"]["verdict"], "agrees", "{report}");
+    let listing = "cd $1; find srv -printf '%p %y %m %U:%G %l\\n' | LC_ALL=C sort";
+    let found = guest.list(listing);
+    assert_same(&found, &twin.list(listing));
+    for kept in ["srv/g/log.1 ", "srv/g/.h.d ", "srv/g/llink ", "srv/g/axb ", "srv/h/sub ", "srv/to/page "] {
+        assert!(found.contains(kept), "{kept}: {found}");
+    }
+    assert_eq!(guest.inject(&words)["changed"], false);
+    // What gives way is told as it was.
+    let told = expect(0, &["inject", text(&guest.disk), "--link=page:/srv/to/page"]);
+    assert!(told.contains("remove   /srv/to/page (0644 0:0, 4 bytes)"), "{told}");
+}
+
 /// Every name with its type, mode, owner, links, size and target, and what all files hold.
 fn listing(root: &str) -> String {
     let script = r"cd $1; find . -path ./lost+found -prune -o -printf '%P %y %m %U:%G %n %l' \( -type f -printf ' %s' -o -true \) -printf '\n' | LC_ALL=C sort

@@ -2,7 +2,7 @@
 
 use super::super::InjectError;
 use super::FileError;
-use glob::{MatchOptions, Pattern};
+use super::name_pattern::NamePattern;
 use imgraft_vfs::error::ErrorKind;
 use imgraft_vfs::fs::{FileType, Metadata};
 use imgraft_vfs::path::GuestPath;
@@ -34,30 +34,27 @@ impl Walk {
     }
 }
 
-/// As glob(7) has it: a star matches no dot at the beginning of a name.
-const AS_A_SHELL: MatchOptions =
-    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
-
 /// A path whose names may be patterns.
 #[derive(Clone, Debug)]
 pub struct PathPattern {
     path: GuestPath,
     /// For each name its pattern, where it has one.
-    patterns: Vec<Option<Pattern>>,
+    patterns: Vec<Option<NamePattern>>,
+    is_of_directories: bool,
 }
 
 impl PathPattern {
     /// A pattern; else why it is none, a clause.
     pub fn new(path: GuestPath) -> Result<Self, String> {
-        let pattern = |name: &[u8]| {
-            if !name.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[')) {
-                return Ok(None);
-            }
-            let name = std::str::from_utf8(name).map_err(|_| "a pattern has to be UTF-8".to_owned())?;
-            Pattern::new(name).map(Some).map_err(|error| error.msg.to_owned())
-        };
-        let patterns = path.components().map(pattern).collect::<Result<_, _>>()?;
-        Ok(Self { path, patterns })
+        let patterns = path.components().map(NamePattern::parse).collect::<Result<_, _>>()?;
+        Ok(Self { path, patterns, is_of_directories: false })
+    }
+
+    /// The same of directories alone, where its last name is a pattern.
+    #[must_use]
+    pub fn of_directories(self) -> Self {
+        let is_of_directories = self.patterns.last().is_some_and(Option::is_some);
+        Self { is_of_directories, ..self }
     }
 
     /// The files that are there and that it means, by name; symbolic links to directories are followed before the last name.
@@ -74,8 +71,7 @@ impl PathPattern {
                     continue;
                 }
                 for entry in stage.read_dir(&directory)?.unwrap_or_default() {
-                    // A byte that is no text is one letter, as a star or a question mark takes it.
-                    if pattern.matches_with(&String::from_utf8_lossy(&entry.name), AS_A_SHELL) {
+                    if pattern.matches(&entry.name) {
                         let path = directory.join(&entry.name)?;
                         walk.take(&path)?;
                         next.push(path);
@@ -86,7 +82,8 @@ impl PathPattern {
         }
         let mut matches = Vec::new();
         for path in found {
-            if there(stage.symlink_metadata(&path))?.is_some() {
+            let found = there(stage.symlink_metadata(&path))?;
+            if found.is_some_and(|file_type| !self.is_of_directories || file_type == FileType::Directory) {
                 matches.push(path);
             }
         }

@@ -25,7 +25,7 @@ impl FileOperation {
     /// The option, or those, that ask for it; words where none does.
     pub(super) fn option(&self) -> &'static str {
         match self {
-            Self::Put { .. } => "--upload or --write",
+            Self::Put { .. } | Self::Upload { .. } => "--upload or --write",
             Self::CopyIn { .. } => "--copy-in or --tar-in",
             Self::Copy { .. } => "--copy",
             Self::Move { .. } => "--move",
@@ -51,7 +51,9 @@ impl FileOperation {
     /// Of which files it could undo what another item has made of them.
     fn reach(&self) -> Reach<'_> {
         match self {
-            Self::Put { destination: path, .. } | Self::Truncate { path } => Reach::File(path),
+            Self::Put { destination: path, .. } | Self::Upload { destination: path, .. } | Self::Truncate { path } => {
+                Reach::File(path)
+            }
             Self::Link { path, .. } | Self::RemoveLink { path } | Self::Scrub { path } => Reach::Name(path),
             Self::AppendLine { path, .. } | Self::Edit { path, .. } => Reach::Lines(path),
             Self::CopyIn { .. } | Self::Copy { .. } | Self::Move { .. } => Reach::Tree,
