@@ -13,6 +13,8 @@ const DROP_INS_MAX: usize = 256;
 /// systemd's unit for rc.local, and what has it started where the script is executable: systemd-rc-local-generator(8).
 const RC_LOCAL: &str = "rc-local.service";
 const RC_LOCAL_GENERATOR: [&str; 1] = ["systemd-rc-local-generator"];
+/// The scripts that it looks for: Debian's, and Red Hat's.
+const RC_LOCALS: [&str; 2] = ["/etc/rc.local", "/etc/rc.d/rc.local"];
 /// Where generators are, the ones that win first (systemd.generator(7)).
 const GENERATORS: [&str; 4] = [
     "/etc/systemd/system-generators",
@@ -74,11 +76,6 @@ impl Labelling {
 /// The script of systemd's unit; none where a drop-in has it run something, be it this one.
 fn of_systemd(reader: &Reader<'_>) -> Result<Option<String>> {
     let Some(unit) = unit(&[RC_LOCAL], reader)? else { return Ok(None) };
-    if generator(&RC_LOCAL_GENERATOR, reader)?.is_none()
-        && !reader.exists(&format!("/etc/systemd/system/multi-user.target.wants/{RC_LOCAL}"))?
-    {
-        return Ok(None);
-    }
     for directory in UNITS.map(|directory| format!("{directory}/{RC_LOCAL}.d")) {
         let drop_ins = reader.names(&directory)?.into_iter().filter(|name| name.ends_with(".conf"));
         for name in drop_ins.take(DROP_INS_MAX) {
@@ -87,18 +84,21 @@ fn of_systemd(reader: &Reader<'_>) -> Result<Option<String>> {
             }
         }
     }
-    let command = command(&unit, reader)?;
-    let script = command.as_deref().and_then(|command| command.split_whitespace().next());
-    Ok(script.filter(|script| script.starts_with('/')).map(str::to_owned))
+    let command = command(&unit, reader)?.unwrap_or_default();
+    let script = command.split_whitespace().next().unwrap_or_default();
+    let is_run = reader.exists(&format!("/etc/systemd/system/multi-user.target.wants/{RC_LOCAL}"))?
+        || RC_LOCALS.contains(&script) && generator(&RC_LOCAL_GENERATOR, reader)?.is_some();
+    Ok((is_run && script.starts_with('/')).then(|| script.to_owned()))
 }
 
-/// What a file of a unit first says is run, be it nothing.
+/// What a file of a unit says is run, in its only line of that; nothing where there are several. `None` where there is none.
 fn command(path: &str, reader: &Reader<'_>) -> Result<Option<String>> {
     let text = reader.file_lenient(path, LIMIT)?.unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let mut settings = text.lines().filter_map(|line| line.split_once('='));
-    let start = settings.find(|(key, _)| key.trim() == "ExecStart");
-    Ok(start.map(|(_, command)| command.trim().to_owned()))
+    let mut settings =
+        text.lines().filter_map(|line| line.split_once('=')).filter(|(key, _)| key.trim() == "ExecStart");
+    let Some((_, command)) = settings.next() else { return Ok(None) };
+    Ok(Some(if settings.next().is_none() { command.trim().to_owned() } else { String::new() }))
 }
 
 /// The script that another init runs by a link: Debian's `rc.local`, or Red Hat's `local`.
@@ -186,6 +186,13 @@ mod tests {
         assert_eq!(found(plain().dir(generator)), none, "no program");
         let over = "/etc/systemd/system-generators/systemd-rc-local-generator";
         assert_eq!(found(local().dir(over)), run, "passed over");
+        for text in [
+            "ExecStart=/etc/rc.local\nExecStart=\nExecStart=/x\n",
+            "ExecStart=/opt/rc.local\n",
+            "ExecStart=-/etc/rc.local\n",
+        ] {
+            assert_eq!(found(program(unit(text), generator)), none, "{text}");
+        }
         for (restorecon, is_found) in [
             (program(bare(), "/usr/sbin/setfiles").symlink("/usr/sbin/restorecon", "setfiles"), true),
             (bare().dir("/usr/sbin/restorecon"), false),

@@ -5,6 +5,9 @@ use imgraft_vfs::fs::{Attrs, Content, SetAttrs};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
+/// The shells that know sh's commands.
+const SHELLS: [&[u8]; 7] = [b"sh", b"bash", b"dash", b"ash", b"ksh", b"mksh", b"zsh"];
+
 /// The script that Nova takes: `/etc/rc.local`, or where that is missing and `/etc/rc.d` is there, `/etc/rc.d/rc.local`.
 pub(super) fn path(stage: &Stage<'_>) -> Result<GuestPath, InjectError> {
     let plain = GuestPath::parse("/etc/rc.local")?;
@@ -14,15 +17,15 @@ pub(super) fn path(stage: &Stage<'_>) -> Result<GuestPath, InjectError> {
     Ok(plain)
 }
 
-/// Adds a command to a script, with a comment before it, where it is reached: before an `exit` at the end. A command that is there
-/// already is not added again. The script is made executable. `false`, and nothing done, where it is not a shell's.
+/// Adds a command to a script, with a comment before it, at its beginning: there it is reached, whatever ends the script. A command that is
+/// there already is not added again. The script is made executable. `false`, and nothing done, where it is not a shell's.
 pub(super) fn add(path: &GuestPath, stage: &mut Stage<'_>, comment: &str, command: &str) -> Result<bool, InjectError> {
-    let before = stage.read(path, READ_LIMIT)?;
-    if !before.as_deref().is_none_or(is_shell) {
+    let before = stage.read(path, READ_LIMIT)?.filter(|script| !script.is_empty());
+    let before = before.as_deref().unwrap_or(b"#!/bin/sh\n");
+    if !is_shell(before) {
         return Ok(false);
     }
-    let script = insert(before.as_deref().unwrap_or(b"#!/bin/sh\n"), comment, command);
-    if let Some(script) = script {
+    if let Some(script) = insert(before, comment, command) {
         if let Some(directory) = path.parent() {
             stage.create_dirs(&directory, ROOT_DIR)?;
         }
@@ -34,11 +37,17 @@ pub(super) fn add(path: &GuestPath, stage: &mut Stage<'_>, comment: &str, comman
     Ok(true)
 }
 
-/// Whether the script has the interpreter line of a shell, or none, which init takes for one.
+/// Whether the script has the interpreter line of a shell that knows sh's commands: systemd starts none without such a line (execve(2)).
 fn is_shell(script: &[u8]) -> bool {
     let line = script.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let Some(interpreter) = line.strip_prefix(b"#!") else { return true };
-    interpreter.split(u8::is_ascii_whitespace).any(|word| word.ends_with(b"sh"))
+    let Some(interpreter) = line.strip_prefix(b"#!") else { return false };
+    let mut words = interpreter.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+    let name = |word: &[u8]| word.rsplit(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
+    let shell = match words.next().map(name) {
+        Some(env) if env == b"env" => words.next().map(name),
+        shell => shell,
+    };
+    shell.is_some_and(|shell| SHELLS.contains(&&shell[..]))
 }
 
 /// The script with the command; `None` where it has it.
@@ -47,68 +56,53 @@ fn insert(script: &[u8], comment: &str, command: &str) -> Option<Vec<u8>> {
     if lines.iter().any(|line| line.trim_ascii() == command.as_bytes()) {
         return None;
     }
-    let is_blank = |line: &[u8]| line.trim_ascii().is_empty() || line.trim_ascii().starts_with(b"#");
-    // Only an exit in the first column is certainly not inside an `if`, which is where one would be indented.
-    let last = lines.iter().rposition(|line| !is_blank(line)).filter(|index| is_exit(lines[*index]));
-    let (head, tail) = lines.split_at(last.unwrap_or(lines.len()));
-    let mut out = head.concat();
-    if !out.is_empty() && !out.ends_with(b"\n") {
+    let (first, rest) = lines.split_at(lines.len().min(1));
+    // What this has put there before stays in order.
+    let program = command.split(' ').next().unwrap_or_default().as_bytes();
+    let is_ours = |pair: &&[&[u8]]| pair.iter().all(|line| line.starts_with(b"# ") || line.starts_with(program));
+    let ours = rest.chunks_exact(2).take_while(is_ours).count();
+    let (ours, rest) = rest.split_at(ours.saturating_mul(2));
+    let mut out = [first, ours].concat().concat();
+    if !out.ends_with(b"\n") {
         out.push(b'\n');
     }
     out.extend_from_slice(format!("# {comment}\n{command}\n").as_bytes());
-    out.extend_from_slice(&tail.concat());
+    out.extend_from_slice(&rest.concat());
     Some(out)
-}
-
-/// `exit`, with a number or `$?` or without, or `exec` of a program, in the first column: nothing behind it is run.
-fn is_exit(line: &[u8]) -> bool {
-    if let Some(rest) = line.strip_prefix(b"exec") {
-        // With nothing but a redirection it goes on.
-        let is_name = |byte: &u8| byte.is_ascii_alphabetic() || *byte == b'/';
-        return rest.first().is_some_and(u8::is_ascii_whitespace)
-            && rest.trim_ascii_start().first().is_some_and(is_name);
-    }
-    let Some(rest) = line.strip_prefix(b"exit") else { return false };
-    let rest = rest.split(|byte| *byte == b'#').next().unwrap_or_default().trim_ascii_end();
-    let status = rest.trim_ascii_start();
-    rest.is_empty() || (rest[0].is_ascii_whitespace() && (status == b"$?" || status.iter().all(u8::is_ascii_digit)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn inserted(script: &str) -> String {
-        String::from_utf8(insert(script.as_bytes(), "why", "do it").unwrap()).unwrap()
-    }
-
     #[test]
     fn the_command_stands_where_it_is_reached() {
+        let inserted = |script: &str| String::from_utf8(insert(script.as_bytes(), "why", "do it").unwrap()).unwrap();
         assert_eq!(inserted("#!/bin/sh\n"), "#!/bin/sh\n# why\ndo it\n");
-        assert_eq!(inserted("#!/bin/sh\na\nexit 0\n"), "#!/bin/sh\na\n# why\ndo it\nexit 0\n");
-        assert_eq!(inserted("a\nexit 0 # ok\n\n# end\n"), "a\n# why\ndo it\nexit 0 # ok\n\n# end\n");
-        assert_eq!(inserted("a\nexit"), "a\n# why\ndo it\nexit");
-        assert_eq!(inserted("if a\n  exit 1\nfi\n"), "if a\n  exit 1\nfi\n# why\ndo it\n");
-        assert_eq!(inserted("a\nexit $?\n"), "a\n# why\ndo it\nexit $?\n");
-        assert_eq!(inserted("a\nexec /usr/bin/b -c\n"), "a\n# why\ndo it\nexec /usr/bin/b -c\n");
-        assert_eq!(inserted("exec >/dev/console\n"), "exec >/dev/console\n# why\ndo it\n");
-        assert_eq!(inserted("executed\n"), "executed\n# why\ndo it\n");
-        assert_eq!(inserted("exit_hook"), "exit_hook\n# why\ndo it\n");
-        assert_eq!(inserted(""), "# why\ndo it\n");
+        assert_eq!(inserted("#!/bin/sh"), "#!/bin/sh\n# why\ndo it\n");
+        assert_eq!(inserted("#!/bin/sh\n# x\na\nexit 0\n"), "#!/bin/sh\n# why\ndo it\n# x\na\nexit 0\n");
+        let second = "#!/bin/sh\n# why\ndo that\n# why\ndo it\n# x\na\n";
+        assert_eq!(inserted("#!/bin/sh\n# why\ndo that\n# x\na\n"), second);
+        assert_eq!(insert(second.as_bytes(), "why", "do it"), None);
     }
 
     #[test]
     fn other_languages_are_left_alone() {
-        for script in ["", "true\n", "#!/bin/sh", "#! /bin/bash -e\n", "#!/usr/bin/env zsh\n"] {
+        for script in ["#!/bin/sh", "#! /bin/bash -e\n", "#!/usr/bin/env zsh\n", "#!sh\n"] {
             assert!(is_shell(script.as_bytes()), "{script}");
         }
-        for script in ["#!/usr/bin/python3\n", "#!/usr/bin/env perl\n#sh", "#!"] {
+        for script in [
+            "",
+            "true\n",
+            "#!/usr/bin/python3\n",
+            "#!/usr/bin/env perl\n#sh",
+            "#!",
+            "#!/usr/bin/csh\n",
+            "#!/usr/bin/fish\n",
+            "#!/bin/sh\r\n",
+            "\x7fELF",
+        ] {
             assert!(!is_shell(script.as_bytes()), "{script}");
         }
-    }
-
-    #[test]
-    fn the_command_is_added_once() {
-        assert_eq!(insert(inserted("a\nexit 0\n").as_bytes(), "why", "do it"), None);
     }
 }

@@ -250,6 +250,8 @@ enum Wants {
 fn once_more(injector: &dyn Injector, guest: &Guest, stage: &mut Stage<'_>) -> Result<Again, InjectError> {
     let before = stage.savepoint();
     let network = Network::staged(stage)?;
+    let listener = |network: &Network| network.listener().ok().map(|state| state.stack);
+    let is_of_other = listener(&network) != listener(&guest.network);
     let guest = Guest { network: network.clone(), ..guest.clone() };
     let changes = match injector.stage(&guest, stage) {
         Ok(_) => stage.changes_since(&before),
@@ -259,7 +261,8 @@ fn once_more(injector: &dyn Injector, guest: &Guest, stage: &mut Stage<'_>) -> R
     stage.rollback(before);
     let changes = changes?;
     let paths: Vec<String> = changes.iter().map(|change| change.path.to_string()).collect();
-    let wants = if changes.iter().any(|change| change.before.is_none()) { Wants::Others } else { Wants::Same };
+    let is_elsewhere = !changes.is_empty() && (is_of_other || changes.iter().any(|change| change.before.is_none()));
+    let wants = if is_elsewhere { Wants::Others } else { Wants::Same };
     let note = || {
         format!(
             "{}: with what comes after the network in this run, the same run again would change that",

@@ -57,6 +57,32 @@ fn what_stands_before_it_counts_and_what_comes_after_it_is_told() {
     oracle::e2fsck(&disk, 0);
 }
 
+/// Also where that one's file is there already.
+#[test]
+fn another_program_whose_file_is_there_gets_it() {
+    if !oracle::have("mke2fs") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let disk = image(&scratch, &trees()["debian-12"]);
+    let words = ["--write", "/etc/network/interfaces:auto lo\niface lo inet loopback\n"];
+    let unit = ["--write", "/usr/lib/systemd/system/networking.service:[Install]\nWantedBy=multi-user.target\n"];
+    let program = ["--write", "/usr/sbin/ifup:elf", "--chmod", "0755:/usr/sbin/ifup", "--mkdir", "/usr/lib/ifupdown"];
+    let netplan =
+        ["/usr/lib/systemd/system-generators/netplan", "/usr/libexec/netplan", "/usr/sbin/netplan", "/etc/netplan"];
+    let gone = netplan.map(|path| ["--delete", path]).concat();
+    let enabled = ["--enable-unit", "systemd-networkd"];
+    expect(0, &[&["inject", text(&disk)][..], &words, &unit, &program, &gone, &enabled].concat());
+    let static_net = ["--ip", "192.0.2.10/24", "--gateway", "192.0.2.1", "--nic", "eth0"];
+    let switch = ["--enable-unit", "networking.service", "--disable-unit", "systemd-networkd.service"];
+    let words = [&["inject", text(&disk)], &static_net[..], &switch].concat();
+    let told = expect(0, &words);
+    assert!(told.contains("modify   /etc/network/interfaces") && !told.contains("/etc/systemd/network/"), "{told}");
+    oracle::e2fsck(&disk, 0);
+    let again = expect(0, &words);
+    assert!(again.contains("unchanged: everything is in place already"), "{again}");
+}
+
 /// What has the guest use it may stand after it, too; where another item fails as well, the network's own reason is told.
 #[test]
 fn what_comes_after_it_counts() {

@@ -485,7 +485,7 @@ fn without_a_policy_restorecon_runs_at_boot() {
     assert_eq!(
         text(&fs, "/etc/rc.local"),
         format!(
-            "#!/bin/sh\ntrue\n{comment}\nrestorecon -RF /home/ann/.ssh 2>/dev/null || :\n{comment}\nrestorecon -RF /root/.ssh 2>/dev/null || :\nexit 0\n"
+            "#!/bin/sh\n{comment}\nrestorecon -RF /home/ann/.ssh 2>/dev/null || :\n{comment}\nrestorecon -RF /root/.ssh 2>/dev/null || :\ntrue\nexit 0\n"
         )
     );
     assert_unchanged(&injector, &fs);
