@@ -15,7 +15,7 @@ for case in "$directory"/*; do
   rm -rf /run/systemd
   mkdir -p /run/systemd/network /run/systemd/netif/{links,leases,lldp} /run/dbus
   chmod -R a+rwX /run/systemd
-  cp -P "$case"/etc/systemd/network/* /run/systemd/network
+  cp -rP "$case"/etc/systemd/network/* /run/systemd/network
   if [[ -d $case/usr/lib/systemd/network ]]; then
     mkdir -p /run/usr
     cp -r "$case/usr/lib/systemd" /run/usr

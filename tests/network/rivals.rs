@@ -19,10 +19,16 @@ const THEIRS: &str = " 203.0.113.77/24 ";
 
 /// How the text begins that stands for a link.
 const LINK: &str = "-> ";
+/// The text that stands for a directory.
+const DIRECTORY: &str = "/";
 
-/// The files below a root of their own, the links among them too.
+/// The files below a root of their own, the links and directories among them too.
 fn put(root: &Path, files: &[NetFile]) {
-    let (links, files): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|file| file.text.starts_with(LINK));
+    let (directories, files): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|file| file.text == DIRECTORY);
+    for NetFile { path, .. } in directories {
+        std::fs::create_dir_all(root.join(&path[1..])).unwrap();
+    }
+    let (links, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.text.starts_with(LINK));
     crate::oracle::put(root, &files);
     for NetFile { path, text, .. } in links {
         let at = root.join(&path[1..]);
@@ -39,7 +45,8 @@ fn there(fs: &MemFs, directory: &str) -> Vec<NetFile> {
     let read = |path: String| {
         let text = match fs.read_link(&resolve(fs, &GuestPath::parse(&*path).unwrap(), Follow::ExcludeLast).unwrap()) {
             Ok(target) => [LINK.as_bytes(), &target].concat(),
-            Err(_) => read_file(fs, &at(&path).unwrap(), 1 << 20).ok()?,
+            Err(_) if fs.read_dir(&at(&path).unwrap()).is_ok() => DIRECTORY.into(),
+            Err(_) => read_file(fs, &at(&path).unwrap(), 1 << 20).unwrap(),
         };
         // networkd is nobody special, and NetworkManager wants it so.
         let mode = if path.starts_with("/etc/systemd/") { 0o644 } else { 0o600 };
@@ -56,6 +63,7 @@ fn before_and_after(
 ) -> [Vec<NetFile>; 2] {
     let with = |guest: Builder, (path, text): &(&str, &str)| match text.strip_prefix(LINK) {
         Some(target) => guest.symlink(*path, target),
+        None if *text == DIRECTORY => guest.dir(*path),
         None => guest.file(*path, *text),
     };
     let mut fs = theirs.iter().fold(MemFs::builder(), with).build().unwrap();
@@ -132,7 +140,8 @@ fn of_a_package_for_networkd() {
                   Gateway=2001:db8:7::1\n";
     let path = "/usr/lib/systemd/network/00-other.network";
     let directories = ["/etc/systemd/network", "/usr/lib/systemd/network"];
-    let both = before_and_after((NetworkStack::Networkd, Renderer::Networkd), &[(path, theirs)], &directories);
+    let programs = (NetworkStack::Networkd, Renderer::Networkd);
+    let both = before_and_after(programs, &[(path, theirs)], &directories);
     let said = |files: &[NetFile]| {
         let scratch = tempfile::tempdir().unwrap();
         put(&scratch.path().join("case"), files);
@@ -140,6 +149,12 @@ fn of_a_package_for_networkd() {
     };
     assert!(has(&said(&both[0]), THEIRS));
     assert!(both[1].iter().any(|file| file.path == path && file.text == theirs));
+    let after = said(&both[1]);
+    assert!(has(&after, OWN) && !has(&after, THEIRS), "{after}");
+    // What is no file takes the place of one as well.
+    let own = "/etc/systemd/network/00-other.network";
+    let both = before_and_after(programs, &[(path, theirs), (own, DIRECTORY)], &directories);
+    assert!(both[1].iter().any(|file| file.path == own && file.text == DIRECTORY));
     let after = said(&both[1]);
     assert!(has(&after, OWN) && !has(&after, THEIRS), "{after}");
 }
@@ -273,6 +288,34 @@ fn of_netplan() {
             let made: String = made.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
             assert!(made.contains("Address=192.0.2.10/24"), "{text}: {made}");
             assert_eq!(made.contains("Address=203.0.113.77/24"), has_theirs, "{text}: {made}");
+        }
+    }
+}
+
+/// netplan does not start with what is no file in `/etc`, and with an empty one in its place it does.
+#[test]
+fn of_a_package_for_netplan_and_no_file() {
+    let Some(generate) = unpacked("network/usr/libexec/netplan/generate") else { return };
+    let (own, packages) = ("/etc/netplan/90-other.yaml", "/lib/netplan/90-other.yaml");
+    let theirs = "network: {version: 2, ethernets: {eth0: {addresses: [203.0.113.77/24]}}}";
+    for (text, is_read) in
+        [(DIRECTORY, false), ("-> nowhere", false), ("-> ..", false), ("-> /dev/null", true), ("", true)]
+    {
+        let theirs = [(packages, theirs), (own, text)];
+        let both =
+            before_and_after((NetworkStack::Netplan, Renderer::Netplan), &theirs, &["/etc/netplan", "/lib/netplan"]);
+        let kept = both[1].iter().any(|file| file.path == own && file.text == text);
+        assert_eq!(kept, is_read, "{text}");
+        for (files, starts) in both.iter().zip([is_read, true]) {
+            let scratch = tempfile::tempdir().unwrap();
+            put(scratch.path(), files);
+            let output = command(&generate).arg("--root-dir").arg(scratch.path()).output().unwrap();
+            assert_eq!(output.status.success(), starts, "{text}: {output:?}");
+            if starts {
+                let made = std::fs::read_to_string(scratch.path().join("run/systemd/network/10-netplan-eth0.network"))
+                    .unwrap();
+                assert!(made.contains("192.0.2.10/24") && !made.contains("203.0.113.77"), "{text}: {made}");
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::guest::network::unmanaged::{Broken, Elsewhere, KEYFILES};
 use std::fmt;
 
 /// When what is in the way has to go.
-const BEFORE: &str = "in a run of its own before this one";
+pub(super) const BEFORE: &str = "in a run of its own before this one";
 
 /// What is in the way.
 #[derive(Clone, Debug)]

@@ -1,7 +1,10 @@
 //! Files of packages that a file of the same name in `/etc` is read in place of.
 
 use super::{NETPLAN, NETWORKD, file_type, put};
+use crate::inject::net::unused::BEFORE;
 use crate::inject::{InjectError, Outcome, ROOT_DIR, ROOT_FILE};
+use imgraft_vfs::ErrorKind;
+use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -34,7 +37,14 @@ impl Shadow {
         if own.to_string() == path {
             return Ok(false);
         }
-        Ok(stage.resolve(&own).is_ok_and(|at| at.as_bytes() == NOTHING) || file_type(&own, stage)?.is_some())
+        let is_off = stage.resolve(&own).is_ok_and(|at| at.as_bytes() == NOTHING);
+        Ok(is_off
+            || match (self, file_type(&own, stage)?) {
+                // networkd cannot read it, and nothing in its place.
+                (Self::Mask, there) => there.is_some(),
+                // netplan fails with any other.
+                (Self::Empty, there) => there == Some(FileType::Regular),
+            })
     }
 
     /// Has it pass over a file, which stays as it is.
@@ -49,9 +59,7 @@ impl Shadow {
         match self {
             Self::Mask => mask(&own, path, why, stage, outcome),
             Self::Empty => {
-                if stage.symlink_metadata(&own)?.is_some() {
-                    stage.remove(&own)?;
-                }
+                make_way(&own, stage)?;
                 put(&own, 0o600, b"", stage, outcome)?;
                 outcome.notes.push(format!("{own}: an empty file, in the place of {path}, as {why}"));
                 Ok(())
@@ -68,15 +76,24 @@ pub(super) fn mask(
     stage: &mut Stage<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), InjectError> {
-    if stage.symlink_metadata(own)?.is_some() {
-        stage.remove(own)?;
-    }
+    make_way(own, stage)?;
     if let Some(directory) = own.parent() {
         stage.create_dirs(&directory, ROOT_DIR)?;
     }
     stage.symlink(own, NOTHING, ROOT_FILE)?;
     outcome.notes.push(format!("{own}: a link to /dev/null, in the place of {path}, as {why}"));
     Ok(())
+}
+
+/// Removes what is in the place of a new file.
+fn make_way(own: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+    if stage.symlink_metadata(own)?.is_none() {
+        return Ok(());
+    }
+    stage.remove(own).map_err(|error| match error.kind() {
+        ErrorKind::Invalid => error.with_hint(format!("take it away by --delete {own}, {BEFORE}")).into(),
+        _ => error.into(),
+    })
 }
 
 #[cfg(test)]
@@ -143,6 +160,14 @@ mod tests {
             [format!("{own}: an empty file, in the place of {usr}, as netplan would mix its devices with these")]
         );
         assert!(of(&[(usr, DEVICES), (own, "network: {version: 2}\n")]).is_empty());
+        // A directory that has something in it is not ours to take away.
+        let fs = phony().file(usr, DEVICES).file(format!("{own}/x"), "").build().unwrap();
+        let mut stage = Stage::new(&fs);
+        let cast = Shadow::Empty.cast(usr, "", &mut stage, &mut Outcome::default()).unwrap_err();
+        assert!(
+            cast.to_string().contains(own) && cast.hint().unwrap().contains(&format!("--delete {own}, ")),
+            "{cast}"
+        );
         assert!(of(&[(usr, "network: {renderer: NetworkManager}\n")]).is_empty());
     }
 }
