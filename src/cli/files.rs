@@ -65,9 +65,10 @@ pub struct Files {
 
     /// Replace in each line of a file: s/REGEX/TEXT/, with the flags g and i (item "files"; repeatable)
     ///
-    /// The expression is Perl's s///, of which look-around and back references in REGEX are refused. In TEXT $1 or \1 is the
-    /// first group, $& all that matched. Other punctuation marks may stand for the slashes, s#…#…#, and brackets, s{…}{…}. Perl's g replaces an empty
-    /// match right after another match too (s/a*/x/g makes xx of aa); this one does not, and makes x of it.
+    /// The expression is Perl's s///, of which look-around, back references, possessive repetitions (a++) and variables in REGEX are refused.
+    /// In TEXT $1 or \1 is the first group, $& all that matched; another $, and a @ before a name, are to be written \$ and \@, in REGEX too. Other
+    /// punctuation marks may stand for the slashes, s#…#…#, and brackets, s{…}{…}. Perl's g replaces an empty match right after another match too (s/a*/x/g
+    /// makes xx of aa); this one does not, and makes x of it. Of a repeated group that may match nothing, (a?)*, it puts in the last match that is something.
     #[arg(long, value_name = "FILE:EXPR")]
     pub edit: Vec<String>,
 
