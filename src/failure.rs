@@ -98,6 +98,14 @@ impl Failure {
         self
     }
 
+    /// Puts these options, by which a run has opened the image, each after a blank, into the commands of the hints that show what is
+    /// in it.
+    #[must_use]
+    pub fn opened_with(mut self, options: &str) -> Self {
+        self.hints = self.hints.iter().map(|hint| with_options(hint, options)).collect();
+        self
+    }
+
     /// Adds a hint.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -211,6 +219,14 @@ pub fn inert_json(json: &str) -> String {
 fn drives_a_terminal(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A hint whose commands that show what is in an image have these options, each after a blank.
+pub fn with_options(hint: &str, options: &str) -> String {
+    ["ls", "cat"].iter().fold(hint.to_owned(), |hint, verb| {
+        let command = format!("`imgraft {verb} IMAGE");
+        hint.replace(&command, &format!("{command}{options}"))
+    })
 }
 
 /// A hint whose commands, which stand between backquotes, name this file where they say IMAGE.

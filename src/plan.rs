@@ -36,17 +36,17 @@ use crate::cli;
 use crate::failure::Failure;
 use crate::guest::mounts::{Beneath, Wanted};
 use crate::inject::{Compat, Item, Request};
-use imgraft_vfs::Error;
 use imgraft_vfs::fs::Timestamp;
 use imgraft_vfs::image::{Backing, Destination, Format, Source};
 use imgraft_vfs::kernel::Access;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::transaction::{Existing, Proof, StateDir};
 use imgraft_vfs::volume::{Keys, Selector};
+use imgraft_vfs::{Error, shell};
 use reach::InPlace;
 use std::num::NonZeroU32;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// An image and the volume in it.
@@ -62,6 +62,8 @@ pub struct Target {
     pub mounts: Wanted,
     /// How its filesystem may be reached.
     pub access: Access,
+    /// The options, each after a blank, by which `ls` and `cat` open the same, but for what is secret of them.
+    pub again: String,
 }
 
 /// How a report is given.
@@ -149,7 +151,8 @@ impl Target {
     fn to_change(typed: cli::Target, in_place: InPlace) -> Result<Self, Failure> {
         let access = reach::access(&typed.reach, in_place)?;
         let mounts = mounts::mounts(&typed.mount)?;
-        Ok(Self { mounts, ..Self::of(typed.file, &typed.partition, access)? })
+        let again = again(&typed);
+        Ok(Self { mounts, again, ..Self::of(typed.file, &typed.partition, access)? })
     }
 
     fn of(typed: cli::ImageFile, partition: &str, access: Access) -> Result<Self, Failure> {
@@ -162,7 +165,7 @@ impl Target {
         let keys = keys::keys(&typed.keys)?;
         let image = typed.image.ok_or_else(|| Failure::usage("no image is named"))?;
         let source = Source { image, format, backing, data_file: None, state: state(typed.journal) };
-        Ok(Self { source, volume: volume(partition)?, keys, mounts: Wanted::default(), access })
+        Ok(Self { source, volume: volume(partition)?, keys, mounts: Wanted::default(), access, again: String::new() })
     }
 }
 
@@ -330,8 +333,29 @@ fn volume(typed: &str) -> Result<Selector, Failure> {
     }
     typed.parse::<NonZeroU32>().map(Selector::Index).map_err(|_| {
         Failure::usage(format!("--partition {typed}: not auto, whole, a number, GROUP/VOLUME, label:NAME or uuid:UUID"))
-            .with_hint("imgraft inspect IMAGE lists the partitions")
+            .with_hint("`imgraft inspect IMAGE` lists the partitions")
     })
+}
+
+/// What `ls` and `cat` need as well as a run to find the same in an image.
+fn again(typed: &cli::Target) -> String {
+    let mut options = Vec::new();
+    let word = |typed: &str| shell::word(Path::new(typed));
+    if let Some(directories) = &typed.file.backing_chain {
+        let value = directories.iter().map(|directory| shell::word(directory)).collect::<Vec<_>>().join(",");
+        options.push(if value.is_empty() { "--backing-chain".to_owned() } else { format!("--backing-chain={value}") });
+    }
+    if !matches!(typed.partition.as_str(), "auto" | "-1") {
+        options.push(format!("--partition {}", word(&typed.partition)));
+    }
+    options.extend(typed.mount.iter().map(|mount| format!("--mount {}", word(mount))));
+    if !typed.file.keys.key.is_empty() {
+        options.push("--key …".to_owned());
+    }
+    if typed.file.keys.keys_from_stdin {
+        options.push("--keys-from-stdin".to_owned());
+    }
+    options.iter().map(|option| format!(" {option}")).collect()
 }
 
 /// Refuses two options that read standard input: the first would leave nothing to the second.

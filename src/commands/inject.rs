@@ -4,7 +4,7 @@ use super::progress::Copying;
 use super::second_reader::second_reader;
 use super::tree::{self, Part};
 use super::{print, reveal};
-use crate::failure::{Exit, Failure, with_image};
+use crate::failure::{Exit, Failure, with_image, with_options};
 use crate::guest::mounts::{By, Disks};
 use crate::guest::{self, Guest};
 use crate::inject::fitting::{LeftOut, Unfit, fit};
@@ -45,7 +45,7 @@ pub(super) fn run(plan: plan::Edit) -> Result<Exit, Failure> {
     let Made { edit, disk, info, kernel, features, guest, mut staged, parts, notes } = made;
     let name = shell::word(&plan.target.source.image);
     for hint in staged.items.iter_mut().filter_map(|item| item.hint.as_mut()) {
-        *hint = with_image(hint, &name);
+        *hint = with_image(&with_options(hint, &plan.target.again), &name);
     }
     tracing::debug!("applied the changes in memory; the image is untouched so far");
     let format = edit.format();

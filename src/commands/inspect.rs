@@ -1,6 +1,6 @@
 //! `imgraft inspect`: what an image is, and what is in it.
 
-use super::{print, tree};
+use super::{about, print, tree};
 use crate::failure::{Exit, Failure, printable};
 use crate::guest::mounts::{By, Disks};
 use crate::guest::{self, Guest};
@@ -105,7 +105,7 @@ pub(super) fn run(plan: &Inspect) -> Result<Exit, Failure> {
         if failure.exit != Exit::Refused {
             return outcome.map(|()| Exit::Done);
         }
-        let Failure { message, hints, .. } = failure.clone().about(image);
+        let Failure { message, hints, .. } = about(failure.clone(), &plan.target);
         inspection.refused = Some(Refused { reason: message, hints });
     }
     let text = match plan.output {

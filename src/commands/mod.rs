@@ -35,26 +35,26 @@ pub fn run(cli: Cli, order: &Order) -> Result<Exit, Failure> {
     match cli.command {
         Command::Inject(typed) => {
             let plan = plan::Edit::inject(*typed, order)?;
-            let image = plan.target.source.image.clone();
-            inject::run(plan).map_err(|failure| failure.about(&image))
+            let target = plan.target.clone();
+            inject::run(plan).map_err(|failure| about(failure, &target))
         }
         Command::Sysprep(typed) => {
             let plan = plan::Edit::sysprep(*typed)?;
-            let image = plan.target.source.image.clone();
-            inject::run(plan).map_err(|failure| failure.about(&image))
+            let target = plan.target.clone();
+            inject::run(plan).map_err(|failure| about(failure, &target))
         }
         Command::ListOperations => list_operations::run(),
         Command::Inspect(typed) => {
             let plan = plan::Inspect::new(typed)?;
-            inspect::run(&plan).map_err(|failure| failure.about(&plan.target.source.image))
+            inspect::run(&plan).map_err(|failure| about(failure, &plan.target))
         }
         Command::Ls(typed) => {
             let plan = plan::Look::new(typed)?;
-            ls::run(&plan).map_err(|failure| failure.about(&plan.target.source.image))
+            ls::run(&plan).map_err(|failure| about(failure, &plan.target))
         }
         Command::Cat(typed) => {
             let plan = plan::Look::new(typed)?;
-            cat::run(&plan).map_err(|failure| failure.about(&plan.target.source.image))
+            cat::run(&plan).map_err(|failure| about(failure, &plan.target))
         }
         Command::Recover(typed) => {
             let plan = plan::Recover::new(typed);
@@ -71,6 +71,11 @@ pub fn run(cli: Cli, order: &Order) -> Result<Exit, Failure> {
         Command::Schema => schema::run(),
         Command::ConfigDrive(typed) => config_drive::run(typed.command),
     }
+}
+
+/// A failure with the name of what it is about, and hints that open the same.
+fn about(failure: Failure, target: &Target) -> Failure {
+    failure.opened_with(&target.again).about(&target.source.image)
 }
 
 /// Whether somebody still reads what is printed.

@@ -207,7 +207,7 @@ mod tests {
         let refused = refusal(&timezone("Europe/Bonn"), guest().build().unwrap());
         assert_eq!(
             refused,
-            "the guest has no time zone Europe/Bonn (imgraft ls IMAGE /usr/share/zoneinfo lists what it has)"
+            "the guest has no time zone Europe/Bonn (`imgraft ls IMAGE /usr/share/zoneinfo` lists what it has)"
         );
         assert!(refusal(&timezone("Europe"), guest().build().unwrap()).contains("no time zone"), "a directory");
         let text = guest().file("/usr/share/zoneinfo/leapseconds", "# leap seconds\n");

@@ -128,7 +128,7 @@ fn edit(typed: &str) -> Result<FileOperation, Failure> {
 pub(super) fn edited(option: &str, path: &str, expression: &str) -> Result<FileOperation, Failure> {
     let substitution = Substitution::parse(expression).map_err(|reason| {
         Failure::usage(format!("{option} {path}: {reason}"))
-            .with_hint("no Perl runs here: imgraft cat IMAGE FILE, edit what it prints, and --upload that")
+            .with_hint("no Perl runs here: `imgraft cat IMAGE FILE`, edit what it prints, and --upload that")
     })?;
     Ok(FileOperation::Edit { path: at(path)?, substitution })
 }

@@ -320,3 +320,20 @@ fn links_in_a_circle_and_directories() {
         expect(0, &["inject", image, "--delete", path, "--write", &format!("{path}:debian:*:::::::\n")]);
     }
 }
+
+/// A hint's command opens what the run has opened, and has no passphrase in it.
+#[test]
+fn commands_of_hints_open_the_same() {
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image::phony(), "disk.qcow2");
+    let words = ["inject", text(&disk), "--partition", "1", "--mount", "none", "--truncate", "/etc/none"];
+    let output = run(&words);
+    let told = String::from_utf8_lossy(&output.stderr);
+    let command = told.split('`').nth(1).expect("a command");
+    assert_eq!(command, format!("imgraft ls {} --partition 1 --mount none /etc", text(&disk)), "{told}");
+    let command: Vec<_> = command.split(' ').skip(1).collect();
+    assert!(expect(0, &command).contains(" passwd"));
+    let output = run(&[&words[..], &["--key", "all:key:Xq7vRw2Zt"]].concat());
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains(" --mount none --key … /etc`") && !told.contains("Xq7vRw2Zt"), "{told}");
+}

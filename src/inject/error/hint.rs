@@ -65,11 +65,11 @@ impl InjectError {
             ),
             Self::SeedInTheWay { path } => Some(format!(
                 "--replace-seed puts the new one in its place, and so does --delete {path} of that one file; `imgraft cat IMAGE \
-                 --partition N {path}` shows what there is, with the N of this run"
+                 {path}` shows what there is"
             )),
             Self::SeedNetworkInTheWay { path } => Some(format!(
-                "--replace-seed removes it, and so does --delete {path}; `imgraft cat IMAGE --partition N {path}` shows what \
-                 there is, with the N of this run"
+                "--replace-seed removes it, and so does --delete {path}; `imgraft cat IMAGE {path}` shows what \
+                 there is"
             )),
             Self::NotInSeed { way, .. } => Some((*way).to_owned()),
             Self::BadSeedNetwork(_) => Some(AS_IT_STANDS.to_owned()),
@@ -100,10 +100,10 @@ impl InjectError {
                     .to_owned(),
             ),
             Self::ZoneIsLocaltime { .. } => {
-                Some("name the zone itself, like Europe/Berlin: imgraft ls IMAGE /usr/share/zoneinfo lists them".to_owned())
+                Some("name the zone itself, like Europe/Berlin: `imgraft ls IMAGE /usr/share/zoneinfo` lists them".to_owned())
             }
             Self::NoSuchZone { has_zones, .. } => Some(match has_zones {
-                true => "imgraft ls IMAGE /usr/share/zoneinfo lists what it has".to_owned(),
+                true => "`imgraft ls IMAGE /usr/share/zoneinfo` lists what it has".to_owned(),
                 false => "it has no time zones at all: its package tzdata is not installed".to_owned(),
             }),
             Self::Locale(error) => error.hint(),
