@@ -320,6 +320,82 @@ fn of_a_package_for_netplan_and_no_file() {
     }
 }
 
+/// What netplan refuses goes, as it would make nothing of ours either; what it passes over stays.
+#[test]
+fn of_a_netplan_that_refuses() {
+    let Some(generate) = unpacked("network/usr/libexec/netplan/generate") else { return };
+    let other = "/etc/netplan/zz.yaml";
+    for text in [
+        "",
+        "# nothing\n",
+        "{}",
+        "network: {}",
+        "network: {version: 2}",
+        "network: {version: '2', renderer: networkd}",
+        "network: {version: 3, renderer: networkd}",
+        "network: {version: two}",
+        "network: {version: null}",
+        "network: {renderer: nonsense}",
+        "network: {renderer: sriov}",
+        "network: {renderer: }",
+        "network: {version: 2, nonsense: 1}",
+        "network: {version: 2}\nnonsense: 1",
+        "network:",
+        "network: []",
+        "network: a",
+        "nonsense: {a: b}",
+        "[]",
+        "a",
+        "---\n",
+        "a: [",
+        "-> nowhere",
+        "-> ..",
+        "-> /dev/null",
+        DIRECTORY,
+    ] {
+        let netplan = (NetworkStack::Netplan, Renderer::Netplan);
+        let [before, after] = before_and_after(netplan, &[(other, text)], &["/etc/netplan"]);
+        let made = |files: &[NetFile]| {
+            let scratch = tempfile::tempdir().unwrap();
+            put(scratch.path(), files);
+            let said = command(&generate).arg("--root-dir").arg(scratch.path()).output().unwrap();
+            let network = scratch.path().join("run/systemd/network/10-netplan-eth0.network");
+            said.status.success() && std::fs::read_to_string(network).is_ok_and(|text| text.contains("192.0.2.10/24"))
+        };
+        assert_eq!(after.iter().any(|file| file.path == other), made(&before), "{text}");
+        assert!(made(&after), "{text}");
+    }
+}
+
+/// Of the files of a name systemd takes the first one, wherever that is, and so is it afterwards.
+#[test]
+fn of_a_name_the_first_one() {
+    let Some(analyze) = unpacked("network/usr/bin/systemd-analyze") else { return };
+    let (etc, local, lib) = ("/etc/systemd/network", "/usr/local/lib/systemd/network", "/usr/lib/systemd/network");
+    let (rival, other) = ("[Match]\nName=eth0\n", "[Match]\nName=wlan0\n");
+    for (in_local, taken) in
+        [(other, Some(other)), ("-> /dev/null", None), ("", None), ("-> nowhere", Some(rival)), (rival, Some(rival))]
+    {
+        let theirs = [(format!("{local}/01-x.network"), in_local), (format!("{lib}/01-x.network"), rival)];
+        let theirs = theirs.each_ref().map(|(path, text)| (path.as_str(), *text));
+        let programs = (NetworkStack::Networkd, Renderer::Networkd);
+        let [before, after] = before_and_after(programs, &theirs, &[etc, local, lib]);
+        let said = |files: &[NetFile]| {
+            let scratch = tempfile::tempdir().unwrap();
+            put(scratch.path(), files);
+            let root = format!("--root={}", scratch.path().display());
+            let (text, _) =
+                succeed(command(&analyze).args([&root, "cat-config", "systemd/network/01-x.network"]), in_local);
+            text.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect::<String>()
+        };
+        assert_eq!(said(&before), taken.unwrap_or_default(), "{in_local}");
+        assert_eq!(said(&after), taken.filter(|taken| *taken != rival).unwrap_or_default(), "{in_local}");
+        // Nothing is put where nothing has to be.
+        let is_masked = after.iter().any(|file| file.path == format!("{etc}/01-x.network"));
+        assert_eq!(is_masked, taken == Some(rival), "{in_local}");
+    }
+}
+
 /// A line that includes the guest's files once more, after the run, finds none about devices.
 #[test]
 fn of_ifupdown() {

@@ -9,6 +9,7 @@ use crate::config_drive::{Spelling, value};
 use crate::guest::{Guest, NetworkStack};
 use crate::inject::{InjectError, Outcome};
 use crate::net::render::{self, NetFile};
+use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 use serde_json::Value;
@@ -137,17 +138,17 @@ fn is_started(stack: NetworkStack, guest: &Guest) -> bool {
 /// name says it, whichever the directory.
 fn said(path: &str, text: &[u8], stage: &Stage<'_>) -> Result<Said, InjectError> {
     let mut files: BTreeMap<String, String> = BTreeMap::new();
-    for found in std::iter::once(path.to_owned()).chain(rivals::paths(&rivals::NETPLAN, stage)?) {
+    for found in std::iter::once(path.to_owned()).chain(rivals::netplan::files(stage)?) {
         let name = found.rsplit('/').next().unwrap_or_default().to_owned();
-        if name.ends_with(".yaml") {
-            files.entry(name).or_insert(found);
-        }
+        files.entry(name).or_insert(found);
     }
     let mut said = Said { renderer: NetworkStack::Networkd, by: None };
     for file in files.into_values() {
+        let at = GuestPath::parse(file.as_str())?;
         let found = match file == path {
             true => Some(text.to_vec()),
-            false => rivals::read(&GuestPath::parse(file.as_str())?, stage)?,
+            false if rivals::file_type(&at, stage)? == Some(FileType::Regular) => rivals::read(&at, stage)?,
+            false => None,
         };
         let document = value(&found.unwrap_or_default(), Spelling::Yaml).unwrap_or_default();
         if let Some(renderer) = document.get("network").and_then(renderer) {

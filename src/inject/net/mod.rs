@@ -158,7 +158,7 @@ impl Net {
             }
         }
         match spelling.0 {
-            NetworkStack::Netplan if rivals::has_devices(bytes) => {
+            NetworkStack::Netplan if rivals::netplan::has_devices(bytes) => {
                 rivals::clear(Renderer::Netplan, &[&path.to_string()], None, stage, outcome)?;
             }
             NetworkStack::Networkd => {

@@ -1,13 +1,13 @@
 //! What else a guest has for the same program, and what becomes of it.
 
 pub(super) mod devices;
+pub(super) mod netplan;
 mod shadow;
 pub(super) mod sourced;
 mod tombstone;
 
 use super::compiled::RESOLVER;
 use super::put;
-use crate::config_drive::{Spelling, value};
 use crate::guest::network::unmanaged::KEYFILES;
 use crate::guest::{Reader, systemd_version};
 use crate::inject::staging::is_fatal;
@@ -34,13 +34,13 @@ const DIRECTORIES: [&str; 7] = [
     "/etc/udev/rules.d",
     "/etc/cloud/cloud.cfg.d",
 ];
-/// The most files of such a directory, and the largest of them that is read, in bytes.
+/// The most files of such a directory, the largest of them that is read, and all that are read for one purpose, in bytes.
 const FILES_MAX: usize = 4096;
 const READ_LIMIT: u64 = 1024 * 1024;
-/// Where netplan's files are, the ones that win first.
-pub(super) const NETPLAN: [&str; 3] = ["/etc/netplan", "/usr/lib/netplan", "/lib/netplan"];
-/// Where files are that go by their place among others.
-const NETWORKD: &str = "/etc/systemd/network";
+const TOTAL: u64 = 4 * READ_LIMIT;
+/// Where files are that go by their place among others, the ones that win first (systemd.network(5)).
+const NETWORKD: [&str; 4] =
+    ["/etc/systemd/network", "/usr/local/lib/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network"];
 /// Why a connection of NetworkManager's goes.
 const FIRST: &str = "by its priority NetworkManager would take it for a device of these";
 /// The one file of ifupdown, and what it is where ifupdown has nothing to see to.
@@ -49,7 +49,7 @@ const LOOPBACK: &[u8] = b"# Made by imgraft.\nauto lo\niface lo inet loopback\n"
 
 /// Removes what earlier runs made and this one does not, and what would be mixed with the configuration; says what stays beside it.
 ///
-/// netplan merges all of its files, so that those which speak of devices go; wicked merges those of a device, so that routes of ours
+/// netplan merges all of its files ([`netplan`]); wicked merges those of a device, so that routes of ours
 /// go. For networkd and NetworkManager ours come first, by the name of the file or by the priority of the connection, and what would
 /// come before them for one of their devices goes. What the guest's packages have for these and for netplan elsewhere stays, behind a file of
 /// its name that is read in its place, or of its UUID. Without a `config` there is a text, whose devices are not known.
@@ -62,21 +62,20 @@ pub(super) fn clear(
 ) -> Result<(), InjectError> {
     forget(new, stage, outcome)?;
     let directories: &[&str] = match renderer {
-        Renderer::Netplan => &NETPLAN,
-        Renderer::Networkd => {
-            &[NETWORKD, "/usr/local/lib/systemd/network", "/usr/lib/systemd/network", "/lib/systemd/network"]
-        }
+        Renderer::Netplan => return netplan::clear(new, stage, outcome),
+        Renderer::Networkd => &NETWORKD,
         Renderer::Ifcfg => &["/etc/sysconfig/network-scripts"],
         Renderer::Wicked => &["/etc/sysconfig/network"],
         Renderer::NetworkManager => &[KEYFILES, "/usr/lib/NetworkManager/system-connections"],
         Renderer::Ifupdown(_) | Renderer::CloudInit(_) => &[],
     };
     let (mut beside, mut packages) = (Vec::new(), Vec::new());
-    let shadow = match renderer {
-        Renderer::Netplan => Shadow::Empty,
-        _ => Shadow::Mask,
-    };
     let paths = paths(directories, stage)?;
+    let is_read = |path: &&String| match renderer {
+        Renderer::Networkd => path.ends_with(".network") || path.ends_with(".netdev"),
+        renderer => renderer == Renderer::NetworkManager,
+    };
+    check_total(paths.iter().filter(is_read), stage)?;
     let networkd = match renderer {
         Renderer::Networkd => networkd(&paths, stage)?,
         _ => Networkd { netdevs: BTreeSet::new(), version: None },
@@ -87,31 +86,17 @@ pub(super) fn clear(
             continue;
         }
         match renderer {
-            Renderer::Netplan if name.ends_with(".yaml") => {
-                let at = GuestPath::parse(path.as_str())?;
-                // What we cannot read netplan may still read.
-                if shadow.is_over(&path, stage)? || !read(&at, stage)?.is_none_or(|text| has_devices(&text)) {
-                    continue;
-                }
-                let why = "netplan would mix its devices with these";
-                if directory == "/etc/netplan" {
-                    stage.remove(&at)?;
-                    outcome.notes.push(format!("{path}: removed, as {why}"));
-                } else {
-                    shadow.cast(&path, why, stage, outcome)?;
-                }
-            }
             // The first file that matches a device is the one that counts.
             Renderer::Networkd if name.ends_with(".network") && is_before(name, new) => match config {
                 Some(config) if !is_rival(&path, |text| devices::is_for_networkd(text, config, &networkd), stage)? => {}
-                _ if shadow.is_over(&path, stage)? => {}
+                _ if Shadow::Mask.is_over(&path, stage)? => {}
                 Some(_) => {
                     let why = "by its name it comes first, and systemd-networkd would take it for a device of these";
-                    if directory == NETWORKD {
+                    if directory == NETWORKD[0] {
                         stage.remove(&GuestPath::parse(path.as_str())?)?;
                         outcome.notes.push(format!("{path}: removed, as {why}"));
                     } else {
-                        shadow.cast(&path, why, stage, outcome)?;
+                        Shadow::Mask.cast(&path, why, stage, outcome)?;
                     }
                 }
                 None => beside.push(path),
@@ -173,10 +158,10 @@ fn is_rival(path: &str, is_kind: impl Fn(&str) -> bool, stage: &Stage<'_>) -> Re
 /// Removes what earlier runs made and this one does not, for whichever program: the guest may start more than one, and a file of
 /// another may count for more.
 pub(super) fn forget(new: &[&str], stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
-    for path in paths(&DIRECTORIES, stage)? {
-        if new.contains(&path.as_str()) {
-            continue;
-        }
+    let mut paths = paths(&DIRECTORIES, stage)?;
+    paths.retain(|path| !new.contains(&path.as_str()) && may_be_ours(path));
+    check_total(paths.iter(), stage)?;
+    for path in paths {
         let at = GuestPath::parse(path.as_str())?;
         if is_ours(&path, &at, stage)? {
             stage.remove(&at)?;
@@ -206,21 +191,46 @@ pub(super) fn resolver(stage: &Stage<'_>, outcome: &mut Outcome) -> Result<(), I
     Ok(())
 }
 
-/// Whether an earlier run made a file: by its name, or by its name and its beginning.
-fn is_ours(path: &str, at: &GuestPath, stage: &Stage<'_>) -> Result<bool, InjectError> {
+/// Whether an earlier run may have made a file, by its name.
+fn may_be_ours(path: &str) -> bool {
     let (directory, name) = path.rsplit_once('/').unwrap_or_default();
-    let may_be = match directory {
+    match directory {
         "/etc/sysconfig/network-scripts" => {
             ["ifcfg-", "route-", "route6-"].iter().any(|prefix| name.starts_with(prefix))
         }
         "/etc/sysconfig/network" => ["ifcfg-", "ifroute-", "ifsysctl-"].iter().any(|prefix| name.starts_with(prefix)),
         // Beside it there may be one that is about the guest's name.
         "/etc/cloud/cloud.cfg.d" => name == "99-imgraft-network.cfg",
-        // Texts that were put in as they stood.
-        _ if matches!(name, "10-imgraft.network" | "50-imgraft.yaml") => return Ok(true),
         _ => name.contains("imgraft"),
-    };
-    Ok(may_be && read(at, stage)?.is_some_and(|text| text.starts_with(OURS)))
+    }
+}
+
+/// Whether an earlier run made a file that it may have made: by its name, or by its beginning.
+fn is_ours(path: &str, at: &GuestPath, stage: &Stage<'_>) -> Result<bool, InjectError> {
+    // Texts that were put in as they stood.
+    let is_text = path.ends_with("/10-imgraft.network") || path.ends_with("/50-imgraft.yaml");
+    Ok(is_text || read(at, stage)?.is_some_and(|text| text.starts_with(OURS)))
+}
+
+/// Fails where these files, of which each is read once or twice, are more together than is read of a guest's. Several names of one
+/// file are several.
+pub(super) fn check_total<'p>(paths: impl Iterator<Item = &'p String>, stage: &Stage<'_>) -> Result<(), InjectError> {
+    let mut left = TOTAL;
+    for path in paths {
+        let size = match stage.metadata(&GuestPath::parse(path.as_str())?) {
+            Err(error) if is_fatal(error.kind()) => return Err(error.into()),
+            found => found.ok().flatten().map_or(0, |metadata| metadata.size),
+        };
+        // What is larger is not read.
+        let Some(rest) = left.checked_sub(if size > READ_LIMIT { 0 } else { size }) else {
+            let directory = path.rsplit_once('/').unwrap_or_default().0;
+            let what = format!("with {path} there are more than {} MiB of files of a network", TOTAL / (1024 * 1024));
+            let error = Error::unsupported(Layer::Filesystem, what).with_guest_path(directory);
+            return Err(error.with_hint("remove those that nothing needs first").into());
+        };
+        left = rest;
+    }
+    Ok(())
 }
 
 /// The files in directories, and the links to files, sorted within each.
@@ -269,13 +279,6 @@ pub(super) fn read(path: &GuestPath, stage: &Stage<'_>) -> Result<Option<Vec<u8>
     }
 }
 
-/// Whether a text of netplan's is about devices, and not only about who sees to them.
-pub(super) fn has_devices(text: &[u8]) -> bool {
-    let Ok(document) = value(text, Spelling::Yaml) else { return !text.is_empty() };
-    let network = document.get("network").and_then(|network| network.as_object());
-    network.is_some_and(|network| network.keys().any(|key| key != "version" && key != "renderer"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -304,5 +307,43 @@ mod tests {
             let removed: Vec<_> = outcome.notes.iter().filter_map(|note| note.split_once(": removed")).collect();
             assert!(matches!(removed[..], [("/etc/systemd/network/03-own.network", _)]), "{removed:?}");
         }
+    }
+
+    #[test]
+    fn what_is_read_is_bounded() {
+        let size = usize::try_from(READ_LIMIT).unwrap();
+        for (renderer, directory, name) in [
+            (Renderer::Networkd, "/etc/systemd/network", ".network"),
+            (Renderer::Networkd, "/usr/lib/systemd/network", ".netdev"),
+            (Renderer::NetworkManager, "/etc/NetworkManager/system-connections", ".nmconnection"),
+            (Renderer::Netplan, "/etc/netplan", ".yaml"),
+            (Renderer::Ifcfg, "/etc/sysconfig/network-scripts", ""),
+        ] {
+            let of = |sizes: &[usize], name: &str| {
+                let guest = sizes.iter().enumerate().fold(phony(), |guest, (number, size)| {
+                    guest.file(format!("{directory}/ifcfg-{number}{name}"), "#".repeat(*size))
+                });
+                let fs = guest.build().unwrap();
+                let config = document("{version: 2, ethernets: {eth0: {dhcp4: true}}}").unwrap();
+                clear(renderer, &[], Some(&config), &mut Stage::new(&fs), &mut Outcome::default())
+                    .map_err(|error| error.to_string())
+            };
+            of(&[size; 4], name).unwrap();
+            let refused = of(&[size, size, size, size, 1], name).unwrap_err();
+            assert!(
+                refused.contains(&format!("with {directory}/ifcfg-4{name} there are more than 4 MiB")),
+                "{refused}"
+            );
+            // What is not read does not count.
+            of(&[size, size, size, size, size + 1, size + 1], name).unwrap();
+            if renderer != Renderer::NetworkManager && renderer != Renderer::Ifcfg {
+                of(&[size; 5], ".other").unwrap();
+            }
+        }
+        let many = (0..5).fold(phony().file("/etc/netplan/a.yaml", "#".repeat(size)), |guest, number| {
+            guest.hard_link(format!("/etc/netplan/b{number}.yaml"), "/etc/netplan/a.yaml")
+        });
+        let fs = many.build().unwrap();
+        assert!(clear(Renderer::Netplan, &[], None, &mut Stage::new(&fs), &mut Outcome::default()).is_err());
     }
 }

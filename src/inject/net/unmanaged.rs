@@ -36,9 +36,12 @@ impl<'a> Manager<'a> {
         }
         let mut not_controlled = Vec::new();
         if guest.network.ifcfg_plugin.is_some() {
-            for path in rivals::paths(&[IFCFG], stage)?.into_iter().filter(|path| !new.contains(&path.as_str())) {
-                let is_read = path.strip_prefix(IFCFG).is_some_and(|name| name.starts_with("/ifcfg-"));
-                let text = if is_read { rivals::read(&GuestPath::parse(path.as_str())?, stage)? } else { None };
+            let mut paths = rivals::paths(&[IFCFG], stage)?;
+            let is_read = |path: &str| path.strip_prefix(IFCFG).is_some_and(|name| name.starts_with("/ifcfg-"));
+            paths.retain(|path| is_read(path) && !new.contains(&path.as_str()));
+            rivals::check_total(paths.iter(), stage)?;
+            for path in paths {
+                let text = rivals::read(&GuestPath::parse(path.as_str())?, stage)?;
                 let text = String::from_utf8_lossy(&text.unwrap_or_default()).into_owned();
                 not_controlled.extend(not_controlled_by(&text).map(|spec| (spec, path)));
             }

@@ -1,6 +1,7 @@
 //! Files of packages that a file of the same name in `/etc` is read in place of.
 
-use super::{NETPLAN, NETWORKD, file_type, put};
+use super::netplan::NETPLAN;
+use super::{NETWORKD, file_type, put};
 use crate::inject::net::unused::BEFORE;
 use crate::inject::{InjectError, Outcome, ROOT_DIR, ROOT_FILE};
 use imgraft_vfs::ErrorKind;
@@ -21,30 +22,32 @@ pub(super) enum Shadow {
 }
 
 impl Shadow {
-    /// The file in `/etc` that is read in place of one of these.
-    fn of(self, path: &str) -> Result<GuestPath, InjectError> {
-        let directory = match self {
-            Self::Mask => NETWORKD,
-            Self::Empty => NETPLAN[0],
+    /// The files that are read in place of one of a name, the ones that win first; the first one is in `/etc`.
+    fn of(self, path: &str) -> Result<Vec<GuestPath>, InjectError> {
+        let directories: &[&str] = match self {
+            Self::Mask => &NETWORKD,
+            Self::Empty => &NETPLAN,
         };
-        let name = path.rsplit('/').next().unwrap_or_default();
-        Ok(GuestPath::parse(format!("{directory}/{name}"))?)
+        let (own, name) = path.rsplit_once('/').unwrap_or_default();
+        let before = directories.iter().take_while(|directory| **directory != own);
+        Ok(before.map(|directory| GuestPath::parse(format!("{directory}/{name}"))).collect::<Result<_, _>>()?)
     }
 
     /// Whether another file is read in place of one. A link that leads nowhere is none.
     pub(super) fn is_over(self, path: &str, stage: &Stage<'_>) -> Result<bool, InjectError> {
-        let own = self.of(path)?;
-        if own.to_string() == path {
-            return Ok(false);
-        }
-        let is_off = stage.resolve(&own).is_ok_and(|at| at.as_bytes() == NOTHING);
-        Ok(is_off
-            || match (self, file_type(&own, stage)?) {
+        for other in self.of(path)? {
+            let is_off = stage.resolve(&other).is_ok_and(|at| at.as_bytes() == NOTHING);
+            let is_there = match (self, file_type(&other, stage)?) {
                 // networkd cannot read it, and nothing in its place.
                 (Self::Mask, there) => there.is_some(),
                 // netplan fails with any other.
                 (Self::Empty, there) => there == Some(FileType::Regular),
-            })
+            };
+            if is_off || is_there {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Has it pass over a file, which stays as it is.
@@ -55,7 +58,7 @@ impl Shadow {
         stage: &mut Stage<'_>,
         outcome: &mut Outcome,
     ) -> Result<(), InjectError> {
-        let own = self.of(path)?;
+        let Some(own) = self.of(path)?.into_iter().next() else { return Ok(()) };
         match self {
             Self::Mask => mask(&own, path, why, stage, outcome),
             Self::Empty => {
@@ -86,7 +89,7 @@ pub(super) fn mask(
 }
 
 /// Removes what is in the place of a new file.
-fn make_way(own: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
+pub(super) fn make_way(own: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
     if stage.symlink_metadata(own)?.is_none() {
         return Ok(());
     }
@@ -142,6 +145,13 @@ mod tests {
         // Behind one that goes there is another.
         let said = of(&[(usr, RIVAL), (own, RIVAL)], &[]);
         assert!(said.len() == 2 && said[1].starts_with(&masked), "{said:?}");
+        // Of a name the file counts that comes first: in its place another device would lose its own.
+        assert!(of(&[(usr, RIVAL), (local, OTHER)], &[]).is_empty());
+        assert!(of(&[(usr, RIVAL)], &[(local, "/dev/null")]).is_empty());
+        let said = of(&[(usr, RIVAL)], &[(local, "nowhere")]);
+        assert!(said.len() == 1 && said[0].starts_with(&masked), "{said:?}");
+        let said = of(&[(usr, OTHER), (local, RIVAL)], &[]);
+        assert!(said.len() == 1 && said[0].contains(local), "{said:?}");
         // One that is not read, or is for another device, or comes behind.
         assert!(of(&[(usr, RIVAL), (own, OTHER)], &[]).is_empty());
         assert!(of(&[(usr, RIVAL)], &[(own, "/dev/null")]).is_empty());

@@ -1,6 +1,6 @@
 //! What an interfaces(5) includes and another does not.
 
-use super::{FILES_MAX, INTERFACES, file_type, paths, read};
+use super::{FILES_MAX, INTERFACES, check_total, file_type, paths, read};
 use crate::guest::network::{glob, has_interfaces};
 use crate::inject::staging::is_fatal;
 use crate::inject::{InjectError, Outcome};
@@ -31,7 +31,9 @@ pub(in crate::inject::net) fn clear(
     let own = stage.resolve_parent(&at)?;
     let own = String::from_utf8_lossy(own.as_bytes());
     let directory = own.trim_end_matches(|letter| letter != '/');
-    for path in included(&String::from_utf8_lossy(&old), stage)? {
+    let included = included(&String::from_utf8_lossy(&old), stage)?;
+    check_total(included.iter(), stage)?;
+    for path in included {
         let at = GuestPath::parse(path.as_str())?;
         let is_about_devices = read(&at, stage)?.is_none_or(|text| has_interfaces(&String::from_utf8_lossy(&text)));
         if path == own || kept.contains(&path) || !is_about_devices {

@@ -415,7 +415,8 @@ fn links_are_files_to_netplan() {
     let fs = inject(&described(STATIC), fs);
     let names = fs.read_dir(&resolve(&fs, &GuestPath::parse("/etc/netplan").unwrap(), Follow::All).unwrap()).unwrap();
     let names: Vec<_> = names.into_iter().map(|entry| String::from_utf8(entry.name).unwrap()).collect();
-    assert_eq!(names, ["00-x.yaml", "50-imgraft.yaml", "91-gone.yaml", "92-loop.yaml", "93-directory.yaml"]);
+    // netplan would make nothing where one of them leads to no file.
+    assert_eq!(names, ["00-x.yaml", "50-imgraft.yaml"]);
     assert_eq!(text(&fs, "/srv/all.yaml"), all);
     assert_unchanged(&described(STATIC), &fs);
 }
