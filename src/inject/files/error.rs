@@ -155,7 +155,9 @@ impl FileError {
                 "\"overwrite\": true in the configuration has it replaced, which Ignition without it does not do either; or \
                  --delete {path} in a run before this one"
             )),
-            Self::DirectoryInTheWay { path } => Some(format!("--delete {path} before it, or name what is to be in it")),
+            Self::DirectoryInTheWay { path } => Some(format!(
+                "name what is to be in it, {path}/NAME; --delete {path} before it would remove all that is there"
+            )),
             Self::NotTruncated { path } => {
                 let word = shell::word(path.to_string().as_ref());
                 Some(format!("--truncate-recursive {word} empties the files in it"))

@@ -12,9 +12,10 @@ pub(super) fn append(path: &GuestPath, line: &str, stage: &mut Stage<'_>) -> Res
     let mut text = stage.read(path, READ_LIMIT)?.unwrap_or_default();
     let end = match text.iter().position(|byte| *byte == b'\n') {
         Some(end) if text[..end].ends_with(b"\r") => "\r\n",
+        None if text.contains(&b'\r') => "\r",
         _ => "\n",
     };
-    if !text.is_empty() && !text.ends_with(b"\n") {
+    if !text.is_empty() && text.last() != end.as_bytes().last() {
         text.extend_from_slice(end.as_bytes());
     }
     text.extend_from_slice(line.as_bytes());

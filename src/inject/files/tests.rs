@@ -177,13 +177,23 @@ fn link(target: &str, at: &str) -> FileOperation {
 
 #[test]
 fn lines_end_as_those_of_the_file_do() {
-    let tree =
-        phony().file("/etc/dos", "a\r\nb").file("/etc/open", "a").mode(0o600).file("/etc/empty", "").build().unwrap();
+    let tree = phony().file("/etc/dos", "a\r\nb").file("/etc/open", "a").mode(0o600).file("/etc/empty", "");
+    let tree = tree.file("/etc/mac", "a\rb").file("/etc/mac-ended", "a\r").build().unwrap();
     let append = |to| append(to, "x y");
     let fs = inject(
-        &files(vec![append("/etc/dos"), append("/etc/open"), append("/etc/empty"), append("/new/f"), append("/new/f")]),
+        &files(vec![
+            append("/etc/dos"),
+            append("/etc/open"),
+            append("/etc/empty"),
+            append("/new/f"),
+            append("/new/f"),
+            append("/etc/mac"),
+            append("/etc/mac-ended"),
+        ]),
         tree,
     );
+    assert_eq!(text(&fs, "/etc/mac"), "a\rb\rx y\r");
+    assert_eq!(text(&fs, "/etc/mac-ended"), "a\rx y\r");
     assert_eq!(text(&fs, "/etc/dos"), "a\r\nb\r\nx y\r\n");
     assert_eq!((text(&fs, "/etc/open"), describe(&fs, "/etc/open")), ("a\nx y\n".to_owned(), "0600 0:0".to_owned()));
     assert_eq!(text(&fs, "/etc/empty"), "x y\n");
@@ -218,7 +228,8 @@ fn directories_and_links_are_made() {
     let message = |operation| refusal(&files(vec![operation]), phony().build().unwrap());
     assert_eq!(
         message(link("x", "/etc")),
-        "/etc: a directory is where a file or a link is to be (--delete /etc before it, or name what is to be in it)"
+        "/etc: a directory is where a file or a link is to be (name what is to be in it, \
+         /etc/NAME; --delete /etc before it would remove all that is there)"
     );
     assert_eq!(message(link("x", "/no/where")), "/no: no such directory (--mkdir /no before it makes the directory)");
     assert_eq!(
