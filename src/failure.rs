@@ -149,7 +149,10 @@ impl From<&Error> for Failure {
 /// How an operation of sysprep's is left out; where it goes into what is not in the image, how that is.
 fn way_around(item: Item, error: &InjectError) -> Option<String> {
     let Item::Operation(operation) = item else { return None };
-    let without = format!("--operations defaults,-{} leaves this one out", operation.name());
+    let name = operation.name();
+    let without = format!(
+        "--operations that ends with -{name} leaves this one out; where no operations were named it is defaults,-{name}"
+    );
     Some(match error {
         InjectError::Vfs(error) if error.layer() == Layer::Volume => {
             format!("--mount none:PATH goes by what the root filesystem has at PATH; {without}")

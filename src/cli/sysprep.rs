@@ -24,8 +24,8 @@ pub struct Sysprep {
     )]
     pub operations: Vec<String>,
 
-    /// Do these operations and no others
-    #[arg(long, value_name = "NAME,...", value_delimiter = ',', conflicts_with = "operations")]
+    /// Do these operations and no others but those of --operations, which are added, or left out, after them
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub enable: Vec<String>,
 
     /// List the operations, `*` for those that are done unless they are left out, `-` for those that are refused, and why
