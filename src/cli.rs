@@ -217,7 +217,7 @@ pub struct Inject {
 
     /// Add a public key to USER's authorized_keys (item "key"; repeatable)
     ///
-    /// Without a selector the key is the first of ~/.ssh/id_ed25519.pub, id_ecdsa.pub, id_rsa.pub of the calling user.
+    /// Without a selector the key is the newest of ~/.ssh/id*.pub of the calling user, without certificates, and a note says which.
     /// Without USER (file:PATH, string:KEY) it goes to root. Every key in the file is added.
     #[arg(long, value_name = "USER[:file:PATH|:string:KEY]")]
     pub ssh_inject: Vec<String>,

@@ -1,6 +1,7 @@
 //! What will be done: validated, complete, secrets wrapped. Nothing past it parses a user's string.
 
 mod accounts;
+mod added;
 mod command_line;
 mod commands_file;
 mod config_drive;
@@ -189,7 +190,8 @@ impl Edit {
         notes.extend(virt_tools::network(&typed)?);
         notes.extend(replaced::of_inject(&typed, order));
         notes.extend(files::decimal_modes(&typed.files));
-        typed.target.file.image = typed.target.file.image.or(typed.add.add.take());
+        notes.extend(items::key_unasked(&typed.ssh_inject));
+        typed.target.file.image = typed.target.file.image.or(added::image(typed.add.add.take())?);
         let compat = match typed.compat {
             None => Compat::Imgraft,
             Some(cli::CompatWith::Nova) => Compat::Nova,

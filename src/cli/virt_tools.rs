@@ -6,7 +6,7 @@ use std::path::PathBuf;
 /// The image as the virt tools name it.
 #[derive(Debug, Args)]
 pub struct Add {
-    /// The disk image, as virt-customize spells it: another way to name IMAGE
+    /// The disk image, as virt-customize spells it: another way to name IMAGE, also as file:///PATH
     #[arg(short = 'a', long, value_name = "IMAGE", conflicts_with = "image")]
     pub add: Option<PathBuf>,
 }

@@ -313,7 +313,8 @@ fn key(typed: &str) -> Result<(String, Vec<String>), Failure> {
         ("root", Some(typed))
     } else {
         match typed.split_once(':') {
-            Some((user, selector)) => (user, Some(selector)),
+            // Nothing after the colon is no selector, to virt-customize as well.
+            Some((user, selector)) => (user, Some(selector).filter(|selector| !selector.is_empty())),
             None => (typed, None),
         }
     };
@@ -326,7 +327,7 @@ fn key(typed: &str) -> Result<(String, Vec<String>), Failure> {
                 // The path of a key, typed where the user goes.
                 let path = if user.contains('/') || user.ends_with(".pub") { user } else { "PATH" };
                 let user = if path == user { "root" } else { user };
-                usage("no key given, and none of ~/.ssh/id_ed25519.pub, id_ecdsa.pub, id_rsa.pub is there")
+                usage("no key given, and none is there as ~/.ssh/id*.pub")
                     .with_hint(format!("--ssh-inject {user}:file:{path}"))
             })?;
             read("--ssh-inject", &path)?
@@ -353,12 +354,29 @@ pub(super) fn shorten(typed: &str) -> String {
     }
 }
 
+/// The key that is meant where none is named: the newest of ~/.ssh/id*.pub that is no certificate, as for ssh-copy-id(1) and virt-customize.
 fn default_key() -> Option<PathBuf> {
-    let home = PathBuf::from(std::env::var_os("HOME")?);
-    ["id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub"]
-        .into_iter()
-        .map(|name| home.join(".ssh").join(name))
-        .find(|path| path.is_file())
+    let keys = PathBuf::from(std::env::var_os("HOME")?).join(".ssh").read_dir().ok()?;
+    let dated = keys.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let name = entry.file_name();
+        let name = name.to_str()?;
+        let is_key = name.starts_with("id") && name.ends_with(".pub") && !name.ends_with("-cert.pub");
+        let metadata = entry.path().metadata().ok().filter(|metadata| is_key && metadata.is_file())?;
+        Some((metadata.modified().ok()?, entry.path()))
+    });
+    dated.max().map(|(_, path)| path)
+}
+
+/// What is told where a key was not named.
+pub(super) fn key_unasked(typed: &[String]) -> Option<String> {
+    let is_unnamed = |typed: &&String| typed.split_once(':').is_none_or(|(_, selector)| selector.is_empty());
+    let typed = typed.iter().find(is_unnamed)?;
+    Some(format!(
+        "--ssh-inject {}: the key is the newest of ~/.ssh/id*.pub, {}",
+        shorten(typed),
+        default_key()?.display()
+    ))
 }
 
 /// The members of the JSON object in a file.

@@ -13,7 +13,7 @@ impl Edit {
     /// A run of `sysprep`: validates what was typed.
     pub fn sysprep(mut typed: cli::Sysprep) -> Result<Self, Failure> {
         let notes = super::virt_tools::of_sysprep(&typed)?;
-        typed.target.file.image = typed.target.file.image.or(typed.add.add.take());
+        typed.target.file.image = typed.target.file.image.or(super::added::image(typed.add.add.take())?);
         let Chosen { operations, refused } = choose(&typed)?;
         let accounts = accounts(&typed, &operations)?;
         let optional: BTreeSet<Operation> =
@@ -180,6 +180,10 @@ mod tests {
         assert_eq!(chosen(&["--operations", "defaults"]).unwrap(), defaults);
         assert_eq!(chosen(&["--operations", "tmp-files,machine-id"]).unwrap(), "machine-id,tmp-files");
         assert_eq!(chosen(&["--enable", "utmp,tmp-files"]).unwrap(), "tmp-files,utmp");
+        assert_eq!(
+            chosen(&["--enable", "utmp,tmp-files", "--operations", "-utmp,machine-id"]).unwrap(),
+            "machine-id,tmp-files"
+        );
         let without = chosen(&["--operations", "defaults,-machine-id,-fs-uuids"]).unwrap();
         assert_eq!(without, defaults.replace("machine-id,", ""));
         assert_eq!(chosen(&["--operation", "-utmp,utmp"]).unwrap(), "utmp");

@@ -57,4 +57,5 @@ mod uml;
 mod undo;
 mod units;
 mod unread;
+mod virt_customize;
 mod ways_out;

@@ -1,0 +1,45 @@
+//! What virt-customize's spellings mean.
+
+use crate::support::{KEY, Scratch, expect, image, imgraft, text};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+#[test]
+fn the_newest_key_is_meant_where_none_is_named() {
+    let Some(guest) = image::named("real", "bookworm-gpt") else { return };
+    let scratch = Scratch::new();
+    std::fs::create_dir(scratch.path().join(".ssh")).expect("a directory");
+    for (age, name) in
+        [(4, "id_ed25519.pub"), (3, "id_mine.pub"), (2, "id_mine-cert.pub"), (1, "other.pub"), (0, "id_rsa")]
+    {
+        let path = scratch.file(&format!(".ssh/{name}"), KEY.replace("tests@imgraft", name));
+        let file = std::fs::File::options().write(true).open(path).expect("the key");
+        file.set_modified(SystemTime::now() - Duration::from_secs(age * 100)).expect("a time");
+    }
+    // As ssh-copy-id(1) looks for it.
+    let newest = "ls -dt $HOME/.ssh/id*.pub | grep -v -- '-cert.pub$' | head -n 1";
+    let newest = Command::new("sh").args(["-c", newest]).env("HOME", scratch.path()).output().expect("sh").stdout;
+    let newest = String::from_utf8(newest).expect("a path");
+    let key = std::fs::read_to_string(newest.trim_end()).expect("the key");
+    assert!(key.ends_with("id_mine.pub"), "{key}");
+
+    for user in ["root", "root:"] {
+        let disk = scratch.copy(&guest.path, "disk 1.raw");
+        let uri = format!("file://{}", text(&disk).replace(' ', "%20"));
+        let words = ["inject", "-a", &uri, "--ssh-inject", user];
+        let output = imgraft().env("HOME", scratch.path()).args(words).output().expect("it starts");
+        let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success() && told.contains(newest.trim_end()), "{told}");
+        assert_eq!(expect(0, &["cat", text(&disk), "/root/.ssh/authorized_keys"]).trim_end(), key);
+    }
+    std::fs::remove_dir_all(scratch.path().join(".ssh")).expect("it goes");
+    let words = ["inject", "-a", "ssh://host/disk.raw", "--ssh-inject", "root"];
+    let output = imgraft().env("HOME", scratch.path()).args(words).output().expect("it starts");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && told.contains("by ssh") && told.contains("block device"), "{told}");
+    let disk = scratch.copy(&guest.path, "disk.raw");
+    let words = ["inject", text(&disk), "--ssh-inject", "root"];
+    let output = imgraft().env("HOME", scratch.path()).args(words).output().expect("it starts");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && told.contains("--ssh-inject root:file:PATH"), "{told}");
+}
