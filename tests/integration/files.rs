@@ -246,6 +246,28 @@ fn patterns_and_directories_are_as_in_a_shell() {
     assert!(told.contains("remove   /srv/to/page (0644 0:0, 4 bytes)"), "{told}");
 }
 
+/// What is changed under one name is changed under all, for what comes after it.
+#[test]
+fn two_names_are_one_file() {
+    let scratch = Scratch::new();
+    let Some(guest) = Rooted::new(&scratch, &["e2fsck", "sed"]) else { return };
+    guest.run("for name in a b c; do echo one >srv/$name; ln srv/$name srv/$name.2; done");
+    let words = [
+        "--append-line=/srv/a:two",
+        "--append-line=/srv/a.2:two",
+        "--write=/srv/b:new\n",
+        "--edit=/srv/b.2:s/new/newer/",
+        "--chmod=0600:/srv/c",
+        "--chown=7:8:/srv/c.2",
+    ];
+    guest.inject(&words);
+    let listing = "cd $1/srv; stat -c '%n %a %u:%g %h' *; tail -n 9 a* b* c*";
+    let found = guest.list(listing);
+    assert!(found.contains("a.2 644 0:0 2") && found.contains("c.2 600 7:8"), "{found}");
+    assert_eq!(found.matches("two").count(), 4, "{found}");
+    assert_eq!(found.matches("newer").count(), 2, "{found}");
+}
+
 /// Every name with its type, mode, owner, links, size and target, and what all files hold.
 fn listing(root: &str) -> String {
     let script = r"cd $1; find . -path ./lost+found -prune -o -printf '%P %y %m %U:%G %n %l' \( -type f -printf ' %s' -o -true \) -printf '\n' | LC_ALL=C sort

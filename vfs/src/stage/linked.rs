@@ -1,7 +1,7 @@
 //! New files with more names than one.
 
 use super::change::Change;
-use super::node::{Node, Nodes, Origin, Staged};
+use super::node::{Found, Node, Nodes, Origin, Staged};
 use super::{Stage, change, failure};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fs::{FileType, Metadata};
@@ -68,6 +68,24 @@ impl Stage<'_> {
         nodes.insert(at, Node::Present(staged));
     }
 
+    /// The other name under which the file at `at` was changed.
+    pub(super) fn changed_as(&self, at: &Resolved) -> Result<Option<Resolved>> {
+        if self.changed.is_empty() || !matches!(self.view().find(at), Ok(Found::Base)) {
+            return Ok(None);
+        }
+        let Some(found) = self.base.lookup(at)?.filter(|found| found.file_type != FileType::Directory) else {
+            return Ok(None);
+        };
+        let other = self.changed.get(&found.inode).filter(|_| found.links > 1);
+        let is_it = |other: &&Resolved| {
+            matches!(self.nodes.get(*other), Some(Node::Present(staged))
+                if staged.metadata.inode == found.inode
+                    && staged.origin != Origin::Fresh
+                    && (staged.content.is_some() || staged.metadata != found || !staged.xattrs.is_empty()))
+        };
+        Ok(other.filter(is_it).filter(|other| self.base.part(other) == self.base.part(at)).cloned())
+    }
+
     /// `Ambiguous` where what is at `at` was changed, goes away there, and has other names, which are not to keep what they had.
     pub(super) fn check_alone(&self, at: &Resolved) -> Result<()> {
         let Some(Node::Present(staged)) = self.nodes.get(at) else { return Ok(()) };
@@ -105,6 +123,9 @@ impl Stage<'_> {
     pub(super) fn renamed(&mut self, inode: u64, to: &Resolved) {
         if let Some(names) = self.links.get_mut(&inode) {
             names.insert(to.clone());
+        }
+        if let Some(name) = self.changed.get_mut(&inode) {
+            name.clone_from(to);
         }
     }
 }

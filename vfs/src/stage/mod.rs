@@ -41,9 +41,7 @@ const CAPABILITY: &[u8] = b"security.capability";
 /// A guest tree with changes staged over it. Reads see the changes; the filesystem is not touched.
 ///
 /// Every path goes through the resolver, and every symbolic link in it, the last one included, is followed unless the
-/// method says otherwise. What is staged belongs to the resolved path: a file with two names (hard links) that is
-/// changed under one of them is read unchanged under the other until the changes are applied, which change the one file
-/// behind both. Changing the two differently is refused by [`finish`](Self::finish).
+/// method says otherwise. A file with two names (hard links) that is changed under one of them is that one under the other, too.
 ///
 /// Of a staged file that is new, the inode number and the link count are made up, and the time is 0 unless set.
 #[derive(Debug)]
@@ -89,9 +87,11 @@ impl<'a> Stage<'a> {
         View { base: self.base, nodes: &self.nodes }
     }
 
-    /// The path with every link followed, the staged tree considered.
+    /// The path with every link followed, the staged tree considered; of a file that was changed under another of its names (hard links)
+    /// it is that name.
     pub fn resolve(&self, path: &GuestPath) -> Result<Resolved> {
-        resolve(self, path, Follow::All)
+        let at = resolve(self, path, Follow::All)?;
+        Ok(self.changed_as(&at)?.unwrap_or(at))
     }
 
     /// The path with every link followed but the last component, which may be one.
