@@ -178,7 +178,11 @@ fn content(text: &mut String, path: &str, old: &Side, new: &Side, sensitivity: S
         Sensitivity::Unseen => (Cow::Borrowed(before), Cow::Borrowed(after)),
         Sensitivity::Hashes => redact(before, after),
         Sensitivity::Seed => seed::redact(before, after),
-        Sensitivity::Network => network::redact(before, after),
+        Sensitivity::Network => {
+            let (before, after) = network::redact(before, after);
+            let hidden = |text: &str, other: &str, tag| Cow::Owned(hide(text, other, tag, hide_hashes).into_owned());
+            (hidden(&before, &after, "old "), hidden(&after, &before, "new "))
+        }
     };
     let (before, after) = url::redact(&before, &after);
     let old_name = if matches!(old, Side::Absent) { "/dev/null".to_owned() } else { format!("a{path}") };
@@ -236,9 +240,13 @@ static ASSIGNED: LazyLock<Option<Regex>> =
 
 /// Hides what is a secret by its looks.
 fn hide_words(line: &str, tag: &str) -> String {
-    let (Some(hash), Some(assigned)) = (&*HASH, &*ASSIGNED) else { return format!("<{tag}line>\n") };
-    let line = hash.replace_all(line, format!("<{tag}hash>"));
-    assigned.replace(&line, format!("${{key}}<{tag}secret>")).into_owned()
+    let Some(assigned) = &*ASSIGNED else { return format!("<{tag}line>\n") };
+    assigned.replace(&hide_hashes(line, tag), format!("${{key}}<{tag}secret>")).into_owned()
+}
+
+fn hide_hashes(line: &str, tag: &str) -> String {
+    let Some(hash) = &*HASH else { return format!("<{tag}line>\n") };
+    hash.replace_all(line, format!("<{tag}hash>")).into_owned()
 }
 
 /// Hides every hash, so that a line that changed still shows as changed and nothing of the hash does.

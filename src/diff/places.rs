@@ -5,7 +5,7 @@ use crate::guest::cloud_config::{Configuration, DIRECTORY};
 use imgraft_vfs::fs::{DirEntry, FileType, Lookup as _};
 use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::stage::Stage;
-use imgraft_vfs::{ErrorKind, Result};
+use imgraft_vfs::{ErrorKind, Layer, Result};
 use std::collections::BTreeSet;
 
 /// Where the programs that configure networks have their files, those of Wi-Fi and VPNs among them; cloud-init has the network among
@@ -73,8 +73,8 @@ impl Places {
         while let Some((expected, path, usual)) = pending.pop() {
             let at = match stage.resolve(&path) {
                 Ok(at) => at,
-                // Where the way leads nowhere, no file is there.
-                Err(error) if is_nowhere(error.kind()) => continue,
+                // Where the way leads nowhere, no file is there, and none that a run changes on a volume that is not open.
+                Err(error) if is_nowhere(error.kind()) || error.layer() == Layer::Volume => continue,
                 Err(error) => return Err(error),
             };
             if at.as_bytes() != expected.as_bytes() {

@@ -67,6 +67,11 @@ fn passwords_in_urls_and_of_settings_are_hidden_in_any_file() {
             "apt: {http_proxy: \"http://a:@@p:1\"}\n",
             "+apt: {http_proxy: \"http://a:<new secret>@p:1\"}",
         ),
+        (
+            "/etc/cloud/cloud.cfg.d/9.cfg",
+            "runcmd:\n  - usermod -p '$6$saltsalt$@aaaaaaaaaaaaaaaaaaaaaaaa' root\n",
+            "+  - usermod -p '<new hash>' root",
+        ),
         ("/etc/cloud/cloud.cfg.d/9.cfg", "apt:\n  proxy: http://a:@@p:1\n", "+  proxy: http://a:<new secret>@p:1"),
         (
             "/etc/apt/apt.conf.d/90proxy",
@@ -96,4 +101,16 @@ fn passwords_in_urls_and_of_settings_are_hidden_in_any_file() {
         let directory = path.rsplit_once('/').expect("a path").0;
         assert_hidden(&["inject", text(&disk), "--mkdir", directory, "--write", &write], &[shown]);
     }
+}
+
+/// What is on a volume that is not there no run changes, and none of it is shown.
+#[test]
+fn a_place_on_a_volume_that_is_not_there_is_none() {
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image::phony(), "disk.qcow2");
+    let line = "/etc/fstab:UUID=11111111-2222-3333-4444-555555555555 /data ext4 defaults 0 2";
+    expect(0, &["inject", text(&disk), "--mkdir", "/data", "--append-line", line, "--link", "/data/ppp:/etc/ppp"]);
+    let words = ["inject", text(&disk), "--write", "/etc/motd:hi\n"];
+    assert_hidden(&words, &["+hi"]);
+    expect(0, &words);
 }
