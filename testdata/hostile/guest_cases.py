@@ -48,7 +48,8 @@ def cases():
     yield "guest-keys-fifo.img", 3, "authorized_keys", edited("mkdir /root/.ssh", "cd /root/.ssh", "mknod authorized_keys p")
     yield "guest-keys-link-loop.img", 3, "authorized_keys", edited(
         "mkdir /root/.ssh", "symlink /root/.ssh/authorized_keys authorized_keys")
-    yield "guest-motd-directory.img", 3, "/etc/motd", replaced("/etc/motd", "mkdir /etc/motd")
+    # A file goes into a directory, but not into the place of one in it.
+    yield "guest-motd-directory.img", 3, "/etc/motd/motd", replaced("/etc/motd", "mkdir /etc/motd", "mkdir /etc/motd/motd")
     yield "guest-motd-memory-device.img", 3, "/etc/motd", device("/etc/motd", "c 1 1")
     yield "guest-motd-link-to-proc.img", 3, "no such directory", replaced(
         "/etc/motd", "symlink /etc/motd /proc/self/root/etc/imgraft-motd")
