@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<Exit, Failure> {
-    let words = plan::with_commands(std::env::args_os().collect())?;
+    let words = plan::with_commands(cli::spelled_out(std::env::args_os().collect()))?;
     // What clap says itself it prints, and exits as it does: with status 2, or 0 after --help.
     let told = |error: clap::Error| plan::refusal(&error, &words).unwrap_or_else(|| error.exit());
     let (cli, order) = cli::parse(words.clone()).map_err(told)?;

@@ -6,7 +6,7 @@ use crate::cli;
 use crate::failure::Failure;
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 /// What is told of an error of clap's over these words, of which the first is the program; `None` where clap says it well.
@@ -41,7 +41,7 @@ pub fn refusal(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
             Failure::usage("--machine-readable: virt-customize and virt-sysprep have no option of this name either")
                 .with_hint("--json gives the report in JSON"),
         ),
-        ErrorKind::UnknownArgument if verb(words) == Some(b"sysprep") && is_of_inject(option) => {
+        ErrorKind::UnknownArgument if verb(words).is_some_and(|verb| verb == "sysprep") && is_of_inject(option) => {
             // What inject refuses is no way out.
             Some(match refused_option(option) {
                 Some((reason, way)) => Failure::usage(format!("{option}: {reason}"))
@@ -52,8 +52,18 @@ pub fn refusal(error: &clap::Error, words: &[OsString]) -> Option<Failure> {
                 }
             })
         }
+        ErrorKind::UnknownArgument => ambiguous(option, verb(words)?.to_str()?),
         _ => None,
     }
+}
+
+/// What is told of the beginning of several names.
+fn ambiguous(option: &str, verb: &str) -> Option<Failure> {
+    let names = cli::beginning_with(option, verb);
+    (names.len() > 1).then(|| {
+        Failure::usage(format!("{option}: the names of several options begin with it"))
+            .with_hint(format!("write the name in full: {}", names.join(", ")))
+    })
 }
 
 /// What is told of a name that is no subcommand, but one of the virt tools with its `virt-` or without, or an option of `inject`.
@@ -78,8 +88,8 @@ fn twice(option: &str) -> Failure {
 }
 
 /// The subcommand.
-fn verb(words: &[OsString]) -> Option<&[u8]> {
-    words.iter().skip(1).map(|word| word.as_bytes()).find(|word| !word.starts_with(b"-"))
+fn verb(words: &[OsString]) -> Option<&OsStr> {
+    words.iter().skip(1).map(OsString::as_os_str).find(|word| !word.as_bytes().starts_with(b"-"))
 }
 
 /// Whether `inject` has this option.
@@ -95,7 +105,7 @@ mod tests {
     use super::*;
 
     fn told(words: &str) -> Option<String> {
-        let words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+        let words = cli::spelled_out(words.split(' ').map(OsString::from).collect());
         let error = cli::parse(words.clone()).expect_err("it is refused");
         refusal(&error, &words).map(|failure| failure.render())
     }
@@ -121,6 +131,12 @@ mod tests {
             ("imgraft -v virt-sysprep -a secret", "virt-sysprep: there is no", "imgraft sysprep"),
             ("imgraft edit x", "edit: there is no", "imgraft inject IMAGE --edit …"),
             ("imgraft virt-copy-in x", "virt-copy-in: there is no", "imgraft inject IMAGE --copy-in …"),
+            (
+                "imgraft inject x --ssh=root:string:secret",
+                "--ssh: the names of several",
+                "--ssh-inject, --ssh-host-keys",
+            ),
+            ("imgraft sysprep x --mo=secret", "--mo: the names of several", "--mount, --mount-options"),
             // inject refuses it too, so that this names inject's way out.
             ("imgraft sysprep x --run secret", "--run: no program of the guest is run", "after it: --firstboot SCRIPT"),
         ] {
