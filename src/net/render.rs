@@ -11,7 +11,7 @@ mod v1;
 mod v2;
 mod wicked;
 
-pub(crate) use ifupdown::in_order;
+pub(crate) use ifupdown::{dhcp_metric, in_order};
 pub(crate) use keyfile::{PRIORITY, hashed_uuid};
 pub(crate) use v2::for_network_manager;
 

@@ -54,6 +54,7 @@ fn the_metric_that_none_is() {
     );
     for (text, stack) in [
         (dhcp.replace("ROUTE", &metric(other, 9)), NetworkStack::Ifupdown),
+        (dhcp.replace("ROUTE", &format!("{other}, {}", metric(other, 9))), NetworkStack::Ifupdown),
         (dhcp.replace("ROUTE", other), NetworkStack::Networkd),
         (dhcp.replace("routes: [ROUTE]", "dhcp6: true"), NetworkStack::Ifupdown),
     ] {

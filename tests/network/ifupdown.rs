@@ -47,8 +47,9 @@ fn ifup_does_it() {
 }
 
 /// A client of DHCP's that does as dhclient's script does: an error about the default route is none.
-const CLIENT: &str = "#!/bin/sh\nfor device; do :; done\nip link set dev $device up\nip address add 203.0.113.5/24 dev $device\nip route add default via 203.0.113.1 \
-    dev $device 2>/dev/null || :\n";
+const CLIENT: &str = "#!/bin/sh\nfor word; do\n  case $word in eth?) device=$word ;; IF_METRIC=*) metric=${word#*=} ;; esac\ndone\n\
+    ip link set dev $device up\nip address add 203.0.113.5/24 dev $device\nip route add default via 203.0.113.1 dev $device ${metric:+metric $metric} \
+    2>/dev/null || :\n";
 
 /// Default routes beside one that DHCP brings, and beside one with the metric that none is.
 #[test]
@@ -65,6 +66,7 @@ fn a_default_route_that_is_there_already_stops_nothing() {
     let dhcp = "eth0: {dhcp4: true}";
     let own = "eth0: {dhcp4: true, addresses: [192.0.2.10/24], routes: [{to: default, via: 192.0.2.1}]}";
     let bare = "eth0: {dhcp4: true, routes: [{to: default, via: 203.0.113.9}]}";
+    let metric = |device: &str, metric: u32| device.replace("}]}", &format!(", metric: {metric}}}]}}"));
     let (by_dhcp, behind) = ("default via 203.0.113.1 dev eth0 \n", "default via 198.51.100.1 dev eth1 metric 2 \n");
     for (devices, has) in [
         (format!("{dhcp}, {fixed}"), vec![by_dhcp, behind]),
@@ -72,6 +74,16 @@ fn a_default_route_that_is_there_already_stops_nothing() {
         // One of the same device goes before what DHCP brings, as it does for networkd; those behind it get metrics.
         (format!("{own}, {fixed}"), vec!["default via 192.0.2.1 dev eth0 \n", behind]),
         (format!("{fixed}, {own}"), vec!["via 198.51.100.1 dev eth1 onlink \n", "via 192.0.2.1 dev eth0 metric 2 \n"]),
+        // With a metric that was asked for DHCP's has networkd's, and is behind it.
+        (metric(own, 100), vec!["via 192.0.2.1 dev eth0 metric 100 \n", "via 203.0.113.1 dev eth0 metric 1024 \n"]),
+        (metric(bare, 100), vec!["via 203.0.113.9 dev eth0 metric 100 \n", "via 203.0.113.1 dev eth0 metric 1024 \n"]),
+        (metric(own, 1024), vec!["default via 192.0.2.1 dev eth0 metric 1024 \n"]),
+        (format!("{dhcp}, {}", other(100)), vec!["192.0.2.1 dev eth2 metric 100 \n", "dev eth0 metric 1024 \n"]),
+        // And what has none is before both.
+        (
+            format!("{}, {fixed}", metric(own, 100)),
+            vec!["default via 198.51.100.1 dev eth1 onlink \n", "dev eth0 metric 100 \n", "dev eth0 metric 1024 \n"],
+        ),
         // In the network of DHCP's address.
         (format!("{bare}, {fixed}"), vec!["default via 203.0.113.9 dev eth0 \n", behind]),
         (format!("{fixed}, {}", other(0)), vec!["default via 192.0.2.1 dev eth2 \n", behind]),

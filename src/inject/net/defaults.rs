@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use crate::net::config::{Config, Link, Route};
-use crate::net::render::{Ifup, Renderer, in_order};
+use crate::net::render::{Ifup, Renderer, dhcp_metric, in_order};
 use std::collections::BTreeMap;
 
 /// A default route, with its link.
@@ -23,15 +23,16 @@ pub(super) fn tell(config: &Config, renderer: Renderer, outcome: &mut Outcome) {
             found.entry((version, metric)).or_default().push((link, route));
         }
     }
+    let is_clients = dhcp_metric(config).is_none();
     for ((version, metric), routes) in found {
         let mut ids: Vec<&str> = routes.iter().map(|(link, _)| link.id.as_str()).collect();
         let is_ifupdown = matches!(renderer, Renderer::Ifupdown(_)) && metric.is_none();
-        // A server of DHCP has one too, with what metric the client gives it.
+        // A server of DHCP has one too, with what metric the client gives it where it is told none.
         let asks = |link: &&&Link| {
             version == 4 && link.dhcp4 && config.master(&link.id).is_none() && !ids.contains(&link.id.as_str())
         };
         let by_dhcp: Vec<&str> =
-            links.iter().filter(asks).filter(|_| is_ifupdown).map(|link| link.id.as_str()).collect();
+            links.iter().filter(asks).filter(|_| is_ifupdown && is_clients).map(|link| link.id.as_str()).collect();
         ids.extend(&by_dhcp);
         if ids.len() < 2 {
             continue;

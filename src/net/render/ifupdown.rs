@@ -7,20 +7,31 @@ use std::fmt::Write as _;
 
 /// The program's name.
 const NAME: &str = "ifupdown";
+/// The metric that systemd-networkd gives the routes that DHCP brings (`RouteMetric=` of systemd.network(5)).
+const DHCP_METRIC: u32 = 1024;
 
 /// The one file; it takes the place of the guest's, and does not include others.
 pub(super) fn render(config: &Config, ifup: Ifup) -> Result<Vec<NetFile>, Inexpressible> {
     let mut text = format!("{HEAD}auto lo\niface lo inet loopback\n");
+    let dhcp_metric = dhcp_metric(config);
     let config = &in_turn(config, ifup);
     for link in &config.links {
-        text += &stanzas(config, link, ifup)?;
+        text += &stanzas(config, link, ifup, dhcp_metric)?;
     }
     Ok(vec![NetFile { path: "/etc/network/interfaces".to_owned(), mode: 0o644, text }])
+}
+
+/// The metric for default routes that DHCP brings; `None` where they have what the client gives them. dhclient gives none, which goes before
+/// any that was asked for. It takes the option `metric` of the stanza for `IF_METRIC`, and so do dhcpcd (`-m`) and Alpine's script of udhcpc.
+pub(crate) fn dhcp_metric(config: &Config) -> Option<u32> {
+    let is_asked = |route: &Route| route.is_default() && route.metric.is_some_and(|metric| metric > 0);
+    config.links.iter().flat_map(|link| link.routes(4)).any(|route| is_asked(&route)).then_some(DHCP_METRIC)
 }
 
 /// The links as they are brought up, with metrics that no other has for default routes without any, of the second link that has one and those
 /// behind it: beside the first one's, which then goes before them, ifup has the kernel refuse them, and stops.
 fn in_turn(config: &Config, ifup: Ifup) -> Config {
+    let has_dhcps = dhcp_metric(config).is_none();
     let mut config = Config { links: in_order(config).into_iter().cloned().collect() };
     let members: Vec<bool> = config.links.iter().map(|link| config.master(&link.id).is_some()).collect();
     for version in [4, 6] {
@@ -48,7 +59,7 @@ fn in_turn(config: &Config, ifup: Ifup) -> Config {
                 has_first = true;
             }
             // The client of DHCP brings one, and takes it that there is one already; the link's own takes its place.
-            has_first |= version == 4 && link.dhcp4 && !is_member;
+            has_first |= version == 4 && link.dhcp4 && has_dhcps && !is_member;
         }
     }
     config
@@ -74,7 +85,7 @@ pub(crate) fn in_order(config: &Config) -> Vec<&Link> {
     ordered
 }
 
-fn stanzas(config: &Config, link: &Link, ifup: Ifup) -> Result<String, Inexpressible> {
+fn stanzas(config: &Config, link: &Link, ifup: Ifup, dhcp_metric: Option<u32>) -> Result<String, Inexpressible> {
     let fail = |what: &str| Err(Inexpressible::new(NAME, link, what));
     let (start, name) = match (&link.kind, link.device()) {
         (Kind::Hardware(hardware), Some(_)) if hardware.mac.is_some() && hardware.rename.is_none() => {
@@ -109,8 +120,11 @@ fn stanzas(config: &Config, link: &Link, ifup: Ifup) -> Result<String, Inexpress
     // Each stanza is done before the next one is begun: a router may be in the network of any address.
     let is_last = |number: usize, version: u8| link.addresses(version).nth(number.saturating_add(1)).is_none();
     if link.dhcp4 {
-        let routes = if has_v4 { String::new() } else { routes(link, 4, Default::Command) };
-        stanza("inet dhcp".to_owned(), routes + &std::mem::take(&mut dns));
+        let mut body = dhcp_metric.map(|metric| format!("    metric {metric}\n")).unwrap_or_default();
+        if !has_v4 {
+            body += &routes(link, 4, Default::Command);
+        }
+        stanza("inet dhcp".to_owned(), body + &std::mem::take(&mut dns));
     }
     for (number, address) in link.addresses(4).enumerate() {
         let mut body = format!("    address {}\n    netmask {}\n", address.ip(), address.netmask());
