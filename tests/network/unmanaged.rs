@@ -31,7 +31,8 @@ const EXTRA: &str = "/etc/network/interfaces.d/own";
 const IFUPDOWN: &str = "[main]\nplugins=ifupdown,keyfile\n\n[ifupdown]\nmanaged=false\n";
 const STANZA: &str = "auto eth0\niface eth0 inet dhcp\n";
 const USR: &str = "/usr/lib/NetworkManager/conf.d/50-own.conf";
-/// The text of a file that is a link to /dev/null.
+/// How a text begins that is the target of a link; the target that switches a file of systemd's off.
+const LINK: &str = "-> ";
 const OFF: &str = "-> /dev/null";
 
 /// What is to become of a link.
@@ -117,6 +118,11 @@ const CASES: &[Case] = &[
     (&[(MAIN, "[a]\nk[x y]=z\n")], NAMED, Stopped("line 2 is a key")),
     (&[(ETC, "[.config]\nenable=false\n[keyfile\n")], NAMED, Stopped("line 3 is neither")),
     (&[(ETC, OFF)], NAMED, Stopped("50-own.conf: it is no regular file")),
+    (&[(ETC, "-> /nowhere")], NAMED, Stopped("50-own.conf: it is a link that leads to nothing (mend it, or take it")),
+    (&[(USR, "-> 50-own.conf")], KEYFILE, Stopped("/usr/lib/NetworkManager/conf.d/50-own.conf: it is a link")),
+    // It is there by then; here it is the script's.
+    (&[(ETC, "-> /run/NetworkManager.conf")], NAMED, Up),
+    (&[(USR, "-> /nowhere"), (ETC, "")], NAMED, Up),
     (&[(USR, OFF), (ETC, "# x\n\n [a]\t\n k[x_y]  =z\n b c=\n")], NAMED, Up),
     (
         &[(ETC, "[.config]\nenable=nm-version-min:1.2\n[keyfile]\nunmanaged-devices=eth0\n")],
@@ -233,9 +239,9 @@ fn guest(files: &[(&str, &str)]) -> MemFs {
 }
 
 fn with(guest: Builder, files: &[(&str, &str)]) -> MemFs {
-    let add = |guest: Builder, (path, text): &(&str, &str)| match *text {
-        OFF => guest.symlink(*path, "/dev/null"),
-        text => guest.file(*path, text),
+    let add = |guest: Builder, (path, text): &(&str, &str)| match text.strip_prefix(LINK) {
+        Some(target) => guest.symlink(*path, target),
+        None => guest.file(*path, *text),
     };
     files.iter().fold(guest, add).build().unwrap()
 }
@@ -299,10 +305,10 @@ fn run(unpacked: &Path, files: &[(&str, &str)], ours: Vec<NetFile>) -> (tempfile
     let theirs =
         files.iter().map(|(path, text)| NetFile { path: (*path).to_owned(), mode: 0o644, text: (*text).to_owned() });
     put(scratch.path(), &theirs.chain(ours).collect::<Vec<_>>());
-    for (path, _) in files.iter().filter(|(_, text)| *text == OFF) {
+    for (path, target) in files.iter().filter_map(|(path, text)| Some((path, text.strip_prefix(LINK)?))) {
         let path = scratch.path().join(&path[1..]);
         std::fs::remove_file(&path).unwrap();
-        std::os::unix::fs::symlink("/dev/null", path).unwrap();
+        std::os::unix::fs::symlink(target, path).unwrap();
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network/networkmanager.sh");
     let mut run = Command::new("unshare");

@@ -5,6 +5,7 @@
 use super::device_spec::{Device, is_about, matches, specs};
 use super::key_file::{Sections, entries, sections};
 use super::{FILES_MAX, LIMIT, Reader, interfaces};
+use crate::guest::mounts::is_never_seen;
 use imgraft_vfs::Result;
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::resolve::Follow;
@@ -111,8 +112,8 @@ impl Unmanaged {
             if let Some(text) = reader.file_lenient(&path, LIMIT.min(left))? {
                 left = left.saturating_sub(u64::try_from(text.len()).unwrap_or(u64::MAX));
                 found.read(&path, &String::from_utf8_lossy(&text));
-            } else if is_special(reader, &path)? {
-                found.is_broken_by(&path, "it is no regular file".to_owned());
+            } else if let Some(why) = fault(reader, &path)? {
+                found.is_broken_by(&path, why.to_owned());
             }
         }
         let rules = [&mut found.sure, &mut found.all];
@@ -302,11 +303,18 @@ fn is_usual(path: &str) -> bool {
     !path.is_empty() && (!path.starts_with('/') || names.eq(KEYFILES.split('/').skip(1)))
 }
 
-/// Whether what is at a path of a file is none, wherever that leads: systemd's way of switching a file off is an error to NetworkManager.
-fn is_special(reader: &Reader<'_>, path: &str) -> Result<bool> {
-    let found = reader.find(path, Follow::All)?;
-    let is_off = || reader.place(path, Follow::All).map(|at| at.is_some_and(|at| at.as_bytes() == b"/dev/null"));
-    Ok(found.is_some_and(|(_, file_type)| file_type != FileType::Regular) || is_off()?)
+/// What is wrong with what is at the path of a file; systemd's way of switching a file off is an error to NetworkManager. Without the main file
+/// it starts (`read_base_config` of its sources), and what a link to `/run` leads to is there when it does.
+fn fault(reader: &Reader<'_>, path: &str) -> Result<Option<&'static str>> {
+    let place = reader.place(path, Follow::All)?;
+    let is_off = place.as_ref().is_some_and(|at| at.as_bytes() == b"/dev/null");
+    Ok(match reader.find(path, Follow::All)? {
+        Some((_, file_type)) if file_type != FileType::Regular => Some("it is no regular file"),
+        Some(_) => None,
+        None if is_off => Some("it is no regular file"),
+        None if path == MAIN || place.is_some_and(|at| is_never_seen(at.as_bytes())) => None,
+        None => Some("it is a link that leads to nothing"),
+    })
 }
 
 /// As NetworkManager reads it (`_nm_utils_ascii_str_to_bool`); `None` for anything else.
