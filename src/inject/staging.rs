@@ -4,7 +4,7 @@ use super::fitting::{LeftOut, Reason};
 use super::{Earlier, InjectError, Injector, Item, Outcome, Request, Revealed};
 use crate::diff::{self, Places, Sensitivity};
 use crate::failure::Failure;
-use crate::guest::{Accounts, Guest, Network, mounts};
+use crate::guest::{Accounts, Guest, Network, NetworkStack, mounts};
 use crate::report::{ItemReport, Status};
 use imgraft_vfs::fs::{GuestFs, Ownership};
 use imgraft_vfs::path::{GuestPath, Resolved};
@@ -237,11 +237,11 @@ struct Again {
     note: Option<String>,
 }
 
-/// Which files a network that is asked for again would be in.
+/// What a network that is asked for again would be.
 enum Wants {
-    /// In those that it is in.
+    /// What it is.
     Same,
-    /// In others: the guest listens to another program than before.
+    /// In other files, or with other words about who reads them: the guest listens to another program, or starts others.
     Others,
 }
 
@@ -252,6 +252,7 @@ fn once_more(injector: &dyn Injector, guest: &Guest, stage: &mut Stage<'_>) -> R
     let network = Network::staged(stage)?;
     let listener = |network: &Network| network.listener().ok().map(|state| state.stack);
     let is_of_other = listener(&network) != listener(&guest.network);
+    let is_told = started(&network) == started(&guest.network);
     let guest = Guest { network: network.clone(), ..guest.clone() };
     let changes = match injector.stage(&guest, stage) {
         Ok(_) => stage.changes_since(&before),
@@ -262,7 +263,7 @@ fn once_more(injector: &dyn Injector, guest: &Guest, stage: &mut Stage<'_>) -> R
     let changes = changes?;
     let paths: Vec<String> = changes.iter().map(|change| change.path.to_string()).collect();
     let is_elsewhere = !changes.is_empty() && (is_of_other || changes.iter().any(|change| change.before.is_none()));
-    let wants = if is_elsewhere { Wants::Others } else { Wants::Same };
+    let wants = if is_elsewhere || !is_told { Wants::Others } else { Wants::Same };
     let note = || {
         format!(
             "{}: with what comes after the network in this run, the same run again would change that",
@@ -270,6 +271,12 @@ fn once_more(injector: &dyn Injector, guest: &Guest, stage: &mut Stage<'_>) -> R
         )
     };
     Ok(Again { network, wants, note: (!paths.is_empty()).then(note) })
+}
+
+/// The programs for the network that a guest starts, and whether cloud-init is one: what is said of one that was chosen goes by that.
+fn started(network: &Network) -> (Vec<NetworkStack>, bool) {
+    let stacks = network.stacks.iter().filter(|state| state.enabled_by.is_some());
+    (stacks.map(|state| state.stack).collect(), network.cloud_init.is_some())
 }
 
 /// What an item has changed, and what it has to say with what there is to say of an fstab among that.

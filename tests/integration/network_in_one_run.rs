@@ -57,6 +57,36 @@ fn what_stands_before_it_counts_and_what_comes_after_it_is_told() {
     oracle::e2fsck(&disk, 0);
 }
 
+/// What is said of a program that was chosen goes by what the run leaves.
+#[test]
+fn that_a_chosen_program_is_not_started_any_more_is_told() {
+    if !oracle::have("mke2fs") {
+        return;
+    }
+    let wants = "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service";
+    let mask = "/dev/null:/etc/systemd/system/systemd-networkd.service";
+    for (guest, renderer, off) in [
+        ("arch", "networkd", ["--disable-unit", "systemd-networkd"]),
+        ("arch", "networkd", ["--delete", wants]),
+        ("arch", "networkd", ["--link", mask]),
+        ("fedora", "NetworkManager", ["--mask-unit", "NetworkManager"]),
+        ("ubuntu-24.04", "cloud-init", ["--write", "/etc/cloud/cloud-init.disabled:off\n"]),
+    ] {
+        let chosen = [&DHCP[..], &["--network-renderer", renderer]].concat();
+        for words in [[&chosen[..], &off].concat(), [&off[..], &chosen].concat()] {
+            let scratch = Scratch::new();
+            let disk = image(&scratch, &trees()[guest]);
+            let told = expect(0, &[&["inject", text(&disk)], &words[..]].concat());
+            let not = ["nothing that the guest starts it", "as asked, though nothing shows that the guest runs it"];
+            assert!(not.iter().any(|not| told.contains(not)), "{words:?}: {told}");
+            assert!(!told.contains(" shows it") && !told.contains(" show it"), "{words:?}: {told}");
+            oracle::e2fsck(&disk, 0);
+            let again = expect(0, &[&["inject", text(&disk)], &words[..]].concat());
+            assert!(again.contains("unchanged: everything is in place already"), "{words:?}: {again}");
+        }
+    }
+}
+
 /// Also where that one's file is there already.
 #[test]
 fn another_program_whose_file_is_there_gets_it() {
