@@ -25,8 +25,8 @@ pub use complete::{Instance, Place, Seed};
 pub use document::Document;
 pub use error::DocumentError;
 pub(crate) use nocloud::MetaData;
+pub(crate) use read::{NODES_MAX, from_value, value, yaml_of};
 pub use read::{Spelling, read, read_network, schema};
-pub(crate) use read::{from_value, value};
 
 use crate::net::interfaces::{self, Style};
 use crate::net::network_data;

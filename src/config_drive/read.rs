@@ -6,7 +6,9 @@ use crate::net::Vif;
 use serde::de::DeserializeOwned;
 use serde_json::{Deserializer, Value};
 use serde_saphyr::granit_parser::{Event, Parser};
+use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 /// How a document is spelt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +18,11 @@ pub enum Spelling {
     Yaml,
 }
 
-/// The most values that a YAML document may have once its aliases are followed.
-const NODES_MAX: usize = 250_000;
+/// The most values that a YAML document may have once its aliases are followed, or several that are read for one purpose.
+pub(crate) const NODES_MAX: usize = 250_000;
+
+/// How many bytes of texts count as a value of their own, where several documents share a number of values.
+const BYTES_OF_NODE: usize = 64;
 
 /// The deepest that lists and objects may lie in each other, as in JSON (serde_json's own limit).
 const DEPTH_MAX: usize = 128;
@@ -49,15 +54,18 @@ fn spelt<T: DeserializeOwned>(text: &[u8], spelling: Spelling) -> Result<T, Docu
 
 /// A document's value, in which no key is there twice and no tag has a meaning of its own.
 pub(crate) fn value(text: &[u8], spelling: Spelling) -> Result<Value, DocumentError> {
+    match spelling {
+        Spelling::Json => spelt(text, spelling).map(|Verbatim(value)| value),
+        Spelling::Yaml => yaml_of(text, &mut { NODES_MAX }),
+    }
+}
+
+/// The same of a YAML document, which is one of several that have `left` values together, once their aliases are followed; these are fewer
+/// afterwards, and none where there are as many or more.
+pub(crate) fn yaml_of(text: &[u8], left: &mut usize) -> Result<Value, DocumentError> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    let Verbatim(value) = match spelling {
-        Spelling::Json => spelt(text, spelling)?,
-        Spelling::Yaml => {
-            let value = parsed(text)?;
-            known_tags(text)?;
-            value
-        }
-    };
+    let Verbatim(value) = parsed(text, left)?;
+    known_tags(text)?;
     Ok(value)
 }
 
@@ -77,17 +85,22 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The value of a YAML document; aliases are followed within bounds.
 pub(super) fn yaml(text: &[u8]) -> Result<Value, DocumentError> {
-    parsed(text)
+    parsed(text, &mut { NODES_MAX })
 }
 
-fn parsed<T: DeserializeOwned>(text: &[u8]) -> Result<T, DocumentError> {
+fn parsed<T: DeserializeOwned>(text: &[u8], left: &mut usize) -> Result<T, DocumentError> {
     let failed = |error: &str| DocumentError::new("", format!("not YAML: {}", without_values(error)));
     let text = std::str::from_utf8(text).map_err(|_| failed("not a text in UTF-8"))?;
     let options = serde_saphyr::options! {
-        budget: serde_saphyr::budget! { max_nodes: NODES_MAX, max_depth: DEPTH_MAX },
+        budget: serde_saphyr::budget! { max_nodes: *left, max_depth: DEPTH_MAX },
         // It would show the lines, and there may be a secret in them.
         with_snippet: false,
     };
+    let nodes = Rc::new(Cell::new(0));
+    let options = options.with_budget_report({
+        let nodes = Rc::clone(&nodes);
+        move |report| nodes.set(report.nodes.saturating_add(report.total_scalar_bytes / BYTES_OF_NODE))
+    });
     let mut at = String::new();
     let value = serde_saphyr::with_deserializer_from_str_with_options(text, options, |yaml| {
         serde_path_to_error::deserialize(yaml).map_err(|error| {
@@ -95,6 +108,7 @@ fn parsed<T: DeserializeOwned>(text: &[u8]) -> Result<T, DocumentError> {
             error.into_inner()
         })
     });
+    *left = left.saturating_sub(nodes.get());
     value.map_err(|error| {
         let error = error.to_string();
         let line = error.lines().next().unwrap_or_default();

@@ -5,7 +5,7 @@
 
 use super::unused::{Obstacle, SaidBy, Unused};
 use super::{rivals, unmanaged};
-use crate::config_drive::{Spelling, value};
+use crate::config_drive::{NODES_MAX, Spelling, value};
 use crate::guest::{Guest, NetworkStack};
 use crate::inject::{InjectError, Outcome};
 use crate::net::render::{self, NetFile};
@@ -143,14 +143,17 @@ fn said(path: &str, text: &[u8], stage: &Stage<'_>) -> Result<Said, InjectError>
         files.entry(name).or_insert(found);
     }
     let mut said = Said { renderer: NetworkStack::Networkd, by: None };
+    let mut left = NODES_MAX;
     for file in files.into_values() {
         let at = GuestPath::parse(file.as_str())?;
-        let found = match file == path {
-            true => Some(text.to_vec()),
-            false if rivals::file_type(&at, stage)? == Some(FileType::Regular) => rivals::read(&at, stage)?,
-            false => None,
+        let document = match file == path {
+            true => value(text, Spelling::Yaml),
+            false if rivals::file_type(&at, stage)? == Some(FileType::Regular) => {
+                rivals::netplan::document(&at, &rivals::read(&at, stage)?.unwrap_or_default(), &mut left)?
+            }
+            false => continue,
         };
-        let document = value(&found.unwrap_or_default(), Spelling::Yaml).unwrap_or_default();
+        let document = document.unwrap_or_default();
         if let Some(renderer) = document.get("network").and_then(renderer) {
             let by = if file == path { SaidBy::Description } else { SaidBy::File(file) };
             said = Said { renderer, by: Some(by) };

@@ -2,7 +2,7 @@
 
 use super::shadow::{NOTHING, Shadow, make_way};
 use super::{check_total, file_type, read};
-use crate::config_drive::{Spelling, value};
+use crate::config_drive::{DocumentError, NODES_MAX, Spelling, value, yaml_of};
 use crate::inject::net::unused::BEFORE;
 use crate::inject::{InjectError, Outcome};
 use imgraft_vfs::fs::{DirEntry, FileType};
@@ -20,6 +20,7 @@ const FILES_MAX: usize = 256;
 
 /// Removes the files that speak of devices or that netplan would refuse, and puts empty ones in the place of those of packages.
 pub(super) fn clear(new: &[&str], stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<(), InjectError> {
+    let mut left = NODES_MAX;
     for path in files(stage)? {
         if new.contains(&path.as_str()) || Shadow::Empty.is_over(&path, stage)? {
             continue;
@@ -27,11 +28,17 @@ pub(super) fn clear(new: &[&str], stage: &mut Stage<'_>, outcome: &mut Outcome) 
         let at = GuestPath::parse(path.as_str())?;
         let why = match file_type(&at, stage)? {
             // What we cannot read netplan may still read.
-            Some(FileType::Regular) => match read(&at, stage)?.map_or(Role::Devices, |text| role(&text)) {
-                Role::Harmless => continue,
-                Role::Devices => "netplan would mix its devices with these",
-                Role::Refused => "netplan refuses it, and would make nothing of all files",
-            },
+            Some(FileType::Regular) => {
+                let role = match read(&at, stage)? {
+                    Some(text) => role(&text, document(&at, &text, &mut left)?),
+                    None => Role::Devices,
+                };
+                match role {
+                    Role::Harmless => continue,
+                    Role::Devices => "netplan would mix its devices with these",
+                    Role::Refused => "netplan refuses it, and would make nothing of all files",
+                }
+            }
             _ => "no file is found there, and netplan would make nothing of all files",
         };
         if path.starts_with("/etc/") {
@@ -74,6 +81,21 @@ pub(in crate::inject::net) fn files(stage: &Stage<'_>) -> Result<Vec<String>, In
     Ok(paths)
 }
 
+/// What a file of netplan's says, which is one of several that have `left` values together ([`NODES_MAX`] at first).
+pub(in crate::inject::net) fn document(
+    at: &GuestPath,
+    text: &[u8],
+    left: &mut usize,
+) -> Result<Result<Value, DocumentError>, InjectError> {
+    let document = yaml_of(text, left);
+    if *left > 0 {
+        return Ok(document);
+    }
+    let what = format!("with it netplan's files have {NODES_MAX} values or more (aliases are followed)");
+    let error = Error::unsupported(Layer::Filesystem, what).with_guest_path(at.as_bytes());
+    Err(error.with_hint("remove those that nothing needs first").into())
+}
+
 fn unnamed(at: &GuestPath) -> InjectError {
     // A pattern has a letter for what is none.
     let name = String::from_utf8_lossy(at.as_bytes()).replace(char::REPLACEMENT_CHARACTER, "?");
@@ -93,9 +115,9 @@ enum Role {
     Refused,
 }
 
-fn role(text: &[u8]) -> Role {
+fn role(text: &[u8], document: Result<Value, DocumentError>) -> Role {
     let of = |is_harmless| if is_harmless { Role::Harmless } else { Role::Refused };
-    let Ok(document) = value(text, Spelling::Yaml) else {
+    let Ok(document) = document else {
         return if text.is_empty() { Role::Harmless } else { Role::Devices };
     };
     let Value::Object(keys) = document else {
@@ -120,7 +142,7 @@ fn role(text: &[u8]) -> Role {
 
 /// Whether a text of netplan's is about devices, and not only about who sees to them.
 pub(in crate::inject::net) fn has_devices(text: &[u8]) -> bool {
-    role(text) == Role::Devices
+    role(text, value(text, Spelling::Yaml)) == Role::Devices
 }
 
 #[cfg(test)]
@@ -167,6 +189,24 @@ mod tests {
         let (refused, hint) = of(phony().file(name, "network: {version: 2}\n")).unwrap_err();
         assert!(refused.contains("is no text in UTF-8"), "{refused}");
         assert!(hint.contains("--delete '/etc/netplan/99-?.yaml', in a run of its own"), "{hint}");
+    }
+
+    /// Of all files, with aliases followed.
+    #[test]
+    fn many_values_are_bounded() {
+        let aliases = |count: usize| format!("x: &x [{}]\ny: [{}]\n", "1, ".repeat(1000), "*x, ".repeat(count));
+        let of_many =
+            |count| of((0..count).fold(phony(), |guest, n| guest.file(format!("/etc/netplan/{n}.yaml"), aliases(100))));
+        assert_eq!(of_many(2).unwrap().len(), 2);
+        let (refused, hint) = of_many(3).unwrap_err();
+        assert!(refused.contains("/etc/netplan/2.yaml") && refused.contains("250000 values or more"), "{refused}");
+        assert!(hint.contains("remove those that nothing needs"), "{hint}");
+        // One by itself, too, also where it repeats a long text.
+        let (refused, _) = of(phony().file("/etc/netplan/a.yaml", aliases(250))).unwrap_err();
+        assert!(refused.contains("/etc/netplan/a.yaml") && refused.contains("250000 values or more"), "{refused}");
+        let long = format!("x: &x {}\ny: [{}]\n", "a".repeat(100_000), "*x, ".repeat(200));
+        let (refused, _) = of(phony().file("/etc/netplan/a.yaml", long)).unwrap_err();
+        assert!(refused.contains("250000 values or more"), "{refused}");
     }
 
     #[test]
