@@ -146,6 +146,13 @@ const CASES: &[Case] = &[
         NAMED,
         Told { is_up: true },
     ),
+    // What is space, and what is none.
+    (&[(ETC, "\x0c[keyfile]\r\n\x0cunmanaged-devices\x0c=\x0ceth0\x0c\r\n")], NAMED, Refused("")),
+    (&[(ETC, "\x0b[keyfile]\n")], NAMED, Stopped("line 1 is neither")),
+    (&[(ETC, "[keyfile]\x0b\n")], NAMED, Stopped("line 1 is neither")),
+    (&[(ETC, "[keyfile]\nunmanaged-devices\x0b=eth0\n")], NAMED, Up),
+    (&[(ETC, "[keyfile]\nunmanaged-devices=\x0beth0,eth0\x0b;eth0\u{a0}\n")], NAMED, Up),
+    (&[(ETC, "[device]\nmatch-device=eth0\nmanaged=0\x0b\n")], NAMED, Up),
     // Devices of ifupdown's.
     (
         &[(MAIN, IFUPDOWN), (INTERFACES, STANZA)],

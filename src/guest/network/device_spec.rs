@@ -1,6 +1,7 @@
 //! The words by which NetworkManager.conf(5) says which devices it is about ("Device List Format").
 
 use super::glob;
+use super::key_file::SPACE;
 use crate::net::config::Mac;
 
 /// A device, as far as it is known.
@@ -156,7 +157,7 @@ fn tagged(spec: &str, device: Device<'_>) -> Option<Option<bool>> {
 
 /// The specs of a list.
 pub(super) fn specs(value: &str) -> impl Iterator<Item = &str> {
-    value.split([',', ';']).map(str::trim).filter(|spec| !spec.is_empty())
+    value.split([',', ';']).map(|spec| spec.trim_matches(SPACE)).filter(|spec| !spec.is_empty())
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@ use std::fmt;
 /// twice the last value counts.
 pub(super) type Sections<'a> = Vec<(&'a str, Vec<(&'a str, &'a str)>)>;
 
+/// What is space to GLib (`g_ascii_isspace`): unlike a C library it has no vertical tab among it.
+pub(super) const SPACE: [char; 5] = [' ', '\t', '\n', '\u{c}', '\r'];
+
 /// A line by which GLib takes nothing of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BadLine {
@@ -29,7 +32,7 @@ pub(super) fn sections(text: &str) -> Result<Sections<'_>, BadLine> {
     let mut current = None;
     for (number, line) in (1..).zip(text.lines()) {
         let bad = |is| Err(BadLine { number, is });
-        let line = line.trim_start_matches(is_space);
+        let line = line.trim_start_matches(SPACE);
         if line.is_empty() || line.starts_with('#') {
         } else if let Some(name) = header(line) {
             if name.is_empty() || name.contains(|letter: char| letter == '[' || letter.is_ascii_control()) {
@@ -42,12 +45,12 @@ pub(super) fn sections(text: &str) -> Result<Sections<'_>, BadLine> {
             current = Some(place);
         } else if let Some((key, value)) = line.split_once('=').filter(|(key, _)| !key.is_empty()) {
             let Some(place) = current else { return bad("outside of any section") };
-            let key = key.trim_end_matches(is_space);
+            let key = key.trim_end_matches(SPACE);
             if !is_key(key) {
                 return bad("a key that has no name that it could have");
             }
             let Some((_, entries)) = sections.get_mut(place) else { continue };
-            let value = value.trim();
+            let value = value.trim_matches(SPACE);
             match keys.get(&(place, key)).and_then(|at| entries.get_mut(*at)) {
                 Some(entry) => entry.1 = value,
                 None => {
@@ -65,11 +68,6 @@ pub(super) fn sections(text: &str) -> Result<Sections<'_>, BadLine> {
 /// The entries of one of them.
 pub(super) fn entries<'a>(sections: &Sections<'a>, name: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
     sections.iter().find(|(found, _)| *found == name).into_iter().flat_map(|(_, entries)| entries.iter().copied())
-}
-
-/// What a C library takes for space.
-fn is_space(letter: char) -> bool {
-    letter.is_ascii_whitespace() || letter == '\u{b}'
 }
 
 /// What stands in the brackets of a section's line.
@@ -97,9 +95,11 @@ mod tests {
 
     #[test]
     fn what_glib_takes() {
-        let text = "# x\n\n  [a] \t\nk = v \n\tk2=1\r\n[b]\nk[de_DE@x]=v\n[a]\nk=w\n a b =c\n";
-        let expected: Sections<'_> =
-            vec![("a", vec![("k", "w"), ("k2", "1"), ("a b", "c")]), ("b", vec![("k[de_DE@x]", "v")])];
+        let text = "# x\n\n  [a] \t\nk = v \n\tk2=1\r\n[b]\nk[de_DE@x]=v\n[a]\nk=w\n a b =c\n\u{c}k3\u{c}=\u{c}d\u{c}\r\n\u{b}k4\u{b}=\u{b}e\u{a0}\n";
+        let expected: Sections<'_> = vec![
+            ("a", vec![("k", "w"), ("k2", "1"), ("a b", "c"), ("k3", "d"), ("\u{b}k4\u{b}", "\u{b}e\u{a0}")]),
+            ("b", vec![("k[de_DE@x]", "v")]),
+        ];
         assert_eq!(sections(text).unwrap(), expected);
         assert_eq!(sections("").unwrap(), Vec::new());
     }
@@ -118,6 +118,8 @@ mod tests {
             ("[a]\nk[d e]=v\n", "line 2 is a key"),
             ("[a]\n[k=v\n", "line 2 is a key"),
             ("[a]\nk]=v\n", "line 2 is a key"),
+            ("\u{b}[a]\n", "line 1 is neither"),
+            ("[a]\r\n\u{b}\n", "line 2 is neither"),
         ] {
             let said = sections(text).unwrap_err().to_string();
             assert!(said.starts_with(is), "{text}: {said}");
