@@ -137,6 +137,9 @@ pub(super) fn clear(
 fn networkd(paths: &[String], stage: &Stage<'_>) -> Result<Networkd, InjectError> {
     let mut netdevs = BTreeSet::new();
     for path in paths.iter().filter(|path| path.ends_with(".netdev")) {
+        if Shadow::Mask.is_over(path, stage)? {
+            continue;
+        }
         let text = read(&GuestPath::parse(path.as_str())?, stage)?.unwrap_or_default();
         netdevs.extend(devices::netdev(&String::from_utf8_lossy(&text)).map(str::to_owned));
     }
@@ -295,6 +298,12 @@ mod tests {
             .file("/usr/lib/systemd/network/99-br.netdev", "[NetDev]\nName=br0\nKind=bridge\n")
             .file("/etc/systemd/network/02-kind.network", "[Match]\nKind=bond\n")
             .file("/etc/systemd/network/03-own.network", "[Match]\nName=br1\n")
+            // In the place of these, another file of the name makes another device, or none.
+            .file("/usr/lib/systemd/network/00-wg.netdev", "[NetDev]\nName=wg1\nKind=wireguard\n")
+            .file("/etc/systemd/network/04-over.network", "[Match]\nName=wg1\n")
+            .file("/usr/lib/systemd/network/98-br.netdev", "[NetDev]\nName=br2\nKind=bridge\n")
+            .symlink("/etc/systemd/network/98-br.netdev", "/dev/null")
+            .file("/etc/systemd/network/04-off.network", "[Match]\nName=br2\n")
             .build()
             .unwrap();
         for matched in ["macaddress: '52:54:00:12:34:56'", "name: 'e*'"] {
@@ -305,7 +314,9 @@ mod tests {
             let new = ["/etc/systemd/network/05-imgraft-a.network"];
             clear(Renderer::Networkd, &new, Some(&config), &mut stage, &mut outcome).unwrap();
             let removed: Vec<_> = outcome.notes.iter().filter_map(|note| note.split_once(": removed")).collect();
-            assert!(matches!(removed[..], [("/etc/systemd/network/03-own.network", _)]), "{removed:?}");
+            let removed: Vec<_> = removed.into_iter().map(|(path, _)| path).collect();
+            let gone = ["03-own", "04-off", "04-over"].map(|name| format!("/etc/systemd/network/{name}.network"));
+            assert_eq!(removed, gone);
         }
     }
 
