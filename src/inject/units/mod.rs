@@ -64,7 +64,7 @@ impl Injector for Units {
             mask(unit, stage, &mut outcome)?;
         }
         for unit in &self.enable {
-            presets.push((enable(unit, stage, &mut outcome)?, Preset::Enable));
+            presets.push((enable(unit, &self.disable, stage, &mut outcome)?, Preset::Enable));
         }
         presets::keep(&presets, stage)?;
         label::label_new(guest, stage, &before, &mut outcome)?;
@@ -113,8 +113,14 @@ fn find(unit: &UnitName, stage: &Stage<'_>) -> Result<Found, InjectError> {
     Ok(Found::Missing)
 }
 
-/// Makes the links of a unit's `[Install]` section, and of those that this names. The unit, of a template the instance.
-fn enable(unit: &UnitName, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Result<UnitName, InjectError> {
+/// Makes the links of a unit's `[Install]` section, and of those that this names, but for the `disabled`. The unit, of a template the
+/// instance.
+fn enable(
+    unit: &UnitName,
+    disabled: &[UnitName],
+    stage: &mut Stage<'_>,
+    outcome: &mut Outcome,
+) -> Result<UnitName, InjectError> {
     let mut enabled = unit.clone();
     let mut seen = BTreeSet::from([unit.clone()]);
     let mut queue = VecDeque::from([unit.clone()]);
@@ -160,7 +166,12 @@ fn enable(unit: &UnitName, stage: &mut Stage<'_>, outcome: &mut Outcome) -> Resu
             }
         }
         for also in install.names(&install.also, &instance)? {
-            if seen.len() < ALSO_MAX && seen.insert(also.clone()) {
+            if seen.len() >= ALSO_MAX || !seen.insert(also.clone()) {
+                continue;
+            }
+            if disabled.contains(&also) {
+                outcome.notes.push(format!("{next} is enabled with {also} (Also=), which is disabled as asked"));
+            } else {
                 queue.push_back(also);
             }
         }

@@ -98,6 +98,19 @@ fn all_links_go_and_a_mask_stays() {
     }
     assert_eq!(target(&fs, "static.service").as_deref(), Some("/dev/null"));
     assert_eq!(target(&fs, "a@four.service"), None, "an instance's mask goes with its template");
+    // What is disabled stays so where another unit that is enabled names it.
+    let timer = "[Install]\nWantedBy=timers.target\n";
+    let also = guest()
+        .file(format!("{VENDOR}/q.service"), "[Install]\nWantedBy=x.target\nAlso=r.timer\n")
+        .file(format!("{VENDOR}/r.timer"), timer)
+        .build()
+        .unwrap();
+    let both = Units { disable: names(&["r.timer"]), ..enabled(&["q"]) };
+    assert!(notes(&both, &also).contains("q.service is enabled with r.timer (Also=), which is disabled as asked"));
+    let fs = inject(&both, also);
+    assert!(target(&fs, "x.target.wants/q.service").is_some());
+    assert_eq!(target(&fs, "timers.target.wants/r.timer"), None);
+    assert_unchanged(&both, &fs);
     // A unit that another names, and that is masked, stays masked.
     let also = guest()
         .file(format!("{VENDOR}/also.service"), "[Install]\nWantedBy=x.target\nAlso=masked.service\n")
