@@ -142,13 +142,13 @@ impl AccountError {
                 }
             }
             Self::NoSudoers => {
-                "--write '/etc/sudoers:@includedir /etc/sudoers.d' --chmod 0440:/etc/sudoers in a run before this one makes one".to_owned()
+                "--write '/etc/sudoers:#includedir /etc/sudoers.d' --chmod 0440:/etc/sudoers in a run before this one makes one".to_owned()
             }
             Self::UnsafeSudoers { path, .. } => {
                 format!("--chown root:root:{path} --chmod 0440:{path} in a run before this one has it read")
             }
             Self::NoSudoersDirectory { path } => {
-                format!("--append-line '{path}:@includedir /etc/sudoers.d' in a run before this one has it read")
+                format!("--append-line '{path}:#includedir /etc/sudoers.d' in a run before this one has it read")
             }
             Self::NothingToUnlock { user } => format!("--password {user}:file:PATH sets one, which is not locked"),
             Self::NoSudoName { .. } => "--add-to-group USER:GROUP, with a group that the guest's sudoers has".to_owned(),
