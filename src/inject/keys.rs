@@ -1,5 +1,6 @@
 //! ssh public keys for users of the guest.
 
+pub(super) mod account;
 pub(super) mod way;
 
 use super::authorized_keys::{Line, check};
@@ -11,7 +12,7 @@ use super::{
     sshd,
 };
 use crate::guest::{Accounts, Guest};
-use imgraft_vfs::fs::{Attrs, Content, FileType, Metadata, Ownership, SetAttrs};
+use imgraft_vfs::fs::{Attrs, Content, FileType, Metadata, Ownership, SetAttrs, Timestamp};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -22,6 +23,8 @@ pub struct Keys {
     pub keys: Vec<(String, String)>,
     /// Whose behaviour.
     pub compat: Compat,
+    /// The time of the run, for accounts that have expired by then.
+    pub now: Timestamp,
 }
 
 impl Injector for Keys {
@@ -48,6 +51,7 @@ impl Injector for Keys {
                 self.keys.iter().filter(|(name, _)| name == user).map(|(_, line)| line.as_str()).collect();
             let place = Place::of(guest, user)?;
             place.stage(&lines, &guest.accounts, stage, &mut outcome)?;
+            outcome.premises.push(Premise::Account { user: user.to_owned(), now: self.now });
         }
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
@@ -60,7 +64,6 @@ struct Place<'a> {
     uid: u32,
     gid: u32,
     home: GuestPath,
-    has_no_login: bool,
 }
 
 impl<'a> Place<'a> {
@@ -68,7 +71,7 @@ impl<'a> Place<'a> {
         let Some(account) = guest.accounts.user(user) else {
             // A guest without passwd still has its superuser.
             if user == "root" && guest.accounts.users.is_none() {
-                return Ok(Self { user, uid: 0, gid: 0, home: GuestPath::parse("/root")?, has_no_login: false });
+                return Ok(Self { user, uid: 0, gid: 0, home: GuestPath::parse("/root")? });
             }
             return Err(InjectError::NoSuchUser { user: user.to_owned(), known: guest.accounts.people() });
         };
@@ -76,7 +79,7 @@ impl<'a> Place<'a> {
             user: user.to_owned(),
             home: account.home.escape_ascii().to_string(),
         })?;
-        Ok(Self { user, uid: account.uid, gid: account.gid, home, has_no_login: account.has_no_login() })
+        Ok(Self { user, uid: account.uid, gid: account.gid, home })
     }
 
     fn stage(
@@ -148,9 +151,6 @@ impl<'a> Place<'a> {
         };
         let checked = way::checked(&file, &self.home, stage)?;
         outcome.readers.extend(checked.into_iter().chain([file.clone()]).map(|path| (path, sshd)));
-        if self.has_no_login {
-            outcome.notes.push(format!("'{}' has a shell that lets nobody log in", self.user));
-        }
         outcome.premises.push(Premise::UserKeys {
             reader,
             file,

@@ -1,6 +1,6 @@
 //! Passwords of the guest's users: the second field of shadow(5), and the third, the day on which it was set.
 
-use super::accounts::{lock, today};
+use super::accounts::{has_expired, lock, today};
 use super::table::{self, Text as Field};
 use super::{Compat, InjectError, Injector, Item, Outcome, Revealed, cloud_config, label};
 use crate::crypt::{self, CryptError, Method, Strength};
@@ -96,6 +96,9 @@ impl Injector for Passwords {
             };
         }
         if self.compat == Compat::Imgraft {
+            for (user, _) in self.users.iter().filter(|(_, selector)| selector.is_valid()) {
+                outcome.notes.extend(expiry(user, &shadow, self.now));
+            }
             let valid = self.users.iter().filter(|(_, selector)| selector.is_valid());
             let users: Vec<&str> = valid.map(|(user, _)| user.as_str()).collect();
             cloud_config::keep_passwords(&users, stage, &mut outcome)?;
@@ -290,6 +293,14 @@ fn expire(user: &str, shadow: &[u8], outcome: &mut Outcome) -> Result<Field, Inj
         ));
     }
     Ok(changed)
+}
+
+/// A sentence on an account that has expired: PAM lets nobody in by any password then.
+pub(super) fn expiry(user: &str, shadow: &[u8], now: Timestamp) -> Option<String> {
+    let fields = table::fields(shadow, user.as_bytes())?;
+    has_expired(&fields, now).then(|| {
+        format!("the account of '{user}' has expired, so that nobody logs in to it; --expire {user}:never opens it")
+    })
 }
 
 /// Whether the account is to be open to its password.

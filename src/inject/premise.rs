@@ -6,6 +6,7 @@ use super::sshd::logins::{self, Groups, Login};
 use super::staging::is_fatal;
 use super::{InjectError, Item, accounts, host_keys, keys};
 use crate::guest::Accounts;
+use imgraft_vfs::fs::Timestamp;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
 
@@ -22,6 +23,13 @@ pub enum Premise {
         types: Vec<String>,
         /// The lines that were put in, or were found there.
         lines: Vec<String>,
+    },
+    /// sshd lets in a user whose keys are put in.
+    Account {
+        /// Whose.
+        user: String,
+        /// The time of the run.
+        now: Timestamp,
     },
     /// sshd reads host keys from these places.
     HostKeys(Vec<GuestPath>),
@@ -93,6 +101,8 @@ impl Premise {
                 }
                 Err(reason) => Some(reason),
             },
+            // Somebody may mean to open it later.
+            Self::Account { .. } => None,
             Self::HostKeys(known) => match host_keys::missing(known, stage) {
                 Err(InjectError::Vfs(error)) if !is_fatal(error.kind()) => Some(error.to_string()),
                 other => other?,
@@ -117,6 +127,7 @@ impl Premise {
     pub(super) fn remarks(&self, stage: &Stage<'_>) -> Result<Vec<String>, InjectError> {
         let (reader, file, types, lines) = match self {
             Self::UserKeys { reader, file, types, lines } => (reader, file, types, lines),
+            Self::Account { user, now } => return keys::account::remarks(user, *now, stage),
             Self::CloudInit(_) if !cloud_config::runs(stage)? => return Ok(Vec::new()),
             Self::CloudInit(_) => return Ok(cloud_config::unread(stage)?.into_iter().collect()),
             Self::HostKeys(_) | Self::SudoRules => return Ok(Vec::new()),
@@ -171,7 +182,7 @@ mod tests {
             Box::new(Files { operations: first, compat }),
             Box::new(Files { operations: second, compat }),
             Box::new(HostKeys { made: MadeKeys::Stay }),
-            Box::new(Keys { keys: vec![("root".to_owned(), ED25519.to_owned())], compat }),
+            Box::new(Keys { keys: vec![("root".to_owned(), ED25519.to_owned())], compat, now: Timestamp::default() }),
             Box::new(Accounts { sudo, ..Accounts::none(Timestamp::default()) }),
         ];
         let mut requests = injectors.map(|injector| Request { required: true, injector });
@@ -317,8 +328,11 @@ mod tests {
                 substitution: Substitution::parse(expression).unwrap(),
             };
             let requests = [
-                Box::new(Keys { keys: vec![("root".to_owned(), ED25519.to_owned())], compat: Compat::Imgraft })
-                    as Box<dyn Injector>,
+                Box::new(Keys {
+                    keys: vec![("root".to_owned(), ED25519.to_owned())],
+                    compat: Compat::Imgraft,
+                    now: Timestamp::default(),
+                }) as Box<dyn Injector>,
                 Box::new(Files { operations: vec![edit], compat: Compat::Imgraft }),
             ]
             .map(|injector| Request { required: true, injector });

@@ -236,7 +236,7 @@ impl Wanted {
             injectors.push(Box::new(accounts));
         }
         if !keys.is_empty() {
-            injectors.push(Box::new(Keys { keys, compat }));
+            injectors.push(Box::new(Keys { keys, compat, now }));
         }
         if let Some(network) = network {
             injectors.push(Box::new(network));

@@ -62,7 +62,11 @@ fn requests() -> Result<Vec<Request>, Failure> {
     };
     let operations = vec![put("/etc/motd", b"after\n".to_vec())?, put("/srv/a/b/large", vec![7; 50_000])?];
     let injectors: [Box<dyn Injector>; 5] = [
-        Box::new(Keys { keys: vec![("root".into(), KEY.into()), ("debian".into(), KEY.into())], compat }),
+        Box::new(Keys {
+            keys: vec![("root".into(), KEY.into()), ("debian".into(), KEY.into())],
+            compat,
+            now: Timestamp::default(),
+        }),
         Box::new(Net { network: Described::Text(INTERFACES.into()), renderer: None, compat }),
         Box::new(Metadata { pairs: vec![("role".into(), "web".into())], compat }),
         Box::new(Passwords {

@@ -24,7 +24,8 @@ fn is_let_in(disk: &Path, offset: u64, key: &Path, user: &str) -> bool {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     let is_in = output.status.success();
     assert_eq!(is_in, String::from_utf8_lossy(&output.stdout).trim_end() == user, "{told}");
-    assert!(is_in || told.contains("Permission denied") || told.contains("ROOT LOGIN REFUSED"), "{told}");
+    let refusals = ["Permission denied", "ROOT LOGIN REFUSED", "Your account has expired"];
+    assert!(is_in || refusals.iter().any(|refusal| told.contains(refusal)), "{told}");
     is_in
 }
 
@@ -142,6 +143,36 @@ fn what_sshd_says_of_a_key_is_said_before() {
         assert_eq!(is_let_in(disk, offset, &rsa, "old"), is_in, "{lines}");
     }
     oracle::e2fsck(disk, offset);
+}
+
+/// By its shell and by the day on which it closes, whether the keys were there first or come after.
+#[test]
+fn an_account_that_keys_do_not_open_is_said_before() {
+    let Some(guest) = Guest::new() else { return };
+    let (disk, keys) = (&guest.disk, guest.keys_of("old"));
+    let shell = |shell: &str| format!("--edit=/etc/passwd:s,^(old:.*):[^:]*$,$1:{shell},");
+    for (option, said) in [
+        ("--expire=old:now".to_owned(), "the account of 'old' has expired"),
+        ("--expire=old:2020-02-29".to_owned(), "the account of 'old' has expired"),
+        ("--expire=old:2200-01-01".to_owned(), ""),
+        ("--expire=old:never".to_owned(), ""),
+        (shell("/bin/nosuch"), "'old' has the shell /bin/nosuch, which is no program of the guest"),
+        (shell("/etc/passwd"), "'old' has the shell /etc/passwd, which is no program of the guest"),
+        (shell("/usr"), "'old' has the shell /usr, which is no program of the guest"),
+        (shell(""), ""),
+        (shell("/bin/sh"), ""),
+    ] {
+        let noted = notes(&inject(disk, &[&keys, &option]), "key");
+        assert!(noted.starts_with(said) && noted.is_empty() == said.is_empty(), "{option}: {noted}");
+        assert_eq!(notes(&inject(disk, &[&keys]), "key"), noted, "{option}");
+        assert_eq!(guest.is_let_in("old"), said.is_empty(), "{option}");
+    }
+    inject(disk, &["--expire=old:now"]);
+    let noted = notes(&inject(disk, &["--password=old:disabled"]), "password");
+    assert_eq!(noted, "", "none is to be let in by it");
+    let noted = notes(&inject(disk, &[&format!("--password=old:hash:{HASH}")]), "password");
+    assert!(noted.contains("the account of 'old' has expired, so that nobody logs in to it"), "{noted}");
+    oracle::e2fsck(disk, guest.offset);
 }
 
 /// What the blocks of `Match` come to for a user.

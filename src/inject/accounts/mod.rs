@@ -13,8 +13,8 @@ mod user;
 
 pub use error::AccountError;
 pub use name::AccountName;
-pub(in crate::inject) use shadow::today;
 pub use shadow::{Day, Expiry};
+pub(in crate::inject) use shadow::{has_expired, today};
 pub use sudoers::{SudoAsks, Sudoer};
 pub(in crate::inject) use sudoers::{check_listens as check_sudo, remove as remove_sudoer};
 pub use user::{HomeDirectory, Kind, NewUser};

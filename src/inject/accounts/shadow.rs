@@ -68,6 +68,15 @@ impl Expiry {
     }
 }
 
+/// Whether an account is closed by now, by the fields of its line of shadow(5).
+pub(in crate::inject) fn has_expired(fields: &[&[u8]], now: Timestamp) -> bool {
+    fields.get(EXPIRY).is_some_and(|field| is_past(field, now.seconds / 86_400))
+}
+
+fn is_past(field: &[u8], today: i64) -> bool {
+    std::str::from_utf8(field).ok().and_then(|day| day.parse::<i64>().ok()).is_some_and(|day| day <= today)
+}
+
 /// Takes the lock off a user's password; `today` is in days since 1970-01-01.
 pub(super) fn unlock(
     user: &str,
@@ -92,9 +101,7 @@ pub(super) fn unlock(
             .notes
             .push(format!("no password of '{user}' is valid, locked or not; --password {user}:SELECTOR sets one"));
     }
-    let expiry =
-        database.shadow_field(user, EXPIRY).and_then(|field| std::str::from_utf8(field).ok()?.parse::<i64>().ok());
-    if expiry.is_some_and(|day| day <= today) {
+    if database.shadow_field(user, EXPIRY).is_some_and(|field| is_past(field, today)) {
         outcome.notes.push(format!("the account of '{user}' has expired all the same; --expire {user}:never opens it"));
     }
     Ok(())

@@ -220,7 +220,7 @@ mod tests {
         let injectors: [Box<dyn Injector>; 5] = [
             Box::new(Files { operations, compat }),
             Box::new(Accounts { users, ..Accounts::none(Timestamp::default()) }),
-            Box::new(Keys { keys: vec![("root".to_owned(), ED25519.to_owned())], compat }),
+            Box::new(Keys { keys: vec![("root".to_owned(), ED25519.to_owned())], compat, now: Timestamp::default() }),
             Box::new(Hostname { name: HostName::parse("web").unwrap() }),
             Box::new(Timezone { zone: Zone::parse("Europe/London").unwrap() }),
         ];

@@ -18,7 +18,7 @@ fn unconfigured() -> Builder {
 
 fn keys(keys: &[(&str, &str)]) -> Keys {
     let keys = keys.iter().map(|(user, line)| ((*user).to_owned(), (*line).to_owned())).collect();
-    Keys { keys, compat: Compat::Imgraft }
+    Keys { keys, compat: Compat::Imgraft, now: Timestamp::default() }
 }
 
 fn nova(line: &str) -> Keys {
@@ -110,8 +110,15 @@ fn what_sshd_refuses_is_repaired_and_said() {
     assert_unchanged(&keys, &fs);
     let open = phony().dir("/root").mode(0o770).build();
     assert!(
-        notes(&super::Keys { keys: vec![("root".into(), RSA.into())], compat: Compat::Imgraft }, &open.unwrap())
-            .contains("StrictModes")
+        notes(
+            &super::Keys {
+                keys: vec![("root".into(), RSA.into())],
+                compat: Compat::Imgraft,
+                now: Timestamp::default()
+            },
+            &open.unwrap()
+        )
+        .contains("StrictModes")
     );
 }
 
