@@ -423,7 +423,7 @@ fn command() -> clap::Command {
     // With --domain there is no image, and a better error than clap's.
     Cli::command()
         .mut_subcommand("inject", image(&["add", "domain"]))
-        .mut_subcommand("sysprep", image(&["add", "domain"]))
+        .mut_subcommand("sysprep", image(&["add", "domain", "list_operations"]))
 }
 
 /// Parses the words of a command line, of which the first is the program. To clap `--help` is an error too.

@@ -28,8 +28,9 @@ pub struct Sysprep {
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     pub enable: Vec<String>,
 
-    /// List the operations, `*` for those that are done unless they are left out, `-` for those that are refused, and why
-    #[arg(long, exclusive = true)]
+    /// List the operations, `*` for those that are done unless they are left out, `-` for those that are refused, and why, and do
+    /// nothing else
+    #[arg(long, conflicts_with = "json")]
     pub list_operations: bool,
 
     /// With the operation user-account: remove these accounts, and no others (repeatable)

@@ -675,6 +675,10 @@ fn optional_operations_and_mounts() {
 fn the_list_needs_no_image() {
     let listed = expect(0, &["sysprep", "--list-operations"]);
     assert!(listed.lines().count() > 40, "{listed}");
+    // As virt-sysprep, which is done when it comes to the option.
+    for more in [&["-a", "none.raw"][..], &["none.raw", "--enable", "utmp"], &["--network", "-q", "--dry-run"]] {
+        assert_eq!(expect(0, &[&["sysprep", "--list-operations"], more].concat()), listed);
+    }
     assert_eq!(run(&["sysprep", "--list-operations", "--json"]).status.code(), Some(2));
     assert_eq!(run(&["sysprep"]).status.code(), Some(2));
 }
