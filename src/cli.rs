@@ -278,7 +278,7 @@ pub struct Inject {
     /// Have the guest run a script once, as root, when it is first booted (item "firstboot"; repeatable)
     ///
     /// Scripts and commands run in the order given, when the network is up, by the guest's systemd, OpenRC or sysvinit. What
-    /// they say is in the guest's /var/log/imgraft-firstboot.log.
+    /// they say is in the guest's /var/log/imgraft-firstboot.log. A script without #! is run by /bin/sh.
     #[arg(long, value_name = "SCRIPT")]
     pub firstboot: Vec<PathBuf>,
 

@@ -5,6 +5,7 @@ use super::items::read;
 use crate::cli::{self, Order, Ordered};
 use crate::failure::Failure;
 use crate::inject::Script;
+use imgraft_vfs::shell;
 use std::path::Path;
 
 /// The scripts in the order of the command line.
@@ -31,13 +32,18 @@ pub(super) fn scripts(typed: &cli::Inject, order: &Order, faults: &mut Faults) -
 
 pub(super) fn file(option: &str, path: &Path) -> Result<Script, Failure> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let wrong =
+        |reason: &str, way: &str| Err(Failure::usage(format!("{option}: {}: {reason}", path.display())).with_hint(way));
     let script = Script::of_file(&name, read(option, path)?);
     if !script.is_runnable() {
-        return Err(Failure::usage(format!(
-            "{option}: {}: it does not begin with #! and an interpreter",
-            path.display()
-        ))
-        .with_hint("begin the script with #!/bin/sh, or give a command with --firstboot-command"));
+        return wrong(
+            "it is no program, and no text that a shell can run",
+            "begin the script with #! and its interpreter, #!/bin/sh say, or give a command with --firstboot-command",
+        );
+    }
+    if script.has_carriage_returns() {
+        let way = format!("as a script of Linux has its lines: sed -i 's/\\r$//' {}", shell::word(path));
+        return wrong("its lines end with carriage returns, which nothing that runs it takes for their ends", &way);
     }
     Ok(script)
 }
@@ -73,6 +79,35 @@ pub(super) fn packages<'p>(option: &str, names: impl IntoIterator<Item = &'p str
 mod tests {
     use super::*;
     use crate::inject::Needs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::process::Command;
+
+    /// As a kernel runs what comes of them.
+    #[test]
+    fn what_has_no_interpreter_is_for_the_shell() {
+        let place = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| place.path().join(name);
+        let program = |name: &str, text: &[u8]| {
+            std::fs::write(at(name), text).expect("it is written");
+            std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0o700)).expect("a mode");
+        };
+        for text in ["echo $((40+2))\n", "#!/bin/sh\necho 42", "\n#!/bin/cat\necho 42\n"] {
+            std::fs::write(at("typed"), text).expect("it is written");
+            program("script", &file("-", &at("typed")).expect("a script").text);
+            let output = Command::new(at("script")).output().expect("the kernel runs it");
+            assert_eq!(output.stdout, b"42\n", "{text}");
+        }
+        for text in ["#!/bin/sh\r\necho 42\r\n", "echo 42\r\n", "#!/bin/sh\r"] {
+            std::fs::write(at("it's"), text).expect("it is written");
+            let refused = file("-", &at("it's")).expect_err("carriage returns");
+            program("script", text.as_bytes());
+            assert!(!text.starts_with("#!") || Command::new(at("script")).output().is_err(), "no kernel runs it");
+            let way = refused.hints.join("");
+            let command = way.split_once(": ").expect("a command").1;
+            let cured = Command::new("sh").args(["-c", command]).status().expect("sh");
+            assert!(cured.success() && file("-", &at("it's")).is_ok(), "{command}");
+        }
+    }
 
     #[test]
     fn only_what_can_be_run() {
@@ -83,8 +118,10 @@ mod tests {
             file("-", &path)
         };
         assert_eq!(script("a b.sh", "#!/bin/sh\ntrue\n").expect("a script").name, "a_b.sh");
-        let refused = script("c", "apt-get update\n").expect_err("no interpreter");
-        assert!(refused.message.contains("does not begin with #!"), "{}", refused.message);
+        for text in ["", "\u{feff}#!/bin/sh\ntrue\n", "PK\x03\x04\0\0"] {
+            let refused = script("c", text).expect_err("nothing to run");
+            assert!(refused.message.ends_with("c: it is no program, and no text that a shell can run"), "{refused:?}");
+        }
         assert!(command("-", " ").is_err());
         for right in ["@Xfce Desktop", "a,@b", "@^Server with GUI"] {
             assert_eq!(packages("-", right.split(',')).expect(right).needs, Needs::PackageGroups, "{right}");

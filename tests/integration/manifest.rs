@@ -331,7 +331,7 @@ fn what_is_no_manifest() {
     let scratch = Scratch::new();
     let Some((disk, _)) = disk(&scratch, "disk.raw") else { return };
     let before = scratch.copy(&disk, "before.raw");
-    scratch.file("no-script", "true\n");
+    scratch.file("no-script", "true\r\n");
     let deep = format!("metadata: {}{}", "[".repeat(200), "]".repeat(200));
     let deeper = format!("files: {}", "[".repeat(400_000));
     let level = |n: u8| {

@@ -20,6 +20,10 @@ use waiting::Waiting;
 /// What the scripts are called that are no files.
 const COMMAND: &str = "command";
 const INSTALL: &str = "install";
+/// With which a program begins (elf(5)).
+const PROGRAM_MARK: &[u8] = b"\x7fELF";
+/// With which a text of UTF-8 may begin, and no script.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Where the scripts wait.
 const PLACE: &str = "/usr/lib/imgraft/firstboot.d";
 /// What runs them.
@@ -104,15 +108,26 @@ impl Script {
         Self { name: INSTALL.to_owned(), text: text.into_bytes(), needs }
     }
 
-    /// A script of this file name, of which the bytes that may be in names here are taken.
-    pub fn of_file(name: &str, text: Vec<u8>) -> Self {
+    /// A script of this file name, of which the bytes that may be in names here are taken. A text that names no interpreter is for
+    /// `/bin/sh`, by which virt-customize's firstboot.sh comes to run it (execve(2) fails with ENOEXEC, and the shell reads it itself).
+    pub fn of_file(name: &str, mut text: Vec<u8>) -> Self {
+        let is_text = !text.is_empty() && !text.contains(&0) && !text.starts_with(BYTE_ORDER_MARK);
+        if is_text && ![&b"#!"[..], PROGRAM_MARK].iter().any(|mark| text.starts_with(mark)) {
+            text.splice(..0, *b"#!/bin/sh\n");
+        }
         let taken = |letter: char| if letter.is_ascii_alphanumeric() || ".-_".contains(letter) { letter } else { '_' };
         Self { name: name.chars().map(taken).take(100).collect(), text, needs: Needs::Unknown }
     }
 
     /// Whether a kernel can run it: it begins with `#!` or is a program.
     pub fn is_runnable(&self) -> bool {
-        self.text.starts_with(b"#!") || self.text.starts_with(b"\x7fELF")
+        self.text.starts_with(b"#!") || self.text.starts_with(PROGRAM_MARK)
+    }
+
+    /// Whether its lines end as those of Windows do: the interpreter, or the command, of the first would have a name that nothing has.
+    pub fn has_carriage_returns(&self) -> bool {
+        let mut lines = self.text.split(|byte| *byte == b'\n').take(2);
+        self.text.starts_with(b"#!") && lines.any(|line| line.ends_with(b"\r"))
     }
 
     /// A sentence on its interpreter, where the guest does not have it.
