@@ -77,6 +77,9 @@ pub struct Files {
     pub mkdir: Vec<String>,
 
     /// Make symbolic links to TARGET, or lead those that are there to it; a file in their place gives way (item "files"; repeatable)
+    ///
+    /// As ln -sf does outside of the guest, for virt-customize: a LINK that is a directory, or leads to one by a relative target, is what the
+    /// link goes into, under TARGET's name. One that leads to TARGET already stays.
     #[arg(long, value_name = "TARGET:LINK[:LINK...]")]
     pub link: Vec<String>,
 

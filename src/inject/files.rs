@@ -7,6 +7,7 @@ mod copying;
 mod ensuring;
 mod error;
 mod lines;
+mod linking;
 mod moving;
 mod name_pattern;
 mod reach;
@@ -148,6 +149,13 @@ pub enum FileOperation {
         /// Where it is.
         path: GuestPath,
     },
+    /// The same, where that may be a directory which the link goes into.
+    LinkInto {
+        /// Where it leads.
+        target: String,
+        /// Where it is, or the directory.
+        path: GuestPath,
+    },
     /// Remove files, and directories with all that is in them.
     Delete {
         /// Which; what is not there is no error.
@@ -230,7 +238,7 @@ impl Injector for Files {
         // Those of one option are looked at together.
         for operations in self.operations.chunk_by(|one, next| one.option() == next.option()) {
             for operation in operations {
-                let operation = operation.placed(stage)?;
+                let operation = operation.placed(stage, &mut outcome)?;
                 operation.stage(self.compat, guest, stage, &mut outcome)?;
                 if let (Compat::Imgraft, Some(name)) = (self.compat, earlier.host_name()) {
                     operation.keep_host_name(name, &mut kept, stage, &mut outcome)?;
@@ -259,12 +267,25 @@ impl FileOperation {
         }
     }
 
-    /// The same with the path that an upload goes to, as the guest has directories now (`Upload` in customize_run.ml).
-    fn placed(&self, stage: &Stage<'_>) -> Result<Cow<'_, Self>, InjectError> {
-        let Self::Upload { name, destination, content, mode } = self else { return Ok(Cow::Borrowed(self)) };
-        let is_directory = below::there(stage.metadata(destination))? == Some(FileType::Directory);
-        let destination = if is_directory { destination.join(name)? } else { destination.clone() };
-        Ok(Cow::Owned(Self::Put { destination, content: content.clone(), mode: *mode }))
+    /// The same with the path that an upload or a link goes to, as the guest has directories now (`Upload` in customize_run.ml).
+    fn placed(&self, stage: &Stage<'_>, outcome: &mut Outcome) -> Result<Cow<'_, Self>, InjectError> {
+        Ok(match self {
+            Self::Upload { name, destination, content, mode } => {
+                let is_directory = below::there(stage.metadata(destination))? == Some(FileType::Directory);
+                let destination = if is_directory { destination.join(name)? } else { destination.clone() };
+                Cow::Owned(Self::Put { destination, content: content.clone(), mode: *mode })
+            }
+            Self::LinkInto { target, path } => {
+                let placed = linking::placed(target, path, stage)?;
+                if placed != *path {
+                    outcome
+                        .notes
+                        .push(format!("--link: {path} is a directory, so that the link goes into it: {placed}"));
+                }
+                Cow::Owned(Self::Link { target: target.clone(), path: placed })
+            }
+            _ => Cow::Borrowed(self),
+        })
     }
 
     fn stage(
@@ -275,7 +296,9 @@ impl FileOperation {
         outcome: &mut Outcome,
     ) -> Result<(), InjectError> {
         match self {
-            Self::Upload { .. } => self.placed(stage)?.stage(compat, guest, stage, outcome),
+            Self::Upload { .. } | Self::LinkInto { .. } => {
+                self.placed(stage, outcome)?.into_owned().stage(compat, guest, stage, outcome)
+            }
             Self::Put { destination, content, mode } => match compat {
                 Compat::Imgraft => put(destination, content, *mode, stage),
                 Compat::Nova => put_as_nova(destination, content, stage),
@@ -303,7 +326,7 @@ impl FileOperation {
             }
             Self::RemoveLink { path } => ensuring::no_link(path, stage),
             Self::Expect { path, expected } => ensuring::expected(path, expected, stage),
-            Self::Link { target, path } => link(target, path, stage),
+            Self::Link { target, path } => linking::link(target, path, stage),
             Self::Delete { pattern } => {
                 let mut walk = Walk::default();
                 for top in pattern.matches(stage, &mut walk)? {
@@ -387,17 +410,6 @@ fn without_privileges(metadata: &Metadata) -> Option<u16> {
 fn make_directory(path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
     stage.create_dirs(path, directory_around(path, stage)?)?;
     Ok(())
-}
-
-fn link(target: &str, path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {
-    match stage.symlink_metadata(path)?.map(|metadata| metadata.file_type) {
-        None | Some(FileType::Symlink) => {}
-        Some(FileType::Directory) => {
-            return Err(InjectError::File(FileError::DirectoryInTheWay { path: path.clone() }));
-        }
-        Some(_) => stage.remove(path)?,
-    }
-    Ok(stage.symlink(path, target.as_bytes(), ROOT_FILE)?)
 }
 
 fn truncate(path: &GuestPath, stage: &mut Stage<'_>) -> Result<(), InjectError> {

@@ -136,7 +136,7 @@ pub(super) fn edited(option: &str, path: &str, expression: &str) -> Result<FileO
 fn links(typed: &str) -> Result<Vec<FileOperation>, Failure> {
     let usage = || Failure::usage(format!("--link {typed}: not TARGET:LINK[:LINK...]"));
     let (target, links) = typed.split_once(':').filter(|(target, _)| !target.is_empty()).ok_or_else(usage)?;
-    links.split(':').map(|path| Ok(FileOperation::Link { target: target.to_owned(), path: at(path)? })).collect()
+    links.split(':').map(|path| Ok(FileOperation::LinkInto { target: target.to_owned(), path: at(path)? })).collect()
 }
 
 /// The paths that a pattern with braces means; with a slash at its end the directories alone.
@@ -317,8 +317,8 @@ mod tests {
             FileOperation::MakeDirectory { path: b },
             FileOperation::Touch { now: time, .. },
             FileOperation::MakeDirectory { path: a },
-            FileOperation::Link { target, path: l },
-            FileOperation::Link { path: m, .. },
+            FileOperation::LinkInto { target, path: l },
+            FileOperation::LinkInto { path: m, .. },
             FileOperation::Delete { .. },
             FileOperation::AppendLine { line, .. },
             FileOperation::Edit { .. },

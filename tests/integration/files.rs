@@ -1,6 +1,6 @@
 //! What is done to files, beside a shell that does the same to a twin.
 
-use crate::support::rooted::{Rooted, assert_same};
+use crate::support::rooted::{Rooted, assert_refused, assert_same};
 use crate::support::tree::{self, Mounted};
 use crate::support::{Scratch, expect, image, inject, oracle, run, text};
 
@@ -85,6 +85,53 @@ fn as_a_shell_does() {
     let differs = found.lines().zip(expected.lines()).find(|(found, expected)| found != expected);
     assert!(found == expected, "{differs:?}");
     assert!(found.lines().count() > 1000);
+}
+
+/// As virt-customize has ln(1) do it, from outside of the guest.
+#[test]
+fn links_are_made_as_ln_makes_them() {
+    let scratch = Scratch::new();
+    let Some(guest) = Rooted::new(&scratch, &["e2fsck", "ln"]) else { return };
+    guest.run(
+        "mkdir srv/dir srv/full srv/full/name; ln -s dir srv/way; ln -s /srv/dir srv/absolute; ln -s none srv/nowhere; \
+         echo f >srv/file; ln -s file srv/to-file; ln -s ../way srv/dir/in",
+    );
+    let links = [
+        ("one", "way"),
+        ("/opt/two/", "dir"),
+        ("../three", "dir/in"),
+        ("four", "absolute"),
+        ("five", "nowhere"),
+        ("six", "to-file"),
+        ("seven", "file"),
+        ("busybox", "../bin"),
+        ("one", "dir"),
+    ];
+    let listing =
+        "cd $1; find srv bin usr/bin \\( -type l -o -path srv\\* \\) -printf '%p %y %l %m %U\n' | LC_ALL=C sort";
+    let twin = guest.twin(&scratch, "twin.raw");
+    twin.run(&links.map(|(target, link)| format!("ln -sf -- {target} srv/{link}")).join("\n"));
+    let words = links.map(|(target, link)| format!("--link={target}:/srv/{link}").replace("/srv/../", "/"));
+    let words = words.each_ref().map(String::as_str);
+    let report = guest.inject(&words);
+    let found = guest.list(listing);
+    assert_same(&found, &twin.list(listing));
+    assert!(found.contains("usr/bin/busybox l busybox") && found.contains("bin l usr/bin"), "{found}");
+    let notes = report["items"][0]["notes"].to_string();
+    assert!(notes.contains("--link: /bin is a directory, so that the link goes into it: /bin/busybox"), "{report}");
+    assert!(!notes.contains("/srv/absolute") && notes.matches("--link").count() == 5, "{notes}");
+    // ln would make another one in it.
+    for words in [&words[..], &["--link=usr/bin:/bin", "--link=dir:/srv/way"]] {
+        assert_eq!(guest.inject(words)["items"][0]["status"], "unchanged", "{words:?}");
+    }
+    assert_refused(
+        &guest.disk,
+        &["--link"],
+        &[
+            ("name:/srv/full", 3, "/srv/full/name: a directory is where"),
+            ("..:/srv/dir", 3, "/srv/dir: a directory is where"),
+        ],
+    );
 }
 
 /// What is scrubbed is gone, and what is said of it holds: it is in free blocks still, until they are cleared.

@@ -37,7 +37,7 @@ impl FileOperation {
             }
             Self::RemoveLink { .. } => "the file in the place of a link",
             Self::Expect { .. } => "what may be there already",
-            Self::Link { .. } => "--link",
+            Self::Link { .. } | Self::LinkInto { .. } => "--link",
             Self::Delete { .. } => "--delete",
             Self::Scrub { .. } => "--scrub",
             Self::Touch { .. } => "--touch",
@@ -54,7 +54,8 @@ impl FileOperation {
             Self::Put { destination: path, .. } | Self::Upload { destination: path, .. } | Self::Truncate { path } => {
                 Reach::File(path)
             }
-            Self::Link { path, .. } | Self::RemoveLink { path } | Self::Scrub { path } => Reach::Name(path),
+            Self::Link { path, .. } | Self::LinkInto { path, .. } => Reach::Name(path),
+            Self::RemoveLink { path } | Self::Scrub { path } => Reach::Name(path),
             Self::AppendLine { path, .. } | Self::Edit { path, .. } => Reach::Lines(path),
             Self::CopyIn { .. } | Self::Copy { .. } | Self::Move { .. } => Reach::Tree,
             Self::Delete { .. } | Self::TruncateBelow { .. } => Reach::Tree,
