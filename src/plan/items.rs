@@ -297,7 +297,10 @@ pub(super) fn single<T>(what: &str, one: Option<T>, other: Option<T>) -> Result<
 }
 
 pub(super) fn host_name(option: &str, typed: &str) -> Result<HostName, Failure> {
-    HostName::parse(typed).map_err(|reason| Failure::usage(format!("{option} {}: {reason}", shorten(typed))))
+    HostName::parse(typed).map_err(|reason| {
+        let typed = if typed.is_empty() { "''".to_owned() } else { shorten(typed) };
+        Failure::usage(format!("{option} {typed}: {reason}"))
+    })
 }
 
 pub(super) fn zone(option: &str, typed: &str) -> Result<Zone, Failure> {

@@ -78,7 +78,10 @@ impl InjectError {
             }
             Self::UnknownNetwork => {
                 let known: Vec<_> = Spelling::ALL.iter().map(|spelling| spelling.name()).collect();
-                Some(format!("known spellings: {}", known.join("; ")))
+                Some(format!(
+                    "known spellings: {}; and descriptions: network-config of version 1 or 2, network_data.json, network_info",
+                    known.join("; ")
+                ))
             }
             Self::NoNetworkStack { found, .. } if found.is_empty() => {
                 Some("no network stack was found in the guest; to put the file there all the same, use --upload".into())
