@@ -61,19 +61,29 @@ fn before_and_after(
     theirs: &[(&str, &str)],
     directories: &[&str],
 ) -> [Vec<NetFile>; 2] {
+    let config = read::document(OURS).unwrap();
+    let ours = render(&config, renderer).unwrap();
+    of_a_run(Described::Config(config), stack, ours, theirs, directories)
+}
+
+/// The same of a network that is these files by itself.
+fn of_a_run(
+    network: Described,
+    stack: NetworkStack,
+    ours: Vec<NetFile>,
+    theirs: &[(&str, &str)],
+    directories: &[&str],
+) -> [Vec<NetFile>; 2] {
     let with = |guest: Builder, (path, text): &(&str, &str)| match text.strip_prefix(LINK) {
         Some(target) => guest.symlink(*path, target),
         None if *text == DIRECTORY => guest.dir(*path),
         None => guest.file(*path, *text),
     };
     let mut fs = theirs.iter().fold(MemFs::builder(), with).build().unwrap();
-    let config = read::document(OURS).unwrap();
     let mut before: Vec<_> = directories.iter().flat_map(|directory| there(&fs, directory)).collect();
-    let ours = render(&config, renderer).unwrap();
     before.retain(|file| ours.iter().all(|own| own.path != file.path));
     before.extend(ours);
-    let renderer = Some(Choice::Stack(stack));
-    let net = Net { network: Described::Config(config), renderer, compat: Compat::Imgraft };
+    let net = Net { network, renderer: Some(Choice::Stack(stack)), compat: Compat::Imgraft };
     let changes = {
         let guest = Guest::inspect(&fs).unwrap();
         let mut stage = Stage::new(&fs);
@@ -189,6 +199,96 @@ fn of_network_manager() {
             put(scratch.path(), files);
             let said = run("networkmanager.sh", &[&unpacked, scratch.path()]);
             assert_eq!((has(&said, THEIRS), has(&said, OWN)), (is_theirs, !is_theirs), "{more}: {said}");
+        }
+    }
+}
+
+/// A text of the program's own, beside files that come before it.
+#[test]
+fn of_a_text_for_networkd() {
+    let Some(program) = unpacked("network/lib/systemd/systemd-networkd") else { return };
+    if !nix::unistd::geteuid().is_root() {
+        return skip("networkd needs root");
+    }
+    let text = |matched: &str, four: &str, six: &str| {
+        format!(
+            "[Match]\n{matched}\n[Network]\nAddress={four}.10/24\nAddress={six}::10/64\nGateway={four}.1\nGateway={six}::1\n"
+        )
+    };
+    let (own, by_mac) = ("Name=eth0", "MACAddress=52:54:00:12:34:56");
+    let (etc, lib) = ("/etc/systemd/network", "/usr/lib/systemd/network");
+    // What they are for, whether theirs is taken before and after, and whether it is there then.
+    for (own, (directory, name), matched, [before, after], stays) in [
+        (own, (etc, "05-all.network"), "Name=e*", [true, false], false),
+        (by_mac, (etc, "05-all.network"), "Name=eth0", [true, false], false),
+        ("Name=eth*", (etc, "05-all.network"), "Type=ether", [true, false], false),
+        (own, (lib, "05-all.network"), "Name=e*", [true, false], true),
+        (own, (etc, "50-all.network"), "Name=e*", [false, false], true),
+        (own, (etc, "05-all.network"), "Name=eth1", [false, false], true),
+        // It says of no device which it is.
+        ("Type=ether", (etc, "05-all.network"), "Name=eth0", [true, true], true),
+    ] {
+        let (theirs, own) = (text(matched, "203.0.113", "2001:db8:7"), text(own, "192.0.2", "2001:db8"));
+        let path = format!("{directory}/{name}");
+        let ours = NetFile { path: format!("{etc}/10-imgraft.network"), mode: 0o644, text: own.clone() };
+        let network = Described::Text(own.clone().into());
+        let both = of_a_run(network, NetworkStack::Networkd, vec![ours], &[(&path, &theirs)], &[etc, lib]);
+        assert_eq!(both[1].iter().any(|file| file.path == path), stays, "{path}: {matched}");
+        for (files, is_theirs) in both.iter().zip([before, after]) {
+            let scratch = tempfile::tempdir().unwrap();
+            put(&scratch.path().join("case"), files);
+            let said = run("networkd.sh", &[&program, scratch.path(), Path::new("case")]);
+            let is_taken = (has(&said, " 203.0.113.10/24 "), has(&said, OWN));
+            assert_eq!(is_taken, (is_theirs, !is_theirs), "{path}: {matched}: {own}: {said}");
+        }
+    }
+}
+
+/// The same of NetworkManager, which goes by priorities.
+#[test]
+fn of_a_text_for_network_manager() {
+    let Some(_) = unpacked("network/usr/sbin/NetworkManager") else { return };
+    let unpacked = unpacked("network").unwrap();
+    if !nix::unistd::geteuid().is_root() {
+        return skip("NetworkManager needs root");
+    }
+    let keyfile = |id: &str, uuid: &str, more: &str, address: &str| {
+        format!(
+            "[connection]\nid={id}\nuuid=0dea0dea-0000-4000-8000-00000000{uuid}\ntype=ethernet\n{more}\n[ipv4]\nmethod=manual\n\
+             address1={address}\n"
+        )
+    };
+    let eth0 = |priority: &str| format!("interface-name=eth0\nautoconnect-priority={priority}");
+    let by_mac = "[ethernet]\nmac-address=52:54:00:12:34:56";
+    let (etc, lib) = ("/etc/NetworkManager/system-connections", "/usr/lib/NetworkManager/system-connections");
+    let name = "cloud-init-eth0.nmconnection";
+    // What each says of its device, whether theirs is taken before and after, and whether it is there then.
+    for (own, directory, theirs, [before, after], stays) in [
+        ("interface-name=eth0", etc, &eth0("120"), [true, false], false),
+        (by_mac, etc, &eth0("1"), [true, false], false),
+        ("interface-name=eth0", etc, &format!("autoconnect-priority=1\n{by_mac}"), [true, false], false),
+        // Of two with one priority the guest takes the one that it used last, and here goes by the UUIDs.
+        ("interface-name=eth0", etc, &eth0("0"), [true, false], false),
+        ("interface-name=eth0", lib, &eth0("120"), [true, false], true),
+        (&eth0("121"), etc, &eth0("120"), [false, false], true),
+        ("interface-name=eth0", etc, &eth0("-1"), [false, false], true),
+        ("interface-name=eth0", etc, &"interface-name=eth1\nautoconnect-priority=120".to_owned(), [false, false], true),
+        // It says of no device which it is.
+        ("", etc, &eth0("120"), [true, true], true),
+    ] {
+        let about = format!("{own}: {theirs}");
+        let own = keyfile("own", "feed", own, "192.0.2.10/24,192.0.2.1");
+        let theirs = keyfile("theirs", "dead", theirs, "203.0.113.77/24,203.0.113.1");
+        let path = format!("{directory}/{name}");
+        let ours = NetFile { path: format!("{etc}/own.nmconnection"), mode: 0o600, text: own.clone() };
+        let network = Described::Text(own.into());
+        let both = of_a_run(network, NetworkStack::NetworkManager, vec![ours], &[(&path, &theirs)], &[etc, lib]);
+        assert_eq!(both[1].iter().any(|file| file.path == path), stays, "{about}");
+        for (files, is_theirs) in both.iter().zip([before, after]) {
+            let scratch = tempfile::tempdir().unwrap();
+            put(scratch.path(), files);
+            let said = run("networkmanager.sh", &[&unpacked, scratch.path()]);
+            assert_eq!((has(&said, THEIRS), has(&said, OWN)), (is_theirs, !is_theirs), "{about}: {said}");
         }
     }
 }

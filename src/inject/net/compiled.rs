@@ -1,5 +1,6 @@
 //! A configuration, compiled for the program that the guest listens to.
 
+use super::rivals::devices::Own;
 use super::{Choice, Net, backend, cloud_init, defaults, netconfig, not_there, plugin, put, rivals, unmanaged};
 use crate::guest::{Guest, NetworkStack};
 use crate::inject::{InjectError, Outcome};
@@ -41,7 +42,7 @@ impl Net {
         }
         outcome.notes.push(why(choice, guest, &paths.join(", ")));
         defaults::tell(config, renderer, outcome);
-        rivals::clear(renderer, &paths, Some(config), stage, outcome)?;
+        rivals::clear(renderer, &paths, &Own::of(config), stage, outcome)?;
         if let (Renderer::Ifupdown(_), [file, ..]) = (renderer, &files[..]) {
             rivals::sourced::clear(&file.text, stage, outcome)?;
         }

@@ -22,6 +22,7 @@ use crate::net::render::Renderer;
 use imgraft_vfs::fs::{Attrs, Content, FileType, SetAttrs};
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
+use rivals::devices::Own;
 
 /// A network configuration.
 #[derive(Clone, Debug)]
@@ -157,15 +158,19 @@ impl Net {
                 return Err(InjectError::NoNetworkStack { spelling, found });
             }
         }
+        let new: &[&str] = &[&path.to_string()];
         match spelling.0 {
             NetworkStack::Netplan if rivals::netplan::has_devices(bytes) => {
-                rivals::clear(Renderer::Netplan, &[&path.to_string()], None, stage, outcome)?;
+                rivals::clear(Renderer::Netplan, new, &Own::default(), stage, outcome)?;
             }
             NetworkStack::Networkd => {
-                rivals::clear(Renderer::Networkd, &[&path.to_string()], None, stage, outcome)?;
+                rivals::clear(Renderer::Networkd, new, &Own::of_network(text), stage, outcome)?;
+            }
+            NetworkStack::NetworkManager => {
+                rivals::clear(Renderer::NetworkManager, new, &Own::of_keyfile(text), stage, outcome)?;
             }
             stack => {
-                rivals::forget(&[&path.to_string()], stage, outcome)?;
+                rivals::forget(new, stage, outcome)?;
                 if stack == NetworkStack::Ifupdown {
                     rivals::sourced::clear(text, stage, outcome)?;
                 }
@@ -174,10 +179,10 @@ impl Net {
         match spelling.0 {
             NetworkStack::Netplan => backend::check(&path.to_string(), bytes, guest, stage, outcome)?,
             NetworkStack::NetworkManager => {
-                unmanaged::Manager::new(guest, &[&path.to_string()], stage)?.check_keyfile(text, outcome)?;
+                unmanaged::Manager::new(guest, new, stage)?.check_keyfile(text, outcome)?;
             }
             NetworkStack::Ifcfg if plugin.is_some() => {
-                unmanaged::Manager::new(guest, &[&path.to_string()], stage)?.check_ifcfg(text, outcome)?;
+                unmanaged::Manager::new(guest, new, stage)?.check_ifcfg(text, outcome)?;
             }
             _ => {}
         }

@@ -12,9 +12,8 @@ use crate::guest::network::unmanaged::KEYFILES;
 use crate::guest::{Reader, systemd_version};
 use crate::inject::staging::is_fatal;
 use crate::inject::{InjectError, Outcome};
-use crate::net::config::Config;
 use crate::net::render::Renderer;
-use devices::Networkd;
+use devices::{Networkd, Own};
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -52,11 +51,11 @@ const LOOPBACK: &[u8] = b"# Made by imgraft.\nauto lo\niface lo inet loopback\n"
 /// netplan merges all of its files ([`netplan`]); wicked merges those of a device, so that routes of ours
 /// go. For networkd and NetworkManager ours come first, by the name of the file or by the priority of the connection, and what would
 /// come before them for one of their devices goes. What the guest's packages have for these and for netplan elsewhere stays, behind a file of
-/// its name that is read in its place, or of its UUID. Without a `config` there is a text, whose devices are not known.
+/// its name that is read in its place, or of its UUID. Where `own` does not say which devices it is for, all of these stay, and are told of.
 pub(super) fn clear(
     renderer: Renderer,
     new: &[&str],
-    config: Option<&Config>,
+    own: &Own<'_>,
     stage: &mut Stage<'_>,
     outcome: &mut Outcome,
 ) -> Result<(), InjectError> {
@@ -69,7 +68,7 @@ pub(super) fn clear(
         Renderer::NetworkManager => &[KEYFILES, "/usr/lib/NetworkManager/system-connections"],
         Renderer::Ifupdown(_) | Renderer::CloudInit(_) => &[],
     };
-    let (mut beside, mut packages) = (Vec::new(), Vec::new());
+    let (mut beside, mut first, mut packages) = (Vec::new(), Vec::new(), Vec::new());
     let paths = paths(directories, stage)?;
     let is_read = |path: &&String| match renderer {
         Renderer::Networkd => path.ends_with(".network") || path.ends_with(".netdev"),
@@ -87,29 +86,31 @@ pub(super) fn clear(
         }
         match renderer {
             // The first file that matches a device is the one that counts.
-            Renderer::Networkd if name.ends_with(".network") && is_before(name, new) => match config {
-                Some(config) if !is_rival(&path, |text| devices::is_for_networkd(text, config, &networkd), stage)? => {}
-                _ if Shadow::Mask.is_over(&path, stage)? => {}
-                Some(_) => {
-                    let why = "by its name it comes first, and systemd-networkd would take it for a device of these";
-                    if directory == NETWORKD[0] {
-                        stage.remove(&GuestPath::parse(path.as_str())?)?;
-                        outcome.notes.push(format!("{path}: removed, as {why}"));
-                    } else {
-                        Shadow::Mask.cast(&path, why, stage, outcome)?;
-                    }
-                }
-                None => beside.push(path),
-            },
-            Renderer::NetworkManager => {
-                let is_first = |text: &str| config.is_none_or(|config| devices::is_for_network_manager(text, config));
-                if !is_rival(&path, is_first, stage)? {
+            Renderer::Networkd if name.ends_with(".network") && is_before(name, new) => {
+                let is_for = |text: &str| devices::is_for_networkd(text, own, &networkd);
+                if !is_rival(&path, is_for, stage)? || Shadow::Mask.is_over(&path, stage)? {
                     continue;
                 }
-                if directory == KEYFILES {
+                let why = "by its name it comes first, and systemd-networkd would take it for a device of these";
+                if !own.is_known() {
+                    first.push(path);
+                } else if directory == NETWORKD[0] {
+                    stage.remove(&GuestPath::parse(path.as_str())?)?;
+                    outcome.notes.push(format!("{path}: removed, as {why}"));
+                } else {
+                    Shadow::Mask.cast(&path, why, stage, outcome)?;
+                }
+            }
+            Renderer::NetworkManager if directory == KEYFILES || name.ends_with(".nmconnection") => {
+                if !is_rival(&path, |text| devices::is_for_network_manager(text, own), stage)? {
+                    continue;
+                }
+                if !own.is_known() {
+                    first.push(path);
+                } else if directory == KEYFILES {
                     stage.remove(&GuestPath::parse(path.as_str())?)?;
                     outcome.notes.push(format!("{path}: removed, as {FIRST}"));
-                } else if name.ends_with(".nmconnection") {
+                } else {
                     packages.push(path);
                 }
             }
@@ -125,6 +126,11 @@ pub(super) fn clear(
             },
             _ => {}
         }
+    }
+    for path in first {
+        outcome.notes.push(format!(
+            "{path}: not changed, though for its devices it goes before this text, which says of none which it is (imgraft inject --delete {path} takes it away)"
+        ));
     }
     beside.extend(tombstone::hide(packages, FIRST, stage, outcome)?);
     if !beside.is_empty() {
@@ -306,17 +312,21 @@ mod tests {
             .file("/etc/systemd/network/04-off.network", "[Match]\nName=br2\n")
             .build()
             .unwrap();
-        for matched in ["macaddress: '52:54:00:12:34:56'", "name: 'e*'"] {
+        for (matched, rivals) in [
+            ("macaddress: '52:54:00:12:34:56'", &["03-own.network", "04-off.network", "04-over.network"][..]),
+            ("name: 'b*'", &["03-own.network", "04-off.network"]),
+            // What it says matches none of these.
+            ("name: 'e*'", &[]),
+        ] {
             let config =
                 document(&format!("{{version: 2, ethernets: {{a: {{match: {{{matched}}}, dhcp4: true}}}}}}")).unwrap();
             let mut outcome = Outcome::default();
             let mut stage = Stage::new(&fs);
             let new = ["/etc/systemd/network/05-imgraft-a.network"];
-            clear(Renderer::Networkd, &new, Some(&config), &mut stage, &mut outcome).unwrap();
+            clear(Renderer::Networkd, &new, &Own::of(&config), &mut stage, &mut outcome).unwrap();
             let removed: Vec<_> = outcome.notes.iter().filter_map(|note| note.split_once(": removed")).collect();
-            let removed: Vec<_> = removed.into_iter().map(|(path, _)| path).collect();
-            let gone = ["03-own", "04-off", "04-over"].map(|name| format!("/etc/systemd/network/{name}.network"));
-            assert_eq!(removed, gone);
+            let removed: Vec<_> = removed.iter().filter_map(|(path, _)| path.rsplit('/').next()).collect();
+            assert_eq!(removed, rivals, "{matched}");
         }
     }
 
@@ -336,7 +346,7 @@ mod tests {
                 });
                 let fs = guest.build().unwrap();
                 let config = document("{version: 2, ethernets: {eth0: {dhcp4: true}}}").unwrap();
-                clear(renderer, &[], Some(&config), &mut Stage::new(&fs), &mut Outcome::default())
+                clear(renderer, &[], &Own::of(&config), &mut Stage::new(&fs), &mut Outcome::default())
                     .map_err(|error| error.to_string())
             };
             of(&[size; 4], name).unwrap();
@@ -355,6 +365,6 @@ mod tests {
             guest.hard_link(format!("/etc/netplan/b{number}.yaml"), "/etc/netplan/a.yaml")
         });
         let fs = many.build().unwrap();
-        assert!(clear(Renderer::Netplan, &[], None, &mut Stage::new(&fs), &mut Outcome::default()).is_err());
+        assert!(clear(Renderer::Netplan, &[], &Own::default(), &mut Stage::new(&fs), &mut Outcome::default()).is_err());
     }
 }

@@ -151,8 +151,37 @@ fn some_texts_are_read_by_a_program_of_another_name() {
         phony().file("/usr/lib/systemd/systemd-networkd", "").file("/usr/sbin/netplan", "").file(generator, "");
     let own = behind.file("/etc/systemd/network/05-own.network", "[Match]\nName=*\n").build().unwrap();
     let notes = notes(&net(NETWORKD), &own);
-    assert!(notes.contains("not changed: /etc/systemd/network/05-own.network"), "{notes}");
+    assert!(notes.contains("/etc/systemd/network/05-own.network: removed, as by its name it comes first"), "{notes}");
     assert!(exists(&inject(&net(NETWORKD), own), "/etc/systemd/network/10-imgraft.network"));
+}
+
+/// Where a text says of no device which it is, the guest's files that come before it stay.
+#[test]
+fn what_goes_before_a_text_for_all_devices_is_told() {
+    let (networkd, keyfiles) = ("/etc/systemd/network", "/etc/NetworkManager/system-connections");
+    let own = format!("{networkd}/05-own.network");
+    let wired = format!("{keyfiles}/eth0.nmconnection");
+    let guest = || {
+        everything()
+            .file(&*own, "[Match]\nName=eth0\n")
+            .file(format!("{networkd}/05-other.network"), "[Match]\nType=wlan\n")
+            .file(format!("{networkd}/50-other.network"), "[Match]\nName=eth1\n")
+            .file(&*wired, "[connection]\nid=eth0\ntype=ethernet\ninterface-name=eth0\n")
+            .file(format!("{keyfiles}/wifi.nmconnection"), "[connection]\nid=wifi\ntype=wifi\n")
+    };
+    for (text, first) in [("[Match]\nType=ether\n\n[Network]\nDHCP=yes\n", &own), (KEYFILE, &wired)] {
+        let stack = Spelling::detect(text).unwrap().0;
+        let chosen = Net { renderer: Some(Choice::Stack(stack)), ..net(text) };
+        let fs = guest().build().unwrap();
+        let said = notes(&chosen, &fs);
+        let notes: Vec<_> = said.lines().filter(|note| note.contains("goes before")).collect();
+        let told = format!(
+            "{first}: not changed, though for its devices it goes before this text, which says of none which it is (imgraft inject \
+             --delete {first} takes it away)"
+        );
+        assert_eq!(notes, [told], "{said}");
+        assert!(exists(&inject(&chosen, fs), first));
+    }
 }
 
 /// What the guest's interfaces(5) includes would not be read any more.

@@ -1,16 +1,20 @@
 //! Whether a file of the guest's own may be for a device of a configuration, and would be taken in the place of ours.
 
 use crate::guest::Version;
-use crate::net::config::{Config, Kind, Mac};
+use crate::guest::network::{device_spec::Device, glob};
+use crate::net::config::{Config, Kind, Mac, is_pattern};
 use crate::net::render::PRIORITY;
 use std::collections::BTreeSet;
 
 /// The longest name of a device, in bytes (IFNAMSIZ of Linux, less its NUL).
 const NAME_MAX: usize = 15;
 
+/// The type of a wired device.
+const ETHERNET: &str = "ethernet";
+
 /// The types of NetworkManager's connections that make no device of their names.
 const THERE: [&str; 11] = [
-    "ethernet",
+    ETHERNET,
     "802-3-ethernet",
     "wifi",
     "802-11-wireless",
@@ -41,70 +45,170 @@ pub(super) struct Networkd {
     pub(super) version: Option<Version>,
 }
 
+/// The devices that a network is for, and what it does for them.
+#[derive(Debug, Default)]
+pub(in crate::inject::net) struct Own<'a> {
+    /// What is known of each. Of a device without a name, a pattern and a MAC address that is nothing.
+    devices: Vec<Device<'a>>,
+    /// The priority of its connections, as NetworkManager has it (-999 to 999).
+    priority: i64,
+}
+
+impl<'a> Own<'a> {
+    /// Those of a configuration that is compiled.
+    pub(in crate::inject::net) fn of(config: &'a Config) -> Self {
+        let devices = config.links.iter().map(|link| match &link.kind {
+            Kind::Hardware(hardware) => {
+                Device { name: link.device(), pattern: hardware.pattern(), mac: hardware.mac, kind: Some(ETHERNET) }
+            }
+            Kind::Bond(..) => Device { name: Some(&link.id), kind: Some("bond"), ..Device::default() },
+            Kind::Bridge(..) => Device { name: Some(&link.id), kind: Some("bridge"), ..Device::default() },
+            Kind::Vlan(..) => Device { name: Some(&link.id), kind: Some("vlan"), ..Device::default() },
+        });
+        Self { devices: devices.collect(), priority: PRIORITY.into() }
+    }
+
+    /// Those of a systemd.network(5) text; none where networkd ignores it.
+    pub(in crate::inject::net) fn of_network(text: &'a str) -> Self {
+        if entries(text, "Match").next().is_none() {
+            return Self::default();
+        }
+        let kind = match (&words(text, &["Type"])[..], &words(text, &["Kind"])[..]) {
+            ([] | ["ether"], []) => Some(ETHERNET),
+            _ => None,
+        };
+        let mac = match words(text, MACS)[..] {
+            [word] => Mac::parse(word),
+            _ => None,
+        };
+        let unnamed = Device { mac, kind, ..Device::default() };
+        let mut devices = Vec::new();
+        for word in words(text, &["Name"]) {
+            if word.starts_with('!') {
+                devices.clear();
+                break;
+            }
+            devices.push(match is_pattern(word) {
+                true => Device { pattern: Some(word), ..unnamed },
+                false => Device { name: Some(word), ..unnamed },
+            });
+        }
+        if devices.is_empty() {
+            devices.push(unnamed);
+        }
+        Self { devices, priority: 0 }
+    }
+
+    /// Those of a keyfile of NetworkManager's; none where it is not started by itself, or is for what is no wired device and has no name
+    /// that it makes.
+    pub(in crate::inject::net) fn of_keyfile(text: &'a str) -> Self {
+        let keyfile = Keyfile::of(text);
+        let kind = match keyfile.kind {
+            None | Some("802-3-ethernet") => ETHERNET,
+            Some(kind) => kind,
+        };
+        let is_one = kind == ETHERNET || (keyfile.name.is_some() && !THERE.contains(&kind));
+        let device =
+            Device { name: keyfile.name, mac: keyfile.mac.and_then(Mac::parse), kind: Some(kind), pattern: None };
+        let devices = Vec::from_iter(Some(device).filter(|_| is_one && keyfile.is_automatic));
+        Self { devices, priority: keyfile.priority }
+    }
+
+    /// Whether it says which devices these are.
+    pub(super) fn is_known(&self) -> bool {
+        self.devices.iter().all(|device| {
+            device.name.is_some() || device.mac.is_some() || device.pattern.is_some_and(|name| name != "*")
+        })
+    }
+}
+
+/// The keys by which systemd.network(5) goes by MAC addresses.
+const MACS: &[&str] = &["MACAddress", "PermanentMACAddress"];
+
+/// The words of keys of the `[Match]` of a systemd.network(5).
+fn words<'a>(text: &'a str, keys: &[&str]) -> Vec<&'a str> {
+    let mut words: Vec<&str> = Vec::new();
+    for (_, value) in entries(text, "Match").filter(|(key, _)| keys.contains(key)) {
+        // An empty one takes back what was said before.
+        if value.is_empty() {
+            words.clear();
+        }
+        words.extend(value.split_whitespace());
+    }
+    words
+}
+
 /// Whether a systemd.network(5) text may be for a device of these: it may, where nothing in its `[Match]` says otherwise.
-pub(super) fn is_for_networkd(text: &str, config: &Config, networkd: &Networkd) -> bool {
+pub(super) fn is_for_networkd(text: &str, own: &Own<'_>, networkd: &Networkd) -> bool {
     // A key that an older one does not know it passes over.
     let knows_kind = networkd.version.is_none_or(|version| version >= KIND_SINCE);
-    let matches = || entries(text, "Match").filter(|(key, _)| knows_kind || *key != "Kind");
-    let words = |keys: &[&str]| {
-        let mut words: Vec<&str> = Vec::new();
-        for (_, value) in matches().filter(|(key, _)| keys.contains(key)) {
-            // An empty one takes back what was said before.
-            if value.is_empty() {
-                words.clear();
-            }
-            words.extend(value.split_whitespace());
-        }
-        words
-    };
-    let (names, macs) = (words(&["Name"]), words(&["MACAddress", "PermanentMACAddress"]));
-    let (types, kinds) = (words(&["Type"]), words(&["Kind"]));
+    let (names, macs, types) = (words(text, &["Name"]), words(text, MACS), words(text, &["Type"]));
+    let kinds = if knows_kind { words(text, &["Kind"]) } else { Vec::new() };
     // What is there has neither the name of the loopback device nor of one that networkd makes.
     let may_be_there = |pattern: &str| pattern != "lo" && !networkd.netdevs.contains(pattern);
     // networkd ignores a file without any.
-    if matches().next().is_none() {
+    if entries(text, "Match").all(|(key, _)| !knows_kind && key == "Kind") {
         return false;
     }
-    config.links.iter().any(|link| {
+    own.devices.iter().any(|device| {
+        let is_made = device.name.is_some_and(|name| networkd.netdevs.contains(name));
+        let is_there = device.kind == Some(ETHERNET) && !is_made;
         // Only what is made has a kind (rtnetlink's).
-        let (made, mac) = match &link.kind {
-            Kind::Hardware(hardware) => (None, hardware.mac),
-            Kind::Bond(..) => (Some("bond"), None),
-            Kind::Bridge(..) => (Some("bridge"), None),
-            Kind::Vlan(..) => (Some("vlan"), None),
+        let made = device.kind.filter(|kind| *kind != ETHERNET);
+        let has_name = |word: &str| match (device.name, device.pattern) {
+            (Some(name), _) => may_match(word, name),
+            (None, Some(own)) if !is_pattern(word) => may_be_there(word) && may_match(own, word),
+            (None, _) => may_be_there(word),
         };
-        may_have(&names, |pattern| link.device().map_or_else(|| may_be_there(pattern), |name| may_match(pattern, name)))
-            && may_have(&macs, |word| is_mac(word, mac))
-            && may_have(&kinds, |pattern| made.is_some_and(|kind| may_match(pattern, kind)))
-            && (made.is_some() || may_have(&types, |pattern| may_match(pattern, "ether")))
+        may_have(&names, has_name)
+            && may_have(&macs, |word| is_mac(word, device.mac))
+            && may_have(&kinds, |word| made.map_or(!is_there, |kind| may_match(word, kind)))
+            && (!is_there || may_have(&types, |word| may_match(word, "ether")))
     })
 }
 
+/// What a keyfile of NetworkManager's says of its connection.
+#[derive(Debug)]
+struct Keyfile<'a> {
+    kind: Option<&'a str>,
+    name: Option<&'a str>,
+    mac: Option<&'a str>,
+    priority: i64,
+    is_automatic: bool,
+}
+
+impl<'a> Keyfile<'a> {
+    fn of(text: &'a str) -> Self {
+        let value = |sections: &[&'static str], key: &str| {
+            let entries = sections.iter().flat_map(|section| entries(text, section));
+            entries.filter(|(found, _)| *found == key).last().map(|(_, value)| value)
+        };
+        let priority = value(&["connection"], "autoconnect-priority").and_then(|value| value.parse::<i64>().ok());
+        Self {
+            kind: value(&["connection"], "type"),
+            name: value(&["connection"], "interface-name"),
+            mac: value(&["ethernet", "802-3-ethernet"], "mac-address"),
+            priority: priority.unwrap_or_default(),
+            is_automatic: value(&["connection"], "autoconnect") != Some("false"),
+        }
+    }
+}
+
 /// Whether a keyfile of NetworkManager's may be for a device of these, and goes before ours or may do so.
-pub(super) fn is_for_network_manager(text: &str, config: &Config) -> bool {
-    let value = |sections: &[&'static str], key: &str| {
-        let entries = sections.iter().flat_map(|section| entries(text, section));
-        entries.filter(|(found, _)| *found == key).last().map(|(_, value)| value)
-    };
-    let priority = value(&["connection"], "autoconnect-priority").and_then(|value| value.parse::<i64>().ok());
+pub(super) fn is_for_network_manager(text: &str, own: &Own<'_>) -> bool {
+    let Keyfile { kind, name, mac, priority, is_automatic } = Keyfile::of(text);
     // Of two with the same one, the one that was used last is taken.
-    if priority.unwrap_or_default() < i64::from(PRIORITY) || value(&["connection"], "autoconnect") == Some("false") {
+    if priority < own.priority || !is_automatic {
         return false;
     }
-    let kind = value(&["connection"], "type");
-    let name = value(&["connection"], "interface-name");
-    let address = value(&["ethernet", "802-3-ethernet"], "mac-address");
-    config.links.iter().any(|link| {
-        let mac = match &link.kind {
-            Kind::Hardware(_) if !matches!(kind, Some("ethernet" | "802-3-ethernet") | None) => return false,
-            Kind::Hardware(hardware) => hardware.mac,
+    own.devices.iter().any(|device| {
+        if device.kind != Some(ETHERNET) {
             // What the guest makes goes by its name, and another that is made takes that away.
-            Kind::Bond(..) | Kind::Bridge(..) | Kind::Vlan(..) => {
-                return name == Some(&link.id) && kind.is_none_or(|kind| !THERE.contains(&kind));
-            }
-        };
-        let is_named = name.is_none_or(|name| link.device().is_none_or(|device| device == name));
-        is_named && address.is_none_or(|word| is_mac(word, mac))
+            return name == device.name && kind.is_none_or(|kind| !THERE.contains(&kind));
+        }
+        matches!(kind, Some(ETHERNET | "802-3-ethernet") | None)
+            && name.is_none_or(|name| device.name.is_none_or(|device| device == name))
+            && mac.is_none_or(|word| is_mac(word, device.mac))
     })
 }
 
@@ -141,7 +245,7 @@ fn is_mac(word: &str, mac: Option<Mac>) -> bool {
 
 /// Whether a pattern of glob(7) may match a name; brackets may match anything.
 fn may_match(pattern: &str, name: &str) -> bool {
-    pattern.contains(['[', '\\']) || crate::guest::network::glob(pattern.as_bytes(), name.as_bytes())
+    pattern.contains(['[', '\\']) || glob(pattern.as_bytes(), name.as_bytes())
 }
 
 #[cfg(test)]
@@ -186,8 +290,8 @@ mod tests {
             let text = format!("[Match]\n{section}\n\n[Network]\nName=eth9\n");
             let config = |document| read::document(document).unwrap();
             let networkd = Networkd { netdevs: ["wg0", "br0"].map(str::to_owned).into(), version: None };
-            assert_eq!(is_for_networkd(&text, &config(NAMED), &networkd), by_name, "{section}");
-            assert_eq!(is_for_networkd(&text, &config(BY_MAC), &networkd), by_mac, "{section}");
+            assert_eq!(is_for_networkd(&text, &Own::of(&config(NAMED)), &networkd), by_name, "{section}");
+            assert_eq!(is_for_networkd(&text, &Own::of(&config(BY_MAC)), &networkd), by_mac, "{section}");
         }
     }
 
@@ -196,7 +300,7 @@ mod tests {
         let config = read::document(NAMED).unwrap();
         let is_rival = |version, section| {
             let networkd = Networkd { netdevs: BTreeSet::new(), version: Some(version) };
-            is_for_networkd(&format!("[Match]\n{section}\n"), &config, &networkd)
+            is_for_networkd(&format!("[Match]\n{section}\n"), &Own::of(&config), &networkd)
         };
         for (section, before, since) in [("Kind=wireguard\nName=e*", true, false), ("Kind=vlan", false, true)] {
             assert_eq!((is_rival((249, 11), section), is_rival((251, 4), section)), (before, since), "{section}");
@@ -233,8 +337,79 @@ mod tests {
         ] {
             let text = format!("[connection]\nid=own\n{text}\n");
             let config = |document| read::document(document).unwrap();
-            assert_eq!(is_for_network_manager(&text, &config(NAMED)), by_name, "{text}");
-            assert_eq!(is_for_network_manager(&text, &config(BY_MAC)), by_mac, "{text}");
+            assert_eq!(is_for_network_manager(&text, &Own::of(&config(NAMED))), by_name, "{text}");
+            assert_eq!(is_for_network_manager(&text, &Own::of(&config(BY_MAC))), by_mac, "{text}");
+        }
+    }
+
+    #[test]
+    fn of_a_text_for_networkd() {
+        let networkd = Networkd { netdevs: ["wg0", "bond0"].map(str::to_owned).into(), version: None };
+        for (own, theirs, is_rival, is_known) in [
+            ("Name=eth0", "Name=e*", true, true),
+            ("Name=eth0", "Name=eth1", false, true),
+            ("Name=eth0", "Kind=bond", false, true),
+            ("Name=eth0 eth1", "Name=eth1", true, true),
+            ("Name=eth1\nName=\nName=eth0", "Name=eth1", false, true),
+            ("Name=e*", "Name=eth1", true, true),
+            ("Name=e*", "Name=wlan0", false, true),
+            ("Name=e*", "Name=w*", true, true),
+            ("Name=bond0", "Kind=bond", true, true),
+            ("Name=bond0", "Type=bond", true, true),
+            ("Name=wg0 eth0\nKind=wireguard", "Name=wg0", true, true),
+            ("MACAddress=52:54:00:12:34:56", "Name=eth0", true, true),
+            ("MACAddress=52:54:00:12:34:56", "Name=wg0", false, true),
+            ("MACAddress=52:54:00:12:34:56", "MACAddress=52:54:00:12:34:57", false, true),
+            ("Name=*", "Name=eth0", true, false),
+            ("Name=*", "Name=wg0", false, false),
+            ("Name=!eth1", "Name=eth0", true, false),
+            ("Type=ether", "Type=wlan", false, false),
+            ("Driver=virtio_net", "Name=eth0", true, false),
+            ("", "Name=eth0", false, true),
+        ] {
+            let text = format!("[Match]\n{own}\n\n[Network]\nName=eth9\n");
+            let of = Own::of_network(&text);
+            let theirs = format!("[Match]\n{theirs}\n");
+            assert_eq!(
+                (is_for_networkd(&theirs, &of, &networkd), of.is_known()),
+                (is_rival, is_known),
+                "{own} {theirs}"
+            );
+        }
+    }
+
+    #[test]
+    fn of_a_text_for_network_manager() {
+        for (own, theirs, is_rival, is_known) in [
+            ("interface-name=eth0", "interface-name=eth0\nautoconnect-priority=120", true, true),
+            ("interface-name=eth0", "interface-name=eth0", true, true),
+            ("interface-name=eth0", "interface-name=eth0\nautoconnect-priority=-1", false, true),
+            (
+                "interface-name=eth0\nautoconnect-priority=121",
+                "interface-name=eth0\nautoconnect-priority=120",
+                false,
+                true,
+            ),
+            (
+                "interface-name=eth0\nautoconnect-priority=-9",
+                "interface-name=eth0\nautoconnect-priority=-9",
+                true,
+                true,
+            ),
+            ("interface-name=eth0", "interface-name=eth1", false, true),
+            ("type=802-3-ethernet\ninterface-name=eth0", "type=ethernet", true, true),
+            ("interface-name=eth0", "type=wifi", false, true),
+            ("interface-name=eth0\nautoconnect=false", "interface-name=eth0", false, true),
+            ("type=vlan\ninterface-name=v7", "type=vlan\ninterface-name=v7", true, true),
+            ("type=vlan\ninterface-name=v7", "type=vlan", false, true),
+            ("type=vlan\nid=v", "type=vlan", false, true),
+            ("type=wifi\ninterface-name=w0", "type=wifi\ninterface-name=w0", false, true),
+            ("[ethernet]\nmac-address=52:54:00:12:34:56", "interface-name=eth0", true, true),
+            ("id=any", "interface-name=eth0", true, false),
+        ] {
+            let (text, theirs) = (format!("[connection]\n{own}\n"), format!("[connection]\n{theirs}\n"));
+            let of = Own::of_keyfile(&text);
+            assert_eq!((is_for_network_manager(&theirs, &of), of.is_known()), (is_rival, is_known), "{own} {theirs}");
         }
     }
 }

@@ -101,7 +101,7 @@ pub(super) fn make_way(own: &GuestPath, stage: &mut Stage<'_>) -> Result<(), Inj
 
 #[cfg(test)]
 mod tests {
-    use super::super::clear;
+    use super::super::{clear, devices::Own};
     use super::*;
     use crate::inject::testing::phony;
     use crate::net::read::document;
@@ -118,7 +118,7 @@ mod tests {
         let mut stage = Stage::new(&fs);
         let mut once = || {
             let mut outcome = Outcome::default();
-            clear(renderer, &[new], Some(&config), &mut stage, &mut outcome).unwrap();
+            clear(renderer, &[new], &Own::of(&config), &mut stage, &mut outcome).unwrap();
             outcome.notes
         };
         let first = once();
