@@ -178,6 +178,8 @@ pub enum CloudInitNetwork {
     Disabled,
     /// Something else by this key, or nothing at all instead of keys.
     Config,
+    /// Keys by this key, which take the place of what any other file says by it (m_str.py of its mergers).
+    Keys,
     /// Only by other keys.
     Other,
     /// That is not known: the file is not read here as cloud-init reads it.
@@ -287,11 +289,12 @@ impl Network {
         self.stacks.iter().find(|state| state.stack == stack)
     }
 
-    /// What says to cloud-init whether it is to leave the network alone: of the files that have the key, the last one.
+    /// What says to cloud-init whether it is to leave the network alone: of the files that have the key, the last one, and before
+    /// these one that has keys by it.
     pub fn cloud_init_config(&self) -> Option<&CloudInitSays> {
-        self.cloud_init_says
-            .iter()
-            .rfind(|says| matches!(says.network, CloudInitNetwork::Disabled | CloudInitNetwork::Config))
+        let last =
+            |wanted: &[CloudInitNetwork]| self.cloud_init_says.iter().rfind(|says| wanted.contains(&says.network));
+        last(&[CloudInitNetwork::Keys]).or_else(|| last(&[CloudInitNetwork::Disabled, CloudInitNetwork::Config]))
     }
 
     /// The one stack that the guest listens to.
@@ -449,6 +452,7 @@ fn cloud_init(reader: &Reader<'_>) -> Result<CloudInit> {
                 let Some(network) = keys.get("network") else { continue };
                 match (network.as_object(), network.get("config")) {
                     (_, Some(config)) if config.as_str() == Some("disabled") => CloudInitNetwork::Disabled,
+                    (_, Some(config)) if config.is_object() => CloudInitNetwork::Keys,
                     (Some(_), None) => CloudInitNetwork::Other,
                     _ => CloudInitNetwork::Config,
                 }

@@ -47,6 +47,11 @@ pub(super) fn stand_aside(guest: &Guest, stage: &mut Stage<'_>, outcome: &mut Ou
     remove(&ours, "as cloud-init is not to have the network any more", stage, outcome)?;
     match says {
         _ if is_told => {}
+        Some(CloudInitSays { path, network: CloudInitNetwork::Keys })
+            if *path != aside || says_more(&aside, stage)? =>
+        {
+            return Err(InjectError::CloudInitInsists { path: path.clone() });
+        }
         Some(CloudInitSays { path, .. }) if is_after(path, &aside) => {
             return Err(InjectError::CloudInitInsists { path: path.clone() });
         }
@@ -70,7 +75,7 @@ pub(super) fn step_in(guest: &Guest, stage: &mut Stage<'_>, outcome: &mut Outcom
                 remove(&aside, "as it had cloud-init leave the network alone", stage, outcome)?;
             }
             // Wherever it stands, it is merged with ours.
-            CloudInitNetwork::Disabled | CloudInitNetwork::Config => {
+            CloudInitNetwork::Disabled | CloudInitNetwork::Config | CloudInitNetwork::Keys => {
                 return Err(InjectError::CloudInitInsists { path: path.clone() });
             }
             CloudInitNetwork::Other if is_after(path, &ours) => {
