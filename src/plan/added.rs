@@ -9,9 +9,7 @@ use std::path::PathBuf;
 pub(super) fn image(named: Option<PathBuf>) -> Result<Option<PathBuf>, Failure> {
     let Some(path) = named else { return Ok(None) };
     let usage = |reason: String| Failure::usage(format!("-a {}: {reason}", path.display()));
-    let Some((scheme, rest)) =
-        path.to_str().and_then(|uri| uri.split_once("://")).filter(|(scheme, _)| is_scheme(scheme))
-    else {
+    let Some((scheme, rest)) = path.to_str().and_then(split).filter(|(scheme, _)| is_scheme(scheme)) else {
         return Ok(Some(path));
     };
     if scheme != "file" {
@@ -19,10 +17,18 @@ pub(super) fn image(named: Option<PathBuf>) -> Result<Option<PathBuf>, Failure> 
             "copy the image to this host, or attach it as a block device (qemu-nbd -c, rbd map), and name that",
         ));
     }
+    // RFC 8089, section 2: this host may be named.
+    let rest = rest.strip_prefix("localhost").unwrap_or(rest);
     let decoded = rest.starts_with('/').then(|| decoded(rest.as_bytes())).flatten();
     decoded
         .map(Some)
         .ok_or_else(|| usage("no URI of a file of this host".to_owned()).with_hint("-a file:///PATH, or -a PATH"))
+}
+
+/// The scheme of a URI, and what is after its authority's slashes; a file needs none (RFC 8089, section 2), but one slash.
+fn split(uri: &str) -> Option<(&str, &str)> {
+    uri.split_once("://")
+        .or_else(|| uri.split_once(':').filter(|(scheme, rest)| *scheme == "file" && rest.starts_with('/')))
 }
 
 /// Whether it is one of RFC 3986, section 3.1.
@@ -66,6 +72,10 @@ mod tests {
             (b"/a://b", b"/a://b"),
             (b"\xff://x", b"\xff://x"),
             (b"file:///v/a.img", b"/v/a.img"),
+            (b"file://localhost/v/a.img", b"/v/a.img"),
+            (b"file:/v/a%20b", b"/v/a b"),
+            (b"file:a", b"file:a"),
+            (b"./file:/a", b"./file:/a"),
             (b"file:///v/a%20b%ff%2F", b"/v/a b\xff/"),
         ] {
             assert_eq!(named(typed).map(|path| path.into_os_string().into_vec()), Ok(path.to_vec()), "{typed:?}");
@@ -78,6 +88,8 @@ mod tests {
             (&b"ssh://host/a.img"[..], "by ssh"),
             (b"nbd+unix:///?socket=/s", "by nbd+unix"),
             (b"file://host/a", "no URI of a file"),
+            (b"file://localhosts/a", "no URI of a file"),
+            (b"file://localhost", "no URI of a file"),
             (b"file://", "no URI of a file"),
             (b"file:///a%2", "no URI of a file"),
             (b"file:///a%+1", "no URI of a file"),

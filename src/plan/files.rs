@@ -342,7 +342,7 @@ mod tests {
         for refused in [append_line("/a"), append_line("/a:b\nc"), edit("/a"), edit("/a:y/a/b/")] {
             assert_eq!(refused.unwrap_err().exit, Exit::Usage);
         }
-        for refused in ["a", "/[", "/a/{b,[}", &format!("/{}", "{a,b}".repeat(9))] {
+        for refused in ["a", "/[z-a]", "/a/{b,[z-a]}", &format!("/{}", "{a,b}".repeat(9))] {
             assert_eq!(deletions(refused).unwrap_err().exit, Exit::Usage);
         }
         assert_eq!(deletions("/a{b,c*/}").unwrap().len(), 2);

@@ -324,7 +324,7 @@ fn key(typed: &str) -> Result<(String, Vec<String>), Failure> {
     if user.is_empty() {
         return Err(usage("the user is empty"));
     }
-    let text = match selector {
+    let (text, of) = match selector {
         None => {
             let path = default_key().ok_or_else(|| {
                 // The path of a key, typed where the user goes.
@@ -333,11 +333,11 @@ fn key(typed: &str) -> Result<(String, Vec<String>), Failure> {
                 usage("no key given, and none is there as ~/.ssh/id*.pub")
                     .with_hint(format!("--ssh-inject {user}:file:{path}"))
             })?;
-            read("--ssh-inject", &path)?
+            (read("--ssh-inject", &path)?, format!("{}, the newest of ~/.ssh/id*.pub: ", path.display()))
         }
         Some(selector) => match selector.split_once(':') {
-            Some(("file", path)) => read("--ssh-inject", Path::new(path))?,
-            Some(("string", key)) => key.as_bytes().to_vec(),
+            Some(("file", path)) => (read("--ssh-inject", Path::new(path))?, String::new()),
+            Some(("string", key)) => (key.as_bytes().to_vec(), String::new()),
             _ => {
                 return Err(usage("after USER comes file:PATH or string:KEY")
                     .with_hint(format!("--ssh-inject {user}:file:PATH")));
@@ -345,7 +345,7 @@ fn key(typed: &str) -> Result<(String, Vec<String>), Failure> {
         },
     };
     let lines = authorized_keys::parse(&text)
-        .map_err(|error| Failure { hints: error.hint().into_iter().collect(), ..usage(&error.to_string()) })?;
+        .map_err(|error| Failure { hints: error.hint().into_iter().collect(), ..usage(&format!("{of}{error}")) })?;
     Ok((accounts::user_name("--ssh-inject", user)?, lines))
 }
 

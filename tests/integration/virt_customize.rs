@@ -23,15 +23,20 @@ fn the_newest_key_is_meant_where_none_is_named() {
     let key = std::fs::read_to_string(newest.trim_end()).expect("the key");
     assert!(key.ends_with("id_mine.pub"), "{key}");
 
-    for user in ["root", "root:"] {
+    for (user, host) in [("root", "file://"), ("root:", "file://localhost")] {
         let disk = scratch.copy(&guest.path, "disk 1.raw");
-        let uri = format!("file://{}", text(&disk).replace(' ', "%20"));
+        let uri = format!("{host}{}", text(&disk).replace(' ', "%20"));
         let words = ["inject", "-a", &uri, "--ssh-inject", user];
         let output = imgraft().env("HOME", scratch.path()).args(words).output().expect("it starts");
         let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success() && told.contains(newest.trim_end()), "{told}");
         assert_eq!(expect(0, &["cat", text(&disk), "/root/.ssh/authorized_keys"]).trim_end(), key);
     }
+    let none = scratch.file(".ssh/id_none.pub", "none\n");
+    let words = ["inject", text(&guest.path), "--dry-run", "--ssh-inject", "root"];
+    let output = imgraft().env("HOME", scratch.path()).args(words).output().expect("it starts");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && told.contains(&format!("root: {}, the newest", text(&none))), "{told}");
     std::fs::remove_dir_all(scratch.path().join(".ssh")).expect("it goes");
     let words = ["inject", "-a", "ssh://host/disk.raw", "--ssh-inject", "root"];
     let output = imgraft().env("HOME", scratch.path()).args(words).output().expect("it starts");

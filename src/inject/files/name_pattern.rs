@@ -30,7 +30,16 @@ impl NamePattern {
             match char {
                 '*' => regex.push_str(".*"),
                 '?' => regex.push('.'),
-                '[' => set(&mut chars, &mut regex)?,
+                '[' => {
+                    let mut ahead = chars.clone();
+                    match set(&mut ahead)? {
+                        Some(set) => {
+                            regex.push_str(&set);
+                            chars = ahead;
+                        }
+                        None => regex.push_str(r"\["),
+                    }
+                }
                 char => regex.push_str(&literal(char, &mut chars)?),
             }
         }
@@ -54,15 +63,17 @@ fn literal(char: char, chars: &mut Peekable<Chars<'_>>) -> Result<String, String
     Ok(regex::escape(char.encode_utf8(&mut [0; 4])))
 }
 
-/// What stands in brackets, of which the first one is read.
-fn set(chars: &mut Peekable<Chars<'_>>, regex: &mut String) -> Result<(), String> {
-    regex.push('[');
+/// What stands in brackets, of which the first one is read; `None` where no `]` ends it, which makes the bracket a letter for the shells
+/// (POSIX.1-2024, XCU 2.14.1).
+fn set(chars: &mut Peekable<Chars<'_>>) -> Result<Option<String>, String> {
+    let mut regex = String::from('[');
     if chars.next_if(|char| matches!(char, '!' | '^')).is_some() {
         regex.push('^');
     }
     let mut is_first = true;
     loop {
-        match chars.next().ok_or("a [ has no ]")? {
+        let Some(next) = chars.next() else { return Ok(None) };
+        match next {
             ']' if !is_first => break,
             '[' if matches!(chars.peek(), Some(':' | '.' | '=')) => {
                 let rest: String = chars.clone().skip(1).collect();
@@ -79,7 +90,7 @@ fn set(chars: &mut Peekable<Chars<'_>>, regex: &mut String) -> Result<(), String
                 let mut ahead = chars.clone();
                 if ahead.next() == Some('-') && ahead.next().is_some_and(|last| last != ']') {
                     chars.next();
-                    let last = chars.next().ok_or("a [ has no ]")?;
+                    let Some(last) = chars.next() else { return Ok(None) };
                     regex.push_str(&format!("-{}", literal(last, chars)?));
                 }
             }
@@ -87,7 +98,7 @@ fn set(chars: &mut Peekable<Chars<'_>>, regex: &mut String) -> Result<(), String
         is_first = false;
     }
     regex.push(']');
-    Ok(())
+    Ok(Some(regex))
 }
 
 #[cfg(test)]
@@ -101,7 +112,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let names = [
             "a", "ab", "abc", "log.1", "log.a", "log.^", "log.-", "log.]", "log.!", "log.Z", ".hid", ".h.d", "x.y",
-            "a*b", "[a]", "b\\c", "a-c", "a b", "~", "log.11",
+            "a*b", "[a]", "b\\c", "a-c", "a b", "~", "log.11", "[", "a[", "[]", "[!]", "[a-", "[x",
         ];
         for name in names {
             std::fs::write(place.path().join(name), "").unwrap();
@@ -140,13 +151,25 @@ mod tests {
             r"a[\ -]*",
             "log.?",
             "log.[+--]",
+            "[",
+            "a[",
+            "?[",
+            "[]",
+            "[!]",
+            "[a-",
+            "[*",
+            r"[\]",
+            r"\[",
+            "[[a]",
+            "[[a]*",
+            "[!a*",
         ] {
             let pattern_of = NamePattern::parse(pattern.as_bytes()).unwrap().unwrap();
             let mut found: Vec<_> = names.into_iter().filter(|name| pattern_of.matches(name.as_bytes())).collect();
             found.sort_unstable();
             assert_eq!(found, shell(place.path(), pattern), "{pattern}");
         }
-        for odd in ["[", "a[", "[]", "[!]", "[[:digit]", "[[:letter:]]", "[[=a=]]", "[[.a.]]", "[z-a]", r"*\", r"[\"] {
+        for odd in ["[[:digit]", "[[:letter:]]", "[[=a=]]", "[[.a.]]", "[z-a]", r"*\", r"[\"] {
             assert!(NamePattern::parse(odd.as_bytes()).is_err(), "{odd}");
         }
         assert!(NamePattern::parse(r"a\x".as_bytes()).unwrap().is_none());

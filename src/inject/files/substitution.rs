@@ -45,7 +45,7 @@ impl Substitution {
         };
         let (text, flags) = until(second, rest).ok_or_else(|| unclosed(second, "third"))?;
         let (mut reach, mut is_caseless) = (Reach::First, false);
-        for flag in flags.trim().trim_end_matches(';').chars() {
+        for flag in flags.trim_end_matches(|end: char| end == ';' || end.is_ascii_whitespace()).chars() {
             match flag {
                 'g' => reach = Reach::All,
                 'i' => is_caseless = true,

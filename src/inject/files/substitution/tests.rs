@@ -17,6 +17,8 @@ fn as_perl_does() {
         ("s/a/b/", "aa\naa", Some("ba\nba")),
         ("s/a/b/g", "aa\ncc\n", Some("bb\ncc\n")),
         ("s/A/b/gi;", "aA\n", Some("bb\n")),
+        ("s/a/b/g ; ", "aa\n", Some("bb\n")),
+        (" s/a/b/ ;", "aa\n", Some("ba\n")),
         ("s/^#?(Port) .*/$1 2222/", "#Port 22\nPort 1\nX\n", Some("Port 2222\nPort 2222\nX\n")),
         ("s/^/# /g", "a\nb\n", Some("# a\n# b\n")),
         ("s/$/;/", "a\r\nb", Some("a\r;\nb;")),
@@ -68,6 +70,18 @@ fn as_perl_does() {
     }
     let bytes = Substitution::parse("s/b/\u{e4}/").unwrap().apply(b"\xff\xfeb\n").unwrap();
     assert_eq!(bytes, b"\xff\xfe\xc3\xa4\n");
+}
+
+/// Flags follow their mark at once.
+#[test]
+fn a_blank_before_a_flag_is_an_error_to_perl_too() {
+    for expression in ["s/a/b/ g", "s{a}{b} g", "s/a/b/g i"] {
+        assert!(Substitution::parse(expression).is_err_and(|reason| reason.contains("only the flags")), "{expression}");
+        if oracle::find("perl").is_some() {
+            let perl = Command::new("perl").args(["-ce", expression]).output().unwrap();
+            assert!(!perl.status.success(), "perl: {expression}");
+        }
+    }
 }
 
 #[test]
