@@ -12,6 +12,7 @@ fn ubuntu() -> Builder {
         .file("/usr/lib/systemd/systemd-networkd", "")
         .symlink("/usr/lib/netplan/generate", "/usr/libexec/netplan/generate")
         .symlink("/usr/lib/systemd/system-generators/netplan", "/usr/libexec/netplan/generate")
+        .file("/usr/lib/systemd/system/systemd-networkd.service", "[Unit]\n")
         .symlink("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service", "/usr/lib/gone")
 }
 

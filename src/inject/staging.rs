@@ -273,10 +273,11 @@ fn once_more(injector: &dyn Injector, guest: &Guest, stage: &mut Stage<'_>) -> R
     Ok(Again { network, wants, note: (!paths.is_empty()).then(note) })
 }
 
-/// The programs for the network that a guest starts, and whether cloud-init is one: what is said of one that was chosen goes by that.
-fn started(network: &Network) -> (Vec<NetworkStack>, bool) {
-    let stacks = network.stacks.iter().filter(|state| state.enabled_by.is_some());
-    (stacks.map(|state| state.stack).collect(), network.cloud_init.is_some())
+/// The programs for the network that a guest starts, with what shows it, and whether cloud-init is one: what is said of one that was
+/// chosen goes by that.
+fn started(network: &Network) -> (Vec<(NetworkStack, &str)>, bool) {
+    let shown = network.stacks.iter().filter_map(|state| Some((state.stack, state.enabled_by.as_deref()?)));
+    (shown.collect(), network.cloud_init.is_some())
 }
 
 /// What an item has changed, and what it has to say with what there is to say of an fstab among that.

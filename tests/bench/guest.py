@@ -81,6 +81,7 @@ def phony_root(tree):
         "etc/network/interfaces": "auto lo\niface lo inet loopback\n",
         "sbin/ifup": "",
         "etc/systemd/system/multi-user.target.wants/networking.service": "",
+        "usr/lib/systemd/system/networking.service": "[Unit]\n",
         "srv/.keep": "",
     }
     os.makedirs(tree + "/root", mode=0o700)

@@ -18,6 +18,10 @@ fn what_undoes_it_is_refused() {
         ("debian-12", &["--link", "/dev/null:/etc/systemd/system/systemd-networkd.service"], "systemd-networkd"),
         ("rocky-9", &["--mask-unit", "NetworkManager"], "nothing shows which program"),
         ("arch", &["--disable-unit", "systemd-networkd"], "nothing shows which program"),
+        // The link that starts it stays.
+        ("arch", &["--delete", "/usr/lib/systemd/system/systemd-networkd.service"], "nothing shows which program"),
+        ("debian-13", &["--delete", "/usr/lib/systemd/system/networking.service"], "nothing shows which program"),
+        ("debian-13", &["--delete", "/usr/sbin/ifup"], "nothing shows which program"),
         ("ubuntu-24.04", &["--write", insists], "99-zz.cfg"),
     ] {
         let scratch = Scratch::new();
@@ -85,6 +89,25 @@ fn that_a_chosen_program_is_not_started_any_more_is_told() {
             assert!(again.contains("unchanged: everything is in place already"), "{words:?}: {again}");
         }
     }
+}
+
+/// What shows that a program is started is there when the run is done.
+#[test]
+fn what_shows_it_is_what_stays() {
+    if !oracle::have("mke2fs") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let disk = image(&scratch, &trees()["debian-13"]);
+    let wants = "/etc/systemd/system/network-online.target.wants";
+    let unit = format!("/usr/lib/systemd/system/networking.service:{wants}/networking.service");
+    let words = ["--ip", "192.0.2.10/24", "--gateway", "192.0.2.1", "--nic", "eth0", "--mkdir", wants, "--link", &unit];
+    let gone = ["--delete", "/etc/systemd/system/multi-user.target.wants"];
+    let told = expect(0, &[&["inject", text(&disk)], &words[..], &gone].concat());
+    assert!(told.contains(&format!("for ifupdown, {wants}/networking.service")), "{told}");
+    let left = oracle::debugfs(&disk, 0, &format!("stat {wants}/networking.service"));
+    assert!(left.contains("symlink"), "{left}");
+    oracle::e2fsck(&disk, 0);
 }
 
 /// Also where that one's file is there already.

@@ -65,7 +65,9 @@ fn guest(starts: Starts, files: &[(&str, &str)]) -> MemFs {
         guest = guest.symlink(MASK, "/dev/null");
     }
     if starts.manager {
-        guest = guest.symlink("/etc/systemd/system/multi-user.target.wants/NetworkManager.service", "/gone");
+        guest = guest
+            .file("/usr/lib/systemd/system/NetworkManager.service", "[Unit]\n")
+            .symlink("/etc/systemd/system/multi-user.target.wants/NetworkManager.service", "/gone");
     }
     files.iter().fold(guest, |guest, (path, text)| guest.file(*path, *text)).build().unwrap()
 }

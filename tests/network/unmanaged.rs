@@ -241,6 +241,7 @@ const CASES: &[Case] = &[
 fn guest(files: &[(&str, &str)]) -> MemFs {
     let guest = MemFs::builder()
         .file("/usr/sbin/NetworkManager", "")
+        .file("/usr/lib/systemd/system/NetworkManager.service", "[Unit]\n")
         .symlink("/etc/systemd/system/multi-user.target.wants/NetworkManager.service", "/gone");
     with(guest, files)
 }
@@ -257,6 +258,7 @@ fn with(guest: Builder, files: &[(&str, &str)]) -> MemFs {
 fn netplan(files: &[(&str, &str)]) -> MemFs {
     let guest = MemFs::builder()
         .file("/usr/sbin/NetworkManager", "")
+        .file("/usr/lib/systemd/system/NetworkManager.service", "[Unit]\n")
         .symlink("/etc/systemd/system/multi-user.target.wants/NetworkManager.service", "/gone")
         .file("/usr/sbin/netplan", "")
         .file("/usr/lib/systemd/system-generators/netplan", "")

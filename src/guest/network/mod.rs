@@ -65,7 +65,7 @@ impl NetworkStack {
     /// Paths any one of which shows that it is installed, the surest first.
     fn installed(self) -> &'static [&'static str] {
         match self {
-            Self::Ifupdown => &["/usr/sbin/ifup", "/sbin/ifup", "/etc/network/interfaces"],
+            Self::Ifupdown => &["/usr/sbin/ifup", "/sbin/ifup"],
             Self::Netplan => &["/usr/sbin/netplan", "/usr/lib/netplan/generate", "/usr/libexec/netplan/generate"],
             Self::Networkd => &["/usr/lib/systemd/systemd-networkd", "/lib/systemd/systemd-networkd"],
             Self::NetworkManager => &["/usr/sbin/NetworkManager", "/usr/bin/NetworkManager"],

@@ -197,6 +197,20 @@ fn none_is_none() {
     let script = || ifupdown(systemd("debian", &[])).symlink("/etc/rcS.d/S01networking", "../init.d/networking");
     assert!(listener(script()).starts_with("ifupdown"));
     assert_eq!(listener(script().file("/usr/lib/systemd/system/networking.service", "[Unit]\n")), "none");
+    // A package's links stay when its files go; in the unit's place a script of its name counts, if the program is there.
+    let left = |builder: Builder, unit: &str| builder.symlink(format!("{WANTS}/{unit}"), "/gone");
+    for (guest, unit) in [
+        (ifupdown(systemd("debian", &[])), "networking.service"),
+        (networkd(systemd("debian", &[])), "systemd-networkd.service"),
+        (network_manager(systemd("debian", &[])), "NetworkManager.service"),
+    ] {
+        assert_eq!(listener(left(guest, unit)), "none", "{unit}");
+    }
+    let script =
+        left(ifupdown(systemd("debian", &[])), "networking.service").file("/etc/init.d/networking", "#!/bin/sh\n");
+    assert!(listener(script).starts_with("ifupdown"));
+    let interfaces = systemd("debian", &["networking.service"]).file("/etc/network/interfaces", "auto lo\n");
+    assert_eq!(listener(interfaces), "none");
     // Masked, by a link or by an empty file.
     let masked = || network_manager(systemd("fedora", &["NetworkManager.service"]));
     assert!(listener(masked()).starts_with("NetworkManager"));
@@ -219,8 +233,8 @@ fn none_is_none() {
     assert_eq!(listener(new().file("/etc/systemd/system-preset/90-systemd.preset", "")), "none");
     assert_eq!(listener(new().file("/etc/systemd/system-preset/10-off.preset", "disable systemd-*\n")), "none");
     // What is enabled outright goes before what presets would enable.
-    let both =
-        ifupdown(new()).symlink(format!("{WANTS}/networking.service"), "/usr/lib/systemd/system/networking.service");
+    let networking = "/usr/lib/systemd/system/networking.service";
+    let both = ifupdown(new()).file(networking, "[Unit]\n").symlink(format!("{WANTS}/networking.service"), networking);
     assert!(listener(both).starts_with("ifupdown"));
     // connman's spelling is none of ours.
     let network = inspect(systemd("gentoo", &["connman.service"]));
@@ -353,6 +367,7 @@ fn what_is_looked_at_is_bounded() {
         let directory = |directory: usize| format!("/etc/systemd/system/{directory:03}.target.wants");
         (0..number)
             .fold(networkd(systemd("debian", &[])), |builder, number| builder.dir(directory(number)))
+            .file(unit, "[Unit]\n")
             .symlink(format!("{}/systemd-networkd.service", directory(number - 1)), unit)
     };
     // Before them is multi-user.target's.
@@ -387,6 +402,7 @@ fn a_guest_bent_out_of_shape() {
         .symlink("/usr/lib/systemd/system", "/usr/lib/systemd/system")
         .file("/usr/lib/systemd/systemd", "elf")
         .file("/usr/lib/systemd/system-preset/a.preset", b"enable\nenable \xff*\ndisable\n")
+        .dir("/usr/sbin/ifup")
         .dir("/etc/network/interfaces")
         .symlink("/etc/network/interfaces.d", "/gone")
         .dir("/etc/netplan/a.yaml")

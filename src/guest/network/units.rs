@@ -77,7 +77,8 @@ impl<'a> Units<'a> {
             if self.masked(service.unit)?.is_some() {
                 return Ok(None);
             }
-            for directory in &self.wants {
+            let wants = if self.is_there(service.unit)? { &self.wants[..] } else { &[] };
+            for directory in wants {
                 let path = format!("{directory}/{}", service.unit);
                 if self.reader.exists(&path)? {
                     return Ok(Some(path));
@@ -124,6 +125,18 @@ impl<'a> Units<'a> {
         let rule = presets.iter().find(|(rule, _)| glob(rule.pattern.as_bytes(), unit.as_bytes()));
         let Some((Rule { enable: true, .. }, file)) = rule else { return Ok(None) };
         Ok(self.unit(unit)?.is_some().then(|| file.clone()))
+    }
+
+    /// Whether there is what a link to a unit starts: links stay behind when a package goes. Where there is no unit, a script of its
+    /// name stands in (systemd-sysv-generator(8)).
+    fn is_there(&self, unit: &str) -> Result<bool> {
+        if self.unit(unit)?.is_some() {
+            return Ok(true);
+        }
+        match unit.strip_suffix(".service") {
+            Some(script) => self.reader.exists(&format!("/etc/init.d/{script}")),
+            None => Ok(false),
+        }
     }
 
     /// The file of a unit.

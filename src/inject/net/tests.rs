@@ -21,6 +21,7 @@ fn everything() -> imgraft_vfs::fs::mem::Builder {
         .file("/usr/sbin/NetworkManager", "")
         .dir("/etc/sysconfig/network-scripts")
         .file("/usr/sbin/wicked", "")
+        .file("/usr/lib/systemd/system/NetworkManager.service", "[Unit]\n")
         .symlink("/etc/systemd/system/multi-user.target.wants/NetworkManager.service", "/gone")
 }
 
@@ -136,6 +137,7 @@ fn some_texts_are_read_by_a_program_of_another_name() {
         everything(),
         phony()
             .file("/usr/sbin/NetworkManager", "")
+            .file("/usr/lib/systemd/system/NetworkManager.service", "[Unit]\n")
             .symlink("/etc/systemd/system/multi-user.target.wants/NetworkManager.service", "/gone"),
     ] {
         let fs = guest.file(plugin, "").build().unwrap();
@@ -191,6 +193,7 @@ fn what_was_included_is_not_left_behind() {
     let tree = |line: &str| {
         let interfaces = format!("auto lo\niface lo inet loopback\n{line}\n");
         phony()
+            .file("/usr/sbin/ifup", "")
             .file("/etc/network/interfaces", interfaces)
             .file("/etc/network/interfaces.d/eth1", eth1)
             .file("/etc/network/interfaces.d/lo.cfg", "iface lo inet6 loopback\n")
@@ -232,7 +235,8 @@ fn what_was_included_is_not_left_behind() {
 
 #[test]
 fn existing_files_keep_mode_and_owner() {
-    let tree = phony().file("/etc/network/interfaces", "old").mode(0o600).owner(1, 2).build().unwrap();
+    let tree = phony().file("/usr/sbin/ifup", "").file("/etc/network/interfaces", "old").mode(0o600).owner(1, 2);
+    let tree = tree.build().unwrap();
     let fs = inject(&net(INTERFACES), tree);
     assert_eq!(describe(&fs, "/etc/network/interfaces"), "0600 1:2");
     assert_eq!(text(&fs, "/etc/network/interfaces"), INTERFACES);
@@ -248,7 +252,8 @@ fn nova_golden() {
     assert_eq!(describe(&fs, "/etc/network"), "0744 0:0");
     assert_eq!(describe(&fs, "/etc/network/interfaces"), "0644 0:0");
     assert_eq!(bytes(&fs, "/etc/network/interfaces"), b"anything \xff");
-    let tree = phony().dir("/etc/network").owner(1, 1).file("/etc/network/interfaces", "").mode(0o600).build().unwrap();
+    let tree = phony().file("/usr/sbin/ifup", "").dir("/etc/network").owner(1, 1);
+    let tree = tree.file("/etc/network/interfaces", "").mode(0o600).build().unwrap();
     let fs = inject(&nova, tree);
     assert_eq!(describe(&fs, "/etc/network"), "0744 0:0");
     assert_eq!(describe(&fs, "/etc/network/interfaces"), "0600 0:0");

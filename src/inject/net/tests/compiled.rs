@@ -25,11 +25,13 @@ pub(super) fn chosen(document: &str, choice: Choice) -> Net {
 }
 
 fn wants(builder: Builder, unit: &str) -> Builder {
-    builder.symlink(format!("/etc/systemd/system/multi-user.target.wants/{unit}"), "/gone")
+    let path = format!("/usr/lib/systemd/system/{unit}");
+    let link = format!("/etc/systemd/system/multi-user.target.wants/{unit}");
+    builder.file(&path, "[Unit]\n").symlink(link, path)
 }
 
 pub(super) fn netplan(builder: Builder) -> Builder {
-    let builder = builder.file("/usr/lib/systemd/system/systemd-networkd.service", "[Unit]\n");
+    let builder = builder.file("/lib/systemd/system/systemd-networkd.service", "[Unit]\n");
     builder.file("/usr/sbin/netplan", "").symlink("/usr/lib/systemd/system-generators/netplan", "/gone")
 }
 
