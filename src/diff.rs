@@ -1,6 +1,7 @@
 //! A change as a unified diff, with modes and owners, and without secrets.
 
 mod network;
+mod piped;
 mod places;
 mod seed;
 mod url;
@@ -185,6 +186,7 @@ fn content(text: &mut String, path: &str, old: &Side, new: &Side, sensitivity: S
         }
     };
     let (before, after) = url::redact(&before, &after);
+    let (before, after) = piped::redact(&before, &after);
     let old_name = if matches!(old, Side::Absent) { "/dev/null".to_owned() } else { format!("a{path}") };
     let diff = TextDiff::from_lines(&before, &after);
     let new_name = if matches!(new, Side::Absent) { "/dev/null".to_owned() } else { format!("b{path}") };
@@ -196,8 +198,8 @@ fn content(text: &mut String, path: &str, old: &Side, new: &Side, sensitivity: S
     }
 }
 
-/// What a text has in it that holds a private key: RFC 7468 and OpenSSH's PROTOCOL.key, RFC 4880, PuTTY.
-const PRIVATE_KEY: [&str; 3] = ["PRIVATE KEY-----", "PRIVATE KEY BLOCK-----", "Private-Lines:"];
+/// What a text has in it that holds a private key: RFC 7468 and OpenSSH's PROTOCOL.key, RFC 4880, PuTTY, OpenVPN.
+const PRIVATE_KEY: [&str; 4] = ["PRIVATE KEY-----", "PRIVATE KEY BLOCK-----", "Private-Lines:", "OpenVPN Static key"];
 
 /// The text of a side; `None` where it is none, or is not to be seen.
 fn shown(side: &Side) -> Option<&str> {

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 static KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let word = "[a-z0-9_.@-]*";
     let secrets = "passw(?:or)?d|passphrase|psk|secret|private|preshared-?key|sae-pt|wep[_-]?key|wireless-key|access-?key|\\
-        api-?key|priv-?key|_key[0-9]*|\\bkey[0-9]*|cak\\b|\\bcookie|\\bpin\\b|\\btoken|pass\\b";
+        api-?key|priv-?key|_key[0-9]*|\\bkey[0-9]*|cak\\b|\\bcookie|\\bpin\\b|_pin\\b|_pw\\b|\\br[01]kh|\\btoken|pass\\b";
     let between = r#"["']?(?:[ \t]*[=:>][ \t]*|[ \t]+)"#;
     let file = r#"\bcontent["']?[ \t]*:[ \t]*"#;
     let key = format!(r#"(?P<key>["']?(?:{word}(?:{secrets}){word}{between}|{file}))(?P<value>[^ \t].*)?"#);
@@ -188,7 +188,7 @@ fn is_elsewhere(said: &str, goes_on: bool) -> bool {
         || goes_on && !is_quoted('"') && !is_quoted('\'')
 }
 
-fn unseen<'a>(text: &str, tag: &str) -> Cow<'a, str> {
+pub(super) fn unseen<'a>(text: &str, tag: &str) -> Cow<'a, str> {
     Cow::Owned(format!("<{tag}text: {} bytes that are not shown, as they may hold a password>\n", text.len()))
 }
 
@@ -221,6 +221,11 @@ mod tests {
             ("wps_nfc_dh_privkey=geheim\n", "wps_nfc_dh_privkey=<new secret>\n"),
             ("cert-pass=geheim\n", "cert-pass=<new secret>\n"),
             ("user-certpass=geheim\n", "user-certpass=<new secret>\n"),
+            ("ap_pin=12345670\n", "ap_pin=<new secret>\n"),
+            ("wps_nfc_dev_pw=00ff\n", "wps_nfc_dev_pw=<new secret>\n"),
+            ("r0kh=02:01:02:03:04:05 r0kh-1 00ff\n", "r0kh=<new secret>\n"),
+            ("r1kh=02:01:02:03:04:05 02:11:22:33:44:55 00ff\n", "r1kh=<new secret>\n"),
+            ("wps_pin_requests=/run/hostapd.pins\n", "wps_pin_requests=/run/hostapd.pins\n"),
             ("cookie=geheim\n", "cookie=<new secret>\n"),
             ("    <passphrase>geheim</passphrase>\n", "    <passphrase><new secret>\n"),
             ("{\n  \"password\": \"geheim\",\n", "{\n  \"password\": <new secret>\n"),

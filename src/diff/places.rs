@@ -10,18 +10,23 @@ use std::collections::BTreeSet;
 
 /// Where the programs that configure networks have their files, those of Wi-Fi and VPNs among them; cloud-init has the network among
 /// other things, and passwords as well, and so have package managers for their repositories (apt_auth.conf(5), yum.conf(5)).
-const PLACES: [&str; 23] = [
+const PLACES: [&str; 29] = [
     "/etc/apt/auth.conf",
     "/etc/apt/auth.conf.d/",
     "/etc/cloud/cloud.cfg",
     "/etc/hostapd/",
+    "/etc/ipsec.d/",
+    "/etc/ipsec.secrets",
+    "/etc/netctl/",
     "/etc/netplan/",
     "/etc/network/",
     "/etc/systemd/network/",
     "/etc/NetworkManager/",
+    "/etc/openvpn/",
     "/etc/ppp/",
     "/etc/sysconfig/network",
     "/etc/sysconfig/network-scripts/",
+    "/etc/swanctl/",
     "/etc/wicked/",
     "/etc/wpa_supplicant",
     "/etc/wpa_supplicant.conf",
@@ -33,6 +38,7 @@ const PLACES: [&str; 23] = [
     "/usr/lib/systemd/network/",
     "/usr/local/lib/systemd/network/",
     "/var/lib/cloud/",
+    "/var/lib/connman/",
     "/var/lib/iwd/",
 ];
 
@@ -123,10 +129,13 @@ pub(crate) fn is_nowhere(kind: ErrorKind) -> bool {
 
 /// What a file at this path may hold where nothing leads elsewhere.
 fn usual(path: &str) -> Sensitivity {
-    // Lines of client, server, secret and addresses (pppd(8)); a key as wg(8) makes it, alone or as a PrivateKeyFile=; what
-    // cloud-init keeps of an instance, its user data among it.
+    // Lines of client, server, secret and addresses (pppd(8)); secrets after selectors (ipsec.secrets(5)); a key as wg(8) makes it,
+    // alone or as a PrivateKeyFile=; a user and a password in two lines (--auth-user-pass of openvpn(8)); what cloud-init keeps of an
+    // instance, its user data among it.
     let is_bare = (path.starts_with("/etc/ppp/") && path.contains("-secrets"))
         || (path.starts_with("/etc/wireguard/") && !path.ends_with(".conf"))
+        || (path.starts_with("/etc/openvpn/") && !path.ends_with(".conf") && !path.ends_with(".ovpn"))
+        || (path.starts_with("/etc/ipsec.") && path.contains(".secrets"))
         || path.starts_with("/var/lib/cloud/instance")
         || path.ends_with(".key");
     match PLACES.iter().any(|place| path.starts_with(place)) {
@@ -158,6 +167,14 @@ mod tests {
             ("/etc/ppp/chap-secrets.bak", Sensitivity::Unseen),
             ("/etc/wireguard/privatekey", Sensitivity::Unseen),
             ("/etc/wireguard/wg0.conf", Sensitivity::Network),
+            ("/etc/openvpn/client/login", Sensitivity::Unseen),
+            ("/etc/openvpn/client/office.ovpn", Sensitivity::Network),
+            ("/etc/ipsec.secrets", Sensitivity::Unseen),
+            ("/etc/ipsec.d/office.secrets", Sensitivity::Unseen),
+            ("/etc/ipsec.d/office.conf", Sensitivity::Network),
+            ("/etc/swanctl/swanctl.conf", Sensitivity::Network),
+            ("/etc/netctl/home", Sensitivity::Network),
+            ("/var/lib/connman/home.config", Sensitivity::Network),
             ("/etc/systemd/network/wg.key", Sensitivity::Unseen),
             ("/var/lib/cloud/instances/i-1/user-data.txt", Sensitivity::Unseen),
             ("/var/lib/cloud/seed/nocloud/user-data", Sensitivity::Seed),

@@ -6,7 +6,7 @@ use crate::diff::{self, Places, Sensitivity};
 use crate::failure::Failure;
 use crate::guest::{Accounts, Guest, Network, NetworkStack, mounts};
 use crate::report::{ItemReport, Status};
-use imgraft_vfs::fs::{GuestFs, Ownership};
+use imgraft_vfs::fs::{FileType, GuestFs, Metadata, Ownership};
 use imgraft_vfs::path::{GuestPath, Resolved};
 use imgraft_vfs::stage::{Change, ChangeSet, Led, Savepoint, Stage};
 use imgraft_vfs::{ErrorKind, Result};
@@ -193,6 +193,7 @@ fn stage_for(
         Show::Diff => Places::staged(&stage)?,
     };
     let led = stage.led_to(mounts::is_never_seen)?;
+    let origins = stage.origins().clone();
     let changes = stage.finish()?;
     let changed: BTreeSet<String> = changes.changes().iter().map(|change| change.path.to_string()).collect();
     items.iter_mut().for_each(|item| item.keep_only(&changed));
@@ -201,17 +202,21 @@ fn stage_for(
         Show::Diff => {
             let mut text = String::new();
             for change in changes.changes() {
-                let from = change.moved.as_ref().map(|moved| &moved.from);
-                let sensitivity =
-                    match shadows.contains(&change.path) || from.is_some_and(|from| shadows.contains(from)) {
-                        _ if of_operations && change.after.is_none() => Sensitivity::Unseen,
-                        true => Sensitivity::Hashes,
-                        false => [Some(&change.path), from]
-                            .into_iter()
-                            .flatten()
-                            .map(|path| Sensitivity::of(path, &places))
-                            .fold(Sensitivity::Plain, Sensitivity::max),
-                    };
+                let paths: Vec<_> = std::iter::once(&change.path).chain(origins.of(&change.path)).collect();
+                let sensitivity = match paths.iter().any(|path| shadows.contains(path)) {
+                    _ if of_operations && change.after.is_none() => Sensitivity::Unseen,
+                    true => Sensitivity::Hashes,
+                    false => paths
+                        .iter()
+                        .map(|path| Sensitivity::of(path, &places))
+                        .fold(Sensitivity::Plain, Sensitivity::max),
+                };
+                let sensitivity = match sensitivity {
+                    Sensitivity::Plain if is_private(change, &paths, fs)? && !is_of_an_item(change, &items) => {
+                        Sensitivity::Unseen
+                    }
+                    sensitivity => sensitivity,
+                };
                 text.push_str(&diff::render(change, fs, sensitivity)?);
             }
             text
@@ -331,6 +336,26 @@ fn is_fatal_to_all(error: &InjectError) -> bool {
 /// Whether an error says that the image or its host cannot be trusted, which no item can be optional about.
 pub(super) fn is_fatal(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::Io | ErrorKind::Corrupt)
+}
+
+/// Whether a file is, or was where it comes from, one that only its owner may read, so that its text is not for everyone.
+fn is_private(change: &Change, paths: &[&Resolved], fs: &dyn GuestFs) -> Result<bool> {
+    let mut states: Vec<_> =
+        [&change.before, &change.after].into_iter().flatten().map(|state| state.metadata).collect();
+    for path in paths {
+        states.extend(fs.lookup(path)?);
+    }
+    // A program of its owner's is a script to be read, and who may log in with which key is public.
+    let is_private = |file: &Metadata| file.file_type == FileType::Regular && file.mode & 0o155 == 0;
+    let is_public = |path: &str| path.contains("/authorized_keys") || path.starts_with("/etc/ssh/sshd_config");
+    Ok(states.iter().any(is_private) && !paths.iter().any(|path| is_public(&path.to_string())))
+}
+
+/// Whether a file is changed by an item that knows what is in it, as the items "files" and the operations do not.
+fn is_of_an_item(change: &Change, items: &[ItemReport]) -> bool {
+    let path = change.path.to_string();
+    let known = items.iter().filter(|report| !matches!(report.item, Item::Files | Item::Operation(_)));
+    known.flat_map(|report| &report.files).any(|file| file.path == path)
 }
 
 /// Where the guest's account databases with hashes really lie, before the run and after it.

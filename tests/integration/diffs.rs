@@ -114,3 +114,58 @@ fn a_place_on_a_volume_that_is_not_there_is_none() {
     assert_hidden(&words, &["+hi"]);
     expect(0, &words);
 }
+
+/// A secret stays one at another path, and so does what only its owner may read, whatever it is called.
+#[test]
+fn copies_and_private_files_are_as_secret_as_what_they_come_from() {
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image::phony(), "disk.qcow2");
+    let disk = text(&disk);
+    let wifi = format!("/etc/ppp/chap-secrets:ann * {SECRET} *\n");
+    let token = format!("/root/token:{SECRET}\n");
+    let shadow = format!("/etc/shadow:root:{SECRET}:19000:0:99999:7:::\n");
+    let key = "/root/keys/authorized_keys:from=\"a\" ssh-ed25519 AAAA\n";
+    let made = ["inject", disk, "--mkdir", "/etc/ppp", "--mkdir", "/root/keys", "--write", &wifi, "--write", &token];
+    let private = ["--chmod", "0600:/root/token", "--chmod", "0600:/root/keys/authorized_keys"];
+    assert_hidden(&[&made[..], &["--write", &shadow, "--write", key], &private].concat(), &["/root/token content"]);
+    expect(0, &[&made[..], &["--write", &shadow, "--write", key], &private].concat());
+    for (words, shown) in [
+        (&["--copy", "/etc/ppp/chap-secrets:/srv/x", "--append-line", "/srv/x:more"][..], "file /srv/x content"),
+        (
+            &["--copy", "/etc/ppp:/srv/y", "--append-line", "/srv/y/chap-secrets:more"],
+            "file /srv/y/chap-secrets content",
+        ),
+        (
+            &["--move", "/etc/ppp:/srv/z", "--append-line", "/srv/z/chap-secrets:more"],
+            "file /srv/z/chap-secrets content",
+        ),
+        (&["--copy", "/etc/shadow:/root/x", "--append-line", "/root/x:a:b"], "+root:<new hash>:19000"),
+        (&["--append-line", "/root/token:more"], "file /root/token content"),
+        (
+            &["--copy", "/root/token:/srv/t", "--chmod", "0644:/srv/t", "--append-line", "/srv/t:more"],
+            "file /srv/t content",
+        ),
+        (&["--append-line", "/root/keys/authorized_keys:# more"], "+# more"),
+    ] {
+        assert_hidden(&[&["inject", disk], words].concat(), &[shown]);
+    }
+}
+
+#[test]
+fn passwords_that_commands_are_told_are_hidden_in_any_file() {
+    let scratch = Scratch::new();
+    let disk = scratch.copy(&image::phony(), "disk.qcow2");
+    for (path, body, shown) in [
+        ("/root/x.sh", "echo root:@ | chpasswd\nid\n", "+echo <new secret> | chpasswd"),
+        ("/etc/systemd/system/x.service", "[Service]\nExecStart=sh -c 'echo @ | passwd --stdin a'\n", "+[Service]"),
+        ("/etc/cloud/cloud.cfg.d/9.cfg", "runcmd:\n  - echo root:@ | chpasswd\n", "+runcmd:"),
+        ("/root/y.sh", "chpasswd <<EOF\nroot:@\nEOF\n", "bytes that are not shown"),
+        ("/etc/hostapd/hostapd.conf", "ssid=home\nr0kh=02:01:02:03:04:05 nas @\nap_pin=@\n", "+ssid=home"),
+        ("/etc/openvpn/client/login", "ann\n@\n", "file /etc/openvpn/client/login content"),
+        ("/etc/netctl/home", "Interface=wlan0\nKey=@\n", "+Interface=wlan0"),
+    ] {
+        let write = format!("{path}:{}", body.replace('@', SECRET));
+        let directory = path.rsplit_once('/').expect("a path").0;
+        assert_hidden(&["inject", text(&disk), "--mkdir", directory, "--write", &write], &[shown]);
+    }
+}

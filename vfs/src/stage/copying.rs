@@ -41,6 +41,7 @@ impl Stage<'_> {
         let Some(there) = self.view().staged(&to)? else {
             self.check_parent(&to)?;
             let copy = self.duplicate(&from, source, &to)?;
+            self.origins.add(from, to.clone());
             self.put(to, copy);
             return Ok(());
         };
@@ -60,6 +61,7 @@ impl Stage<'_> {
                 copy
             }
         };
+        self.origins.add(from, to.clone());
         self.put(to, staged);
         Ok(())
     }

@@ -9,6 +9,7 @@ mod led;
 mod linked;
 mod moving;
 mod node;
+mod origin;
 mod places;
 mod said;
 mod set;
@@ -16,6 +17,7 @@ mod set;
 pub use body::{Body, Copied};
 pub use change::{Action, Change, Moved, State};
 pub use led::Led;
+pub use origin::Origins;
 pub use set::ChangeSet;
 
 use crate::error::{Error, ErrorKind, Layer, Result};
@@ -60,6 +62,8 @@ pub struct Stage<'a> {
     changed: BTreeMap<u64, Resolved>,
     /// Files by the path that they were named by, where that is another.
     named: BTreeMap<Resolved, GuestPath>,
+    /// Where copies and moved files come from. What is rolled back stays: it only says more.
+    origins: Origins,
 }
 
 /// A moment of a stage to go back to, or to compare with.
@@ -74,13 +78,18 @@ impl<'a> Stage<'a> {
     /// A stage over `base` with nothing in it.
     pub fn new(base: &'a dyn GuestFs) -> Self {
         let (nodes, links, directories) = (Arc::default(), Links::new(), RefCell::default());
-        let (changed, named) = (BTreeMap::new(), BTreeMap::new());
-        Self { base, nodes, inode: u64::MAX, links, directories, spent: Spent::default(), changed, named }
+        let (changed, named, origins) = (BTreeMap::new(), BTreeMap::new(), Origins::default());
+        Self { base, nodes, inode: u64::MAX, links, directories, spent: Spent::default(), changed, named, origins }
     }
 
     /// The filesystem under the stage, in which nothing is changed.
     pub fn base(&self) -> &'a dyn GuestFs {
         self.base
+    }
+
+    /// Where the files come from that were copied or moved.
+    pub fn origins(&self) -> &Origins {
+        &self.origins
     }
 
     fn view(&self) -> View<'_> {

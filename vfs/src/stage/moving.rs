@@ -46,6 +46,7 @@ impl Stage<'_> {
             origin => origin,
         };
         self.renamed(staged.metadata.inode, &to);
+        self.origins.add(from.clone(), to.clone());
         let nodes = Arc::make_mut(&mut self.nodes);
         nodes.insert(from, Node::Removed);
         nodes.insert(to, Node::Present(Staged { origin, ..staged }));
