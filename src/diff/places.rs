@@ -97,7 +97,8 @@ impl Places {
                     return Ok(());
                 }
                 *left = left.saturating_sub(1);
-                if !matches!(file_type, FileType::Directory | FileType::Symlink) {
+                // A file may have been changed under another of its names.
+                if !matches!(file_type, FileType::Directory | FileType::Symlink | FileType::Regular) {
                     continue;
                 }
                 match (expected.join(&name), path.join(&name), usual.join(&name)) {

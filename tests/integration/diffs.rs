@@ -1,6 +1,6 @@
 //! Diffs of files with secrets in them: a word is the secret in each spelling, and is nowhere in what a run says; the rest is.
 
-use crate::support::{Scratch, expect, image, text};
+use crate::support::{Scratch, expect, image, oracle, text};
 
 /// A word of no other text.
 const SECRET: &str = "Xq7vRw2Zt";
@@ -53,6 +53,36 @@ fn a_link_says_what_a_file_is() {
         assert_hidden(&["inject", text(&disk), "--write", &write(&after)], &["/srv/elsewhere"]);
         let gone = ["inject", text(&disk), "--delete", name, "--delete", "/srv/elsewhere"];
         assert_hidden(&gone, &["removed file /srv/elsewhere"]);
+    }
+}
+
+/// A file of two names (hard links) is told of by the one by which it was changed last.
+#[test]
+fn a_second_name_says_what_a_file_is() {
+    let scratch = Scratch::new();
+    let tree = scratch.path().join("tree");
+    let disk = scratch.copy(&image::phony(), "disk.qcow2");
+    let netplan =
+        |word: &str| format!("network:\n  wifis:\n    w0:\n      access-points: {{home: {{password: {word}}}}}\n");
+    let files = [
+        ("/etc/netplan/a.yaml", "/srv/x", netplan(SECRET), netplan(OTHER)),
+        ("/etc/ppp/chap-secrets", "/srv/y", format!("ann * {SECRET} *\n"), format!("ann * {OTHER} *\n")),
+    ];
+    for (name, other, before, _) in &files {
+        for path in [name, other] {
+            let directory = tree.join(&path[1..]);
+            std::fs::create_dir_all(directory.parent().expect("a directory")).expect("it is made");
+        }
+        std::fs::write(tree.join(&name[1..]), before).expect("it is written");
+        std::fs::hard_link(tree.join(&name[1..]), tree.join(&other[1..])).expect("it is linked");
+    }
+    let archive = scratch.path().join("tree.tar");
+    oracle::succeed("tar", &["-C", text(&tree), "-cf", text(&archive), "etc", "srv"]);
+    expect(0, &["inject", text(&disk), "--tar-in", &format!("{}:/", text(&archive))]);
+    for (name, other, _, after) in &files {
+        let touched = ["inject", text(&disk), "--touch", other];
+        assert_hidden(&[&touched[..], &["--write", &format!("{name}:{after}")]].concat(), &[other]);
+        assert_hidden(&["inject", text(&disk), "--append-line", &format!("{other}:# more")], &[other]);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Files that are copied within the guest.
 
 use super::body::{Body, Copied};
-use super::node::{Node, Staged};
+use super::node::Staged;
 use super::{Stage, failure};
 use crate::error::{ErrorKind, Result};
 use crate::fs::{Attrs, FileType, Lookup, Metadata, Ownership};
@@ -36,7 +36,7 @@ impl Stage<'_> {
         let from = resolve(self, from, Follow::ExcludeLast)?;
         let to = resolve(self, to, Follow::ExcludeLast)?;
         let source = self.existing(&from)?;
-        self.check_unchanged(&from, &source.metadata)?;
+        self.check_unchanged(&from, &source.metadata, "copy it first, or in a run of its own")?;
         let is_directory = |metadata: &Metadata| metadata.file_type == FileType::Directory;
         let Some(there) = self.view().staged(&to)? else {
             self.check_parent(&to)?;
@@ -64,20 +64,6 @@ impl Stage<'_> {
         self.origins.add(from, to.clone());
         self.put(to, staged);
         Ok(())
-    }
-
-    /// `Ambiguous` where a file was changed under another one of its names.
-    fn check_unchanged(&self, from: &Resolved, found: &Metadata) -> Result<()> {
-        let Some(other) = self.changed.get(&found.inode).filter(|_| !self.nodes.contains_key(from)) else {
-            return Ok(());
-        };
-        match self.nodes.get(other) {
-            Some(Node::Present(staged)) if staged.metadata.inode == found.inode => {
-                let message = format!("it is a hard link of {other}, which this run has changed");
-                Err(failure(ErrorKind::Ambiguous, from, &message).with_hint("copy it first, or in a run of its own"))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// A new file for `to` that is as the one at `from`.

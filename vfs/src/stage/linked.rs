@@ -68,20 +68,32 @@ impl Stage<'_> {
         nodes.insert(at, Node::Present(staged));
     }
 
-    /// The other name under which the file at `at` was changed.
+    /// The other name under which the file at `at` was changed, or has got instead of one of its names.
     pub(super) fn changed_as(&self, at: &Resolved) -> Result<Option<Resolved>> {
-        if self.changed.is_empty() || !matches!(self.view().find(at), Ok(Found::Base)) {
+        if self.changed.is_empty() {
             return Ok(None);
         }
-        let Some(found) = self.base.lookup(at)?.filter(|found| found.file_type != FileType::Directory) else {
+        let place = match self.view().find(at) {
+            Ok(Found::Base) => at,
+            // Only its name is another.
+            Ok(Found::Staged(Staged { origin: Origin::Moved(from), .. })) => from,
+            _ => return Ok(None),
+        };
+        let Some(found) = self.base.lookup(place)?.filter(|found| found.file_type != FileType::Directory) else {
             return Ok(None);
         };
-        let other = self.changed.get(&found.inode).filter(|_| found.links > 1);
+        if matches!(self.nodes.get(at), Some(Node::Present(staged)) if is_altered(staged, &found)) {
+            return Ok(None);
+        }
+        let other = self.changed.get(&found.inode).filter(|other| found.links > 1 && *other != at);
         let is_it = |other: &&Resolved| {
             matches!(self.nodes.get(*other), Some(Node::Present(staged))
-                if staged.metadata.inode == found.inode
-                    && staged.origin != Origin::Fresh
-                    && (staged.content.is_some() || staged.metadata != found || !staged.xattrs.is_empty()))
+            if staged.metadata.inode == found.inode
+                && match staged.origin {
+                    Origin::Fresh => false,
+                    Origin::Moved(_) => true,
+                    Origin::Base => is_altered(staged, &found),
+                })
         };
         Ok(other.filter(is_it).filter(|other| self.base.part(other) == self.base.part(at)).cloned())
     }
@@ -119,20 +131,42 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// `Ambiguous` where a file was changed under another one of its names; `way` is the way out.
+    pub(super) fn check_unchanged(&self, from: &Resolved, found: &Metadata, way: &'static str) -> Result<()> {
+        let Some(other) = self.changed_as(from)? else { return Ok(()) };
+        match self.nodes.get(&other) {
+            Some(Node::Present(staged)) if is_altered(staged, found) => {
+                let message = format!("it is a hard link of {other}, which this run has changed");
+                Err(failure(ErrorKind::Ambiguous, from, &message).with_hint(way))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Notes that a file with several names has another one.
-    pub(super) fn renamed(&mut self, inode: u64, to: &Resolved) {
+    pub(super) fn renamed(&mut self, staged: &Staged, to: &Resolved) {
+        let Metadata { inode, links, .. } = staged.metadata;
         if let Some(names) = self.links.get_mut(&inode) {
             names.insert(to.clone());
         }
-        if let Some(name) = self.changed.get_mut(&inode) {
-            name.clone_from(to);
+        if links > 1 && staged.origin != Origin::Fresh {
+            self.changed.insert(inode, to.clone());
         }
     }
 }
 
+/// Whether anything but its name is another than the filesystem has it.
+fn is_altered(staged: &Staged, found: &Metadata) -> bool {
+    staged.content.is_some() || staged.metadata != *found || !staged.xattrs.is_empty()
+}
+
+/// The way out where two names of one file are not to be the same.
+pub(super) const ONE_AFTER_THE_OTHER: &str = "change one of them in a run of its own, and then the other";
+
 /// What is said of two names of one file that are not to be the same.
 pub(super) fn differently(path: &Resolved, other: &Resolved) -> Error {
     failure(ErrorKind::Ambiguous, path, &format!("it is a hard link of {other}, and the two are changed differently"))
+        .with_hint(ONE_AFTER_THE_OTHER)
 }
 
 /// The names of new files that have several.

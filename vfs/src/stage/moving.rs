@@ -25,6 +25,7 @@ impl Stage<'_> {
         if is_directory(&staged.metadata) {
             return Err(failure(ErrorKind::WrongType, &from, "it is a directory"));
         }
+        self.check_unchanged(&from, &staged.metadata, "move it first, or in a run of its own")?;
         self.check_parent(&to)?;
         if let Some(found) = self.lookup(&to)? {
             if is_directory(&found) {
@@ -39,13 +40,13 @@ impl Stage<'_> {
             return Err(failure(ErrorKind::Unsupported, &from, &message));
         }
         self.check_alone(&to)?;
+        self.renamed(&staged, &to);
         let origin = match staged.origin {
             Origin::Base => Origin::Moved(from.clone()),
             // It is back.
             Origin::Moved(first) if first == to => Origin::Base,
             origin => origin,
         };
-        self.renamed(staged.metadata.inode, &to);
         self.origins.add(from.clone(), to.clone());
         let nodes = Arc::make_mut(&mut self.nodes);
         nodes.insert(from, Node::Removed);

@@ -3,6 +3,7 @@
 use super::aside::Aside;
 use super::body::Body;
 use super::change::{Change, Means, State};
+use super::linked::ONE_AFTER_THE_OTHER;
 use super::moving;
 use crate::error::{Error, ErrorKind, Layer, Result};
 use crate::fs::{Attrs, FileType, GuestFs, SetAttrs};
@@ -48,7 +49,8 @@ impl ChangeSet {
                             _ => format!("it is a hard link of {}, and the two are changed differently", first.path),
                         },
                     )
-                    .with_guest_path(change.path.as_bytes()));
+                    .with_guest_path(change.path.as_bytes())
+                    .with_hint(ONE_AFTER_THE_OTHER));
                 }
                 Some(_) => {}
             }

@@ -439,6 +439,29 @@ fn two_names_of_one_file() {
         stage.rename(&path("/srv/one"), &path("/srv/three")).unwrap();
         stage.write(&path("/srv/two"), text("b"), FILE).unwrap();
         assert_eq!(stage.read(&path("/srv/three"), 9).unwrap().unwrap(), b"b");
+        // Or had that before it was changed.
+        let mut stage = Stage::new(&fs);
+        stage.rename(&path("/srv/one"), &path("/srv/three")).unwrap();
+        stage.write(&path("/srv/two"), text("b"), FILE).unwrap();
+        assert_eq!(stage.read(&path("/srv/three"), 9).unwrap().unwrap(), b"b");
+        stage.write(&path("/srv/three"), text("bc"), FILE).unwrap();
+        assert_eq!(stage.read(&path("/srv/two"), 9).unwrap().unwrap(), b"bc");
+        assert!(stage.finish().is_ok());
+        // What was changed under one name is not moved by another, which would come back to what it was.
+        let mut stage = Stage::new(&fs);
+        stage.write(&path("/srv/one"), text("a"), FILE).unwrap();
+        let refused = stage.rename(&path("/srv/two"), &path("/srv/three")).unwrap_err();
+        assert_eq!(
+            (refused.kind(), refused.hint()),
+            (ErrorKind::Ambiguous, Some("move it first, or in a run of its own"))
+        );
+        // Two that are both moved stay one file, and a change of it is none of one of them.
+        let mut stage = Stage::new(&fs);
+        stage.rename(&path("/srv/one"), &path("/srv/three")).unwrap();
+        stage.rename(&path("/srv/two"), &path("/srv/four")).unwrap();
+        stage.write(&path("/srv/three"), text("a"), FILE).unwrap();
+        stage.write(&path("/srv/four"), text("b"), FILE).unwrap();
+        assert_eq!(stage.read(&path("/srv/three"), 9).unwrap().unwrap(), b"b");
         // What is said last counts, be it that the file is what it was.
         let mut stage = Stage::new(&fs);
         stage.write(&path("/srv/one"), text("a"), FILE).unwrap();

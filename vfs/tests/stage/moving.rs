@@ -121,10 +121,25 @@ fn what_cannot_be_moved() {
     assert_eq!(refused("/srv/one", "/srv/two"), ErrorKind::Invalid);
     assert_eq!(refused("/srv/one", "/srv/one"), ErrorKind::Invalid);
     assert!(stage.finish().unwrap().is_empty());
-    // One file cannot be two.
+}
+
+#[test]
+fn a_moved_file_is_that_under_its_other_name() {
+    let mut fs = guest();
     let mut stage = Stage::new(&fs);
     move_to(&mut stage, "/srv/one", "/srv/1");
     stage.set_attrs(&path("/srv/two"), SetAttrs { mode: Some(0o600), ..SetAttrs::default() }).unwrap();
+    stage.finish().unwrap().apply(&mut fs).unwrap();
+    for name in ["/srv/1", "/srv/two"] {
+        let at = resolve(&fs, &path(name), Follow::All).unwrap();
+        let found = fs.lookup(&at).unwrap().unwrap();
+        assert_eq!((found.mode, found.links), (0o600, 2), "{name}");
+    }
+    // One file cannot be two.
+    let mut stage = Stage::new(&fs);
+    move_to(&mut stage, "/srv/1", "/srv/one");
+    move_to(&mut stage, "/srv/two", "/srv/2");
+    stage.set_attrs(&path("/srv/one"), SetAttrs { mode: Some(0o644), ..SetAttrs::default() }).unwrap();
     assert_eq!(kind(stage.finish()), ErrorKind::Ambiguous);
 }
 
