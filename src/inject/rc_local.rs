@@ -47,26 +47,33 @@ fn is_shell(script: &[u8]) -> bool {
         Some(env) if env == b"env" => words.next().map(name),
         shell => shell,
     };
-    shell.is_some_and(|shell| SHELLS.contains(&&shell[..]))
+    // By -n or -c it would not run the script.
+    let runs_it = words
+        .all(|word| word.strip_prefix(b"-").is_some_and(|flags| flags.iter().all(|flag| b"aefuvx".contains(flag))));
+    runs_it && shell.is_some_and(|shell| SHELLS.contains(&&shell[..]))
 }
 
 /// The script with the command; `None` where it has it.
 fn insert(script: &[u8], comment: &str, command: &str) -> Option<Vec<u8>> {
     let lines: Vec<&[u8]> = script.split_inclusive(|byte| *byte == b'\n').collect();
-    if lines.iter().any(|line| line.trim_ascii() == command.as_bytes()) {
+    let (first, rest) = lines.split_at(lines.len().min(1));
+    // What this has put there before stays in order. Only there a command is surely reached: elsewhere it may stand behind an exit.
+    let comment = format!("# {comment}\n");
+    let program = command.split(' ').next().unwrap_or_default().as_bytes();
+    let is_ours = |pair: &&[&[u8]]| {
+        matches!(pair, [said, done]
+            if *said == comment.as_bytes() && done.starts_with(program) && !done.trim_ascii_end().ends_with(b"\\"))
+    };
+    let ours = rest.chunks(2).take_while(is_ours).count();
+    let (ours, rest) = rest.split_at(ours.saturating_mul(2));
+    if ours.iter().any(|line| line.strip_suffix(b"\n").unwrap_or(line) == command.as_bytes()) {
         return None;
     }
-    let (first, rest) = lines.split_at(lines.len().min(1));
-    // What this has put there before stays in order.
-    let program = command.split(' ').next().unwrap_or_default().as_bytes();
-    let is_ours = |pair: &&[&[u8]]| pair.iter().all(|line| line.starts_with(b"# ") || line.starts_with(program));
-    let ours = rest.chunks_exact(2).take_while(is_ours).count();
-    let (ours, rest) = rest.split_at(ours.saturating_mul(2));
     let mut out = [first, ours].concat().concat();
     if !out.ends_with(b"\n") {
         out.push(b'\n');
     }
-    out.extend_from_slice(format!("# {comment}\n{command}\n").as_bytes());
+    out.extend_from_slice(format!("{comment}{command}\n").as_bytes());
     out.extend_from_slice(&rest.concat());
     Some(out)
 }
@@ -84,11 +91,22 @@ mod tests {
         let second = "#!/bin/sh\n# why\ndo that\n# why\ndo it\n# x\na\n";
         assert_eq!(inserted("#!/bin/sh\n# why\ndo that\n# x\na\n"), second);
         assert_eq!(insert(second.as_bytes(), "why", "do it"), None);
+        assert_eq!(insert(b"#!/bin/sh\n# why\ndo it", "why", "do it"), None);
+        // A script's own lines are left together, and one of its own is no command that is surely reached.
+        for rest in [
+            "# own\ndo x \\\n  y\n",
+            "# why\ndo x \\\n  y\n",
+            "exit 0\n# why\ndo it\n",
+            "if x; then\n  do it\nfi\n",
+            "do it\n",
+        ] {
+            assert_eq!(inserted(&format!("#!/bin/sh\n{rest}")), format!("#!/bin/sh\n# why\ndo it\n{rest}"));
+        }
     }
 
     #[test]
     fn other_languages_are_left_alone() {
-        for script in ["#!/bin/sh", "#! /bin/bash -e\n", "#!/usr/bin/env zsh\n", "#!sh\n"] {
+        for script in ["#!/bin/sh", "#! /bin/bash -e\n", "#!/usr/bin/env zsh\n", "#!sh\n", "#!/bin/sh -\n"] {
             assert!(is_shell(script.as_bytes()), "{script}");
         }
         for script in [
@@ -100,6 +118,9 @@ mod tests {
             "#!/usr/bin/csh\n",
             "#!/usr/bin/fish\n",
             "#!/bin/sh\r\n",
+            "#!/bin/sh -n\n",
+            "#!/bin/bash -c true\n",
+            "#!/bin/bash -ec\n",
             "\x7fELF",
         ] {
             assert!(!is_shell(script.as_bytes()), "{script}");
