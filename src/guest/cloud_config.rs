@@ -175,6 +175,7 @@ impl Directory {
         match keys.get("conf_d") {
             None => Self::Usual,
             Some(nothing) if is_nothing(nothing) => Self::Missing,
+            Some(Value::String(blanks)) if blanks.trim().is_empty() => Self::Missing,
             Some(Value::String(path)) => Self::At(format!("/{}", path.trim())),
             Some(_) => Self::Broken,
         }

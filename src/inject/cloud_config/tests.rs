@@ -167,6 +167,7 @@ fn another_directory() {
     let undone = told(main("conf_d: srv/c\n").file("/srv/c/99-z.cfg", "key: no\n")).unwrap_err();
     assert!(undone.contains("/srv/c/99-z.cfg has the last word on key"), "{undone}");
     assert!(told(main("conf_d: srv/c\n").file(format!("{DIRECTORY}/99-z.cfg"), "key: no\n")).is_ok());
+    assert_eq!(told(main("conf_d: '  '\n")).unwrap_err().to_string(), told(main("conf_d:\n")).unwrap_err().to_string());
     let nowhere = told(main("conf_d:\n")).unwrap_err();
     assert!(nowhere.contains("that it reads has key: /etc/cloud/cloud.cfg may name another directory"), "{nowhere}");
 }
