@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 static KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let word = "[a-z0-9_.@-]*";
     let secrets = "passw(?:or)?d|passphrase|psk|secret|private|preshared-?key|sae-pt|wep[_-]?key|wireless-key|access-?key|\\
-        api-?key|priv-?key|_key[0-9]*|\\bkey[0-9]*|cak\\b|\\bcookie|\\bpin\\b|_pin\\b|_pw\\b|\\br[01]kh|\\btoken|pass\\b";
+        api-?key|priv-?key|_key[0-9]*|\\bkey[0-9]*|cak\\b|\\bcookie|\\bpin\\b|_pin\\b|_pw\\b|\\br[01]kh|\\btoken|pass\\b|milenage|\\bauthorization|validation_cert";
     let between = r#"["']?(?:[ \t]*[=:>][ \t]*|[ \t]+)"#;
     let file = r#"\bcontent["']?[ \t]*:[ \t]*"#;
     let key = format!(r#"(?P<key>["']?(?:{word}(?:{secrets}){word}{between}|{file}))(?P<value>[^ \t].*)?"#);
@@ -18,7 +18,8 @@ static KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
 });
 
 /// What YAML has beside `key: value` for it: a key after a `?`, one that is an alias, or one with characters that are escaped. And a
-/// line that goes on in the next one, within a key it may be, and a section in which every key is a secret.
+/// line that goes on in the next one, within a key it may be, and a section in which every key is a secret. And a blob of
+/// wpa_supplicant.conf(5), and netrc's password in the line after its word (apt_auth.conf(5)).
 static ODD_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let begin = r"(?:^|[ \t{\[,-])";
     let odd = [
@@ -27,6 +28,8 @@ static ODD_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r#""[^"]*\\[^"]*"[ \t]*:"#,
         r"\\$",
         r"^\[vpn-secrets\]",
+        r"^[ \t]*blob-base64-",
+        r"(?:^|[ \t])password[ \t]*$",
     ];
     RegexBuilder::new(&odd.join("|")).unicode(false).build().ok()
 });
@@ -133,6 +136,12 @@ impl Lines<'_> {
             let text_of = |name| String::from_utf8_lossy(found.name(name).map_or(&b""[..], |text| text.as_bytes()));
             let (key, said) = (text_of("key"), text_of("value"));
             let said = said.trim_end();
+            // Whether a password is locked is none.
+            let is_lock = key.trim_start_matches(['"', '\'']).starts_with("lock_passwd");
+            if is_lock && ["true", "false"].contains(&said.trim_end_matches(['}', ' '])) {
+                hidden.push(Hidden::Nothing);
+                continue;
+            }
             hidden.push(if said.is_empty() { Hidden::Nothing } else { Hidden::Value });
             let column = found.get(0).map_or(0, |found| found.start());
             let next = lines.clone().find(|line| !line.trim().is_empty());
@@ -221,6 +230,10 @@ mod tests {
             ("wps_nfc_dh_privkey=geheim\n", "wps_nfc_dh_privkey=<new secret>\n"),
             ("cert-pass=geheim\n", "cert-pass=<new secret>\n"),
             ("user-certpass=geheim\n", "user-certpass=<new secret>\n"),
+            ("milenage=\"geheim\"\n", "milenage=<new secret>\n"),
+            ("headers: {Authorization: Bearer geheim}\n", "headers: {Authorization: <new secret>\n"),
+            ("a: {lock_passwd: false}\nlock_passwd: true\n", "a: {lock_passwd: false}\nlock_passwd: true\n"),
+            ("a: {lock_passwd: false, passwd: geheim}\n", "a: {lock_passwd: <new secret>\n"),
             ("ap_pin=12345670\n", "ap_pin=<new secret>\n"),
             ("wps_nfc_dev_pw=00ff\n", "wps_nfc_dev_pw=<new secret>\n"),
             ("r0kh=02:01:02:03:04:05 r0kh-1 00ff\n", "r0kh=<new secret>\n"),
@@ -269,6 +282,8 @@ mod tests {
             "&x password: |\n geheim\n",
             "password: &x |\n geheim\n",
             "[vpn-secrets]\nanything=geheim\n",
+            "blob-base64-ca={\ngeheim\n}\n",
+            "machine a login b password\ngeheim\n",
             "    wpa-p\\\nsk geheim\n",
         ] {
             let said = of(text);

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 /// Where the programs that configure networks have their files, those of Wi-Fi and VPNs among them; cloud-init has the network among
 /// other things, and passwords as well, and so have package managers for their repositories (apt_auth.conf(5), yum.conf(5)).
-const PLACES: [&str; 29] = [
+const PLACES: [&str; 31] = [
     "/etc/apt/auth.conf",
     "/etc/apt/auth.conf.d/",
     "/etc/cloud/cloud.cfg",
@@ -33,6 +33,8 @@ const PLACES: [&str; 29] = [
     "/etc/wireguard/",
     "/etc/yum.conf",
     "/etc/yum.repos.d/",
+    "/lib/netplan/",
+    "/lib/systemd/network/",
     "/usr/lib/netplan/",
     "/usr/lib/NetworkManager/",
     "/usr/lib/systemd/network/",
@@ -132,11 +134,12 @@ pub(crate) fn is_nowhere(kind: ErrorKind) -> bool {
 fn usual(path: &str) -> Sensitivity {
     // Lines of client, server, secret and addresses (pppd(8)); secrets after selectors (ipsec.secrets(5)); a key as wg(8) makes it,
     // alone or as a PrivateKeyFile=; a user and a password in two lines (--auth-user-pass of openvpn(8)); what cloud-init keeps of an
-    // instance, its user data among it.
+    // instance, its user data among it; what hostapd.conf(5) has read beside itself: addresses and keys, users and passwords.
     let is_bare = (path.starts_with("/etc/ppp/") && path.contains("-secrets"))
         || (path.starts_with("/etc/wireguard/") && !path.ends_with(".conf"))
         || (path.starts_with("/etc/openvpn/") && !path.ends_with(".conf") && !path.ends_with(".ovpn"))
         || (path.starts_with("/etc/ipsec.") && path.contains(".secrets"))
+        || (path.starts_with("/etc/hostapd/") && !path.ends_with(".conf"))
         || path.starts_with("/var/lib/cloud/instance")
         || path.ends_with(".key");
     match PLACES.iter().any(|place| path.starts_with(place)) {
@@ -166,6 +169,10 @@ mod tests {
             ("/etc/yum.repos.d/x.repo", Sensitivity::Network),
             ("/etc/ppp/chap-secrets", Sensitivity::Unseen),
             ("/etc/ppp/chap-secrets.bak", Sensitivity::Unseen),
+            ("/lib/netplan/10-a.yaml", Sensitivity::Network),
+            ("/lib/systemd/network/wg0.netdev", Sensitivity::Network),
+            ("/etc/hostapd/hostapd.conf", Sensitivity::Network),
+            ("/etc/hostapd/hostapd.wpa_psk", Sensitivity::Unseen),
             ("/etc/wireguard/privatekey", Sensitivity::Unseen),
             ("/etc/wireguard/wg0.conf", Sensitivity::Network),
             ("/etc/openvpn/client/login", Sensitivity::Unseen),
