@@ -74,7 +74,7 @@ impl Stage<'_> {
             return Ok(None);
         }
         let place = match self.view().find(at) {
-            Ok(Found::Base) => at,
+            Ok(Found::Base | Found::Staged(Staged { origin: Origin::Base, .. })) => at,
             // Only its name is another.
             Ok(Found::Staged(Staged { origin: Origin::Moved(from), .. })) => from,
             _ => return Ok(None),

@@ -447,6 +447,14 @@ fn two_names_of_one_file() {
         stage.write(&path("/srv/three"), text("bc"), FILE).unwrap();
         assert_eq!(stage.read(&path("/srv/two"), 9).unwrap().unwrap(), b"bc");
         assert!(stage.finish().is_ok());
+        // A name that was touched, and not changed, is no other file.
+        let mut stage = Stage::new(&fs);
+        stage.set_attrs(&path("/srv/two"), SetAttrs { uid: Some(0), ..SetAttrs::default() }).unwrap();
+        stage.write(&path("/srv/one"), text("b"), FILE).unwrap();
+        assert_eq!(stage.read(&path("/srv/two"), 9).unwrap().unwrap(), b"b");
+        assert!(stage.copy(&path("/srv/two"), &path("/srv/copy")).is_err());
+        stage.write(&path("/srv/two"), text("bc"), FILE).unwrap();
+        assert_eq!(actions(stage.finish().unwrap().changes()), [("/srv/one".into(), &[Action::Modify][..])]);
         // What was changed under one name is not moved by another, which would come back to what it was.
         let mut stage = Stage::new(&fs);
         stage.write(&path("/srv/one"), text("a"), FILE).unwrap();
