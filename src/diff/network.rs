@@ -29,7 +29,7 @@ static ODD_KEY: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"\\$",
         r"^\[vpn-secrets\]",
         r"^[ \t]*blob-base64-",
-        r"(?:^|[ \t])password[ \t]*$",
+        r"^(?:[^#;]*[ \t])?password[ \t]*$",
     ];
     RegexBuilder::new(&odd.join("|")).unicode(false).build().ok()
 });
@@ -234,6 +234,7 @@ mod tests {
             ("headers: {Authorization: Bearer geheim}\n", "headers: {Authorization: <new secret>\n"),
             ("a: {lock_passwd: false}\nlock_passwd: true\n", "a: {lock_passwd: false}\nlock_passwd: true\n"),
             ("a: {lock_passwd: false, passwd: geheim}\n", "a: {lock_passwd: <new secret>\n"),
+            ("# the wifi password\nx: 1\n", "# the wifi password\nx: 1\n"),
             ("ap_pin=12345670\n", "ap_pin=<new secret>\n"),
             ("wps_nfc_dev_pw=00ff\n", "wps_nfc_dev_pw=<new secret>\n"),
             ("r0kh=02:01:02:03:04:05 r0kh-1 00ff\n", "r0kh=<new secret>\n"),

@@ -5,18 +5,18 @@ use regex::{Captures, Regex};
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-/// What is said to chpasswd(8), or to passwd(1) that is told to read: before a pipe, or in a string or lines that follow.
+/// What is said to chpasswd(8), or to passwd(1): before a pipe, or in a string or lines that follow.
 static SAID: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    let reader = r"(?-u:\b)(?:chpasswd(?-u:\b)|passwd(?-u:\b)[^\n|]*--stdin)";
+    let reader = r"(?-u:\b)(?:ch)?passwd(?-u:\b)";
     Regex::new(&format!(
-        r"(?P<say>(?-u:\b)(?:echo|printf)[ \t]+).*(?P<to>\|[^\n|]*{reader})|(?P<reader>{reader}[^\n]*<<).*"
+        r"(?P<say>(?-u:\b)(?:echo|printf)[ \t]+).*(?P<to>\|[^\n|]*{reader})|(?P<reader>{reader}[^\n|;&]*<<).*"
     ))
     .ok()
 });
 
 /// The lines for such a command, up to the word that ends them.
 static LINES: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"(?-u:\b)(?:chpasswd|passwd)(?-u:\b)[^\n<]*<<[^<\n]|(?-u:\b)cat(?-u:\b)[^\n]*<<[^\n]*\|[^\n]*(?-u:\b)chpasswd(?-u:\b)").ok()
+    Regex::new(r"(?-u:\b)(?:chpasswd|passwd)(?-u:\b)[^\n<|;&]*<<[^<\n]|(?-u:\b)cat(?-u:\b)[^\n]*<<[^\n]*\|[^\n]*(?-u:\b)chpasswd(?-u:\b)").ok()
 });
 
 /// Hides every such password. Of a text with lines for such a command nothing is shown.
@@ -59,6 +59,8 @@ mod tests {
             ),
             ("chpasswd <<< root:geheim\n", "chpasswd <<< <new secret>\n"),
             ("chpasswd:\n", "chpasswd:\n"),
+            ("(echo x; echo x) | passwd u\n", "(echo <new secret> | passwd u\n"),
+            ("getent passwd u || cat > /etc/x <<EOF\na\nEOF\n", "getent passwd u || cat > /etc/x <<EOF\na\nEOF\n"),
             ("echo a | passwd_x\necho b | cat\n", "echo a | passwd_x\necho b | cat\n"),
             ("chpasswd < /root/list\n", "chpasswd < /root/list\n"),
         ] {

@@ -2,26 +2,30 @@
 
 use crate::path::Resolved;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-/// For each path that a file was copied or moved to, the path that it came from, however it was changed since.
+/// For each path that a file was copied or moved to, the paths that it was at before, however it was changed since.
 #[derive(Clone, Debug, Default)]
-pub struct Origins(BTreeMap<Resolved, Resolved>);
+pub struct Origins(BTreeMap<Resolved, Arc<Came>>);
+
+/// A path that a file came from, and how it had come there.
+#[derive(Debug)]
+struct Came {
+    from: Resolved,
+    before: Option<Arc<Came>>,
+}
 
 impl Origins {
     /// Remembers where a file comes from.
     pub(super) fn add(&mut self, from: Resolved, to: Resolved) {
-        self.0.insert(to, from);
+        let before = self.0.get(&from).cloned();
+        self.0.insert(to, Arc::new(Came { from, before }));
     }
 
-    /// The paths that a file was at before it came to this one, the last one first.
-    pub fn of<'a>(&'a self, path: &Resolved) -> Vec<&'a Resolved> {
-        let (mut path, mut paths, mut seen) = (path, Vec::new(), BTreeSet::new());
-        // A file that is moved back goes in a circle.
-        while let Some(from) = self.0.get(path).filter(|from| seen.insert(*from)) {
-            paths.push(from);
-            path = from;
-        }
-        paths
+    /// The paths that a file was at before it came to this one.
+    pub fn of<'a>(&'a self, path: &Resolved) -> BTreeSet<&'a Resolved> {
+        let came = |came: &&'a Arc<Came>| came.before.as_ref();
+        std::iter::successors(self.0.get(path), came).map(|came| &came.from).collect()
     }
 }
 
@@ -34,18 +38,24 @@ mod tests {
     #[test]
     fn a_file_is_followed_through_copies_and_moves() {
         let path = |path| GuestPath::parse(path).unwrap();
-        let fs = MemFs::builder().file("/a", "x").build().unwrap();
+        let fs = MemFs::builder().file("/a", "x").file("/other", "y").build().unwrap();
         let mut stage = Stage::new(&fs);
         stage.copy(&path("/a"), &path("/b")).unwrap();
         stage.rename(&path("/b"), &path("/c")).unwrap();
         stage.rename(&path("/a"), &path("/b")).unwrap();
         stage.rename(&path("/b"), &path("/a")).unwrap();
+        stage.copy(&path("/c"), &path("/b")).unwrap();
+        stage.copy(&path("/b"), &path("/e")).unwrap();
+        stage.remove(&path("/b")).unwrap();
+        stage.copy(&path("/other"), &path("/b")).unwrap();
         let of = |at| {
             let at = stage.resolve(&path(at)).unwrap();
             stage.origins().of(&at).into_iter().map(ToString::to_string).collect::<Vec<_>>()
         };
-        assert_eq!(of("/c"), ["/b", "/a"]);
-        assert_eq!(of("/a"), ["/b", "/a"]);
+        assert_eq!(of("/c"), ["/a", "/b"]);
+        assert_eq!(of("/a"), ["/a", "/b"]);
+        assert_eq!(of("/e"), ["/a", "/b", "/c"]);
+        assert_eq!(of("/b"), ["/other"]);
         assert_eq!(of("/d"), [""; 0]);
     }
 }
