@@ -74,7 +74,7 @@ impl<'a> Own<'a> {
             return Self::default();
         }
         let kind = match (&words(text, &["Type"])[..], &words(text, &["Kind"])[..]) {
-            ([] | ["ether"], []) => Some(ETHERNET),
+            ([] | ["ether"], [] | ["!*"]) => Some(ETHERNET),
             _ => None,
         };
         let mac = match words(text, MACS)[..] {
@@ -189,7 +189,7 @@ impl<'a> Keyfile<'a> {
             name: value(&["connection"], "interface-name"),
             mac: value(&["ethernet", "802-3-ethernet"], "mac-address"),
             priority: priority.unwrap_or_default(),
-            is_automatic: value(&["connection"], "autoconnect") != Some("false"),
+            is_automatic: !matches!(value(&["connection"], "autoconnect"), Some("false" | "0")),
         }
     }
 }
@@ -324,6 +324,7 @@ mod tests {
             ("autoconnect-priority=1\nautoconnect-priority=999", true, true),
             ("interface-name=eth0", false, false),
             ("interface-name=eth0\nautoconnect-priority=999\nautoconnect=false", false, false),
+            ("interface-name=eth0\nautoconnect-priority=999\nautoconnect=0", false, false),
             ("interface-name=eth1\nautoconnect-priority=999", false, true),
             ("type=wifi\nautoconnect-priority=999", false, false),
             ("type=vlan\ninterface-name=v7\nautoconnect-priority=999", true, false),
