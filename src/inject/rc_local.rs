@@ -49,7 +49,7 @@ fn is_shell(script: &[u8]) -> bool {
     };
     // By -n or -c it would not run the script.
     let runs_it = words
-        .all(|word| word.strip_prefix(b"-").is_some_and(|flags| flags.iter().all(|flag| b"aefuvx".contains(flag))));
+        .all(|word| word.strip_prefix(b"-").is_some_and(|flags| flags.iter().all(|flag| b"aefluvx".contains(flag))));
     runs_it && shell.is_some_and(|shell| SHELLS.contains(&&shell[..]))
 }
 

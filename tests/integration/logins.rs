@@ -158,6 +158,7 @@ fn an_account_that_keys_do_not_open_is_said_before() {
         ("--expire=old:never".to_owned(), ""),
         (shell("/bin/nosuch"), "'old' has the shell /bin/nosuch, which is no program of the guest"),
         (shell("/etc/passwd"), "'old' has the shell /etc/passwd, which is no program of the guest"),
+        (shell("/etc/passwd/x"), "'old' has the shell /etc/passwd/x, which is no program of the guest"),
         (shell("/usr"), "'old' has the shell /usr, which is no program of the guest"),
         (shell(""), ""),
         (shell("/bin/sh"), ""),

@@ -74,7 +74,10 @@ pub(in crate::inject) fn has_expired(fields: &[&[u8]], now: Timestamp) -> bool {
 }
 
 fn is_past(field: &[u8], today: i64) -> bool {
-    std::str::from_utf8(field).ok().and_then(|day| day.parse::<i64>().ok()).is_some_and(|day| day <= today)
+    std::str::from_utf8(field)
+        .ok()
+        .and_then(|day| day.parse::<i64>().ok())
+        .is_some_and(|day| (0..=today).contains(&day))
 }
 
 /// Takes the lock off a user's password; `today` is in days since 1970-01-01.

@@ -1,6 +1,8 @@
 //! What of a user's account keeps sshd from letting the user in, whatever the keys: its shell, and that it has expired.
 
+use crate::guest::mounts::is_never_seen;
 use crate::guest::{self, Accounts};
+use crate::inject::files::below::there;
 use crate::inject::{InjectError, passwords};
 use imgraft_vfs::fs::{FileType, Timestamp};
 use imgraft_vfs::path::GuestPath;
@@ -30,8 +32,12 @@ fn shell(user: &str, stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
     }
     let shell: &[u8] = if account.shell.is_empty() { SH.as_bytes() } else { &account.shell };
     let Ok(path) = GuestPath::parse(shell) else { return Ok(None) };
-    let found = stage.metadata(&path)?;
-    if found.is_some_and(|found| found.file_type == FileType::Regular && found.mode & 0o111 != 0) {
+    if is_never_seen(path.as_bytes()) {
+        return Ok(None);
+    }
+    if there(stage.metadata(&path))? == Some(FileType::Regular)
+        && stage.metadata(&path)?.is_some_and(|found| found.mode & 0o111 != 0)
+    {
         return Ok(None);
     }
     Ok(Some(format!("'{user}' has the shell {path}, which is no program of the guest: sshd lets nobody in with that")))
