@@ -400,7 +400,7 @@ fn what_is_no_manifest() {
         (b"files: [{append_line: {path: /a, line: \"x\\nhunter2\"}}]", "files[0].append_line /a: more than one line"),
         (b"files: [{edit: {path: /a, expression: y/a/hunter2/}}]", "files[0].edit /a: "),
         (b"files: [{chown: {path: /a}}]", "files[0].chown: neither owner nor group"),
-        (b"files: [{delete: '/[hunter2'}]", "files[0].delete: "),
+        (b"files: [{delete: '/[z-a]hunter2'}]", "files[0].delete: "),
         (b"units: {enable: [a.service], mask: [a.service]}", "units.mask a.service: something was said"),
         (b"units: {enable: [../x]}", "units.enable ../x: no name of a unit"),
         (b"locale: 'a b'", "locale a b: no such name"),
