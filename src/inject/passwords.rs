@@ -96,11 +96,9 @@ impl Injector for Passwords {
             };
         }
         if self.compat == Compat::Imgraft {
-            for (user, _) in self.users.iter().filter(|(_, selector)| selector.is_valid()) {
-                outcome.notes.extend(expiry(user, &shadow, self.now));
-            }
             let valid = self.users.iter().filter(|(_, selector)| selector.is_valid());
             let users: Vec<&str> = valid.map(|(user, _)| user.as_str()).collect();
+            outcome.notes.extend(users.iter().filter_map(|user| expiry(user, &shadow, self.now)));
             cloud_config::keep_passwords(&users, stage, &mut outcome)?;
         }
         for (user, account) in self.expired.iter().zip(expired) {

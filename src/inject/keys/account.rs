@@ -27,7 +27,7 @@ fn shell(user: &str, stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
         return Ok(Some(format!("'{user}' has a shell that lets nobody log in")));
     }
     // A tree without it is not all of the guest: its programs are on another volume.
-    if stage.metadata(&GuestPath::parse(SH)?)?.is_none() {
+    if there(stage.metadata(&GuestPath::parse(SH)?))?.is_none() {
         return Ok(None);
     }
     let shell: &[u8] = if account.shell.is_empty() { SH.as_bytes() } else { &account.shell };

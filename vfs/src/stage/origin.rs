@@ -2,30 +2,22 @@
 
 use crate::path::Resolved;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// For each path that a file was copied or moved to, the paths that it was at before, however it was changed since.
 #[derive(Clone, Debug, Default)]
-pub struct Origins(BTreeMap<Resolved, Arc<Came>>);
-
-/// A path that a file came from, and how it had come there.
-#[derive(Debug)]
-struct Came {
-    from: Resolved,
-    before: Option<Arc<Came>>,
-}
+pub struct Origins(BTreeMap<Resolved, BTreeSet<Resolved>>);
 
 impl Origins {
     /// Remembers where a file comes from.
     pub(super) fn add(&mut self, from: Resolved, to: Resolved) {
-        let before = self.0.get(&from).cloned();
-        self.0.insert(to, Arc::new(Came { from, before }));
+        let mut paths = self.0.get(&from).cloned().unwrap_or_default();
+        paths.insert(from);
+        self.0.insert(to, paths);
     }
 
     /// The paths that a file was at before it came to this one.
-    pub fn of<'a>(&'a self, path: &Resolved) -> BTreeSet<&'a Resolved> {
-        let came = |came: &&'a Arc<Came>| came.before.as_ref();
-        std::iter::successors(self.0.get(path), came).map(|came| &came.from).collect()
+    pub fn of(&self, path: &Resolved) -> impl Iterator<Item = &Resolved> {
+        self.0.get(path).into_iter().flatten()
     }
 }
 
@@ -50,7 +42,7 @@ mod tests {
         stage.copy(&path("/other"), &path("/b")).unwrap();
         let of = |at| {
             let at = stage.resolve(&path(at)).unwrap();
-            stage.origins().of(&at).into_iter().map(ToString::to_string).collect::<Vec<_>>()
+            stage.origins().of(&at).map(ToString::to_string).collect::<Vec<_>>()
         };
         assert_eq!(of("/c"), ["/a", "/b"]);
         assert_eq!(of("/a"), ["/a", "/b"]);
