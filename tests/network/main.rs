@@ -16,5 +16,6 @@ mod random;
 mod refusals;
 mod rivals;
 mod routers;
+mod texts;
 mod unmanaged;
 mod wicked;

@@ -94,7 +94,7 @@ fn of_a_run(
     [before, directories.iter().flat_map(|directory| there(&fs, directory)).collect()]
 }
 
-fn run(script: &str, words: &[&Path]) -> String {
+pub fn run(script: &str, words: &[&Path]) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network").join(script);
     let mut run = command(Path::new("unshare"));
     run.args(["--net", "--mount", "--fork", "--kill-child", "bash"]).arg(&script).args(words);

@@ -15,7 +15,7 @@ pub use unused::Unused;
 
 use super::{Compat, InjectError, Injector, Item, Outcome, ROOT_DIR, ROOT_FILE, Reader, label};
 use crate::config_drive::DocumentError;
-use crate::guest::{Guest, NetworkStack, NoListener};
+use crate::guest::{self, Guest, NetworkStack, NoListener, systemd_version};
 use crate::net::config::Config;
 use crate::net::netplan::Newest;
 use crate::net::render::Renderer;
@@ -164,7 +164,9 @@ impl Net {
                 rivals::clear(Renderer::Netplan, new, &Own::default(), stage, outcome)?;
             }
             NetworkStack::Networkd => {
-                rivals::clear(Renderer::Networkd, new, &Own::of_network(text), stage, outcome)?;
+                let own = Own::of_network(text, systemd_version(&guest::Reader::new(stage.base()))?);
+                let own = own.ok_or_else(|| spelling.bad(NO_MATCH))?;
+                rivals::clear(Renderer::Networkd, new, &own, stage, outcome)?;
             }
             NetworkStack::NetworkManager => {
                 rivals::clear(Renderer::NetworkManager, new, &Own::of_keyfile(text), stage, outcome)?;
@@ -260,6 +262,9 @@ fn put(
     }
     Ok(())
 }
+
+/// What is wrong with a text for systemd-networkd that is for no device.
+const NO_MATCH: &str = "nothing in its [Match] says which devices it is for, and systemd-networkd ignores such a file (Name=* there is for all of them)";
 
 /// What is said of a program that was chosen and that the guest does not have.
 fn not_there(path: &str, stack: NetworkStack) -> String {

@@ -90,7 +90,7 @@ impl Spelling {
         Ok((GuestPath::parse(path)?, mode))
     }
 
-    fn bad(self, reason: &'static str) -> InjectError {
+    pub(super) fn bad(self, reason: &'static str) -> InjectError {
         InjectError::BadNetwork { spelling: Some(self), reason }
     }
 }

@@ -115,6 +115,26 @@ fn texts_of_no_spelling_are_refused() {
     assert!(why.contains("UTF-8"));
 }
 
+/// systemd-networkd ignores a text that is for no device; before 245 such a one was for all.
+#[test]
+fn a_text_for_no_device_is_refused() {
+    let with = |version: &str| {
+        let status = format!("Package: systemd\nStatus: install ok installed\nVersion: {version}\n\n");
+        everything().file("/var/lib/dpkg/status", status).build().unwrap()
+    };
+    let chosen = |text| Net { renderer: Some(Choice::Stack(NetworkStack::Networkd)), ..net(text) };
+    for text in ["[Network]\nDHCP=yes\n", "[Match]\n# Name=eth0\nName=\n\n[Network]\nDHCP=yes\n"] {
+        for guest in [everything().build().unwrap(), with("252.39-1~deb12u1"), with("245.4-4ubuntu3.24")] {
+            let why = refusal(&chosen(text), guest);
+            assert!(why.contains("nothing in its [Match] says which devices it is for"), "{why}");
+            assert!(why.contains("(Name=* there is for all of them)"), "{why}");
+        }
+        let fs = inject(&chosen(text), with("241-7~deb10u10"));
+        assert_eq!(self::text(&fs, "/etc/systemd/network/10-imgraft.network"), text);
+    }
+    inject(&chosen("[Match]\nName=*\n\n[Network]\nDHCP=yes\n"), with("252.39-1~deb12u1"));
+}
+
 #[test]
 fn a_stack_that_the_guest_does_not_have_is_refused() {
     let guest = phony().file("/usr/sbin/NetworkManager", "").build().unwrap();

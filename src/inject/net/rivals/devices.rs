@@ -29,6 +29,8 @@ const THERE: [&str; 11] = [
 
 /// Since when systemd.network(5) has `Kind=`.
 const KIND_SINCE: Version = (251, 0);
+/// Since when networkd ignores a file with nothing in its `[Match]` (`network_verify` of its sources); before, that was for all devices.
+const NOTHING_SINCE: Version = (245, 0);
 
 /// The name of the device that a systemd.netdev(5) text makes.
 pub(super) fn netdev(text: &str) -> Option<&str> {
@@ -68,10 +70,10 @@ impl<'a> Own<'a> {
         Self { devices: devices.collect(), priority: PRIORITY.into() }
     }
 
-    /// Those of a systemd.network(5) text; none where networkd ignores it.
-    pub(in crate::inject::net) fn of_network(text: &'a str) -> Self {
-        if entries(text, "Match").next().is_none() {
-            return Self::default();
+    /// Those of a systemd.network(5) text; `None` where a networkd of this version ignores it.
+    pub(in crate::inject::net) fn of_network(text: &'a str, version: Option<Version>) -> Option<Self> {
+        if is_ignored(text, version) {
+            return None;
         }
         let kind = match (&words(text, &["Type"])[..], &words(text, &["Kind"])[..]) {
             ([] | ["ether"], [] | ["!*"]) => Some(ETHERNET),
@@ -96,7 +98,7 @@ impl<'a> Own<'a> {
         if devices.is_empty() {
             devices.push(unnamed);
         }
-        Self { devices, priority: 0 }
+        Some(Self { devices, priority: 0 })
     }
 
     /// Those of a keyfile of NetworkManager's; none where it is not started by itself, or is for what is no wired device and has no name
@@ -138,18 +140,27 @@ fn words<'a>(text: &'a str, keys: &[&str]) -> Vec<&'a str> {
     words
 }
 
+/// Whether a networkd of a version passes over `Kind=`, as over all keys that it does not know. One of no known version knows it.
+fn is_before_kind(version: Option<Version>) -> bool {
+    version.is_some_and(|version| version < KIND_SINCE)
+}
+
+/// Whether a networkd of a version ignores a systemd.network(5) text: an empty one, and since 245 one with nothing in its `[Match]`.
+fn is_ignored(text: &str, version: Option<Version>) -> bool {
+    let counts = |(key, value): (&str, &str)| !value.is_empty() && (key != "Kind" || !is_before_kind(version));
+    let is_for_all = version.is_some_and(|version| version < NOTHING_SINCE);
+    text.is_empty() || !is_for_all && !entries(text, "Match").any(counts)
+}
+
 /// Whether a systemd.network(5) text may be for a device of these: it may, where nothing in its `[Match]` says otherwise.
 pub(super) fn is_for_networkd(text: &str, own: &Own<'_>, networkd: &Networkd) -> bool {
-    // A key that an older one does not know it passes over.
-    let knows_kind = networkd.version.is_none_or(|version| version >= KIND_SINCE);
-    let (names, macs, types) = (words(text, &["Name"]), words(text, MACS), words(text, &["Type"]));
-    let kinds = if knows_kind { words(text, &["Kind"]) } else { Vec::new() };
-    // What is there has neither the name of the loopback device nor of one that networkd makes.
-    let may_be_there = |pattern: &str| pattern != "lo" && !networkd.netdevs.contains(pattern);
-    // networkd ignores a file without any.
-    if entries(text, "Match").all(|(key, _)| !knows_kind && key == "Kind") {
+    if is_ignored(text, networkd.version) {
         return false;
     }
+    let (names, macs, types) = (words(text, &["Name"]), words(text, MACS), words(text, &["Type"]));
+    let kinds = if is_before_kind(networkd.version) { Vec::new() } else { words(text, &["Kind"]) };
+    // What is there has neither the name of the loopback device nor of one that networkd makes.
+    let may_be_there = |pattern: &str| pattern != "lo" && !networkd.netdevs.contains(pattern);
     own.devices.iter().any(|device| {
         let is_made = device.name.is_some_and(|name| networkd.netdevs.contains(name));
         let is_there = device.kind == Some(ETHERNET) && !is_made;
@@ -307,6 +318,28 @@ mod tests {
         }
     }
 
+    /// What has nothing in its `[Match]` is for no device, or for all of them.
+    #[test]
+    fn nothing_to_match() {
+        let config = read::document(NAMED).unwrap();
+        for (text, [old, before_kind, new]) in [
+            ("[Network]\nDHCP=yes\n", [true, false, false]),
+            ("[Match]\n#Name=eth0\n", [true, false, false]),
+            ("[Match]\nName=\n", [true, false, false]),
+            ("[Match]\nKind=vlan\n", [true, false, true]),
+            ("[Match]\nName=eth0\n", [true, true, true]),
+            ("", [false, false, false]),
+        ] {
+            for (version, is_read) in
+                [(Some((244, 3)), old), (Some((245, 4)), before_kind), (Some((252, 1)), new), (None, new)]
+            {
+                assert_eq!(Own::of_network(text, version).is_some(), is_read, "{version:?}: {text}");
+                let networkd = Networkd { netdevs: BTreeSet::new(), version };
+                assert_eq!(is_for_networkd(text, &Own::of(&config), &networkd), is_read, "{version:?}: {text}");
+            }
+        }
+    }
+
     #[test]
     fn names_of_netdevs() {
         assert_eq!(netdev("[NetDev]\nName=wg0\nKind=wireguard\n[WireGuard]\nName=x\n"), Some("wg0"));
@@ -366,10 +399,9 @@ mod tests {
             ("Name=!eth1", "Name=eth0", true, false),
             ("Type=ether", "Type=wlan", false, false),
             ("Driver=virtio_net", "Name=eth0", true, false),
-            ("", "Name=eth0", false, true),
         ] {
             let text = format!("[Match]\n{own}\n\n[Network]\nName=eth9\n");
-            let of = Own::of_network(&text);
+            let of = Own::of_network(&text, None).unwrap();
             let theirs = format!("[Match]\n{theirs}\n");
             assert_eq!(
                 (is_for_networkd(&theirs, &of, &networkd), of.is_known()),
