@@ -2,7 +2,7 @@
 
 use super::Reader;
 use super::init::{Init, has_systemd};
-use super::network::units::{SCRIPTS, UNITS};
+use super::units::{SCRIPTS, UNITS};
 use imgraft_vfs::Result;
 use imgraft_vfs::stage::Stage;
 

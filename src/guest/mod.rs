@@ -17,6 +17,8 @@ pub mod new_accounts;
 pub mod os_release;
 mod reader;
 pub mod selinux;
+pub(crate) mod sshd;
+mod units;
 
 pub use accounts::{Accounts, Group, User};
 pub use asleep::check_awake;

@@ -176,6 +176,85 @@ fn an_account_that_keys_do_not_open_is_said_before() {
     oracle::e2fsck(disk, guest.offset);
 }
 
+/// Keys for an sshd that nothing starts, as systemctl has it: what is said goes by what the run leaves, and the way out is one.
+#[test]
+fn an_sshd_that_is_not_started_is_said() {
+    let Some(guest) = Guest::new() else { return };
+    let (disk, key) = (&guest.disk, guest.keys_of("old"));
+    let said = |options: &[&str]| notes(&inject(disk, &[&[key.as_str()], options].concat()), "key");
+    let state = |unit: &str| {
+        let mounted = Mounted::new(disk, &format!("ro,noload,offset={}", guest.offset));
+        let output = oracle::tool("systemctl", &["--root", text(mounted.path()), "is-enabled", unit]);
+        String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+    };
+    let (service, socket) = ("ssh.service", "ssh.socket");
+    let disabled = "the guest does not start its sshd, as ssh.service is not enabled: nobody reads the keys until something does \
+                    (--enable-unit ssh.service has it started)";
+    let masked = "the guest does not start its sshd, as /etc/systemd/system/ssh.service masks ssh.service: nobody reads the keys \
+                  until something does (--delete /etc/systemd/system/ssh.service --enable-unit ssh.service has it started)";
+    for (options, states, note) in [
+        (&[][..], ("enabled", "disabled"), ""),
+        (&["--disable-unit", service], ("disabled", "disabled"), disabled),
+        (&[], ("disabled", "disabled"), disabled),
+        (&["--enable-unit", socket], ("disabled", "enabled"), ""),
+        (&["--disable-unit", socket], ("disabled", "disabled"), disabled),
+        (&["--enable-unit", service], ("enabled", "disabled"), ""),
+        (&["--mask-unit", service], ("masked", "disabled"), masked),
+        (&["--delete", "/etc/systemd/system/ssh.service", "--enable-unit", service], ("enabled", "disabled"), ""),
+    ] {
+        assert_eq!(said(options), note, "{options:?}");
+        assert_eq!((state(service).as_str(), state(socket).as_str()), states, "{options:?}");
+    }
+    oracle::e2fsck(disk, guest.offset);
+}
+
+/// The same by OpenRC's runlevels and System V's links, as their own programs have them.
+#[test]
+fn an_sshd_that_no_script_starts_is_said() {
+    if !tree::have(&["e2fsck", "chroot", "unshare", "ssh-keygen"]) || !tree::can_mount() {
+        return;
+    }
+    for (name, starts, stop, note, start) in [
+        (
+            "bookworm-openrc",
+            "chroot $1 rc-update show | grep -w ssh",
+            "--delete=/etc/runlevels/default/ssh",
+            "ssh is in no runlevel: nobody reads the keys until something does (--link \
+             /etc/init.d/ssh:/etc/runlevels/default/ssh has it started)",
+            Some("--link=/etc/init.d/ssh:/etc/runlevels/default/ssh"),
+        ),
+        (
+            "bookworm-sysv",
+            "mount -t tmpfs none $1/run && printf '#!/bin/sh\\necho N 2\\n' > $1/run/runlevel && chmod 755 $1/run/runlevel && \
+             mount --bind $1/run/runlevel $1/sbin/runlevel && { chroot $1 invoke-rc.d --query ssh start; test $? = 104; }",
+            "--delete=/etc/rc?.d/S??ssh",
+            "no runlevel has a link to /etc/init.d/ssh: nobody reads the keys until something does",
+            None,
+        ),
+    ] {
+        let Some(guest) = image::named("booted", name) else { return };
+        let scratch = Scratch::new();
+        let disk = scratch.copy(&guest.path, "disk.raw");
+        let offset = image::open(&disk, guest.partition).offset;
+        let key = scratch.path().join("key");
+        oracle::succeed("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", text(&key)]);
+        let key = format!("--ssh-inject=root:file:{}.pub", text(&key));
+        let said = |options: &[&str]| notes(&inject(&disk, &[&[key.as_str()], options].concat()), "key");
+        let is_started = || {
+            let mounted = Mounted::new(&disk, &format!("ro,noload,offset={offset}"));
+            oracle::tool("unshare", &["-m", "sh", "-c", starts, "sh", text(mounted.path())]).status.success()
+        };
+        assert_eq!((said(&[]).as_str(), is_started()), ("", true), "{name}");
+        let stopped = said(&[stop]);
+        assert!(stopped.contains(note), "{name}: {stopped}");
+        assert!(!is_started(), "{name}");
+        if let Some(start) = start {
+            assert_eq!((said(&[start]).as_str(), is_started()), ("", true), "{name}");
+        }
+        oracle::e2fsck(&disk, offset);
+    }
+}
+
 /// What the blocks of `Match` come to for a user.
 #[test]
 fn blocks_of_match_are_taken_as_by_sshd() {

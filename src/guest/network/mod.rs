@@ -4,20 +4,19 @@ pub mod device_spec;
 mod interfaces;
 mod key_file;
 mod others;
-pub(super) mod units;
 pub mod unmanaged;
 mod versions;
 
 pub use others::Other;
 
 use super::cloud_config::{Configuration, DIRECTORY, Reading};
+pub(crate) use super::units::glob;
+use super::units::{Service, Units};
 use super::{Reader, Version};
 use imgraft_vfs::Result;
 use imgraft_vfs::fs::{FileType, Lookup as _};
 use imgraft_vfs::resolve::Follow;
 use imgraft_vfs::stage::Stage;
-use units::Units;
-pub(crate) use units::glob;
 use unmanaged::Unmanaged;
 
 /// A program that configures the network, with its own spelling of the configuration.
@@ -89,14 +88,6 @@ impl NetworkStack {
             Self::Wicked => Some(Service { unit: "wicked.service", openrc: "", script: "" }),
         }
     }
-}
-
-/// A service by the names that init systems have for it; empty where one knows it not.
-#[derive(Clone, Copy, Debug)]
-struct Service {
-    unit: &'static str,
-    openrc: &'static str,
-    script: &'static str,
 }
 
 /// An installed stack, and how that is known.

@@ -1,7 +1,7 @@
 //! Programs that configure the network in spellings that imgraft does not have.
 
-use super::units::Units;
-use super::{Reader, Service};
+use super::Reader;
+use crate::guest::units::{Service, Units};
 use imgraft_vfs::Result;
 
 /// Such a program that is started at boot.

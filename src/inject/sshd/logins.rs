@@ -5,6 +5,7 @@ use super::blocks::{Block, matches};
 use super::config::{Config, main};
 use super::key_files;
 use crate::guest::host_keys::SSHD;
+use crate::guest::sshd::{self as of_guest, Idle, NotStarted};
 use crate::inject::staging::is_fatal;
 use crate::inject::{InjectError, table};
 use imgraft_vfs::path::GuestPath;
@@ -185,6 +186,33 @@ pub(in crate::inject) fn without_configuration(stage: &Stage<'_>) -> Result<Opti
     }))
 }
 
+/// A sentence on an sshd that nothing starts at boot, with the way out. Another server may read the keys in its place.
+fn not_started(stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
+    for path in OTHERS {
+        if stage.metadata(&GuestPath::parse(path)?)?.is_some() {
+            return Ok(None);
+        }
+    }
+    let Some(NotStarted { service, why }) = of_guest::not_started(stage)? else { return Ok(None) };
+    let (fact, way) = match why {
+        Idle::Masked(path) => {
+            (format!("{path} masks {service}"), format!("--delete {path} --enable-unit {service} has it started"))
+        }
+        Idle::Disabled => (format!("{service} is not enabled"), format!("--enable-unit {service} has it started")),
+        Idle::InNoRunlevel => (
+            format!("{service} is in no runlevel"),
+            format!("--link /etc/init.d/{service}:/etc/runlevels/default/{service} has it started"),
+        ),
+        Idle::NotLinked => (
+            format!("no runlevel has a link to /etc/init.d/{service}"),
+            "update-rc.d or chkconfig, run in the guest, makes them".to_owned(),
+        ),
+    };
+    Ok(Some(format!(
+        "the guest does not start its sshd, as {fact}: nobody reads the keys until something does ({way})"
+    )))
+}
+
 /// What keeps the user out who has keys of these types in `file`, a sentence each: that there is no server for it, and what its configuration says, with
 /// where that stands.
 pub(in crate::inject) fn refusals(
@@ -197,10 +225,11 @@ pub(in crate::inject) fn refusals(
     match server(stage)? {
         Server::Other => return Ok(notes),
         Server::Missing => notes.push(without_server(stage)),
-        Server::OpenSsh => {}
+        Server::OpenSsh => notes.extend(not_started(stage)?),
     }
     if let Some(note) = without_configuration(stage)? {
-        return Ok(vec![note]);
+        notes.push(note);
+        return Ok(notes);
     }
     let mut config = Config::read(&KEYWORDS, Some(login), stage);
     // What the rest says may turn all of it round.

@@ -1,12 +1,12 @@
 //! Whether a guest starts a service at boot: by systemd's units and presets, OpenRC's runlevels, or System V's links.
 
-use super::{FILES_MAX, Reader, Service};
-use crate::guest::init::{Init, has_systemd};
+use super::Reader;
+use super::init::{Init, has_systemd};
 use imgraft_vfs::Result;
 use std::collections::BTreeMap;
 
 /// Where units are, the ones that win first (systemd.unit(5)).
-pub(in crate::guest) const UNITS: [&str; 4] =
+pub(super) const UNITS: [&str; 4] =
     ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 /// Where presets are, the ones that win first (systemd.preset(5)).
 const PRESETS: [&str; 4] = [
@@ -15,10 +15,12 @@ const PRESETS: [&str; 4] = [
     "/usr/lib/systemd/system-preset",
     "/lib/systemd/system-preset",
 ];
+/// The program of OpenRC's, which does not look at System V's links.
+const OPENRC: [&str; 3] = ["/sbin/openrc", "/usr/sbin/openrc", "/usr/bin/openrc"];
 /// OpenRC's runlevels of a boot.
 const RUNLEVELS: [&str; 3] = ["/etc/runlevels/sysinit", "/etc/runlevels/boot", "/etc/runlevels/default"];
 /// System V's directories of a boot.
-pub(in crate::guest) const SCRIPTS: [&str; 7] =
+pub(super) const SCRIPTS: [&str; 7] =
     ["/etc/rcS.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc5.d", "/etc/rc.d/rc2.d", "/etc/rc.d/rc3.d", "/etc/rc.d/rc5.d"];
 /// The most rules of presets that are looked at, the longest pattern of them in bytes (no name of a unit is longer), and the largest
 /// file in bytes.
@@ -26,9 +28,43 @@ const RULES_MAX: usize = 4096;
 const PATTERN_MAX: usize = 255;
 const PRESET_LIMIT: u64 = 256 * 1024;
 
+/// How many files of presets are looked at, and how many of OpenRC's runlevels.
+const FILES_MAX: usize = 256;
 /// How many directories of links are looked at, and how many of these are read through ahead.
 const WANTS_MAX: usize = 256;
 const LISTED_MAX: usize = 64;
+
+/// A service by the names that init systems have for it; empty where one knows it not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Service {
+    pub(super) unit: &'static str,
+    pub(super) openrc: &'static str,
+    pub(super) script: &'static str,
+}
+
+/// Whether a service is started at boot.
+#[derive(Debug)]
+pub(super) enum Start {
+    /// It is not there.
+    Missing,
+    /// It is, or may be.
+    Possible,
+    /// It is not.
+    Never(Idle),
+}
+
+/// Why a service that is there is not started at boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Idle {
+    /// This file masks its unit.
+    Masked(String),
+    /// Nothing enables its unit.
+    Disabled,
+    /// It is in none of OpenRC's runlevels.
+    InNoRunlevel,
+    /// None of System V's links starts its script.
+    NotLinked,
+}
 
 /// What a guest starts.
 #[derive(Debug)]
@@ -117,14 +153,71 @@ impl<'a> Units<'a> {
 
     /// The file of presets by which systemd enables a unit at the first boot; `None` also where the guest has been booted.
     pub(super) fn preset(&self, unit: &str) -> Result<Option<String>> {
-        let Some(presets) = &self.presets else { return Ok(None) };
         if unit.is_empty() || self.masked(unit)?.is_some() {
             return Ok(None);
         }
         // What no rule speaks of is enabled, but nobody has said so: it counts for nothing here.
-        let rule = presets.iter().find(|(rule, _)| glob(rule.pattern.as_bytes(), unit.as_bytes()));
-        let Some((Rule { enable: true, .. }, file)) = rule else { return Ok(None) };
+        let Some((Rule { enable: true, .. }, file)) = self.rule(unit) else { return Ok(None) };
         Ok(self.unit(unit)?.is_some().then(|| file.clone()))
+    }
+
+    /// The rule of presets for a unit, with its file.
+    fn rule(&self, unit: &str) -> Option<&(Rule, String)> {
+        self.presets.iter().flatten().find(|(rule, _)| glob(rule.pattern.as_bytes(), unit.as_bytes()))
+    }
+
+    /// Whether a service is started at boot, where that is known for certain.
+    pub(super) fn start(&self, service: Service) -> Result<Start> {
+        for program in OPENRC.iter().filter(|_| self.init == Init::Other) {
+            if self.reader.exists(program)? {
+                return self.start_by_openrc(service.openrc);
+            }
+        }
+        if self.started(service)?.is_some() || self.wants.len() >= WANTS_MAX {
+            return Ok(Start::Possible);
+        }
+        match self.init {
+            Init::Unknown => Ok(Start::Possible),
+            Init::Systemd => self.start_of_unit(service.unit),
+            Init::Other => self.start_of_script(service.script),
+        }
+    }
+
+    fn start_of_unit(&self, unit: &str) -> Result<Start> {
+        if unit.is_empty() || self.unit(unit)?.is_none() {
+            return Ok(Start::Missing);
+        }
+        if let Some(path) = self.masked(unit)? {
+            return Ok(Start::Never(Idle::Masked(path)));
+        }
+        // What no rule speaks of is enabled at the first boot.
+        let is_enabled = self.presets.is_some() && self.rule(unit).is_none_or(|(rule, _)| rule.enable);
+        Ok(if is_enabled { Start::Possible } else { Start::Never(Idle::Disabled) })
+    }
+
+    fn start_by_openrc(&self, script: &str) -> Result<Start> {
+        if !self.has_script(script)? {
+            return Ok(Start::Missing);
+        }
+        let runlevels = self.reader.names("/etc/runlevels")?;
+        let mut may_start = runlevels.len() > FILES_MAX;
+        for runlevel in runlevels.iter().take(FILES_MAX) {
+            may_start |= self.reader.exists(&format!("/etc/runlevels/{runlevel}/{script}"))?;
+        }
+        Ok(if may_start { Start::Possible } else { Start::Never(Idle::InNoRunlevel) })
+    }
+
+    fn start_of_script(&self, script: &str) -> Result<Start> {
+        if !self.has_script(script)? {
+            return Ok(Start::Missing);
+        }
+        // Links are of no matter to an init that has no inittab(5).
+        let are_followed = self.reader.exists("/etc/inittab")? && !self.reader.names("/etc/rc2.d")?.is_empty();
+        Ok(if are_followed { Start::Never(Idle::NotLinked) } else { Start::Possible })
+    }
+
+    fn has_script(&self, script: &str) -> Result<bool> {
+        Ok(!script.is_empty() && self.reader.exists(&format!("/etc/init.d/{script}"))?)
     }
 
     /// Whether there is what a link to a unit starts: links stay behind when a package goes. Where there is no unit, a script of its
