@@ -1,6 +1,6 @@
 //! Texts in the guests' own spellings that are refused, or told of: what the programs make of them.
 
-use crate::oracle::{put, skip, unpacked};
+use crate::oracle::{command, put, skip, unpacked};
 use crate::rivals::run;
 use imgraft::guest::{Guest, NetworkStack};
 use imgraft::inject::{Choice, Compat, Described, Injector, Net};
@@ -36,5 +36,72 @@ fn for_networkd() {
         put(&scratch.path().join("case"), &[NetFile { path, mode: 0o644, text }]);
         let state = run("networkd.sh", &[&program, scratch.path(), Path::new("case")]);
         assert_eq!(state.contains(" 192.0.2.10/24 "), is_taken, "{matched}: {state}");
+    }
+}
+
+/// The programs that ask for an address, which this machine may have.
+const CLIENTS: [&str; 3] = ["dhclient", "dhcpcd", "udhcpc"];
+
+/// Whether Debian's ifup brings all up, without a client of DHCP's, and what it says and makes.
+fn brought_up(files: &[(&str, &str)]) -> Option<(bool, String)> {
+    let ifup = unpacked("network/sbin/ifup")?;
+    if !nix::unistd::geteuid().is_root() {
+        skip("ifup needs root");
+        return None;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let file = |(path, text): &(&str, &str)| NetFile { path: (*path).into(), mode: 0o644, text: (*text).into() };
+    put(scratch.path(), &files.iter().map(file).collect::<Vec<_>>());
+    let programs = scratch.path().join("programs");
+    std::fs::create_dir(&programs).unwrap();
+    for name in CLIENTS {
+        // What an overlay has in the place of a file that is not there.
+        let (kind, mode) = (nix::sys::stat::SFlag::S_IFCHR, nix::sys::stat::Mode::empty());
+        nix::sys::stat::mknod(&programs.join(name), kind, mode, 0).unwrap();
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/network/ifupdown.sh");
+    let mut run = command(Path::new("unshare"));
+    run.args(["--net", "--mount", "--fork", "--kill-child", "bash"]).arg(&script).arg(&ifup);
+    let output = run.arg(scratch.path().join("etc/network/interfaces")).arg(&programs).output().unwrap();
+    let said = [output.stderr, output.stdout].concat();
+    Some((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
+}
+
+/// Without a client of DHCP's ifup stops at what asks for its address.
+#[test]
+fn for_ifupdown_without_a_client_of_dhcp() {
+    for (text, missing) in [
+        ("auto eth0\niface eth0 inet dhcp\n", Some("No DHCP client software found!")),
+        ("auto eth0\niface eth0 inet6 dhcp\n", Some("No DHCPv6 client software found!")),
+        ("auto eth0\niface eth0 inet6 auto\n  dhcp 1\n", Some("No DHCPv6 client software found!")),
+        (
+            "auto eth0=home \\\n  lo\niface lo inet loopback\niface home inet dhcp\n",
+            Some("No DHCP client software found!"),
+        ),
+        ("auto eth1\niface eth0 inet dhcp\niface eth1 inet manual\n", None),
+        ("auto eth1\n# \\\niface eth1 inet manual\n", None),
+    ] {
+        let said = said(NetworkStack::Ifupdown, text, MemFs::builder().file("/usr/sbin/ifup", ""));
+        assert_eq!(said.is_ok(), missing.is_none(), "{text}: {said:?}");
+        let Some((is_up, log)) = brought_up(&[("/etc/network/interfaces", text)]) else { return };
+        assert_eq!(is_up, missing.is_none(), "{text}: {log}");
+        assert!(missing.is_none_or(|missing| log.contains(missing)), "{text}: {log}");
+    }
+}
+
+/// What a text includes about its own device ifup does beside what it says itself.
+#[test]
+fn for_ifupdown_with_a_file_for_the_same_device() {
+    let path = "/etc/network/interfaces.d/own";
+    let own = "source interfaces.d/*\nauto eth0\niface eth0 inet static\n  address 192.0.2.10/24\n";
+    let theirs = |device: &str| format!("iface {device} inet static\n  address 203.0.113.77/24\n");
+    for (device, are_both) in [("eth0", true), ("eth1", false)] {
+        let theirs = theirs(device);
+        let guest = MemFs::builder().file("/usr/sbin/ifup", "").file(path, &*theirs);
+        let said = said(NetworkStack::Ifupdown, own, guest).unwrap();
+        assert_eq!(said.contains(&format!("{path}: included by this text")), are_both, "{said}");
+        let Some((is_up, state)) = brought_up(&[("/etc/network/interfaces", own), (path, &theirs)]) else { return };
+        assert!(is_up && state.contains(" 192.0.2.10/24 "), "{state}");
+        assert_eq!(state.contains(" 203.0.113.77/24 "), are_both, "{state}");
     }
 }

@@ -4,6 +4,7 @@ mod backend;
 mod cloud_init;
 mod compiled;
 mod defaults;
+mod interfaces;
 mod netconfig;
 mod rivals;
 mod spelling;
@@ -175,6 +176,7 @@ impl Net {
                 rivals::forget(new, stage, outcome)?;
                 if stack == NetworkStack::Ifupdown {
                     rivals::sourced::clear(text, stage, outcome)?;
+                    interfaces::check(text, guest, stage, outcome)?;
                 }
             }
         }

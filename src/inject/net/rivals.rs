@@ -43,7 +43,7 @@ const NETWORKD: [&str; 4] =
 /// Why a connection of NetworkManager's goes.
 const FIRST: &str = "by its priority NetworkManager would take it for a device of these";
 /// The one file of ifupdown, and what it is where ifupdown has nothing to see to.
-const INTERFACES: &str = "/etc/network/interfaces";
+pub(super) const INTERFACES: &str = "/etc/network/interfaces";
 const LOOPBACK: &[u8] = b"# Made by imgraft.\nauto lo\niface lo inet loopback\n";
 
 /// Removes what earlier runs made and this one does not, and what would be mixed with the configuration; says what stays beside it.

@@ -15,6 +15,7 @@ fn net(text: &str) -> Net {
 fn everything() -> imgraft_vfs::fs::mem::Builder {
     fedora()
         .file("/usr/sbin/ifup", "")
+        .file("/usr/sbin/dhclient", "")
         .symlink("/sbin", "usr/sbin")
         .file("/usr/sbin/netplan", "")
         .file("/usr/lib/systemd/systemd-networkd", "")
@@ -214,6 +215,7 @@ fn what_was_included_is_not_left_behind() {
         let interfaces = format!("auto lo\niface lo inet loopback\n{line}\n");
         phony()
             .file("/usr/sbin/ifup", "")
+            .file("/usr/sbin/dhclient", "")
             .file("/etc/network/interfaces", interfaces)
             .file("/etc/network/interfaces.d/eth1", eth1)
             .file("/etc/network/interfaces.d/lo.cfg", "iface lo inet6 loopback\n")
@@ -255,8 +257,8 @@ fn what_was_included_is_not_left_behind() {
 
 #[test]
 fn existing_files_keep_mode_and_owner() {
-    let tree = phony().file("/usr/sbin/ifup", "").file("/etc/network/interfaces", "old").mode(0o600).owner(1, 2);
-    let tree = tree.build().unwrap();
+    let tree = phony().file("/usr/sbin/ifup", "").file("/usr/sbin/dhclient", "");
+    let tree = tree.file("/etc/network/interfaces", "old").mode(0o600).owner(1, 2).build().unwrap();
     let fs = inject(&net(INTERFACES), tree);
     assert_eq!(describe(&fs, "/etc/network/interfaces"), "0600 1:2");
     assert_eq!(text(&fs, "/etc/network/interfaces"), INTERFACES);
@@ -280,5 +282,6 @@ fn nova_golden() {
 }
 
 mod compiled;
+mod interfaces;
 mod name_servers;
 mod wicked;

@@ -53,7 +53,7 @@ pub(in crate::inject::net) fn clear(
 
 /// The files that a text includes by `source` and `source-directory`; of patterns only those in the last part of a path. Refuses a
 /// text that includes more than a guest needs.
-fn included(text: &str, stage: &Stage<'_>) -> Result<BTreeSet<String>, InjectError> {
+pub(in crate::inject::net) fn included(text: &str, stage: &Stage<'_>) -> Result<BTreeSet<String>, InjectError> {
     let mut sources = BTreeSet::new();
     for line in text.lines() {
         let mut words = line.split_whitespace();
