@@ -189,6 +189,9 @@ fn of_network_manager() {
         ("interface-name=eth0\nautoconnect-priority=199", false),
         ("interface-name=eth0", false),
         ("interface-name=eth0\nautoconnect-priority=999\nautoconnect=false", false),
+        ("autoconnect-priority=999\n[match]\ninterface-name=eth7;eth0;", true),
+        ("autoconnect-priority=999\n[match]\ninterface-name=eth7;eth1;", false),
+        ("autoconnect-priority=999\n[match]\ninterface-name=eth7;e*0", true),
     ] {
         let path = "/etc/NetworkManager/system-connections/other.nmconnection";
         let (theirs, programs) = (keyfile(more), (NetworkStack::NetworkManager, Renderer::NetworkManager));
@@ -219,10 +222,14 @@ fn of_a_text_for_networkd() {
     let (etc, lib) = ("/etc/systemd/network", "/usr/lib/systemd/network");
     // What they are for, whether theirs is taken before and after, and whether it is there then.
     for (own, (directory, name), matched, [before, after], stays) in [
-        (own, (etc, "05-all.network"), "Name=e*", [true, false], false),
-        (by_mac, (etc, "05-all.network"), "Name=eth0", [true, false], false),
-        ("Name=eth*", (etc, "05-all.network"), "Type=ether", [true, false], false),
-        (own, (lib, "05-all.network"), "Name=e*", [true, false], true),
+        (own, (etc, "05-all.network"), own, [true, false], false),
+        (by_mac, (etc, "05-all.network"), &format!("{by_mac}\n{own}"), [true, false], false),
+        (own, (lib, "05-all.network"), own, [true, false], true),
+        // They may be for other devices.
+        (own, (etc, "05-all.network"), "Name=e*", [true, true], true),
+        (by_mac, (etc, "05-all.network"), own, [true, true], true),
+        ("Name=eth*", (etc, "05-all.network"), "Type=ether", [true, true], true),
+        (own, (lib, "05-all.network"), "Name=e*", [true, true], true),
         (own, (etc, "50-all.network"), "Name=e*", [false, false], true),
         (own, (etc, "05-all.network"), "Name=eth1", [false, false], true),
         // It says of no device which it is.
@@ -265,8 +272,11 @@ fn of_a_text_for_network_manager() {
     // What each says of its device, whether theirs is taken before and after, and whether it is there then.
     for (own, directory, theirs, [before, after], stays) in [
         ("interface-name=eth0", etc, &eth0("120"), [true, false], false),
-        (by_mac, etc, &eth0("1"), [true, false], false),
-        ("interface-name=eth0", etc, &format!("autoconnect-priority=1\n{by_mac}"), [true, false], false),
+        (by_mac, etc, &format!("autoconnect-priority=1\n{by_mac}"), [true, false], false),
+        ("[match]\ninterface-name=eth0;", etc, &eth0("1"), [true, false], false),
+        // They may be for other devices.
+        (by_mac, etc, &eth0("1"), [true, true], true),
+        ("interface-name=eth0", etc, &format!("autoconnect-priority=1\n{by_mac}"), [true, true], true),
         // Of two with one priority the guest takes the one that it used last, and here goes by the UUIDs.
         ("interface-name=eth0", etc, &eth0("0"), [true, false], false),
         ("interface-name=eth0", lib, &eth0("120"), [true, false], true),

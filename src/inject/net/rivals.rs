@@ -13,7 +13,7 @@ use crate::guest::{Reader, systemd_version};
 use crate::inject::staging::is_fatal;
 use crate::inject::{InjectError, Outcome};
 use crate::net::render::Renderer;
-use devices::{Networkd, Own};
+use devices::{Fit, Networkd, Own};
 use imgraft_vfs::fs::FileType;
 use imgraft_vfs::path::GuestPath;
 use imgraft_vfs::stage::Stage;
@@ -51,7 +51,7 @@ const LOOPBACK: &[u8] = b"# Made by imgraft.\nauto lo\niface lo inet loopback\n"
 /// netplan merges all of its files ([`netplan`]); wicked merges those of a device, so that routes of ours
 /// go. For networkd and NetworkManager ours come first, by the name of the file or by the priority of the connection, and what would
 /// come before them for one of their devices goes. What the guest's packages have for these and for netplan elsewhere stays, behind a file of
-/// its name that is read in its place, or of its UUID. Where `own` does not say which devices it is for, all of these stay, and are told of.
+/// its name that is read in its place, or of its UUID. What is not for one of the devices of `own` as surely as it says stays, and is told of.
 pub(super) fn clear(
     renderer: Renderer,
     new: &[&str],
@@ -87,12 +87,12 @@ pub(super) fn clear(
         match renderer {
             // The first file that matches a device is the one that counts.
             Renderer::Networkd if name.ends_with(".network") && is_before(name, new) => {
-                let is_for = |text: &str| devices::is_for_networkd(text, own, &networkd);
-                if !is_rival(&path, is_for, stage)? || Shadow::Mask.is_over(&path, stage)? {
+                let fit = fit(&path, |text| devices::for_networkd(text, own, &networkd), stage)?;
+                if fit == Fit::No || Shadow::Mask.is_over(&path, stage)? {
                     continue;
                 }
                 let why = "by its name it comes first, and systemd-networkd would take it for a device of these";
-                if !own.is_known() {
+                if fit < own.gives_way {
                     first.push(path);
                 } else if directory == NETWORKD[0] {
                     stage.remove(&GuestPath::parse(path.as_str())?)?;
@@ -102,10 +102,11 @@ pub(super) fn clear(
                 }
             }
             Renderer::NetworkManager if directory == KEYFILES || name.ends_with(".nmconnection") => {
-                if !is_rival(&path, |text| devices::is_for_network_manager(text, own), stage)? {
+                let fit = fit(&path, |text| devices::for_network_manager(text, own), stage)?;
+                if fit == Fit::No {
                     continue;
                 }
-                if !own.is_known() {
+                if fit < own.gives_way {
                     first.push(path);
                 } else if directory == KEYFILES {
                     stage.remove(&GuestPath::parse(path.as_str())?)?;
@@ -129,7 +130,8 @@ pub(super) fn clear(
     }
     for path in first {
         outcome.notes.push(format!(
-            "{path}: not changed, though for its devices it goes before this text, which says of none which it is (imgraft inject --delete {path} takes it away)"
+            "{path}: not changed, as it may be for other devices, though it goes before this network for those that both are for (imgraft \
+             inject --delete {path} takes it away)"
         ));
     }
     beside.extend(tombstone::hide(packages, FIRST, stage, outcome)?);
@@ -158,10 +160,10 @@ fn is_before(name: &str, new: &[&str]) -> bool {
     names.into_iter().any(|own| name < own)
 }
 
-/// Whether a file's text is one of a kind; one that is too large to be read may be.
-fn is_rival(path: &str, is_kind: impl Fn(&str) -> bool, stage: &Stage<'_>) -> Result<bool, InjectError> {
+/// Whether a file is for a device of ours, by its text; one that is too large to be read may be.
+fn fit(path: &str, of: impl Fn(&str) -> Fit, stage: &Stage<'_>) -> Result<Fit, InjectError> {
     let text = read(&GuestPath::parse(path)?, stage)?;
-    Ok(text.is_none_or(|text| is_kind(&String::from_utf8_lossy(&text))))
+    Ok(text.map_or(Fit::May, |text| of(&String::from_utf8_lossy(&text))))
 }
 
 /// Removes what earlier runs made and this one does not, for whichever program: the guest may start more than one, and a file of

@@ -1,5 +1,9 @@
 //! Whether a file of the guest's own may be for a device of a configuration, and would be taken in the place of ours.
 
+mod keyfile;
+
+pub(super) use keyfile::for_network_manager;
+
 use crate::guest::Version;
 use crate::guest::network::{device_spec::Device, glob};
 use crate::net::config::{Config, Kind, Mac, is_pattern};
@@ -11,21 +15,6 @@ const NAME_MAX: usize = 15;
 
 /// The type of a wired device.
 const ETHERNET: &str = "ethernet";
-
-/// The types of NetworkManager's connections that make no device of their names.
-const THERE: [&str; 11] = [
-    ETHERNET,
-    "802-3-ethernet",
-    "wifi",
-    "802-11-wireless",
-    "bluetooth",
-    "gsm",
-    "cdma",
-    "infiniband",
-    "adsl",
-    "pppoe",
-    "vpn",
-];
 
 /// Since when systemd.network(5) has `Kind=`.
 const KIND_SINCE: Version = (251, 0);
@@ -47,6 +36,18 @@ pub(super) struct Networkd {
     pub(super) version: Option<Version>,
 }
 
+/// Whether a file is for a device of another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::inject::net) enum Fit {
+    /// For none.
+    #[default]
+    No,
+    /// It is not known.
+    May,
+    /// Both have the same name, not a pattern, or the same MAC address.
+    Sure,
+}
+
 /// The devices that a network is for, and what it does for them.
 #[derive(Debug, Default)]
 pub(in crate::inject::net) struct Own<'a> {
@@ -54,10 +55,13 @@ pub(in crate::inject::net) struct Own<'a> {
     devices: Vec<Device<'a>>,
     /// The priority of its connections, as NetworkManager has it (-999 to 999).
     priority: i64,
+    /// How surely a file of the guest's has to be for one of them to give way.
+    pub(super) gives_way: Fit,
 }
 
 impl<'a> Own<'a> {
-    /// Those of a configuration that is compiled.
+    /// Those of a configuration that is compiled, which is all that the guest is to have; what may be for one of them gives way, where it
+    /// says of all which they are.
     pub(in crate::inject::net) fn of(config: &'a Config) -> Self {
         let devices = config.links.iter().map(|link| match &link.kind {
             Kind::Hardware(hardware) => {
@@ -67,7 +71,12 @@ impl<'a> Own<'a> {
             Kind::Bridge(..) => Device { name: Some(&link.id), kind: Some("bridge"), ..Device::default() },
             Kind::Vlan(..) => Device { name: Some(&link.id), kind: Some("vlan"), ..Device::default() },
         });
-        Self { devices: devices.collect(), priority: PRIORITY.into() }
+        let devices: Vec<_> = devices.collect();
+        let is_known = |device: &Device<'_>| {
+            device.name.is_some() || device.mac.is_some() || device.pattern.is_some_and(|name| name != "*")
+        };
+        let gives_way = if devices.iter().all(is_known) { Fit::May } else { Fit::Sure };
+        Self { devices, priority: PRIORITY.into(), gives_way }
     }
 
     /// Those of a systemd.network(5) text; `None` where a networkd of this version ignores it.
@@ -98,29 +107,7 @@ impl<'a> Own<'a> {
         if devices.is_empty() {
             devices.push(unnamed);
         }
-        Some(Self { devices, priority: 0 })
-    }
-
-    /// Those of a keyfile of NetworkManager's; none where it is not started by itself, or is for what is no wired device and has no name
-    /// that it makes.
-    pub(in crate::inject::net) fn of_keyfile(text: &'a str) -> Self {
-        let keyfile = Keyfile::of(text);
-        let kind = match keyfile.kind {
-            None | Some("802-3-ethernet") => ETHERNET,
-            Some(kind) => kind,
-        };
-        let is_one = kind == ETHERNET || (keyfile.name.is_some() && !THERE.contains(&kind));
-        let device =
-            Device { name: keyfile.name, mac: keyfile.mac.and_then(Mac::parse), kind: Some(kind), pattern: None };
-        let devices = Vec::from_iter(Some(device).filter(|_| is_one && keyfile.is_automatic));
-        Self { devices, priority: keyfile.priority }
-    }
-
-    /// Whether it says which devices these are.
-    pub(super) fn is_known(&self) -> bool {
-        self.devices.iter().all(|device| {
-            device.name.is_some() || device.mac.is_some() || device.pattern.is_some_and(|name| name != "*")
-        })
+        Some(Self { devices, priority: 0, gives_way: Fit::Sure })
     }
 }
 
@@ -152,16 +139,16 @@ fn is_ignored(text: &str, version: Option<Version>) -> bool {
     text.is_empty() || !is_for_all && !entries(text, "Match").any(counts)
 }
 
-/// Whether a systemd.network(5) text may be for a device of these: it may, where nothing in its `[Match]` says otherwise.
-pub(super) fn is_for_networkd(text: &str, own: &Own<'_>, networkd: &Networkd) -> bool {
+/// Whether a systemd.network(5) text is for a device of these: it may be, where nothing in its `[Match]` says otherwise.
+pub(super) fn for_networkd(text: &str, own: &Own<'_>, networkd: &Networkd) -> Fit {
     if is_ignored(text, networkd.version) {
-        return false;
+        return Fit::No;
     }
     let (names, macs, types) = (words(text, &["Name"]), words(text, MACS), words(text, &["Type"]));
     let kinds = if is_before_kind(networkd.version) { Vec::new() } else { words(text, &["Kind"]) };
     // What is there has neither the name of the loopback device nor of one that networkd makes.
     let may_be_there = |pattern: &str| pattern != "lo" && !networkd.netdevs.contains(pattern);
-    own.devices.iter().any(|device| {
+    let fits = own.devices.iter().map(|device| {
         let is_made = device.name.is_some_and(|name| networkd.netdevs.contains(name));
         let is_there = device.kind == Some(ETHERNET) && !is_made;
         // Only what is made has a kind (rtnetlink's).
@@ -171,56 +158,19 @@ pub(super) fn is_for_networkd(text: &str, own: &Own<'_>, networkd: &Networkd) ->
             (None, Some(own)) if !is_pattern(word) => may_be_there(word) && may_match(own, word),
             (None, _) => may_be_there(word),
         };
-        may_have(&names, has_name)
+        let may_be = may_have(&names, has_name)
             && may_have(&macs, |word| is_mac(word, device.mac))
             && may_have(&kinds, |word| made.map_or(!is_there, |kind| may_match(word, kind)))
-            && (!is_there || may_have(&types, |word| may_match(word, "ether")))
-    })
-}
-
-/// What a keyfile of NetworkManager's says of its connection.
-#[derive(Debug)]
-struct Keyfile<'a> {
-    kind: Option<&'a str>,
-    name: Option<&'a str>,
-    mac: Option<&'a str>,
-    priority: i64,
-    is_automatic: bool,
-}
-
-impl<'a> Keyfile<'a> {
-    fn of(text: &'a str) -> Self {
-        let value = |sections: &[&'static str], key: &str| {
-            let entries = sections.iter().flat_map(|section| entries(text, section));
-            entries.filter(|(found, _)| *found == key).last().map(|(_, value)| value)
-        };
-        let priority = value(&["connection"], "autoconnect-priority").and_then(|value| value.parse::<i64>().ok());
-        Self {
-            kind: value(&["connection"], "type"),
-            name: value(&["connection"], "interface-name"),
-            mac: value(&["ethernet", "802-3-ethernet"], "mac-address"),
-            priority: priority.unwrap_or_default(),
-            is_automatic: !matches!(value(&["connection"], "autoconnect"), Some("false" | "0")),
+            && (!is_there || may_have(&types, |word| may_match(word, "ether")));
+        let is_listed = names.first().is_some_and(|first| !first.starts_with('!'));
+        let is_named = is_listed && device.name.is_some_and(|name| names.contains(&name));
+        match may_be {
+            false => Fit::No,
+            true if is_named || macs.iter().any(|word| is_same(word, device.mac)) => Fit::Sure,
+            true => Fit::May,
         }
-    }
-}
-
-/// Whether a keyfile of NetworkManager's may be for a device of these, and goes before ours or may do so.
-pub(super) fn is_for_network_manager(text: &str, own: &Own<'_>) -> bool {
-    let Keyfile { kind, name, mac, priority, is_automatic } = Keyfile::of(text);
-    // Of two with the same one, the one that was used last is taken.
-    if priority < own.priority || !is_automatic {
-        return false;
-    }
-    own.devices.iter().any(|device| {
-        if device.kind != Some(ETHERNET) {
-            // What the guest makes goes by its name, and another that is made takes that away.
-            return name == device.name && kind.is_none_or(|kind| !THERE.contains(&kind));
-        }
-        matches!(kind, Some(ETHERNET | "802-3-ethernet") | None)
-            && name.is_none_or(|name| device.name.is_none_or(|device| device == name))
-            && mac.is_none_or(|word| is_mac(word, device.mac))
-    })
+    });
+    fits.max().unwrap_or_default()
 }
 
 /// The entries of the sections of a name: keys and values.
@@ -252,6 +202,11 @@ fn is_mac(word: &str, mac: Option<Mac>) -> bool {
         (Some(word), Some(mac)) => word == mac,
         _ => true,
     }
+}
+
+/// Whether it is the MAC address of a device.
+fn is_same(word: &str, mac: Option<Mac>) -> bool {
+    mac.is_some_and(|mac| Mac::parse(word) == Some(mac))
 }
 
 /// Whether a pattern of glob(7) may match a name; brackets may match anything.
@@ -301,8 +256,8 @@ mod tests {
             let text = format!("[Match]\n{section}\n\n[Network]\nName=eth9\n");
             let config = |document| read::document(document).unwrap();
             let networkd = Networkd { netdevs: ["wg0", "br0"].map(str::to_owned).into(), version: None };
-            assert_eq!(is_for_networkd(&text, &Own::of(&config(NAMED)), &networkd), by_name, "{section}");
-            assert_eq!(is_for_networkd(&text, &Own::of(&config(BY_MAC)), &networkd), by_mac, "{section}");
+            let may_be = |own| for_networkd(&text, &Own::of(&config(own)), &networkd) >= Fit::May;
+            assert_eq!((may_be(NAMED), may_be(BY_MAC)), (by_name, by_mac), "{section}");
         }
     }
 
@@ -311,7 +266,7 @@ mod tests {
         let config = read::document(NAMED).unwrap();
         let is_rival = |version, section| {
             let networkd = Networkd { netdevs: BTreeSet::new(), version: Some(version) };
-            is_for_networkd(&format!("[Match]\n{section}\n"), &Own::of(&config), &networkd)
+            for_networkd(&format!("[Match]\n{section}\n"), &Own::of(&config), &networkd) >= Fit::May
         };
         for (section, before, since) in [("Kind=wireguard\nName=e*", true, false), ("Kind=vlan", false, true)] {
             assert_eq!((is_rival((249, 11), section), is_rival((251, 4), section)), (before, since), "{section}");
@@ -335,7 +290,8 @@ mod tests {
             {
                 assert_eq!(Own::of_network(text, version).is_some(), is_read, "{version:?}: {text}");
                 let networkd = Networkd { netdevs: BTreeSet::new(), version };
-                assert_eq!(is_for_networkd(text, &Own::of(&config), &networkd), is_read, "{version:?}: {text}");
+                let may_be = for_networkd(text, &Own::of(&config), &networkd) >= Fit::May;
+                assert_eq!(may_be, is_read, "{version:?}: {text}");
             }
         }
     }
@@ -349,100 +305,41 @@ mod tests {
     }
 
     #[test]
-    fn of_network_manager() {
-        for (text, by_name, by_mac) in [
-            ("interface-name=eth0\nautoconnect-priority=999", true, true),
-            ("autoconnect-priority=200", true, true),
-            ("interface-name=eth0\nautoconnect-priority=199", false, false),
-            ("autoconnect-priority=1\nautoconnect-priority=999", true, true),
-            ("interface-name=eth0", false, false),
-            ("interface-name=eth0\nautoconnect-priority=999\nautoconnect=false", false, false),
-            ("interface-name=eth0\nautoconnect-priority=999\nautoconnect=0", false, false),
-            ("interface-name=eth1\nautoconnect-priority=999", false, true),
-            ("type=wifi\nautoconnect-priority=999", false, false),
-            ("type=vlan\ninterface-name=v7\nautoconnect-priority=999", true, false),
-            ("type=ip-tunnel\ninterface-name=v7\nautoconnect-priority=999", true, false),
-            ("type=ethernet\ninterface-name=v7\nautoconnect-priority=999", false, true),
-            ("type=vpn\ninterface-name=v7\nautoconnect-priority=999", false, false),
-            ("type=802-11-wireless\ninterface-name=eth0\nautoconnect-priority=999", false, false),
-            ("type=bluetooth\nautoconnect-priority=999", false, false),
-            ("type=ip-tunnel\ninterface-name=eth0\nautoconnect-priority=999", false, false),
-            ("autoconnect-priority=999\n[ethernet]\nmac-address=52:54:00:12:34:57", true, false),
-        ] {
-            let text = format!("[connection]\nid=own\n{text}\n");
-            let config = |document| read::document(document).unwrap();
-            assert_eq!(is_for_network_manager(&text, &Own::of(&config(NAMED))), by_name, "{text}");
-            assert_eq!(is_for_network_manager(&text, &Own::of(&config(BY_MAC))), by_mac, "{text}");
-        }
-    }
-
-    #[test]
     fn of_a_text_for_networkd() {
+        use Fit::{May, No, Sure};
         let networkd = Networkd { netdevs: ["wg0", "bond0"].map(str::to_owned).into(), version: None };
-        for (own, theirs, is_rival, is_known) in [
-            ("Name=eth0", "Name=e*", true, true),
-            ("Name=eth0", "Name=eth1", false, true),
-            ("Name=eth0", "Kind=bond", false, true),
-            ("Name=eth0 eth1", "Name=eth1", true, true),
-            ("Name=eth1\nName=\nName=eth0", "Name=eth1", false, true),
-            ("Name=e*", "Name=eth1", true, true),
-            ("Name=e*", "Name=wlan0", false, true),
-            ("Name=e*", "Name=w*", true, true),
-            ("Name=bond0", "Kind=bond", true, true),
-            ("Name=bond0", "Type=bond", true, true),
-            ("Name=wg0 eth0\nKind=wireguard", "Name=wg0", true, true),
-            ("MACAddress=52:54:00:12:34:56", "Name=eth0", true, true),
-            ("MACAddress=52:54:00:12:34:56", "Name=wg0", false, true),
-            ("MACAddress=52:54:00:12:34:56", "MACAddress=52:54:00:12:34:57", false, true),
-            ("Name=*", "Name=eth0", true, false),
-            ("Name=*", "Name=wg0", false, false),
-            ("Name=!eth1", "Name=eth0", true, false),
-            ("Type=ether", "Type=wlan", false, false),
-            ("Driver=virtio_net", "Name=eth0", true, false),
+        for (own, theirs, fit) in [
+            ("Name=eth0", "Name=eth0", Sure),
+            ("Name=eth0", "Name=e*", May),
+            ("Name=eth0", "Name=eth1", No),
+            ("Name=eth0", "Name=!eth1 eth0", May),
+            ("Name=eth0", "Name=eth1\nDriver=virtio_net\nName=eth0", Sure),
+            ("Name=eth0", "Kind=bond", No),
+            ("Name=eth0", "Type=ether", May),
+            ("Name=eth0", "Name=eth0\nType=wlan", No),
+            ("Name=eth0", "MACAddress=52:54:00:12:34:56", May),
+            ("Name=eth0 eth1", "Name=eth1", Sure),
+            ("Name=eth1\nName=\nName=eth0", "Name=eth1", No),
+            ("Name=e*", "Name=eth1", May),
+            ("Name=e*", "Name=wlan0", No),
+            ("Name=e*", "Name=w*", May),
+            ("Name=bond0", "Kind=bond", May),
+            ("Name=bond0", "Type=bond", May),
+            ("Name=wg0 eth0\nKind=wireguard", "Name=wg0", Sure),
+            ("MACAddress=52:54:00:12:34:56", "Name=eth0", May),
+            ("MACAddress=52:54:00:12:34:56", "Name=wg0", No),
+            ("MACAddress=52:54:00:12:34:56", "MACAddress=52:54:00:12:34:57", No),
+            ("MACAddress=52:54:00:12:34:56", "PermanentMACAddress=52-54-00-12-34-56\nName=eth*", Sure),
+            ("Name=*", "Name=eth0", May),
+            ("Name=*", "Name=wg0", No),
+            ("Name=!eth1", "Name=eth0", May),
+            ("Type=ether", "Type=wlan", No),
+            ("Driver=virtio_net", "Name=eth0", May),
         ] {
             let text = format!("[Match]\n{own}\n\n[Network]\nName=eth9\n");
             let of = Own::of_network(&text, None).unwrap();
             let theirs = format!("[Match]\n{theirs}\n");
-            assert_eq!(
-                (is_for_networkd(&theirs, &of, &networkd), of.is_known()),
-                (is_rival, is_known),
-                "{own} {theirs}"
-            );
-        }
-    }
-
-    #[test]
-    fn of_a_text_for_network_manager() {
-        for (own, theirs, is_rival, is_known) in [
-            ("interface-name=eth0", "interface-name=eth0\nautoconnect-priority=120", true, true),
-            ("interface-name=eth0", "interface-name=eth0", true, true),
-            ("interface-name=eth0", "interface-name=eth0\nautoconnect-priority=-1", false, true),
-            (
-                "interface-name=eth0\nautoconnect-priority=121",
-                "interface-name=eth0\nautoconnect-priority=120",
-                false,
-                true,
-            ),
-            (
-                "interface-name=eth0\nautoconnect-priority=-9",
-                "interface-name=eth0\nautoconnect-priority=-9",
-                true,
-                true,
-            ),
-            ("interface-name=eth0", "interface-name=eth1", false, true),
-            ("type=802-3-ethernet\ninterface-name=eth0", "type=ethernet", true, true),
-            ("interface-name=eth0", "type=wifi", false, true),
-            ("interface-name=eth0\nautoconnect=false", "interface-name=eth0", false, true),
-            ("type=vlan\ninterface-name=v7", "type=vlan\ninterface-name=v7", true, true),
-            ("type=vlan\ninterface-name=v7", "type=vlan", false, true),
-            ("type=vlan\nid=v", "type=vlan", false, true),
-            ("type=wifi\ninterface-name=w0", "type=wifi\ninterface-name=w0", false, true),
-            ("[ethernet]\nmac-address=52:54:00:12:34:56", "interface-name=eth0", true, true),
-            ("id=any", "interface-name=eth0", true, false),
-        ] {
-            let (text, theirs) = (format!("[connection]\n{own}\n"), format!("[connection]\n{theirs}\n"));
-            let of = Own::of_keyfile(&text);
-            assert_eq!((is_for_network_manager(&theirs, &of), of.is_known()), (is_rival, is_known), "{own} {theirs}");
+            assert_eq!(for_networkd(&theirs, &of, &networkd), fit, "{own} {theirs}");
         }
     }
 }
