@@ -185,6 +185,8 @@ pub enum InjectError {
     NoDhcpClient {
         /// The id of the link.
         link: String,
+        /// Whether it has one for IPv4, and what is missing is the one for IPv6.
+        has_one: bool,
     },
     /// The guest does not have a time zone.
     NoSuchZone {
@@ -351,10 +353,15 @@ impl fmt::Display for InjectError {
                 "nothing that the guest starts reads a network configuration of {}: {evidence} is there, but nothing starts it",
                 spelling.name()
             ),
-            Self::NoDhcpClient { link } => write!(
+            Self::NoDhcpClient { link, has_one: false } => write!(
                 f,
                 "the link {link:?} asks for its address by DHCP, and the guest's ifupdown has no program for that: none of dhclient, \
                  dhcpcd, udhcpc and pump is there"
+            ),
+            Self::NoDhcpClient { link, has_one: true } => write!(
+                f,
+                "the link {link:?} asks for its address by DHCPv6, and the guest's ifupdown has no program for that: it asks dhclient only, \
+                 which is not there"
             ),
             Self::NoSuchZone { zone, .. } => write!(f, "the guest has no time zone {zone}"),
             Self::ZoneIsLocaltime { zone } => {

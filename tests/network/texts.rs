@@ -7,6 +7,7 @@ use imgraft::inject::{Choice, Compat, Described, Injector, Net};
 use imgraft::net::render::NetFile;
 use imgraft_vfs::fs::mem::{Builder, MemFs};
 use imgraft_vfs::stage::Stage;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// What a run says of a text, or why it refuses it.
@@ -42,8 +43,8 @@ fn for_networkd() {
 /// The programs that ask for an address, which this machine may have.
 const CLIENTS: [&str; 3] = ["dhclient", "dhcpcd", "udhcpc"];
 
-/// Whether Debian's ifup brings all up, without a client of DHCP's, and what it says and makes.
-fn brought_up(files: &[(&str, &str)]) -> Option<(bool, String)> {
+/// Whether Debian's ifup brings all up, with one of the clients of DHCP's or none, and what it says and makes.
+fn brought_up(files: &[(&str, &str)], client: Option<&str>) -> Option<(bool, String)> {
     let ifup = unpacked("network/sbin/ifup")?;
     if !nix::unistd::geteuid().is_root() {
         skip("ifup needs root");
@@ -54,7 +55,11 @@ fn brought_up(files: &[(&str, &str)]) -> Option<(bool, String)> {
     put(scratch.path(), &files.iter().map(file).collect::<Vec<_>>());
     let programs = scratch.path().join("programs");
     std::fs::create_dir(&programs).unwrap();
-    for name in CLIENTS {
+    for name in CLIENTS.into_iter().filter(|name| client == Some(name)) {
+        std::fs::write(programs.join(name), "#!/bin/sh\n").unwrap();
+        std::fs::set_permissions(programs.join(name), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    for name in CLIENTS.into_iter().filter(|name| client != Some(name)) {
         // What an overlay has in the place of a file that is not there.
         let (kind, mode) = (nix::sys::stat::SFlag::S_IFCHR, nix::sys::stat::Mode::empty());
         nix::sys::stat::mknod(&programs.join(name), kind, mode, 0).unwrap();
@@ -83,9 +88,24 @@ fn for_ifupdown_without_a_client_of_dhcp() {
     ] {
         let said = said(NetworkStack::Ifupdown, text, MemFs::builder().file("/usr/sbin/ifup", ""));
         assert_eq!(said.is_ok(), missing.is_none(), "{text}: {said:?}");
-        let Some((is_up, log)) = brought_up(&[("/etc/network/interfaces", text)]) else { return };
+        let Some((is_up, log)) = brought_up(&[("/etc/network/interfaces", text)], None) else { return };
         assert_eq!(is_up, missing.is_none(), "{text}: {log}");
         assert!(missing.is_none_or(|missing| log.contains(missing)), "{text}: {log}");
+    }
+}
+
+/// Which of the clients Debian's ifup has ask for an address of each version of IP.
+#[test]
+fn for_ifupdown_with_a_client_of_dhcp() {
+    for client in CLIENTS {
+        for (family, is_up) in [("inet", true), ("inet6", client == "dhclient")] {
+            let text = format!("auto eth0\niface eth0 {family} dhcp\n");
+            let guest = MemFs::builder().file("/usr/sbin/ifup", "").dir("/usr/lib/ifupdown");
+            let said = said(NetworkStack::Ifupdown, &text, guest.file(format!("/usr/sbin/{client}"), ""));
+            assert_eq!(said.is_ok(), is_up, "{client}: {family}: {said:?}");
+            let Some((was_up, log)) = brought_up(&[("/etc/network/interfaces", &text)], Some(client)) else { return };
+            assert_eq!(was_up, is_up, "{client}: {family}: {log}");
+        }
     }
 }
 
@@ -100,7 +120,8 @@ fn for_ifupdown_with_a_file_for_the_same_device() {
         let guest = MemFs::builder().file("/usr/sbin/ifup", "").file(path, &*theirs);
         let said = said(NetworkStack::Ifupdown, own, guest).unwrap();
         assert_eq!(said.contains(&format!("{path}: included by this text")), are_both, "{said}");
-        let Some((is_up, state)) = brought_up(&[("/etc/network/interfaces", own), (path, &theirs)]) else { return };
+        let files = [("/etc/network/interfaces", own), (path, &*theirs)];
+        let Some((is_up, state)) = brought_up(&files, None) else { return };
         assert!(is_up && state.contains(" 192.0.2.10/24 "), "{state}");
         assert_eq!(state.contains(" 203.0.113.77/24 "), are_both, "{state}");
     }

@@ -120,6 +120,8 @@ pub struct Ifup {
     pub dns: bool,
     /// Whether one of the programs is there that it asks for an address by DHCP.
     pub dhcp: bool,
+    /// The same for DHCPv6: Debian's asks dhclient only.
+    pub dhcp6: bool,
 }
 
 /// What configures a guest's network.
@@ -188,11 +190,10 @@ pub enum NoListener {
 
 /// What resolves names for systemd.
 const RESOLVED: Service = Service { unit: "systemd-resolved.service", openrc: "", script: "" };
-/// The programs that ifupdown has ask for an address (`inet.defn` of its sources): it takes the first that is there.
-const DHCP_CLIENTS: [&str; 15] = [
-    "/usr/sbin/dhclient",
-    "/sbin/dhclient",
-    "/usr/bin/dhclient",
+/// The program that ifupdown has ask for an address of IPv6 (`inet6.defn` of its sources).
+const DHCLIENT: [&str; 3] = ["/usr/sbin/dhclient", "/sbin/dhclient", "/usr/bin/dhclient"];
+/// The other ones that it has ask for one of IPv4 (`inet.defn`): it takes the first that is there.
+const DHCP_CLIENTS: [&str; 12] = [
     "/usr/sbin/dhcpcd",
     "/sbin/dhcpcd",
     "/usr/bin/dhcpcd",
@@ -250,6 +251,9 @@ impl Network {
             cloud_init(reader)?;
         let unmanaged = if has_manager { Unmanaged::inspect(reader)? } else { Unmanaged::default() };
         let exists = |paths: &'static [&'static str]| first(reader, paths).map(|found| found.is_some());
+        let is_debians = exists(&["/usr/lib/ifupdown", "/lib/ifupdown"])?;
+        let dhclient = exists(&DHCLIENT)?;
+        let dhcp = dhclient || exists(&DHCP_CLIENTS)?;
         Ok(Self {
             stacks,
             alias: alias(reader)?,
@@ -261,13 +265,14 @@ impl Network {
             cloud_init_says,
             names: exists(&["/usr/lib/systemd/systemd-udevd", "/lib/systemd/systemd-udevd"])?,
             ifup: Ifup {
-                is_debians: exists(&["/usr/lib/ifupdown", "/lib/ifupdown"])?,
+                is_debians,
                 bonds: exists(&["/etc/network/if-pre-up.d/ifenslave", "/usr/libexec/ifupdown-ng/bond"])?,
                 bridges: exists(&["/etc/network/if-pre-up.d/bridge", "/usr/libexec/ifupdown-ng/bridge"])?,
                 dns: exists(&["/usr/sbin/resolvconf", "/sbin/resolvconf", "/usr/bin/resolvconf"])?
                     // ifupdown's own, which does nothing where systemd-resolved is not enabled.
                     || exists(&["/etc/network/if-up.d/resolved"])? && units.is_enabled(RESOLVED)?,
-                dhcp: exists(&DHCP_CLIENTS)?,
+                dhcp,
+                dhcp6: if is_debians { dhclient } else { dhcp },
             },
             resolved: units.is_enabled(RESOLVED)?,
             ifcfg_plugin: ifcfg_plugin(reader)?.filter(|_| unmanaged.has_ifcfg()),

@@ -98,7 +98,11 @@ impl InjectError {
                 listening.join("; "),
                 spelling.0.choice()
             )),
-            Self::NoDhcpClient { .. } => Some(
+            Self::NoDhcpClient { has_one: true, .. } => Some(
+                "put it into the guest (isc-dhcp-client of Debian); or give the device its address, by --ip; or leave DHCPv6 out of it"
+                    .to_owned(),
+            ),
+            Self::NoDhcpClient { has_one: false, .. } => Some(
                 "put one into the guest (isc-dhcp-client or dhcpcd-base of Debian, busybox's udhcpc); or give the device its address, by --ip"
                     .to_owned(),
             ),

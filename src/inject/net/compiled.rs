@@ -140,12 +140,14 @@ fn check_parts(config: &Config, renderer: Renderer, guest: &Guest) -> Result<(),
 
 /// Fails where ifupdown has no program to ask for an address with: it would not bring the device up at all.
 fn check_dhcp(config: &Config, renderer: Renderer, guest: &Guest) -> Result<(), InjectError> {
-    let asks = |link: &&Link| link.dhcp4 || matches!(link.auto6, Auto6::Stateless | Auto6::Dhcp);
+    let ifup = guest.network.ifup;
+    let is_without =
+        |link: &&Link| link.dhcp4 && !ifup.dhcp || matches!(link.auto6, Auto6::Stateless | Auto6::Dhcp) && !ifup.dhcp6;
     // Of an ifupdown that is not there nothing is known.
     let is_there = guest.network.state(NetworkStack::Ifupdown).is_some();
-    match config.links.iter().find(asks) {
-        Some(link) if matches!(renderer, Renderer::Ifupdown(_)) && is_there && !guest.network.ifup.dhcp => {
-            Err(InjectError::NoDhcpClient { link: link.id.clone() })
+    match config.links.iter().find(is_without) {
+        Some(link) if matches!(renderer, Renderer::Ifupdown(_)) && is_there => {
+            Err(InjectError::NoDhcpClient { link: link.id.clone(), has_one: ifup.dhcp })
         }
         _ => Ok(()),
     }

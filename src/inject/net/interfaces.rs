@@ -37,9 +37,10 @@ pub(super) fn check(text: &str, guest: &Guest, stage: &Stage<'_>, outcome: &mut 
     let ifup = guest.network.ifup;
     // Of an ifupdown that is not there nothing is known.
     let is_there = guest.network.state(NetworkStack::Ifupdown).is_some();
-    let asking = own.ifaces.iter().find(|iface| iface.asks && own.started.contains(&iface.name));
-    if let Some(iface) = asking.filter(|_| is_there && !ifup.dhcp) {
-        return Err(InjectError::NoDhcpClient { link: iface.name.clone() });
+    let has_client = |iface: &Iface| if iface.family == "inet6" { ifup.dhcp6 } else { ifup.dhcp };
+    let mut asking = own.ifaces.iter().filter(|iface| iface.asks && own.started.contains(&iface.name));
+    if let Some(iface) = asking.find(|iface| is_there && !has_client(iface)) {
+        return Err(InjectError::NoDhcpClient { link: iface.name.clone(), has_one: ifup.dhcp });
     }
     if own.has_dns && is_there && !ifup.dns {
         let there = stage.symlink_metadata(&GuestPath::parse(RESOLVER)?)?;

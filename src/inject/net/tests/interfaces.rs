@@ -40,6 +40,27 @@ fn without_a_client_of_dhcp() {
     }
 }
 
+/// Debian's ifupdown has dhclient ask by DHCPv6, and no other.
+#[test]
+fn without_a_client_of_dhcp_for_ipv6() {
+    let with = |client: &str| guest().file(client, "").build().unwrap();
+    let debians = |client: &str| guest().dir("/usr/lib/ifupdown").file(client, "").build().unwrap();
+    for (text, is_refused) in [
+        ("auto eth0\niface eth0 inet dhcp\niface eth0 inet6 dhcp\n", true),
+        ("auto eth0\niface eth0 inet6 auto\n  dhcp 1\n", true),
+        ("auto eth0\niface eth0 inet dhcp\niface eth0 inet6 auto\n", false),
+    ] {
+        inject(&net(text), debians("/sbin/dhclient"));
+        inject(&net(text), with("/sbin/udhcpc"));
+        if is_refused {
+            let why = refusal(&net(text), debians("/usr/sbin/dhcpcd"));
+            assert!(why.contains("by DHCPv6") && why.contains("dhclient only"), "{text}: {why}");
+        } else {
+            inject(&net(text), debians("/usr/sbin/dhcpcd"));
+        }
+    }
+}
+
 /// What nothing takes from ifupdown is told of, and what is done about that helps.
 #[test]
 fn without_a_taker_of_name_servers() {
