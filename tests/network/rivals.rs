@@ -225,11 +225,14 @@ fn of_a_text_for_networkd() {
         (own, (etc, "05-all.network"), own, [true, false], false),
         (by_mac, (etc, "05-all.network"), &format!("{by_mac}\n{own}"), [true, false], false),
         (own, (lib, "05-all.network"), own, [true, false], true),
+        // What all of it is within goes.
+        (own, (etc, "05-all.network"), "Name=e*", [true, false], false),
+        ("Name=eth*", (etc, "05-all.network"), "Name=*", [true, false], false),
+        (own, (lib, "05-all.network"), "Name=e*", [true, false], true),
         // They may be for other devices.
-        (own, (etc, "05-all.network"), "Name=e*", [true, true], true),
+        (own, (etc, "05-all.network"), "Name=eth[0-9]", [true, true], true),
         (by_mac, (etc, "05-all.network"), own, [true, true], true),
         ("Name=eth*", (etc, "05-all.network"), "Type=ether", [true, true], true),
-        (own, (lib, "05-all.network"), "Name=e*", [true, true], true),
         (own, (etc, "50-all.network"), "Name=e*", [false, false], true),
         (own, (etc, "05-all.network"), "Name=eth1", [false, false], true),
         // It says of no device which it is.

@@ -174,10 +174,7 @@ fn some_texts_are_read_by_a_program_of_another_name() {
         phony().file("/usr/lib/systemd/systemd-networkd", "").file("/usr/sbin/netplan", "").file(generator, "");
     let own = behind.file("/etc/systemd/network/05-own.network", "[Match]\nName=*\n").build().unwrap();
     let notes = notes(&net(NETWORKD), &own);
-    assert!(
-        notes.contains("/etc/systemd/network/05-own.network: not changed, as it may be for other devices"),
-        "{notes}"
-    );
+    assert!(notes.contains("/etc/systemd/network/05-own.network: removed, as by its name it comes first"), "{notes}");
     assert!(exists(&inject(&net(NETWORKD), own), "/etc/systemd/network/10-imgraft.network"));
 }
 

@@ -44,7 +44,7 @@ pub(in crate::inject::net) enum Fit {
     No,
     /// It is not known.
     May,
-    /// Both have the same name, not a pattern, or the same MAC address.
+    /// All that is known of that one is within it: it has the same name, MAC address or pattern, or a wider pattern.
     Sure,
 }
 
@@ -148,6 +148,9 @@ pub(super) fn for_networkd(text: &str, own: &Own<'_>, networkd: &Networkd) -> Fi
     let kinds = if is_before_kind(networkd.version) { Vec::new() } else { words(text, &["Kind"]) };
     // What is there has neither the name of the loopback device nor of one that networkd makes.
     let may_be_there = |pattern: &str| pattern != "lo" && !networkd.netdevs.contains(pattern);
+    // A driver, say, which a device may not have.
+    let is_plain =
+        entries(text, "Match").all(|(key, _)| ["Name", "Type", "Kind"].contains(&key) || MACS.contains(&key));
     let fits = own.devices.iter().map(|device| {
         let is_made = device.name.is_some_and(|name| networkd.netdevs.contains(name));
         let is_there = device.kind == Some(ETHERNET) && !is_made;
@@ -162,11 +165,15 @@ pub(super) fn for_networkd(text: &str, own: &Own<'_>, networkd: &Networkd) -> Fi
             && may_have(&macs, |word| is_mac(word, device.mac))
             && may_have(&kinds, |word| made.map_or(!is_there, |kind| may_match(word, kind)))
             && (!is_there || may_have(&types, |word| may_match(word, "ether")));
+        let is_same = macs.iter().any(|word| is_same(word, device.mac));
+        let own = device.name.or(device.pattern).or(device.mac.map(|_| "*"));
         let is_listed = names.first().is_some_and(|first| !first.starts_with('!'));
-        let is_named = is_listed && device.name.is_some_and(|name| names.contains(&name));
+        let is_within = own
+            .filter(|_| is_listed)
+            .is_some_and(|own| names.contains(&own) || is_plain && names.iter().any(|word| covers(word, own)));
         match may_be {
             false => Fit::No,
-            true if is_named || macs.iter().any(|word| is_same(word, device.mac)) => Fit::Sure,
+            true if is_same || is_within && macs.is_empty() => Fit::Sure,
             true => Fit::May,
         }
     });
@@ -207,6 +214,13 @@ fn is_mac(word: &str, mac: Option<Mac>) -> bool {
 /// Whether it is the MAC address of a device.
 fn is_same(word: &str, mac: Option<Mac>) -> bool {
     mac.is_some_and(|mac| Mac::parse(word) == Some(mac))
+}
+
+/// Whether a pattern surely matches a name, or all names that another pattern does. That is known of stars alone, as these match whatever
+/// is in its place in the other one.
+fn covers(pattern: &str, own: &str) -> bool {
+    let unknown: &[char] = if is_pattern(own) { &['?', '[', ']', '\\'] } else { &['[', '\\'] };
+    !pattern.contains(unknown) && glob(pattern.as_bytes(), own.as_bytes())
 }
 
 /// Whether a pattern of glob(7) may match a name; brackets may match anything.
@@ -310,7 +324,12 @@ mod tests {
         let networkd = Networkd { netdevs: ["wg0", "bond0"].map(str::to_owned).into(), version: None };
         for (own, theirs, fit) in [
             ("Name=eth0", "Name=eth0", Sure),
-            ("Name=eth0", "Name=e*", May),
+            ("Name=eth0", "Name=e*", Sure),
+            ("Name=eth0", "Name=e*\nMACAddress=52:54:00:12:34:56", May),
+            ("Name=eth0", "Name=e*\nDriver=virtio_net", May),
+            ("Name=eth0", "Name=eth?", Sure),
+            ("Name=eth0", "Name=eth[0-9]", May),
+            ("Name=e*", "Name=e?", May),
             ("Name=eth0", "Name=eth1", No),
             ("Name=eth0", "Name=!eth1 eth0", May),
             ("Name=eth0", "Name=eth1\nDriver=virtio_net\nName=eth0", Sure),
@@ -323,17 +342,25 @@ mod tests {
             ("Name=e*", "Name=eth1", May),
             ("Name=e*", "Name=wlan0", No),
             ("Name=e*", "Name=w*", May),
+            ("Name=e*", "Name=e*", Sure),
+            ("Name=en[0-9]", "Name=wl* e*", Sure),
+            ("Name=e*", "Name=*", Sure),
+            ("Name=e*", "Name=en*", May),
+            ("Name=e*", "Name=!lo", May),
             ("Name=bond0", "Kind=bond", May),
             ("Name=bond0", "Type=bond", May),
             ("Name=wg0 eth0\nKind=wireguard", "Name=wg0", Sure),
             ("MACAddress=52:54:00:12:34:56", "Name=eth0", May),
             ("MACAddress=52:54:00:12:34:56", "Name=wg0", No),
+            ("MACAddress=52:54:00:12:34:56", "Name=e*", May),
+            ("MACAddress=52:54:00:12:34:56", "Name=*", Sure),
             ("MACAddress=52:54:00:12:34:56", "MACAddress=52:54:00:12:34:57", No),
             ("MACAddress=52:54:00:12:34:56", "PermanentMACAddress=52-54-00-12-34-56\nName=eth*", Sure),
             ("Name=*", "Name=eth0", May),
             ("Name=*", "Name=wg0", No),
             ("Name=!eth1", "Name=eth0", May),
             ("Type=ether", "Type=wlan", No),
+            ("Type=ether", "Name=*", May),
             ("Driver=virtio_net", "Name=eth0", May),
         ] {
             let text = format!("[Match]\n{own}\n\n[Network]\nName=eth9\n");
