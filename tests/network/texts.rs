@@ -19,19 +19,29 @@ fn said(stack: NetworkStack, text: &str, guest: Builder) -> Result<String, Strin
     outcome.map(|outcome| outcome.notes.join("\n")).map_err(|error| error.to_string())
 }
 
-/// What has nothing in its `[Match]` gives no device an address, and what says `Name=*` gives it to all.
+/// What has nothing in its `[Match]` gives no device an address, nor what has only what networkd does not know there, which is told of; what
+/// says `Name=*` gives it to all, be it behind an editor's mark.
 #[test]
 fn for_networkd() {
     let Some(program) = unpacked("network/lib/systemd/systemd-networkd") else { return };
     if !nix::unistd::geteuid().is_root() {
         return skip("networkd needs root");
     }
-    for (matched, is_taken) in [("", false), ("[Match]\nName=\n", false), ("[Match]\nName=*\n", true)] {
+    let unknown = Some("knows none of the keys of its [Match]");
+    for (matched, note, is_taken) in [
+        ("", None, false),
+        ("[Match]\nName=\n", None, false),
+        ("[Match]\nname=*\n", unknown, false),
+        ("\u{feff}[Match]\nName=*\n", Some(""), true),
+        ("[Match]\nVirtualization=!wsl\nname=*\n", Some(""), true),
+    ] {
         let text = format!(
             "{matched}[Network]\nAddress=192.0.2.10/24\nAddress=2001:db8::10/64\nGateway=192.0.2.1\nGateway=2001:db8::1\n"
         );
         let said = said(NetworkStack::Networkd, &text, MemFs::builder());
-        assert_eq!(said.is_ok(), is_taken, "{matched}: {said:?}");
+        assert_eq!(said.is_ok(), note.is_some(), "{matched}: {said:?}");
+        let is_told = said.is_ok_and(|said| said.contains("knows none of the keys"));
+        assert_eq!(is_told, note == unknown, "{matched}");
         let scratch = tempfile::tempdir().unwrap();
         let path = "/etc/systemd/network/10-imgraft.network".to_owned();
         put(&scratch.path().join("case"), &[NetFile { path, mode: 0o644, text }]);

@@ -167,6 +167,9 @@ impl Net {
             NetworkStack::Networkd => {
                 let own = Own::of_network(text, systemd_version(&guest::Reader::new(stage.base()))?);
                 let own = own.ok_or_else(|| spelling.bad(NO_MATCH))?;
+                if rivals::devices::is_unknown(text) {
+                    outcome.notes.push(format!("{path}: {STRANGE_MATCH}"));
+                }
                 rivals::clear(Renderer::Networkd, new, &own, stage, outcome)?;
             }
             NetworkStack::NetworkManager => {
@@ -267,6 +270,10 @@ fn put(
 
 /// What is wrong with a text for systemd-networkd that is for no device.
 const NO_MATCH: &str = "nothing in its [Match] says which devices it is for, and systemd-networkd ignores such a file (Name=* there is for all of them)";
+
+/// What is said of one for devices that are told by nothing that is known.
+const STRANGE_MATCH: &str = "systemd-networkd knows none of the keys of its [Match], as far as these are known here, and ignores a file \
+                             with no others (they are in systemd.network(5): Name=, MACAddress=, and case counts)";
 
 /// What is said of a program that was chosen and that the guest does not have.
 fn not_there(path: &str, stack: NetworkStack) -> String {

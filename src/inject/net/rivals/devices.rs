@@ -114,6 +114,28 @@ impl<'a> Own<'a> {
 /// The keys by which systemd.network(5) goes by MAC addresses.
 const MACS: &[&str] = &["MACAddress", "PermanentMACAddress"];
 
+/// The keys of `[Match]` (systemd.network(5) of version 257).
+const KEYS: [&str; 18] = [
+    "Architecture",
+    "BSSID",
+    "Credential",
+    "Driver",
+    "Firmware",
+    "Host",
+    "KernelCommandLine",
+    "KernelVersion",
+    "Kind",
+    "MACAddress",
+    "Name",
+    "Path",
+    "PermanentMACAddress",
+    "Property",
+    "SSID",
+    "Type",
+    "Virtualization",
+    "WLANInterfaceType",
+];
+
 /// The words of keys of the `[Match]` of a systemd.network(5).
 fn words<'a>(text: &'a str, keys: &[&str]) -> Vec<&'a str> {
     let mut words: Vec<&str> = Vec::new();
@@ -137,6 +159,11 @@ fn is_ignored(text: &str, version: Option<Version>) -> bool {
     let counts = |(key, value): (&str, &str)| !value.is_empty() && (key != "Kind" || !is_before_kind(version));
     let is_for_all = version.is_some_and(|version| version < NOTHING_SINCE);
     text.is_empty() || !is_for_all && !entries(text, "Match").any(counts)
+}
+
+/// Whether nothing in a systemd.network(5) text's `[Match]` is what a networkd of today has there: one that is not newer ignores it.
+pub(in crate::inject::net) fn is_unknown(text: &str) -> bool {
+    !entries(text, "Match").any(|(key, value)| !value.is_empty() && KEYS.contains(&key))
 }
 
 /// Whether a systemd.network(5) text is for a device of these: it may be, where nothing in its `[Match]` says otherwise.
@@ -183,7 +210,8 @@ pub(super) fn for_networkd(text: &str, own: &Own<'_>, networkd: &Networkd) -> Fi
 /// The entries of the sections of a name: keys and values.
 pub(in crate::inject::net) fn entries<'a>(text: &'a str, section: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
     let mut is_within = false;
-    text.lines().map(str::trim).filter_map(move |line| {
+    // networkd passes over the mark of an editor's.
+    text.trim_start_matches('\u{feff}').lines().map(str::trim).filter_map(move |line| {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             is_within = name == section;
             return None;
