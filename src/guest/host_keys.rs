@@ -22,7 +22,7 @@ const CLOUD_INIT: [&str; 4] =
     ["cloud-init.target", "cloud-init.service", "cloud-init-main.service", "cloud-init-network.service"];
 const GROUP: &str = "ssh_keys";
 /// Scripts that wait for the guest's first boot.
-const FIRST_BOOT: &str = "/usr/lib/imgraft/firstboot.d";
+pub(super) const FIRST_BOOT: &str = "/usr/lib/imgraft/firstboot.d";
 /// The largest file that is looked at, and how many of a directory.
 const LIMIT: u64 = 64 * 1024;
 const FILES_MAX: usize = 256;

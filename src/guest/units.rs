@@ -27,6 +27,8 @@ pub(super) const SCRIPTS: [&str; 7] =
 const RULES_MAX: usize = 4096;
 const PATTERN_MAX: usize = 255;
 const PRESET_LIMIT: u64 = 256 * 1024;
+/// The largest unit that is looked at, in bytes.
+const TEXT_LIMIT: u64 = 64 * 1024;
 
 /// How many files of presets are looked at, and how many of OpenRC's runlevels.
 const FILES_MAX: usize = 256;
@@ -56,8 +58,13 @@ pub(super) enum Start {
 /// Why a service that is there is not started at boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Idle {
-    /// This file masks its unit.
-    Masked(String),
+    /// This file masks its unit; `is_behind`, where the unit is there without it.
+    Masked {
+        /// The path.
+        path: String,
+        /// Whether a unit is behind it.
+        is_behind: bool,
+    },
     /// Nothing enables its unit.
     Disabled,
     /// It is in none of OpenRC's runlevels.
@@ -168,9 +175,15 @@ impl<'a> Units<'a> {
 
     /// Whether a service is started at boot, where that is known for certain.
     pub(super) fn start(&self, service: Service) -> Result<Start> {
-        for program in OPENRC.iter().filter(|_| self.init == Init::Other) {
-            if self.reader.exists(program)? {
-                return self.start_by_openrc(service.openrc);
+        if self.init == Init::Other {
+            // An older Gentoo has both, and chooses by the kernel's command line.
+            if has_systemd(self.reader)? {
+                return Ok(Start::Possible);
+            }
+            for program in OPENRC {
+                if self.reader.exists(program)? {
+                    return self.start_by_openrc(service.openrc);
+                }
             }
         }
         if self.started(service)?.is_some() || self.wants.len() >= WANTS_MAX {
@@ -184,15 +197,39 @@ impl<'a> Units<'a> {
     }
 
     fn start_of_unit(&self, unit: &str) -> Result<Start> {
-        if unit.is_empty() || self.unit(unit)?.is_none() {
-            return Ok(Start::Missing);
+        let Some(path) = self.unit(unit)?.filter(|_| !unit.is_empty()) else { return Ok(Start::Missing) };
+        if self.reader.is_masked(&path)? {
+            let mut is_behind = false;
+            for other in UNITS.map(|directory| format!("{directory}/{unit}")) {
+                is_behind |= self.reader.exists(&other)? && !self.reader.is_masked(&other)?;
+            }
+            return Ok(Start::Never(Idle::Masked { path, is_behind }));
         }
-        if let Some(path) = self.masked(unit)? {
-            return Ok(Start::Never(Idle::Masked(path)));
-        }
+        // One that has no such section is started by something else, or by nobody.
+        let text = self.reader.file_lenient(&path, TEXT_LIMIT)?.unwrap_or_default();
+        let can_be_enabled = String::from_utf8_lossy(&text).lines().any(|line| line.trim() == "[Install]");
         // What no rule speaks of is enabled at the first boot.
         let is_enabled = self.presets.is_some() && self.rule(unit).is_none_or(|(rule, _)| rule.enable);
-        Ok(if is_enabled { Start::Possible } else { Start::Never(Idle::Disabled) })
+        Ok(if is_enabled || !can_be_enabled { Start::Possible } else { Start::Never(Idle::Disabled) })
+    }
+
+    /// Whether a unit is there, and not masked.
+    pub(super) fn can_start(&self, unit: &str) -> Result<bool> {
+        Ok(self.unit(unit)?.is_some() && self.masked(unit)?.is_none())
+    }
+
+    /// The paths of what systemd reads at a boot: of the units that others want, and of what is added to targets.
+    pub(super) fn texts_of_a_boot(&self) -> Result<Vec<String>> {
+        let mut directories = self.wants.clone();
+        for directory in UNITS.iter().filter(|_| self.init != Init::Other) {
+            let names = self.reader.names(directory)?.into_iter().filter(|name| name.ends_with(".target.d"));
+            directories.extend(names.take(WANTS_MAX).map(|name| format!("{directory}/{name}")));
+        }
+        let mut paths = Vec::new();
+        for directory in directories {
+            paths.extend(self.reader.names(&directory)?.into_iter().map(|name| format!("{directory}/{name}")));
+        }
+        Ok(paths)
     }
 
     fn start_by_openrc(&self, script: &str) -> Result<Start> {
@@ -202,7 +239,9 @@ impl<'a> Units<'a> {
         let runlevels = self.reader.names("/etc/runlevels")?;
         let mut may_start = runlevels.len() > FILES_MAX;
         for runlevel in runlevels.iter().take(FILES_MAX) {
-            may_start |= self.reader.exists(&format!("/etc/runlevels/{runlevel}/{script}"))?;
+            let names = self.reader.names(&format!("/etc/runlevels/{runlevel}"))?;
+            // Or an instance, `sshd.NAME`.
+            may_start |= names.iter().any(|name| name.split('.').next() == Some(script));
         }
         Ok(if may_start { Start::Possible } else { Start::Never(Idle::InNoRunlevel) })
     }

@@ -53,6 +53,7 @@ impl Injector for Keys {
             place.stage(&lines, &guest.accounts, stage, &mut outcome)?;
             outcome.premises.push(Premise::Account { user: user.to_owned(), now: self.now });
         }
+        outcome.premises.push(Premise::Server);
         label::label_new(guest, stage, &before, &mut outcome)?;
         Ok(outcome)
     }

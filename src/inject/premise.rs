@@ -31,6 +31,8 @@ pub enum Premise {
         /// The time of the run.
         now: Timestamp,
     },
+    /// The guest starts its sshd.
+    Server,
     /// sshd reads host keys from these places.
     HostKeys(Vec<GuestPath>),
     /// sudo reads `/etc/sudoers.d`.
@@ -102,7 +104,7 @@ impl Premise {
                 Err(reason) => Some(reason),
             },
             // Somebody may mean to open it later.
-            Self::Account { .. } => None,
+            Self::Account { .. } | Self::Server => None,
             Self::HostKeys(known) => match host_keys::missing(known, stage) {
                 Err(InjectError::Vfs(error)) if !is_fatal(error.kind()) => Some(error.to_string()),
                 other => other?,
@@ -128,6 +130,7 @@ impl Premise {
         let (reader, file, types, lines) = match self {
             Self::UserKeys { reader, file, types, lines } => (reader, file, types, lines),
             Self::Account { user, now } => return keys::account::remarks(user, *now, stage),
+            Self::Server => return Ok(logins::not_started(stage)?.into_iter().collect()),
             Self::CloudInit(_) if !cloud_config::runs(stage)? => return Ok(Vec::new()),
             Self::CloudInit(_) => return Ok(cloud_config::unread(stage)?.into_iter().collect()),
             Self::HostKeys(_) | Self::SudoRules => return Ok(Vec::new()),

@@ -187,7 +187,10 @@ pub(in crate::inject) fn without_configuration(stage: &Stage<'_>) -> Result<Opti
 }
 
 /// A sentence on an sshd that nothing starts at boot, with the way out. Another server may read the keys in its place.
-fn not_started(stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
+pub(in crate::inject) fn not_started(stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
+    if server(stage)? != Server::OpenSsh {
+        return Ok(None);
+    }
     for path in OTHERS {
         if stage.metadata(&GuestPath::parse(path)?)?.is_some() {
             return Ok(None);
@@ -195,22 +198,21 @@ fn not_started(stage: &Stage<'_>) -> Result<Option<String>, InjectError> {
     }
     let Some(NotStarted { service, why }) = of_guest::not_started(stage)? else { return Ok(None) };
     let (fact, way) = match why {
-        Idle::Masked(path) => {
-            (format!("{path} masks {service}"), format!("--delete {path} --enable-unit {service} has it started"))
+        Idle::Masked { path, is_behind: true } => {
+            (format!("{path} masks {service}"), format!(" (--delete {path} --enable-unit {service} has it started)"))
         }
-        Idle::Disabled => (format!("{service} is not enabled"), format!("--enable-unit {service} has it started")),
+        Idle::Masked { path, is_behind: false } => (format!("{path} masks {service}"), String::new()),
+        Idle::Disabled => (format!("{service} is not enabled"), format!(" (--enable-unit {service} has it started)")),
         Idle::InNoRunlevel => (
             format!("{service} is in no runlevel"),
-            format!("--link /etc/init.d/{service}:/etc/runlevels/default/{service} has it started"),
+            format!(" (--link /etc/init.d/{service}:/etc/runlevels/default/{service} has it started)"),
         ),
         Idle::NotLinked => (
             format!("no runlevel has a link to /etc/init.d/{service}"),
-            "update-rc.d or chkconfig, run in the guest, makes them".to_owned(),
+            format!(" (--link ../init.d/{service}:/etc/rc2.d/S20{service} has it started in runlevel 2)"),
         ),
     };
-    Ok(Some(format!(
-        "the guest does not start its sshd, as {fact}: nobody reads the keys until something does ({way})"
-    )))
+    Ok(Some(format!("the guest does not start its sshd, as {fact}: nobody reads the keys until something does{way}")))
 }
 
 /// What keeps the user out who has keys of these types in `file`, a sentence each: that there is no server for it, and what its configuration says, with
@@ -225,7 +227,7 @@ pub(in crate::inject) fn refusals(
     match server(stage)? {
         Server::Other => return Ok(notes),
         Server::Missing => notes.push(without_server(stage)),
-        Server::OpenSsh => notes.extend(not_started(stage)?),
+        Server::OpenSsh => {}
     }
     if let Some(note) = without_configuration(stage)? {
         notes.push(note);
