@@ -16,8 +16,8 @@ const SERVICES: [Service; 4] = [
 ];
 /// What is run at boot beside units and services, and may start it: init's own table, inetd's, and the script of administrators.
 const FILES: [&str; 4] = ["/etc/inittab", "/etc/inetd.conf", "/etc/rc.local", "/etc/rc.d/rc.local"];
-/// Where xinetd's services are.
-const XINETD: &str = "/etc/xinetd.d";
+/// Where more of that is: xinetd's services, what cloud-init is told to run, and scripts of ours.
+const DIRECTORIES: [&str; 3] = ["/etc/xinetd.d", "/etc/cloud/cloud.cfg.d", FIRST_BOOT];
 /// runit's program, beside which other inits' links may be of no matter. Debian's package of sshd has a directory for it in all guests.
 const RUNIT: [&str; 2] = ["/usr/bin/runsvdir", "/usr/sbin/runsvdir"];
 /// The largest file that is looked at, in bytes, and how many.
@@ -70,40 +70,35 @@ fn is_named_elsewhere(units: &Units<'_>, reader: &Reader<'_>) -> Result<bool> {
     let mut paths = units.texts_of_a_boot()?;
     paths.retain(|path| !SERVICES.iter().any(|service| path.ends_with(&format!("/{}", service.unit))));
     paths.extend(FILES.map(str::to_owned));
-    for directory in [XINETD, FIRST_BOOT] {
+    for directory in DIRECTORIES {
         paths.extend(reader.names(directory)?.into_iter().map(|name| format!("{directory}/{name}")));
     }
     if paths.len() > FILES_MAX {
         return Ok(true);
     }
+    let mut known = vec!["ssh", "sshd"];
+    for service in SERVICES {
+        if units.can_start(service.unit)? {
+            known.push(service.unit);
+        }
+    }
     for path in paths {
         let text = reader.file_lenient(&path, LIMIT)?.unwrap_or_default();
-        if names(&String::from_utf8_lossy(&text), units)? {
+        if names(&String::from_utf8_lossy(&text), &known) {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// Whether a text, its comments apart, names the program, or one of its units that can be started.
-fn names(text: &str, units: &Units<'_>) -> Result<bool> {
-    for line in text.lines().map(str::trim_start) {
+/// Whether a text, its comments apart, has one of these words.
+fn names(text: &str, words: &[&str]) -> bool {
+    text.lines().map(str::trim_start).any(|line| {
         let key = line.split_once('=').map_or("", |(key, _)| key.trim_end());
-        if line.starts_with(['#', ';']) || PASSED_OVER.contains(&key) {
-            continue;
-        }
+        let is_passed_over = line.starts_with(['#', ';']) || PASSED_OVER.contains(&key);
         let is_of_name = |letter: char| letter.is_alphanumeric() || "._-@".contains(letter);
-        for word in line.split(|letter| !is_of_name(letter)) {
-            let is_named = match SERVICES.iter().find(|service| service.unit == word) {
-                Some(service) => units.can_start(service.unit)?,
-                None => word == "ssh" || word == "sshd",
-            };
-            if is_named {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
+        !is_passed_over && line.split(|letter| !is_of_name(letter)).any(|word| words.contains(&word))
+    })
 }
 
 #[cfg(test)]
@@ -173,6 +168,8 @@ mod tests {
             ("/usr/lib/imgraft/firstboot.d/0001-command", "#!/bin/sh\nsystemctl enable --now ssh.service\n", true),
             ("/usr/lib/imgraft/firstboot.d/0001-command", "#!/bin/sh\nssh-keygen -A\n", false),
             ("/etc/rc.local", "#!/bin/sh\n/usr/sbin/sshd\n", true),
+            ("/etc/cloud/cloud.cfg.d/90-own.cfg", "runcmd:\n- systemctl enable --now ssh\n", true),
+            ("/etc/cloud/cloud.cfg.d/90-own.cfg", "ssh_deletekeys: false\n", false),
             ("/etc/xinetd.d/own", "server = /usr/sbin/sshd\n", true),
             ("/etc/runit/runsvdir/default/ssh/run", "", false),
             ("/usr/bin/runsvdir", "", true),

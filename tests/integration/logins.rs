@@ -188,9 +188,9 @@ fn an_sshd_that_is_not_started_is_said() {
         String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
     };
     let (service, socket) = ("ssh.service", "ssh.socket");
-    let disabled = "the guest does not start its sshd, as ssh.service is not enabled: nobody reads the keys until something does \
+    let disabled = "nothing was found that starts the guest's sshd: ssh.service is not enabled, and nobody reads the keys until something does \
                     (--enable-unit ssh.service has it started)";
-    let masked = "the guest does not start its sshd, as /etc/systemd/system/ssh.service masks ssh.service: nobody reads the keys \
+    let masked = "nothing was found that starts the guest's sshd: /etc/systemd/system/ssh.service masks ssh.service, and nobody reads the keys \
                   until something does (--delete /etc/systemd/system/ssh.service --enable-unit ssh.service has it started)";
     for (options, states, note) in [
         (&[][..], ("enabled", "disabled"), ""),
@@ -219,7 +219,7 @@ fn an_sshd_that_no_script_starts_is_said() {
             "bookworm-openrc",
             "chroot $1 rc-update show | grep -w ssh",
             "--delete=/etc/runlevels/default/ssh",
-            "ssh is in no runlevel: nobody reads the keys until something does (--link \
+            "ssh is in no runlevel, and nobody reads the keys until something does (--link \
              /etc/init.d/ssh:/etc/runlevels/default/ssh has it started)",
             "--link=/etc/init.d/ssh:/etc/runlevels/default/ssh",
         ),
@@ -228,7 +228,7 @@ fn an_sshd_that_no_script_starts_is_said() {
             "mount -t tmpfs none $1/run && printf '#!/bin/sh\\necho N 2\\n' > $1/run/runlevel && chmod 755 $1/run/runlevel && \
              mount --bind $1/run/runlevel $1/sbin/runlevel && { chroot $1 invoke-rc.d --query ssh start; test $? = 104; }",
             "--delete=/etc/rc?.d/S??ssh",
-            "no runlevel has a link to /etc/init.d/ssh: nobody reads the keys until something does",
+            "no runlevel has a link to /etc/init.d/ssh, and nobody reads the keys until something does",
             "--link=../init.d/ssh:/etc/rc2.d/S20ssh",
         ),
     ] {

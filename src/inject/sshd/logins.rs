@@ -212,7 +212,9 @@ pub(in crate::inject) fn not_started(stage: &Stage<'_>) -> Result<Option<String>
             format!(" (--link ../init.d/{service}:/etc/rc2.d/S20{service} has it started in runlevel 2)"),
         ),
     };
-    Ok(Some(format!("the guest does not start its sshd, as {fact}: nobody reads the keys until something does{way}")))
+    Ok(Some(format!(
+        "nothing was found that starts the guest's sshd: {fact}, and nobody reads the keys until something does{way}"
+    )))
 }
 
 /// What keeps the user out who has keys of these types in `file`, a sentence each: that there is no server for it, and what its configuration says, with
