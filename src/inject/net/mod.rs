@@ -165,9 +165,9 @@ impl Net {
                 rivals::clear(Renderer::Netplan, new, &Own::default(), stage, outcome)?;
             }
             NetworkStack::Networkd => {
-                let own = Own::of_network(text, systemd_version(&guest::Reader::new(stage.base()))?);
-                let own = own.ok_or_else(|| spelling.bad(NO_MATCH))?;
-                if rivals::devices::is_unknown(text) {
+                let version = systemd_version(&guest::Reader::new(stage.base()))?;
+                let own = Own::of_network(text, version).ok_or_else(|| spelling.bad(NO_MATCH))?;
+                if rivals::devices::is_unknown(text, version) {
                     outcome.notes.push(format!("{path}: {STRANGE_MATCH}"));
                 }
                 rivals::clear(Renderer::Networkd, new, &own, stage, outcome)?;

@@ -130,10 +130,16 @@ fn a_text_for_no_device_is_refused() {
             assert!(why.contains("nothing in its [Match] says which devices it is for"), "{why}");
             assert!(why.contains("(Name=* there is for all of them)"), "{why}");
         }
+        assert!(!notes(&chosen(text), &with("241-7~deb10u10")).contains("[Match]"));
         let fs = inject(&chosen(text), with("241-7~deb10u10"));
         assert_eq!(self::text(&fs, "/etc/systemd/network/10-imgraft.network"), text);
     }
     inject(&chosen("[Match]\nName=*\n\n[Network]\nDHCP=yes\n"), with("252.39-1~deb12u1"));
+    // What an older one takes for all devices has no note.
+    let misspelt = chosen("[Match]\nname=eth0\n\n[Network]\nDHCP=yes\n");
+    for (version, is_told) in [("241-7~deb10u10", false), ("252.39-1~deb12u1", true)] {
+        assert_eq!(notes(&misspelt, &with(version)).contains("knows none of the keys of its [Match]"), is_told);
+    }
 }
 
 #[test]

@@ -157,13 +157,17 @@ fn is_before_kind(version: Option<Version>) -> bool {
 /// Whether a networkd of a version ignores a systemd.network(5) text: an empty one, and since 245 one with nothing in its `[Match]`.
 fn is_ignored(text: &str, version: Option<Version>) -> bool {
     let counts = |(key, value): (&str, &str)| !value.is_empty() && (key != "Kind" || !is_before_kind(version));
-    let is_for_all = version.is_some_and(|version| version < NOTHING_SINCE);
-    text.is_empty() || !is_for_all && !entries(text, "Match").any(counts)
+    text.is_empty() || !is_for_all(version) && !entries(text, "Match").any(counts)
 }
 
-/// Whether nothing in a systemd.network(5) text's `[Match]` is what a networkd of today has there: one that is not newer ignores it.
-pub(in crate::inject::net) fn is_unknown(text: &str) -> bool {
-    !entries(text, "Match").any(|(key, value)| !value.is_empty() && KEYS.contains(&key))
+/// Whether to a networkd of a version nothing in `[Match]` is all devices.
+fn is_for_all(version: Option<Version>) -> bool {
+    version.is_some_and(|version| version < NOTHING_SINCE)
+}
+
+/// Whether a systemd.network(5) text is ignored by a networkd of a version for having nothing in its `[Match]` that one of today knows.
+pub(in crate::inject::net) fn is_unknown(text: &str, version: Option<Version>) -> bool {
+    !is_for_all(version) && !entries(text, "Match").any(|(key, value)| !value.is_empty() && KEYS.contains(&key))
 }
 
 /// Whether a systemd.network(5) text is for a device of these: it may be, where nothing in its `[Match]` says otherwise.
